@@ -1,0 +1,637 @@
+"""What predictions for held-out samples are worth: scores with intervals, calibration, and the chance level.
+
+Nothing is fitted here. The predictions are made elsewhere, on samples (best: on groups of samples) that the
+classifier was not trained on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import sparse, stats
+from sklearn.utils import check_random_state
+
+__all__ = [
+    "Calibration",
+    "Evaluation",
+    "auroc",
+    "coverage_curve",
+    "evaluate_predictions",
+    "expected_calibration_error",
+    "permute_labels_between_groups",
+    "reliability_curve",
+    "threshold_for_coverage",
+]
+
+RandomState = int | np.random.RandomState | None
+
+COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+N_BINS = 15
+N_RESAMPLES = 2_000
+MIN_GROUPS = 5
+"""With fewer groups than this, resampling them says nothing, and samples are resampled instead."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """How far the probabilities can be believed.
+
+    The confidence of a sample is its largest probability, and it is correct when that is its true class's; a
+    predicted label that differs (an abstention, say) plays no part.
+
+    Parameters
+    ----------
+    expected_calibration_error : float
+        See :func:`expected_calibration_error`.
+    log_loss : float
+        Mean of -log of the true class's probability, natural logarithm.
+    brier : float
+        Mean over samples of the squared distance between the probabilities and the truth (1 for the true
+        class, 0 for the others), from 0 to 2 (Brier, 1950).
+    bin_confidence, bin_accuracy : ndarray, shape (n_bins,)
+        The reliability curve: mean confidence and share of correct samples in each bin that is not empty.
+    bin_count : ndarray of int, shape (n_bins,)
+        The number of samples in each of these bins.
+    coverage, coverage_error : ndarray, shape (n_coverages,)
+        The error among the most confident samples, for several shares of them; see :func:`coverage_curve`.
+    """
+
+    expected_calibration_error: float
+    log_loss: float
+    brier: float
+    bin_confidence: np.ndarray
+    bin_accuracy: np.ndarray
+    bin_count: np.ndarray
+    coverage: np.ndarray
+    coverage_error: np.ndarray
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values, ready for JSON; NaN becomes None."""
+        return _to_plain(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """Restore what :meth:`to_dict` gave."""
+        arrays = ("bin_confidence", "bin_accuracy", "coverage", "coverage_error")
+        return cls(**_from_plain(values, floats=arrays, ints=("bin_count",)))
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Scores of predictions for held-out samples.
+
+    Arrays by class follow ``classes``. What cannot be told is NaN: the recall of a class without samples, the
+    precision of a class that was never predicted.
+
+    Parameters
+    ----------
+    n_samples : int
+        The number of samples.
+    n_groups : int or None
+        The number of groups, None when none were given.
+    classes : tuple of str
+        The classes.
+    predicted_labels : tuple of str
+        The columns of the confusion matrix: the classes and, if any other label was predicted, one column
+        more for all of those. It has that label's name, or ``(other)`` for several.
+    interval_unit : {"group", "sample"}
+        What was resampled for the intervals. Only intervals over groups say something about other groups.
+    accuracy : float
+        Share of correct samples.
+    balanced_accuracy : float
+        Mean recall of the classes that have samples; chance is one in their number.
+    balanced_accuracy_interval : (float, float)
+        95 % interval.
+    macro_f1 : float
+        Mean F1 of the classes that have samples or were predicted.
+    macro_f1_interval : (float, float)
+        95 % interval.
+    recall, precision, f1 : ndarray, shape (n_classes,)
+        By class.
+    recall_interval : ndarray, shape (n_classes, 2)
+        95 % interval of each recall.
+    support : ndarray of int, shape (n_classes,)
+        The number of samples of each class.
+    confusion : ndarray of int, shape (n_classes, len(predicted_labels))
+        Samples by true class (rows) and predicted label (columns).
+    calibration : Calibration or None
+        None when no probabilities were given.
+    """
+
+    n_samples: int
+    n_groups: int | None
+    classes: tuple[str, ...]
+    predicted_labels: tuple[str, ...]
+    interval_unit: Literal["group", "sample"]
+    accuracy: float
+    balanced_accuracy: float
+    balanced_accuracy_interval: tuple[float, float]
+    macro_f1: float
+    macro_f1_interval: tuple[float, float]
+    recall: np.ndarray
+    recall_interval: np.ndarray
+    precision: np.ndarray
+    f1: np.ndarray
+    support: np.ndarray
+    confusion: np.ndarray
+    calibration: Calibration | None = None
+
+    @property
+    def interval_description(self) -> str:
+        """One line for people: what the intervals cover."""
+        if self.interval_unit == "group":
+            return f"95 % intervals from resampling {self.n_groups} groups"
+        why = (
+            "no groups were given"
+            if self.n_groups is None
+            else f"{self.n_groups} are too few groups to resample"
+        )
+        return f"95 % intervals from resampling samples ({why}): sampling only, nothing on other people"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values, ready for JSON; NaN becomes None."""
+        return _to_plain(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
+        """Restore what :meth:`to_dict` gave."""
+        tuples = ("classes", "predicted_labels", "balanced_accuracy_interval", "macro_f1_interval")
+        restored = _from_plain(
+            values,
+            floats=("recall", "recall_interval", "precision", "f1"),
+            ints=("support", "confusion"),
+        )
+        restored.update({name: tuple(values[name]) for name in tuples})
+        if restored.get("calibration") is not None:
+            restored["calibration"] = Calibration.from_dict(restored["calibration"])
+        return cls(**restored)
+
+
+def evaluate_predictions(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    proba: ArrayLike | None = None,
+    classes: Sequence[str] | np.ndarray | None = None,
+    random_state: RandomState = 0,
+) -> Evaluation:
+    """Score predictions for held-out samples.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of str, shape (n_samples,)
+        True and predicted labels. Predicted labels that are no classes ("unknown") are errors.
+    groups : array-like of str, shape (n_samples,), optional
+        The group (person, recording) of each sample. With 5 groups or more the intervals come from resampling
+        groups, since the samples of one are alike; otherwise from resampling samples.
+    proba : array-like, shape (n_samples, n_classes), optional
+        Probabilities, columns as in `classes`, rows of sum 1.
+    classes : sequence of str, optional
+        The classes in the order of their columns; by default those in `y_true`, sorted.
+    random_state : int, RandomState or None, default=0
+        For the resampling.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, lengths do not match, a true label is no class, or `proba` is no probability.
+
+    Notes
+    -----
+    Intervals are percentiles of 2,000 bootstrap resamples, taken further out the fewer the units are, since
+    the plain percentiles are too narrow then (Hesterberg, 2015, "What teachers should know about the
+    bootstrap", The American Statistician 69). A resample is scored by the classes it has. Without a single
+    error all resamples are alike, and the interval of the balanced accuracy is the point 1: resampling cannot
+    see what has not happened yet. A recall's interval is Wilson's (1927), widened to the bootstrap's over
+    groups where that reaches further.
+
+    Examples
+    --------
+    >>> evaluation = evaluate_predictions(["up", "up", "up", "down"], ["up", "up", "down", "down"])
+    >>> evaluation.classes, evaluation.recall.round(3).tolist()
+    (('down', 'up'), [1.0, 0.667])
+    >>> evaluation.confusion.tolist()
+    [[1, 0], [1, 2]]
+    >>> round(evaluation.balanced_accuracy, 3), evaluation.accuracy
+    (0.833, 0.75)
+    """
+    y_true, y_pred = _labels(y_true, "y_true"), _labels(y_pred, "y_pred")
+    _check_length(len(y_true), y_pred=y_pred)
+    classes = np.unique(y_true) if classes is None else _labels(classes, "classes")
+    true, pred, others = _encode(y_true, y_pred, classes)
+    n_classes = len(classes)
+
+    # One column more for all labels that are no classes; it is dropped again below when it is empty.
+    cell = true * (n_classes + 1) + pred
+    shape = (n_classes, n_classes + 1)
+    confusion = np.bincount(cell, minlength=n_classes * (n_classes + 1)).reshape(shape)
+    recall, precision, f1 = _by_class(confusion)
+
+    group = None if groups is None else _labels(groups, "groups")
+    n_groups = None
+    if group is not None:
+        _check_length(len(y_true), groups=group)
+        names, group = np.unique(group, return_inverse=True)
+        n_groups = len(names)
+    by_group = n_groups is not None and n_groups >= MIN_GROUPS
+    n_units = n_groups if n_groups is not None and by_group else len(true)
+    # Groups of one sample each are drawn as samples: the same, but quick.
+    unit = group if n_units < len(true) else None
+    resamples = _resample(cell, unit, confusion.size, check_random_state(random_state))
+    recalls, _, f1s = _by_class(resamples.reshape(-1, *shape))
+
+    low, high = _wilson(recall, confusion.sum(axis=1))
+    if by_group:
+        group_low, group_high = np.array([_interval(values, n_units) for values in recalls.T]).T
+        low, high = np.fmin(low, group_low), np.fmax(high, group_high)
+    calibration = None
+    if proba is not None:
+        calibration = _calibration(true, _probabilities(proba, len(true), n_classes))
+    return Evaluation(
+        n_samples=len(true),
+        n_groups=n_groups,
+        classes=tuple(classes.tolist()),
+        predicted_labels=(*classes.tolist(), *others),
+        interval_unit="group" if by_group else "sample",
+        accuracy=float(np.mean(true == pred)),
+        balanced_accuracy=float(np.nanmean(recall)),
+        balanced_accuracy_interval=_interval(np.nanmean(recalls, axis=1), n_units),
+        macro_f1=float(np.nanmean(f1)),
+        macro_f1_interval=_interval(np.nanmean(f1s, axis=1), n_units),
+        recall=recall,
+        recall_interval=np.column_stack([low, high]),
+        precision=precision,
+        f1=f1,
+        support=confusion.sum(axis=1),
+        confusion=confusion[:, : n_classes + len(others)],
+        calibration=calibration,
+    )
+
+
+def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, n_bins: int = N_BINS) -> float:
+    """Measure how far confidence is from accuracy, on average over samples.
+
+    The mean of ``|accuracy - mean confidence|`` over equally wide bins of the confidence, weighted by their
+    samples (Naeini, Cooper & Hauskrecht, 2015; Guo et al., 2017).
+
+    Parameters
+    ----------
+    confidence : array-like, shape (n_samples,)
+        From 0 to 1.
+    correct : array-like of bool, shape (n_samples,)
+        Whether the prediction was right.
+    n_bins : int, default=15
+        The number of bins from 0 to 1; each holds its upper edge.
+
+    Returns
+    -------
+    float
+        From 0 (calibrated) to 1.
+
+    Examples
+    --------
+    >>> round(expected_calibration_error([0.9, 0.9, 0.9, 0.9, 0.5], [True, True, True, False, True]), 3)
+    0.22
+    """
+    bin_confidence, bin_accuracy, bin_count = reliability_curve(confidence, correct, n_bins)
+    return float(np.average(np.abs(bin_accuracy - bin_confidence), weights=bin_count))
+
+
+def reliability_curve(
+    confidence: ArrayLike, correct: ArrayLike, n_bins: int = N_BINS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compare confidence with accuracy in equally wide bins of the confidence.
+
+    Parameters
+    ----------
+    confidence, correct, n_bins
+        As for :func:`expected_calibration_error`.
+
+    Returns
+    -------
+    bin_confidence, bin_accuracy : ndarray, shape (n,)
+        Mean confidence and share of correct samples in the n bins that are not empty, by rising confidence.
+    bin_count : ndarray of int, shape (n,)
+        Their samples.
+
+    Examples
+    --------
+    >>> reliability_curve([0.25, 0.5, 1.0], [False, True, True], n_bins=2)
+    (array([0.375, 1.   ]), array([0.5, 1. ]), array([2, 1]))
+    """
+    confidence, correct = _confidences(confidence, correct)
+    if confidence.min() < 0 or confidence.max() > 1:
+        raise ValueError(
+            f"Expected confidences from 0 to 1, got {confidence.min():g} to {confidence.max():g}."
+        )
+    number = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence)
+    count = np.bincount(number, minlength=n_bins)
+    used = count > 0
+    bin_confidence = np.bincount(number, weights=confidence, minlength=n_bins)[used] / count[used]
+    bin_accuracy = np.bincount(number, weights=correct, minlength=n_bins)[used] / count[used]
+    return bin_confidence, bin_accuracy, count[used]
+
+
+def coverage_curve(
+    confidence: ArrayLike, correct: ArrayLike, coverages: ArrayLike = COVERAGES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell the error among the most confident samples: what answering less often would buy.
+
+    Parameters
+    ----------
+    confidence : array-like, shape (n_samples,)
+        Any score that is higher for surer predictions.
+    correct : array-like of bool, shape (n_samples,)
+        Whether the prediction was right.
+    coverages : array-like, shape (n,)
+        Shares of the samples to keep, above 0 and up to 1. Counts of samples are rounded up.
+
+    Returns
+    -------
+    coverages : ndarray, shape (n,)
+        As given.
+    error : ndarray, shape (n,)
+        Share of wrong predictions among the samples kept. Of samples with the same confidence any may be the
+        ones kept: they count with their mean error.
+
+    Examples
+    --------
+    >>> coverage_curve([0.9, 0.8, 0.7, 0.6], [True, True, False, False], [0.5, 1.0])
+    (array([0.5, 1. ]), array([0. , 0.5]))
+    """
+    confidence, correct = _confidences(confidence, correct)
+    coverages = np.atleast_1d(np.asarray(coverages, dtype=float))
+    n_kept = np.array([_n_kept(coverage, len(confidence)) for coverage in coverages])
+    _, tie, count = np.unique(-confidence, return_inverse=True, return_counts=True)
+    mean_error = np.bincount(tie, weights=~correct) / count
+    errors = np.cumsum(np.repeat(mean_error, count))
+    return coverages, errors[n_kept - 1] / n_kept
+
+
+def threshold_for_coverage(confidence: ArrayLike, coverage: float) -> float:
+    """Find the confidence from which on to answer, so as to answer a stated share of samples.
+
+    Parameters
+    ----------
+    confidence : array-like, shape (n_samples,)
+        Confidences of held-out samples.
+    coverage : float
+        The share of samples to keep, above 0 and up to 1.
+
+    Returns
+    -------
+    float
+        The highest threshold for which ``confidence >= threshold`` keeps at least that share; more only where
+        confidences tie.
+
+    Examples
+    --------
+    >>> threshold_for_coverage([0.2, 0.9, 0.6, 0.4], 0.5)
+    0.6
+    """
+    confidence, _ = _confidences(confidence)
+    n_kept = _n_kept(coverage, len(confidence))
+    return float(np.sort(confidence)[len(confidence) - n_kept])
+
+
+def auroc(known_scores: ArrayLike, unknown_scores: ArrayLike) -> float:
+    """Measure how well a score tells known samples from unknown ones: the area under the ROC curve.
+
+    Parameters
+    ----------
+    known_scores, unknown_scores : array-like, shape (n,), (m,)
+        Scores, meant to be higher for known samples.
+
+    Returns
+    -------
+    float
+        The chance that a known sample scores above an unknown one, ties counted half: 1 for perfect
+        separation, 0.5 for none.
+
+    Examples
+    --------
+    >>> auroc([3, 2, 2], [1, 2])
+    0.8333333333333334
+    """
+    known, _ = _confidences(known_scores)
+    unknown, _ = _confidences(unknown_scores)
+    # Mann-Whitney: the rank sum of the known, less the least it could be, counts the pairs they win.
+    ranks = stats.rankdata(np.concatenate([known, unknown]))[: len(known)]
+    wins = ranks.sum() - len(known) * (len(known) + 1) / 2
+    return float(wins / (len(known) * len(unknown)))
+
+
+def permute_labels_between_groups(
+    labels: ArrayLike, groups: ArrayLike, random_state: RandomState = 0
+) -> np.ndarray:
+    """Give the classes new names in every group, so that nothing learned in one group holds in another.
+
+    Samples of one class and group keep a label in common. So a split that tears groups apart still scores far
+    above chance on near-identical frames, while an honest, grouped one falls to chance.
+
+    Parameters
+    ----------
+    labels, groups : array-like of str, shape (n_samples,)
+        The class and the group of each sample.
+    random_state : int, RandomState or None, default=0
+        For the permutation.
+
+    Returns
+    -------
+    ndarray of str, shape (n_samples,)
+        The new labels. Where all groups have the same classes, these are permuted within each group.
+        Otherwise groups with equally many classes also exchange their sets of classes, so that groups of one
+        class each swap their classes. Each class stays in as many groups as it was in.
+
+    Notes
+    -----
+    One permutation is a noisy baseline: with two groups the number of classes that are right by chance has
+    mean 1 and standard deviation 1, however many there are. Average over several.
+
+    Examples
+    --------
+    >>> labels, groups = ["up", "up", "down", "up", "down"], ["ann", "ann", "ann", "bob", "bob"]
+    >>> permute_labels_between_groups(labels, groups, random_state=1).tolist()
+    ['up', 'up', 'down', 'down', 'up']
+    """
+    labels, groups = _labels(labels, "labels"), _labels(groups, "groups")
+    _check_length(len(labels), groups=groups)
+    rng = check_random_state(random_state)
+    members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    renamed = [np.unique(labels[samples], return_inverse=True) for samples in members]
+    sizes = np.array([len(classes) for classes, _ in renamed])
+
+    permuted = labels.copy()
+    for size in np.unique(sizes):
+        takers = np.flatnonzero(sizes == size)
+        for taker, giver in zip(takers, rng.permutation(takers), strict=True):
+            permuted[members[taker]] = rng.permutation(renamed[giver][0])[renamed[taker][1]]
+    return permuted
+
+
+# Scores and intervals
+
+
+def _by_class(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Recall, precision and F1 (..., C) of confusion matrices (..., C, C + 1); NaN where there is nothing."""
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    support = confusion.sum(axis=-1)
+    predicted = confusion[..., :-1].sum(axis=-2)
+    return _ratio(right, support), _ratio(right, predicted), _ratio(2 * right, support + predicted)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+
+
+def _resample(
+    cell: np.ndarray, group: np.ndarray | None, n_cells: int, rng: np.random.RandomState
+) -> np.ndarray:
+    """Draw confusion matrices (N_RESAMPLES, n_cells) by resampling groups, or samples if there are none."""
+    if group is None:
+        # Samples in one cell of the matrix are alike, so that cells can be drawn instead of samples.
+        return rng.multinomial(len(cell), np.bincount(cell, minlength=n_cells) / len(cell), size=N_RESAMPLES)
+    n_groups = group.max() + 1
+    confusions = sparse.coo_array((np.ones(len(cell)), (group, cell)), shape=(n_groups, n_cells)).tocsr()
+    # Bounded memory, however many groups.
+    sizes = np.diff(np.r_[0 : N_RESAMPLES : max(1, 2**22 // n_groups), N_RESAMPLES])
+    even = np.full(n_groups, 1 / n_groups)
+    return np.concatenate([rng.multinomial(n_groups, even, size=size) @ confusions for size in sizes])
+
+
+def _interval(values: np.ndarray, n_units: int) -> tuple[float, float]:
+    """Expanded percentiles (95 %) of the resampled values (R,), NaN left out."""
+    n = max(n_units, 2)
+    tail = stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf(0.025, n - 1))
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return math.nan, math.nan
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's 95 % score interval, low (C,) and high (C,), of shares (C,) of counts (C,)."""
+    z = stats.norm.ppf(0.975)
+    count = np.where(count > 0, count, np.nan)
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    reach = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return np.clip(centre - reach, 0, 1), np.clip(centre + reach, 0, 1)
+
+
+def _calibration(true: np.ndarray, proba: np.ndarray) -> Calibration:
+    confidence, correct = proba.max(axis=1), proba.argmax(axis=1) == true
+    bin_confidence, bin_accuracy, bin_count = reliability_curve(confidence, correct)
+    coverage, coverage_error = coverage_curve(confidence, correct)
+    of_truth = proba[np.arange(len(true)), true]
+    # A class that was ruled out and came true costs much, but not the mean of everything else.
+    log_loss = -np.log(np.maximum(of_truth, np.finfo(float).eps)).mean()
+    brier = ((proba**2).sum(axis=1) - 2 * of_truth + 1).mean()
+    return Calibration(
+        expected_calibration_error=expected_calibration_error(confidence, correct),
+        log_loss=float(log_loss),
+        brier=float(brier),
+        bin_confidence=bin_confidence,
+        bin_accuracy=bin_accuracy,
+        bin_count=bin_count,
+        coverage=coverage,
+        coverage_error=coverage_error,
+    )
+
+
+# What comes in
+
+
+def _labels(values: Any, name: str) -> np.ndarray:
+    labels = np.asarray(values).astype(str)
+    if labels.ndim != 1 or not len(labels):
+        raise ValueError(f"Expected {name} of shape (n,) with n >= 1, got {labels.shape}.")
+    return labels
+
+
+def _check_length(n_samples: int, **arrays: np.ndarray) -> None:
+    for name, values in arrays.items():
+        if len(values) != n_samples:
+            raise ValueError(f"Expected {n_samples} {name}, one for each sample, got {len(values)}.")
+
+
+def _encode(
+    y_true: np.ndarray, y_pred: np.ndarray, classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Number the labels by class, other predicted ones len(classes), and name the column of those, if any."""
+    index = pd.Index(classes)
+    if not index.is_unique:
+        raise ValueError(f"Expected classes to be named once, got {classes.tolist()}.")
+    true, pred = index.get_indexer(pd.Index(y_true)), index.get_indexer(pd.Index(y_pred))
+    if (true < 0).any():
+        raise ValueError(
+            f"Expected y_true among the classes, got {np.unique(y_true[true < 0]).tolist()} too."
+        )
+    others = np.unique(y_pred[pred < 0]).tolist()
+    return true, np.where(pred < 0, len(classes), pred), ("(other)",) if len(others) > 1 else tuple(others)
+
+
+def _probabilities(proba: ArrayLike, n_samples: int, n_classes: int) -> np.ndarray:
+    proba = np.asarray(proba, dtype=float)
+    if proba.shape != (n_samples, n_classes):
+        raise ValueError(f"Expected proba of shape ({n_samples}, {n_classes}), got {proba.shape}.")
+    # Classifiers that compute in float32 miss a sum of 1 by some 1e-6.
+    wrong = ~(np.isclose(proba.sum(axis=1), 1, atol=1e-3) & (proba >= 0).all(axis=1))
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"Expected proba to have rows >= 0 of sum 1, got {wrong.sum()} that are not, first row {first}: "
+            f"{proba[first].tolist()}."
+        )
+    return np.minimum(proba, 1)
+
+
+def _confidences(confidence: ArrayLike, correct: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
+    confidence = np.asarray(confidence, dtype=float)
+    if confidence.ndim != 1 or not len(confidence) or np.isnan(confidence).any():
+        raise ValueError(
+            f"Expected scores of shape (n,) with n >= 1 and without NaN, got {confidence.shape}."
+        )
+    correct = np.ones(len(confidence), dtype=bool) if correct is None else np.asarray(correct, dtype=bool)
+    _check_length(len(confidence), correct=correct)
+    return confidence, correct
+
+
+def _n_kept(coverage: float, n_samples: int) -> int:
+    if not 0 < coverage <= 1:
+        raise ValueError(f"Expected a coverage above 0 and up to 1, got {coverage}.")
+    # Rounded first: .55 * 100 is a hair above 55, and must not become 56.
+    return max(1, math.ceil(round(coverage * n_samples, 6)))
+
+
+# Plain values
+
+
+def _to_plain(record: Calibration | Evaluation) -> dict[str, Any]:
+    return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Calibration):
+        return value.to_dict()
+    if isinstance(value, np.ndarray | tuple | list):
+        return [_plain(item) for item in np.asarray(value).tolist()]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _from_plain(values: Mapping[str, Any], floats: Sequence[str], ints: Sequence[str]) -> dict[str, Any]:
+    restored = dict(values)
+    restored.update({name: np.array(values[name], dtype=float) for name in floats})
+    restored.update({name: np.array(values[name], dtype=np.int64) for name in ints})
+    return restored
