@@ -1,0 +1,654 @@
+"""Class folders of heatmap files: an index of what is in them, and the heatmaps in bounded batches.
+
+Files are read strictly: nothing is unpickled, nothing is allocated on the word of a header alone, and all bad
+files are told of at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import warnings
+from bisect import bisect_right
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from io import BytesIO, FileIO
+from itertools import accumulate
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from natsort import natsort_keygen
+
+from heatpose.skeleton import COCO_17
+
+__all__ = ["BadFile", "BadFilesError", "HeatmapFolder", "read_heatmaps"]
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], object]
+
+_HEADER_LIMIT = 4096  # bytes; NumPy writes 128 for heatmaps
+_CHUNK_BYTES = 2**23  # read before it is decoded: few enough to stay in a cache, many to a call
+_LISTED = 20  # bad files named in a message
+_NOT_FINITE = "expected finite values, got NaN or infinity"
+_SPECIAL = "a broken link, a pipe or a device"  # opening a pipe could wait forever
+_natural = natsort_keygen()
+
+
+@dataclass(frozen=True, order=True)
+class BadFile:
+    """A file that cannot be used.
+
+    Parameters
+    ----------
+    path : str
+        The file, relative to the folder that was read, with forward slashes.
+    reason : str
+        What was expected of it and what was found.
+    """
+
+    path: str
+    reason: str
+
+
+class BadFilesError(ValueError):
+    """Files that cannot be used, all of them at once.
+
+    Parameters
+    ----------
+    bad_files : sequence of BadFile
+        The files, each with its reason.
+    folder : str, optional
+        The folder that they are in, where going on without them is possible.
+
+    Examples
+    --------
+    >>> print(BadFilesError([BadFile("up/up_1.npy", "expected an .npy file, got an empty one")]))
+    1 bad file:
+      up/up_1.npy: expected an .npy file, got an empty one
+    """
+
+    def __init__(self, bad_files: Iterable[BadFile], folder: str | None = None):
+        self.bad_files = tuple(bad_files)
+        self.folder = folder
+        super().__init__(self.bad_files, folder)
+
+    def __str__(self) -> str:
+        count = len(self.bad_files)
+        where = "" if self.folder is None else f" in {self.folder}"
+        lines = [f"{count} bad file{'s' if count > 1 else ''}{where}:"]
+        lines += [f"  {bad.path}: {bad.reason}" for bad in self.bad_files[:_LISTED]]
+        if count > _LISTED:
+            lines.append(f"  ... and {count - _LISTED} more")
+        if self.folder is not None:
+            lines.append("Mend or remove them, or leave them out with --skip-bad (in Python: skip_bad=True).")
+        return "\n".join(lines)
+
+
+class _FileError(Exception):
+    """Why one file cannot be used: what was expected, what was found."""
+
+
+class _Header(NamedTuple):
+    """What the first bytes of an .npy file say; files alike share one."""
+
+    raw: bytes
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    fortran: bool
+
+    @property
+    def samples(self) -> int:
+        return self.shape[0] if len(self.shape) == 4 else 1
+
+    @property
+    def data_bytes(self) -> int:
+        # Python integers: no overflow, whatever the header says.
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@lru_cache(maxsize=1024)
+def _parse_header(raw: bytes) -> _Header:
+    """Parse the header of an .npy file, from the magic string to the first byte of data."""
+    stream = BytesIO(raw)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # headers from Python 2 are read right, with a warning
+            version = np.lib.format.read_magic(stream)
+            parse = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+                (3, 0): np.lib.format.read_array_header_2_0,  # differs in the names of fields alone
+            }[version]
+            shape, fortran, dtype = parse(stream, max_header_size=_HEADER_LIMIT)
+    except Exception as error:  # a damaged header can make Python's own parser raise almost anything
+        raise _FileError("expected an .npy file, got one with a damaged header") from error
+    if dtype.hasobject:
+        raise _FileError("expected floating-point numbers, got Python objects, which are never unpickled")
+    if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
+        raise _FileError(f"expected float16, float32 or float64, got {dtype}")
+    return _Header(raw, dtype, tuple(int(length) for length in shape), fortran)
+
+
+def _read_header(file: FileIO) -> _Header:
+    """Read and parse the header of an open .npy file."""
+    start = file.read(_HEADER_LIMIT)
+    if not start:
+        raise _FileError("expected an .npy file, got an empty one")
+    if not start.startswith(np.lib.format.MAGIC_PREFIX):
+        raise _FileError(f"expected an .npy file, got one that starts with {start[:6]!r}")
+    width = 2 if start[6:7] == b"\x01" else 4  # of the header's length, in format 1.0 and from 2.0 on
+    offset = 8 + width + int.from_bytes(start[8 : 8 + width], "little")
+    if offset > len(start):
+        raise _FileError(f"expected an .npy file, got one whose header ends before its {offset} bytes")
+    return _parse_header(start[:offset])
+
+
+def _inspect(path: str) -> tuple[_Header, int]:
+    """Return the header of a file, and how many bytes follow it."""
+    try:
+        with FileIO(path) as file:
+            header = _read_header(file)
+            return header, os.fstat(file.fileno()).st_size - len(header.raw)
+    except OSError as error:
+        raise _FileError(f"expected a readable file, got: {error.strerror or error}") from error
+
+
+def _shape_text(shape: Sequence[int | str]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _check(header: _Header, data_bytes: int, expected: Sequence[int | str]) -> None:
+    """Refuse a file whose shape is not the expected (K, H, W), or does not go with the length of its data.
+
+    A length in ``expected`` that is a name, such as "H", stands for any.
+    """
+    shape = header.shape
+    if (
+        len(shape) not in (3, 4)
+        or min(shape) < 1
+        or any(isinstance(want, int) and want != got for want, got in zip(expected, shape[-3:], strict=True))
+    ):
+        raise _FileError(f"expected shape {_shape_text(('n', *expected))}, got {_shape_text(shape)}")
+    if header.data_bytes != data_bytes:
+        kind = "truncated" if data_bytes < header.data_bytes else "with trailing bytes"
+        raise _FileError(f"expected {header.data_bytes} bytes of data, got {data_bytes} ({kind})")
+
+
+def _read_samples(path: str, header: _Header, first: int, out: np.ndarray) -> None:
+    """Fill ``out``, (n, K, H, W) float32, with the samples of a file from ``first`` on."""
+    try:
+        with FileIO(path) as file:
+            start = file.read(len(header.raw))
+            if start != header.raw or os.fstat(file.fileno()).st_size != len(start) + header.data_bytes:
+                raise _FileError("expected an unchanged file, got one that changed since it was listed")
+            if header.fortran:  # a sample is spread over the whole file
+                mapped = np.memmap(file, header.dtype, "r", len(start), header.shape, "F")
+                _convert(mapped[first : first + len(out)] if mapped.ndim == 4 else mapped, out)
+                return
+            if first:
+                file.seek(first * (header.data_bytes // header.samples), os.SEEK_CUR)
+            stored = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
+            _read_exactly(file, stored)
+            if stored is not out:
+                _convert(stored, out)
+    except OSError as error:
+        raise _FileError(f"expected a readable file, got: {error.strerror or error}") from error
+
+
+def _read_exactly(file: FileIO, out: np.ndarray) -> None:
+    """Fill a C-contiguous array with the next bytes of a file."""
+    rest = out.reshape(-1).view(np.uint8).data
+    while rest:  # one call reads 2 GB at most
+        count = file.readinto(rest)
+        if not count:
+            raise _FileError(f"expected {len(rest)} more bytes of data, got none (truncated)")
+        rest = rest[count:]
+
+
+def _convert(data: np.ndarray, out: np.ndarray) -> None:
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+        out[:] = data
+
+
+def _not_finite(heatmaps: np.ndarray) -> list[int]:
+    """Return the positions of the samples that hold NaN or infinity."""
+    if np.isfinite(heatmaps).all():
+        return []
+    return [position for position, sample in enumerate(heatmaps) if not np.isfinite(sample).all()]
+
+
+def _not_finite_text(samples: Sequence[int]) -> str:
+    more = f" and {len(samples) - 1} more" if len(samples) > 1 else ""
+    return f"{_NOT_FINITE} in sample {samples[0]}{more}"
+
+
+def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.keypoints)) -> np.ndarray:
+    """Read the heatmaps of one .npy file.
+
+    Parameters
+    ----------
+    path : path-like
+        An .npy file of shape (n, K, H, W) or (K, H, W), float16, float32 or float64.
+    n_keypoints : int, default 17
+        The K that is expected.
+
+    Returns
+    -------
+    ndarray of shape (n, K, H, W), float32
+        One heatmap a keypoint, rows (y) before columns (x); n is 1 for a file of shape (K, H, W).
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    BadFilesError
+        The file cannot be read, is not an .npy file of floats, has another shape, is shorter or longer than
+        it says, or holds NaN or infinity. A ValueError.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/pose.npy", np.zeros((17, 64, 48), dtype=np.float16))
+    ...     read_heatmaps(f"{folder}/pose.npy").shape
+    (1, 17, 64, 48)
+    """
+    name = os.fspath(path)
+    if not Path(name).exists():
+        raise FileNotFoundError(f"No such file: {name}")
+    try:
+        if (kind := _kind(Path(name))) != "a file":
+            raise _FileError(f"expected a file, got {kind}")
+        header, data_bytes = _inspect(name)
+        _check(header, data_bytes, (n_keypoints, "H", "W"))
+        heatmaps = np.empty((header.samples, *header.shape[-3:]), dtype=np.float32)
+        _read_samples(name, header, 0, heatmaps)
+        if samples := _not_finite(heatmaps):
+            raise _FileError(_not_finite_text(samples))
+    except _FileError as error:
+        raise BadFilesError([BadFile(Path(name).as_posix(), str(error))]) from error
+    return heatmaps
+
+
+@dataclass
+class _Listing:
+    """What is in a folder, in natural order; paths are relative to it, with forward slashes."""
+
+    classes: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    bad_files: list[BadFile] = field(default_factory=list)
+    ignored: int = 0
+
+
+def _is_text(path: str) -> bool:
+    """Tell whether a path can be written in a table; file systems also hold names that are just bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _kind(entry: os.DirEntry | Path) -> str:
+    try:
+        return "a folder" if entry.is_dir() else "a file" if entry.is_file() else _SPECIAL
+    except OSError:  # a link to itself
+        return _SPECIAL
+
+
+def _list_files(folder: str, prefix: str, above: tuple[str, ...], listing: _Listing) -> None:
+    """Add the .npy files of a folder and of those inside it to the listing; ``prefix`` is "" for the root."""
+
+    def refuse(path: str, reason: str) -> None:
+        readable = path.encode(errors="backslashreplace").decode()
+        listing.bad_files.append(BadFile(readable, reason))
+
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
+    except OSError as error:
+        if not prefix:
+            raise
+        return refuse(prefix, f"expected a readable folder, got: {error.strerror or error}")
+    # Names that differ in leading zeros alone are the same to natural order: then as text.
+    for entry in sorted(visible, key=lambda entry: (_natural(entry.name), entry.name)):
+        path, kind = prefix + entry.name, _kind(entry)
+        is_npy = entry.name.lower().endswith(".npy")
+        if not is_npy and kind != "a folder":
+            listing.ignored += 1
+        elif not _is_text(path):
+            refuse(path, "expected a name in UTF-8")
+        elif is_npy and kind != "a file":
+            refuse(path, f"expected a file, got {kind}")
+        elif is_npy and not prefix:
+            refuse(path, "expected it in the folder of its class: <class>/<file>.npy")
+        elif is_npy:
+            listing.files.append(path)
+        elif (real := os.path.realpath(entry.path)) in above:
+            refuse(path, "expected a folder, got a link to one that it is in")
+        else:
+            if not prefix:
+                listing.classes.append(entry.name)
+            _list_files(entry.path, path + "/", (*above, real), listing)
+    return None
+
+
+class HeatmapFolder:
+    """Heatmap files in one folder a class: ``<root>/<class>/<anything>.npy``.
+
+    Files are also found in folders inside a class folder. Hidden files and folders are ignored, and so are
+    other files that do not end in ``.npy``. Each file holds heatmaps of shape (n, K, H, W) or (K, H, W) in
+    float16, float32 or float64; H and W are free as long as all files agree, and those that disagree with
+    most are bad. Headers and lengths are checked on construction; NaN and infinity show when the heatmaps are
+    read. Nothing is ever unpickled.
+
+    Parameters
+    ----------
+    root : path-like
+        The folder of class folders.
+    n_keypoints : int, default 17
+        The number of keypoints K that is expected.
+    skip_bad : bool, default False
+        Leave bad files out instead of refusing the folder. Of a file that can be read, only the samples with
+        NaN or infinity are left out.
+
+    Attributes
+    ----------
+    root : Path
+        The folder.
+    index : DataFrame
+        One row a sample, in natural order of class and path (frame 9 before frame 10): ``path`` relative to
+        the root with forward slashes, ``sample`` the position in the file, ``label`` the class, ``group``
+        missing (NA).
+    classes : tuple of str
+        The names of the class folders, in natural order.
+    heatmap_shape : tuple of int
+        (K, H, W): keypoints, rows, columns.
+    bad_files : tuple of BadFile
+        What was left out so far; samples with NaN or infinity are added when they are read.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        There is no such folder.
+    BadFilesError
+        Some files are bad, and ``skip_bad`` is not set. A ValueError.
+    ValueError
+        There are no class folders, or some hold no usable file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> for name in ("up/up_10.npy", "up/up_9.npy", "down/down_1.npy"):
+    ...     (root / name).parent.mkdir(exist_ok=True)
+    ...     np.save(root / name, np.zeros((1, 17, 64, 48), dtype=np.float32))
+    >>> folder = HeatmapFolder(root)
+    >>> folder.index["path"].tolist()
+    ['down/down_1.npy', 'up/up_9.npy', 'up/up_10.npy']
+    >>> folder.classes, folder.heatmap_shape, len(folder)
+    (('down', 'up'), (17, 64, 48), 3)
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        *,
+        n_keypoints: int = len(COCO_17.keypoints),
+        skip_bad: bool = False,
+    ):
+        self.root = Path(root)
+        self.skip_bad = skip_bad
+        if not self.root.exists():
+            raise FileNotFoundError(f"No such folder: {self.root}")
+        if not self.root.is_dir():
+            raise NotADirectoryError(f"Expected a folder of class folders, got a file: {self.root}")
+
+        listing = _Listing()
+        _list_files(str(self.root), "", (os.path.realpath(self.root),), listing)
+        if listing.ignored:
+            logger.info("Ignored %d files in %s that do not end in .npy", listing.ignored, self.root)
+        found = {path.partition("/")[0] for path in listing.files}
+        found |= {bad.path.partition("/")[0] for bad in listing.bad_files}
+        if empty := [name for name in listing.classes if name not in found]:
+            raise ValueError(
+                f"Expected .npy files in every class folder of {self.root}, got none in {', '.join(empty)}."
+            )
+
+        headers, heatmap_shape, bad_headers = self._inspect_all(listing.files, n_keypoints)
+        self.bad_files: tuple[BadFile, ...] = ()
+        self._refuse([*listing.bad_files, *bad_headers])
+        if not listing.classes:
+            raise ValueError(f"Expected class folders with .npy files in {self.root}, got no folder.")
+        labels = {path: path.partition("/")[0] for path in headers}
+        if spoilt := sorted(set(listing.classes) - set(labels.values()), key=_natural):
+            names = ", ".join(spoilt)
+            raise ValueError(
+                f"Expected good files in every class folder of {self.root}, got none in {names}."
+            )
+        self.classes = tuple(listing.classes)
+        self.heatmap_shape = heatmap_shape
+        self._headers = list(headers.items())
+        samples = [header.samples for header in headers.values()]
+        self._starts = list(accumulate(samples, initial=0))  # of each file's samples in the index
+        self.index = pd.DataFrame(
+            {
+                "path": pd.array(np.repeat(np.array(list(headers), dtype=object), samples), dtype="string"),
+                "sample": np.arange(self._starts[-1]) - np.repeat(self._starts[:-1], samples),
+                "label": pd.array(
+                    np.repeat(np.array(list(labels.values()), dtype=object), samples), dtype="string"
+                ),
+                "group": pd.array([pd.NA], dtype="string").repeat(self._starts[-1]),
+            }
+        )
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __repr__(self) -> str:
+        return f"HeatmapFolder({str(self.root)!r}): {len(self)} samples of {len(self.classes)} classes"
+
+    def _inspect_all(
+        self, paths: Sequence[str], n_keypoints: int
+    ) -> tuple[dict[str, _Header], tuple[int, int, int], list[BadFile]]:
+        """Return the headers of the good files, the (K, H, W) that most of them have, and the bad files."""
+        found: dict[str, tuple[_Header, int]] = {}
+        reasons: dict[str, str] = {}
+        shapes: Counter[tuple[int, ...]] = Counter()
+        for path in paths:
+            try:
+                found[path] = header, data_bytes = _inspect(self._locate(path))
+                _check(header, data_bytes, (n_keypoints, "H", "W"))
+                shapes[header.shape[-3:]] += 1
+            except _FileError as error:
+                reasons[path] = str(error)
+        expected: tuple = shapes.most_common(1)[0][0] if shapes else (n_keypoints, "H", "W")
+        for path, (header, data_bytes) in found.items():
+            try:
+                _check(header, data_bytes, expected)
+            except _FileError as error:
+                reasons[path] = str(error)
+        headers = {path: header for path, (header, _) in found.items() if path not in reasons}
+        return headers, expected, [BadFile(path, reasons[path]) for path in paths if path in reasons]
+
+    def _locate(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+    def _refuse(self, bad_files: Sequence[BadFile]) -> None:
+        """Raise for bad files, or leave them out."""
+        new = [bad for bad in bad_files if bad not in self.bad_files]
+        if new and not self.skip_bad:
+            raise BadFilesError(new, str(self.root))
+        if new:
+            self.bad_files = (*self.bad_files, *new)
+            logger.warning("Left out %d bad file%s in %s", len(new), "s" if len(new) > 1 else "", self.root)
+
+    def require_classes(self, count: int = 2) -> None:
+        """Raise a ValueError when there are fewer classes than ``count``."""
+        if len(self.classes) < count:
+            raise ValueError(
+                f"Expected at least {count} class folders in {self.root}, "
+                f"got {len(self.classes)}: {', '.join(self.classes)}."
+            )
+
+    def batches(self, batch_size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the heatmaps in the order of the index, a batch at a time.
+
+        Each array is a new one; only those that the caller keeps take memory.
+
+        Parameters
+        ----------
+        batch_size : int, default 64
+            Samples in a batch; the last one can have fewer, as can those where bad samples were left out.
+
+        Yields
+        ------
+        heatmaps : ndarray of shape (n, K, H, W), float32
+            Rows (y) before columns (x).
+        positions : ndarray of shape (n,), int
+            The rows of ``index`` that they belong to.
+
+        Raises
+        ------
+        BadFilesError
+            At the end of the pass: some samples held NaN or infinity, or files changed since they were
+            listed, and ``skip_bad`` is not set. Such samples are never yielded.
+        """
+        if batch_size < 1:
+            raise ValueError(f"Expected a batch_size of at least 1, got {batch_size}.")
+        bad: dict[int, str] = {}
+        for start in range(0, len(self), batch_size):
+            heatmaps = np.empty((min(batch_size, len(self) - start), *self.heatmap_shape), dtype=np.float32)
+            bad_here = self._read(start, heatmaps)
+            bad |= bad_here
+            rows = _good_rows(start, len(heatmaps), bad_here)
+            if len(rows):
+                yield (heatmaps[rows - start] if bad_here else heatmaps), rows
+        self._refuse(self._bad_files(bad))
+
+    def map(
+        self,
+        function: Callable[[np.ndarray], np.ndarray],
+        *,
+        n_jobs: int | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield what a function makes of the heatmaps, in the order of the index, read in several threads.
+
+        The fastest way through a folder: the function gets a few samples at a time, while they are in the
+        processor's cache.
+
+        Parameters
+        ----------
+        function : callable
+            From heatmaps, (n, K, H, W) float32, to an array of n rows, each made of its own sample alone. It
+            is called in several threads and must not keep its input, whose memory is used again.
+        n_jobs : int, optional
+            Number of threads; all cores by default. The results do not depend on it.
+        progress : callable, optional
+            Called in the caller's thread with the samples done and their total.
+
+        Yields
+        ------
+        results : ndarray of n rows
+            What the function returned.
+        positions : ndarray of shape (n,), int
+            The rows of ``index`` that they belong to.
+
+        Raises
+        ------
+        BadFilesError
+            As in ``batches``, at the end of the pass.
+        """
+        n_threads = _n_threads(n_jobs)
+        chunk = max(1, _CHUNK_BYTES // (4 * math.prod(self.heatmap_shape)))
+        buffers: SimpleQueue[np.ndarray] = SimpleQueue()
+        for _ in range(n_threads):
+            buffers.put(np.empty((chunk, *self.heatmap_shape), dtype=np.float32))
+
+        def work(start: int) -> tuple[np.ndarray | None, np.ndarray, dict[int, str]]:
+            buffer = buffers.get()
+            try:
+                heatmaps = buffer[: len(self) - start]
+                bad = self._read(start, heatmaps)
+                rows = _good_rows(start, len(heatmaps), bad)
+                if not len(rows):
+                    return None, rows, bad
+                return function(heatmaps[rows - start] if bad else heatmaps), rows, bad
+            finally:
+                buffers.put(buffer)
+
+        bad: dict[int, str] = {}
+        starts = iter(range(0, len(self), chunk))
+        pending: deque[Future] = deque()
+        executor = ThreadPoolExecutor(n_threads, thread_name_prefix="heatpose")
+        try:
+            for done in range(chunk, len(self) + chunk, chunk):
+                # A few ahead, so that no thread waits and memory is bounded.
+                while len(pending) < 8 * n_threads and (start := next(starts, None)) is not None:
+                    pending.append(executor.submit(work, start))
+                results, rows, bad_here = pending.popleft().result()
+                bad |= bad_here
+                if results is not None:
+                    yield results, rows
+                if progress is not None:
+                    progress(min(done, len(self)), len(self))
+        finally:  # also when interrupted: what is under way ends within milliseconds
+            executor.shutdown(cancel_futures=True)
+        self._refuse(self._bad_files(bad))
+
+    def _read(self, start: int, out: np.ndarray) -> dict[int, str]:
+        """Fill ``out``, (n, K, H, W) float32, with samples from ``start`` on; return why some are bad."""
+        bad: dict[int, str] = {}
+        row, stop = start, start + len(out)
+        while row < stop:
+            file = self._file_of(row)
+            end = min(stop, self._starts[file + 1])
+            part = out[row - start : end - start]
+            path, header = self._headers[file]
+            try:
+                _read_samples(self._locate(path), header, row - self._starts[file], part)
+            except _FileError as error:
+                bad.update(dict.fromkeys(range(row, end), str(error)))
+            else:
+                bad.update((row + position, _NOT_FINITE) for position in _not_finite(part))
+            row = end
+        return bad
+
+    def _file_of(self, row: int) -> int:
+        return bisect_right(self._starts, row) - 1
+
+    def _bad_files(self, bad: dict[int, str]) -> list[BadFile]:
+        """Return the files of bad samples, each once."""
+        rows: dict[int, list[int]] = {}
+        for row in sorted(bad):
+            rows.setdefault(self._file_of(row), []).append(row)
+        found = []
+        for file, its_rows in rows.items():
+            reason = bad[its_rows[0]]
+            if reason == _NOT_FINITE:
+                reason = _not_finite_text([row - self._starts[file] for row in its_rows])
+            found.append(BadFile(self._headers[file][0], reason))
+        return found
+
+
+def _good_rows(start: int, count: int, bad: dict[int, str]) -> np.ndarray:
+    rows = np.arange(start, start + count)
+    return np.setdiff1d(rows, list(bad)) if bad else rows
+
+
+def _n_threads(n_jobs: int | None) -> int:
+    """Return the number of threads to use; None and -1 are all cores that this process may use."""
+    if n_jobs is None or n_jobs == -1:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if n_jobs < 1:
+        raise ValueError(f"Expected n_jobs of at least 1, or -1 for all cores, got {n_jobs}.")
+    return n_jobs
