@@ -47,6 +47,8 @@ class Skeleton:
         Joint name to three keypoints; the angle is the one at the middle keypoint, from the first to the third.
     shoulders, hips : (str, str)
         The left and the right keypoint of each; they place and size the torso.
+    head : tuple of str
+        The keypoints of the head, which move as one.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Skeleton:
     joints: dict[str, tuple[str, str, str]]
     shoulders: tuple[str, str]
     hips: tuple[str, str]
+    head: tuple[str, ...]
 
     def index(self, *names: str) -> np.ndarray:
         """Return the positions of keypoints given by name, shape (len(names),), int."""
@@ -142,5 +145,6 @@ COCO_17 = Skeleton(
     ),
     shoulders=("left_shoulder", "right_shoulder"),
     hips=("left_hip", "right_hip"),
+    head=("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
 )
 """The 17 keypoints of COCO in their order, as most pose estimators write them."""

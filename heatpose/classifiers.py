@@ -1,0 +1,212 @@
+"""The named candidates: one table, one builder each.
+
+A builder returns a scikit-learn classifier, or a pipeline that ends in one, for pose features with NaN where a
+keypoint is missing; it is given integer labels and must give probabilities. To add a candidate, add an entry.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from heatpose.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
+
+__all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pose_pipeline"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A classifier to choose from.
+
+    Parameters
+    ----------
+    build : callable
+        ``build(random_state)`` returns the unfitted classifier.
+    summary : str
+        What it is, in a few words.
+    features : mapping, default empty
+        Parameters of :class:`heatpose.PoseFeatures` that differ from its defaults.
+    training : mapping, default empty
+        Parameters of :class:`heatpose.PoseClassifier` that differ from its defaults.
+    """
+
+    build: Callable[[int | None], BaseEstimator]
+    summary: str
+    features: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+class FixedEpochsMLP(MLPClassifier):
+    """A neural network that is trained for `max_iter` epochs and thinks nothing of it.
+
+    The number of epochs is a choice here, as it is in deep learning; scikit-learn would warn that the loss still falls.
+    """
+
+    def fit(self, X: Any, y: Any) -> FixedEpochsMLP:
+        """Train."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return super().fit(X, y)
+
+
+def _scaled(classifier: BaseEstimator) -> Pipeline:
+    """For classifiers that take neither NaN nor features of unlike size."""
+    return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), classifier)
+
+
+def _mlp(random_state: int | None, layers: tuple[int, ...] = (256,)) -> Pipeline:
+    return _scaled(
+        FixedEpochsMLP(layers, alpha=1e-2, batch_size=256, max_iter=20, random_state=random_state),
+    )
+
+
+def _xgboost(random_state: int | None) -> BaseEstimator:
+    from xgboost import XGBClassifier
+
+    return XGBClassifier(
+        n_estimators=100,
+        max_depth=4,
+        learning_rate=0.2,
+        subsample=0.5,
+        colsample_bytree=0.3,
+        max_bin=64,
+        tree_method="hist",
+        n_jobs=1,  # folds and candidates run side by side; more threads would wait for each other
+        random_state=random_state,
+    )
+
+
+def _svm_rbf(random_state: int | None) -> BaseEstimator:
+    return CalibratedClassifierCV(_scaled(SVC(C=3, random_state=random_state)), cv=3, ensemble=False)
+
+
+CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
+    {
+        "dummy": Candidate(
+            lambda random_state: DummyClassifier(strategy="prior"),
+            "always the most frequent class",
+            training={"performers": 0},
+        ),
+        "logistic": Candidate(
+            lambda random_state: _scaled(LogisticRegression(C=0.1, max_iter=1000, tol=1e-3)),
+            "logistic regression",
+        ),
+        "lda": Candidate(
+            lambda random_state: make_pipeline(
+                SimpleImputer(keep_empty_features=True),
+                LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+            ),
+            "linear discriminant analysis with shrinkage",
+            features={"coordinates": False},
+            training={"performers": 3},
+        ),
+        "svm-rbf": Candidate(_svm_rbf, "support vectors, Gaussian kernel", training={"performers": 2}),
+        "knn": Candidate(
+            lambda random_state: _scaled(KNeighborsClassifier(10, weights="distance")),
+            "10 nearest poses by pair vectors",
+            features={
+                "coordinates": False,
+                "distances": False,
+                "limbs": False,
+                "joints": False,
+                "vectors": True,
+            },
+            training={"performers": 3},
+        ),
+        "random-forest": Candidate(
+            lambda random_state: RandomForestClassifier(200, n_jobs=1, random_state=random_state),
+            "random forest",
+            training={"performers": 3},
+        ),
+        "extra-trees": Candidate(
+            lambda random_state: ExtraTreesClassifier(200, n_jobs=1, random_state=random_state),
+            "extremely randomised trees",
+            training={"performers": 5},
+        ),
+        "xgboost": Candidate(_xgboost, "gradient-boosted trees"),
+        "mlp": Candidate(_mlp, "neural network with one hidden layer"),
+        "mlp2": Candidate(lambda r: _mlp(r, (256, 128)), "neural network with 2 hidden layer"),
+    }
+)
+"""All candidates by name."""
+
+DEFAULT_CANDIDATES = ("mlp", "xgboost")
+"""Compared when nobody says which."""
+
+DEFAULT = "mlp"
+"""Taken by :func:`make_pose_pipeline` when nobody says which."""
+
+
+def make_pose_pipeline(
+    classifier: str | BaseEstimator | None = None,
+    *,
+    decoder: str = "gaussian",
+    features: Mapping[str, Any] | None = None,
+    random_state: int | None = 0,
+    **training: Any,
+) -> Pipeline:
+    """Build the unfitted way from heatmaps to class names.
+
+    Parameters
+    ----------
+    classifier : str or classifier, optional
+        A name in :data:`CANDIDATES`, or a scikit-learn classifier that takes NaN and gives probabilities; by default
+        the best one known.
+    decoder : str, default "gaussian"
+        See :func:`heatpose.decode_heatmaps`.
+    features : mapping, optional
+        Parameters of :class:`heatpose.PoseFeatures`.
+    random_state : int or None, default 0
+        For all that is random in it.
+    **training
+        Parameters of :class:`heatpose.PoseClassifier`, such as ``performers=0`` to train on the data alone.
+
+    Returns
+    -------
+    Pipeline
+        ``fit`` and ``predict`` take heatmaps (N, 17, H, W) and class names. Its first step, ``decode``, makes the
+        keypoint table; ``pipeline[1:]`` works from such a table (N, 51).
+
+    Raises
+    ------
+    ValueError
+        If there is no candidate of that name.
+
+    Examples
+    --------
+    >>> list(make_pose_pipeline("extra-trees").named_steps)
+    ['decode', 'classify']
+    """
+    if classifier is None:
+        classifier = DEFAULT
+    if isinstance(classifier, str):
+        if classifier not in CANDIDATES:
+            raise ValueError(f"Expected a classifier out of {', '.join(CANDIDATES)}, got {classifier!r}.")
+        candidate = CANDIDATES[classifier]
+        classifier = candidate.build(random_state)
+        features = {**candidate.features, **(features or {})}
+        training = {**candidate.training, **training}
+    described = Pipeline([("features", PoseFeatures(**(features or {}))), ("classifier", classifier)])
+    return Pipeline(
+        [
+            ("decode", HeatmapDecoder(decoder)),
+            ("classify", PoseClassifier(described, random_state=random_state, **training)),
+        ]
+    )

@@ -1,0 +1,400 @@
+"""scikit-learn objects: each validates, calls a pure function and names its columns.
+
+Between the steps everything is 2-D and named: a keypoint table (N, 3 K) with the columns ``nose_x, nose_y,
+nose_confidence, left_eye_x, ...`` comes out of :class:`HeatmapDecoder` and goes into all that follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from heatpose import augmentation, geometry
+from heatpose.decoding import decode_heatmaps
+from heatpose.skeleton import COCO_17
+
+__all__ = ["UNKNOWN", "HeatmapDecoder", "PoseClassifier", "PoseFeatures"]
+
+UNKNOWN = "unknown"
+"""What :meth:`PoseClassifier.predict_or_unknown` says of a pose that is none of the classes for sure."""
+
+_N_COLUMNS = len(COCO_17.columns)
+
+
+class HeatmapDecoder(TransformerMixin, BaseEstimator):
+    """Heatmaps (N, 17, H, W), or one (17, H, W), to a keypoint table (N, 51).
+
+    Parameters
+    ----------
+    method : str, default "gaussian"
+        See :func:`heatpose.decode_heatmaps`.
+    n_jobs : int, default 1
+        Threads; results do not depend on it.
+    """
+
+    def __init__(self, method: str = "gaussian", n_jobs: int = 1):
+        self.method = method
+        self.n_jobs = n_jobs
+
+    def fit(self, X: ArrayLike, y: object = None) -> HeatmapDecoder:
+        """Check the heatmaps' shape; there is nothing to learn."""
+        self._check_shape(X)
+        self.n_features_out_ = _N_COLUMNS
+        return self
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Decode heatmaps.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, 17, H, W) or (17, H, W)
+            Heatmaps; not copied.
+
+        Returns
+        -------
+        ndarray, shape (N, 51), float32
+            x, y and confidence of each keypoint; NaN, NaN and 0 for one without a peak.
+        """
+        keypoints = decode_heatmaps(self._check_shape(X), self.method, n_jobs=self.n_jobs)
+        return keypoints.reshape(len(keypoints), -1)
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Names of the columns, ``nose_x, nose_y, nose_confidence, ...``."""
+        return np.array(COCO_17.columns, dtype=object)
+
+    def _check_shape(self, X: ArrayLike) -> np.ndarray:
+        heatmaps = np.asarray(X)
+        n_keypoints = len(COCO_17.keypoints)
+        if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints:
+            raise ValueError(
+                f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
+                f"got {heatmaps.shape}. A keypoint table of shape (n, {_N_COLUMNS}) goes into pipeline[1:]."
+            )
+        return heatmaps
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        tags.requires_fit = False
+        return tags
+
+
+class PoseFeatures(TransformerMixin, BaseEstimator):
+    """Describe poses by numbers that don't depend on where in the picture, how large and how bright they are.
+
+    Confidences are used to tell seen keypoints from missing ones, relative to the rest of the body, and are not
+    features: estimators differ too much in them.
+
+    Parameters
+    ----------
+    coordinates : bool, default True
+        x and y of each keypoint in torso lengths from the middle of the hips: ``left_elbow_x``.
+    distances : bool, default True
+        Distances between all pairs of keypoints in torso lengths: ``distance__nose__left_wrist``.
+    limbs : bool, default True
+        Sine and cosine of the limbs' directions: ``sin__left_forearm``.
+    joints : bool, default True
+        Sine and cosine of the angles at the joints: ``sin__left_elbow``.
+    vectors : bool, default False
+        x and y from each keypoint to each other in torso lengths: ``vector__nose__left_wrist_x``.
+    min_confidence : float, default 0.4
+        See :func:`heatpose.geometry.mask_uncertain`.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        51.
+    """
+
+    def __init__(
+        self,
+        coordinates: bool = True,
+        distances: bool = True,
+        limbs: bool = True,
+        joints: bool = True,
+        vectors: bool = False,
+        min_confidence: float = 0.4,
+    ):
+        self.coordinates = coordinates
+        self.distances = distances
+        self.limbs = limbs
+        self.joints = joints
+        self.vectors = vectors
+        self.min_confidence = min_confidence
+
+    def fit(self, X: ArrayLike, y: object = None) -> PoseFeatures:
+        """Check the table; there is nothing to learn."""
+        if not any((self.coordinates, self.distances, self.limbs, self.joints, self.vectors)):
+            raise ValueError("Expected at least one block of features switched on, got none.")
+        _check_table(self, X, reset=True)
+        return self
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Compute the features.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, 51)
+            Keypoint table; NaN or confidence 0 is a missing keypoint.
+
+        Returns
+        -------
+        ndarray, shape (N, number of features), float32
+            NaN for what needs a missing keypoint.
+        """
+        check_is_fitted(self)
+        keypoints = _check_table(self, X, reset=False)
+        xy = geometry.normalise_poses(geometry.mask_uncertain(keypoints, self.min_confidence))
+        blocks = []
+        if self.coordinates:
+            blocks.append(xy)
+        if self.distances:
+            blocks.append(geometry.pairwise_distances(xy))
+        for wanted, angles in ((self.limbs, geometry.limb_angles), (self.joints, geometry.joint_angles)):
+            if wanted:
+                angle = angles(xy)
+                blocks.append(np.stack([np.sin(angle), np.cos(angle)], axis=2))
+        if self.vectors:
+            start, end = COCO_17.pairs.T
+            blocks.append(xy[:, end] - xy[:, start])
+        return np.concatenate([block.reshape(len(xy), -1) for block in blocks], axis=1).astype(np.float32)
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Names of the features, block by block."""
+        keypoints = COCO_17.keypoints
+        pairs = [f"{keypoints[start]}__{keypoints[end]}" for start, end in COCO_17.pairs]
+        names: list[str] = []
+        if self.coordinates:
+            names += [f"{keypoint}_{axis}" for keypoint in keypoints for axis in "xy"]
+        if self.distances:
+            names += [f"distance__{pair}" for pair in pairs]
+        for wanted, parts in ((self.limbs, COCO_17.limbs), (self.joints, COCO_17.joints)):
+            if wanted:
+                names += [f"{function}__{part}" for part in parts for function in ("sin", "cos")]
+        if self.vectors:
+            names += [f"vector__{pair}_{axis}" for pair in pairs for axis in "xy"]
+        return np.array(names, dtype=object)
+
+    def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Train a classifier on each pose as many performers would hold it; say so when a pose is none it knows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Takes a keypoint table (N, 51) with NaN and integer labels; gives probabilities.
+    performers : int, default 10
+        How many performers pose each training sample again, beside the one who did. 0 trains on the data alone.
+    variation : float, default 1.0
+        How much they differ, in units of :class:`heatpose.augmentation.Variation`.
+    hidden : float, default 0.5
+        Share of the re-posed samples of which a part is hidden, see :func:`heatpose.augmentation.drop_keypoints`.
+    mirror : {"names", None} or dict of str to str, default "names"
+        Which classes are trained on in the mirror too: those whose names differ in left and right only; none; or those
+        and what the dictionary says, see :func:`heatpose.augmentation.mirror_classes`.
+    max_samples : int, default 60000
+        Samples to train on at the most. With more data each sample is posed by fewer performers, and when that is not
+        enough, frames are left out evenly in each class: neighbours in a clip are nearly the same.
+    min_confidence : float, default 0.4
+        See :func:`heatpose.geometry.mask_uncertain`.
+    temperature : float, default 1.0
+        Probabilities are raised to the power of 1 / temperature and scaled to sum to 1 again. Training chooses it on
+        people held out [1]_.
+    threshold : float, default 0.5
+        Below this probability :meth:`predict_or_unknown` names no class. Training chooses it on people held out.
+    random_state : int, RandomState or None
+        Where the performers come from.
+
+    Attributes
+    ----------
+    classes_ : ndarray of str
+        Class names, sorted.
+    estimator_ : estimator
+        The fitted classifier; its classes are positions in `classes_`.
+    n_samples_fit_ : int
+        Samples it was trained on, re-posed ones included.
+
+    References
+    ----------
+    .. [1] C. Guo et al., "On calibration of modern neural networks", ICML 2017.
+    """
+
+    def __init__(
+        self,
+        estimator: BaseEstimator,
+        *,
+        performers: int = 10,
+        variation: float = 1.0,
+        hidden: float = 0.5,
+        mirror: str | Mapping[str, str] | None = "names",
+        max_samples: int = 60_000,
+        min_confidence: float = 0.4,
+        temperature: float = 1.0,
+        threshold: float = 0.5,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.estimator = estimator
+        self.performers = performers
+        self.variation = variation
+        self.hidden = hidden
+        self.mirror = mirror
+        self.max_samples = max_samples
+        self.min_confidence = min_confidence
+        self.temperature = temperature
+        self.threshold = threshold
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> PoseClassifier:
+        """Train.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, 51)
+            Keypoint table; NaN or confidence 0 is a missing keypoint.
+        y : array_like, shape (N,)
+            Class names.
+        """
+        keypoints = _check_table(self, X, reset=True)
+        labels = np.asarray(y)
+        if labels.shape != (len(keypoints),):
+            raise ValueError(
+                f"Expected {len(keypoints)} labels, one for each sample, got shape {labels.shape}."
+            )
+        if pd.isna(labels).any():
+            raise ValueError(
+                f"Expected a class name for each sample, got {pd.isna(labels).sum()} without one."
+            )
+        check_classification_targets(labels)
+        if self.temperature <= 0:
+            raise ValueError(f"Expected a temperature above 0, got {self.temperature}.")
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"Expected at least two classes, got one class: {self.classes_[0]!r}.")
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+
+        table, codes = self._training_set(self._seen(keypoints), codes, rng)
+        self.n_samples_fit_ = len(table)
+        self.estimator_ = clone(self.estimator).fit(table, codes)
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Probability of each class of `classes_`, shape (N, C)."""
+        check_is_fitted(self)
+        keypoints = _check_table(self, X, reset=False)
+        return temper(self.estimator_.predict_proba(_as_table(self._seen(keypoints))), self.temperature)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Name the most probable class of each sample, shape (N,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_or_unknown(self, X: ArrayLike) -> np.ndarray:
+        """Name the most probable class of each sample, or ``"unknown"`` where it is less probable than `threshold`."""
+        probabilities = self.predict_proba(X)
+        labels = self.classes_[probabilities.argmax(axis=1)].astype(object)
+        labels[probabilities.max(axis=1) < self.threshold] = UNKNOWN
+        return labels
+
+    def _seen(self, keypoints: np.ndarray) -> np.ndarray:
+        return geometry.mask_uncertain(keypoints, self.min_confidence)
+
+    def _training_set(
+        self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Poses and class numbers as filmed, mirrored and re-posed, as a keypoint table."""
+        kept = _thin(codes, self.max_samples // 4) if self.performers else np.arange(len(codes))
+        xy, codes = xy[kept], codes[kept]
+        if self.mirror is not None:
+            given = None if isinstance(self.mirror, str) else self.mirror
+            mirrored = augmentation.mirror_classes(self.classes_.astype(str), given)
+            number = {str(name): code for code, name in enumerate(self.classes_)}
+            other = np.array([number.get(mirrored.get(str(name), ""), -1) for name in self.classes_])
+            has_mirror = np.flatnonzero(other[codes] >= 0)
+            if len(has_mirror):
+                xy = np.concatenate([xy, geometry.mirror_keypoints(xy[has_mirror])])
+                codes = np.concatenate([codes, other[codes[has_mirror]]])
+        performers = min(self.performers, max(0, self.max_samples // max(len(xy), 1) - 1))
+        variation = augmentation.Variation().scaled(self.variation)
+        poses = [xy]
+        for _ in range(performers):
+            reposed = augmentation.repose(xy, variation, random_state=rng)
+            poses.append(augmentation.drop_keypoints(reposed, self.hidden, random_state=rng))
+        return _as_table(np.concatenate(poses)), np.tile(codes, performers + 1)
+
+    def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Raise probabilities (N, C) to the power of 1 / temperature and scale them to sum to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> temper(np.array([[0.8, 0.2]]), 0.5).round(3).tolist()
+    [[0.941, 0.059]]
+    """
+    if temperature == 1:
+        return probabilities
+    logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.ndarray:
+    """Check a keypoint table, (N, 51) -> (N, 17, 3), float64; NaN is allowed, infinity is not."""
+    values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+    names = getattr(estimator, "feature_names_in_", None)
+    if values.shape[1] != _N_COLUMNS or (names is not None and tuple(names) != COCO_17.columns):
+        got = (
+            f"shape {values.shape}"
+            if names is None
+            else f"{values.shape[1]} columns {', '.join(names[:4])}, ..."
+        )
+        raise ValueError(
+            f"Expected a keypoint table of shape (n, {_N_COLUMNS}) with the columns "
+            f"{', '.join(COCO_17.columns[:4])}, ..., got {got}."
+        )
+    return values.reshape(len(values), -1, 3)
+
+
+def _as_table(xy: np.ndarray) -> np.ndarray:
+    """Positions (N, K, 2) as a keypoint table (N, 3 K): confidence is 1 where a keypoint is seen, else 0."""
+    seen = ~np.isnan(xy[..., :1])
+    return np.concatenate([xy, seen], axis=2).reshape(len(xy), -1)
+
+
+def _thin(codes: np.ndarray, max_samples: int) -> np.ndarray:
+    """Positions of at most about `max_samples` samples, evenly spread over each class's, in their order."""
+    if len(codes) <= max_samples:
+        return np.arange(len(codes))
+    kept = []
+    for code in np.unique(codes):
+        of_class = np.flatnonzero(codes == code)
+        count = max(1, round(len(of_class) * max_samples / len(codes)))
+        kept.append(of_class[np.linspace(0, len(of_class) - 1, count).round().astype(int)])
+    return np.sort(np.concatenate(kept))

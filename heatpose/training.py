@@ -1,0 +1,457 @@
+"""Candidates x folds -> the chosen pipeline and a number that holds for groups it was not trained on.
+
+Every candidate is trained once for each fold without the fold's groups and asked about them. The best is chosen, its
+probabilities are calibrated on what it said of groups it had not seen, and it is trained again on all data. The number
+reported for it is measured one level further out: for each fold, the choice (and the calibration) is made again from
+models that saw nothing of that fold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, cpu_count, delayed
+from scipy.optimize import minimize_scalar
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import Pipeline
+
+from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES, make_pose_pipeline
+from heatpose.estimators import temper
+from heatpose.evaluation import Evaluation, evaluate_predictions, threshold_for_coverage
+from heatpose.skeleton import COCO_17
+from heatpose.splitting import Grouping, check_enough, grouped_folds, random_folds, resolve_groups
+
+__all__ = ["BASELINE", "TrainingResult", "choose_classifiers", "evaluate_model", "train_pose_classifier"]
+
+BASELINE = "dummy"
+"""Stands in every comparison and is never chosen."""
+
+COVERAGE = 0.95
+"""Share of poses of unseen groups for which ``predict_or_unknown`` is to name a class."""
+
+_TRAIN_SCORE_SAMPLES = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """What a training found out.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        From heatmaps to class names, trained on all data.
+    classifier : str
+        The name of the candidate that was chosen.
+    evaluation : Evaluation
+        Of groups it was not trained on: the number to tell others.
+    nested : bool
+        Whether the choice between candidates was made anew for each fold, without it.
+    note : str
+        One sentence on what the evaluation's number stands for.
+    leaderboard : DataFrame
+        One row a candidate, best first: classifier, summary, balanced_accuracy, balanced_accuracy_low,
+        balanced_accuracy_high, macro_f1, train_balanced_accuracy, log_loss, calibration_error, fit_seconds. The
+        first one's score is of the folds that chose it, so it can be better than `evaluation`'s.
+    random_split : float
+        Balanced accuracy of the same classifier over folds drawn at random, in which a frame's neighbours are trained
+        on: what it would claim, and what not to believe.
+    grouping : Grouping
+        What the folds were split by.
+    n_folds : int
+        How many.
+    predictions : DataFrame
+        One row a sample: path, label, group, predicted, confidence, out of fold.
+    temperature, threshold : float
+        What :class:`heatpose.PoseClassifier` was given.
+    random_state : int
+        What all chance came from.
+    """
+
+    pipeline: Pipeline
+    classifier: str
+    evaluation: Evaluation
+    nested: bool
+    note: str
+    leaderboard: pd.DataFrame
+    random_split: float
+    grouping: Grouping
+    n_folds: int
+    predictions: pd.DataFrame
+    temperature: float
+    threshold: float
+    random_state: int
+
+    def to_record(self) -> dict[str, Any]:
+        """Give what is kept beside the model, as plain values."""
+        evaluation = self.evaluation
+        scores = self.leaderboard.set_index("classifier")
+        calibration = evaluation.calibration
+        return {
+            "groups": {
+                "description": self.grouping.description,
+                "kind": self.grouping.kind,
+                "n_groups": int(self.grouping.n_groups),
+            },
+            "n_samples": int(evaluation.n_samples),
+            "n_folds": self.n_folds,
+            "random_state": self.random_state,
+            "scores": {
+                "name": self.classifier,
+                "balanced_accuracy": float(evaluation.balanced_accuracy),
+                "balanced_accuracy_interval": [float(end) for end in evaluation.balanced_accuracy_interval],
+                "interval_unit": evaluation.interval_unit,
+                "macro_f1": float(evaluation.macro_f1),
+                "macro_f1_interval": [float(end) for end in evaluation.macro_f1_interval],
+                "random_split_balanced_accuracy": self.random_split,
+                "train_balanced_accuracy": float(scores.train_balanced_accuracy[self.classifier]),
+                "dummy_balanced_accuracy": float(scores.balanced_accuracy[BASELINE]),
+                "expected_calibration_error": None
+                if calibration is None
+                else float(calibration.expected_calibration_error),
+                "nested": self.nested,
+                "note": self.note,
+                "per_class_recall": [
+                    {
+                        "class": str(name),
+                        "recall": float(r),
+                        "low": float(low),
+                        "high": float(high),
+                        "support": int(n),
+                    }
+                    for name, r, (low, high), n in zip(
+                        evaluation.classes,
+                        evaluation.recall,
+                        evaluation.recall_interval,
+                        evaluation.support,
+                        strict=True,
+                    )
+                ],
+            },
+            "leaderboard": self.leaderboard.to_dict("records"),
+        }
+
+
+def choose_classifiers(names: str | Sequence[str] | None = None) -> tuple[str, ...]:
+    """Names of the candidates to compare: ``"all"``, a comma-separated list, or None for the default ones.
+
+    Examples
+    --------
+    >>> choose_classifiers("lda,knn")
+    ('lda', 'knn')
+    """
+    if names is None:
+        return DEFAULT_CANDIDATES
+    if isinstance(names, str):
+        names = list(CANDIDATES) if names == "all" else [name.strip() for name in names.split(",")]
+    unknown = [name for name in names if name not in CANDIDATES]
+    if unknown or not names:
+        raise ValueError(
+            f"Expected classifiers out of {', '.join(CANDIDATES)}, or all, got {', '.join(map(repr, unknown)) or 'none'}."
+        )
+    return tuple(dict.fromkeys(names))
+
+
+def train_pose_classifier(
+    table: pd.DataFrame,
+    groups: Grouping | str = "auto",
+    *,
+    classifiers: str | Sequence[str] | None = None,
+    n_folds: int | Literal["auto"] = "auto",
+    decoder: str = "gaussian",
+    random_state: int = 0,
+    n_jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainingResult:
+    """Compare candidates on groups they have not seen, choose one and train it on all data.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A keypoint table with ``path`` and ``label``, see :func:`heatpose.load_data`.
+    groups : Grouping or str, default "auto"
+        What must not be on both sides of a split, or a SPEC for :func:`heatpose.splitting.resolve_groups`.
+    classifiers : str or sequence of str, optional
+        Candidates to compare, see :func:`choose_classifiers`.
+    n_folds : int or "auto"
+        See :func:`heatpose.splitting.grouped_folds`.
+    decoder : str, default "gaussian"
+        The decoder the table was made with; it becomes the pipeline's first step.
+    random_state : int, default 0
+        The same data and the same number give the same model.
+    n_jobs : int, optional
+        Processes; by default one for each processor. Results do not depend on it.
+    progress : callable, optional
+        ``progress(done, total)``, called from the calling thread.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    ValueError
+        If there are too few classes, samples or groups, or an unknown candidate; before any training.
+    """
+    names = choose_classifiers(classifiers)
+    grouping = groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
+    X, y = table[list(COCO_17.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
+    check_enough(y, grouping.groups, n_folds)
+    folds = grouped_folds(y, grouping.groups, n_folds, random_state)
+    shuffled = random_folds(y, len(folds), random_state)
+    classes = np.unique(y)
+    rivals = [name for name in names if name != BASELINE]
+    nested = len(rivals) > 1 and len(folds) > 2
+    inner = list(combinations(range(len(folds)), 2)) if nested else []
+
+    codes = np.searchsorted(classes, y)
+    tested = [test for _, test in folds]
+    left_out = [(k,) for k in range(len(folds))] + (
+        list(combinations(range(len(folds)), 2)) if nested else []
+    )
+    plan = [(name, out) for name in rivals for out in left_out] + [
+        (BASELINE, (k,)) for k in range(len(folds))
+    ]
+    run = _Run(X, y, random_state, cpu_count() if n_jobs is None else n_jobs)
+    run.progress, run.total = progress, len(plan) + len(folds) + 1
+
+    # Each candidate is trained without each fold and, for the nested choice, without each two: what such a model says
+    # of one of the two tells how good the candidate is to a choice that must know nothing of the other.
+    fits = run({(name, out): (name, np.concatenate([tested[k] for k in out])) for name, out in plan})
+
+    def out_of_fold(name: str, unseen: int | None = None) -> np.ndarray:
+        """Probabilities (N, C), each from a model that saw neither the sample's fold nor `unseen` (NaN there)."""
+        joined = np.full((len(y), len(classes)), np.nan)
+        for k, test in enumerate(tested):
+            if k != unseen:
+                out = (k,) if unseen is None else (min(k, unseen), max(k, unseen))
+                joined[test] = fits[name, out].probabilities[test]
+        return joined
+
+    held_out = {name: out_of_fold(name) for name in (*rivals, BASELINE)}
+    leaderboard = _leaderboard(held_out, fits, y, grouping.groups, classes)
+    chosen = next((name for name in leaderboard["classifier"] if name != BASELINE), BASELINE)
+    temperature = fit_temperature(held_out[chosen], codes)
+    confidence = temper(held_out[chosen], temperature).max(axis=1)
+    threshold = float(threshold_for_coverage(confidence, COVERAGE))
+
+    # The same once more for each fold, as if it did not exist, and then it is asked.
+    honest = np.empty((len(y), len(classes)))
+    for k, test in enumerate(tested):
+        if nested:
+            before = {name: out_of_fold(name, unseen=k) for name in rivals}
+            name = max(rivals, key=lambda name: _balanced_accuracy(before[name], codes))
+        else:
+            name, before = chosen, {chosen: held_out[chosen].copy()}
+            before[name][test] = np.nan
+        honest[test] = temper(held_out[name][test], fit_temperature(before[name], codes))
+    predicted = classes[honest.argmax(axis=1)]
+    evaluation = evaluate_predictions(
+        y, predicted, groups=grouping.groups, proba=honest, classes=classes, random_state=random_state
+    )
+
+    leaky = run({k: (chosen, test) for k, (_, test) in enumerate(random_folds(y, len(folds), random_state))})
+    by_chance = np.nanmax([fit.probabilities for fit in leaky.values()], axis=0)
+
+    pipeline = make_pose_pipeline(
+        chosen, decoder=decoder, random_state=random_state, temperature=temperature, threshold=threshold
+    )
+    pipeline[1:].fit(X, y)
+    run.advance()
+
+    return TrainingResult(
+        pipeline=pipeline,
+        classifier=chosen,
+        evaluation=evaluation,
+        nested=nested,
+        note=_note(rivals, nested, len(folds)),
+        leaderboard=leaderboard,
+        random_split=_balanced_accuracy(by_chance, codes),
+        grouping=grouping,
+        n_folds=len(folds),
+        predictions=pd.DataFrame(
+            {
+                "path": table["path"].to_numpy() if "path" in table else np.arange(len(y)).astype(str),
+                "label": y,
+                "group": grouping.groups,
+                "predicted": predicted,
+                "confidence": honest.max(axis=1),
+            }
+        ),
+        temperature=temperature,
+        threshold=threshold,
+        random_state=random_state,
+    )
+
+
+def evaluate_model(
+    pipeline: Pipeline,
+    table: pd.DataFrame,
+    groups: Sequence[str] | np.ndarray | None = None,
+    random_state: int = 0,
+) -> Evaluation:
+    """Score a trained pipeline on a keypoint table it was not trained on.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        As :func:`heatpose.make_pose_pipeline` builds and `fit` or :func:`heatpose.load_model` gives it.
+    table : DataFrame
+        A keypoint table with ``label``.
+    groups : array of str, optional
+        One for each sample; the intervals are of groups then.
+    random_state : int, default 0
+        For the intervals.
+
+    Raises
+    ------
+    ValueError
+        If the table has classes that the model does not know.
+    """
+    labels = table["label"].to_numpy(dtype=str)
+    classes = np.asarray(pipeline.classes_).astype(str)
+    unknown = sorted(set(labels) - set(classes))
+    if unknown:
+        raise ValueError(
+            f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too."
+        )
+    probabilities = pipeline[1:].predict_proba(table[list(COCO_17.columns)].to_numpy())
+    predicted = classes[probabilities.argmax(axis=1)]
+    return evaluate_predictions(
+        labels, predicted, groups=groups, proba=probabilities, classes=classes, random_state=random_state
+    )
+
+
+def fit_temperature(probabilities: np.ndarray, codes: np.ndarray) -> float:
+    """Temperature that makes held-out probabilities say the truth.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (N, C)
+        NaN for samples that have no say.
+    codes : ndarray of int, shape (N,)
+        The true classes, as columns of `probabilities`.
+
+    Returns
+    -------
+    float
+        The temperature with the smallest log loss, between 0.2 and 5, to two digits.
+    """
+    there = ~np.isnan(probabilities).any(axis=1)
+    probabilities, codes = probabilities[there], codes[there]
+    rows = np.arange(len(codes))
+
+    def log_loss(log_temperature: float) -> float:
+        tempered = temper(probabilities, float(np.exp(log_temperature)))
+        return -float(np.log(np.maximum(tempered[rows, codes], 1e-12)).mean())
+
+    best = minimize_scalar(log_loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded")
+    return round(float(np.exp(best.x)), 2)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """What came of training a candidate without some samples and asking it about these."""
+
+    probabilities: np.ndarray
+    train_score: float
+    seconds: float
+
+
+class _Run:
+    """Trains candidates on parts of one data set, side by side, and tells how far it is."""
+
+    def __init__(self, X: np.ndarray, y: np.ndarray, random_state: int, n_jobs: int):
+        self.X, self.y, self.random_state, self.n_jobs = X, y, random_state, n_jobs
+        self.done, self.total = 0, 0
+        self.progress: Callable[[int, int], None] | None = None
+
+    def advance(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+    def __call__(self, fits: Mapping[Any, tuple[str, np.ndarray]]) -> dict[Any, _Fit]:
+        """Train the candidate of each entry without the entry's samples."""
+        # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
+        # stand in each other's way.
+        results = Parallel(n_jobs=min(self.n_jobs, len(fits)), return_as="generator")(
+            delayed(_fit)(name, self.X, self.y, test, self.random_state) for name, test in fits.values()
+        )
+        finished = {}
+        for key, fit in zip(fits, results, strict=True):
+            finished[key] = fit
+            self.advance()
+        return finished
+
+
+def _fit(name: str, X: np.ndarray, y: np.ndarray, test: np.ndarray, random_state: int) -> _Fit:
+    train = np.setdiff1d(np.arange(len(y)), test)
+    start = time.perf_counter()
+    classifier = make_pose_pipeline(name, random_state=random_state)[1:]
+    classifier.fit(X[train], y[train])
+    seconds = time.perf_counter() - start
+    classes = np.unique(y)
+    probabilities = np.full((len(y), len(classes)), np.nan)
+    probabilities[test] = 0  # also for a class that is not in this part of the data
+    known = np.searchsorted(classes, classifier.classes_)
+    probabilities[np.ix_(test, known)] = classifier.predict_proba(X[test])
+    some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]
+    train_score = balanced_accuracy_score(y[some], classifier.predict(X[some]))
+    return _Fit(probabilities, float(train_score), seconds)
+
+
+def _balanced_accuracy(probabilities: np.ndarray, codes: np.ndarray) -> float:
+    """Of the samples that have probabilities."""
+    there = ~np.isnan(probabilities).any(axis=1)
+    return float(balanced_accuracy_score(codes[there], probabilities[there].argmax(axis=1)))
+
+
+def _leaderboard(
+    held_out: Mapping[str, np.ndarray],
+    fits: Mapping[Any, _Fit],
+    y: np.ndarray,
+    groups: np.ndarray,
+    classes: np.ndarray,
+) -> pd.DataFrame:
+    rows = []
+    for name, probabilities in held_out.items():
+        predicted = classes[probabilities.argmax(axis=1)]
+        evaluation = evaluate_predictions(y, predicted, groups=groups, proba=probabilities, classes=classes)
+        assert evaluation.calibration is not None  # there are probabilities
+        low, high = evaluation.balanced_accuracy_interval
+        of_folds = [fit for (who, out), fit in fits.items() if who == name and len(out) == 1]
+        rows.append(
+            {
+                "classifier": name,
+                "summary": CANDIDATES[name].summary,
+                "balanced_accuracy": float(evaluation.balanced_accuracy),
+                "balanced_accuracy_low": float(low),
+                "balanced_accuracy_high": float(high),
+                "macro_f1": float(evaluation.macro_f1),
+                "train_balanced_accuracy": float(np.mean([fit.train_score for fit in of_folds])),
+                "log_loss": float(evaluation.calibration.log_loss),
+                "calibration_error": float(evaluation.calibration.expected_calibration_error),
+                "fit_seconds": float(np.mean([fit.seconds for fit in of_folds])),
+            }
+        )
+    return pd.DataFrame(rows).sort_values(
+        "balanced_accuracy", ascending=False, kind="stable", ignore_index=True
+    )
+
+
+def _note(rivals: Sequence[str], nested: bool, n_folds: int) -> str:
+    """Say what the choice between candidates did to the number."""
+    if len(rivals) < 2:
+        return "One candidate, so nothing was chosen by the folds that give the number."
+    if nested:
+        return f"The choice between {len(rivals)} candidates was made anew for each fold, without it."
+    return (
+        f"With {n_folds} folds the choice between {len(rivals)} candidates could not be made without the fold that "
+        "gives the number, so it is slightly too good."
+    )
