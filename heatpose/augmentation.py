@@ -17,7 +17,15 @@ import numpy as np
 from heatpose.geometry import normalise_poses
 from heatpose.skeleton import COCO_17, Skeleton, swap_sides
 
-__all__ = ["Variation", "drop_keypoints", "mirror_classes", "repose"]
+__all__ = [
+    "PARTIAL_BODIES",
+    "Variation",
+    "compose_strangers",
+    "drop_keypoints",
+    "hide_part",
+    "mirror_classes",
+    "repose",
+]
 
 Seed = int | np.random.Generator | None
 
@@ -73,6 +81,16 @@ _CHAINS = (
     ("shin", "knee", "ankle"),
 )
 
+# Nobody is taller than this many torso lengths; where hips and shoulders were found in nearly the same place the others
+# seem to be, and the perspective, which is exponential, must not get out of hand.
+_TALLEST = 5.0
+
+_ARM = ("shoulder", "elbow", "wrist")
+# A composed pose is strange if some elbow, wrist, knee or ankle is farther than this from where any known pose has it,
+# in torso lengths. It is compared with this many known poses.
+_STRANGE = 0.3
+_KNOWN_POSES = 1000
+
 
 def repose(
     xy: np.ndarray,
@@ -109,19 +127,13 @@ def repose(
         return np.exp(rng.normal(0, spread, (n_poses, 1)))
 
     # The trunk: hips stay in the middle, shoulders move along the spine and get wider, the head follows as a whole.
-    shoulders, hips, head = (
-        skeleton.index(*part) for part in (skeleton.shoulders, skeleton.hips, skeleton.head)
-    )
-    chest = _middle(old[:, shoulders])
+    shoulders, hips, head = (skeleton.index(*part) for part in (skeleton.shoulders, skeleton.hips, skeleton.head))
+    pelvis, chest, crown = (_middle(old[:, part]) for part in (hips, shoulders, head))
     lift = chest * (factor(variation.limbs) - 1)
-    for part, middle, shift in (
-        (hips, _middle(old[:, hips]), 0.0),
-        (shoulders, chest, lift),
-        (head, _middle(old[:, head]), lift + (_middle(old[:, head]) - chest) * (factor(variation.build) - 1)),
-    ):
-        widened = (old[:, part] - middle[:, np.newaxis]) * factor(variation.build)[:, np.newaxis]
-        new[:, part] += np.nan_to_num(widened - (old[:, part] - middle[:, np.newaxis]))
-        new[:, part] += np.nan_to_num(np.broadcast_to(shift, (n_poses, 2)))[:, np.newaxis]
+    neck = (crown - chest) * (factor(variation.build) - 1)
+    for part, middle, shift in ((hips, pelvis, 0 * lift), (shoulders, chest, lift), (head, crown, lift + neck)):
+        widening = factor(variation.build)[:, np.newaxis] - 1
+        new[:, part] += (old[:, part] - middle[:, np.newaxis]) * widening + shift[:, np.newaxis]
 
     # Arms and legs: the same length on both sides, each in a direction of its own.
     for _, parent_name, child_name in _CHAINS:
@@ -129,16 +141,15 @@ def repose(
         for side in ("left", "right"):
             parent, child = skeleton.index(f"{side}_{parent_name}", f"{side}_{child_name}")
             limb = old[:, child] - old[:, parent]
-            moved = new[:, parent] + length * _rotate(
-                limb, rng.normal(0, np.radians(variation.posture), n_poses)
-            )
+            moved = new[:, parent] + length * _rotate(limb, rng.normal(0, np.radians(variation.posture), n_poses))
             new[:, child] = np.where(np.isnan(moved), old[:, child], moved)
 
     # The camera.
     new = _rotate(new, rng.normal(0, np.radians(variation.rotation), (n_poses, 1)))
     new[..., 0] *= factor(variation.stretch)
     new[..., 0] += rng.normal(0, variation.shear, (n_poses, 1)) * new[..., 1]
-    new[..., 0] *= np.exp(rng.normal(0, variation.perspective, (n_poses, 1)) * new[..., 1])
+    height = np.clip(new[..., 1], -_TALLEST, _TALLEST)
+    new[..., 0] *= np.exp(rng.normal(0, variation.perspective, (n_poses, 1)) * height)
     # The estimator: an error's size varies from keypoint to keypoint, which makes for long tails.
     size = variation.jitter * np.exp(rng.normal(0, 0.5, (n_poses, len(skeleton.keypoints), 1)))
     return new + size * rng.normal(size=new.shape)
@@ -177,6 +188,108 @@ def drop_keypoints(
     hidden |= hides_part[:, np.newaxis] & parts[part]
     dropped[hidden] = np.nan
     return dropped
+
+
+PARTIAL_BODIES: dict[str, int | tuple[str, ...]] = {
+    "1 keypoint": 1,
+    "2 keypoints": 2,
+    "4 keypoints": 4,
+    "knees and ankles": ("left_knee", "right_knee", "left_ankle", "right_ankle"),
+    "left arm": ("left_elbow", "left_wrist"),
+    "right arm": ("right_elbow", "right_wrist"),
+}
+"""What can be missing from a body, by name: keypoints, or a number of them at random."""
+
+
+def hide_part(
+    keypoints: np.ndarray, part: str, *, random_state: Seed = None, skeleton: Skeleton = COCO_17
+) -> np.ndarray:
+    """Hide the same part of every body, to see what a classifier makes of the rest.
+
+    Parameters
+    ----------
+    keypoints : ndarray, shape (N, K, C)
+        Keypoints with C numbers each. Not changed.
+    part : str
+        A name in `PARTIAL_BODIES`.
+    random_state : int, Generator or None
+        Where chance comes from, for parts that are numbers of keypoints.
+    skeleton : Skeleton
+        Whose keypoints they are.
+
+    Returns
+    -------
+    ndarray, shape (N, K, C)
+        A copy; hidden keypoints are NaN.
+    """
+    hidden = PARTIAL_BODIES[part]
+    left = np.array(keypoints, dtype=np.float64)
+    if isinstance(hidden, int):
+        order = np.random.default_rng(random_state).random(left.shape[:2]).argsort(axis=1)
+        left[order < hidden] = np.nan
+    else:
+        left[:, skeleton.index(*hidden)] = np.nan
+    return left
+
+
+def compose_strangers(
+    xy: np.ndarray, n_poses: int, *, random_state: Seed = None, skeleton: Skeleton = COCO_17
+) -> np.ndarray:
+    """Poses that nobody held, put together from parts of those that were.
+
+    One sample's trunk gets the left arm of a second, the right arm of a third and sometimes the legs of a fourth; arms
+    are sometimes those of the other side, mirrored, or turned. What comes out near a pose of the data is thrown away.
+    A classifier that is told of such strangers learns where its classes end [1]_.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions in any unit, NaN where missing. Not changed.
+    n_poses : int
+        How many to compose.
+    random_state : int, Generator or None
+        Where chance comes from.
+    skeleton : Skeleton
+        A skeleton with shoulders, elbows, wrists, hips, knees and ankles.
+
+    Returns
+    -------
+    ndarray, shape (at most `n_poses`, K, 2), float64
+        In torso lengths from the middle of the hips. Fewer where the data holds nearly all that its parts allow, none
+        where no sample has both arms.
+
+    References
+    ----------
+    .. [1] D. Hendrycks, M. Mazeika, T. Dietterich, "Deep anomaly detection with outlier exposure", ICLR 2019.
+    """
+    rng = np.random.default_rng(random_state)
+    poses = normalise_poses(np.asarray(xy, dtype=np.float64), skeleton)
+    arms = {side: skeleton.index(*(f"{side}_{joint}" for joint in _ARM)) for side in ("left", "right")}
+    whole = poses[~np.isnan(poses[:, np.concatenate(list(arms.values()))]).any(axis=(1, 2))]
+    if len(whole) == 0:
+        return whole
+    legs = skeleton.index(*(f"{side}_{joint}" for side in ("left", "right") for joint in ("knee", "ankle")))
+    ends = np.concatenate([arms["left"][1:], arms["right"][1:], legs])
+    known = whole[rng.permutation(len(whole))[:_KNOWN_POSES]][:, ends]
+
+    strangers: list[np.ndarray] = []
+    missing = n_poses
+    for _ in range(4):
+        drawn = rng.integers(0, len(whole), (4, missing))
+        composed = whole[drawn[0]]
+        for (side, arm), sources in zip(arms.items(), drawn[1:], strict=False):
+            same = np.diff(whole[sources][:, arm], axis=1)  # upper arm and forearm
+            other = np.diff(whole[sources][:, arms["right" if side == "left" else "left"]], axis=1) * (-1, 1)
+            limbs = np.where(rng.uniform(size=(missing, 1, 1)) < 0.3, other, same)
+            turn = rng.normal(0, np.radians(40), (missing, 2)) * (rng.uniform(size=(missing, 2)) < 0.5)
+            composed[:, arm[1:]] = composed[:, arm[:1]] + _rotate(limbs, turn).cumsum(axis=1)
+        swaps_legs = rng.uniform(size=missing) < 0.2
+        composed[np.ix_(swaps_legs, legs)] = whole[drawn[3][swaps_legs]][:, legs]
+        strangers.append(composed[_distance_to_nearest(composed[:, ends], known) > _STRANGE])
+        missing -= len(strangers[-1])
+        if missing <= 0:
+            break
+    return np.concatenate(strangers)
 
 
 def mirror_classes(classes: Iterable[str], mirror: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -243,3 +356,13 @@ def _middle(points: np.ndarray) -> np.ndarray:
     """Mean of the points that are there, (N, P, 2) -> (N, 2); 0 where none is."""
     there = ~np.isnan(points)
     return np.where(there, points, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+
+
+def _distance_to_nearest(poses: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Distance (N,) of poses (N, P, 2) from the nearest of the known (M, P, 2): that of the farthest keypoint."""
+    nearest = np.empty(len(poses))
+    for start in range(0, len(poses), 256):
+        some = slice(start, start + 256)
+        squares = np.square(poses[some, np.newaxis] - known).sum(axis=3)
+        nearest[some] = np.sqrt(np.where(np.isnan(squares), 0, squares).max(axis=2).min(axis=1))
+    return nearest

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -140,17 +140,23 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             "extremely randomised trees",
             training={"performers": 5},
         ),
-        "xgboost": Candidate(_xgboost, "gradient-boosted trees"),
+        "xgboost": Candidate(_xgboost, "gradient-boosted trees", training={"performers": 6}),
         "mlp": Candidate(_mlp, "neural network with one hidden layer"),
-        "mlp2": Candidate(lambda r: _mlp(r, (256, 128)), "neural network with 2 hidden layer"),
+        "ensemble": Candidate(
+            lambda random_state: VotingClassifier(
+                [("mlp", _mlp(random_state)), ("xgboost", _xgboost(random_state))], voting="soft"
+            ),
+            "mean of mlp and xgboost",
+            training={"performers": 6},
+        ),
     }
 )
 """All candidates by name."""
 
-DEFAULT_CANDIDATES = ("mlp", "xgboost")
+DEFAULT_CANDIDATES = ("ensemble", "logistic")
 """Compared when nobody says which."""
 
-DEFAULT = "mlp"
+DEFAULT = "ensemble"
 """Taken by :func:`make_pose_pipeline` when nobody says which."""
 
 

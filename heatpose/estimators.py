@@ -18,9 +18,9 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from heatpose import augmentation, geometry
 from heatpose.decoding import decode_heatmaps
@@ -32,6 +32,8 @@ UNKNOWN = "unknown"
 """What :meth:`PoseClassifier.predict_or_unknown` says of a pose that is none of the classes for sure."""
 
 _N_COLUMNS = len(COCO_17.columns)
+
+_FEWEST_PERFORMERS = 3  # before frames are left out to train on no more than `max_samples`
 
 
 class HeatmapDecoder(TransformerMixin, BaseEstimator):
@@ -69,7 +71,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
             x, y and confidence of each keypoint; NaN, NaN and 0 for one without a peak.
         """
         keypoints = decode_heatmaps(self._check_shape(X), self.method, n_jobs=self.n_jobs)
-        return keypoints.reshape(len(keypoints), -1)
+        return keypoints.reshape(-1, _N_COLUMNS)  # also of an empty batch
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Names of the columns, ``nose_x, nose_y, nose_confidence, ...``."""
@@ -88,7 +90,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
+    def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
@@ -193,9 +195,10 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
             names += [f"vector__{pair}_{axis}" for pair in pairs for axis in "xy"]
         return np.array(names, dtype=object)
 
-    def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
+    def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []  # float32 whatever comes in
         return tags
 
 
@@ -208,10 +211,14 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Takes a keypoint table (N, 51) with NaN and integer labels; gives probabilities.
     performers : int, default 10
         How many performers pose each training sample again, beside the one who did. 0 trains on the data alone.
-    variation : float, default 1.0
-        How much they differ, in units of :class:`heatpose.augmentation.Variation`.
+    variation : float or Variation, default 1.0
+        How much they differ: a :class:`heatpose.augmentation.Variation`, or a multiple of the usual one.
     hidden : float, default 0.5
         Share of the re-posed samples of which a part is hidden, see :func:`heatpose.augmentation.drop_keypoints`.
+    strangers : float, default 0.25
+        How many poses that nobody held are composed, per re-posed sample, see
+        :func:`heatpose.augmentation.compose_strangers`. They are what :meth:`predict_or_unknown` knows besides the
+        classes; 0 leaves it with the classes' probabilities alone.
     mirror : {"names", None} or dict of str to str, default "names"
         Which classes are trained on in the mirror too: those whose names differ in left and right only; none; or those
         and what the dictionary says, see :func:`heatpose.augmentation.mirror_classes`.
@@ -233,7 +240,7 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     classes_ : ndarray of str
         Class names, sorted.
     estimator_ : estimator
-        The fitted classifier; its classes are positions in `classes_`.
+        The fitted classifier; its classes are positions in `classes_`, and the one after the last is a stranger.
     n_samples_fit_ : int
         Samples it was trained on, re-posed ones included.
 
@@ -247,8 +254,9 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         estimator: BaseEstimator,
         *,
         performers: int = 10,
-        variation: float = 1.0,
+        variation: float | augmentation.Variation = 1.0,
         hidden: float = 0.5,
+        strangers: float = 0.25,
         mirror: str | Mapping[str, str] | None = "names",
         max_samples: int = 60_000,
         min_confidence: float = 0.4,
@@ -260,6 +268,7 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.performers = performers
         self.variation = variation
         self.hidden = hidden
+        self.strangers = strangers
         self.mirror = mirror
         self.max_samples = max_samples
         self.min_confidence = min_confidence
@@ -278,18 +287,17 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Class names.
         """
         keypoints = _check_table(self, X, reset=True)
-        labels = np.asarray(y)
+        labels = column_or_1d(y, warn=True)
         if labels.shape != (len(keypoints),):
-            raise ValueError(
-                f"Expected {len(keypoints)} labels, one for each sample, got shape {labels.shape}."
-            )
-        if pd.isna(labels).any():
-            raise ValueError(
-                f"Expected a class name for each sample, got {pd.isna(labels).sum()} without one."
-            )
+            raise ValueError(f"Expected {len(keypoints)} labels, one for each sample, got shape {labels.shape}.")
+        missing = np.sum(pd.isna(np.asarray(y, dtype=object)))  # NaN in a list of names would become a name
+        if missing:
+            raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
+        assert_all_finite(labels, input_name="y")
         check_classification_targets(labels)
-        if self.temperature <= 0:
-            raise ValueError(f"Expected a temperature above 0, got {self.temperature}.")
+        if labels.dtype == object:
+            labels = labels.astype(str)
+        self._check_parameters()
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"Expected at least two classes, got one class: {self.classes_[0]!r}.")
@@ -301,21 +309,50 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Probability of each class of `classes_`, shape (N, C)."""
-        check_is_fitted(self)
-        keypoints = _check_table(self, X, reset=False)
-        return temper(self.estimator_.predict_proba(_as_table(self._seen(keypoints))), self.temperature)
+        """Probability of each class of `classes_`, shape (N, C), provided that it is one of them."""
+        return self.predict_proba_and_known(X)[0]
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Name the most probable class of each sample, shape (N,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def predict_confidence(self, X: ArrayLike) -> np.ndarray:
+        """Probability that the most probable class is right, shape (N,): that the pose is known, and then this one."""
+        probabilities, known = self.predict_proba_and_known(X)
+        return known * probabilities.max(axis=1)
 
     def predict_or_unknown(self, X: ArrayLike) -> np.ndarray:
-        """Name the most probable class of each sample, or ``"unknown"`` where it is less probable than `threshold`."""
-        probabilities = self.predict_proba(X)
+        """Name the most probable class of each sample, or ``"unknown"`` where its confidence is below `threshold`."""
+        probabilities, known = self.predict_proba_and_known(X)
         labels = self.classes_[probabilities.argmax(axis=1)].astype(object)
-        labels[probabilities.max(axis=1) < self.threshold] = UNKNOWN
+        labels[known * probabilities.max(axis=1) < self.threshold] = UNKNOWN
         return labels
+
+    def predict_known(self, X: ArrayLike) -> np.ndarray:
+        """Probability that a pose is one of the classes at all, shape (N,)."""
+        return self.predict_proba_and_known(X)[1]
+
+    def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Both, for the price of one: see :meth:`predict_proba` and :meth:`predict_known`."""
+        check_is_fitted(self)
+        keypoints = _check_table(self, X, reset=False)
+        probabilities = self.estimator_.predict_proba(_as_table(self._seen(keypoints)))
+        n_classes = len(self.classes_)
+        known = probabilities[:, :n_classes].sum(axis=1)
+        # Where all is given to the strangers, the classes are equally probable.
+        share = (probabilities[:, :n_classes] + 1e-9) / (known + n_classes * 1e-9)[:, np.newaxis]
+        return temper(share, self.temperature), known
+
+    def _check_parameters(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"Expected a temperature above 0, got {self.temperature}.")
+        if self.performers < 0:
+            raise ValueError(f"Expected a number of performers of 0 or more, got {self.performers}.")
+        if self.strangers < 0:
+            raise ValueError(f"Expected a share of strangers of 0 or more, got {self.strangers}.")
+        if isinstance(self.mirror, str) and self.mirror != "names":
+            raise ValueError(f"Expected mirror to be 'names', None or a dict of classes, got {self.mirror!r}.")
 
     def _seen(self, keypoints: np.ndarray) -> np.ndarray:
         return geometry.mask_uncertain(keypoints, self.min_confidence)
@@ -324,8 +361,6 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Poses and class numbers as filmed, mirrored and re-posed, as a keypoint table."""
-        kept = _thin(codes, self.max_samples // 4) if self.performers else np.arange(len(codes))
-        xy, codes = xy[kept], codes[kept]
         if self.mirror is not None:
             given = None if isinstance(self.mirror, str) else self.mirror
             mirrored = augmentation.mirror_classes(self.classes_.astype(str), given)
@@ -335,15 +370,29 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             if len(has_mirror):
                 xy = np.concatenate([xy, geometry.mirror_keypoints(xy[has_mirror])])
                 codes = np.concatenate([codes, other[codes[has_mirror]]])
-        performers = min(self.performers, max(0, self.max_samples // max(len(xy), 1) - 1))
-        variation = augmentation.Variation().scaled(self.variation)
+        # A few performers are worth more than further frames of a clip.
+        of_each = 1 + self.strangers  # samples that one more performer adds for each pose
+        kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
+        xy, codes = xy[kept], codes[kept]
+        affordable = max(0, int((self.max_samples / len(xy) - 1) / of_each + 1e-9))
+        performers = min(self.performers, affordable)
+        variation = self.variation
+        if not isinstance(variation, augmentation.Variation):
+            variation = augmentation.Variation().scaled(variation)
         poses = [xy]
         for _ in range(performers):
             reposed = augmentation.repose(xy, variation, random_state=rng)
             poses.append(augmentation.drop_keypoints(reposed, self.hidden, random_state=rng))
-        return _as_table(np.concatenate(poses)), np.tile(codes, performers + 1)
+        codes = np.tile(codes, performers + 1)
+        n_strangers = int(self.strangers * len(xy) * performers)
+        if n_strangers:
+            strangers = augmentation.compose_strangers(xy, n_strangers, random_state=rng)
+            strangers = augmentation.repose(strangers, variation, random_state=rng)
+            poses.append(augmentation.drop_keypoints(strangers, self.hidden, random_state=rng))
+            codes = np.concatenate([codes, np.full(len(strangers), len(self.classes_))])
+        return _as_table(np.concatenate(poses)), codes
 
-    def __sklearn_tags__(self):  # type: ignore[no-untyped-def]
+    def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
@@ -358,6 +407,7 @@ def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     >>> temper(np.array([[0.8, 0.2]]), 0.5).round(3).tolist()
     [[0.941, 0.059]]
     """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
     if temperature == 1:
         return probabilities
     logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
@@ -370,11 +420,7 @@ def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.n
     values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
     names = getattr(estimator, "feature_names_in_", None)
     if values.shape[1] != _N_COLUMNS or (names is not None and tuple(names) != COCO_17.columns):
-        got = (
-            f"shape {values.shape}"
-            if names is None
-            else f"{values.shape[1]} columns {', '.join(names[:4])}, ..."
-        )
+        got = f"shape {values.shape}" if names is None else f"{values.shape[1]} columns {', '.join(names[:4])}, ..."
         raise ValueError(
             f"Expected a keypoint table of shape (n, {_N_COLUMNS}) with the columns "
             f"{', '.join(COCO_17.columns[:4])}, ..., got {got}."
@@ -389,12 +435,12 @@ def _as_table(xy: np.ndarray) -> np.ndarray:
 
 
 def _thin(codes: np.ndarray, max_samples: int) -> np.ndarray:
-    """Positions of at most about `max_samples` samples, evenly spread over each class's, in their order."""
+    """Positions of at most `max_samples` samples, or one of each class, evenly spread over each class's, in order."""
     if len(codes) <= max_samples:
         return np.arange(len(codes))
     kept = []
     for code in np.unique(codes):
         of_class = np.flatnonzero(codes == code)
-        count = max(1, round(len(of_class) * max_samples / len(codes)))
+        count = max(1, len(of_class) * max_samples // len(codes))
         kept.append(of_class[np.linspace(0, len(of_class) - 1, count).round().astype(int)])
     return np.sort(np.concatenate(kept))

@@ -180,6 +180,7 @@ def evaluate_predictions(
     groups: ArrayLike | None = None,
     proba: ArrayLike | None = None,
     classes: Sequence[str] | np.ndarray | None = None,
+    confidence: ArrayLike | None = None,
     random_state: RandomState = 0,
 ) -> Evaluation:
     """Score predictions for held-out samples.
@@ -195,6 +196,8 @@ def evaluate_predictions(
         Probabilities, columns as in `classes`, rows of sum 1.
     classes : sequence of str, optional
         The classes in the order of their columns; by default those in `y_true`, sorted.
+    confidence : array-like, shape (n_samples,), optional
+        What the coverage curve ranks samples by; by default the largest probability.
     random_state : int, RandomState or None, default=0
         For the resampling.
 
@@ -257,7 +260,8 @@ def evaluate_predictions(
         low, high = np.fmin(low, group_low), np.fmax(high, group_high)
     calibration = None
     if proba is not None:
-        calibration = _calibration(true, _probabilities(proba, len(true), n_classes))
+        proba = _probabilities(proba, len(true), n_classes)
+        calibration = _calibration(true, proba, proba.max(axis=1) if confidence is None else np.asarray(confidence))
     return Evaluation(
         n_samples=len(true),
         n_groups=n_groups,
@@ -530,10 +534,10 @@ def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.clip(centre - reach, 0, 1), np.clip(centre + reach, 0, 1)
 
 
-def _calibration(true: np.ndarray, proba: np.ndarray) -> Calibration:
+def _calibration(true: np.ndarray, proba: np.ndarray, rank: np.ndarray) -> Calibration:
     confidence, correct = proba.max(axis=1), proba.argmax(axis=1) == true
     bin_confidence, bin_accuracy, bin_count = reliability_curve(confidence, correct)
-    coverage, coverage_error = coverage_curve(confidence, correct)
+    coverage, coverage_error = coverage_curve(rank, correct)
     of_truth = proba[np.arange(len(true)), true]
     # A class that was ruled out and came true costs much, but not the mean of everything else.
     log_loss = -np.log(np.maximum(of_truth, np.finfo(float).eps)).mean()

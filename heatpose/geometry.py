@@ -25,12 +25,15 @@ __all__ = [
 _TORSO_PER_NECK = 2.2  # from shoulders to hips, in distances from the middle of the head to the shoulders
 _TORSO_PER_SPREAD = 0.95  # the same, in root mean square distances of the keypoints from their middle
 
+# A length below this share of the largest coordinate is what rounding leaves of none.
+_ROUNDING = 1e-12
+
 
 def mask_uncertain(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
     """Positions of the keypoints that are seen, by confidence relative to the rest of the body.
 
     The height of an estimator's peaks is its own habit: what is .9 for one is .4 for another. Divided by the median of
-    the pose's keypoints it says the same for both: how sure the estimator is of this keypoint, compared with the others.
+    the pose's keypoints it says the same for both: how sure the estimator is of a keypoint, compared with the others.
 
     Parameters
     ----------
@@ -77,10 +80,12 @@ def torso_frames(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> tuple[np.ndarr
         From the middle of the hips to the middle of the shoulders, or an estimate of the same size from the distance
         between head and shoulders or from the spread of the keypoints. NaN where all that is seen is one point.
     """
+    xy = np.asarray(xy, dtype=np.float64)
+    nothing = _ROUNDING * np.fmax.reduce(np.abs(xy), axis=(1, 2))
     hips = _middle(xy[:, skeleton.index(*skeleton.hips)])
     shoulders = _middle(xy[:, skeleton.index(*skeleton.shoulders)])
     length = np.linalg.norm(shoulders - hips, axis=1)
-    if np.all(length > 0):
+    if np.all(length > nothing):
         return hips, length
 
     down = _TORSO_PER_NECK * (shoulders - _middle(xy[:, skeleton.index(*skeleton.head)]))
@@ -90,8 +95,8 @@ def torso_frames(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> tuple[np.ndarr
     for estimate in (shoulders + down, middle):
         origin = np.where(np.isnan(origin), estimate, origin)
     for estimate in (np.linalg.norm(down, axis=1), _TORSO_PER_SPREAD * spread):
-        length = np.where(length > 0, length, estimate)
-    return origin, np.where(length > 0, length, np.nan)
+        length = np.where(length > nothing, length, estimate)
+    return origin, np.where(length > nothing, length, np.nan)
 
 
 def normalise_poses(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
@@ -230,6 +235,7 @@ def mirror_keypoints(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.
 
 def _angle(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     """Angle of (cosine, sine) of any length; NaN for a length of 0, which has no direction."""
+    sine = sine + 0.0  # -0 becomes 0, so that a half turn is pi, never -pi
     return np.where((sine == 0) & (cosine == 0), np.nan, np.arctan2(sine, cosine))
 
 
@@ -245,6 +251,4 @@ def _median_of_present(values: np.ndarray) -> np.ndarray:
     ordered = np.sort(values, axis=1)  # NaN goes last
     count = np.count_nonzero(~np.isnan(values), axis=1)
     rows, last = np.arange(len(values)), values.shape[1] - 1
-    return (
-        ordered[rows, np.clip((count - 1) // 2, 0, last)] + ordered[rows, np.clip(count // 2, 0, last)]
-    ) / 2
+    return (ordered[rows, np.clip((count - 1) // 2, 0, last)] + ordered[rows, np.clip(count // 2, 0, last)]) / 2

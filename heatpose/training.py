@@ -21,6 +21,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline
 
+from heatpose.augmentation import PARTIAL_BODIES, hide_part
 from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES, make_pose_pipeline
 from heatpose.estimators import temper
 from heatpose.evaluation import Evaluation, evaluate_predictions, threshold_for_coverage
@@ -67,6 +68,9 @@ class TrainingResult:
         How many.
     predictions : DataFrame
         One row a sample: path, label, group, predicted, confidence, out of fold.
+    partial : dict of str to float
+        Balanced accuracy on the same samples with a part of the body hidden, see
+        :data:`heatpose.augmentation.PARTIAL_BODIES`.
     temperature, threshold : float
         What :class:`heatpose.PoseClassifier` was given.
     random_state : int
@@ -83,6 +87,7 @@ class TrainingResult:
     grouping: Grouping
     n_folds: int
     predictions: pd.DataFrame
+    partial: dict[str, float]
     temperature: float
     threshold: float
     random_state: int
@@ -116,6 +121,9 @@ class TrainingResult:
                 else float(calibration.expected_calibration_error),
                 "nested": self.nested,
                 "note": self.note,
+                "partial": self.partial,
+                "coverage": [] if calibration is None else calibration.coverage.tolist(),
+                "coverage_error": [] if calibration is None else calibration.coverage_error.tolist(),
                 "per_class_recall": [
                     {
                         "class": str(name),
@@ -203,12 +211,9 @@ def train_pose_classifier(
     X, y = table[list(COCO_17.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
     check_enough(y, grouping.groups, n_folds)
     folds = grouped_folds(y, grouping.groups, n_folds, random_state)
-    shuffled = random_folds(y, len(folds), random_state)
     classes = np.unique(y)
     rivals = [name for name in names if name != BASELINE]
     nested = len(rivals) > 1 and len(folds) > 2
-    inner = list(combinations(range(len(folds)), 2)) if nested else []
-
     codes = np.searchsorted(classes, y)
     tested = [test for _, test in folds]
     left_out = [(k,) for k in range(len(folds))] + (
@@ -222,7 +227,7 @@ def train_pose_classifier(
 
     # Each candidate is trained without each fold and, for the nested choice, without each two: what such a model says
     # of one of the two tells how good the candidate is to a choice that must know nothing of the other.
-    fits = run({(name, out): (name, np.concatenate([tested[k] for k in out])) for name, out in plan})
+    fits = run({(name, out): (name, np.concatenate([tested[k] for k in out])) for name, out in plan}, parts=True)
 
     def out_of_fold(name: str, unseen: int | None = None) -> np.ndarray:
         """Probabilities (N, C), each from a model that saw neither the sample's fold nor `unseen` (NaN there)."""
@@ -237,11 +242,13 @@ def train_pose_classifier(
     leaderboard = _leaderboard(held_out, fits, y, grouping.groups, classes)
     chosen = next((name for name in leaderboard["classifier"] if name != BASELINE), BASELINE)
     temperature = fit_temperature(held_out[chosen], codes)
-    confidence = temper(held_out[chosen], temperature).max(axis=1)
+    known = {name: np.nansum([fits[name, (k,)].known for k in range(len(folds))], axis=0) for name in held_out}
+    confidence = known[chosen] * temper(held_out[chosen], temperature).max(axis=1)
     threshold = float(threshold_for_coverage(confidence, COVERAGE))
 
     # The same once more for each fold, as if it did not exist, and then it is asked.
-    honest = np.empty((len(y), len(classes)))
+    honest, confidence = np.empty((len(y), len(classes))), np.empty(len(y))
+    partial = {part: np.empty(len(y), dtype=np.intp) for part in PARTIAL_BODIES}
     for k, test in enumerate(tested):
         if nested:
             before = {name: out_of_fold(name, unseen=k) for name in rivals}
@@ -250,9 +257,18 @@ def train_pose_classifier(
             name, before = chosen, {chosen: held_out[chosen].copy()}
             before[name][test] = np.nan
         honest[test] = temper(held_out[name][test], fit_temperature(before[name], codes))
+        confidence[test] = known[name][test] * honest[test].max(axis=1)
+        for part, said in fits[name, (k,)].partial.items():
+            partial[part][test] = said
     predicted = classes[honest.argmax(axis=1)]
     evaluation = evaluate_predictions(
-        y, predicted, groups=grouping.groups, proba=honest, classes=classes, random_state=random_state
+        y,
+        predicted,
+        groups=grouping.groups,
+        proba=honest,
+        classes=classes,
+        confidence=confidence,
+        random_state=random_state,
     )
 
     leaky = run({k: (chosen, test) for k, (_, test) in enumerate(random_folds(y, len(folds), random_state))})
@@ -280,9 +296,10 @@ def train_pose_classifier(
                 "label": y,
                 "group": grouping.groups,
                 "predicted": predicted,
-                "confidence": honest.max(axis=1),
+                "confidence": confidence,
             }
         ),
+        partial={part: float(balanced_accuracy_score(codes, said)) for part, said in partial.items()},
         temperature=temperature,
         threshold=threshold,
         random_state=random_state,
@@ -320,10 +337,17 @@ def evaluate_model(
         raise ValueError(
             f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too."
         )
-    probabilities = pipeline[1:].predict_proba(table[list(COCO_17.columns)].to_numpy())
+    keypoints = table[list(COCO_17.columns)].to_numpy()
+    probabilities, known = pipeline[-1].predict_proba_and_known(keypoints)
     predicted = classes[probabilities.argmax(axis=1)]
     return evaluate_predictions(
-        labels, predicted, groups=groups, proba=probabilities, classes=classes, random_state=random_state
+        labels,
+        predicted,
+        groups=groups,
+        proba=probabilities,
+        classes=classes,
+        confidence=known * probabilities.max(axis=1),
+        random_state=random_state,
     )
 
 
@@ -358,7 +382,9 @@ def fit_temperature(probabilities: np.ndarray, codes: np.ndarray) -> float:
 class _Fit:
     """What came of training a candidate without some samples and asking it about these."""
 
-    probabilities: np.ndarray
+    probabilities: np.ndarray  # (N, C), NaN for the samples it was trained on
+    known: np.ndarray  # (N,), likewise
+    partial: dict[str, np.ndarray]  # the columns of the most probable classes with a part of the body hidden
     train_score: float
     seconds: float
 
@@ -376,12 +402,12 @@ class _Run:
         if self.progress is not None:
             self.progress(self.done, self.total)
 
-    def __call__(self, fits: Mapping[Any, tuple[str, np.ndarray]]) -> dict[Any, _Fit]:
-        """Train the candidate of each entry without the entry's samples."""
+    def __call__(self, fits: Mapping[Any, tuple[str, np.ndarray]], parts: bool = False) -> dict[Any, _Fit]:
+        """Train the candidate of each entry without the entry's samples; ask with `parts` of bodies hidden too."""
         # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
         # stand in each other's way.
         results = Parallel(n_jobs=min(self.n_jobs, len(fits)), return_as="generator")(
-            delayed(_fit)(name, self.X, self.y, test, self.random_state) for name, test in fits.values()
+            delayed(_fit)(name, self.X, self.y, test, self.random_state, parts) for name, test in fits.values()
         )
         finished = {}
         for key, fit in zip(fits, results, strict=True):
@@ -390,20 +416,26 @@ class _Run:
         return finished
 
 
-def _fit(name: str, X: np.ndarray, y: np.ndarray, test: np.ndarray, random_state: int) -> _Fit:
+def _fit(name: str, X: np.ndarray, y: np.ndarray, test: np.ndarray, random_state: int, parts: bool) -> _Fit:
     train = np.setdiff1d(np.arange(len(y)), test)
     start = time.perf_counter()
     classifier = make_pose_pipeline(name, random_state=random_state)[1:]
     classifier.fit(X[train], y[train])
     seconds = time.perf_counter() - start
     classes = np.unique(y)
-    probabilities = np.full((len(y), len(classes)), np.nan)
+    columns = np.searchsorted(classes, classifier.classes_)
+    probabilities, known = np.full((len(y), len(classes)), np.nan), np.full(len(y), np.nan)
     probabilities[test] = 0  # also for a class that is not in this part of the data
-    known = np.searchsorted(classes, classifier.classes_)
-    probabilities[np.ix_(test, known)] = classifier.predict_proba(X[test])
+    probabilities[np.ix_(test, columns)], known[test] = classifier[-1].predict_proba_and_known(X[test])
+    partial = {}
+    if parts:
+        keypoints = X[test].reshape(len(test), -1, 3)
+        for part in PARTIAL_BODIES:
+            left = hide_part(keypoints, part, random_state=random_state).reshape(len(test), -1)
+            partial[part] = columns[classifier.predict_proba(left).argmax(axis=1)]
     some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]
     train_score = balanced_accuracy_score(y[some], classifier.predict(X[some]))
-    return _Fit(probabilities, float(train_score), seconds)
+    return _Fit(probabilities, known, partial, float(train_score), seconds)
 
 
 def _balanced_accuracy(probabilities: np.ndarray, codes: np.ndarray) -> float:

@@ -1,0 +1,75 @@
+# The two that a new user needs:
+#   make train    the whole way on simulated performers; on your own heatmaps: make train DATA=folder
+#   make test     lint, type-check and test
+# Everything runs in .venv, which is made once and used by its path.
+
+PYTHON ?= python3
+BIN    := .venv/bin
+
+# Options of `make train` and `make predict`:
+DATA   ?= data/simulated
+# what must not be on both sides of a split, see `heatpose train --help`; for example GROUPS='_(\d+)\.npy$'
+GROUPS ?= $(if $(filter data/simulated,$(DATA)),_(\d+)\.npy$$)
+MODEL  ?= models/pose.joblib
+# anything else for the command line; for example ARGS='--classifiers all'
+ARGS   ?=
+
+# A value from the command line may hold a $ that is not make's to expand.
+raw     = $(if $(filter command environment,$(firstword $(origin $(1)))),$(value $(1)),$($(1)))
+groups := $(call raw,GROUPS)
+args   := $(call raw,ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help install train predict test check lint format typecheck notebooks bench clean
+
+help:  ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Expected Python 3.11 or newer, got {v[0]}.{v[1]}: give another one with make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: setup.cfg pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/installed-dev: setup.cfg pyproject.toml .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+install: .venv/installed  ## make .venv and install heatpose into it
+
+data/simulated/clips.csv: | .venv/installed
+	$(BIN)/heatpose simulate data/simulated --exist-ok
+
+train: .venv/installed $(if $(filter data/simulated,$(DATA)),data/simulated/clips.csv)  ## train on DATA, by default simulated performers, and save MODEL
+	$(BIN)/heatpose train '$(DATA)' --out '$(MODEL)' $(if $(groups),--groups '$(groups)') $(args)
+
+predict: .venv/installed  ## name the poses in DATA with MODEL, as CSV
+	@$(BIN)/heatpose predict '$(MODEL)' '$(DATA)' $(args)
+
+test: lint typecheck check  ## lint, type-check and test
+
+check: .venv/installed-dev
+	$(BIN)/python -m pytest -n auto
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed-dev  ## format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: .venv/installed-dev
+	$(BIN)/mypy
+
+notebooks: .venv/installed-dev  ## run the notebooks
+	$(BIN)/python -m pytest tests/test_notebooks.py
+
+bench: .venv/installed-dev  ## measure speed and accuracy; with REAL=folder on the real data too
+	$(BIN)/python -m benchmarks $(if $(REAL),--real '$(REAL)')
+
+clean:  ## remove what the tools left; never data or models
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
