@@ -40,7 +40,7 @@ help:  ## show this
 install: .venv/installed  ## make .venv and install heatpose into it
 
 data/simulated/clips.csv: | .venv/installed
-	$(BIN)/heatpose simulate data/simulated --exist-ok
+	$(BIN)/heatpose simulate data/simulated --overwrite
 
 train: .venv/installed $(if $(filter data/simulated,$(DATA)),data/simulated/clips.csv)  ## train on DATA, by default simulated performers, and save MODEL
 	$(BIN)/heatpose train '$(DATA)' --out '$(MODEL)' $(if $(groups),--groups '$(groups)') $(args)

@@ -131,7 +131,12 @@ def repose(
     pelvis, chest, crown = (_middle(old[:, part]) for part in (hips, shoulders, head))
     lift = chest * (factor(variation.limbs) - 1)
     neck = (crown - chest) * (factor(variation.build) - 1)
-    for part, middle, shift in ((hips, pelvis, 0 * lift), (shoulders, chest, lift), (head, crown, lift + neck)):
+    moves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [
+        (hips, pelvis, np.zeros_like(lift)),
+        (shoulders, chest, lift),
+        (head, crown, lift + neck),
+    ]
+    for part, middle, shift in moves:
         widening = factor(variation.build)[:, np.newaxis] - 1
         new[:, part] += (old[:, part] - middle[:, np.newaxis]) * widening + shift[:, np.newaxis]
 
@@ -182,10 +187,10 @@ def drop_keypoints(
     n_poses, n_keypoints = dropped.shape[:2]
     parts = _hidden_parts(skeleton)
     part = rng.integers(0, len(parts), n_poses)
-    hides_part = rng.uniform(size=n_poses) < share / 2
-    chance = rng.uniform(0, 0.25, n_poses) * (rng.uniform(size=n_poses) < share * 0.6)
-    hidden = rng.uniform(size=(n_poses, n_keypoints)) < chance[:, np.newaxis]
-    hidden |= hides_part[:, np.newaxis] & parts[part]
+    hides_part = rng.uniform(size=(n_poses, 1)) < share / 2
+    chance = rng.uniform(0, 0.25, (n_poses, 1)) * (rng.uniform(size=(n_poses, 1)) < share * 0.6)
+    hidden = rng.uniform(size=(n_poses, n_keypoints)) < chance
+    hidden |= hides_part & parts[part]
     dropped[hidden] = np.nan
     return dropped
 

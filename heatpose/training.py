@@ -159,9 +159,8 @@ def choose_classifiers(names: str | Sequence[str] | None = None) -> tuple[str, .
         names = list(CANDIDATES) if names == "all" else [name.strip() for name in names.split(",")]
     unknown = [name for name in names if name not in CANDIDATES]
     if unknown or not names:
-        raise ValueError(
-            f"Expected classifiers out of {', '.join(CANDIDATES)}, or all, got {', '.join(map(repr, unknown)) or 'none'}."
-        )
+        got = ", ".join(map(repr, unknown)) or "none"
+        raise ValueError(f"Expected classifiers out of {', '.join(CANDIDATES)}, or all, got {got}.")
     return tuple(dict.fromkeys(names))
 
 
@@ -174,7 +173,7 @@ def train_pose_classifier(
     decoder: str = "gaussian",
     random_state: int = 0,
     n_jobs: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> TrainingResult:
     """Compare candidates on groups they have not seen, choose one and train it on all data.
 
@@ -223,7 +222,7 @@ def train_pose_classifier(
         (BASELINE, (k,)) for k in range(len(folds))
     ]
     run = _Run(X, y, random_state, cpu_count() if n_jobs is None else n_jobs)
-    run.progress, run.total = progress, len(plan) + len(folds) + 1
+    run.begin(len(plan) + len(folds) + 1, progress)
 
     # Each candidate is trained without each fold and, for the nested choice, without each two: what such a model says
     # of one of the two tells how good the candidate is to a choice that must know nothing of the other.
@@ -395,7 +394,11 @@ class _Run:
     def __init__(self, X: np.ndarray, y: np.ndarray, random_state: int, n_jobs: int):
         self.X, self.y, self.random_state, self.n_jobs = X, y, random_state, n_jobs
         self.done, self.total = 0, 0
-        self.progress: Callable[[int, int], None] | None = None
+        self.progress: Callable[[int, int], object] | None = None
+
+    def begin(self, total: int, progress: Callable[[int, int], object] | None) -> None:
+        self.done, self.total, self.progress = -1, total, progress
+        self.advance()
 
     def advance(self) -> None:
         self.done += 1

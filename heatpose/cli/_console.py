@@ -1,0 +1,185 @@
+"""What the subcommands share: options, reading data, progress and complaints."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+DECODERS = ("argmax", "quarter", "soft-argmax", "gaussian")
+"""The names in ``heatpose.decoding.DECODERS``, which takes a while to import."""
+
+Progress = Callable[[int, int], None]
+
+
+class UsageError(Exception):
+    """Wrong usage that only shows once the command runs: exit code 2."""
+
+
+# Options ----------------------------------------------------------------------------------------------------
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data", metavar="DATA", help="folder of <class>/<anything>.npy, or a keypoint table (.csv, .parquet)"
+    )
+
+
+def add_decoder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--decoder",
+        choices=DECODERS,
+        default="gaussian",
+        help="how heatmaps become keypoints (default: %(default)s)",
+    )
+
+
+def add_groups(parser: argparse.ArgumentParser, purpose: str) -> None:
+    parser.add_argument(
+        "--groups",
+        metavar="SPEC",
+        help=f"{purpose}: a regular expression whose one capturing group is found in the path, blocks:N "
+        "(N runs of each class in file order), or a CSV of path,group (default: the table's column group)",
+    )
+
+
+def add_skip_bad(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--skip-bad", action="store_true", help="go on without files that cannot be used")
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", metavar="N", type=count, help="processors to use (default: all)")
+
+
+def add_random_state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--random-state",
+        metavar="N",
+        type=lambda text: count(text, least=0),
+        default=0,
+        help="the same number gives the same result (default: %(default)s)",
+    )
+
+
+def count(text: str, least: int = 1) -> int:
+    """Read a whole number for argparse."""
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+    return int(text)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written, before any work; folders that do not exist yet will be made."""
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if path.is_dir():
+        raise UsageError(f"Expected a file to write, got a folder: {path}")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"Expected a folder that can be written in for {path}, got {folder}")
+
+
+# Data -------------------------------------------------------------------------------------------------------
+
+
+def read_data(
+    args: argparse.Namespace, decoder: str, check: Callable[[pd.DataFrame], object] | None = None
+) -> pd.DataFrame:
+    """Read DATA as a keypoint table; what file names can tell is checked before anything is decoded."""
+    from heatpose.folder import HeatmapFolder
+    from heatpose.table import extract_keypoints, load_data
+
+    if not Path(args.data).is_dir():
+        return load_data(args.data)
+    folder = HeatmapFolder(args.data, skip_bad=args.skip_bad)
+    if check is not None:
+        check(folder.index)
+    with progress("Reading heatmaps") as advance:
+        return extract_keypoints(folder, decoder, n_jobs=args.jobs, progress=advance)
+
+
+# Output -----------------------------------------------------------------------------------------------------
+
+
+def results() -> Console:
+    """Return the console of stdout; it takes nothing for markup, since what is printed can come from file names."""
+    from rich.console import Console
+
+    class Results(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            """Print without the spaces at the ends of lines that fill up tables."""
+            with self.capture() as captured:
+                super().print(*objects, **options)
+            self.file.write(re.sub(" +$", "", captured.get(), flags=re.MULTILINE))
+
+    return Results(markup=False, highlight=False, emoji=False)
+
+
+def say(console: Console, text: str) -> None:
+    """Print text that is one line wherever no width is given: in a file or a pipe."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
+@contextmanager
+def progress(description: str, wanted: bool = True) -> Iterator[Progress | None]:
+    """Show how far the work is, how long it took and how long it will, if somebody sits before stderr."""
+    if not wanted or not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress as rich
+    from rich.console import Console
+
+    bar = rich.Progress(
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(24, style="default", complete_style="green", pulse_style="green"),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TextColumn("left:"),
+        rich.TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,  # stdout is for results alone
+        speed_estimate_period=600,  # steps of a training take many seconds
+    )
+    with bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def complain(message: str) -> None:
+    print(message, file=sys.stderr)  # noqa: T201
+
+
+class _Handler(logging.Handler):
+    """Hands a record to stderr as it is at that moment, so that progress bars make room for it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(f"{record.levelname.capitalize()}: {record.getMessage()}")
+
+
+@contextmanager
+def complaints_on_stderr() -> Iterator[None]:
+    """Send the library's log and Python's warnings to stderr, each as one line."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        complain(f"Warning: {' '.join(str(message).split())}")
+
+    logger, handler = logging.getLogger("heatpose"), _Handler(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
+    finally:
+        logger.removeHandler(handler)

@@ -1,0 +1,231 @@
+"""How a training and an evaluation look in a terminal, from 80 columns on, with and without colour."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from heatpose.evaluation import Evaluation
+from heatpose.training import BASELINE, TrainingResult
+
+__all__ = ["show_evaluation", "show_training"]
+
+_MAX_CONFUSIONS = 8
+_BAR_WIDTH = 12
+_WIDE = 90  # columns from which on there is room for what is merely nice to know
+
+# Three rows of box-drawing characters for each character of a number.
+_LARGE = {
+    "0": ("┏━┓", "┃ ┃", "┗━┛"),
+    "1": ("╺┓ ", " ┃ ", "╺┻╸"),
+    "2": ("╺━┓", "┏━┛", "┗━╸"),
+    "3": ("╺━┓", "╺━┫", "╺━┛"),
+    "4": ("╻ ╻", "┗━┫", "  ╹"),
+    "5": ("┏━╸", "┗━┓", "╺━┛"),
+    "6": ("┏━╸", "┣━┓", "┗━┛"),
+    "7": ("╺━┓", "  ┃", "  ╹"),
+    "8": ("┏━┓", "┣━┫", "┗━┛"),
+    "9": ("┏━┓", "┗━┫", "╺━┛"),
+    ".": (" ", " ", "."),
+}
+
+
+def show_training(console: Console, result: TrainingResult) -> None:
+    """Print what a training found out, the number to tell others first."""
+    evaluation = result.evaluation
+    _show_headline(console, evaluation, f"{result.classifier}, {result.n_folds} folds")
+    _show_beside(console, result)
+    _show_leaderboard(console, result)
+    _show_classes(console, evaluation)
+
+
+def show_evaluation(console: Console, evaluation: Evaluation) -> None:
+    """Print a model's scores on other data."""
+    _show_headline(console, evaluation)
+    _show_classes(console, evaluation)
+
+
+# Parts ------------------------------------------------------------------------------------------------------
+
+
+def _show_headline(console: Console, evaluation: Evaluation, how: str = "") -> None:
+    scores = _grid("left", "right", "left")
+    for name, score, interval, style in (
+        ("balanced accuracy", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval, "bold"),
+        ("macro-F1", evaluation.macro_f1, evaluation.macro_f1_interval, ""),
+    ):
+        scores.add_row(Text(name, style), Text(_number(score), style), _interval(interval))
+    facts = [f"{evaluation.n_samples:,} samples of {len(evaluation.classes)} classes", how]
+    headline: RenderableType = Group(scores, Text(", ".join(filter(None, facts))))
+    if console.is_terminal and _is_unicode(console):
+        number = _number(evaluation.balanced_accuracy)
+        large = "\n".join("".join(_LARGE[character][row] for character in number) for row in range(3))
+        side_by_side = Table.grid(padding=(0, 4, 0, 0))
+        side_by_side.add_row(Text(large, "bold", no_wrap=True), headline)
+        headline = side_by_side
+    console.print("", headline, "", f"{_sentence(evaluation.interval_description)}.", sep="\n")
+
+    if evaluation.calibration is not None:
+        coverage, error = evaluation.calibration.coverage, evaluation.calibration.coverage_error
+        console.print(
+            f"Probabilities are off by {_number(evaluation.calibration.expected_calibration_error)} (expected "
+            f"calibration error); {100 * error[coverage == 1][0]:.1f} % of all answers are wrong, "
+            f"{100 * error[coverage == 0.95][0]:.1f} % of the surest 95 %."
+        )
+    if evaluation.balanced_accuracy == 1:
+        console.print("Not one error is a reason to look again: are frames of one recording on both sides?")
+
+
+def _show_beside(console: Console, result: TrainingResult) -> None:
+    """What somebody less honest would have claimed, and what costs nothing."""
+    scores = result.leaderboard.set_index("classifier")
+    # Of the numbers as they are shown, so that they add up.
+    gap = round(result.random_split, 3) - round(result.evaluation.balanced_accuracy, 3)
+    because = f"{gap:.3f} of that is neighbours of training frames" if gap > 0 else "no more than that"
+    beside = _grid("left", "right", "left")
+    for name, score, remark in (
+        ("a random split says", result.random_split, because),
+        ("the training frames", scores["train_balanced_accuracy"][result.classifier], ""),
+        ("a dummy", scores["balanced_accuracy"][BASELINE], "always says the most frequent class"),
+    ):
+        beside.add_row(name, _number(score), remark)
+    console.print("", beside, "", "With a part of the body hidden it is:", sep="\n")
+    partial = _grid("left", "right", "left", "right")
+    rows = [(f"without {part}", _number(score)) for part, score in result.partial.items()]
+    for first, second in zip(rows[::2], [*rows[1::2], ("", "")], strict=False):
+        partial.add_row(*first, *second)
+    console.print(partial)
+
+
+def _show_leaderboard(console: Console, result: TrainingResult) -> None:
+    wide = console.width >= _WIDE
+    more = ("log loss", "s/fit") if wide else ("s/fit",)
+    board = _table("  candidate", "balanced accuracy", "macro-F1", "training", "calib. error", *more)
+    for row in result.leaderboard.to_dict("records"):
+        chosen = row["classifier"] == result.classifier
+        interval = _interval((row["balanced_accuracy_low"], row["balanced_accuracy_high"]))
+        seconds = f"{row['fit_seconds']:.1f}"
+        board.add_row(
+            f"{'>' if chosen else ' '} {row['classifier']}",
+            f"{_number(row['balanced_accuracy'])} {interval}",
+            _number(row["macro_f1"]),
+            _number(row["train_balanced_accuracy"]),
+            _number(row["calibration_error"]),
+            *((f"{row['log_loss']:.3f}", seconds) if wide else (seconds,)),
+            style="bold" if chosen else "",
+        )
+    console.print("", board, "", result.note, sep="\n")
+
+
+def _show_classes(console: Console, evaluation: Evaluation) -> None:
+    """Recall by class, worst first, and what is taken for what."""
+    classes = _table("class", "recall", "95 % interval", "samples", "")
+    classes.columns[3].justify = "right"
+    for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
+        recall = evaluation.recall[c]
+        classes.add_row(
+            evaluation.classes[c],
+            _number(recall),
+            _interval(evaluation.recall_interval[c]),
+            f"{evaluation.support[c]:,}",
+            _bar(recall, _is_unicode(console)),
+        )
+    confusions = _confusions(evaluation)
+    side_by_side = Table.grid(padding=(0, 4, 0, 0))
+    side_by_side.add_row(classes, confusions)
+    if _fits(console, side_by_side):
+        console.print("", side_by_side, sep="\n")
+    else:
+        console.print("", classes, "", confusions, sep="\n")
+    matrix = _matrix(console, evaluation)
+    if _fits(console, matrix):
+        console.print("", matrix, sep="\n")
+    console.print()
+
+
+def _confusions(evaluation: Evaluation) -> RenderableType:
+    taken = evaluation.confusion.copy()
+    np.fill_diagonal(taken, 0)
+    kinds = np.count_nonzero(taken)
+    if not kinds:
+        return Text("no class was taken for another")
+    table = _table("true class", "taken for", "samples")
+    shown = np.argsort(-taken, axis=None, kind="stable")[: min(_MAX_CONFUSIONS, kinds)]
+    for true, predicted in zip(*np.unravel_index(shown, taken.shape), strict=True):
+        table.add_row(
+            evaluation.classes[true],
+            evaluation.predicted_labels[predicted],
+            f"{taken[true, predicted]:,} of {evaluation.support[true]:,}",
+        )
+    if kinds > len(shown):
+        rest = taken.sum() - taken.flat[shown].sum()
+        table.add_row(f"({kinds - len(shown)} other pairs)", "", f"{rest:,}")
+    return table
+
+
+def _matrix(console: Console, evaluation: Evaluation) -> Table:
+    """The confusion matrix: true classes in rows, what they were taken for in columns, by number."""
+    numbers = [str(number) for number in range(1, len(evaluation.classes) + 1)]
+    others = evaluation.predicted_labels[len(numbers) :]
+    matrix = _table("taken for:", "", *numbers, *others)
+    matrix.padding = 0
+    width = len(str(max(len(numbers), evaluation.confusion.max())))
+    for column in matrix.columns[1:]:
+        column.justify, column.min_width = "right", width
+    nothing = "·" if _is_unicode(console) else "."
+    for c, (name, row) in enumerate(zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)):
+        cells = [Text(str(n) if n else nothing, "bold" if c == k else "") for k, n in enumerate(row)]
+        matrix.add_row(name, numbers[c], *cells)
+    return matrix
+
+
+# Bits -------------------------------------------------------------------------------------------------------
+
+
+def _grid(*justify: str) -> Table:
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    for how in justify:
+        grid.add_column(justify=how)  # type: ignore[arg-type]
+    return grid
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for header in headers:
+        table.add_column(header, no_wrap=True)
+    return table
+
+
+def _fits(console: Console, table: Table) -> bool:
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width
+
+
+def _bar(share: float, is_unicode: bool) -> Text:
+    if np.isnan(share):
+        return Text("no samples")
+    style = "green" if share >= 0.95 else "yellow" if share >= 0.8 else "red"
+    halves = round(share * 2 * _BAR_WIDTH)
+    if not is_unicode:
+        return Text("-" * (halves // 2), style)
+    return Text("━" * (halves // 2) + "╸" * (halves % 2), style)
+
+
+def _is_unicode(console: Console) -> bool:
+    return not console.options.ascii_only
+
+
+def _number(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def _interval(ends: tuple[float, float] | np.ndarray) -> str:
+    low, high = ends
+    return "" if np.isnan(low) else f"[{_number(low)}, {_number(high)}]"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

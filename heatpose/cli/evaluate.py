@@ -1,0 +1,70 @@
+"""``heatpose evaluate``: a saved model's scores on other data."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from heatpose.cli._console import (
+    add_data,
+    add_groups,
+    add_jobs,
+    add_skip_bad,
+    complain,
+    read_data,
+    results,
+    say,
+)
+
+SUMMARY = "measure a saved model on data that it was not trained on"
+
+
+def epilog() -> str:
+    return (
+        "examples:\n"
+        "  heatpose evaluate models/pose.joblib data/others\n"
+        "  heatpose evaluate models/pose.joblib others.parquet --json"
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="model that heatpose train saved (.joblib)")
+    add_data(parser)
+    add_groups(parser, "what intervals are over, such as people")
+    parser.add_argument("--mirrored", action="store_true", help="the pictures come from a selfie camera")
+    parser.add_argument("--json", action="store_true", help="write everything as JSON")
+    add_skip_bad(parser)
+    add_jobs(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from heatpose.artifact import data_digest, load_model, read_manifest
+    from heatpose.cli._results import show_evaluation
+    from heatpose.prediction import mirror_table
+    from heatpose.splitting import resolve_groups
+    from heatpose.training import evaluate_model
+
+    pipeline = load_model(args.model)
+    table = read_data(args, pipeline[0].method, check=lambda index: args.groups and resolve_groups(index, args.groups))
+    grouping = resolve_groups(table, args.groups or "auto")
+    # Blocks that nobody asked for are parts of the same recordings: intervals over them would promise too much.
+    groups = grouping.groups if args.groups or grouping.kind != "blocks" else None
+    trained_on = read_manifest(args.model)["record"].get("data") or {}
+    seen = trained_on.get("digest") == data_digest(table)
+    if seen:
+        complain("Warning: these are the data that the model was trained on, so the scores tell nothing.")
+    evaluation = evaluate_model(pipeline, mirror_table(table) if args.mirrored else table, groups)
+
+    console = results()
+    if args.json:
+        facts = {
+            "model": args.model,
+            "data": args.data,
+            "mirrored": args.mirrored,
+            "trained_on_these_data": seen,
+            "groups": None if groups is None else grouping.description,
+        }
+        console.print(json.dumps({**facts, **evaluation.to_dict()}, indent=2), soft_wrap=True)
+        return
+    say(console, f"{args.model} on {args.data}")
+    show_evaluation(console, evaluation)

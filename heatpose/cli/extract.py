@@ -1,0 +1,53 @@
+"""``heatpose extract``: the keypoint table of a folder of heatmaps."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from heatpose.cli._console import (
+    UsageError,
+    add_data,
+    add_decoder,
+    add_groups,
+    add_jobs,
+    add_skip_bad,
+    check_writable,
+    read_data,
+    results,
+    say,
+)
+
+SUMMARY = "decode heatmaps into a keypoint table, which is small and quick to read"
+
+
+def epilog() -> str:
+    return "example:\n  heatpose extract data/gestures gestures.parquet --groups '_(\\d+)\\.npy$'"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data(parser)
+    parser.add_argument("out", metavar="OUT", type=Path, help="table to write, .parquet or .csv")
+    add_groups(parser, "fill the table's column group")
+    add_decoder(parser)
+    add_skip_bad(parser)
+    add_jobs(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from heatpose.splitting import resolve_groups
+    from heatpose.table import TABLE_SUFFIXES, write_table
+
+    if args.out.suffix.lower() not in TABLE_SUFFIXES:
+        raise UsageError(f"Expected OUT to end in {' or '.join(TABLE_SUFFIXES)}, got {args.out}")
+    check_writable(args.out)
+
+    table = read_data(args, args.decoder, check=lambda index: args.groups and resolve_groups(index, args.groups))
+    if args.groups:
+        table["group"] = resolve_groups(table, args.groups).groups
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_table(table, args.out)
+    counts = f"{len(table):,} samples of {table['label'].nunique()} classes"
+    if n_groups := table["group"].nunique():
+        counts += f" in {n_groups} groups"
+    say(results(), f"Wrote {args.out}: {counts}")

@@ -1,0 +1,47 @@
+"""``heatpose simulate``: a folder of simulated performers."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from heatpose.cli._console import add_random_state, count, progress, results, say
+
+SUMMARY = "write heatmaps of simulated performers who do 17 body commands"
+
+
+def epilog() -> str:
+    return "example:\n  heatpose simulate data/simulated --performers 4"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", metavar="OUT", help="folder to write: OUT/<class>/<class>_<frame>_<performer>.npy")
+    for option, default, what in (
+        ("--performers", 6, "people"),
+        ("--clips", 2, "clips of each person and class"),
+        ("--frames", 8, "frames of each clip"),
+    ):
+        parser.add_argument(option, metavar="N", type=count, default=default, help=f"{what} (default: %(default)s)")
+    parser.add_argument(
+        "--dtype", choices=("float32", "float16"), default="float32", help="numbers (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="write into a folder that has files, over those of the same name"
+    )
+    add_random_state(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from heatpose.simulation import simulate_poses, write_heatmaps
+
+    poses = simulate_poses(args.performers, args.clips, args.frames, random_state=args.random_state)
+    with progress("Writing heatmaps") as advance:
+        write_heatmaps(poses, args.out, dtype=args.dtype, exist_ok=args.overwrite, progress=advance)
+    console = results()
+    classes = len(set(poses.labels))
+    say(
+        console,
+        f"Wrote {len(poses):,} files to {args.out}: {classes} classes, performers {args.performers}, "
+        f"{args.clips} x {args.frames} frames of each",
+    )
+    console.print(rf"Next: heatpose train {shlex.quote(args.out)} --groups '_(\d+)\.npy$'", soft_wrap=True)

@@ -1,0 +1,118 @@
+"""``heatpose train``: compare classifiers, choose one, say what it is worth, save it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Literal
+
+from heatpose.cli._console import (
+    UsageError,
+    add_data,
+    add_decoder,
+    add_groups,
+    add_jobs,
+    add_random_state,
+    add_skip_bad,
+    check_writable,
+    count,
+    progress,
+    read_data,
+    results,
+    say,
+)
+
+SUMMARY = "train a pose classifier and measure it on groups that it was not trained on"
+
+
+def epilog() -> str:
+    from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES
+
+    width = max(map(len, CANDIDATES))
+    return "\n".join(
+        [
+            "classifiers (* compared by default):",
+            *(
+                f"  {'*' if name in DEFAULT_CANDIDATES else ' '} {name:{width}}  {candidate.summary}"
+                for name, candidate in CANDIDATES.items()
+            ),
+            "",
+            "examples:",
+            "  heatpose train data/gestures --groups '_(\\d+)\\.npy$'",
+            "  heatpose train gestures.parquet --classifiers lda,xgboost --out models/quick.joblib",
+        ]
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data(parser)
+    parser.add_argument(
+        "--out",
+        metavar="MODEL",
+        type=Path,
+        default=Path("models/pose.joblib"),
+        help="model to write, with its .json and .md beside it (default: %(default)s)",
+    )
+    add_groups(parser, "what must not be on both sides of a split, such as people")
+    parser.add_argument(
+        "--classifiers", metavar="NAME,NAME", help="candidates to compare, or all; they are listed below"
+    )
+    parser.add_argument(
+        "--folds",
+        metavar="N",
+        type=lambda text: count(text, least=2),
+        help="parts that are held out in turn (default: one for each group, 5 at most)",
+    )
+    add_decoder(parser)
+    add_skip_bad(parser)
+    add_random_state(parser)
+    add_jobs(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from heatpose.training import choose_classifiers
+
+    try:
+        names = choose_classifiers(args.classifiers)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if args.out.suffix != ".joblib":
+        raise UsageError(f"Expected --out to end in .joblib, got {args.out}")
+    check_writable(args.out)
+
+    from rich.filesize import decimal
+
+    from heatpose.artifact import data_digest, save_model
+    from heatpose.cli._results import show_training
+    from heatpose.splitting import check_enough, resolve_groups
+    from heatpose.training import train_pose_classifier
+
+    spec = args.groups or "auto"
+    folds: int | Literal["auto"] = args.folds or "auto"
+    table = read_data(
+        args,
+        args.decoder,
+        check=lambda index: check_enough(index["label"], resolve_groups(index, spec).groups, folds),
+    )
+    grouping = resolve_groups(table, spec)
+    console = results()
+    say(console, f"Split by {grouping.description}")
+    with progress(f"Training {', '.join(names)}") as advance:
+        result = train_pose_classifier(
+            table,
+            grouping,
+            classifiers=names,
+            n_folds=folds,
+            decoder=args.decoder,
+            random_state=args.random_state,
+            n_jobs=args.jobs,
+            progress=advance,
+        )
+    # Saved before it is shown: a reader of stdout that leaves early must not cost the model.
+    data = {"path": args.data, "digest": data_digest(table)}
+    manifest = save_model(result.pipeline, args.out, record={**result.to_record(), "data": data})
+    show_training(console, result)
+    size = decimal(manifest["size"])
+    say(console, f"Saved {args.out} ({size}) with {args.out.stem}.json and {args.out.stem}.md")
+    console.print(f"Next: heatpose predict {shlex.quote(str(args.out))} PATH...", soft_wrap=True)

@@ -1,0 +1,260 @@
+"""Files of poses to class names: in the order they were given, a few at a time, bad ones told of together."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+from natsort import natsorted
+from sklearn.pipeline import Pipeline
+
+from heatpose.folder import BadFile, BadFilesError, read_heatmaps
+from heatpose.geometry import mirror_keypoints
+from heatpose.skeleton import COCO_17
+from heatpose.table import TABLE_SUFFIXES, read_table, table_keypoints
+
+__all__ = ["Prediction", "list_pose_files", "mirror_table", "predict_files"]
+
+logger = logging.getLogger(__name__)
+
+_HEATMAP_SUFFIX = ".npy"
+_BLOCK = 256  # files whose keypoints are classified together
+_RUN = 16  # files that a thread reads at a time, and samples that it decodes together: that is quicker
+
+_Poses = tuple[list[str], np.ndarray]  # the path of each sample, and keypoints (n, 17, 3)
+
+
+class Prediction(NamedTuple):
+    """What a model says of one sample.
+
+    Parameters
+    ----------
+    path : str
+        The file; of a keypoint table the path that its row names, if it names one.
+    label : str
+        A class, or "unknown".
+    confidence : float
+        Probability of the most probable class.
+    """
+
+    path: str
+    label: str
+    confidence: float
+
+
+def predict_files(
+    pipeline: Pipeline,
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    mirrored: bool = False,
+    unknown: bool = False,
+    skip_bad: bool = False,
+    n_jobs: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Iterator[Prediction]:
+    """Name the poses in files.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted, from heatmaps to class names; see :func:`heatpose.load_model`.
+    paths : iterable of path-like
+        See :func:`list_pose_files`.
+    mirrored : bool, default False
+        The pictures come from a selfie camera, which shows a mirror image: keypoints are mirrored back first.
+    unknown : bool, default False
+        Say "unknown" of a pose that is none of the classes for sure; see
+        :meth:`heatpose.PoseClassifier.predict_or_unknown`.
+    skip_bad : bool, default False
+        Leave bad files out; how many is logged.
+    n_jobs : int, optional
+        Threads that read and decode; by default one for each processor. Results do not depend on it.
+    progress : callable, optional
+        Called in the caller's thread with the files done and their total.
+
+    Yields
+    ------
+    Prediction
+        One for each sample, in the order of the files and within each of its samples.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`list_pose_files`, before anything is read; or the model has no "unknown".
+    BadFilesError
+        At the end: some files could not be used and are left out of what was yielded, and `skip_bad` is not set.
+    """
+    if unknown and not hasattr(pipeline[-1], "predict_or_unknown"):
+        raise ValueError(
+            f"Expected a model that ends in a PoseClassifier for unknown, got {type(pipeline[-1]).__name__}."
+        )
+    files = list_pose_files(paths)
+    bad: list[BadFile] = []
+    with ThreadPoolExecutor(joblib.cpu_count() if n_jobs in (None, -1) else n_jobs) as pool:
+        for start in range(0, len(files), _BLOCK):
+            block = files[start : start + _BLOCK]
+            runs = [block[first : first + _RUN] for first in range(0, len(block), _RUN)]
+            names, keypoints = [], []
+            for results in pool.map(lambda run: _load(pipeline, run), runs):
+                for result in results:
+                    if isinstance(result, BadFile):
+                        bad.append(result)
+                    else:
+                        names += result[0]
+                        keypoints.append(result[1])
+            if names:
+                yield from _predict(pipeline, names, np.concatenate(keypoints), mirrored, unknown)
+            if progress is not None:
+                progress(start + len(block), len(files))
+    if bad and not skip_bad:
+        raise BadFilesError(bad)
+    if bad:
+        logger.warning("Left out %d bad file%s of %d", len(bad), "s" if len(bad) > 1 else "", len(files))
+
+
+def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """List the files that hold poses, folders replaced by what is in them.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        Heatmaps (.npy), keypoint tables (.csv, .parquet) and folders of heatmaps at any depth. Hidden files and
+        folders in a folder are ignored, as are files that do not end in .npy.
+
+    Returns
+    -------
+    list of str
+        In the order given, within a folder in natural order (frame 9 before frame 10).
+
+    Raises
+    ------
+    FileNotFoundError
+        Something is not there.
+    ValueError
+        A file is neither heatmaps nor a table, a folder has no heatmaps, or no path was given.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> root = tempfile.mkdtemp()
+    >>> for name in ("up_10.npy", "up_9.npy", "notes.txt"):
+    ...     Path(root, name).touch()
+    >>> [Path(file).name for file in list_pose_files([root])]
+    ['up_9.npy', 'up_10.npy']
+    """
+    names = [os.fspath(path) for path in paths]
+    if not names:
+        raise ValueError("Expected at least one path, got none.")
+    if missing := [name for name in names if not Path(name).exists()]:
+        raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}")
+    files = []
+    for name in names:
+        if Path(name).is_dir():
+            found = _files_in(name, (os.path.realpath(name),))
+            if not found:
+                raise ValueError(f"Expected {_HEATMAP_SUFFIX} files in {name}, got none.")
+            files += found
+        elif Path(name).suffix.lower() in (_HEATMAP_SUFFIX, *TABLE_SUFFIXES):
+            files.append(name)
+        else:
+            kinds = ", ".join((_HEATMAP_SUFFIX, *TABLE_SUFFIXES))
+            raise ValueError(f"Expected folders or files that end in {kinds}, got {name}.")
+    return files
+
+
+def mirror_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Mirror the keypoints of a table, as :func:`heatpose.geometry.mirror_keypoints` does; all else stays.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With the 51 keypoint columns.
+
+    Returns
+    -------
+    DataFrame
+        A new one.
+    """
+    mirrored = mirror_keypoints(table_keypoints(table))
+    return table.assign(**dict(zip(COCO_17.columns, mirrored.reshape(len(table), -1).T, strict=True)))
+
+
+def _files_in(folder: str, above: tuple[str, ...]) -> list[str]:
+    """Heatmap files at any depth; a link to a folder that it is in (`above`) is not followed."""
+    files = []
+    for entry in natsorted(Path(folder).iterdir(), key=lambda entry: entry.name):
+        path = os.path.join(folder, entry.name)  # noqa: PTH118 (as it was given: Path would strip a leading ./)
+        if entry.name.startswith((".", "__MACOSX")):
+            continue
+        if entry.is_dir():
+            real = os.path.realpath(path)
+            if real not in above:
+                files += _files_in(path, (*above, real))
+        elif entry.suffix.lower() == _HEATMAP_SUFFIX:
+            files.append(path)
+    return files
+
+
+def _load(pipeline: Pipeline, files: Iterable[str]) -> list[_Poses | BadFile]:
+    """Read files, and decode the heatmaps of small ones together."""
+    results: list[_Poses | BadFile] = []
+    waiting: list[tuple[str, np.ndarray]] = []
+
+    def decode() -> None:
+        if waiting:
+            heatmaps = waiting[0][1] if len(waiting) == 1 else np.concatenate([part for _, part in waiting])
+            keypoints = pipeline[0].transform(heatmaps).reshape(len(heatmaps), -1, 3)
+            ends = np.cumsum([len(part) for _, part in waiting])
+            parts = np.split(keypoints, ends[:-1])
+            results.extend(([file] * len(part), part) for (file, _), part in zip(waiting, parts, strict=True))
+            waiting.clear()
+
+    for file in files:
+        read = _read(file)
+        if not isinstance(read, np.ndarray) or (waiting and waiting[0][1].shape[1:] != read.shape[1:]):
+            decode()
+        if isinstance(read, np.ndarray):
+            waiting.append((file, read))
+            if sum(len(part) for _, part in waiting) >= _RUN:
+                decode()
+        else:
+            results.append(read)
+    decode()
+    return results
+
+
+def _read(file: str) -> np.ndarray | _Poses | BadFile:
+    """Read heatmaps (n, 17, H, W) from a file, or the poses of a table."""
+    try:
+        file.encode()  # file systems also hold names that are just bytes, which no table can
+        if Path(file).suffix.lower() in TABLE_SUFFIXES:
+            table = read_table(file)
+            return table["path"].fillna(file).tolist(), table_keypoints(table)
+        return read_heatmaps(file)
+    except UnicodeEncodeError:
+        return BadFile(file.encode(errors="backslashreplace").decode(), "expected a name in UTF-8")
+    except BadFilesError as error:
+        return BadFile(file, error.bad_files[0].reason)
+    except (ValueError, OSError) as error:
+        return BadFile(file, str(error))
+
+
+def _predict(
+    pipeline: Pipeline, names: Sequence[str], keypoints: np.ndarray, mirrored: bool, unknown: bool
+) -> Iterator[Prediction]:
+    if mirrored:
+        keypoints = mirror_keypoints(keypoints)
+    table = keypoints.reshape(len(keypoints), -1)
+    probabilities = pipeline[1:].predict_proba(table)
+    labels = pipeline.classes_[probabilities.argmax(axis=1)]
+    if unknown:
+        labels = pipeline[-1].predict_or_unknown(pipeline[1:-1].transform(table) if len(pipeline) > 2 else table)
+    confidences = probabilities.max(axis=1).tolist()
+    yield from map(Prediction, names, map(str, labels), confidences)
