@@ -2,8 +2,9 @@
 
 Every candidate is trained once for each fold without the fold's groups and asked about them. The best is chosen, its
 probabilities are calibrated on what it said of groups it had not seen, and it is trained again on all data. The number
-reported for it is measured one level further out: for each fold, the choice (and the calibration) is made again from
-models that saw nothing of that fold.
+reported for it is measured one level further out: for each fold, the choice and the calibration are made again from
+models that saw nothing of that fold. That takes three folds or more and something to choose from; otherwise a fold's
+temperature comes from what models that were trained on this fold said of the others, and the note tells what is left.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.augmentation import PARTIAL_BODIES, hide_part
 from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES, make_pose_pipeline
+from heatpose.decoding import DECODERS
 from heatpose.estimators import temper
 from heatpose.evaluation import Evaluation, evaluate_predictions, threshold_for_coverage
 from heatpose.skeleton import COCO_17
@@ -206,6 +208,8 @@ def train_pose_classifier(
         If there are too few classes, samples or groups, or an unknown candidate; before any training.
     """
     names = choose_classifiers(classifiers)
+    if decoder not in DECODERS:
+        raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got {decoder!r}.")
     grouping = groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
     X, y = table[list(COCO_17.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
     check_enough(y, grouping.groups, n_folds)
@@ -226,7 +230,7 @@ def train_pose_classifier(
 
     # Each candidate is trained without each fold and, for the nested choice, without each two: what such a model says
     # of one of the two tells how good the candidate is to a choice that must know nothing of the other.
-    fits = run({(name, out): (name, np.concatenate([tested[k] for k in out])) for name, out in plan}, parts=True)
+    fits = run({(name, out): (name, np.concatenate([tested[k] for k in out])) for name, out in plan})
 
     def out_of_fold(name: str, unseen: int | None = None) -> np.ndarray:
         """Probabilities (N, C), each from a model that saw neither the sample's fold nor `unseen` (NaN there)."""
@@ -405,12 +409,12 @@ class _Run:
         if self.progress is not None:
             self.progress(self.done, self.total)
 
-    def __call__(self, fits: Mapping[Any, tuple[str, np.ndarray]], parts: bool = False) -> dict[Any, _Fit]:
-        """Train the candidate of each entry without the entry's samples; ask with `parts` of bodies hidden too."""
+    def __call__(self, fits: Mapping[Any, tuple[str, np.ndarray]]) -> dict[Any, _Fit]:
+        """Train the candidate of each entry without the entry's samples."""
         # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
         # stand in each other's way.
         results = Parallel(n_jobs=min(self.n_jobs, len(fits)), return_as="generator")(
-            delayed(_fit)(name, self.X, self.y, test, self.random_state, parts) for name, test in fits.values()
+            delayed(_fit)(name, self.X, self.y, test, self.random_state) for name, test in fits.values()
         )
         finished = {}
         for key, fit in zip(fits, results, strict=True):
@@ -419,7 +423,7 @@ class _Run:
         return finished
 
 
-def _fit(name: str, X: np.ndarray, y: np.ndarray, test: np.ndarray, random_state: int, parts: bool) -> _Fit:
+def _fit(name: str, X: np.ndarray, y: np.ndarray, test: np.ndarray, random_state: int) -> _Fit:
     train = np.setdiff1d(np.arange(len(y)), test)
     start = time.perf_counter()
     classifier = make_pose_pipeline(name, random_state=random_state)[1:]
@@ -430,12 +434,11 @@ def _fit(name: str, X: np.ndarray, y: np.ndarray, test: np.ndarray, random_state
     probabilities, known = np.full((len(y), len(classes)), np.nan), np.full(len(y), np.nan)
     probabilities[test] = 0  # also for a class that is not in this part of the data
     probabilities[np.ix_(test, columns)], known[test] = classifier[-1].predict_proba_and_known(X[test])
+    keypoints = X[test].reshape(len(test), -1, 3)
     partial = {}
-    if parts:
-        keypoints = X[test].reshape(len(test), -1, 3)
-        for part in PARTIAL_BODIES:
-            left = hide_part(keypoints, part, random_state=random_state).reshape(len(test), -1)
-            partial[part] = columns[classifier.predict_proba(left).argmax(axis=1)]
+    for part in PARTIAL_BODIES:
+        left = hide_part(keypoints, part, random_state=random_state).reshape(len(test), -1)
+        partial[part] = columns[classifier.predict_proba(left).argmax(axis=1)]
     some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]
     train_score = balanced_accuracy_score(y[some], classifier.predict(X[some]))
     return _Fit(probabilities, known, partial, float(train_score), seconds)
@@ -483,7 +486,7 @@ def _leaderboard(
 def _note(rivals: Sequence[str], nested: bool, n_folds: int) -> str:
     """Say what the choice between candidates did to the number."""
     if len(rivals) < 2:
-        return "One candidate, so nothing was chosen by the folds that give the number."
+        return "One candidate, so nothing but its temperature was chosen by the folds that give the number."
     if nested:
         return f"The choice between {len(rivals)} candidates was made anew for each fold, without it."
     return (

@@ -1,0 +1,70 @@
+import ast
+import importlib.metadata
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import heatpose
+
+
+def run(code):
+    """Run code in a Python of its own and return what it prints."""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_importing_it_costs_next_to_nothing():
+    heavy = ["sklearn", "pandas", "scipy", "xgboost", "matplotlib", "pyarrow", "joblib", "rich"]
+    assert run(f"import sys, heatpose; print(*(name for name in {heavy} if name in sys.modules))") == ""
+
+
+def test_looking_at_what_there_is_lists_all_and_imports_nothing():
+    listed = "set(heatpose.__all__) <= set(dir(heatpose))"
+    assert run(f"import sys, heatpose; print({listed}, 'numpy' in sys.modules)") == "True False"
+
+
+def test_decoding_and_geometry_need_no_machine_learning():
+    modules = "skeleton, decoding, geometry, augmentation"
+    code = f"import sys; from heatpose import {modules}; print('sklearn' in sys.modules, 'pandas' in sys.modules)"
+    assert run(code) == "False False"
+
+
+@pytest.mark.parametrize("name", heatpose.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(heatpose, name) is getattr(heatpose, name)
+
+
+def test_public_names_are_listed_once():
+    names = heatpose.__all__[1:]
+    assert len(set(names)) == len(names)
+    assert set(heatpose.__all__) == {"__version__", *heatpose._HOME}
+
+
+def test_a_star_import_brings_them_all():
+    names = run("from heatpose import *; print(*globals())").split()
+    assert set(heatpose.__all__) <= set(names)
+
+
+def test_the_names_for_type_checkers_are_the_same():
+    block = next(node for node in ast.parse(inspect.getsource(heatpose)).body if isinstance(node, ast.If))
+    homes = {alias.name: line.module.removeprefix("heatpose.") for line in block.body for alias in line.names}
+    assert homes == heatpose._HOME
+
+
+def test_other_names_are_no_attributes():
+    with pytest.raises(AttributeError, match="module 'heatpose' has no attribute 'decode'"):
+        heatpose.decode  # noqa: B018
+    assert not hasattr(heatpose, "numpy")
+
+
+def test_submodules_are_reached_by_name():
+    from heatpose import skeleton
+
+    assert heatpose.skeleton is skeleton
+    assert heatpose.COCO_17 is skeleton.COCO_17
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert heatpose.__version__ == importlib.metadata.version("heatpose")
