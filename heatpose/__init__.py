@@ -24,9 +24,12 @@ _HOME = {
     "load_data": "table",
     "load_model": "artifact",
     "make_pose_pipeline": "classifiers",
+    "ModelError": "artifact",
+    "read_manifest": "artifact",
     "read_table": "table",
     "render_heatmaps": "simulation",
     "save_model": "artifact",
+    "search_pose_classifier": "search",
     "simulate_poses": "simulation",
     "train_pose_classifier": "training",
     "write_heatmaps": "simulation",
@@ -37,12 +40,13 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
-    from heatpose.artifact import load_model, save_model
+    from heatpose.artifact import ModelError, load_model, read_manifest, save_model
     from heatpose.classifiers import CANDIDATES, make_pose_pipeline
     from heatpose.decoding import decode_heatmaps
     from heatpose.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
     from heatpose.evaluation import evaluate_predictions
     from heatpose.folder import HeatmapFolder
+    from heatpose.search import search_pose_classifier
     from heatpose.simulation import render_heatmaps, simulate_poses, write_heatmaps
     from heatpose.skeleton import COCO_17
     from heatpose.table import extract_keypoints, load_data, read_table, write_table

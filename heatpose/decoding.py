@@ -350,9 +350,7 @@ def _gaussian(peaks: Peaks, window: int = 7) -> Position:
 # and the product of terms i and j is number _PRODUCT[i, j].
 _POWERS = [(degree - j, j) for degree in range(5) for j in range(degree + 1)]
 _TERMS = 6
-_PRODUCT = np.array(
-    [[_POWERS.index((i + k, j + m)) for k, m in _POWERS[:_TERMS]] for i, j in _POWERS[:_TERMS]]
-)
+_PRODUCT = np.array([[_POWERS.index((i + k, j + m)) for k, m in _POWERS[:_TERMS]] for i, j in _POWERS[:_TERMS]])
 
 
 @lru_cache

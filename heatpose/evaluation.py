@@ -147,11 +147,7 @@ class Evaluation:
         """One line for people: what the intervals cover."""
         if self.interval_unit == "group":
             return f"95 % intervals from resampling {self.n_groups} groups"
-        why = (
-            "no groups were given"
-            if self.n_groups is None
-            else f"{self.n_groups} are too few groups to resample"
-        )
+        why = "no groups were given" if self.n_groups is None else f"{self.n_groups} are too few groups to resample"
         return f"95 % intervals from resampling samples ({why}): sampling only, nothing on other people"
 
     def to_dict(self) -> dict[str, Any]:
@@ -336,9 +332,7 @@ def reliability_curve(
     """
     confidence, correct = _confidences(confidence, correct)
     if confidence.min() < 0 or confidence.max() > 1:
-        raise ValueError(
-            f"Expected confidences from 0 to 1, got {confidence.min():g} to {confidence.max():g}."
-        )
+        raise ValueError(f"Expected confidences from 0 to 1, got {confidence.min():g} to {confidence.max():g}.")
     number = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence)
     count = np.bincount(number, minlength=n_bins)
     used = count > 0
@@ -436,9 +430,7 @@ def auroc(known_scores: ArrayLike, unknown_scores: ArrayLike) -> float:
     return float(wins / (len(known) * len(unknown)))
 
 
-def permute_labels_between_groups(
-    labels: ArrayLike, groups: ArrayLike, random_state: RandomState = 0
-) -> np.ndarray:
+def permute_labels_between_groups(labels: ArrayLike, groups: ArrayLike, random_state: RandomState = 0) -> np.ndarray:
     """Give the classes new names in every group, so that nothing learned in one group holds in another.
 
     Samples of one class and group keep a label in common. So a split that tears groups apart still scores far
@@ -499,9 +491,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
-def _resample(
-    cell: np.ndarray, group: np.ndarray | None, n_cells: int, rng: np.random.RandomState
-) -> np.ndarray:
+def _resample(cell: np.ndarray, group: np.ndarray | None, n_cells: int, rng: np.random.RandomState) -> np.ndarray:
     """Draw confusion matrices (N_RESAMPLES, n_cells) by resampling groups, or samples if there are none."""
     if group is None:
         # Samples in one cell of the matrix are alike, so that cells can be drawn instead of samples.
@@ -579,9 +569,7 @@ def _encode(
         raise ValueError(f"Expected classes to be named once, got {classes.tolist()}.")
     true, pred = index.get_indexer(pd.Index(y_true)), index.get_indexer(pd.Index(y_pred))
     if (true < 0).any():
-        raise ValueError(
-            f"Expected y_true among the classes, got {np.unique(y_true[true < 0]).tolist()} too."
-        )
+        raise ValueError(f"Expected y_true among the classes, got {np.unique(y_true[true < 0]).tolist()} too.")
     others = np.unique(y_pred[pred < 0]).tolist()
     return true, np.where(pred < 0, len(classes), pred), ("(other)",) if len(others) > 1 else tuple(others)
 
@@ -604,9 +592,7 @@ def _probabilities(proba: ArrayLike, n_samples: int, n_classes: int) -> np.ndarr
 def _confidences(confidence: ArrayLike, correct: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
     confidence = np.asarray(confidence, dtype=float)
     if confidence.ndim != 1 or not len(confidence) or np.isnan(confidence).any():
-        raise ValueError(
-            f"Expected scores of shape (n,) with n >= 1 and without NaN, got {confidence.shape}."
-        )
+        raise ValueError(f"Expected scores of shape (n,) with n >= 1 and without NaN, got {confidence.shape}.")
     correct = np.ones(len(confidence), dtype=bool) if correct is None else np.asarray(correct, dtype=bool)
     _check_length(len(confidence), correct=correct)
     return confidence, correct

@@ -431,9 +431,7 @@ class HeatmapFolder:
         labels = {path: path.partition("/")[0] for path in headers}
         if spoilt := sorted(set(listing.classes) - set(labels.values()), key=_natural):
             names = ", ".join(spoilt)
-            raise ValueError(
-                f"Expected good files in every class folder of {self.root}, got none in {names}."
-            )
+            raise ValueError(f"Expected good files in every class folder of {self.root}, got none in {names}.")
         self.classes = tuple(listing.classes)
         self.heatmap_shape = heatmap_shape
         self._headers = list(headers.items())
@@ -443,9 +441,7 @@ class HeatmapFolder:
             {
                 "path": pd.array(np.repeat(np.array(list(headers), dtype=object), samples), dtype="string"),
                 "sample": np.arange(self._starts[-1]) - np.repeat(self._starts[:-1], samples),
-                "label": pd.array(
-                    np.repeat(np.array(list(labels.values()), dtype=object), samples), dtype="string"
-                ),
+                "label": pd.array(np.repeat(np.array(list(labels.values()), dtype=object), samples), dtype="string"),
                 "group": pd.array([pd.NA], dtype="string").repeat(self._starts[-1]),
             }
         )

@@ -68,9 +68,7 @@ _PARTS = {
     "left_leg": _LEG,
     "right_leg": _LEG,
 }
-_REST, _LOWEST, _HIGHEST, _SPREAD = np.array(
-    [row for part in _PARTS.values() for row in part.values()], float
-).T
+_REST, _LOWEST, _HIGHEST, _SPREAD = np.array([row for part in _PARTS.values() for row in part.values()], float).T
 
 ANGLES: tuple[str, ...] = tuple(f"{part}_{angle}" for part, angles in _PARTS.items() for angle in angles)
 """The 20 joint angles of a body, in degrees and in this order: ``torso_lean, ..., right_leg_knee``."""
@@ -362,9 +360,7 @@ def _sample_seeds(random_state: int | ArrayLike | None, n_samples: int) -> NDArr
         return np.random.SeedSequence(random_state).generate_state(n_samples, np.uint64)  # type: ignore[arg-type]
     seeds = np.asarray(random_state)
     if seeds.shape != (n_samples,):
-        raise ValueError(
-            f"Expected one seed or one for each of {n_samples} samples, got shape {seeds.shape}."
-        )
+        raise ValueError(f"Expected one seed or one for each of {n_samples} samples, got shape {seeds.shape}.")
     return seeds
 
 
@@ -588,12 +584,8 @@ class _Performer:
         # The performer's own in everything, in this command, and in this clip.
         manner = self._habit + self._difficulty * _SPREAD * _bounded(self._rng(key), len(ANGLES))
         manner += 0.35 * self._difficulty * _SPREAD * rng.standard_normal(len(ANGLES))
-        meant = (
-            _idle(rng, self._number + clip) if command == "dummy" else joint_angles(COMMAND_ANGLES[command])
-        )
-        angles = np.clip(
-            meant + manner + 0.2 * _SPREAD * _drift(rng, n_frames, len(ANGLES)), _LOWEST, _HIGHEST
-        )
+        meant = _idle(rng, self._number + clip) if command == "dummy" else joint_angles(COMMAND_ANGLES[command])
+        angles = np.clip(meant + manner + 0.2 * _SPREAD * _drift(rng, n_frames, len(ANGLES)), _LOWEST, _HIGHEST)
 
         camera = _Camera(*self._camera + self._difficulty * np.array([3, 1, 0.5, 0.1]) * _bounded(rng, 4))
         viewed = camera.view(body_keypoints(angles, self._body))
@@ -664,8 +656,7 @@ def _behind(viewed: NDArray) -> NDArray[np.bool_]:
 def _leg_cut(rng: np.random.Generator, image: NDArray) -> NDArray[np.float64]:
     """Draw the picture's lower edge between mid-thigh and mid-shin, the same for a whole clip; (F,)."""
     hip, knee, ankle = (
-        image[..., 1][:, COCO_17.index(f"left_{joint}", f"right_{joint}")].mean()
-        for joint in ("hip", "knee", "ankle")
+        image[..., 1][:, COCO_17.index(f"left_{joint}", f"right_{joint}")].mean() for joint in ("hip", "knee", "ankle")
     )
     return np.full(len(image), (hip + knee) / 2 + rng.random() * (ankle - hip) / 2)
 

@@ -135,9 +135,7 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
     """
     classes, names, counts = _count(labels, groups)
     if len(classes) < 2:
-        raise ValueError(
-            f"Expected at least 2 classes, got only {str(classes[0])!r} in {counts.sum()} samples."
-        )
+        raise ValueError(f"Expected at least 2 classes, got only {str(classes[0])!r} in {counts.sum()} samples.")
     wanted = _n_folds(n_folds, len(names))
 
     n_samples, n_groups = counts.sum(axis=0), (counts > 0).sum(axis=0)
@@ -158,8 +156,7 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
             remedy = f"Give --folds {feasible} (n_folds={feasible}) or fewer, or add data from other groups."
         else:
             remedy = (
-                "No number of folds helps while a class has a single group: "
-                "add data from other groups or leave it out."
+                "No number of folds helps while a class has a single group: add data from other groups or leave it out."
             )
         lines = "\n  ".join(problems)
         raise ValueError(f"Cannot make {wanted} folds that share no group:\n  {lines}\n{remedy}")
@@ -216,9 +213,7 @@ def grouped_folds(
     classes, names, counts = _count(labels, groups)
     n_folds = _n_folds(n_folds, len(names))
     if len(names) < n_folds:
-        raise ValueError(
-            f"Expected at least {n_folds} groups for {n_folds} folds, got {len(names)} ({_some(names)})."
-        )
+        raise ValueError(f"Expected at least {n_folds} groups for {n_folds} folds, got {len(names)} ({_some(names)}).")
     if len(names) == n_folds:
         fold_of_group = np.arange(n_folds)
     else:
@@ -231,9 +226,7 @@ def grouped_folds(
     return folds
 
 
-def random_folds(
-    labels: ArrayLike, n_folds: int, random_state: int | np.random.RandomState | None = 0
-) -> Folds:
+def random_folds(labels: ArrayLike, n_folds: int, random_state: int | np.random.RandomState | None = 0) -> Folds:
     """Split samples at random within each class, whatever their groups.
 
     On frames of a recording this *leaks*: it is there to show by how much.
@@ -266,9 +259,7 @@ def _from_column(index: pd.DataFrame) -> Grouping:
     if n_missing := int(index["group"].isna().sum()):
         because = f"the column 'group' lacks {n_missing} of {len(index)} values"
         return _from_blocks(index, DEFAULT_BLOCKS, because)
-    return _held_out(
-        index["group"].astype(str).to_numpy(dtype=str), "from the table's column 'group'", "column"
-    )
+    return _held_out(index["group"].astype(str).to_numpy(dtype=str), "from the table's column 'group'", "column")
 
 
 def _from_blocks(index: pd.DataFrame, n_blocks: int, because: str = "") -> Grouping:
@@ -303,9 +294,7 @@ def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
 
 
 def _from_pattern(index: pd.DataFrame, pattern: str) -> Grouping:
-    expected = (
-        "Expected groups as a regular expression with one capturing group, as blocks:N or as a .csv file"
-    )
+    expected = "Expected groups as a regular expression with one capturing group, as blocks:N or as a .csv file"
     try:
         search = re.compile(pattern)
     except re.error as error:

@@ -137,9 +137,7 @@ def extract_keypoints(
         good[positions] = True
     index = folder.index[good].reset_index(drop=True)
     if lost := [name for name in folder.classes if name not in set(index["label"])]:
-        raise ValueError(
-            f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}."
-        )
+        raise ValueError(f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}.")
     return pd.concat([index, keypoint_frame(keypoints[good])], axis=1)
 
 
@@ -210,17 +208,13 @@ def read_table(path: str | os.PathLike) -> pd.DataFrame:
         OSError,
         pd.errors.ParserWarning,
     ) as error:  # also pyarrow's, and text that is not UTF-8
-        raise ValueError(
-            f"Expected a {suffix} table, got a file that cannot be read: {path} ({error})"
-        ) from error
+        raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {path} ({error})") from error
     _require_columns(table, str(path), "label")
     if table.empty:
         raise ValueError(f"Expected at least one row, got none in {path}.")
     known = {*_TEXTS, "sample", *_COLUMNS}
     if extra := [str(name) for name in table.columns if name not in known]:
-        logger.info(
-            "Ignored %d columns of %s that are none of a keypoint table's: %s", len(extra), path, extra
-        )
+        logger.info("Ignored %d columns of %s that are none of a keypoint table's: %s", len(extra), path, extra)
 
     table = table.reset_index(drop=True)
     index = pd.DataFrame({name: _texts(table, name, path) for name in _TEXTS})

@@ -219,18 +219,14 @@ def train_pose_classifier(
     nested = len(rivals) > 1 and len(folds) > 2
     codes = np.searchsorted(classes, y)
     tested = [test for _, test in folds]
-    left_out = [(k,) for k in range(len(folds))] + (
-        list(combinations(range(len(folds)), 2)) if nested else []
-    )
-    plan = [(name, out) for name in rivals for out in left_out] + [
-        (BASELINE, (k,)) for k in range(len(folds))
-    ]
+    left_out = [(k,) for k in range(len(folds))] + (list(combinations(range(len(folds)), 2)) if nested else [])
+    plan = [(name, out) for name in rivals for out in left_out] + [(BASELINE, (k,)) for k in range(len(folds))]
     run = _Run(X, y, random_state, cpu_count() if n_jobs is None else n_jobs)
     run.begin(len(plan) + len(folds) + 1, progress)
 
     # Each candidate is trained without each fold and, for the nested choice, without each two: what such a model says
     # of one of the two tells how good the candidate is to a choice that must know nothing of the other.
-    fits = run({(name, out): (name, np.concatenate([tested[k] for k in out])) for name, out in plan})
+    fits = run({(name, out): (name, np.concatenate([tested[k] for k in out]), len(out) == 1) for name, out in plan})
 
     def out_of_fold(name: str, unseen: int | None = None) -> np.ndarray:
         """Probabilities (N, C), each from a model that saw neither the sample's fold nor `unseen` (NaN there)."""
@@ -274,7 +270,7 @@ def train_pose_classifier(
         random_state=random_state,
     )
 
-    leaky = run({k: (chosen, test) for k, (_, test) in enumerate(random_folds(y, len(folds), random_state))})
+    leaky = run({k: (chosen, test, False) for k, (_, test) in enumerate(random_folds(y, len(folds), random_state))})
     by_chance = np.nanmax([fit.probabilities for fit in leaky.values()], axis=0)
 
     pipeline = make_pose_pipeline(
@@ -337,9 +333,7 @@ def evaluate_model(
     classes = np.asarray(pipeline.classes_).astype(str)
     unknown = sorted(set(labels) - set(classes))
     if unknown:
-        raise ValueError(
-            f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too."
-        )
+        raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too.")
     keypoints = table[list(COCO_17.columns)].to_numpy()
     probabilities, known = pipeline[-1].predict_proba_and_known(keypoints)
     predicted = classes[probabilities.argmax(axis=1)]
@@ -409,12 +403,13 @@ class _Run:
         if self.progress is not None:
             self.progress(self.done, self.total)
 
-    def __call__(self, fits: Mapping[Any, tuple[str, np.ndarray]]) -> dict[Any, _Fit]:
-        """Train the candidate of each entry without the entry's samples."""
+    def __call__(self, fits: Mapping[Any, tuple[str, np.ndarray, bool]]) -> dict[Any, _Fit]:
+        """Train the candidate of each entry without the entry's samples; ask about parts of bodies if it says so."""
         # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
         # stand in each other's way.
         results = Parallel(n_jobs=min(self.n_jobs, len(fits)), return_as="generator")(
-            delayed(_fit)(name, self.X, self.y, test, self.random_state) for name, test in fits.values()
+            delayed(train_without)(name, {}, self.X, self.y, test, self.random_state, parts)
+            for name, test, parts in fits.values()
         )
         finished = {}
         for key, fit in zip(fits, results, strict=True):
@@ -423,10 +418,22 @@ class _Run:
         return finished
 
 
-def _fit(name: str, X: np.ndarray, y: np.ndarray, test: np.ndarray, random_state: int) -> _Fit:
+def train_without(
+    name: str,
+    parameters: Mapping[str, Any],
+    X: np.ndarray,
+    y: np.ndarray,
+    test: np.ndarray,
+    random_state: int,
+    parts: bool = False,
+) -> _Fit:
+    """Train a candidate, its pipeline's parameters set, without some samples, and ask about these.
+
+    With `parts`, also about the samples with a part of the body hidden.
+    """
     train = np.setdiff1d(np.arange(len(y)), test)
     start = time.perf_counter()
-    classifier = make_pose_pipeline(name, random_state=random_state)[1:]
+    classifier = make_pose_pipeline(name, random_state=random_state).set_params(**parameters)[1:]
     classifier.fit(X[train], y[train])
     seconds = time.perf_counter() - start
     classes = np.unique(y)
@@ -436,7 +443,7 @@ def _fit(name: str, X: np.ndarray, y: np.ndarray, test: np.ndarray, random_state
     probabilities[np.ix_(test, columns)], known[test] = classifier[-1].predict_proba_and_known(X[test])
     keypoints = X[test].reshape(len(test), -1, 3)
     partial = {}
-    for part in PARTIAL_BODIES:
+    for part in PARTIAL_BODIES if parts else ():
         left = hide_part(keypoints, part, random_state=random_state).reshape(len(test), -1)
         partial[part] = columns[classifier.predict_proba(left).argmax(axis=1)]
     some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]
@@ -478,9 +485,7 @@ def _leaderboard(
                 "fit_seconds": float(np.mean([fit.seconds for fit in of_folds])),
             }
         )
-    return pd.DataFrame(rows).sort_values(
-        "balanced_accuracy", ascending=False, kind="stable", ignore_index=True
-    )
+    return pd.DataFrame(rows).sort_values("balanced_accuracy", ascending=False, kind="stable", ignore_index=True)
 
 
 def _note(rivals: Sequence[str], nested: bool, n_folds: int) -> str:

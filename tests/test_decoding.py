@@ -412,9 +412,7 @@ def test_the_batch_is_not_copied(method, monkeypatch):
 
 @pytest.mark.parametrize("shape", [(), (48,), (64, 48), (1, 1, 17, 64, 48), (2, 0, 64, 48), (2, 17, 0, 48)])
 def test_wrong_shape(shape):
-    with pytest.raises(
-        ValueError, match=r"Expected heatmaps of shape \(n, 17, 64, 48\) or .*, got \("
-    ) as error:
+    with pytest.raises(ValueError, match=r"Expected heatmaps of shape \(n, 17, 64, 48\) or .*, got \(") as error:
         decode_heatmaps(np.ones(shape))
     assert str(shape) in str(error.value)
 

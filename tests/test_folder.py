@@ -123,9 +123,7 @@ class TestIndex:
         (root / "left").symlink_to(elsewhere)
         assert HeatmapFolder(root).classes == ("down", "left", "up")
         (root / "up" / "again").symlink_to(root)
-        with pytest.raises(
-            BadFilesError, match=r"up/again: expected a folder, got a link to one that it is in"
-        ):
+        with pytest.raises(BadFilesError, match=r"up/again: expected a folder, got a link to one that it is in"):
             HeatmapFolder(root)
 
 
@@ -152,9 +150,7 @@ class TestRefusedFolders:
 
     def test_a_class_of_bad_files_alone_cannot_be_left_out(self, root):
         (root / "down" / "down_1.npy").write_bytes(b"")
-        with pytest.raises(
-            ValueError, match=r"Expected good files in every class folder .* got none in down\."
-        ):
+        with pytest.raises(ValueError, match=r"Expected good files in every class folder .* got none in down\."):
             HeatmapFolder(root, skip_bad=True)
 
     def test_a_single_class_is_refused_on_demand(self, tmp_path):
@@ -166,9 +162,7 @@ class TestRefusedFolders:
 
     def test_files_outside_of_a_class(self, root):
         save(root / "stray.npy", heatmaps())
-        with pytest.raises(
-            BadFilesError, match=r"  stray\.npy: expected it in the folder of its class: <class>/"
-        ):
+        with pytest.raises(BadFilesError, match=r"  stray\.npy: expected it in the folder of its class: <class>/"):
             HeatmapFolder(root)
 
 
@@ -300,13 +294,9 @@ class TestBadFiles:
                 super().__init__(path)
 
         monkeypatch.setattr(folder_module, "FileIO", Denied)
-        with pytest.raises(
-            BadFilesError, match=r"up/up_10\.npy: expected a readable file, got: Permission denied"
-        ):
+        with pytest.raises(BadFilesError, match=r"up/up_10\.npy: expected a readable file, got: Permission denied"):
             HeatmapFolder(root)
-        with pytest.raises(
-            BadFilesError, match=r"up_10\.npy: expected a readable file, got: Permission denied"
-        ):
+        with pytest.raises(BadFilesError, match=r"up_10\.npy: expected a readable file, got: Permission denied"):
             read_heatmaps(root / "up" / "up_10.npy")
 
     def test_unreadable_folder(self, root, monkeypatch):
@@ -460,9 +450,7 @@ class TestMap:
 
     def test_progress_counts_up_in_this_thread(self, folder):
         calls = []
-        list(
-            folder.map(np.copy, n_jobs=2, progress=lambda *call: calls.append((*call, threading.get_ident())))
-        )
+        list(folder.map(np.copy, n_jobs=2, progress=lambda *call: calls.append((*call, threading.get_ident()))))
         assert calls == [(done, 36, threading.get_ident()) for done in range(3, 37, 3)]
 
     @pytest.mark.parametrize("where", ["progress", "function"])
@@ -521,9 +509,7 @@ def test_pickled_payloads_never_run(tmp_path):
 
 
 ORIGINALS = [
-    npy_bytes(np.asarray(heatmaps(2).astype(dtype), order=order))
-    for dtype in ("<f4", ">f8", "<f2")
-    for order in "CF"
+    npy_bytes(np.asarray(heatmaps(2).astype(dtype), order=order)) for dtype in ("<f4", ">f8", "<f2") for order in "CF"
 ]
 TOKENS = [
     b"'<f4'",

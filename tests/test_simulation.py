@@ -65,8 +65,7 @@ def test_limb_lengths_hold_in_any_pose():
 def test_other_lengths_that_hold_in_any_pose():
     keypoints = body_keypoints(RNG.uniform(-90, 150, (50, len(ANGLES))))
     middle = {
-        name: keypoints[:, COCO_17.index(f"left_{name}", f"right_{name}")].mean(axis=1)
-        for name in ("shoulder", "hip")
+        name: keypoints[:, COCO_17.index(f"left_{name}", f"right_{name}")].mean(axis=1) for name in ("shoulder", "hip")
     }
     np.testing.assert_allclose(np.linalg.norm(middle["shoulder"] - middle["hip"], axis=1), Body().torso)
     ears = keypoints[:, COCO_17.index("left_ear", "right_ear")]
@@ -126,8 +125,7 @@ def test_leg_angles_mean_what_they_say(leg, knee, ankle):
 )
 def test_torso_and_head_move_to_the_performers_left_and_ahead(part, pose, moves, towards):
     still, moved = (
-        body_keypoints(joint_angles({"torso": (0, 0, 0), "head": (0, 0, 0), part: p}))
-        for p in ((0, 0, 0), pose)
+        body_keypoints(joint_angles({"torso": (0, 0, 0), "head": (0, 0, 0), part: p})) for p in ((0, 0, 0), pose)
     )
     keypoint = COCO_17.index(moves)[0]
     assert (moved - still)[keypoint] @ towards > 0.01
@@ -168,9 +166,7 @@ def test_no_two_commands_are_the_same_pose_from_the_front():
 
 
 def test_peak_lies_at_the_keypoint_with_its_height_and_width():
-    keypoints = np.dstack(
-        [RNG.uniform(3, 44, (20, 17)), RNG.uniform(3, 60, (20, 17)), RNG.uniform(0.1, 1, (20, 17))]
-    )
+    keypoints = np.dstack([RNG.uniform(3, 44, (20, 17)), RNG.uniform(3, 60, (20, 17)), RNG.uniform(0.1, 1, (20, 17))])
     sigma = RNG.uniform(1.5, 3, (20, 17))
     heatmaps = render_heatmaps(keypoints, sigma=sigma)
     assert heatmaps.shape == (20, 17, 64, 48)
@@ -216,9 +212,7 @@ def test_background_of_a_sample_hangs_on_its_seed_alone():
 
 def test_an_int_seeds_the_whole_array_and_none_seeds_anew():
     keypoints = np.full((2, 1, 3), 20.0)
-    first, again, other, anew = (
-        render_heatmaps(keypoints, noise=0.1, random_state=seed) for seed in (0, 0, 1, None)
-    )
+    first, again, other, anew = (render_heatmaps(keypoints, noise=0.1, random_state=seed) for seed in (0, 0, 1, None))
     np.testing.assert_array_equal(first, again)
     assert (first[0] != first[1]).any()
     assert (first != other).any()
@@ -253,9 +247,7 @@ def test_what_cannot_be_drawn_is_refused(keypoints, options, message):
 def test_every_class_performer_clip_and_frame_is_there_in_order(poses):
     assert len(poses) == 17 * 6 * 2 * 8
     rows = list(zip(poses.labels, poses.performers, poses.frames, strict=True))
-    assert rows == [
-        (label, performer, frame) for label in COMMANDS for performer in range(6) for frame in range(16)
-    ]
+    assert rows == [(label, performer, frame) for label in COMMANDS for performer in range(6) for frame in range(16)]
     clips = poses.clips.reshape(-1, 8)
     assert (clips == clips[:, :1]).all()
     assert sorted(clips[:, 0]) == list(range(17 * 6 * 2))
@@ -349,9 +341,7 @@ def test_people_stand_upright_with_head_above_hips_above_feet():
 
 def test_without_difficulty_everybody_does_the_same():
     easy, hard = (simulate_poses(3, 2, 2, classes=COMMANDS[:4], difficulty=d) for d in (0, 1))
-    spread = [
-        np.nanmedian(np.nanstd(p.keypoints[..., :2].reshape(4, 3, 4, 17, 2), axis=1)) for p in (easy, hard)
-    ]
+    spread = [np.nanmedian(np.nanstd(p.keypoints[..., :2].reshape(4, 3, 4, 17, 2), axis=1)) for p in (easy, hard)]
     assert spread[0] < 0.6 * spread[1]
     assert np.isfinite(easy.keypoints).all()
 

@@ -36,9 +36,7 @@ def test_a_pattern_captures_the_group():
     assert grouping.kind == "regex"
     assert grouping.groups.tolist() == ["0", "1"] * 12
     assert grouping.n_groups == 2
-    assert grouping.description == (
-        r"groups nobody trained on: 2 (0, 1), from the file names by '_(\d+)\.npy$'"
-    )
+    assert grouping.description == (r"groups nobody trained on: 2 (0, 1), from the file names by '_(\d+)\.npy$'")
 
 
 def test_groups_of_one_sample_each_are_told_of():
@@ -92,9 +90,7 @@ def test_blocks_of_a_class_are_even_and_in_order(n_blocks, n_samples):
     assert sizes.max() - sizes.min() <= 1
 
 
-@pytest.mark.parametrize(
-    "spec", ["blocks:1", "blocks:0", "blocks:-3", "blocks:", "blocks:five", "blocks:2.5"]
-)
+@pytest.mark.parametrize("spec", ["blocks:1", "blocks:0", "blocks:-3", "blocks:", "blocks:five", "blocks:2.5"])
 def test_blocks_need_a_number_of_at_least_two(spec):
     with pytest.raises(ValueError, match="blocks:N with a whole number N of at least 2") as error:
         resolve_groups(an_index(), spec)
@@ -195,8 +191,7 @@ def test_every_class_that_lacks_samples_or_groups_is_named():
         "  class 'class 1' has 3 groups (group 0, group 1, group 2), 5 folds need at least 5",
         "  class 'class 2' has 1 group (group 0), 5 folds need at least 5",
         "  class 'class 3' has 2 samples in 2 groups (group 0, group 1), 5 folds need at least 5 of each",
-        "No number of folds helps while a class has a single group: add data from other groups or leave it "
-        "out.",
+        "No number of folds helps while a class has a single group: add data from other groups or leave it out.",
     ]
 
 
@@ -233,9 +228,7 @@ def test_each_sample_needs_a_label_and_a_group(groups):
 # Folds
 
 
-@given(
-    hnp.arrays(int, st.tuples(st.integers(2, 9), st.integers(2, 5)), elements=st.integers(0, 6)), st.data()
-)
+@given(hnp.arrays(int, st.tuples(st.integers(2, 9), st.integers(2, 5)), elements=st.integers(0, 6)), st.data())
 @settings(max_examples=80, deadline=None)
 def test_no_fold_shares_a_group_and_each_sample_is_tested_once(counts, data):
     counts[:2] += 1  # two groups with all classes: there is always a way to train on every class
@@ -259,9 +252,7 @@ def test_every_class_is_tested_in_every_fold_as_far_as_any_deal_of_the_groups_ca
     rng = np.random.default_rng(0)
     for _ in range(15):
         counts = rng.integers(1, 9, (6, 4)) * (rng.random((6, 4)) < 0.6)
-        counts[rng.choice(6, 2, replace=False)] = (
-            3  # so that each class has two groups, and no group is empty
-        )
+        counts[rng.choice(6, 2, replace=False)] = 3  # so that each class has two groups, and no group is empty
         counts[counts.sum(axis=1) == 0, 0] = 1
         labels, groups = samples(counts)
         deals = (np.array(deal) for deal in itertools.product(range(3), repeat=6) if len(set(deal)) == 3)

@@ -66,9 +66,7 @@ def test_frame_and_keypoints_are_each_others_reverse():
     frame = keypoint_frame(keypoints)
     assert list(frame.columns) == COLUMNS
     assert (frame.dtypes == np.float32).all()
-    np.testing.assert_array_equal(
-        frame["left_wrist_y"], keypoints[:, COCO_17.keypoints.index("left_wrist"), 1]
-    )
+    np.testing.assert_array_equal(frame["left_wrist_y"], keypoints[:, COCO_17.keypoints.index("left_wrist"), 1])
     shuffled = frame[COLUMNS[::-1]].assign(other=1)
     np.testing.assert_array_equal(table_keypoints(shuffled), keypoints)
     assert table_keypoints(keypoint_frame(np.empty((0, 17, 3)))).shape == (0, 17, 3)
@@ -85,9 +83,7 @@ def test_keypoints_are_copies_both_ways():
 def test_keypoints_of_another_shape():
     with pytest.raises(ValueError, match=r"Expected keypoints of shape \(n, 17, 3\), got \(2, 17, 2\)\."):
         keypoint_frame(np.zeros((2, 17, 2)))
-    with pytest.raises(
-        ValueError, match=r"Expected 51 columns in the table, got 50 of them; missing: nose_y\."
-    ):
+    with pytest.raises(ValueError, match=r"Expected 51 columns in the table, got 50 of them; missing: nose_y\."):
         table_keypoints(keypoint_frame(np.zeros((2, 17, 3))).drop(columns="nose_y"))
 
 
@@ -134,9 +130,7 @@ class TestExtract:
         heatmaps = blobs(5, seed=1)
         heatmaps[3, 0, 0, 0] = np.nan
         np.save(root / "up" / "up.npy", heatmaps)
-        with pytest.raises(
-            BadFilesError, match=r"up/up\.npy: expected finite values, got NaN .* in sample 3"
-        ):
+        with pytest.raises(BadFilesError, match=r"up/up\.npy: expected finite values, got NaN .* in sample 3"):
             extract_keypoints(HeatmapFolder(root))
         table = extract_keypoints(HeatmapFolder(root, skip_bad=True))
         assert table["sample"].tolist() == [0] * 10 + [0, 1, 2, 4]
@@ -175,9 +169,7 @@ class TestRoundTrip:
         write_table(extracted, tmp_path / f"table{suffix}")
         pd.testing.assert_frame_equal(read_table(tmp_path / f"table{suffix}"), extracted, check_exact=True)
 
-    @pytest.mark.parametrize(
-        "label", ["NA", "null", "nan", "None", "1.0", "1e5", "True", 'a "b", c', "Grüße", "a\nb"]
-    )
+    @pytest.mark.parametrize("label", ["NA", "null", "nan", "None", "1.0", "1e5", "True", 'a "b", c', "Grüße", "a\nb"])
     def test_labels_stay_what_they_are(self, table, tmp_path, suffix, label):
         write_table(table.assign(label=label, group=label), tmp_path / f"table{suffix}")
         read = read_table(tmp_path / f"table{suffix}")
@@ -255,14 +247,10 @@ class TestRoundTrip:
     def test_missing_columns_are_named(self, table, tmp_path, suffix):
         path = tmp_path / f"table{suffix}"
         write_table(table.drop(columns=["label", "nose_x", "right_ankle_confidence"]), path)
-        with pytest.raises(
-            ValueError, match=r"Expected 52 .* got 49 of them; missing: label, nose_x, right_ankle_"
-        ):
+        with pytest.raises(ValueError, match=r"Expected 52 .* got 49 of them; missing: label, nose_x, right_ankle_"):
             read_table(path)
         write_table(table[["path", "label"]], path)
-        with pytest.raises(
-            ValueError, match=r"got 1 of them; missing: nose_x, .*, left_eye_confidence, \.\.\.\."
-        ):
+        with pytest.raises(ValueError, match=r"got 1 of them; missing: nose_x, .*, left_eye_confidence, \.\.\.\."):
             read_table(path)
 
     def test_no_rows(self, table, tmp_path, suffix):
@@ -274,9 +262,7 @@ class TestRoundTrip:
     def test_files_that_are_no_table(self, tmp_path, suffix, content):
         path = tmp_path / f"table{suffix}"
         path.write_bytes(content)
-        with pytest.raises(
-            ValueError, match=r"Expected (a \.\w+ table, got a file that cannot be read|52 columns)"
-        ):
+        with pytest.raises(ValueError, match=r"Expected (a \.\w+ table, got a file that cannot be read|52 columns)"):
             read_table(path)
 
 
@@ -308,13 +294,9 @@ def test_a_csv_row_that_is_too_long(table, tmp_path):
 
 def test_names_of_tables(table, tmp_path):
     for name in ("table.xlsx", "table"):
-        with pytest.raises(
-            ValueError, match=r"Expected a table that ends in \.parquet or \.csv, got .*table"
-        ):
+        with pytest.raises(ValueError, match=r"Expected a table that ends in \.parquet or \.csv, got .*table"):
             write_table(table, tmp_path / name)
-        with pytest.raises(
-            ValueError, match=r"Expected a table that ends in \.parquet or \.csv, got .*table"
-        ):
+        with pytest.raises(ValueError, match=r"Expected a table that ends in \.parquet or \.csv, got .*table"):
             read_table(tmp_path / name)
     with pytest.raises(FileNotFoundError, match=r"No such table: .*table\.csv"):
         read_table(tmp_path / "table.csv")

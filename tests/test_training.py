@@ -115,7 +115,7 @@ def test_with_one_candidate_the_leaderboard_says_the_same_as_the_evaluation():
     assert result.evaluation.balanced_accuracy == first["balanced_accuracy"]
     assert result.evaluation.macro_f1 == pytest.approx(first["macro_f1"])
     assert not result.nested
-    assert "nothing was chosen" in result.note
+    assert "nothing but its temperature was chosen" in result.note
 
 
 def test_the_baseline_is_never_chosen_from_others_but_can_be_asked_for():
@@ -146,13 +146,13 @@ def test_the_record_is_plain_and_says_what_the_result_says(result):
 
 def trained_without(monkeypatch):
     """Make training note, for each fit, the candidate and the samples that it was asked about."""
-    fits, fit = [], training._fit
+    fits, fit = [], training.train_without
 
-    def noting(name, X, y, test, *others):
+    def noting(name, parameters, X, y, test, *others):
         fits.append((name, test))
-        return fit(name, X, y, test, *others)
+        return fit(name, parameters, X, y, test, *others)
 
-    monkeypatch.setattr(training, "_fit", noting)
+    monkeypatch.setattr(training, "train_without", noting)
     return fits
 
 
@@ -185,13 +185,13 @@ def test_what_is_said_of_a_group_does_not_depend_on_its_labels():
 
 def pretend(monkeypatch, share_right):
     """Let candidates be right as often as said: share_right(name, group, n_groups_left_out), always 90 % sure."""
-    fit = training._fit
+    fit = training.train_without
     groups, labels = TABLE["group"].to_numpy(), TABLE["label"].to_numpy()
     classes = np.unique(labels)
     frame = np.arange(len(TABLE)) % 4  # of four in a clip
 
-    def pretending(name, X, y, test, *others):
-        real = fit(name, X, y, test, *others)
+    def pretending(name, parameters, X, y, test, *others):
+        real = fit(name, parameters, X, y, test, *others)
         probabilities = np.full_like(real.probabilities, np.nan)
         for row in test:
             right = frame[row] < 4 * share_right(name, groups[row], len(set(groups[test])))
@@ -200,7 +200,7 @@ def pretend(monkeypatch, share_right):
             probabilities[row, said % len(classes)] = 0.9
         return replace(real, probabilities=probabilities)
 
-    monkeypatch.setattr(training, "_fit", pretending)
+    monkeypatch.setattr(training, "train_without", pretending)
 
 
 def test_a_group_has_no_say_in_the_choice_for_it(monkeypatch):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from heatpose.cli._console import (
     UsageError,
@@ -22,6 +24,9 @@ from heatpose.cli._console import (
     results,
     say,
 )
+
+if TYPE_CHECKING:
+    from heatpose.training import TrainingResult
 
 SUMMARY = "train a pose classifier and measure it on groups that it was not trained on"
 
@@ -64,6 +69,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=lambda text: count(text, least=2),
         help="parts that are held out in turn (default: one for each group, 5 at most)",
     )
+    parser.add_argument(
+        "--search",
+        metavar="BUDGET",
+        help="tune the candidates for that long, such as 10m or 1h30m (needs heatpose[search])",
+    )
+    parser.add_argument(
+        "--study", metavar="FILE", type=Path, help="keep the trials of --search here, to go on after a stop"
+    )
     add_decoder(parser)
     add_skip_bad(parser)
     add_random_state(parser)
@@ -80,6 +93,7 @@ def run(args: argparse.Namespace) -> None:
     if args.out.suffix != ".joblib":
         raise UsageError(f"Expected --out to end in .joblib, got {args.out}")
     check_writable(args.out)
+    tuning = _tuning(args)
 
     from rich.filesize import decimal
 
@@ -98,8 +112,13 @@ def run(args: argparse.Namespace) -> None:
     grouping = resolve_groups(table, spec)
     console = results()
     say(console, f"Split by {grouping.description}")
-    with progress(f"Training {', '.join(names)}") as advance:
-        result = train_pose_classifier(
+    train: Callable[..., TrainingResult] = train_pose_classifier
+    if tuning:
+        from heatpose.search import search_pose_classifier
+
+        train = search_pose_classifier
+    with progress(f"{'Searching (seconds)' if tuning else 'Training'} {', '.join(names)}") as advance:
+        result = train(
             table,
             grouping,
             classifiers=names,
@@ -108,6 +127,7 @@ def run(args: argparse.Namespace) -> None:
             random_state=args.random_state,
             n_jobs=args.jobs,
             progress=advance,
+            **tuning,
         )
     # Saved before it is shown: a reader of stdout that leaves early must not cost the model.
     data = {"path": args.data, "digest": data_digest(table)}
@@ -116,3 +136,21 @@ def run(args: argparse.Namespace) -> None:
     size = decimal(manifest["size"])
     say(console, f"Saved {args.out} ({size}) with {args.out.stem}.json and {args.out.stem}.md")
     console.print(f"Next: heatpose predict {shlex.quote(str(args.out))} PATH...", soft_wrap=True)
+
+
+def _tuning(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of a search, if one is wanted."""
+    if not args.search:
+        if args.study:
+            raise UsageError("--study goes with --search")
+        return {}
+    if find_spec("optuna") is None:
+        raise UsageError('--search needs Optuna: pip install "heatpose[search]"')
+    from heatpose.search import parse_budget
+
+    if args.study:
+        check_writable(args.study)
+    try:
+        return {"budget": parse_budget(args.search), "study": args.study}
+    except ValueError as error:
+        raise UsageError(f"--search: {error}") from error
