@@ -1,6 +1,6 @@
 """How precise and how fast the decoders are, on heatmaps whose truth is known.
 
-    python benchmarks/decoding.py [--samples 2000]
+    python -m benchmarks.decoding [--samples 2000]
 
 Gaussian peaks of height 1 at random places between cells, 15 % of them within three cells of an edge of the
 map, plus noise of one size in all cells. Errors are mean distances from the truth in cells. Speeds are
@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from benchmarks import describe_machine, print_table
 from heatpose.decoding import DECODERS, decode_heatmaps
 
 N_KEYPOINTS, N_ROWS, N_COLUMNS = 17, 64, 48
@@ -96,32 +97,35 @@ def peak_memory(task: Callable[[], object]) -> float:
     return peak / 1e6
 
 
-def print_accuracy(n_samples: int) -> None:
-    print(f"Mean error in cells, standard deviation 2, {n_samples} samples")
-    print(f"{'':24}{'noise 0':>9}{'.02':>9}{'.05':>9}{'.02, near edges':>17}{'.02, float16':>14}")
+def accuracy_rows(n_samples: int) -> Iterator[dict]:
     clean, some, much = (mean_errors(n_samples, noise) for noise in (0, 0.02, 0.05))
     half = mean_errors(n_samples, 0.02, np.float16)
     for name in METHODS:
-        figures = clean[name][0], some[name][0], much[name][0], some[name][1], half[name][0]
-        print("{:24}{:9.4f}{:9.4f}{:9.4f}{:17.4f}{:14.4f}".format(name, *figures))
+        yield {
+            "decoder": name,
+            "noise 0": float(clean[name][0]),
+            "noise .02": float(some[name][0]),
+            "noise .05": float(much[name][0]),
+            ".02, near edges": float(some[name][1]),
+            ".02, float16": float(half[name][0]),
+        }
 
 
-def print_shapes(n_samples: int) -> None:
-    shapes = {
+def shape_rows(n_samples: int) -> Iterator[dict]:
+    shapes: dict[str, dict] = {
         "1": {"widths": (1, 1)},
         "3": {"widths": (3, 3)},
         "4": {"widths": (4, 4)},
         "1.5 x 3": {"widths": (1.5, 3)},
         "turned": {"widths": (1.5, 3), "turn": 45},
     }
-    print(f"\nMean error in cells at noise .02 by standard deviation (near edges), {n_samples} samples")
-    print(f"{'':24}" + "".join(f"{shape:>16}" for shape in shapes))
-    errors = [mean_errors(n_samples, 0.02, **arguments) for arguments in shapes.values()]
+    errors = {shape: mean_errors(n_samples, 0.02, **arguments) for shape, arguments in shapes.items()}
     for name in METHODS:
-        print(f"{name:24}" + "".join("{:8.3f} ({:.3f})".format(*error[name]) for error in errors))
+        figures = {shape: "{:.3f} ({:.3f})".format(*error[name]) for shape, error in errors.items()}
+        yield {"decoder": name, **figures}
 
 
-def print_speed(n_samples: int) -> None:
+def speed_rows(n_samples: int) -> Iterator[dict]:
     heatmaps = np.empty((n_samples, N_KEYPOINTS, N_ROWS, N_COLUMNS), np.float32)
     start = 0
     for batch, _, _ in noisy_batches(n_samples, 0.02):
@@ -129,9 +133,7 @@ def print_speed(n_samples: int) -> None:
         start += len(batch)
     half = heatmaps.astype(np.float16)
 
-    tasks: dict[str, Callable[[], object]] = {
-        "unit": lambda: heatmaps.reshape(n_samples * N_KEYPOINTS, -1).argmax(1)
-    }
+    tasks: dict[str, Callable[[], object]] = {"unit": lambda: heatmaps.reshape(n_samples * N_KEYPOINTS, -1).argmax(1)}
     for name in DECODERS:
         tasks[name] = lambda name=name: decode_heatmaps(heatmaps, name)
         tasks[f"{name}, half"] = lambda name=name: decode_heatmaps(half, name)
@@ -139,30 +141,37 @@ def print_speed(n_samples: int) -> None:
     times = best_times(tasks)
 
     unit = times["unit"]
-    print(f"\nSpeed, numpy's argmax (one thread: {n_samples / unit:,.0f} samples/s) = 1; {n_samples} samples")
-    print(f"{'':24}{'float32':>9}{'float16':>9}{'samples/s':>12}{'two threads':>13}{'memory':>9}")
+    yield {
+        "decoder": "numpy's argmax",
+        "float32": "1",
+        "float16": "",
+        "samples/s": f"{n_samples / unit:,.0f}",
+        "two threads": "",
+        "memory": "",
+    }
     for name in DECODERS:
         memory = peak_memory(lambda name=name: decode_heatmaps(heatmaps, name))
-        figures = (
-            unit / times[name],
-            unit / times[f"{name}, half"],
-            n_samples / times[name],
-            times[name] / times[f"{name}, two"],
-            memory,
-        )
-        print("{:24}{:9.2f}{:9.2f}{:12,.0f}{:12.2f}x{:6.1f} MB".format(name, *figures))
+        yield {
+            "decoder": name,
+            "float32": f"{unit / times[name]:.2f}",
+            "float16": f"{unit / times[f'{name}, half']:.2f}",
+            "samples/s": f"{n_samples / times[name]:,.0f}",
+            "two threads": f"{times[name] / times[f'{name}, two']:.2f}x",
+            "memory": f"{memory:.1f} MB",
+        }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=2000, help="samples of 17 keypoints (default: 2000)")
-    n_samples = parser.parse_args().samples
-    print_accuracy(n_samples)
-    print_shapes(max(1, n_samples // 4))
-    print_speed(n_samples)
+    n_samples = parser.parse_args(argv).samples
+    print_table(f"Mean error in cells, standard deviation 2, {n_samples} samples", accuracy_rows(n_samples))
+    some = max(1, n_samples // 4)
+    title = f"Mean error in cells at noise .02 by standard deviation (near edges), {some} samples"
+    print_table(title, shape_rows(some))
+    print_table(f"Speed in one thread as a multiple of numpy's argmax, {n_samples} samples", speed_rows(n_samples))
 
 
 if __name__ == "__main__":
+    print(describe_machine())
     main()

@@ -1,6 +1,6 @@
 """How fast a folder of heatmaps is read and decoded, beside what ``cat`` takes for the same files.
 
-    python benchmarks/reading.py DATA [--method gaussian] [--threads 2] [--repeats 7]
+    python -m benchmarks.reading DATA [--method gaussian] [--threads 2] [--repeats 7]
 
 Both are timed in turn, warm, and the best of several counts: the ratio holds where times are noisy.
 """
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from benchmarks import describe_machine, print_table
 from heatpose.folder import HeatmapFolder
 from heatpose.table import extract_keypoints
 
@@ -49,13 +50,23 @@ def seconds(function, *args):
     return time.perf_counter() - start
 
 
-def main():
+def rows(best, n_samples):
+    for name, taken in best.items():
+        yield {
+            "task": name,
+            "seconds": f"{taken:.3f}",
+            "times cat": f"{taken / best['cat']:.2f}",
+            "samples/s": f"{n_samples / taken:,.0f}",
+        }
+
+
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", metavar="DATA", help="folder of class folders")
     parser.add_argument("--method", default="gaussian")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
 
     folder = HeatmapFolder(options.data)
     tasks = {
@@ -63,9 +74,7 @@ def main():
         "list and check headers": lambda: HeatmapFolder(options.data),
         "read": lambda: read_only(folder, options.threads),
         "read and decode, argmax": lambda: extract_keypoints(folder, "argmax", n_jobs=options.threads),
-        f"read and decode, {options.method}": lambda: extract_keypoints(
-            folder, options.method, n_jobs=options.threads
-        ),
+        f"read and decode, {options.method}": lambda: extract_keypoints(folder, options.method, n_jobs=options.threads),
         f"all of it, {options.method}": lambda: extract_keypoints(
             HeatmapFolder(options.data), options.method, n_jobs=options.threads
         ),
@@ -75,15 +84,12 @@ def main():
     for _ in range(options.repeats):
         for name, task in tasks.items():
             best[name] = min(best[name], seconds(task))
-    print(f"{len(folder)} samples of {folder.heatmap_shape}, {options.threads} threads")
-    for name, taken in best.items():
-        print(
-            f"{name:32}{taken:8.3f} s{taken / best['cat']:8.2f} x cat{len(folder) / taken:12,.0f} samples/s"
-        )
-    subprocess.run(
-        [sys.executable, "-c", MEMORY, options.data, options.method, str(options.threads)], check=True
-    )
+    title = f"Reading and decoding {len(folder)} samples of {folder.heatmap_shape}, {options.threads} threads"
+    print_table(title, rows(best, len(folder)))
+    print(flush=True)
+    subprocess.run([sys.executable, "-c", MEMORY, options.data, options.method, str(options.threads)], check=True)
 
 
 if __name__ == "__main__":
+    print(describe_machine())
     main()

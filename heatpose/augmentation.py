@@ -34,9 +34,9 @@ Seed = int | np.random.Generator | None
 class Variation:
     """How much performers, cameras and estimators differ; each a standard deviation, 0 switches it off.
 
-    The defaults are of the size in which adults and hand-held cameras differ. The benchmark
-    ``benchmarks/generalisation.py --ablation`` prints what each of them gives and what half and twice as much do:
-    the score on unseen people is flat round these values, so they were left at round numbers.
+    The defaults are of the size in which adults, cameras and estimators differ. ``python -m benchmarks.generalisation
+    --only ablation`` prints what each of them gives, and what half and twice as much do: the score on unseen people
+    is flat round these values (docs/generalisation.md), so they were left at round numbers.
 
     Parameters
     ----------

@@ -121,6 +121,8 @@ def test_help_does_not_wait_for_the_library():
         (["train", "{data}", "--out", "{tmp}/pose.pkl"], "end in .joblib"),
         (["train", "{data}", "--out", "{tmp}/file/pose.joblib"], "a folder that can be written in"),
         (["train", "{data}", "--out", "{tmp}/folder.joblib"], "got a folder"),
+        (["train", "{data}", "--search", "10"], "got '10'"),
+        (["train", "{data}", "--study", "{tmp}/study.log"], "--study goes with --search"),
         (["extract", "{data}", "{tmp}/table.xlsx"], "end in .parquet or .csv"),
         (["extract", "{data}", "{tmp}/file/table.csv"], "a folder that can be written in"),
         (["simulate", "{tmp}/out", "--performers", "0"], "at least 1, got '0'"),
@@ -200,6 +202,16 @@ def test_train_is_the_same_from_the_extracted_table(run, trained, data, tmp_path
     assert code == 0
     assert out.splitlines()[0] == ("Split by groups nobody trained on: 3 (0, 1, 2), from the table's column 'group'")
     assert out.splitlines()[2:5] == trained[1].splitlines()[2:5]
+
+
+def test_train_can_search(run, data, tmp_path):
+    model, study = tmp_path / "pose.joblib", tmp_path / "trials.log"
+    arguments = ("--groups", BY_PERFORMER, "--classifiers", "lda", "--jobs", 1, "--out", model)
+    code, out, _ = run("train", data, *arguments, "--search", "1s", "--study", study)
+    assert code == 0
+    assert "The search was made anew for each fold" in out
+    assert model.is_file()
+    assert study.is_file()
 
 
 def test_without_groups_the_first_line_says_what_that_means(run, data, tmp_path):

@@ -1,0 +1,28 @@
+"""Run all benchmarks one after the other: ``python -m benchmarks [--real DATA] [--quick]``."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks import decoding, describe_machine, generalisation, reading
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--real", metavar="DATA", help="folder of real heatmaps, see benchmarks.generalisation")
+    parser.add_argument("--quick", action="store_true", help="to see that all of it runs, not for the figures")
+    options = parser.parse_args()
+    quick = ["--quick"] if options.quick else []
+
+    print(describe_machine())
+    print("\n## Decoding")
+    decoding.main(["--samples", "100"] if options.quick else [])
+    if options.real is not None:
+        print("\n## Reading")
+        reading.main([options.real, *(["--repeats", "1"] if options.quick else [])])
+    print("\n## Generalisation")
+    generalisation.main([*(["--real", options.real] if options.real is not None else []), *quick])
+
+
+if __name__ == "__main__":
+    main()
