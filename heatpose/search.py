@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from sklearn.metrics import balanced_accuracy_score
+from threadpoolctl import threadpool_limits
 
 from heatpose import __version__
 from heatpose.augmentation import PARTIAL_BODIES
@@ -376,7 +377,8 @@ def search_pose_classifier(
     pipeline = make_pose_pipeline(
         chosen.classifier, decoder=decoder, random_state=random_state, temperature=temperature, threshold=threshold
     ).set_params(**chosen.parameters)
-    pipeline[1:].fit(X, y)
+    with threadpool_limits(1):
+        pipeline[1:].fit(X, y)
     if progress is not None:
         progress(round(budget), round(budget))
 

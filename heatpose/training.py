@@ -21,6 +21,7 @@ from joblib import Parallel, cpu_count, delayed
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from heatpose.augmentation import PARTIAL_BODIES, hide_part
 from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES, make_pose_pipeline
@@ -276,7 +277,8 @@ def train_pose_classifier(
     pipeline = make_pose_pipeline(
         chosen, decoder=decoder, random_state=random_state, temperature=temperature, threshold=threshold
     )
-    pipeline[1:].fit(X, y)
+    with threadpool_limits(1):
+        pipeline[1:].fit(X, y)
     run.advance()
 
     return TrainingResult(
@@ -418,6 +420,7 @@ class _Run:
         return finished
 
 
+@threadpool_limits.wrap(limits=1)  # sums are rounded alike in each process, and none waits for another's threads
 def train_without(
     name: str,
     parameters: Mapping[str, Any],

@@ -205,7 +205,7 @@ class TestRoundTrip:
     def test_a_missing_keypoint_is_nan_with_confidence_0(self, table, tmp_path, suffix):
         table.loc[0, "nose_confidence"] = 0
         table.loc[1, "nose_confidence"] = np.nan
-        table.loc[2, "nose_confidence"] = -0.1
+        table.loc[2, "nose_confidence"] = np.float32(-0.1)
         table.loc[0, "left_eye_x"] = np.nan
         table.loc[1, "left_eye_y"] = np.nan
         write_table(table, tmp_path / f"table{suffix}")
