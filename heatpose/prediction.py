@@ -41,7 +41,8 @@ class Prediction(NamedTuple):
     label : str
         A class, or "unknown".
     confidence : float
-        Probability of the most probable class.
+        Probability of the most probable class; where "unknown" can be said, that the pose is known and of this class,
+        which is what the model's threshold is for.
     """
 
     path: str
@@ -252,9 +253,11 @@ def _predict(
     if mirrored:
         keypoints = mirror_keypoints(keypoints)
     table = keypoints.reshape(len(keypoints), -1)
-    probabilities = pipeline[1:].predict_proba(table)
-    labels = pipeline.classes_[probabilities.argmax(axis=1)]
     if unknown:
-        labels = pipeline[-1].predict_or_unknown(pipeline[1:-1].transform(table) if len(pipeline) > 2 else table)
-    confidences = probabilities.max(axis=1).tolist()
-    yield from map(Prediction, names, map(str, labels), confidences)
+        for step in pipeline[1:-1]:
+            table = step.transform(table)
+        labels, confidences = pipeline[-1].predict_or_unknown(table), pipeline[-1].predict_confidence(table)
+    else:
+        probabilities = pipeline[1:].predict_proba(table)
+        labels, confidences = pipeline.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
+    yield from map(Prediction, names, map(str, labels), confidences.tolist())

@@ -114,6 +114,9 @@ def test_unknown_is_said_below_the_models_threshold(pipeline, tmp_path):
     np.save(tmp_path / "clip.npy", HEATMAPS)
     sure = predict_files(pipeline, [tmp_path / "clip.npy"], unknown=True)
     assert UNKNOWN not in {row.label for row in sure}
+    half_sure = make_pose_pipeline("lda", threshold=0.9).fit(HEATMAPS, POSES.labels)
+    rows = list(predict_files(half_sure, [tmp_path / "clip.npy"], unknown=True))
+    assert [row.label == UNKNOWN for row in rows] == [row.confidence < 0.9 for row in rows]
     never_sure = make_pose_pipeline("lda", threshold=1.1).fit(HEATMAPS, POSES.labels)
     assert {row.label for row in predict_files(never_sure, [tmp_path / "clip.npy"], unknown=True)} == {UNKNOWN}
     assert UNKNOWN not in {row.label for row in predict_files(never_sure, [tmp_path / "clip.npy"])}
