@@ -50,6 +50,7 @@ from heatpose.training import (
     _balanced_accuracy,
     _Fit,
     _leaderboard,
+    _predictions,
     choose_classifiers,
     fit_temperature,
     train_without,
@@ -392,15 +393,7 @@ def search_pose_classifier(
         random_split=_balanced_accuracy(leaky.probabilities, codes),
         grouping=grouping,
         n_folds=len(folds),
-        predictions=pd.DataFrame(
-            {
-                "path": table["path"].to_numpy() if "path" in table else np.arange(len(y)).astype(str),
-                "label": y,
-                "group": grouping.groups,
-                "predicted": predicted,
-                "confidence": confidence,
-            }
-        ),
+        predictions=_predictions(table, grouping, predicted, confidence),
         partial={part: float(balanced_accuracy_score(codes, columns)) for part, columns in partial_bodies.items()},
         temperature=temperature,
         threshold=threshold,

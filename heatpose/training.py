@@ -291,15 +291,7 @@ def train_pose_classifier(
         random_split=_balanced_accuracy(by_chance, codes),
         grouping=grouping,
         n_folds=len(folds),
-        predictions=pd.DataFrame(
-            {
-                "path": table["path"].to_numpy() if "path" in table else np.arange(len(y)).astype(str),
-                "label": y,
-                "group": grouping.groups,
-                "predicted": predicted,
-                "confidence": confidence,
-            }
-        ),
+        predictions=_predictions(table, grouping, predicted, confidence),
         partial={part: float(balanced_accuracy_score(codes, said)) for part, said in partial.items()},
         temperature=temperature,
         threshold=threshold,
@@ -452,6 +444,21 @@ def train_without(
     some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]
     train_score = balanced_accuracy_score(y[some], classifier.predict(X[some]))
     return _Fit(probabilities, known, partial, float(train_score), seconds)
+
+
+def _predictions(
+    table: pd.DataFrame, grouping: Grouping, predicted: np.ndarray, confidence: np.ndarray
+) -> pd.DataFrame:
+    """What was said of each sample out of fold, beside what is true."""
+    return pd.DataFrame(
+        {
+            "path": table["path"].to_numpy() if "path" in table else np.arange(len(table)).astype(str),
+            "label": table["label"].to_numpy(dtype=str),
+            "group": grouping.groups,
+            "predicted": predicted,
+            "confidence": confidence,
+        }
+    )
 
 
 def _balanced_accuracy(probabilities: np.ndarray, codes: np.ndarray) -> float:
