@@ -236,7 +236,7 @@ def _read(file: str) -> np.ndarray | _Poses | BadFile:
     try:
         file.encode()  # file systems also hold names that are just bytes, which no table can
         if Path(file).suffix.lower() in TABLE_SUFFIXES:
-            table = read_table(file)
+            table = read_table(file, labelled=False)
             return table["path"].fillna(file).tolist(), table_keypoints(table)
         return read_heatmaps(file)
     except UnicodeEncodeError:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_random_state
 
-__all__ = ["Grouping", "check_enough", "grouped_folds", "random_folds", "resolve_groups"]
+__all__ = ["Grouping", "check_enough", "check_spec", "grouped_folds", "random_folds", "resolve_groups"]
 
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
@@ -98,14 +98,18 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     if spec == "auto":
         return _from_column(index)
     if spec.startswith("blocks:"):
-        n_blocks = spec.removeprefix("blocks:")
-        if not n_blocks.isdecimal() or int(n_blocks) < 2:
-            raise ValueError(f"Expected blocks:N with a whole number N of at least 2, got {spec!r}.")
-        return _from_blocks(index, int(n_blocks))
-    # What ends in .csv is meant as a file, also one that is not there, unless it captures something.
-    if spec.lower().endswith(".csv") and (Path(spec).is_file() or "(" not in spec):
+        return _from_blocks(index, _parse_blocks(spec))
+    if _is_csv(spec):
         return _from_csv(index, spec)
-    return _from_pattern(index, spec)
+    return _from_pattern(index, _parse_pattern(spec))
+
+
+def check_spec(spec: str) -> None:
+    """Raise the ValueError that :func:`resolve_groups` would for a spec that is wrong whatever the data."""
+    if spec.startswith("blocks:"):
+        _parse_blocks(spec)
+    elif spec != "auto" and not _is_csv(spec):
+        _parse_pattern(spec)
 
 
 def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["auto"] = "auto") -> None:
@@ -293,20 +297,36 @@ def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
     return _held_out(groups.to_numpy(dtype=str), f"from {Path(file).name}", "csv")
 
 
-def _from_pattern(index: pd.DataFrame, pattern: str) -> Grouping:
+def _is_csv(spec: str) -> bool:
+    # What ends in .csv is meant as a file, also one that is not there, unless it captures something.
+    return spec.lower().endswith(".csv") and (Path(spec).is_file() or "(" not in spec)
+
+
+def _parse_blocks(spec: str) -> int:
+    n_blocks = spec.removeprefix("blocks:")
+    if not n_blocks.isdecimal() or int(n_blocks) < 2:
+        raise ValueError(f"Expected blocks:N with a whole number N of at least 2, got {spec!r}.")
+    return int(n_blocks)
+
+
+def _parse_pattern(spec: str) -> re.Pattern[str]:
     expected = "Expected groups as a regular expression with one capturing group, as blocks:N or as a .csv file"
     try:
-        search = re.compile(pattern)
+        pattern = re.compile(spec)
     except re.error as error:
-        raise ValueError(f"{expected}, got {pattern!r}, which is no regular expression: {error}.") from error
-    if search.groups != 1:
-        found = _plural(search.groups, "capturing group")
-        raise ValueError(f"{expected}, got {pattern!r} with {found}. (?:...) groups without capturing.")
+        raise ValueError(f"{expected}, got {spec!r}, which is no regular expression: {error}.") from error
+    if pattern.groups != 1:
+        found = _plural(pattern.groups, "capturing group")
+        raise ValueError(f"{expected}, got {spec!r} with {found}. (?:...) groups without capturing.")
+    return pattern
+
+
+def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:
     paths = _column(index, "path", "groups from the file names")
-    matches = [search.search(path) for path in paths]
+    matches = [pattern.search(path) for path in paths]
     groups = [match[1] if match else None for match in matches]
-    _refuse(paths[[not group for group in groups]], f"without one by {pattern!r}")
-    return _held_out(np.array(groups, dtype=str), f"from the file names by '{pattern}'", "regex")
+    _refuse(paths[[not group for group in groups]], f"without one by {pattern.pattern!r}")
+    return _held_out(np.array(groups, dtype=str), f"from the file names by '{pattern.pattern}'", "regex")
 
 
 def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "column"]) -> Grouping:

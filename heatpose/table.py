@@ -173,7 +173,7 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def read_table(path: str | os.PathLike) -> pd.DataFrame:
+def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFrame:
     """Read and check a keypoint table.
 
     Parameters
@@ -181,6 +181,8 @@ def read_table(path: str | os.PathLike) -> pd.DataFrame:
     path : path-like
         A ``.csv`` or ``.parquet`` file with the 51 keypoint columns and ``label``, optionally with ``path``,
         ``sample`` and ``group``. Any unit will do. Other columns are ignored.
+    labelled : bool, default True
+        Whether every row needs a label; without, ``label`` is NA where none is given.
 
     Returns
     -------
@@ -209,7 +211,7 @@ def read_table(path: str | os.PathLike) -> pd.DataFrame:
         pd.errors.ParserWarning,
     ) as error:  # also pyarrow's, and text that is not UTF-8
         raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {path} ({error})") from error
-    _require_columns(table, str(path), "label")
+    _require_columns(table, str(path), *(["label"] if labelled else []))
     if table.empty:
         raise ValueError(f"Expected at least one row, got none in {path}.")
     known = {*_TEXTS, "sample", *_COLUMNS}
@@ -220,7 +222,7 @@ def read_table(path: str | os.PathLike) -> pd.DataFrame:
     index = pd.DataFrame({name: _texts(table, name, path) for name in _TEXTS})
     index.insert(1, "sample", _samples(table, path))
     unlabelled = np.flatnonzero(index["label"].fillna("").str.strip() == "")
-    if len(unlabelled):
+    if labelled and len(unlabelled):
         raise ValueError(
             f"Expected a label in every row of {path}, got none in {len(unlabelled)}, "
             f"the first of them row {unlabelled[0] + 1}."

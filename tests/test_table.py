@@ -325,3 +325,13 @@ def test_csv_keeps_every_bit(values, tmp_path_factory):
     path = tmp_path_factory.mktemp("csv") / "table.csv"
     write_table(keypoint_frame(keypoints).assign(label="up"), path)
     np.testing.assert_array_equal(table_keypoints(read_table(path)), keypoints)
+
+
+def test_labels_are_only_needed_where_they_are_asked_for(tmp_path):
+    file = tmp_path / "poses.csv"
+    write_table(keypoint_frame(np.ones((2, 17, 3))), file)
+    with pytest.raises(ValueError, match="missing: label"):
+        read_table(file)
+    table = read_table(file, labelled=False)
+    assert table["label"].isna().all()
+    np.testing.assert_array_equal(table_keypoints(table), np.ones((2, 17, 3)))

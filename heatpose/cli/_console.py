@@ -79,6 +79,17 @@ def count(text: str, least: int = 1) -> int:
     return int(text)
 
 
+def check_groups(args: argparse.Namespace) -> None:
+    """Refuse a --groups that is wrong whatever the data, before any work."""
+    from heatpose.splitting import check_spec
+
+    if args.groups:
+        try:
+            check_spec(args.groups)
+        except ValueError as error:
+            raise UsageError(f"--groups: {error}") from error
+
+
 def check_writable(path: Path) -> None:
     """Refuse a file that cannot be written, before any work; folders that do not exist yet will be made."""
     folder = path.absolute().parent

@@ -10,6 +10,7 @@ from heatpose.cli._console import (
     add_groups,
     add_jobs,
     add_skip_bad,
+    check_groups,
     complain,
     read_data,
     results,
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.splitting import resolve_groups
     from heatpose.training import evaluate_model
 
+    check_groups(args)
     pipeline = load_model(args.model)
     table = read_data(args, pipeline[0].method, check=lambda index: args.groups and resolve_groups(index, args.groups))
     grouping = resolve_groups(table, args.groups or "auto")

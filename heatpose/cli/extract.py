@@ -12,6 +12,7 @@ from heatpose.cli._console import (
     add_groups,
     add_jobs,
     add_skip_bad,
+    check_groups,
     check_writable,
     read_data,
     results,
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.out.suffix.lower() not in TABLE_SUFFIXES:
         raise UsageError(f"Expected OUT to end in {' or '.join(TABLE_SUFFIXES)}, got {args.out}")
+    check_groups(args)
     check_writable(args.out)
 
     table = read_data(args, args.decoder, check=lambda index: args.groups and resolve_groups(index, args.groups))

@@ -17,6 +17,7 @@ from heatpose.cli._console import (
     add_jobs,
     add_random_state,
     add_skip_bad,
+    check_groups,
     check_writable,
     count,
     progress,
@@ -92,6 +93,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(str(error)) from error
     if args.out.suffix != ".joblib":
         raise UsageError(f"Expected --out to end in .joblib, got {args.out}")
+    check_groups(args)
     check_writable(args.out)
     tuning = _tuning(args)
 
