@@ -1,0 +1,70 @@
+"""What must hold for real heatmaps of two performers; they lie beside the repository, not in it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heatpose.augmentation import hide_part
+from heatpose.classifiers import make_pose_pipeline
+from heatpose.decoding import decode_heatmaps
+from heatpose.evaluation import evaluate_predictions
+
+GESTURES = Path(__file__).resolve().parents[2] / "shared" / "data" / "gestures"
+EVERY = 3
+
+pytestmark = pytest.mark.skipif(not GESTURES.is_dir(), reason=f"no real heatmaps in {GESTURES}")
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Keypoints (N, 17, 3) of every third frame, of the heatmaps as they are and squared; labels; performers."""
+    parts = []
+    for archive in sorted(GESTURES.glob("*.npz")):
+        label, performer = archive.stem.rsplit("_", 1)
+        with np.load(archive) as arrays:
+            heatmaps = arrays["heatmaps"][::EVERY].astype(np.float32)
+        squared = 0.6 * np.square(np.maximum(heatmaps, 0))
+        n_frames = len(heatmaps)
+        parts.append((decode_heatmaps(heatmaps), decode_heatmaps(squared), [label] * n_frames, [performer] * n_frames))
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+@pytest.fixture(scope="module")
+def score(frames):
+    """Balanced accuracy on the performer who was not trained on, both ways, for test keypoints as given."""
+    keypoints, _, labels, performers = frames
+    pairs = [(performers == performer, performers != performer) for performer in "01"]
+    models = [
+        make_pose_pipeline("mlp")[1:].fit(keypoints[train].reshape(train.sum(), -1), labels[train])
+        for train, _ in pairs
+    ]
+
+    def score(tested):
+        scores = []
+        for model, (_, test) in zip(models, pairs, strict=True):
+            predicted = model.predict(tested[test].reshape(test.sum(), -1))
+            scores.append(evaluate_predictions(labels[test], predicted).balanced_accuracy)
+        return np.mean(scores)
+
+    return score
+
+
+def test_every_keypoint_is_found_to_within_the_map(frames):
+    keypoints = frames[0]
+    assert np.isfinite(keypoints).all()
+    assert (keypoints[..., :2] > -0.6).all()
+    assert (keypoints[..., 0] < 47.6).all()
+    assert (keypoints[..., 1] < 63.6).all()
+
+
+def test_poses_are_named_for_the_other_performer(frames, score):
+    assert score(frames[0]) >= 0.975
+
+
+def test_another_estimator_costs_little(frames, score):
+    assert score(frames[1]) >= score(frames[0]) - 0.02
+
+
+def test_without_legs_it_costs_little(frames, score):
+    assert score(hide_part(frames[0], "knees and ankles")) >= score(frames[0]) - 0.02
