@@ -168,10 +168,15 @@ To have a further parameter searched, add an entry; the candidate's default must
 """
 
 
+def _space_of(name: str) -> Mapping[str, Any]:
+    """What can be tuned of a candidate: nothing of one that has no entry, which is tried as it is."""
+    return SPACES.get(name, {})
+
+
 def _suggest(trial: optuna.Trial, name: str) -> dict[str, Any]:
     """Let a trial choose parameters of a candidate. Each candidate's are its own, also those that all have."""
     suggested: dict[str, Any] = {}
-    for parameter, choices in SPACES[name].items():
+    for parameter, choices in _space_of(name).items():
         where = f"{name}/{parameter}"
         if isinstance(choices, tuple):
             suggested[parameter] = trial.suggest_categorical(where, choices)
@@ -185,7 +190,7 @@ def _suggest(trial: optuna.Trial, name: str) -> dict[str, Any]:
 def _defaults(name: str) -> dict[str, Any]:
     """Parameters of a candidate that nobody tuned, in the terms of its space."""
     untuned = make_pose_pipeline(name).get_params()
-    defaults = {parameter: untuned[parameter] for parameter in SPACES[name]}
+    defaults = {parameter: untuned[parameter] for parameter in _space_of(name)}
     # A network of one layer is told by a number as well as by a tuple of one.
     return {
         parameter: value[0] if isinstance(value, tuple) and len(value) == 1 else value
@@ -491,7 +496,7 @@ class _Search:
         """The best trial of all, or of a candidate."""
         trial = self._best_trial(name)
         name = trial.params["classifier"]
-        parameters = {parameter: trial.params[f"{name}/{parameter}"] for parameter in SPACES[name]}
+        parameters = {parameter: trial.params[f"{name}/{parameter}"] for parameter in _space_of(name)}
         number, held_out = self._kept.get(name, (None, None))
         if held_out is None or number != trial.number:
             held_out = _join(self.train_all([(name, parameters, test) for test in self.tested]))
@@ -645,7 +650,7 @@ def _check_journal(path: Path) -> None:
 
 def _digest(X: np.ndarray, y: np.ndarray, tested: Iterable[np.ndarray], names: Sequence[str], random_state: int) -> str:
     """What must be the same for trials to be worth as much as ever."""
-    spaces = {name: repr(SPACES[name]) for name in names}
+    spaces = {name: repr(_space_of(name)) for name in names}
     rest = [__version__, random_state, spaces, y.tolist(), [test.tolist() for test in tested]]
     digest = hashlib.sha256(json.dumps(rest).encode())
     digest.update(np.asarray(X, dtype="<f8").tobytes())

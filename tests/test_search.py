@@ -467,3 +467,10 @@ def test_the_table_is_not_changed(guesses):
     table = a_table()
     look_for(table, n_trials=1)
     pd.testing.assert_frame_equal(table, a_table())
+
+
+def test_a_candidate_without_a_space_is_tried_as_it_is(guesses, monkeypatch):
+    monkeypatch.setattr(search, "SPACES", {})
+    result = look_for(a_table(), n_trials=2)
+    assert result.classifier == "knn"
+    assert not any(result.leaderboard["parameters"].dropna())
