@@ -75,10 +75,10 @@ class Variation:
 
 # From the trunk outwards: each part hangs on one that was moved before it.
 _CHAINS = (
-    ("upper_arm", "shoulder", "elbow"),
-    ("forearm", "elbow", "wrist"),
-    ("thigh", "hip", "knee"),
-    ("shin", "knee", "ankle"),
+    ("shoulder", "elbow"),
+    ("elbow", "wrist"),
+    ("hip", "knee"),
+    ("knee", "ankle"),
 )
 
 # Nobody is taller than this many torso lengths; where hips and shoulders were found in nearly the same place the others
@@ -141,7 +141,7 @@ def repose(
         new[:, part] += (old[:, part] - middle[:, np.newaxis]) * widening + shift[:, np.newaxis]
 
     # Arms and legs: the same length on both sides, each in a direction of its own.
-    for _, parent_name, child_name in _CHAINS:
+    for parent_name, child_name in _CHAINS:
         length = factor(variation.limbs)
         for side in ("left", "right"):
             parent, child = skeleton.index(f"{side}_{parent_name}", f"{side}_{child_name}")

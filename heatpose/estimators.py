@@ -322,12 +322,18 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         probabilities, known = self.predict_proba_and_known(X)
         return known * probabilities.max(axis=1)
 
-    def predict_or_unknown(self, X: ArrayLike) -> np.ndarray:
-        """Name the most probable class of each sample, or ``"unknown"`` where its confidence is below `threshold`."""
+    def predict_or_unknown(
+        self, X: ArrayLike, *, return_confidence: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Name the most probable class of each sample, or ``"unknown"`` where its confidence is below `threshold`.
+
+        With `return_confidence`, also what :meth:`predict_confidence` gives, for the price of one.
+        """
         probabilities, known = self.predict_proba_and_known(X)
+        confidence = known * probabilities.max(axis=1)
         labels = self.classes_[probabilities.argmax(axis=1)].astype(object)
-        labels[known * probabilities.max(axis=1) < self.threshold] = UNKNOWN
-        return labels
+        labels[confidence < self.threshold] = UNKNOWN
+        return (labels, confidence) if return_confidence else labels
 
     def predict_known(self, X: ArrayLike) -> np.ndarray:
         """Probability that a pose is one of the classes at all, shape (N,)."""

@@ -256,7 +256,7 @@ def _predict(
     if unknown:
         for step in pipeline[1:-1]:
             table = step.transform(table)
-        labels, confidences = pipeline[-1].predict_or_unknown(table), pipeline[-1].predict_confidence(table)
+        labels, confidences = pipeline[-1].predict_or_unknown(table, return_confidence=True)
     else:
         probabilities = pipeline[1:].predict_proba(table)
         labels, confidences = pipeline.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
