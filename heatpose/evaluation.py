@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "permute_labels_between_groups",
     "reliability_curve",
     "threshold_for_coverage",
+    "to_plain",
 ]
 
 RandomState = int | np.random.RandomState | None
@@ -73,7 +74,7 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON; NaN becomes None."""
-        return _to_plain(self)
+        return to_plain(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
@@ -152,7 +153,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON; NaN becomes None."""
-        return _to_plain(self)
+        return to_plain(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
@@ -608,15 +609,16 @@ def _n_kept(coverage: float, n_samples: int) -> int:
 # Plain values
 
 
-def _to_plain(record: Calibration | Evaluation) -> dict[str, Any]:
-    return {field.name: _plain(getattr(record, field.name)) for field in fields(record)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Calibration):
-        return value.to_dict()
-    if isinstance(value, np.ndarray | tuple | list):
-        return [_plain(item) for item in np.asarray(value).tolist()]
+def to_plain(value: Any) -> Any:
+    """Return a record (a dataclass), or what it holds, as plain Python values, ready for JSON; NaN becomes None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_plain(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
