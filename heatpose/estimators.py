@@ -165,19 +165,14 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         keypoints = _check_table(self, X, reset=False)
         xy = geometry.normalise_poses(geometry.mask_uncertain(keypoints, self.min_confidence))
-        blocks = []
-        if self.coordinates:
-            blocks.append(xy)
-        if self.distances:
-            blocks.append(geometry.pairwise_distances(xy))
-        for wanted, angles in ((self.limbs, geometry.limb_angles), (self.joints, geometry.joint_angles)):
-            if wanted:
-                angle = angles(xy)
-                blocks.append(np.stack([np.sin(angle), np.cos(angle)], axis=2))
-        if self.vectors:
-            start, end = COCO_17.pairs.T
-            blocks.append(xy[:, end] - xy[:, start])
-        return np.concatenate([block.reshape(len(xy), -1) for block in blocks], axis=1).astype(np.float32)
+        return geometry.describe_poses(
+            xy,
+            coordinates=self.coordinates,
+            distances=self.distances,
+            limbs=self.limbs,
+            joints=self.joints,
+            vectors=self.vectors,
+        )
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Names of the features, block by block."""

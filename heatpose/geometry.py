@@ -11,6 +11,7 @@ import numpy as np
 from heatpose.skeleton import COCO_17, Skeleton
 
 __all__ = [
+    "describe_poses",
     "joint_angles",
     "limb_angles",
     "mask_uncertain",
@@ -167,9 +168,7 @@ def limb_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     >>> angles["left_upper_arm"], angles["left_forearm"], angles["left_thigh"]
     (90.0, 0.0, nan)
     """
-    start, end = skeleton.limb_ends.T
-    limbs = xy[:, end] - xy[:, start]
-    return _angle(limbs[..., 1], limbs[..., 0])
+    return _angle(*_limb_directions(xy, skeleton))
 
 
 def joint_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
@@ -198,10 +197,61 @@ def joint_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     >>> float(np.degrees(joint_angles(xy)[0, list(COCO_17.joints).index("left_elbow")]))
     90.0
     """
-    first, joint, second = skeleton.joint_points.T
-    a, b = xy[:, first] - xy[:, joint], xy[:, second] - xy[:, joint]
-    cross = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    return _angle(cross, np.sum(a * b, axis=2))
+    return _angle(*_joint_directions(xy, skeleton))
+
+
+def describe_poses(
+    xy: np.ndarray,
+    skeleton: Skeleton = COCO_17,
+    *,
+    coordinates: bool = True,
+    distances: bool = True,
+    limbs: bool = True,
+    joints: bool = True,
+    vectors: bool = False,
+) -> np.ndarray:
+    """Numbers that describe each pose, the blocks that are wanted side by side in the order of the parameters.
+
+    Sines and cosines are quotients of lengths, not of angles: that is quicker, and exact at right angles, where
+    another machine's last bit would otherwise decide on which side of a tree's threshold a pose falls.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Normalised positions, see :func:`normalise_poses`.
+    skeleton : Skeleton
+        Its pairs, limbs and joints.
+    coordinates : bool
+        x and y of each keypoint.
+    distances : bool
+        See :func:`pairwise_distances`.
+    limbs, joints : bool
+        Sine and cosine of :func:`limb_angles` and :func:`joint_angles`.
+    vectors : bool
+        x and y from the first to the second keypoint of each pair.
+
+    Returns
+    -------
+    ndarray, shape (N, number of features), float32
+        NaN for what needs a missing keypoint.
+    """
+    blocks = []
+    if coordinates:
+        blocks.append(xy)
+    if distances:
+        blocks.append(pairwise_distances(xy, skeleton))
+    for wanted, directions in ((limbs, _limb_directions), (joints, _joint_directions)):
+        if wanted:
+            direction = np.stack(directions(xy, skeleton), axis=2)
+            with np.errstate(invalid="ignore"):  # a length of 0 has no direction: 0 / 0 is NaN
+                blocks.append(direction / np.sqrt(np.square(direction).sum(axis=2, keepdims=True)))
+    if vectors:
+        start, end = skeleton.pairs.T
+        blocks.append(xy[:, end] - xy[:, start])
+    widths = [int(np.prod(block.shape[1:])) for block in blocks]  # of no poses, too
+    return np.concatenate(
+        [block.reshape(len(xy), width) for block, width in zip(blocks, widths, strict=True)], axis=1
+    ).astype(np.float32)
 
 
 def mirror_keypoints(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
@@ -231,6 +281,20 @@ def mirror_keypoints(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.
     mirrored = np.array(keypoints)[:, skeleton.swap]
     mirrored[..., 0] *= -1
     return mirrored
+
+
+def _limb_directions(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of the limbs' angles times the limbs' lengths, (N, L) each."""
+    start, end = skeleton.limb_ends.T
+    limbs = xy[:, end] - xy[:, start]
+    return limbs[..., 1], limbs[..., 0]
+
+
+def _joint_directions(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of the joints' angles times the lengths of both limbs, (N, J) each."""
+    first, joint, second = skeleton.joint_points.T
+    a, b = xy[:, first] - xy[:, joint], xy[:, second] - xy[:, joint]
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], np.sum(a * b, axis=2)
 
 
 def _angle(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from heatpose import geometry
 from heatpose.estimators import PoseFeatures
 from heatpose.geometry import (
+    describe_poses,
     joint_angles,
     limb_angles,
     mask_uncertain,
@@ -387,3 +388,23 @@ def test_features_leave_their_input_alone_and_rows_by_themselves():
     together = features(table)
     np.testing.assert_array_equal(together, np.concatenate([features(row) for row in table]))
     np.testing.assert_array_equal(together[::-1], features(table[::-1]))
+
+
+def test_described_directions_are_exact_at_right_angles():
+    """No sine of pi / 2 that another machine rounds otherwise: a tree's threshold may lie at it."""
+    xy = positions({"left_shoulder": (0, 0), "left_elbow": (0, 2), "left_wrist": (-1, 2)})
+    names = [f"{function}__{part}" for part in COCO_17.limbs for function in ("sin", "cos")]
+    limbs = dict(
+        zip(names, describe_poses(xy, coordinates=False, distances=False, joints=False)[0].tolist(), strict=True)
+    )
+    assert (limbs["sin__left_upper_arm"], limbs["cos__left_upper_arm"]) == (1, 0)
+    assert (limbs["sin__left_forearm"], limbs["cos__left_forearm"]) == (0, -1)
+    assert np.isnan(limbs["sin__left_thigh"])
+
+
+def test_descriptions_of_angles_are_their_sines_and_cosines():
+    xy = np.random.default_rng(0).normal(size=(5, 17, 2))
+    described = describe_poses(xy, coordinates=False, distances=False)
+    angles = np.concatenate([limb_angles(xy), joint_angles(xy)], axis=1)
+    np.testing.assert_allclose(described[:, 0::2], np.sin(angles), atol=1e-6)
+    np.testing.assert_allclose(described[:, 1::2], np.cos(angles), atol=1e-6)
