@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from heatpose.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
+from heatpose.spaces import Range, Space, within
 
 __all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pose_pipeline"]
 
@@ -45,12 +46,23 @@ class Candidate:
         Parameters of :class:`heatpose.PoseFeatures` that differ from its defaults.
     training : mapping, default empty
         Parameters of :class:`heatpose.PoseClassifier` that differ from its defaults.
+    space : mapping, optional
+        Parameters of the classifier that ``--search`` tunes, as its ``set_params`` names them, and what they can be.
+        An empty one tunes what all candidates have in common; without one the candidate is tried as it is.
+    training_space : mapping, default empty
+        What differs in :data:`heatpose.search.TRAINING_SPACE`.
+    takes : {"keypoints", "heatmaps"}
+        What it is trained on. A candidate that takes heatmaps has neither `features` nor `training`: what it builds
+        stands on its own, see :mod:`heatpose.pixels`.
     """
 
     build: Callable[[int | None], BaseEstimator]
     summary: str
     features: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    space: Space | None = None
+    training_space: Space = field(default_factory=dict)
+    takes: Literal["keypoints", "heatmaps"] = "keypoints"
 
 
 class FixedEpochsMLP(MLPClassifier):
@@ -96,6 +108,24 @@ def _svm_rbf(random_state: int | None) -> BaseEstimator:
     return CalibratedClassifierCV(_scaled(SVC(C=3, random_state=random_state)), cv=3, ensemble=False)
 
 
+_MLP_SPACE = within(
+    "fixedepochsmlp",
+    {
+        "hidden_layer_sizes": Range(64, 512, log=True),
+        "alpha": Range(1e-4, 1.0, log=True),
+        "learning_rate_init": Range(3e-4, 3e-3, log=True),
+        "max_iter": Range(10, 60, log=True),
+    },
+)
+_XGBOOST_SPACE: Space = {
+    "n_estimators": Range(50, 300, log=True),
+    "max_depth": Range(2, 6),
+    "learning_rate": Range(0.05, 0.5, log=True),
+    "subsample": Range(0.3, 1.0),
+    "colsample_bytree": Range(0.1, 1.0, log=True),
+}
+_FOREST_SPACE: Space = {"max_features": ("sqrt", 0.05, 0.2, 0.4), "min_samples_leaf": Range(1, 10, log=True)}
+
 CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
     {
         "dummy": Candidate(
@@ -106,6 +136,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
         "logistic": Candidate(
             lambda random_state: _scaled(LogisticRegression(C=0.1, max_iter=1000, tol=1e-3)),
             "logistic regression",
+            space={"logisticregression__C": Range(1e-3, 10.0, log=True)},
         ),
         "lda": Candidate(
             lambda random_state: make_pipeline(
@@ -115,8 +146,17 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             "linear discriminant analysis with shrinkage",
             features={"coordinates": False},
             training={"performers": 3},
+            space={"lineardiscriminantanalysis__shrinkage": ("auto", 1e-3, 0.01, 0.03, 0.1, 0.3)},
         ),
-        "svm-rbf": Candidate(_svm_rbf, "support vectors, Gaussian kernel", training={"performers": 2}),
+        "svm-rbf": Candidate(
+            _svm_rbf,
+            "support vectors, Gaussian kernel",
+            training={"performers": 2},
+            space=within(
+                "estimator__svc", {"C": Range(0.3, 100.0, log=True), "gamma": ("scale", 5e-4, 1e-3, 2e-3, 8e-3)}
+            ),
+            training_space={"performers": Range(1, 4)},  # the time goes with the square of the samples
+        ),
         "knn": Candidate(
             lambda random_state: _scaled(KNeighborsClassifier(10, weights="distance")),
             "10 nearest poses by pair vectors",
@@ -128,19 +168,25 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
                 "vectors": True,
             },
             training={"performers": 3},
+            space=within(
+                "kneighborsclassifier",
+                {"n_neighbors": Range(1, 50, log=True), "weights": ("distance", "uniform"), "p": (2, 1)},
+            ),
         ),
         "random-forest": Candidate(
             lambda random_state: RandomForestClassifier(200, n_jobs=1, random_state=random_state),
             "random forest",
             training={"performers": 3},
+            space=_FOREST_SPACE,
         ),
         "extra-trees": Candidate(
             lambda random_state: ExtraTreesClassifier(200, n_jobs=1, random_state=random_state),
             "extremely randomised trees",
             training={"performers": 5},
+            space=_FOREST_SPACE,
         ),
-        "xgboost": Candidate(_xgboost, "gradient-boosted trees", training={"performers": 6}),
-        "mlp": Candidate(_mlp, "neural network with one hidden layer"),
+        "xgboost": Candidate(_xgboost, "gradient-boosted trees", training={"performers": 6}, space=_XGBOOST_SPACE),
+        "mlp": Candidate(_mlp, "neural network with one hidden layer", space=_MLP_SPACE),
         "ensemble": Candidate(
             # The trees are better at knowing when they are wrong, the network adds a smoother view of each pose:
             # python -m benchmarks.generalisation with --classifier mlp or xgboost measures each alone.
@@ -149,6 +195,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             ),
             "weighted mean of mlp and xgboost",
             training={"performers": 6},
+            space={**within("mlp", _MLP_SPACE), **within("xgboost", _XGBOOST_SPACE)},
         ),
     }
 )

@@ -26,7 +26,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -37,11 +36,12 @@ from threadpoolctl import threadpool_limits
 
 from heatpose import __version__
 from heatpose.augmentation import PARTIAL_BODIES
-from heatpose.classifiers import make_pose_pipeline
+from heatpose.classifiers import CANDIDATES, make_pose_pipeline
 from heatpose.decoding import DECODERS
 from heatpose.estimators import temper
 from heatpose.evaluation import evaluate_predictions, threshold_for_coverage
 from heatpose.skeleton import COCO_17
+from heatpose.spaces import Range, Space, within
 from heatpose.splitting import Folds, Grouping, check_enough, grouped_folds, random_folds, resolve_groups
 from heatpose.training import (
     BASELINE,
@@ -59,7 +59,7 @@ from heatpose.training import (
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["SPACES", "Range", "parse_budget", "search_pose_classifier"]
+__all__ = ["parse_budget", "search_pose_classifier"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,106 +77,38 @@ _TRAIN_SCORE_SAMPLES = 2_000
 
 # What there is to choose ------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers between two ends, both included.
-
-    Parameters
-    ----------
-    low, high : int or float
-        The ends; whole numbers are drawn between whole ones.
-    log : bool, default False
-        Whether small numbers are told apart more finely, as 1 from 2 and 10 from 20.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-
-Space = Mapping[str, Range | tuple[bool | int | float | str, ...]]
-
-
-def _space(classifier: Space, performers: Range = Range(2, 15)) -> Space:
-    """Parameters of a candidate's pipeline: those that all have, and its classifier's own."""
-    training: Space = {
-        "performers": performers,
-        # All folds come from much the same cameras and one estimator, most often with the whole body in the picture:
-        # they cannot tell what is lost elsewhere. So what makes models ready for that is not searched down to nothing,
-        # and `strangers` and `min_confidence` not at all.
-        "variation": Range(0.7, 2.0, log=True),
-        "hidden": Range(0.3, 0.8),
-    }
-    blocks = ("coordinates", "distances", "limbs", "joints", "vectors")
-    return {
-        **{f"classify__{name}": choices for name, choices in training.items()},
-        **{f"classify__estimator__features__{name}": (True, False) for name in blocks},
-        **{f"classify__estimator__classifier__{name}": choices for name, choices in classifier.items()},
-    }
-
-
-def _part(name: str, space: Space) -> Space:
-    return {f"{name}__{parameter}": choices for parameter, choices in space.items()}
-
-
-_MLP = _part(
-    "fixedepochsmlp",
-    {
-        "hidden_layer_sizes": Range(64, 512, log=True),
-        "alpha": Range(1e-4, 1.0, log=True),
-        "learning_rate_init": Range(3e-4, 3e-3, log=True),
-        "max_iter": Range(10, 60, log=True),
-    },
-)
-_XGBOOST: Space = {
-    "n_estimators": Range(50, 300, log=True),
-    "max_depth": Range(2, 6),
-    "learning_rate": Range(0.05, 0.5, log=True),
-    "subsample": Range(0.3, 1.0),
-    "colsample_bytree": Range(0.1, 1.0, log=True),
+TRAINING_SPACE: Space = {
+    "performers": Range(2, 15),
+    # All folds come from much the same cameras and one estimator, most often with the whole body in the picture:
+    # they cannot tell what is lost elsewhere. So what makes models ready for that is not searched down to nothing,
+    # and `strangers` and `min_confidence` not at all.
+    "variation": Range(0.7, 2.0, log=True),
+    "hidden": Range(0.3, 0.8),
 }
-_FOREST: Space = {"max_features": ("sqrt", 0.05, 0.2, 0.4), "min_samples_leaf": Range(1, 10, log=True)}
+"""Parameters of :class:`heatpose.PoseClassifier` that are searched with every candidate that takes keypoints."""
 
-SPACES: Mapping[str, Space] = MappingProxyType(
-    {
-        "logistic": _space(_part("logisticregression", {"C": Range(1e-3, 10.0, log=True)})),
-        "lda": _space(_part("lineardiscriminantanalysis", {"shrinkage": ("auto", 1e-3, 0.01, 0.03, 0.1, 0.3)})),
-        "svm-rbf": _space(
-            _part(
-                "estimator__svc",
-                {"C": Range(0.3, 100.0, log=True), "gamma": ("scale", 5e-4, 1e-3, 2e-3, 8e-3)},
-            ),
-            performers=Range(1, 4),  # the time goes with the square of the samples
-        ),
-        "knn": _space(
-            _part(
-                "kneighborsclassifier",
-                {"n_neighbors": Range(1, 50, log=True), "weights": ("distance", "uniform"), "p": (2, 1)},
-            )
-        ),
-        "random-forest": _space(_FOREST),
-        "extra-trees": _space(_FOREST),
-        "xgboost": _space(_XGBOOST),
-        "mlp": _space(_MLP),
-        "ensemble": _space({**_part("mlp", _MLP), **_part("xgboost", _XGBOOST)}),
+FEATURE_SPACE: Space = dict.fromkeys(("coordinates", "distances", "limbs", "joints", "vectors"), (True, False))
+"""Parameters of :class:`heatpose.PoseFeatures`, likewise."""
+
+
+def _space(name: str) -> Space:
+    """What can be tuned of a candidate: nothing of one whose entry has no space, which is tried as it is."""
+    candidate = CANDIDATES[name]
+    if candidate.space is None:
+        return {}
+    if candidate.takes == "heatmaps":
+        return within("classify", candidate.space)
+    return {
+        **within("classify", {**TRAINING_SPACE, **candidate.training_space}),
+        **within("classify__estimator__features", FEATURE_SPACE),
+        **within("classify__estimator__classifier", candidate.space),
     }
-)
-"""Candidate to the parameters that are searched, named as in its pipeline's ``set_params``, and what they can be.
-
-To have a further parameter searched, add an entry; the candidate's default must be in it.
-"""
-
-
-def _space_of(name: str) -> Mapping[str, Any]:
-    """What can be tuned of a candidate: nothing of one that has no entry, which is tried as it is."""
-    return SPACES.get(name, {})
 
 
 def _suggest(trial: optuna.Trial, name: str) -> dict[str, Any]:
     """Let a trial choose parameters of a candidate. Each candidate's are its own, also those that all have."""
     suggested: dict[str, Any] = {}
-    for parameter, choices in _space_of(name).items():
+    for parameter, choices in _space(name).items():
         where = f"{name}/{parameter}"
         if isinstance(choices, tuple):
             suggested[parameter] = trial.suggest_categorical(where, choices)
@@ -190,7 +122,7 @@ def _suggest(trial: optuna.Trial, name: str) -> dict[str, Any]:
 def _defaults(name: str) -> dict[str, Any]:
     """Parameters of a candidate that nobody tuned, in the terms of its space."""
     untuned = make_pose_pipeline(name).get_params()
-    defaults = {parameter: untuned[parameter] for parameter in _space_of(name)}
+    defaults = {parameter: untuned[parameter] for parameter in _space(name)}
     # A network of one layer is told by a number as well as by a tuple of one.
     return {
         parameter: value[0] if isinstance(value, tuple) and len(value) == 1 else value
@@ -496,7 +428,7 @@ class _Search:
         """The best trial of all, or of a candidate."""
         trial = self._best_trial(name)
         name = trial.params["classifier"]
-        parameters = {parameter: trial.params[f"{name}/{parameter}"] for parameter in _space_of(name)}
+        parameters = {parameter: trial.params[f"{name}/{parameter}"] for parameter in _space(name)}
         number, held_out = self._kept.get(name, (None, None))
         if held_out is None or number != trial.number:
             held_out = _join(self.train_all([(name, parameters, test) for test in self.tested]))
@@ -650,7 +582,7 @@ def _check_journal(path: Path) -> None:
 
 def _digest(X: np.ndarray, y: np.ndarray, tested: Iterable[np.ndarray], names: Sequence[str], random_state: int) -> str:
     """What must be the same for trials to be worth as much as ever."""
-    spaces = {name: repr(_space_of(name)) for name in names}
+    spaces = {name: repr(_space(name)) for name in names}
     rest = [__version__, random_state, spaces, y.tolist(), [test.tolist() for test in tested]]
     digest = hashlib.sha256(json.dumps(rest).encode())
     digest.update(np.asarray(X, dtype="<f8").tobytes())

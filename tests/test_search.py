@@ -3,6 +3,7 @@ import logging
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -14,9 +15,10 @@ from optuna.trial import TrialState
 
 from heatpose import search
 from heatpose.classifiers import CANDIDATES, make_pose_pipeline
-from heatpose.search import SPACES, Range, parse_budget, search_pose_classifier
+from heatpose.search import parse_budget, search_pose_classifier
 from heatpose.simulation import simulate_poses
 from heatpose.skeleton import COCO_17
+from heatpose.spaces import Range
 
 CLASSES = ("action_down", "action_up", "dummy")
 
@@ -79,13 +81,13 @@ def guesses(monkeypatch):
 
 
 def test_every_candidate_but_the_dummy_can_be_tuned():
-    assert set(SPACES) == set(CANDIDATES) - {"dummy"}
+    assert {name for name in CANDIDATES if search._space(name)} == set(CANDIDATES) - {"dummy"}
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", CANDIDATES)
 def test_the_defaults_are_in_the_space_and_build_the_default(name):
     defaults = search._defaults(name)
-    for parameter, choices in SPACES[name].items():
+    for parameter, choices in search._space(name).items():
         value = defaults[parameter]
         if isinstance(choices, Range):
             assert choices.low <= value <= choices.high, parameter
@@ -470,7 +472,8 @@ def test_the_table_is_not_changed(guesses):
 
 
 def test_a_candidate_without_a_space_is_tried_as_it_is(guesses, monkeypatch):
-    monkeypatch.setattr(search, "SPACES", {})
+    bare = replace(CANDIDATES["knn"], space=None)
+    monkeypatch.setattr(search, "CANDIDATES", {**CANDIDATES, "knn": bare})
     result = look_for(a_table(), n_trials=2)
     assert result.classifier == "knn"
     assert not any(result.leaderboard["parameters"].dropna())
