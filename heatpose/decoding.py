@@ -18,6 +18,8 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
+from heatpose.inputs import as_heatmaps
+
 __all__ = ["DECODERS", "Peaks", "decode_heatmaps"]
 
 # What is decoded at once: enough that the time goes into arithmetic and not into calling NumPy, and no more.
@@ -64,7 +66,8 @@ def decode_heatmaps(
     heatmaps : array_like of shape (N, K, H, W) or (K, H, W)
         One map per sample and keypoint, H rows by W columns, of any floating-point, integer or boolean type;
         the second form is one sample. Never changed, and never copied as a whole: a view or a memory-mapped
-        file is fine.
+        file is fine. Also tensors of PyTorch and outputs of transformers and mmpose, see
+        :func:`heatpose.inputs.as_heatmaps`.
     method : str, default "gaussian"
         A name in `DECODERS`.
 
@@ -134,7 +137,7 @@ def decode_heatmaps(
     >>> decode_heatmaps([heatmap], "argmax").round(2)
     array([[[5.  , 8.  , 0.99]]], dtype=float32)
     """
-    maps = np.asarray(heatmaps)
+    maps = as_heatmaps(heatmaps)
     if maps.ndim not in (3, 4) or 0 in maps.shape[-3:]:
         raise ValueError(
             "Expected heatmaps of shape (n, 17, 64, 48) or (17, 64, 48), or with other numbers of keypoints, "

@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from heatpose import augmentation, geometry
 from heatpose.decoding import decode_heatmaps
+from heatpose.inputs import as_heatmaps
 from heatpose.skeleton import COCO_17
 
 __all__ = ["UNKNOWN", "HeatmapDecoder", "PoseClassifier", "PoseFeatures"]
@@ -63,7 +64,8 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array_like, shape (N, 17, H, W) or (17, H, W)
-            Heatmaps; not copied.
+            Heatmaps; not copied. Also tensors and outputs of pose estimators, as for
+            :func:`heatpose.decode_heatmaps`.
 
         Returns
         -------
@@ -78,7 +80,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         return np.array(COCO_17.columns, dtype=object)
 
     def _check_shape(self, X: ArrayLike) -> np.ndarray:
-        heatmaps = np.asarray(X)
+        heatmaps = as_heatmaps(X)
         n_keypoints = len(COCO_17.keypoints)
         if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints:
             raise ValueError(
