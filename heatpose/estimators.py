@@ -340,11 +340,8 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """Both, for the price of one: see :meth:`predict_proba` and :meth:`predict_known`."""
         check_is_fitted(self)
         keypoints = _check_table(self, X, reset=False)
-        probabilities = self.estimator_.predict_proba(_as_table(self._seen(keypoints)))
-        n_classes = len(self.classes_)
-        known = probabilities[:, :n_classes].sum(axis=1)
-        # Where all is given to the strangers, the classes are equally probable.
-        share = (probabilities[:, :n_classes] + 1e-9) / (known + n_classes * 1e-9)[:, np.newaxis]
+        probabilities = self.estimator_.predict_proba(as_table(self._seen(keypoints)))
+        share, known = share_known(probabilities, len(self.classes_))
         return temper(share, self.temperature), known
 
     def _check_parameters(self) -> None:
@@ -393,7 +390,7 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             strangers = augmentation.repose(strangers, variation, random_state=rng)
             poses.append(augmentation.drop_keypoints(strangers, self.hidden, random_state=rng))
             codes = np.concatenate([codes, np.full(len(strangers), len(self.classes_))])
-        return _as_table(np.concatenate(poses)), codes
+        return as_table(np.concatenate(poses)), codes
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -418,6 +415,20 @@ def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
+def share_known(probabilities: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (N, C) of the classes provided that it is one of them, and (N,) that it is; the rest are strangers.
+
+    Examples
+    --------
+    >>> share, known = share_known(np.array([[0.6, 0.2, 0.2]]), 2)
+    >>> share.round(3).tolist(), known.round(3).tolist()
+    ([[0.75, 0.25]], [0.8])
+    """
+    known = probabilities[:, :n_classes].sum(axis=1)
+    # Where all is given to the strangers, the classes are equally probable.
+    return (probabilities[:, :n_classes] + 1e-9) / (known + n_classes * 1e-9)[:, np.newaxis], known
+
+
 def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.ndarray:
     """Check a keypoint table, (N, 51) -> (N, 17, 3), float64; NaN is allowed, infinity is not."""
     values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
@@ -431,7 +442,7 @@ def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.n
     return values.reshape(len(values), -1, 3)
 
 
-def _as_table(xy: np.ndarray) -> np.ndarray:
+def as_table(xy: np.ndarray) -> np.ndarray:
     """Positions (N, K, 2) as a keypoint table (N, 3 K): confidence is 1 where a keypoint is seen, else 0."""
     seen = ~np.isnan(xy[..., :1])
     return np.concatenate([xy, seen], axis=2).reshape(len(xy), -1)

@@ -46,6 +46,7 @@ from heatpose.splitting import Folds, Grouping, check_enough, grouped_folds, ran
 from heatpose.training import (
     BASELINE,
     COVERAGE,
+    Question,
     TrainingResult,
     _balanced_accuracy,
     _Fit,
@@ -53,6 +54,8 @@ from heatpose.training import (
     _predictions,
     choose_classifiers,
     fit_temperature,
+    joined_importance,
+    questions,
     train_without,
 )
 
@@ -164,6 +167,7 @@ def search_pose_classifier(
     n_folds: int | Literal["auto"] = "auto",
     decoder: str = "gaussian",
     random_state: int = 0,
+    importance: bool = False,
     n_jobs: int | None = None,
     study: str | os.PathLike[str] | None = None,
     n_trials: int | None = None,
@@ -191,6 +195,8 @@ def search_pose_classifier(
     random_state : int, default 0
         The same data, number and count of trials give the same model. How many trials fit in the budget depends on the
         machine and what else it does.
+    importance : bool, default False
+        As for :func:`heatpose.train_pose_classifier`.
     n_jobs : int, optional
         Processes; by default one for each processor. The results of as many trials do not depend on it.
     study : path, optional
@@ -274,7 +280,8 @@ def search_pose_classifier(
 
     # What was found without a fold is trained without it, and then it is asked.
     asked = train_all(
-        [(best.classifier, best.parameters, test) for best, test in zip(found, tested, strict=True)], parts=True
+        [(best.classifier, best.parameters, test) for best, test in zip(found, tested, strict=True)],
+        ask=questions(importance),
     )
     honest, confidence = np.empty((len(y), len(classes))), np.empty(len(y))
     partial_bodies = {part: np.empty(len(y), dtype=np.intp) for part in PARTIAL_BODIES}
@@ -335,6 +342,7 @@ def search_pose_classifier(
         temperature=temperature,
         threshold=threshold,
         random_state=random_state,
+        importance=joined_importance(asked),
     )
 
 
@@ -506,11 +514,11 @@ def _train_all(
     y: np.ndarray,
     random_state: int,
     n_jobs: int,
-    parts: bool = False,
+    ask: tuple[Question, ...] = (),
 ) -> list[_Fit]:
     """Train each task's candidate with its parameters without its samples, side by side, and ask about these."""
     return Parallel(n_jobs=min(n_jobs, len(tasks)))(
-        delayed(train_without)(name, parameters, X, y, test, random_state, parts) for name, parameters, test in tasks
+        delayed(train_without)(name, parameters, X, y, test, random_state, ask) for name, parameters, test in tasks
     )
 
 

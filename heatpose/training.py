@@ -28,6 +28,7 @@ from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES, make_pose_pipel
 from heatpose.decoding import DECODERS
 from heatpose.estimators import temper
 from heatpose.evaluation import Evaluation, evaluate_predictions, threshold_for_coverage
+from heatpose.importance import average_importance, measure_importance
 from heatpose.skeleton import COCO_17
 from heatpose.splitting import Grouping, check_enough, grouped_folds, random_folds, resolve_groups
 
@@ -35,6 +36,8 @@ __all__ = ["BASELINE", "TrainingResult", "choose_classifiers", "evaluate_model",
 
 BASELINE = "dummy"
 """Stands in every comparison and is never chosen."""
+
+Question = Literal["parts", "importance"]
 
 COVERAGE = 0.95
 """Share of poses of unseen groups for which ``predict_or_unknown`` is to name a class."""
@@ -78,6 +81,9 @@ class TrainingResult:
         What :class:`heatpose.PoseClassifier` was given.
     random_state : int
         What all chance came from.
+    importance : DataFrame or None
+        What the models that were asked about groups they had not seen go by, see
+        :func:`heatpose.importance.measure_importance`; None if that was not asked for.
     """
 
     pipeline: Pipeline
@@ -94,6 +100,7 @@ class TrainingResult:
     temperature: float
     threshold: float
     random_state: int
+    importance: pd.DataFrame | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Give what is kept beside the model, as plain values."""
@@ -175,6 +182,7 @@ def train_pose_classifier(
     n_folds: int | Literal["auto"] = "auto",
     decoder: str = "gaussian",
     random_state: int = 0,
+    importance: bool = False,
     n_jobs: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> TrainingResult:
@@ -194,6 +202,8 @@ def train_pose_classifier(
         The decoder the table was made with; it becomes the pipeline's first step.
     random_state : int, default 0
         The same data and the same number give the same model.
+    importance : bool, default False
+        Whether to measure what the models go by, too.
     n_jobs : int, optional
         Processes; by default one for each processor. Results do not depend on it.
     progress : callable, optional
@@ -227,7 +237,13 @@ def train_pose_classifier(
 
     # Each candidate is trained without each fold and, for the nested choice, without each two: what such a model says
     # of one of the two tells how good the candidate is to a choice that must know nothing of the other.
-    fits = run({(name, out): (name, np.concatenate([tested[k] for k in out]), len(out) == 1) for name, out in plan})
+    ask = questions(importance)
+    fits = run(
+        {
+            (name, out): (name, np.concatenate([tested[k] for k in out]), ask if len(out) == 1 else ())
+            for name, out in plan
+        }
+    )
 
     def out_of_fold(name: str, unseen: int | None = None) -> np.ndarray:
         """Probabilities (N, C), each from a model that saw neither the sample's fold nor `unseen` (NaN there)."""
@@ -249,6 +265,7 @@ def train_pose_classifier(
     # The same once more for each fold, as if it did not exist, and then it is asked.
     honest, confidence = np.empty((len(y), len(classes))), np.empty(len(y))
     partial = {part: np.empty(len(y), dtype=np.intp) for part in PARTIAL_BODIES}
+    asked: list[_Fit] = []
     for k, test in enumerate(tested):
         if nested:
             before = {name: out_of_fold(name, unseen=k) for name in rivals}
@@ -258,7 +275,8 @@ def train_pose_classifier(
             before[name][test] = np.nan
         honest[test] = temper(held_out[name][test], fit_temperature(before[name], codes))
         confidence[test] = known[name][test] * honest[test].max(axis=1)
-        for part, said in fits[name, (k,)].partial.items():
+        asked.append(fits[name, (k,)])
+        for part, said in asked[-1].partial.items():
             partial[part][test] = said
     predicted = classes[honest.argmax(axis=1)]
     evaluation = evaluate_predictions(
@@ -271,7 +289,7 @@ def train_pose_classifier(
         random_state=random_state,
     )
 
-    leaky = run({k: (chosen, test, False) for k, (_, test) in enumerate(random_folds(y, len(folds), random_state))})
+    leaky = run({k: (chosen, test, ()) for k, (_, test) in enumerate(random_folds(y, len(folds), random_state))})
     by_chance = np.nanmax([fit.probabilities for fit in leaky.values()], axis=0)
 
     pipeline = make_pose_pipeline(
@@ -296,6 +314,7 @@ def train_pose_classifier(
         temperature=temperature,
         threshold=threshold,
         random_state=random_state,
+        importance=joined_importance(asked),
     )
 
 
@@ -378,6 +397,7 @@ class _Fit:
     partial: dict[str, np.ndarray]  # the columns of the most probable classes with a part of the body hidden
     train_score: float
     seconds: float
+    importance: pd.DataFrame | None = None
 
 
 class _Run:
@@ -397,13 +417,13 @@ class _Run:
         if self.progress is not None:
             self.progress(self.done, self.total)
 
-    def __call__(self, fits: Mapping[Any, tuple[str, np.ndarray, bool]]) -> dict[Any, _Fit]:
-        """Train the candidate of each entry without the entry's samples; ask about parts of bodies if it says so."""
+    def __call__(self, fits: Mapping[Any, tuple[str, np.ndarray, tuple[Question, ...]]]) -> dict[Any, _Fit]:
+        """Train the candidate of each entry without the entry's samples, and ask its questions about these."""
         # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
         # stand in each other's way.
         results = Parallel(n_jobs=min(self.n_jobs, len(fits)), return_as="generator")(
-            delayed(train_without)(name, {}, self.X, self.y, test, self.random_state, parts)
-            for name, test, parts in fits.values()
+            delayed(train_without)(name, {}, self.X, self.y, test, self.random_state, ask)
+            for name, test, ask in fits.values()
         )
         finished = {}
         for key, fit in zip(fits, results, strict=True):
@@ -420,11 +440,11 @@ def train_without(
     y: np.ndarray,
     test: np.ndarray,
     random_state: int,
-    parts: bool = False,
+    ask: tuple[Question, ...] = (),
 ) -> _Fit:
     """Train a candidate, its pipeline's parameters set, without some samples, and ask about these.
 
-    With `parts`, also about the samples with a part of the body hidden.
+    `ask` can hold ``parts``, what it says of the samples with a part of the body hidden, and ``importance``.
     """
     train = np.setdiff1d(np.arange(len(y)), test)
     start = time.perf_counter()
@@ -438,12 +458,26 @@ def train_without(
     probabilities[np.ix_(test, columns)], known[test] = classifier[-1].predict_proba_and_known(X[test])
     keypoints = X[test].reshape(len(test), -1, 3)
     partial = {}
-    for part in PARTIAL_BODIES if parts else ():
+    for part in PARTIAL_BODIES if "parts" in ask else ():
         left = hide_part(keypoints, part, random_state=random_state).reshape(len(test), -1)
         partial[part] = columns[classifier.predict_proba(left).argmax(axis=1)]
     some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]
     train_score = balanced_accuracy_score(y[some], classifier.predict(X[some]))
-    return _Fit(probabilities, known, partial, float(train_score), seconds)
+    importance = None
+    if "importance" in ask:
+        importance = measure_importance(classifier, X[test], y[test], random_state=random_state)
+    return _Fit(probabilities, known, partial, float(train_score), seconds, importance)
+
+
+def questions(importance: bool) -> tuple[Question, ...]:
+    """What is asked of the models that give the number."""
+    return ("parts", "importance") if importance else ("parts",)
+
+
+def joined_importance(fits: Sequence[_Fit]) -> pd.DataFrame | None:
+    """What was measured of each fold's model, as one; None if it was not."""
+    measured = [fit.importance for fit in fits if fit.importance is not None]
+    return average_importance(measured) if measured else None
 
 
 def _predictions(
