@@ -1,0 +1,323 @@
+"""Files behind URLs: ``s3://bucket/actions``, ``zip://::actions.zip``, ``memory://actions``, whatever fsspec knows.
+
+Credentials come from where the library behind a URL looks for them (for S3: environment variables, ``~/.aws``, the
+machine's role), settings from fsspec's own configuration. ``file://`` is a path like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+__all__ = [
+    "Entry",
+    "Storage",
+    "StorageError",
+    "concurrently",
+    "in_order",
+    "is_url",
+    "join_url",
+    "local_path",
+    "redact",
+]
+
+FILE, FOLDER = "a file", "a folder"
+"""What an entry can be, in the words of an error message."""
+
+CONCURRENCY = 32
+"""Requests under way at once in one process: enough to hide the time that each waits for its answer."""
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")  # C:\ has one letter
+_STAMPS = ("ETag", "etag", "md5Hash", "content_md5", "CRC", "mtime", "LastModified", "last_modified", "created")
+"""What file systems call that which changes with the content, the surest first."""
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+_Result_co = TypeVar("_Result_co", covariant=True)
+
+
+class StorageError(OSError):
+    """A URL cannot be read or written: what was wanted, and what the storage said."""
+
+
+class Entry(NamedTuple):
+    """A file or a folder in a folder.
+
+    Parameters
+    ----------
+    name : str
+        Without the folder.
+    kind : str
+        "a file", "a folder", or what else it is, for a message.
+    size : int, optional
+        Of a file, in bytes.
+    stamp : str, optional
+        Of a file: another one says that it was written again.
+    real : str, optional
+        Of a folder that could be a link: where it really is.
+    """
+
+    name: str
+    kind: str
+    size: int | None = None
+    stamp: str | None = None
+    real: str | None = None
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Tell whether data are behind a URL, and not at a path of this machine.
+
+    Examples
+    --------
+    >>> [is_url(path) for path in ("s3://bucket/actions", "zip://::actions.zip", "data/actions", "C:/actions")]
+    [True, True, False, False]
+    """
+    return isinstance(path, str) and _URL.match(path) is not None and not path.startswith("file://")
+
+
+def local_path(path: str | os.PathLike[str]) -> str:
+    """Return a path of this machine, which may be written as a ``file://`` URL.
+
+    Examples
+    --------
+    >>> local_path("file:///data/an%20action"), local_path("data/actions")
+    ('/data/an action', 'data/actions')
+    """
+    name = os.fspath(path)
+    return unquote(urlsplit(name).path) if name.startswith("file://") else name
+
+
+def redact(url: str | os.PathLike[str]) -> str:
+    """Return a path or URL as it can be shown: without a user name and a password.
+
+    Examples
+    --------
+    >>> redact("ftp://ann:secret@example.org/actions")
+    'ftp://example.org/actions'
+    """
+    return re.sub(r"://[^/@]*@", "://", os.fspath(url))
+
+
+class _Future(Protocol[_Result_co]):
+    def result(self) -> _Result_co: ...
+
+    def cancel(self) -> object: ...
+
+
+def in_order(
+    submit: Callable[[_Item], _Future[_Result]], items: Iterable[_Item], ahead: Callable[[], int] | int
+) -> Iterator[_Result]:
+    """Yield results in the order of what they are made of, with only so many under way.
+
+    Parameters
+    ----------
+    submit : callable
+        Begins the work on one item and returns a future: of a thread, a process or another machine.
+    items : iterable
+        Taken from as they are needed.
+    ahead : int or callable
+        How many can be under way or waiting to be taken, or a function that tells.
+
+    Examples
+    --------
+    >>> with ThreadPoolExecutor(2) as pool:
+    ...     list(in_order(lambda number: pool.submit(pow, number, 2), range(5), ahead=3))
+    [0, 1, 4, 9, 16]
+    """
+    pending: deque[_Future[_Result]] = deque()
+    try:
+        for item in items:
+            pending.append(submit(item))
+            while len(pending) >= (ahead() if callable(ahead) else ahead):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:  # also when interrupted, or when the results are no longer wanted
+        for future in pending:
+            future.cancel()
+
+
+class Storage:
+    """What is behind a URL, a file or a folder; paths are relative to it, with forward slashes.
+
+    It can be handed to other processes and machines, which connect anew, with their own credentials.
+
+    Parameters
+    ----------
+    url : str
+        Any that fsspec knows, chained ones too, such as ``zip://actions::s3://bucket/actions.zip``.
+
+    Raises
+    ------
+    ImportError
+        The library for this kind of URL is not installed; the message says how to.
+    ValueError
+        Nobody knows this kind of URL.
+    """
+
+    def __init__(self, url: str):
+        self.url = url
+        self._fs, root = _connect(url)
+        self._root = root.rstrip("/")
+
+    def __reduce__(self) -> tuple[type[Storage], tuple[str]]:
+        return Storage, (self.url,)
+
+    def __str__(self) -> str:
+        return redact(self.url)
+
+    def kind(self) -> str:
+        """Tell whether it is "a file" or "a folder"; FileNotFoundError where nothing is."""
+        with self._errors("look at"):
+            return _kind(self._fs.info(self._root))
+
+    def scan(self) -> dict[str, list[Entry]]:
+        """List everything: a folder, "" or with a slash at its end, to what is in it, in no order."""
+        self._fs.invalidate_cache()  # what was there when somebody else listed it
+        try:
+            with self._errors("list"):
+                top = self._fs.ls(self._root, detail=True)
+                inside = [info["name"] for info in top if _kind(info) == FOLDER and self._relative(info)]
+                folders: dict[str, list[Entry]] = {"": []}
+                # Object stores list all that is in a folder, at any depth, a page at a time: a few side by side.
+                for infos in (top, *in_order(lambda folder: _pool().submit(self._find, folder), inside, ahead=4)):
+                    for info in infos:
+                        self._add(info, folders)
+        finally:
+            self._fs.invalidate_cache()
+        return folders
+
+    def _find(self, folder: str) -> list[dict[str, Any]]:
+        found = self._fs.find(folder, withdirs=True, detail=True)
+        return [info for name, info in found.items() if name.rstrip("/") != folder.rstrip("/")]
+
+    def _add(self, info: dict[str, Any], folders: dict[str, list[Entry]]) -> None:
+        path, kind = self._relative(info), _kind(info)
+        if not path or (kind == FILE and info["name"].endswith("/")):  # by which object stores mark a folder
+            return
+        above, _, name = path.rpartition("/")
+        folders.setdefault(above and f"{above}/", []).append(Entry(name, kind, info.get("size"), _stamp(info)))
+        if kind == FOLDER:
+            folders.setdefault(f"{path}/", [])
+
+    def size(self, path: str = "") -> int:
+        """Ask for the size of a file, in bytes, as it is now."""
+        with self._errors("look at", path):
+            size = self._fs.info(self._full(path)).get("size")
+            if size is None:
+                raise OSError("its size is not told")
+        return size
+
+    def read(self, path: str = "", start: int = 0, stop: int | None = None) -> bytes:
+        """Read a file, or its bytes from ``start`` to before ``stop``, which must not be beyond its end."""
+        if stop is not None and stop <= start:
+            return b""
+        span = {} if (start, stop) == (0, None) else {"start": start, "end": stop}
+        with self._errors("read", path):
+            return self._fs.cat_file(self._full(path), **span)
+
+    def write(self, content: bytes) -> None:
+        """Write the file that the URL names; one that is there is replaced at the end, in one step."""
+        unfinished = self._unfinished()
+        with self._errors("write"):
+            try:
+                self._fs.pipe_file(unfinished, content)
+                self._fs.mv(unfinished, self._root)
+            except BaseException:
+                with suppress(Exception):  # the first error is the one to tell of
+                    self._fs.rm_file(unfinished)
+                raise
+
+    def check_writable(self) -> None:
+        """Write an empty file beside the one that the URL names and remove it: a refusal shows before any work."""
+        unfinished = self._unfinished()
+        with self._errors("write"):
+            self._fs.pipe_file(unfinished, b"")
+            self._fs.rm_file(unfinished)
+
+    def _unfinished(self) -> str:
+        folder, slash, name = self._root.rpartition("/")
+        return f"{folder}{slash}.{name}.{uuid4().hex}"
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}" if self._root and path else self._root or path
+
+    def _relative(self, info: dict[str, Any]) -> str:
+        return info["name"].rstrip("/").removeprefix(self._root).lstrip("/")
+
+    @contextmanager
+    def _errors(self, task: str, path: str = "") -> Iterator[None]:
+        """Turn what the libraries behind URLs raise, each its own, into an OSError that says where."""
+        where = redact(join_url(self.url, path))
+        try:
+            yield
+        except OSError as error:
+            reason = str(error.strerror or error)
+            if isinstance(error, FileNotFoundError):
+                more = "" if reason.strip("/") in self._full(path) else f" ({reason})"
+                raise FileNotFoundError(f"No such file or folder: {where}{more}") from error
+            raise StorageError(f"Cannot {task} {where}: {reason}") from error
+        except Exception as error:
+            raise StorageError(f"Cannot {task} {where}: {error or type(error).__name__}") from error
+
+
+def join_url(url: str, path: str) -> str:
+    """Add a path to a URL; in a chained one it belongs to the first part that has a path.
+
+    Examples
+    --------
+    >>> join_url("s3://bucket/actions", "up/up_1.npy"), join_url("zip://::s3://bucket/actions.zip", "up/up_1.npy")
+    ('s3://bucket/actions/up/up_1.npy', 'zip://up/up_1.npy::s3://bucket/actions.zip')
+    """
+    if not path:
+        return url
+    parts = url.split("::")
+    which = next(i for i, part in enumerate(parts) if "://" in part)
+    slash = "" if parts[which].endswith("/") else "/"
+    parts[which] += slash + path
+    return "::".join(parts)
+
+
+def concurrently(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """Yield what a function that waits for answers makes of each item, in order, many at a time."""
+    return in_order(lambda item: _pool().submit(function, item), items, ahead=2 * CONCURRENCY)
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="heatpose-storage")
+
+
+def _kind(info: dict[str, Any]) -> str:
+    return FOLDER if info["type"] == "directory" else FILE
+
+
+def _stamp(info: dict[str, Any]) -> str | None:
+    return next((str(info[name]) for name in _STAMPS if info.get(name) is not None), None)
+
+
+def _connect(url: str) -> tuple[Any, str]:
+    """Return the file system behind a URL, and the path in it."""
+    from fsspec.config import conf
+    from fsspec.core import url_to_fs
+
+    settings = {}
+    for protocol in {"s3", "s3a"} & set(re.findall(r"[a-z0-9]+(?=://)", url)):
+        # Without it botocore lets ten requests out at a time.
+        configured = conf.get(protocol, {}).get("config_kwargs", {})
+        settings[protocol] = {"config_kwargs": {"max_pool_connections": CONCURRENCY, **configured}}
+    try:
+        return url_to_fs(url, **settings)
+    except ImportError as error:
+        how = 'pip install "heatpose[s3]"' if settings else str(error)
+        raise ImportError(f"{redact(url)} needs a library that is not installed: {how}") from error
+    except ValueError as error:
+        raise ValueError(f"Expected a URL that fsspec knows, got {redact(url)} ({error}).") from error

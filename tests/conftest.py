@@ -1,0 +1,28 @@
+"""Servers that several test modules talk to, started once for a test process and only where they are needed."""
+
+import logging
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """An S3 server on this machine with the bucket "poses", found by all that look where credentials usually are."""
+    pytest.importorskip("s3fs", reason="needs heatpose[s3]")
+    moto = pytest.importorskip("moto.server", reason="needs moto[s3] and flask")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        import s3fs
+
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir("poses")
+        yield f"http://{host}:{port}"
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
