@@ -20,7 +20,10 @@ from numpy.typing import ArrayLike
 
 from heatpose.inputs import as_heatmaps
 
-__all__ = ["DECODERS", "Peaks", "decode_heatmaps"]
+__all__ = ["DECODERS", "DECODING_VERSION", "Peaks", "decode_heatmaps"]
+
+DECODING_VERSION = 1
+"""Goes up whenever a decoder gives other numbers than before, so that tables made by it are made again."""
 
 # What is decoded at once: enough that the time goes into arithmetic and not into calling NumPy, and no more.
 _CHUNK_MAPS = 1 << 10

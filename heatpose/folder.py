@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 import warnings
-from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,6 +20,7 @@ from io import BytesIO, FileIO
 from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -28,18 +29,25 @@ from natsort import natsort_keygen
 
 from heatpose.skeleton import COCO_17
 
-__all__ = ["BadFile", "BadFilesError", "HeatmapFolder", "read_heatmaps"]
+__all__ = ["BadFile", "BadFilesError", "HeatmapFile", "HeatmapFolder", "read_heatmaps"]
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], object]
 
-_HEADER_LIMIT = 4096  # bytes; NumPy writes 128 for heatmaps
+_HEADER_LIMIT = 4096  # bytes
+_USUAL_HEADER = 128  # bytes; what NumPy writes for heatmaps
 _CHUNK_BYTES = 2**23  # read before it is decoded: few enough to stay in a cache, many to a call
 _LISTED = 20  # bad files named in a message
-_NOT_FINITE = "expected finite values, got NaN or infinity"
 _SPECIAL = "a broken link, a pipe or a device"  # opening a pipe could wait forever
 _natural = natsort_keygen()
+
+NOT_FINITE = "expected finite values, got NaN or infinity"
+"""Why a sample is bad whose file is fine."""
+
+# A file that was written this shortly before it was listed can be written again and look the same: time stamps are as
+# fine as a tick of the kernel's clock, and on old file systems as fine as two seconds.
+_TICK_NS, _COARSE_TICK_NS = 20_000_000, 2_000_000_000
 
 
 @dataclass(frozen=True, order=True)
@@ -56,6 +64,27 @@ class BadFile:
 
     path: str
     reason: str
+
+
+class HeatmapFile(NamedTuple):
+    """What is known of a file before its heatmaps are read.
+
+    Parameters
+    ----------
+    path : str
+        Relative to the folder, with forward slashes.
+    stamp : str or None
+        Changes whenever the file does: its size and time. None where it was written too lately to be sure of that.
+    shape : tuple of int
+        (n, K, H, W).
+    dtype : str
+        Of the numbers in the file, such as "float32".
+    """
+
+    path: str
+    stamp: str | None
+    shape: tuple[int, ...]
+    dtype: str
 
 
 class BadFilesError(ValueError):
@@ -109,6 +138,10 @@ class _Header(NamedTuple):
         return self.shape[0] if len(self.shape) == 4 else 1
 
     @property
+    def full_shape(self) -> tuple[int, ...]:
+        return (self.samples, *self.shape[-3:])
+
+    @property
     def data_bytes(self) -> int:
         # Python integers: no overflow, whatever the header says.
         return math.prod(self.shape) * self.dtype.itemsize
@@ -151,12 +184,12 @@ def _read_header(file: FileIO) -> _Header:
     return _parse_header(start[:offset])
 
 
-def _inspect(path: str) -> tuple[_Header, int]:
-    """Return the header of a file, and how many bytes follow it."""
+def _inspect(path: str, size: int) -> tuple[_Header, int]:
+    """Return the header of a file of that size, and how many bytes follow it."""
     try:
         with FileIO(path) as file:
             header = _read_header(file)
-            return header, os.fstat(file.fileno()).st_size - len(header.raw)
+            return header, size - len(header.raw)
     except OSError as error:
         raise _FileError(f"expected a readable file, got: {error.strerror or error}") from error
 
@@ -165,42 +198,65 @@ def _shape_text(shape: Sequence[int | str]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def _check(header: _Header, data_bytes: int, expected: Sequence[int | str]) -> None:
-    """Refuse a file whose shape is not the expected (K, H, W), or does not go with the length of its data.
-
-    A length in ``expected`` that is a name, such as "H", stands for any.
-    """
-    shape = header.shape
+def _check_shape(shape: Sequence[int], expected: Sequence[int | str]) -> None:
+    """Refuse a shape that is not the expected (K, H, W), or n of them; a length that is a name, such as "H", is any."""
     if (
         len(shape) not in (3, 4)
         or min(shape) < 1
         or any(isinstance(want, int) and want != got for want, got in zip(expected, shape[-3:], strict=True))
     ):
         raise _FileError(f"expected shape {_shape_text(('n', *expected))}, got {_shape_text(shape)}")
+
+
+def _check(header: _Header, data_bytes: int, expected: Sequence[int | str]) -> None:
+    """Refuse a file whose shape is not the expected (K, H, W), or does not go with the length of its data."""
+    _check_shape(header.shape, expected)
     if header.data_bytes != data_bytes:
         kind = "truncated" if data_bytes < header.data_bytes else "with trailing bytes"
         raise _FileError(f"expected {header.data_bytes} bytes of data, got {data_bytes} ({kind})")
 
 
-def _read_samples(path: str, header: _Header, first: int, out: np.ndarray) -> None:
-    """Fill ``out``, (n, K, H, W) float32, with the samples of a file from ``first`` on."""
+def _read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
+    """Fill ``out``, (n, K, H, W), with the samples from ``first`` on of a file that was listed with that shape."""
     try:
+        if len(out) == shape[0] and _read_whole(path, out):
+            return
         with FileIO(path) as file:
-            start = file.read(len(header.raw))
-            if start != header.raw or os.fstat(file.fileno()).st_size != len(start) + header.data_bytes:
+            header = _read_header(file)
+            start = len(header.raw)
+            size = os.fstat(file.fileno()).st_size
+            if header.full_shape != tuple(shape) or size != start + header.data_bytes:
                 raise _FileError("expected an unchanged file, got one that changed since it was listed")
             if header.fortran:  # a sample is spread over the whole file
-                mapped = np.memmap(file, header.dtype, "r", len(start), header.shape, "F")
+                mapped = np.memmap(file, header.dtype, "r", start, header.shape, "F")
                 _convert(mapped[first : first + len(out)] if mapped.ndim == 4 else mapped, out)
                 return
-            if first:
-                file.seek(first * (header.data_bytes // header.samples), os.SEEK_CUR)
+            file.seek(start + first * (header.data_bytes // header.samples))
             stored = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
             _read_exactly(file, stored)
             if stored is not out:
                 _convert(stored, out)
     except OSError as error:
         raise _FileError(f"expected a readable file, got: {error.strerror or error}") from error
+
+
+def _read_whole(path: str, out: np.ndarray) -> bool:
+    """Fill ``out`` with all of a file in three calls to the system; False if the file is not of the usual kind."""
+    if not hasattr(os, "readv"):  # Windows
+        return False
+    header, excess = bytearray(_USUAL_HEADER), bytearray(1)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        count = os.readv(descriptor, [header, out.reshape(-1).view(np.uint8).data, excess])
+    finally:
+        os.close(descriptor)
+    if count != len(header) + out.nbytes or int.from_bytes(header[8:10], "little") != len(header) - 10:
+        return False
+    try:
+        parsed = _parse_header(bytes(header))
+    except _FileError:
+        return False
+    return parsed.dtype == out.dtype and parsed.full_shape == out.shape and not parsed.fortran
 
 
 def _read_exactly(file: FileIO, out: np.ndarray) -> None:
@@ -227,7 +283,7 @@ def _not_finite(heatmaps: np.ndarray) -> list[int]:
 
 def _not_finite_text(samples: Sequence[int]) -> str:
     more = f" and {len(samples) - 1} more" if len(samples) > 1 else ""
-    return f"{_NOT_FINITE} in sample {samples[0]}{more}"
+    return f"{NOT_FINITE} in sample {samples[0]}{more}"
 
 
 def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.keypoints)) -> np.ndarray:
@@ -267,10 +323,10 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
     try:
         if (kind := _kind(Path(name))) != "a file":
             raise _FileError(f"expected a file, got {kind}")
-        header, data_bytes = _inspect(name)
+        header, data_bytes = _inspect(name, Path(name).stat().st_size)
         _check(header, data_bytes, (n_keypoints, "H", "W"))
-        heatmaps = np.empty((header.samples, *header.shape[-3:]), dtype=np.float32)
-        _read_samples(name, header, 0, heatmaps)
+        heatmaps = np.empty(header.full_shape, dtype=np.float32)
+        _read_samples(name, header.full_shape, 0, heatmaps)
         if samples := _not_finite(heatmaps):
             raise _FileError(_not_finite_text(samples))
     except _FileError as error:
@@ -278,12 +334,20 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
     return heatmaps
 
 
+class _Listed(NamedTuple):
+    """A file of a folder, not yet opened."""
+
+    path: str
+    size: int
+    stamp: str | None
+
+
 @dataclass
 class _Listing:
     """What is in a folder, in natural order; paths are relative to it, with forward slashes."""
 
     classes: list[str] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
+    files: list[_Listed] = field(default_factory=list)
     bad_files: list[BadFile] = field(default_factory=list)
     ignored: int = 0
 
@@ -295,6 +359,12 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _stamp(size: int, time_ns: int, now_ns: int) -> str | None:
+    """Tell what will differ once a file has changed; see `HeatmapFile`."""
+    tick = _TICK_NS if time_ns % 1_000_000_000 else _COARSE_TICK_NS
+    return None if abs(now_ns - time_ns) < tick else f"{size}-{time_ns}"
 
 
 def _kind(entry: os.DirEntry | Path) -> str:
@@ -331,7 +401,14 @@ def _list_files(folder: str, prefix: str, above: tuple[str, ...], listing: _List
         elif is_npy and not prefix:
             refuse(path, "expected it in the folder of its class: <class>/<file>.npy")
         elif is_npy:
-            listing.files.append(path)
+            try:
+                status = entry.stat()
+            except OSError as error:  # gone since
+                refuse(path, f"expected a readable file, got: {error.strerror or error}")
+            else:
+                listing.files.append(
+                    _Listed(path, status.st_size, _stamp(status.st_size, status.st_mtime_ns, time.time_ns()))
+                )
         elif (real := os.path.realpath(entry.path)) in above:
             refuse(path, "expected a folder, got a link to one that it is in")
         else:
@@ -339,6 +416,27 @@ def _list_files(folder: str, prefix: str, above: tuple[str, ...], listing: _List
                 listing.classes.append(entry.name)
             _list_files(entry.path, path + "/", (*above, real), listing)
     return None
+
+
+class Scanned(NamedTuple):
+    """What came of a few samples, see `HeatmapFolder.scan`.
+
+    Parameters
+    ----------
+    results : ndarray of n rows, or None
+        What the function returned of the good samples; None without any.
+    positions : ndarray of shape (n,), int
+        The rows of ``index`` that they belong to.
+    bad : dict of int to str
+        Rows of ``index`` that are bad, each with its reason.
+    finished : list of int
+        Positions in ``files`` of the files that were read to their ends.
+    """
+
+    results: np.ndarray | None
+    positions: np.ndarray
+    bad: dict[int, str]
+    finished: list[int]
 
 
 class HeatmapFolder:
@@ -359,6 +457,8 @@ class HeatmapFolder:
     skip_bad : bool, default False
         Leave bad files out instead of refusing the folder. Of a file that can be read, only the samples with
         NaN or infinity are left out.
+    known : mapping of (path, stamp) to HeatmapFile, optional
+        What an earlier look at the files found, see `heatpose.cache`: those that did not change are not opened.
 
     Attributes
     ----------
@@ -372,6 +472,10 @@ class HeatmapFolder:
         The names of the class folders, in natural order.
     heatmap_shape : tuple of int
         (K, H, W): keypoints, rows, columns.
+    files : tuple of HeatmapFile
+        The files that the samples are in, in the order of the index.
+    starts : ndarray of int
+        The row of the index at which each file starts, and the number of rows.
     bad_files : tuple of BadFile
         What was left out so far; samples with NaN or infinity are added when they are read.
 
@@ -404,6 +508,7 @@ class HeatmapFolder:
         *,
         n_keypoints: int = len(COCO_17.keypoints),
         skip_bad: bool = False,
+        known: Mapping[tuple[str, str], HeatmapFile] = MappingProxyType({}),
     ):
         self.root = Path(root)
         self.skip_bad = skip_bad
@@ -416,64 +521,74 @@ class HeatmapFolder:
         _list_files(str(self.root), "", (os.path.realpath(self.root),), listing)
         if listing.ignored:
             logger.info("Ignored %d files in %s that do not end in .npy", listing.ignored, self.root)
-        found = {path.partition("/")[0] for path in listing.files}
+        found = {file.path.partition("/")[0] for file in listing.files}
         found |= {bad.path.partition("/")[0] for bad in listing.bad_files}
         if empty := [name for name in listing.classes if name not in found]:
             raise ValueError(
                 f"Expected .npy files in every class folder of {self.root}, got none in {', '.join(empty)}."
             )
 
-        headers, heatmap_shape, bad_headers = self._inspect_all(listing.files, n_keypoints)
+        files, heatmap_shape, bad_files = self._inspect_all(listing.files, n_keypoints, known)
         self.bad_files: tuple[BadFile, ...] = ()
-        self._refuse([*listing.bad_files, *bad_headers])
+        self._refuse([*listing.bad_files, *bad_files])
         if not listing.classes:
             raise ValueError(f"Expected class folders with .npy files in {self.root}, got no folder.")
-        labels = {path: path.partition("/")[0] for path in headers}
-        if spoilt := sorted(set(listing.classes) - set(labels.values()), key=_natural):
+        labels = [file.path.partition("/")[0] for file in files]
+        if spoilt := sorted(set(listing.classes) - set(labels), key=_natural):
             names = ", ".join(spoilt)
             raise ValueError(f"Expected good files in every class folder of {self.root}, got none in {names}.")
         self.classes = tuple(listing.classes)
         self.heatmap_shape = heatmap_shape
-        self._headers = list(headers.items())
-        samples = [header.samples for header in headers.values()]
-        self._starts = list(accumulate(samples, initial=0))  # of each file's samples in the index
+        self.files = tuple(files)
+        samples = [file.shape[0] for file in files]
+        self.starts = np.array(list(accumulate(samples, initial=0)))
+        paths = [file.path for file in files]
         self.index = pd.DataFrame(
             {
-                "path": pd.array(np.repeat(np.array(list(headers), dtype=object), samples), dtype="string"),
-                "sample": np.arange(self._starts[-1]) - np.repeat(self._starts[:-1], samples),
-                "label": pd.array(np.repeat(np.array(list(labels.values()), dtype=object), samples), dtype="string"),
-                "group": pd.array([pd.NA], dtype="string").repeat(self._starts[-1]),
+                "path": pd.array(np.repeat(np.array(paths, dtype=object), samples), dtype="string"),
+                "sample": np.arange(len(self)) - np.repeat(self.starts[:-1], samples),
+                "label": pd.array(np.repeat(np.array(labels, dtype=object), samples), dtype="string"),
+                "group": pd.array([pd.NA], dtype="string").repeat(len(self)),
             }
         )
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return int(self.starts[-1])
 
     def __repr__(self) -> str:
         return f"HeatmapFolder({str(self.root)!r}): {len(self)} samples of {len(self.classes)} classes"
 
     def _inspect_all(
-        self, paths: Sequence[str], n_keypoints: int
-    ) -> tuple[dict[str, _Header], tuple[int, int, int], list[BadFile]]:
-        """Return the headers of the good files, the (K, H, W) that most of them have, and the bad files."""
-        found: dict[str, tuple[_Header, int]] = {}
+        self, listed: Sequence[_Listed], n_keypoints: int, known: Mapping[tuple[str, str], HeatmapFile]
+    ) -> tuple[list[HeatmapFile], tuple[int, int, int], list[BadFile]]:
+        """Return the good files, the (K, H, W) that most of them have, and the bad files."""
+        found: list[tuple[HeatmapFile, _Header | None, int]] = []
+        header: _Header | None
         reasons: dict[str, str] = {}
         shapes: Counter[tuple[int, ...]] = Counter()
-        for path in paths:
+        for path, size, stamp in listed:
+            if stamp is not None and (file := known.get((path, stamp))) is not None:
+                found.append((file, None, 0))
+                shapes[file.shape[1:]] += 1
+                continue
             try:
-                found[path] = header, data_bytes = _inspect(self._locate(path))
+                header, data_bytes = _inspect(self._locate(path), size)
+                found.append((HeatmapFile(path, stamp, header.full_shape, header.dtype.name), header, data_bytes))
                 _check(header, data_bytes, (n_keypoints, "H", "W"))
                 shapes[header.shape[-3:]] += 1
             except _FileError as error:
                 reasons[path] = str(error)
         expected: tuple = shapes.most_common(1)[0][0] if shapes else (n_keypoints, "H", "W")
-        for path, (header, data_bytes) in found.items():
+        for file, header, data_bytes in found:
             try:
-                _check(header, data_bytes, expected)
+                if header is None:
+                    _check_shape(file.shape, expected)
+                else:
+                    _check(header, data_bytes, expected)
             except _FileError as error:
-                reasons[path] = str(error)
-        headers = {path: header for path, (header, _) in found.items() if path not in reasons}
-        return headers, expected, [BadFile(path, reasons[path]) for path in paths if path in reasons]
+                reasons[file.path] = str(error)
+        files = [file for file, _, _ in found if file.path not in reasons]
+        return files, expected, [BadFile(path, reasons[path]) for path, _, _ in listed if path in reasons]
 
     def _locate(self, path: str) -> str:
         return f"{self.root}/{path}"
@@ -521,14 +636,15 @@ class HeatmapFolder:
         if batch_size < 1:
             raise ValueError(f"Expected a batch_size of at least 1, got {batch_size}.")
         bad: dict[int, str] = {}
-        for start in range(0, len(self), batch_size):
-            heatmaps = np.empty((min(batch_size, len(self) - start), *self.heatmap_shape), dtype=np.float32)
-            bad_here = self._read(start, heatmaps)
+        for pieces in self._pieces(range(len(self.files)), batch_size):
+            heatmaps = np.empty((_count(pieces), *self.heatmap_shape), dtype=np.float32)
+            rows, bad_here = self._read(pieces, heatmaps)
+            bad_here.update((row, NOT_FINITE) for row in rows[_not_finite(heatmaps)].tolist() if row not in bad_here)
             bad |= bad_here
-            rows = _good_rows(start, len(heatmaps), bad_here)
-            if len(rows):
-                yield (heatmaps[rows - start] if bad_here else heatmaps), rows
-        self._refuse(self._bad_files(bad))
+            good = ~np.isin(rows, list(bad_here))
+            if good.any():
+                yield (heatmaps[good] if bad_here else heatmaps), rows[good]
+        self.refuse_samples(bad)
 
     def map(
         self,
@@ -564,65 +680,133 @@ class HeatmapFolder:
         BadFilesError
             As in ``batches``, at the end of the pass.
         """
+        bad: dict[int, str] = {}
+        for part in self.scan(
+            lambda heatmaps: function(heatmaps.astype(np.float32, copy=False)), n_jobs=n_jobs, progress=progress
+        ):
+            bad |= part.bad
+            if part.results is not None:
+                yield part.results, part.positions
+        self.refuse_samples(bad)
+
+    def scan(
+        self,
+        function: Callable[[np.ndarray], np.ndarray],
+        *,
+        files: Sequence[int] | None = None,
+        suspect: Callable[[np.ndarray], np.ndarray] | None = None,
+        n_jobs: int | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Scanned]:
+        """Do as `map` for some of the files, and tell of bad samples as they are met.
+
+        Parameters
+        ----------
+        function, n_jobs, progress
+            As in `map`, but heatmaps can also be float16, where they are stored so.
+        files : sequence of int, optional
+            Positions in ``files``, ascending; all by default.
+        suspect : callable, optional
+            Tells from what the function returned in which rows there can have been NaN or infinity. Then the function
+            gets those too, and only such samples are looked through, which saves a pass over the others.
+
+        Yields
+        ------
+        Scanned
+            A few samples in the order of the index. `refuse_samples` takes the bad ones, all together at the end.
+        """
+        files = range(len(self.files)) if files is None else files
+        sample_bytes = 4 * math.prod(self.heatmap_shape)
+        size = max(1, _CHUNK_BYTES // sample_bytes)
         n_threads = _n_threads(n_jobs)
-        chunk = max(1, _CHUNK_BYTES // (4 * math.prod(self.heatmap_shape)))
         buffers: SimpleQueue[np.ndarray] = SimpleQueue()
         for _ in range(n_threads):
-            buffers.put(np.empty((chunk, *self.heatmap_shape), dtype=np.float32))
+            buffers.put(np.empty(size * sample_bytes, dtype=np.uint8))
 
-        def work(start: int) -> tuple[np.ndarray | None, np.ndarray, dict[int, str]]:
+        def work(pieces: Sequence[_Piece]) -> Scanned:
             buffer = buffers.get()
             try:
-                heatmaps = buffer[: len(self) - start]
-                bad = self._read(start, heatmaps)
-                rows = _good_rows(start, len(heatmaps), bad)
-                if not len(rows):
-                    return None, rows, bad
-                return function(heatmaps[rows - start] if bad else heatmaps), rows, bad
+                dtype = np.dtype(
+                    np.float16 if all(self.files[p.file].dtype == "float16" for p in pieces) else np.float32
+                )
+                shape = (_count(pieces), *self.heatmap_shape)
+                heatmaps = buffer[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+                rows, bad = self._read(pieces, heatmaps)
+                finished = [p.file for p in pieces if p.first + p.size == self.files[p.file].shape[0]]
+                return Scanned(*_apply(function, suspect, heatmaps, rows, bad), finished)
             finally:
                 buffers.put(buffer)
 
-        bad: dict[int, str] = {}
-        starts = iter(range(0, len(self), chunk))
-        pending: deque[Future] = deque()
+        chunks = self._pieces(files, size)
+        done, total = 0, sum(self.files[file].shape[0] for file in files)
+        pending: deque[tuple[int, Future]] = deque()
         executor = ThreadPoolExecutor(n_threads, thread_name_prefix="heatpose")
         try:
-            for done in range(chunk, len(self) + chunk, chunk):
+            while True:
                 # A few ahead, so that no thread waits and memory is bounded.
-                while len(pending) < 8 * n_threads and (start := next(starts, None)) is not None:
-                    pending.append(executor.submit(work, start))
-                results, rows, bad_here = pending.popleft().result()
-                bad |= bad_here
-                if results is not None:
-                    yield results, rows
+                while len(pending) < 8 * n_threads and (pieces := next(chunks, None)) is not None:
+                    pending.append((_count(pieces), executor.submit(work, pieces)))
+                if not pending:
+                    return
+                count, result = pending.popleft()
+                yield result.result()
+                done += count
                 if progress is not None:
-                    progress(min(done, len(self)), len(self))
+                    progress(done, total)
         finally:  # also when interrupted: what is under way ends within milliseconds
             executor.shutdown(cancel_futures=True)
+
+    def refuse_samples(self, bad: Mapping[int, str]) -> None:
+        """Raise for bad samples, or note that they are left out.
+
+        Parameters
+        ----------
+        bad : mapping of int to str
+            Rows of ``index``, each with what is wrong with it.
+
+        Raises
+        ------
+        BadFilesError
+            There are some, and ``skip_bad`` is not set.
+        """
         self._refuse(self._bad_files(bad))
 
-    def _read(self, start: int, out: np.ndarray) -> dict[int, str]:
-        """Fill ``out``, (n, K, H, W) float32, with samples from ``start`` on; return why some are bad."""
+    def _pieces(self, files: Iterable[int], size: int) -> Iterator[list[_Piece]]:
+        """Cut files into lists of pieces with that many samples in all, but for the last one."""
+        pieces: list[_Piece] = []
+        room = size
+        for file in files:
+            first, left = 0, self.files[file].shape[0]
+            while left:
+                count = min(left, room)
+                pieces.append(_Piece(file, first, count))
+                first, left, room = first + count, left - count, room - count
+                if not room:
+                    yield pieces
+                    pieces, room = [], size
+        if pieces:
+            yield pieces
+
+    def _read(self, pieces: Sequence[_Piece], out: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
+        """Fill ``out``, (n, K, H, W), with samples; return their rows in the index, and why some could not be read."""
         bad: dict[int, str] = {}
-        row, stop = start, start + len(out)
-        while row < stop:
-            file = self._file_of(row)
-            end = min(stop, self._starts[file + 1])
-            part = out[row - start : end - start]
-            path, header = self._headers[file]
+        rows, done = np.empty(len(out), dtype=np.intp), 0
+        for file, first, count in pieces:
+            path, _, shape, _ = self.files[file]
+            part, start = out[done : done + count], self.starts[file] + first
+            rows[done : done + count] = np.arange(start, start + count)
             try:
-                _read_samples(self._locate(path), header, row - self._starts[file], part)
+                _read_samples(self._locate(path), shape, first, part)
             except _FileError as error:
-                bad.update(dict.fromkeys(range(row, end), str(error)))
-            else:
-                bad.update((row + position, _NOT_FINITE) for position in _not_finite(part))
-            row = end
-        return bad
+                part[:] = 0  # not what was here before
+                bad.update(dict.fromkeys(range(start, start + count), str(error)))
+            done += count
+        return rows, bad
 
     def _file_of(self, row: int) -> int:
-        return bisect_right(self._starts, row) - 1
+        return int(np.searchsorted(self.starts, row, side="right")) - 1
 
-    def _bad_files(self, bad: dict[int, str]) -> list[BadFile]:
+    def _bad_files(self, bad: Mapping[int, str]) -> list[BadFile]:
         """Return the files of bad samples, each once."""
         rows: dict[int, list[int]] = {}
         for row in sorted(bad):
@@ -630,15 +814,42 @@ class HeatmapFolder:
         found = []
         for file, its_rows in rows.items():
             reason = bad[its_rows[0]]
-            if reason == _NOT_FINITE:
-                reason = _not_finite_text([row - self._starts[file] for row in its_rows])
-            found.append(BadFile(self._headers[file][0], reason))
+            if reason == NOT_FINITE:
+                reason = _not_finite_text([row - int(self.starts[file]) for row in its_rows])
+            found.append(BadFile(self.files[file].path, reason))
         return found
 
 
-def _good_rows(start: int, count: int, bad: dict[int, str]) -> np.ndarray:
-    rows = np.arange(start, start + count)
-    return np.setdiff1d(rows, list(bad)) if bad else rows
+class _Piece(NamedTuple):
+    """Samples of one file that are read at once."""
+
+    file: int
+    first: int
+    size: int
+
+
+def _count(pieces: Iterable[_Piece]) -> int:
+    return sum(piece.size for piece in pieces)
+
+
+def _apply(
+    function: Callable[[np.ndarray], np.ndarray],
+    suspect: Callable[[np.ndarray], np.ndarray] | None,
+    heatmaps: np.ndarray,
+    rows: np.ndarray,
+    bad: dict[int, str],
+) -> tuple[np.ndarray | None, np.ndarray, dict[int, str]]:
+    """Call the function of `HeatmapFolder.scan` and tell of samples that are not finite."""
+    results = None if suspect is None else function(heatmaps)
+    some = np.arange(len(rows)) if suspect is None or results is None else np.flatnonzero(suspect(results))
+    not_finite = some[_not_finite(heatmaps[some] if len(some) < len(rows) else heatmaps)]
+    bad = {**dict.fromkeys(rows[not_finite].tolist(), NOT_FINITE), **bad}
+    good = ~np.isin(rows, list(bad)) if bad else np.ones(len(rows), dtype=bool)
+    if not good.any():
+        return None, rows[:0], bad
+    if results is None:
+        return function(heatmaps[good] if bad else heatmaps), rows[good], bad
+    return (results[good] if bad else results), rows[good], bad
 
 
 def _n_threads(n_jobs: int | None) -> int:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import numpy as np
@@ -18,8 +20,11 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
 from heatpose.decoding import decode_heatmaps
-from heatpose.folder import HeatmapFolder, Progress
+from heatpose.folder import NOT_FINITE, HeatmapFolder, Progress
 from heatpose.skeleton import COCO_17
+
+if TYPE_CHECKING:
+    from heatpose.cache import KeypointCache
 
 __all__ = [
     "TABLE_SUFFIXES",
@@ -96,6 +101,7 @@ def extract_keypoints(
     *,
     n_jobs: int | None = None,
     progress: Progress | None = None,
+    cache: KeypointCache | None = None,
 ) -> pd.DataFrame:
     """Read and decode all heatmaps of a folder.
 
@@ -109,6 +115,8 @@ def extract_keypoints(
         Number of threads; all cores by default. The table does not depend on it.
     progress : callable, optional
         Called in the caller's thread with the samples done and their total.
+    cache : KeypointCache, optional
+        Of the same method: what it knows is not read again, and it is told what was read.
 
     Returns
     -------
@@ -131,10 +139,42 @@ def extract_keypoints(
         )
     keypoints = np.empty((len(folder), _N_KEYPOINTS, 3), dtype=np.float32)
     good = np.zeros(len(folder), dtype=bool)
-    decode = partial(decode_heatmaps, method=method)
-    for decoded, positions in folder.map(decode, n_jobs=n_jobs, progress=progress):
-        keypoints[positions] = decoded
-        good[positions] = True
+    bad: dict[int, str] = {}
+    kept = np.array([cache is not None and file in cache for file in folder.files])
+    n_kept = 0
+    if cache is not None and kept.any():
+        rows = np.flatnonzero(np.repeat(kept, np.diff(folder.starts)))
+        keypoints[rows], good[rows] = cache.read([folder.files[position] for position in np.flatnonzero(kept)])
+        bad.update(dict.fromkeys(rows[~good[rows]].tolist(), NOT_FINITE))
+        n_kept = len(rows)
+
+    def advance(done: int, total: int) -> None:
+        if progress is not None:
+            progress(n_kept + done, n_kept + total)
+
+    advance(0, len(folder) - n_kept)
+    try:
+        for part in folder.scan(
+            partial(decode_heatmaps, method=method),
+            files=np.flatnonzero(~kept).tolist(),
+            suspect=lambda decoded: (decoded[..., 2] == 0).any(axis=1),  # without a peak, perhaps for NaN
+            n_jobs=n_jobs,
+            progress=advance,
+        ):
+            if part.results is not None:
+                keypoints[part.positions], good[part.positions] = part.results, True
+            bad |= part.bad
+            if cache is not None:
+                for file in part.finished:
+                    first, end = folder.starts[file : file + 2]
+                    if all(bad.get(row) in (None, NOT_FINITE) for row in range(first, end)):
+                        cache.add(folder.files[file], keypoints[first:end], good[first:end])
+    finally:
+        if cache is not None:
+            cache.flush()
+    folder.refuse_samples(bad)
+    if cache is not None:
+        cache.tidy(folder.files)
     index = folder.index[good].reset_index(drop=True)
     if lost := [name for name in folder.classes if name not in set(index["label"])]:
         raise ValueError(f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}.")
@@ -240,6 +280,8 @@ def load_data(
     skip_bad: bool = False,
     n_jobs: int | None = None,
     progress: Progress | None = None,
+    cache: bool | str | os.PathLike = False,
+    check: Callable[[pd.DataFrame], object] | None = None,
 ) -> pd.DataFrame:
     """Return the keypoint table of a folder of heatmaps, or of a table's file.
 
@@ -249,6 +291,11 @@ def load_data(
         A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv`` or ``.parquet``.
     method, skip_bad, n_jobs, progress
         For a folder: see `extract_keypoints` and `HeatmapFolder`.
+    cache : bool or path-like, default False
+        For a folder: whether to keep its keypoints, so that another time only new and changed files are read, or the
+        folder to keep them in; see `heatpose.cache.cache_folder`.
+    check : callable, optional
+        For a folder: called with its index before any heatmap is read, to raise what file names can tell.
 
     Returns
     -------
@@ -265,8 +312,15 @@ def load_data(
     if not Path(data).exists():
         raise FileNotFoundError(f"No such folder or table: {data}")
     if Path(data).is_dir():
-        folder = HeatmapFolder(data, skip_bad=skip_bad)
-        return extract_keypoints(folder, method, n_jobs=n_jobs, progress=progress)
+        kept = None
+        if cache is not False:
+            from heatpose.cache import KeypointCache, cache_folder
+
+            kept = KeypointCache(cache_folder(data, None if cache is True else cache), method)
+        folder = HeatmapFolder(data, skip_bad=skip_bad, known={} if kept is None else kept.known)
+        if check is not None:
+            check(folder.index)
+        return extract_keypoints(folder, method, n_jobs=n_jobs, progress=progress, cache=kept)
     return read_table(data)
 
 

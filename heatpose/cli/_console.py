@@ -58,6 +58,19 @@ def add_skip_bad(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="go on without files that cannot be used")
 
 
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--cache",
+        metavar="DIR",
+        type=Path,
+        default=True,
+        help="keep decoded keypoints there, so that only new and changed files are read another time (default: "
+        ".heatpose beside DATA, or the user's folder for caches)",
+    )
+    where.add_argument("--no-cache", dest="cache", action="store_false", help="read all of DATA and keep nothing")
+
+
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", metavar="N", type=count, help="processors to use (default: all)")
 
@@ -108,16 +121,20 @@ def read_data(
     args: argparse.Namespace, decoder: str, check: Callable[[pd.DataFrame], object] | None = None
 ) -> pd.DataFrame:
     """Read DATA as a keypoint table; what file names can tell is checked before anything is decoded."""
-    from heatpose.folder import HeatmapFolder
-    from heatpose.table import extract_keypoints, load_data
+    from heatpose.table import load_data
 
-    if not Path(args.data).is_dir():
-        return load_data(args.data)
-    folder = HeatmapFolder(args.data, skip_bad=args.skip_bad)
-    if check is not None:
-        check(folder.index)
+    if isinstance(args.cache, Path):
+        check_writable(args.cache / "keypoints")
     with progress("Reading heatmaps") as advance:
-        return extract_keypoints(folder, decoder, n_jobs=args.jobs, progress=advance)
+        return load_data(
+            args.data,
+            decoder,
+            skip_bad=args.skip_bad,
+            n_jobs=args.jobs,
+            progress=advance,
+            cache=args.cache,
+            check=check,
+        )
 
 
 # Output -----------------------------------------------------------------------------------------------------

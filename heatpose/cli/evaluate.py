@@ -6,6 +6,7 @@ import argparse
 import json
 
 from heatpose.cli._console import (
+    add_cache,
     add_data,
     add_groups,
     add_jobs,
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mirrored", action="store_true", help="the pictures come from a selfie camera")
     parser.add_argument("--json", action="store_true", help="write everything as JSON")
     add_skip_bad(parser)
+    add_cache(parser)
     add_jobs(parser)
 
 

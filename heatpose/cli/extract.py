@@ -7,6 +7,7 @@ from pathlib import Path
 
 from heatpose.cli._console import (
     UsageError,
+    add_cache,
     add_data,
     add_decoder,
     add_groups,
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_groups(parser, "fill the table's column group")
     add_decoder(parser)
     add_skip_bad(parser)
+    add_cache(parser)
     add_jobs(parser)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from heatpose.cli._console import (
     UsageError,
+    add_cache,
     add_data,
     add_decoder,
     add_groups,
@@ -80,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_decoder(parser)
     add_skip_bad(parser)
+    add_cache(parser)
     add_random_state(parser)
     add_jobs(parser)
 
