@@ -20,6 +20,7 @@ _HOME = {
     "decode_heatmaps": "decoding",
     "evaluate_model": "training",
     "evaluate_predictions": "evaluation",
+    "export_model": "export",
     "extract_keypoints": "table",
     "load_data": "table",
     "load_model": "artifact",
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from heatpose.decoding import decode_heatmaps
     from heatpose.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
     from heatpose.evaluation import evaluate_predictions
+    from heatpose.export import export_model
     from heatpose.folder import HeatmapFolder
     from heatpose.search import search_pose_classifier
     from heatpose.simulation import render_heatmaps, simulate_poses, write_heatmaps

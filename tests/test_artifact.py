@@ -20,7 +20,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from heatpose import artifact
+from heatpose import decoding
+from heatpose import manifest as manifests
 from heatpose.artifact import (
     FORMAT_VERSION,
     ModelError,
@@ -31,6 +32,7 @@ from heatpose.artifact import (
     sha256_file,
 )
 from heatpose.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
+from heatpose.manifest import to_bytes
 from heatpose.simulation import simulate_poses
 from heatpose.skeleton import COCO_17
 from heatpose.table import keypoint_frame
@@ -115,10 +117,11 @@ def names(folder):
 
 
 def edit_manifest(path, **changes):
-    """Change entries of a model's manifest; None takes one out."""
+    """Change entries of a model's manifest, digest included; None takes one out."""
     file = path.with_suffix(".json")
     manifest = {**json.loads(file.read_bytes()), **changes}
-    file.write_text(json.dumps({key: value for key, value in manifest.items() if value is not None}))
+    del manifest["digest"]
+    file.write_bytes(to_bytes({key: value for key, value in manifest.items() if value is not None}))
 
 
 # Save and load
@@ -181,12 +184,15 @@ def test_files_are_as_readable_as_any_other(saved):
 
 def test_manifest(saved, pipelines):
     manifest = read_manifest(saved)
-    assert manifest == json.loads(saved.with_suffix(".json").read_bytes())
+    stored = json.loads(saved.with_suffix(".json").read_bytes())
+    assert len(stored.pop("digest")) == 64
+    assert manifest == stored
     assert manifest["format_version"] == FORMAT_VERSION
     assert manifest["sha256"] == hashlib.sha256(saved.read_bytes()).hexdigest() == sha256_file(saved)
     assert manifest["size"] == saved.stat().st_size
     assert manifest["classes"] == CLASSES == pipelines[0].classes_.tolist()
     assert manifest["keypoints"] == list(COCO_17.keypoints)
+    assert manifest["threshold"] == 0.25 and manifest["temperature"] == 1.0
     assert manifest["decoder"] == HeatmapDecoder().get_params()
     assert manifest["features"] == PoseFeatures().get_params()
     assert manifest["estimators"]["classify"] == "heatpose.estimators.PoseClassifier"
@@ -265,7 +271,7 @@ def test_what_is_no_trained_classifier_is_refused(path, pipelines):
 
 @pytest.mark.parametrize("use", [load_model, read_manifest, lambda path: save_model(None, path)])
 def test_other_endings_are_refused(tmp_path, use):
-    with pytest.raises(ValueError, match=r"ends in \.joblib, got .*pose\.json"):
+    with pytest.raises(ValueError, match=r"ends in \.joblib or a safe file .*, got .*pose\.json"):
         use(tmp_path / "pose.json")
 
 
@@ -483,7 +489,7 @@ def test_damaged_model(saved, damage):
         (b"\xff\xfe{", "in JSON, got something else"),
         (b"[" * 100_000, "in JSON, got something else"),
         (b"[1, 2]", r"Expected a JSON object, got \[1, 2\]"),
-        (b"{}", "format_version 1, got null"),
+        (b"{}", "format_version 2, got null"),
     ],
 )
 def test_bad_manifest(saved, text, message):
@@ -495,9 +501,9 @@ def test_bad_manifest(saved, text, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": 2}, "format_version 1, got 2 .*Install the newer heatpose"),
-        ({"format_version": True}, "format_version 1, got true"),
-        ({"format_version": "1"}, 'format_version 1, got "1"'),
+        ({"format_version": 3}, "format_version 2, got 3 .*Install the newer heatpose"),
+        ({"format_version": True}, "format_version 2, got true"),
+        ({"format_version": "1"}, 'format_version 2, got "1"'),
         ({"sha256": None, "classes": None}, "got none for sha256, classes"),
         ({"sha256": "abc"}, '64 hexadecimal digits as sha256, got "abc"'),
         ({"sha256": 5}, "64 hexadecimal digits as sha256, got 5"),
@@ -511,8 +517,8 @@ def test_bad_manifest(saved, text, message):
         ({"estimators": {"a": 1}}, "an object of texts as estimators"),
         ({"parameters": []}, "an object as parameters"),
         ({"versions": {"numpy": 2}}, "an object of texts or nulls as versions"),
-        ({"record": "x"}, "an object as record"),
-        ({"previous": {"format_version": 1}}, "got none for sha256, .* in 'previous' of "),
+        ({"record": "x"}, "an object with created as record"),
+        ({"previous": {"format_version": 2}}, "got none for sha256, .* in 'previous' of "),
         ({"previous": 3}, "Expected a JSON object, got 3 in 'previous' of "),
     ],
 )
@@ -525,7 +531,7 @@ def test_bad_entries(saved, changes, message):
 
 def test_every_key_is_needed(saved):
     text = saved.with_suffix(".json").read_bytes()
-    for key in json.loads(text):
+    for key in set(json.loads(text)) - {"digest"}:
         saved.with_suffix(".json").write_bytes(text)
         edit_manifest(saved, **{key: None})
         with pytest.raises(ModelError, match=key):
@@ -577,9 +583,56 @@ def test_what_is_no_pipeline(saved):
 
 
 def test_what_does_not_unpickle_here(saved):
-    saved.write_bytes(b"cno_such_module\nThing\n.")
+    saved.write_bytes(b"csklearn.no_such_module\nThing\n.")
     edit_manifest(saved, sha256=sha256_file(saved), size=saved.stat().st_size)
     with pytest.raises(ModelError, match=r"ModuleNotFoundError.*no_such_module.*saved with python.*scikit-learn"):
+        load_model(saved)
+
+
+def test_a_crafted_model_with_a_manifest_to_match_is_refused_before_it_runs(saved, tmp_path):
+    trace = tmp_path / "trace"
+    joblib.dump(Payload(trace), saved)
+    edit_manifest(saved, sha256=sha256_file(saved), size=saved.stat().st_size)
+    with pytest.raises(ModelError, match=r"got (_?io|builtins)\.open, and stopped there"):
+        load_model(saved)
+    assert not trace.exists()
+
+
+def test_other_packages_are_loaded_if_they_are_trusted(saved):
+    saved.write_bytes(b"cnumpy.linalg\nLinAlgError\n.")
+    edit_manifest(saved, sha256=sha256_file(saved), size=saved.stat().st_size)
+    with pytest.raises(ModelError, match=r"numpy\.linalg\.LinAlgError.*trusted=\['numpy'\]"):
+        load_model(saved)
+    with pytest.raises(ModelError, match=r"Expected a scikit-learn Pipeline .*got type"):
+        load_model(saved, trusted=["numpy"])
+
+
+def test_a_manifest_of_the_first_format_says_how_to_go_on(saved):
+    file = saved.with_suffix(".json")
+    manifest = {**json.loads(file.read_bytes()), "format_version": 1}
+    for key in ("digest", "self_test", "threshold", "temperature"):
+        del manifest[key]
+    file.write_text(json.dumps(manifest, indent=2) + "\n")
+    with pytest.raises(ModelError, match=r"format_version 2, got 1 .*save it again: .*joblib\.load"):
+        load_model(saved)
+    save_model(joblib.load(saved), saved)
+    assert threshold(load_model(saved)) == 0.25
+
+
+def test_any_other_byte_is_refused(saved):
+    """In the model as in the manifest, white space too; and none of it is unpickled."""
+    rng = np.random.default_rng(0)
+    for file in (saved, saved.with_suffix(".json")):
+        content = file.read_bytes()
+        for position in rng.integers(len(content), size=150):
+            changed = bytearray(content)
+            changed[position] ^= rng.integers(1, 256)
+            file.write_bytes(changed)
+            with pytest.raises(ModelError):
+                load_model(saved)
+        file.write_bytes(content)
+    file.write_bytes(content.replace(b"\n", b"\r\n"))
+    with pytest.raises(ModelError, match="the manifest was changed"):
         load_model(saved)
 
 
@@ -597,10 +650,80 @@ def saved_with(path, **versions):
     edit_manifest(path, versions={**here, **{name.replace("_", "-"): value for name, value in versions.items()}})
 
 
+def changed_answers(path, change):
+    """Have the self-test of a saved model expect other answers."""
+    self_test = json.loads(path.with_suffix(".json").read_bytes())["self_test"]
+    change(self_test["keypoints"]["output"])
+    edit_manifest(path, self_test=self_test)
+
+
+def test_other_versions_that_predict_the_same_are_fine(saved):
+    saved_with(saved, scikit_learn="0.7.1", numpy="0.7.1", xgboost="0.7.1", pandas="0.1", python="3.4")
+    load_model(saved)  # warnings are errors
+
+
+def other_names(output):
+    output["labels"][3:5] = ["dummy", "dummy"]
+    output["probabilities"][3:5] = [[0.0, 0.0, 1.0]] * 2
+
+
+def test_a_version_that_names_poses_otherwise_is_refused(saved):
+    saved_with(saved, scikit_learn="0.7.1")
+    changed_answers(saved, other_names)
+    message = (
+        r"got '.*' instead of 'dummy' of the keypoints number 4.* saved with scikit-learn 0\.7\.1, but here is "
+        r"scikit-learn \d.*Train it again.*pip install 'scikit-learn==0\.7\.1'"
+    )
+    with pytest.raises(ModelError, match=message):
+        load_model(saved)
+
+
+def test_the_same_versions_that_name_poses_otherwise_are_refused(saved):
+    changed_answers(saved, other_names)
+    with pytest.raises(ModelError, match=r"saved with python .*; here is python .*or train again"):
+        load_model(saved)
+
+
+def test_other_probabilities_are_told(saved):
+    def change(output):
+        best = int(np.argmax(output["probabilities"][0]))
+        output["probabilities"][0] = [0.3 + 0.4 * (i == best) for i in range(3)]
+
+    saved_with(saved, numpy="0.7.1")
+    changed_answers(saved, change)
+    message = r"differ by up to 0\.3\d\d\. It was saved with numpy 0\.7\.1, but here is numpy \d"
+    with pytest.warns(UserWarning, match=message) as warned:
+        load_model(saved)
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+
+
+def test_either_of_two_equal_classes_will_do(saved):
+    def change(output):
+        probabilities = np.array(output["probabilities"][0])
+        other = int(np.argsort(probabilities)[-2])
+        best = int(np.argmax(probabilities))
+        output["labels"][0] = CLASSES[other]
+        output["probabilities"][0] = [0.5 * (i in (best, other)) for i in range(3)]
+
+    changed_answers(saved, change)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the probabilities
+        load_model(saved)
+
+
+def without_test(path, **versions):
+    saved_with(path, **versions)
+    file = path.with_suffix(".json")
+    manifest = {**json.loads(file.read_bytes()), "self_test": None}
+    del manifest["digest"]
+    file.write_bytes(to_bytes(manifest))
+
+
 @pytest.mark.parametrize("package", ["scikit-learn", "numpy"])
-def test_other_versions_are_told(saved, package):
-    saved_with(saved, **{package: "0.7.1"})
-    message = rf"{package} 0\.7\.1, but here is {package} {version(package)}: .*pip install '{package}==0\.7\.1'"
+def test_without_a_self_test_other_versions_are_told(saved, package):
+    without_test(saved, **{package: "0.7.1"})
+    message = rf"{package} 0\.7\.1, but here is {package} {version(package)}. .*pip install '{package}==0\.7\.1'"
     with pytest.warns(UserWarning, match=message) as warned:
         load_model(saved)
     assert len(warned) == 1
@@ -608,43 +731,81 @@ def test_other_versions_are_told(saved, package):
 
 
 def test_xgboost_matters_to_models_that_use_it(saved):
-    saved_with(saved, xgboost="0.9")
+    without_test(saved, xgboost="0.9")
     load_model(saved)
-    saved_with(saved, xgboost=None)
+    without_test(saved, xgboost=None)
     load_model(saved)
-    saved_with(saved, xgboost="0.9")
-    edit_manifest(saved, estimators={"classify": "xgboost.sklearn.XGBClassifier"})
+    manifest = json.loads(saved.with_suffix(".json").read_bytes())
+    del manifest["digest"]
+    manifest["estimators"] = {"classify": "xgboost.sklearn.XGBClassifier"}
+    manifest["versions"]["xgboost"] = "0.9"
+    saved.with_suffix(".json").write_bytes(to_bytes(manifest))
     with pytest.warns(UserWarning, match=r"xgboost 0\.9, but here is xgboost \d"):
         load_model(saved)
 
 
 def test_small_differences_are_not_told(saved):
     sklearn, numpy = version("scikit-learn").split("."), version("numpy").split(".")
-    saved_with(saved, scikit_learn=".".join([*sklearn[:2], "99"]), numpy=f"{numpy[0]}.99", pandas="0.1", python="3.4")
+    without_test(saved, scikit_learn=".".join([*sklearn[:2], "99"]), numpy=f"{numpy[0]}.99", pandas="0.1", python="3.4")
     load_model(saved)  # warnings are errors
 
 
-def test_one_warning_for_an_old_file(path, pipelines, monkeypatch):
-    """scikit-learn's own warning, one for each estimator, is not added."""
+def test_scikit_learn_does_not_warn_for_each_estimator(path, pipelines, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("sklearn.base.__version__", "0.7.1")
         save_model(pipelines[0], path)
-    saved_with(path, scikit_learn="0.7.1")
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        load_model(path)
-    assert len(warned) == 1
+    load_model(path)
+
+
+# The self-test
+
+
+def test_the_self_test_asks_about_the_given_poses(path, pipelines, heatmaps):
+    keypoints = HeatmapDecoder().transform(heatmaps)[:3]
+    stored = save_model(pipelines[0], path, samples=keypoints)["self_test"]
+    asked = np.array(stored["keypoints"]["input"], dtype=float)
+    np.testing.assert_allclose(asked[:3], keypoints, rtol=1e-4)
+    assert np.isnan(asked[3:]).any(axis=1).all()  # the others have parts hidden
+    says = stored["keypoints"]["output"]
+    assert says["labels"] == pipelines[0][1:].predict(asked).tolist()
+    np.testing.assert_allclose(says["probabilities"], pipelines[0][1:].predict_proba(asked), atol=1e-6)
+
+
+def test_the_self_test_goes_through_the_decoder(path, pipelines):
+    stored = save_model(pipelines[0], path)["self_test"]["heatmaps"]
+    peaks = np.array(stored["input"], dtype=float)
+    decoded = np.array(stored["output"]["decoded"], dtype=float).reshape(peaks.shape)
+    np.testing.assert_allclose(decoded[..., :2], peaks[..., :2], atol=0.02)
+
+
+def test_a_decoder_that_changed_is_refused(saved, monkeypatch):
+    monkeypatch.setitem(decoding.DECODERS, "gaussian", decoding.DECODERS["argmax"])
+    with pytest.raises(ModelError, match="keypoints elsewhere"):
+        load_model(saved)
+
+
+def test_a_small_manifest(path, pipelines):
+    """Whatever the data: the self-test takes a few of the poses."""
+    many = np.random.default_rng(0).uniform(0, 40, (500, 17, 3))
+    save_model(pipelines[0], path, samples=many)
+    assert path.with_suffix(".json").stat().st_size < 40_000
+
+
+def test_what_takes_other_input_is_saved_without_a_self_test(path):
+    pipeline = make_pipeline(StandardScaler(), GaussianNB()).fit([[0.0, 1.0], [1.0, 3.0]], ["a", "b"])
+    assert save_model(pipeline, path)["self_test"] is None
+    load_model(path)
 
 
 def test_xgboost_is_found_under_either_name(monkeypatch):
     def only_cpu(name):
         if name != "xgboost-cpu":
-            raise artifact.PackageNotFoundError(name)
+            raise manifests.PackageNotFoundError(name)
         return "3.1.4"
 
-    monkeypatch.setattr(artifact, "version", only_cpu)
-    assert artifact._versions()["xgboost"] == "3.1.4"
-    assert artifact._versions()["numpy"] is None
+    monkeypatch.setattr(manifests, "version", only_cpu)
+    assert manifests.versions()["xgboost"] == "3.1.4"
+    assert manifests.versions()["numpy"] is None
 
 
 # Digests

@@ -103,6 +103,7 @@ def run(args: argparse.Namespace) -> None:
 
     from heatpose.artifact import data_digest, save_model
     from heatpose.cli._results import show_training
+    from heatpose.selftest import choose_samples
     from heatpose.splitting import check_enough, resolve_groups
     from heatpose.training import train_pose_classifier
 
@@ -135,7 +136,9 @@ def run(args: argparse.Namespace) -> None:
         )
     # Saved before it is shown: a reader of stdout that leaves early must not cost the model.
     data = {"path": args.data, "digest": data_digest(table)}
-    manifest = save_model(result.pipeline, args.out, record={**result.to_record(), "data": data})
+    manifest = save_model(
+        result.pipeline, args.out, record={**result.to_record(), "data": data}, samples=choose_samples(table)
+    )
     show_training(console, result)
     size = decimal(manifest["size"])
     say(console, f"Saved {args.out} ({size}) with {args.out.stem}.json and {args.out.stem}.md")
