@@ -6,7 +6,9 @@ nose_confidence, left_eye_x, ...`` comes out of :class:`HeatmapDecoder` and goes
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +29,7 @@ from heatpose.decoding import decode_heatmaps
 from heatpose.inputs import as_heatmaps
 from heatpose.skeleton import COCO_17
 
-__all__ = ["UNKNOWN", "HeatmapDecoder", "PoseClassifier", "PoseFeatures"]
+__all__ = ["UNKNOWN", "HeatmapDecoder", "OpenSetMixin", "PoseClassifier", "PoseFeatures", "check_heatmaps", "temper"]
 
 UNKNOWN = "unknown"
 """What :meth:`PoseClassifier.predict_or_unknown` says of a pose that is none of the classes for sure."""
@@ -54,7 +56,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: object = None) -> HeatmapDecoder:
         """Check the heatmaps' shape; there is nothing to learn."""
-        self._check_shape(X)
+        check_heatmaps(X)
         self.n_features_out_ = _N_COLUMNS
         return self
 
@@ -72,22 +74,12 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         ndarray, shape (N, 51), float32
             x, y and confidence of each keypoint; NaN, NaN and 0 for one without a peak.
         """
-        keypoints = decode_heatmaps(self._check_shape(X), self.method, n_jobs=self.n_jobs)
+        keypoints = decode_heatmaps(check_heatmaps(X), self.method, n_jobs=self.n_jobs)
         return keypoints.reshape(-1, _N_COLUMNS)  # also of an empty batch
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Names of the columns, ``nose_x, nose_y, nose_confidence, ...``."""
         return np.array(COCO_17.columns, dtype=object)
-
-    def _check_shape(self, X: ArrayLike) -> np.ndarray:
-        heatmaps = as_heatmaps(X)
-        n_keypoints = len(COCO_17.keypoints)
-        if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints:
-            raise ValueError(
-                f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
-                f"got {heatmaps.shape}. A keypoint table of shape (n, {_N_COLUMNS}) goes into pipeline[1:]."
-            )
-        return heatmaps
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -199,7 +191,52 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         return tags
 
 
-class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class OpenSetMixin:
+    """Predictions of a classifier that can doubt that a pose is one of its classes at all.
+
+    The classifier gives ``predict_proba_and_known``, and has ``classes_`` and ``threshold``.
+    """
+
+    classes_: np.ndarray
+    threshold: float
+
+    @abstractmethod
+    def predict_proba_and_known(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Both, for the price of one: see :meth:`predict_proba` and :meth:`predict_known`."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probability of each class of `classes_`, shape (N, C), provided that it is one of them."""
+        return self.predict_proba_and_known(X)[0]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Name the most probable class of each sample, shape (N,)."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def predict_confidence(self, X: Any) -> np.ndarray:
+        """Probability that the most probable class is right, shape (N,): that the pose is known, and then this one."""
+        probabilities, known = self.predict_proba_and_known(X)
+        return known * probabilities.max(axis=1)
+
+    def predict_or_unknown(
+        self, X: Any, *, return_confidence: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Name the most probable class of each sample, or ``"unknown"`` where its confidence is below `threshold`.
+
+        With `return_confidence`, also what :meth:`predict_confidence` gives, for the price of one.
+        """
+        probabilities, known = self.predict_proba_and_known(X)
+        confidence = known * probabilities.max(axis=1)
+        labels = self.classes_[probabilities.argmax(axis=1)].astype(object)
+        labels[confidence < self.threshold] = UNKNOWN
+        return (labels, confidence) if return_confidence else labels
+
+    def predict_known(self, X: Any) -> np.ndarray:
+        """Probability that a pose is one of the classes at all, shape (N,)."""
+        return self.predict_proba_and_known(X)[1]
+
+
+class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Train a classifier on each pose as many performers would hold it; say so when a pose is none it knows.
 
     Parameters
@@ -305,37 +342,6 @@ class PoseClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.estimator_ = clone(self.estimator).fit(table, codes)
         return self
 
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Probability of each class of `classes_`, shape (N, C), provided that it is one of them."""
-        return self.predict_proba_and_known(X)[0]
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Name the most probable class of each sample, shape (N,)."""
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
-
-    def predict_confidence(self, X: ArrayLike) -> np.ndarray:
-        """Probability that the most probable class is right, shape (N,): that the pose is known, and then this one."""
-        probabilities, known = self.predict_proba_and_known(X)
-        return known * probabilities.max(axis=1)
-
-    def predict_or_unknown(
-        self, X: ArrayLike, *, return_confidence: bool = False
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Name the most probable class of each sample, or ``"unknown"`` where its confidence is below `threshold`.
-
-        With `return_confidence`, also what :meth:`predict_confidence` gives, for the price of one.
-        """
-        probabilities, known = self.predict_proba_and_known(X)
-        confidence = known * probabilities.max(axis=1)
-        labels = self.classes_[probabilities.argmax(axis=1)].astype(object)
-        labels[confidence < self.threshold] = UNKNOWN
-        return (labels, confidence) if return_confidence else labels
-
-    def predict_known(self, X: ArrayLike) -> np.ndarray:
-        """Probability that a pose is one of the classes at all, shape (N,)."""
-        return self.predict_proba_and_known(X)[1]
-
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Both, for the price of one: see :meth:`predict_proba` and :meth:`predict_known`."""
         check_is_fitted(self)
@@ -427,6 +433,18 @@ def share_known(probabilities: np.ndarray, n_classes: int) -> tuple[np.ndarray, 
     known = probabilities[:, :n_classes].sum(axis=1)
     # Where all is given to the strangers, the classes are equally probable.
     return (probabilities[:, :n_classes] + 1e-9) / (known + n_classes * 1e-9)[:, np.newaxis], known
+
+
+def check_heatmaps(X: Any) -> np.ndarray:
+    """Check heatmaps, (N, 17, H, W) or (17, H, W), in whatever form they come; not copied."""
+    heatmaps = as_heatmaps(X)
+    n_keypoints = len(COCO_17.keypoints)
+    if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints:
+        raise ValueError(
+            f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
+            f"got {heatmaps.shape}. A keypoint table of shape (n, {_N_COLUMNS}) goes into pipeline[1:]."
+        )
+    return heatmaps
 
 
 def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.ndarray:

@@ -14,7 +14,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import BytesIO, FileIO
 from itertools import accumulate
@@ -29,7 +29,7 @@ from natsort import natsort_keygen
 
 from heatpose.skeleton import COCO_17
 
-__all__ = ["BadFile", "BadFilesError", "HeatmapFile", "HeatmapFolder", "read_heatmaps"]
+__all__ = ["BadFile", "BadFilesError", "HeatmapFile", "HeatmapFolder", "HeatmapRows", "read_heatmaps"]
 
 logger = logging.getLogger(__name__)
 
@@ -637,14 +637,43 @@ class HeatmapFolder:
             raise ValueError(f"Expected a batch_size of at least 1, got {batch_size}.")
         bad: dict[int, str] = {}
         for pieces in self._pieces(range(len(self.files)), batch_size):
-            heatmaps = np.empty((_count(pieces), *self.heatmap_shape), dtype=np.float32)
-            rows, bad_here = self._read(pieces, heatmaps)
-            bad_here.update((row, NOT_FINITE) for row in rows[_not_finite(heatmaps)].tolist() if row not in bad_here)
+            heatmaps, rows, bad_here = self._read_pieces(pieces)
             bad |= bad_here
             good = ~np.isin(rows, list(bad_here))
             if good.any():
                 yield (heatmaps[good] if bad_here else heatmaps), rows[good]
         self.refuse_samples(bad)
+
+    def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Read some samples, in whatever order.
+
+        Parameters
+        ----------
+        rows : array_like of int, shape (n,)
+            Rows of ``index``.
+
+        Returns
+        -------
+        ndarray of shape (n, K, H, W), float32
+            A new one.
+
+        Raises
+        ------
+        BadFilesError
+            Some of these samples hold NaN or infinity, or their files changed since they were listed.
+        """
+        pieces: list[_Piece] = []
+        for row in np.asarray(rows, dtype=np.intp).tolist():
+            file = self._file_of(row)
+            first = row - int(self.starts[file])
+            if pieces and (last := pieces[-1]).file == file and last.first + last.size == first:
+                pieces[-1] = last._replace(size=last.size + 1)  # neighbours are read together
+            else:
+                pieces.append(_Piece(file, first, 1))
+        heatmaps, _, bad = self._read_pieces(pieces)
+        if bad:
+            raise BadFilesError(self._bad_files(bad), str(self.root))
+        return heatmaps
 
     def map(
         self,
@@ -787,6 +816,13 @@ class HeatmapFolder:
         if pieces:
             yield pieces
 
+    def _read_pieces(self, pieces: Sequence[_Piece]) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+        """Read samples, (n, K, H, W) float32; also their rows in the index, and why some are bad."""
+        heatmaps = np.empty((_count(pieces), *self.heatmap_shape), dtype=np.float32)
+        rows, bad = self._read(pieces, heatmaps)
+        bad.update((row, NOT_FINITE) for row in rows[_not_finite(heatmaps)].tolist() if row not in bad)
+        return heatmaps, rows, bad
+
     def _read(self, pieces: Sequence[_Piece], out: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Fill ``out``, (n, K, H, W), with samples; return their rows in the index, and why some could not be read."""
         bad: dict[int, str] = {}
@@ -850,6 +886,74 @@ def _apply(
     if results is None:
         return function(heatmaps[good] if bad else heatmaps), rows[good], bad
     return (results[good] if bad else results), rows[good], bad
+
+
+@dataclass(frozen=True, eq=False)
+class HeatmapRows:
+    """Some samples of a folder, read when they are asked for: an array (N, K, H, W) that is not in memory.
+
+    Parameters
+    ----------
+    folder : HeatmapFolder
+        Where they are.
+    rows : ndarray of shape (N,), int
+        Which rows of its index.
+    hidden : ndarray of shape (N, K), bool, optional
+        Heatmaps that are to look as if there were no such keypoint: 0 everywhere.
+    mirrored : bool, default False
+        Whether to give the mirror image, left and right keypoints swapped.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> (root / "up").mkdir()
+    >>> np.save(root / "up" / "clip.npy", np.ones((30, 17, 64, 48), dtype=np.float16))
+    >>> heatmaps = HeatmapRows.of(HeatmapFolder(root))
+    >>> heatmaps.shape, heatmaps[[7, 3]].shape, heatmaps.subset(np.arange(20)).shape
+    ((30, 17, 64, 48), (2, 17, 64, 48), (20, 17, 64, 48))
+    """
+
+    folder: HeatmapFolder
+    rows: np.ndarray
+    hidden: np.ndarray | None = None
+    mirrored: bool = False
+
+    @classmethod
+    def of(cls, folder: HeatmapFolder, table: pd.DataFrame | None = None, *, mirrored: bool = False) -> HeatmapRows:
+        """All samples of a folder, or those of a table that was made from it, by its ``path`` and ``sample``."""
+        if table is None:
+            return cls(folder, np.arange(len(folder)), mirrored=mirrored)
+        names = ["path", "sample"]
+        rows = pd.MultiIndex.from_frame(folder.index[names]).get_indexer(pd.MultiIndex.from_frame(table[names]))
+        if (rows < 0).any():
+            first = table.iloc[int(np.argmax(rows < 0))]
+            raise ValueError(f"Expected a table made from {folder.root}, got {first['path']}, which is not there.")
+        return cls(folder, rows, mirrored=mirrored)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, K, H, W)."""
+        return (len(self.rows), *self.folder.heatmap_shape)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Read samples given by their positions, an array of whole numbers, as (n, K, H, W), float32."""
+        rows = np.asarray(rows, dtype=np.intp)
+        heatmaps = self.folder.read(self.rows[rows])
+        if self.hidden is not None:
+            heatmaps[self.hidden[rows]] = 0
+        return heatmaps[:, COCO_17.swap, :, ::-1] if self.mirrored else heatmaps
+
+    def subset(self, rows: np.ndarray) -> HeatmapRows:
+        """Some of the samples, given by their positions; nothing is read."""
+        return replace(self, rows=self.rows[rows], hidden=None if self.hidden is None else self.hidden[rows])
+
+    def hide(self, hidden: np.ndarray) -> HeatmapRows:
+        """The same samples without some keypoints, (N, K) bool; nothing is read."""
+        return replace(self, hidden=hidden)
 
 
 def _n_threads(n_jobs: int | None) -> int:
