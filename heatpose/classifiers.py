@@ -1,7 +1,8 @@
 """The named candidates: one table, one builder each.
 
 A builder returns a scikit-learn classifier, or a pipeline that ends in one, for pose features with NaN where a
-keypoint is missing; it is given integer labels and must give probabilities. To add a candidate, add an entry.
+keypoint is missing; it is given integer labels and must give probabilities. Or it returns one for heatmaps as they
+are, see :mod:`heatpose.pixels`. To add a candidate, add an entry.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from heatpose.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
+from heatpose.pixels import HeatmapPixels, PixelCNN, PixelDense
 from heatpose.spaces import Range, Space, within
 
-__all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pose_pipeline"]
+__all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pose_pipeline", "takes_heatmaps"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Candidate:
     takes : {"keypoints", "heatmaps"}
         What it is trained on. A candidate that takes heatmaps has neither `features` nor `training`: what it builds
         stands on its own, see :mod:`heatpose.pixels`.
+    requires : (str, str), optional
+        A package that has to be importable, and heatpose's extra that installs it.
     """
 
     build: Callable[[int | None], BaseEstimator]
@@ -63,6 +67,7 @@ class Candidate:
     space: Space | None = None
     training_space: Space = field(default_factory=dict)
     takes: Literal["keypoints", "heatmaps"] = "keypoints"
+    requires: tuple[str, str] | None = None
 
 
 class FixedEpochsMLP(MLPClassifier):
@@ -125,6 +130,14 @@ _XGBOOST_SPACE: Space = {
     "colsample_bytree": Range(0.1, 1.0, log=True),
 }
 _FOREST_SPACE: Space = {"max_features": ("sqrt", 0.05, 0.2, 0.4), "min_samples_leaf": Range(1, 10, log=True)}
+
+_PIXEL_SPACE: Space = {
+    "layers": Range(1, 3),
+    "neurons": Range(16, 256, log=True),
+    "epochs": Range(5, 40, log=True),
+    "batch_size": Range(16, 256, log=True),
+    "learning_rate": Range(1e-4, 3e-3, log=True),
+}
 
 CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
     {
@@ -197,6 +210,25 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             training={"performers": 6},
             space={**within("mlp", _MLP_SPACE), **within("xgboost", _XGBOOST_SPACE)},
         ),
+        "pixel-dense-1": Candidate(
+            lambda random_state: PixelDense(1, random_state=random_state),
+            "dense network on raw heatmaps",
+            space=_PIXEL_SPACE,
+            takes="heatmaps",
+        ),
+        "pixel-dense-2": Candidate(
+            lambda random_state: PixelDense(2, random_state=random_state),
+            "the same with one more layer",
+            space=_PIXEL_SPACE,
+            takes="heatmaps",
+        ),
+        "pixel-cnn": Candidate(
+            lambda random_state: PixelCNN(random_state=random_state),
+            "convolutional network on raw heatmaps",
+            space={**_PIXEL_SPACE, "channels": Range(8, 64, log=True), "dropout": Range(0.0, 0.7)},
+            takes="heatmaps",
+            requires=("torch", "cnn"),
+        ),
     }
 )
 """All candidates by name."""
@@ -236,7 +268,8 @@ def make_pose_pipeline(
     -------
     Pipeline
         ``fit`` and ``predict`` take heatmaps (N, 17, H, W) and class names. Its first step, ``decode``, makes the
-        keypoint table; ``pipeline[1:]`` works from such a table (N, 51).
+        keypoint table; ``pipeline[1:]`` works from such a table (N, 51). Candidates that take heatmaps have a step
+        ``heatmaps`` instead, which hands them on, and no use for `decoder`; see :func:`takes_heatmaps`.
 
     Raises
     ------
@@ -254,7 +287,12 @@ def make_pose_pipeline(
         if classifier not in CANDIDATES:
             raise ValueError(f"Expected a classifier out of {', '.join(CANDIDATES)}, got {classifier!r}.")
         candidate = CANDIDATES[classifier]
-        classifier = candidate.build(random_state)
+        built = candidate.build(random_state)
+        if candidate.takes == "heatmaps":
+            if features:
+                raise ValueError(f"Expected no features for {classifier}, which takes heatmaps as they are, got some.")
+            return Pipeline([("heatmaps", HeatmapPixels()), ("classify", built.set_params(**training))])
+        classifier = built
         features = {**candidate.features, **(features or {})}
         training = {**candidate.training, **training}
     described = Pipeline([("features", PoseFeatures(**(features or {}))), ("classifier", classifier)])
@@ -264,3 +302,14 @@ def make_pose_pipeline(
             ("classify", PoseClassifier(described, random_state=random_state, **training)),
         ]
     )
+
+
+def takes_heatmaps(pipeline: Pipeline) -> bool:
+    """Whether a pipeline works from heatmaps as they are, so that ``pipeline[1:]`` takes no keypoint table.
+
+    Examples
+    --------
+    >>> takes_heatmaps(make_pose_pipeline("pixel-dense-1")), takes_heatmaps(make_pose_pipeline("lda"))
+    (True, False)
+    """
+    return isinstance(pipeline[0], HeatmapPixels)

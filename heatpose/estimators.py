@@ -29,7 +29,16 @@ from heatpose.decoding import decode_heatmaps
 from heatpose.inputs import as_heatmaps
 from heatpose.skeleton import COCO_17
 
-__all__ = ["UNKNOWN", "HeatmapDecoder", "OpenSetMixin", "PoseClassifier", "PoseFeatures", "check_heatmaps", "temper"]
+__all__ = [
+    "UNKNOWN",
+    "HeatmapDecoder",
+    "OpenSetMixin",
+    "PoseClassifier",
+    "PoseFeatures",
+    "check_heatmaps",
+    "check_labels",
+    "temper",
+]
 
 UNKNOWN = "unknown"
 """What :meth:`PoseClassifier.predict_or_unknown` says of a pose that is none of the classes for sure."""
@@ -321,20 +330,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             Class names.
         """
         keypoints = _check_table(self, X, reset=True)
-        labels = column_or_1d(y, warn=True)
-        if labels.shape != (len(keypoints),):
-            raise ValueError(f"Expected {len(keypoints)} labels, one for each sample, got shape {labels.shape}.")
-        missing = np.sum(pd.isna(np.asarray(y, dtype=object)))  # NaN in a list of names would become a name
-        if missing:
-            raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
-        assert_all_finite(labels, input_name="y")
-        check_classification_targets(labels)
-        if labels.dtype == object:
-            labels = labels.astype(str)
         self._check_parameters()
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"Expected at least two classes, got one class: {self.classes_[0]!r}.")
+        self.classes_, codes = check_labels(y, len(keypoints))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
 
         table, codes = self._training_set(self._seen(keypoints), codes, rng)
@@ -433,6 +430,24 @@ def share_known(probabilities: np.ndarray, n_classes: int) -> tuple[np.ndarray, 
     known = probabilities[:, :n_classes].sum(axis=1)
     # Where all is given to the strangers, the classes are equally probable.
     return (probabilities[:, :n_classes] + 1e-9) / (known + n_classes * 1e-9)[:, np.newaxis], known
+
+
+def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Check class names: the classes (C,), sorted, and the number of each sample's (N,)."""
+    labels = column_or_1d(y, warn=True)
+    if labels.shape != (n_samples,):
+        raise ValueError(f"Expected {n_samples} labels, one for each sample, got shape {labels.shape}.")
+    missing = np.sum(pd.isna(np.asarray(y, dtype=object)))  # NaN in a list of names would become a name
+    if missing:
+        raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
+    assert_all_finite(labels, input_name="y")
+    check_classification_targets(labels)
+    if labels.dtype == object:
+        labels = labels.astype(str)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"Expected at least two classes, got one class: {classes.tolist()[0]!r}.")
+    return classes, codes
 
 
 def check_heatmaps(X: Any) -> np.ndarray:

@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from natsort import natsort_keygen
 
+from heatpose.geometry import mirror_heatmaps
 from heatpose.skeleton import COCO_17
 
 __all__ = ["BadFile", "BadFilesError", "HeatmapFile", "HeatmapFolder", "HeatmapRows", "read_heatmaps"]
@@ -945,7 +946,7 @@ class HeatmapRows:
         heatmaps = self.folder.read(self.rows[rows])
         if self.hidden is not None:
             heatmaps[self.hidden[rows]] = 0
-        return heatmaps[:, COCO_17.swap, :, ::-1] if self.mirrored else heatmaps
+        return mirror_heatmaps(heatmaps) if self.mirrored else heatmaps
 
     def subset(self, rows: np.ndarray) -> HeatmapRows:
         """Some of the samples, given by their positions; nothing is read."""

@@ -15,6 +15,7 @@ __all__ = [
     "joint_angles",
     "limb_angles",
     "mask_uncertain",
+    "mirror_heatmaps",
     "mirror_keypoints",
     "normalise_poses",
     "pairwise_distances",
@@ -281,6 +282,11 @@ def mirror_keypoints(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.
     mirrored = np.array(keypoints)[:, skeleton.swap]
     mirrored[..., 0] *= -1
     return mirrored
+
+
+def mirror_heatmaps(heatmaps: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """The heatmaps (N, K, H, W) of the picture in a mirror: columns turned round, what was left is right."""
+    return heatmaps[:, skeleton.swap, :, ::-1]
 
 
 def _limb_directions(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:

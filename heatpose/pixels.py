@@ -23,10 +23,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
-from heatpose.estimators import OpenSetMixin, check_heatmaps, temper
+from heatpose.estimators import OpenSetMixin, check_heatmaps, check_labels, temper
 from heatpose.folder import HeatmapRows
 
 __all__ = ["HeatmapPixels", "PixelCNN", "PixelDense"]
@@ -80,16 +79,10 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
             Class names.
         """
         heatmaps = _as_source(X)
-        labels = column_or_1d(y, warn=True)
-        if labels.shape != (len(heatmaps),):
-            raise ValueError(f"Expected {len(heatmaps)} labels, one for each sample, got shape {labels.shape}.")
-        check_classification_targets(labels)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} of at least 1, got {getattr(self, name)}.")
-        self.classes_, codes = np.unique(labels.astype(str), return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(f"Expected at least two classes, got one class: {self.classes_[0]!r}.")
+        self.classes_, codes = check_labels(y, len(heatmaps))
         self.heatmap_shape_ = heatmaps.shape[1:]
         self._train(heatmaps, codes, np.random.default_rng(check_random_state(self.random_state).randint(2**31)))
         return self
@@ -197,7 +190,7 @@ class PixelDense(_PixelNetwork):
             warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger than sample size")
             for _ in range(self.epochs):
                 for some, their_codes in self._shuffled(heatmaps, codes, rng):
-                    network.partial_fit(some.reshape(len(some), -1), their_codes, classes)
+                    network.partial_fit(some.reshape(len(some), -1), their_codes, classes=classes)
         del network._optimizer  # twice as large as the network, and of no use any more
         self.network_ = network
 

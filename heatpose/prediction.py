@@ -15,8 +15,9 @@ import pandas as pd
 from natsort import natsorted
 from sklearn.pipeline import Pipeline
 
+from heatpose.classifiers import takes_heatmaps
 from heatpose.folder import BadFile, BadFilesError, read_heatmaps
-from heatpose.geometry import mirror_keypoints
+from heatpose.geometry import mirror_heatmaps, mirror_keypoints
 from heatpose.skeleton import COCO_17
 from heatpose.table import TABLE_SUFFIXES, read_table, table_keypoints
 
@@ -28,7 +29,8 @@ _HEATMAP_SUFFIX = ".npy"
 _BLOCK = 256  # files whose keypoints are classified together
 _RUN = 16  # files that a thread reads at a time, and samples that it decodes together: that is quicker
 
-_Poses = tuple[list[str], np.ndarray]  # the path of each sample, and keypoints (n, 17, 3)
+# The path of each sample, and what the classifier takes: keypoints (n, 17, 3), or heatmaps (n, 17, H, W) as they are.
+_Poses = tuple[list[str], np.ndarray]
 
 
 class Prediction(NamedTuple):
@@ -102,16 +104,16 @@ def predict_files(
         for start in range(0, len(files), _BLOCK):
             block = files[start : start + _BLOCK]
             runs = [block[first : first + _RUN] for first in range(0, len(block), _RUN)]
-            names, keypoints = [], []
+            names, poses = [], []
             for results in pool.map(lambda run: _load(pipeline, run), runs):
                 for result in results:
                     if isinstance(result, BadFile):
                         bad.append(result)
                     else:
                         names += result[0]
-                        keypoints.append(result[1])
+                        poses.append(result[1])
             if names:
-                yield from _predict(pipeline, names, np.concatenate(keypoints), mirrored, unknown)
+                yield from _predict(pipeline, names, np.concatenate(poses), mirrored, unknown)
             if progress is not None:
                 progress(start + len(block), len(files))
     if bad and not skip_bad:
@@ -211,14 +213,16 @@ def _load(pipeline: Pipeline, files: Iterable[str]) -> list[_Poses | BadFile]:
     def decode() -> None:
         if waiting:
             heatmaps = waiting[0][1] if len(waiting) == 1 else np.concatenate([part for _, part in waiting])
-            keypoints = pipeline[0].transform(heatmaps).reshape(len(heatmaps), -1, 3)
+            poses = pipeline[0].transform(heatmaps)
+            if not takes_heatmaps(pipeline):
+                poses = poses.reshape(len(heatmaps), -1, 3)
             ends = np.cumsum([len(part) for _, part in waiting])
-            parts = np.split(keypoints, ends[:-1])
+            parts = np.split(poses, ends[:-1])
             results.extend(([file] * len(part), part) for (file, _), part in zip(waiting, parts, strict=True))
             waiting.clear()
 
     for file in files:
-        read = _read(file)
+        read = _read(file, pipeline)
         if not isinstance(read, np.ndarray) or (waiting and waiting[0][1].shape[1:] != read.shape[1:]):
             decode()
         if isinstance(read, np.ndarray):
@@ -231,14 +235,19 @@ def _load(pipeline: Pipeline, files: Iterable[str]) -> list[_Poses | BadFile]:
     return results
 
 
-def _read(file: str) -> np.ndarray | _Poses | BadFile:
-    """Read heatmaps (n, 17, H, W) from a file, or the poses of a table."""
+def _read(file: str, pipeline: Pipeline) -> np.ndarray | _Poses | BadFile:
+    """Read heatmaps (n, 17, H, W) from a file, or the poses of a table; what the pipeline cannot take is bad."""
     try:
         file.encode()  # file systems also hold names that are just bytes, which no table can
         if Path(file).suffix.lower() in TABLE_SUFFIXES:
+            if takes_heatmaps(pipeline):
+                return BadFile(file, "expected heatmaps, which the model works from, got a keypoint table")
             table = read_table(file, labelled=False)
             return table["path"].fillna(file).tolist(), table_keypoints(table)
-        return read_heatmaps(file)
+        heatmaps = read_heatmaps(file)
+        if takes_heatmaps(pipeline) and heatmaps.shape[1:] != (expected := pipeline[-1].heatmap_shape_):
+            return BadFile(file, f"expected heatmaps {expected}, as the model was trained on, got {heatmaps.shape[1:]}")
+        return heatmaps
     except UnicodeEncodeError:
         return BadFile(file.encode(errors="backslashreplace").decode(), "expected a name in UTF-8")
     except BadFilesError as error:
@@ -248,16 +257,17 @@ def _read(file: str) -> np.ndarray | _Poses | BadFile:
 
 
 def _predict(
-    pipeline: Pipeline, names: Sequence[str], keypoints: np.ndarray, mirrored: bool, unknown: bool
+    pipeline: Pipeline, names: Sequence[str], poses: np.ndarray, mirrored: bool, unknown: bool
 ) -> Iterator[Prediction]:
-    if mirrored:
-        keypoints = mirror_keypoints(keypoints)
-    table = keypoints.reshape(len(keypoints), -1)
+    if takes_heatmaps(pipeline):
+        samples = mirror_heatmaps(poses) if mirrored else poses
+    else:
+        samples = (mirror_keypoints(poses) if mirrored else poses).reshape(len(poses), -1)
     if unknown:
         for step in pipeline[1:-1]:
-            table = step.transform(table)
-        labels, confidences = pipeline[-1].predict_or_unknown(table, return_confidence=True)
+            samples = step.transform(samples)
+        labels, confidences = pipeline[-1].predict_or_unknown(samples, return_confidence=True)
     else:
-        probabilities = pipeline[1:].predict_proba(table)
+        probabilities = pipeline[1:].predict_proba(samples)
         labels, confidences = pipeline.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
     yield from map(Prediction, names, map(str, labels), confidences.tolist())

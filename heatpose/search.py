@@ -40,6 +40,7 @@ from heatpose.classifiers import CANDIDATES, make_pose_pipeline
 from heatpose.decoding import DECODERS
 from heatpose.estimators import temper
 from heatpose.evaluation import evaluate_predictions, threshold_for_coverage
+from heatpose.folder import HeatmapRows
 from heatpose.skeleton import COCO_17
 from heatpose.spaces import Range, Space, within
 from heatpose.splitting import Folds, Grouping, check_enough, grouped_folds, random_folds, resolve_groups
@@ -56,6 +57,7 @@ from heatpose.training import (
     fit_temperature,
     joined_importance,
     questions,
+    samples_for,
     train_without,
 )
 
@@ -168,6 +170,7 @@ def search_pose_classifier(
     decoder: str = "gaussian",
     random_state: int = 0,
     importance: bool = False,
+    heatmaps: HeatmapRows | None = None,
     n_jobs: int | None = None,
     study: str | os.PathLike[str] | None = None,
     n_trials: int | None = None,
@@ -197,6 +200,8 @@ def search_pose_classifier(
         machine and what else it does.
     importance : bool, default False
         As for :func:`heatpose.train_pose_classifier`.
+    heatmaps : HeatmapRows, optional
+        The heatmaps that `table` was made from, for candidates that take these.
     n_jobs : int, optional
         Processes; by default one for each processor. The results of as many trials do not depend on it.
     study : path, optional
@@ -240,7 +245,7 @@ def search_pose_classifier(
         raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got {decoder!r}.")
     if not 0 < budget < math.inf:
         raise ValueError(f"Expected a budget in seconds, above 0, got {budget}.")
-    names = [name for name in choose_classifiers(classifiers) if name != BASELINE]
+    names = [name for name in choose_classifiers(classifiers, heatmaps=heatmaps is not None) if name != BASELINE]
     if not names:
         raise ValueError(f"Expected a classifier to tune, got {BASELINE} alone.")
     grouping = groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
@@ -254,10 +259,20 @@ def search_pose_classifier(
     with _quiet_optuna():
         storage = _open_storage(study)
         searches = [
-            _Search(f"without fold {k + 1}", X[train], y[train], within, names, random_state, processes, storage)
+            _Search(
+                f"without fold {k + 1}",
+                X[train],
+                y[train],
+                within,
+                names,
+                random_state,
+                processes,
+                storage,
+                heatmaps and heatmaps.subset(train),
+            )
             for k, ((train, _), (within, _)) in enumerate(zip(folds, inner, strict=True))
         ]
-        last = _Search("by all folds", X, y, folds, names, random_state, processes, storage)
+        last = _Search("by all folds", X, y, folds, names, random_state, processes, storage, heatmaps)
 
         def tell() -> None:
             if progress is not None:
@@ -272,7 +287,7 @@ def search_pose_classifier(
         n_finished = sum(len(search.finished) for search in (*searches, last))
     chosen = tuned[0]
 
-    train_all = partial(_train_all, X=X, y=y, random_state=random_state, n_jobs=processes)
+    train_all = partial(_train_all, X=X, y=y, random_state=random_state, n_jobs=processes, heatmaps=heatmaps)
     tested = [test for _, test in folds]
     mixed = [test for _, test in random_folds(y, len(folds), random_state)]
     baseline = _join(train_all([(BASELINE, {}, test) for test in tested]))
@@ -323,7 +338,7 @@ def search_pose_classifier(
         chosen.classifier, decoder=decoder, random_state=random_state, temperature=temperature, threshold=threshold
     ).set_params(**chosen.parameters)
     with threadpool_limits(1):
-        pipeline[1:].fit(X, y)
+        pipeline[1:].fit(samples_for(chosen.classifier, X, heatmaps), y)
     if progress is not None:
         progress(round(budget), round(budget))
 
@@ -391,12 +406,13 @@ class _Search:
         random_state: int,
         n_jobs: int,
         storage: Any,
+        heatmaps: HeatmapRows | None = None,
     ):
         import optuna
 
         self.names, self.codes, self.random_state = names, np.unique(y, return_inverse=True)[1], random_state
         self.tested = [test for _, test in folds]
-        self.train_all = partial(_train_all, X=X, y=y, random_state=random_state, n_jobs=n_jobs)
+        self.train_all = partial(_train_all, X=X, y=y, random_state=random_state, n_jobs=n_jobs, heatmaps=heatmaps)
         self.state = optuna.trial.TrialState
         self.study = optuna.create_study(
             study_name=f"heatpose {title}, {_digest(X, y, self.tested, names, random_state)}",
@@ -515,10 +531,12 @@ def _train_all(
     random_state: int,
     n_jobs: int,
     ask: tuple[Question, ...] = (),
+    heatmaps: HeatmapRows | None = None,
 ) -> list[_Fit]:
     """Train each task's candidate with its parameters without its samples, side by side, and ask about these."""
     return Parallel(n_jobs=min(n_jobs, len(tasks)))(
-        delayed(train_without)(name, parameters, X, y, test, random_state, ask) for name, parameters, test in tasks
+        delayed(train_without)(name, parameters, X, y, test, random_state, ask, heatmaps)
+        for name, parameters, test in tasks
     )
 
 

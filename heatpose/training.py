@@ -9,9 +9,11 @@ temperature comes from what models that were trained on this fold said of the ot
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import combinations
 from typing import Any, Literal
 
@@ -24,15 +26,18 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from heatpose.augmentation import PARTIAL_BODIES, hide_part
-from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES, make_pose_pipeline
+from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES, Candidate, make_pose_pipeline, takes_heatmaps
 from heatpose.decoding import DECODERS
 from heatpose.estimators import temper
 from heatpose.evaluation import Evaluation, evaluate_predictions, threshold_for_coverage
+from heatpose.folder import HeatmapRows
 from heatpose.importance import average_importance, measure_importance
 from heatpose.skeleton import COCO_17
 from heatpose.splitting import Grouping, check_enough, grouped_folds, random_folds, resolve_groups
 
 __all__ = ["BASELINE", "TrainingResult", "choose_classifiers", "evaluate_model", "train_pose_classifier"]
+
+logger = logging.getLogger(__name__)
 
 BASELINE = "dummy"
 """Stands in every comparison and is never chosen."""
@@ -155,8 +160,20 @@ class TrainingResult:
         }
 
 
-def choose_classifiers(names: str | Sequence[str] | None = None) -> tuple[str, ...]:
-    """Names of the candidates to compare: ``"all"``, a comma-separated list, or None for the default ones.
+def choose_classifiers(names: str | Sequence[str] | None = None, *, heatmaps: bool = False) -> tuple[str, ...]:
+    """Names of the candidates to compare.
+
+    Parameters
+    ----------
+    names : str or sequence of str, optional
+        Names, also separated by commas; ``"all"`` that can run, the others are logged; None for the default ones.
+    heatmaps : bool, default False
+        Whether there are heatmaps for candidates that take these, or keypoints only.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or its candidate cannot run.
 
     Examples
     --------
@@ -165,13 +182,32 @@ def choose_classifiers(names: str | Sequence[str] | None = None) -> tuple[str, .
     """
     if names is None:
         return DEFAULT_CANDIDATES
+    obstacles = {name: _obstacle(candidate, heatmaps) for name, candidate in CANDIDATES.items()}
+    if names == "all":
+        for name, obstacle in obstacles.items():
+            if obstacle:
+                logger.warning("Left out %s: it %s", name, obstacle)
+        return tuple(name for name, obstacle in obstacles.items() if not obstacle)
     if isinstance(names, str):
-        names = list(CANDIDATES) if names == "all" else [name.strip() for name in names.split(",")]
+        names = [name.strip() for name in names.split(",")]
     unknown = [name for name in names if name not in CANDIDATES]
     if unknown or not names:
         got = ", ".join(map(repr, unknown)) or "none"
         raise ValueError(f"Expected classifiers out of {', '.join(CANDIDATES)}, or all, got {got}.")
+    if impossible := [f"{name}, which {obstacles[name]}" for name in names if obstacles[name]]:
+        raise ValueError(f"Expected classifiers that can run, got {'; '.join(impossible)}.")
     return tuple(dict.fromkeys(names))
+
+
+def _obstacle(candidate: Candidate, heatmaps: bool) -> str:
+    """Why a candidate cannot run, or nothing."""
+    if candidate.takes == "heatmaps" and not heatmaps:
+        return "takes heatmaps, and the data are keypoints"
+    if candidate.requires is not None:
+        package, extra = candidate.requires
+        if find_spec(package) is None:
+            return f'needs {package}: pip install "heatpose[{extra}]"'
+    return ""
 
 
 def train_pose_classifier(
@@ -183,6 +219,7 @@ def train_pose_classifier(
     decoder: str = "gaussian",
     random_state: int = 0,
     importance: bool = False,
+    heatmaps: HeatmapRows | None = None,
     n_jobs: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> TrainingResult:
@@ -204,6 +241,8 @@ def train_pose_classifier(
         The same data and the same number give the same model.
     importance : bool, default False
         Whether to measure what the models go by, too.
+    heatmaps : HeatmapRows, optional
+        The heatmaps that `table` was made from, for candidates that take these; read when their turn comes.
     n_jobs : int, optional
         Processes; by default one for each processor. Results do not depend on it.
     progress : callable, optional
@@ -218,7 +257,7 @@ def train_pose_classifier(
     ValueError
         If there are too few classes, samples or groups, or an unknown candidate; before any training.
     """
-    names = choose_classifiers(classifiers)
+    names = choose_classifiers(classifiers, heatmaps=heatmaps is not None)
     if decoder not in DECODERS:
         raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got {decoder!r}.")
     grouping = groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
@@ -232,7 +271,7 @@ def train_pose_classifier(
     tested = [test for _, test in folds]
     left_out = [(k,) for k in range(len(folds))] + (list(combinations(range(len(folds)), 2)) if nested else [])
     plan = [(name, out) for name in rivals for out in left_out] + [(BASELINE, (k,)) for k in range(len(folds))]
-    run = _Run(X, y, random_state, cpu_count() if n_jobs is None else n_jobs)
+    run = _Run(X, y, random_state, cpu_count() if n_jobs is None else n_jobs, heatmaps)
     run.begin(len(plan) + len(folds) + 1, progress)
 
     # Each candidate is trained without each fold and, for the nested choice, without each two: what such a model says
@@ -296,7 +335,7 @@ def train_pose_classifier(
         chosen, decoder=decoder, random_state=random_state, temperature=temperature, threshold=threshold
     )
     with threadpool_limits(1):
-        pipeline[1:].fit(X, y)
+        pipeline[1:].fit(samples_for(chosen, X, heatmaps), y)
     run.advance()
 
     return TrainingResult(
@@ -323,6 +362,8 @@ def evaluate_model(
     table: pd.DataFrame,
     groups: Sequence[str] | np.ndarray | None = None,
     random_state: int = 0,
+    *,
+    heatmaps: HeatmapRows | None = None,
 ) -> Evaluation:
     """Score a trained pipeline on a keypoint table it was not trained on.
 
@@ -336,19 +377,23 @@ def evaluate_model(
         One for each sample; the intervals are of groups then.
     random_state : int, default 0
         For the intervals.
+    heatmaps : HeatmapRows, optional
+        The heatmaps that `table` was made from, for a pipeline that takes these.
 
     Raises
     ------
     ValueError
-        If the table has classes that the model does not know.
+        If the pipeline takes heatmaps and there are none, or the table has classes that the model does not know.
     """
     labels = table["label"].to_numpy(dtype=str)
     classes = np.asarray(pipeline.classes_).astype(str)
     unknown = sorted(set(labels) - set(classes))
     if unknown:
         raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too.")
-    keypoints = table[list(COCO_17.columns)].to_numpy()
-    probabilities, known = pipeline[-1].predict_proba_and_known(keypoints)
+    samples: Any = heatmaps if takes_heatmaps(pipeline) else table[list(COCO_17.columns)].to_numpy()
+    if samples is None:
+        raise ValueError("Expected heatmaps for a model that works from them, got a keypoint table only.")
+    probabilities, known = pipeline[-1].predict_proba_and_known(samples)
     predicted = classes[probabilities.argmax(axis=1)]
     return evaluate_predictions(
         labels,
@@ -403,8 +448,10 @@ class _Fit:
 class _Run:
     """Trains candidates on parts of one data set, side by side, and tells how far it is."""
 
-    def __init__(self, X: np.ndarray, y: np.ndarray, random_state: int, n_jobs: int):
-        self.X, self.y, self.random_state, self.n_jobs = X, y, random_state, n_jobs
+    def __init__(
+        self, X: np.ndarray, y: np.ndarray, random_state: int, n_jobs: int, heatmaps: HeatmapRows | None = None
+    ):
+        self.X, self.y, self.random_state, self.n_jobs, self.heatmaps = X, y, random_state, n_jobs, heatmaps
         self.done, self.total = 0, 0
         self.progress: Callable[[int, int], object] | None = None
 
@@ -422,7 +469,7 @@ class _Run:
         # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
         # stand in each other's way.
         results = Parallel(n_jobs=min(self.n_jobs, len(fits)), return_as="generator")(
-            delayed(train_without)(name, {}, self.X, self.y, test, self.random_state, ask)
+            delayed(train_without)(name, {}, self.X, self.y, test, self.random_state, ask, self.heatmaps)
             for name, test, ask in fits.values()
         )
         finished = {}
@@ -441,30 +488,36 @@ def train_without(
     test: np.ndarray,
     random_state: int,
     ask: tuple[Question, ...] = (),
+    heatmaps: HeatmapRows | None = None,
 ) -> _Fit:
     """Train a candidate, its pipeline's parameters set, without some samples, and ask about these.
 
     `ask` can hold ``parts``, what it says of the samples with a part of the body hidden, and ``importance``.
     """
+    samples = samples_for(name, X, heatmaps)
     train = np.setdiff1d(np.arange(len(y)), test)
     start = time.perf_counter()
     classifier = make_pose_pipeline(name, random_state=random_state).set_params(**parameters)[1:]
-    classifier.fit(X[train], y[train])
+    classifier.fit(_some(samples, train), y[train])
     seconds = time.perf_counter() - start
     classes = np.unique(y)
     columns = np.searchsorted(classes, classifier.classes_)
     probabilities, known = np.full((len(y), len(classes)), np.nan), np.full(len(y), np.nan)
     probabilities[test] = 0  # also for a class that is not in this part of the data
-    probabilities[np.ix_(test, columns)], known[test] = classifier[-1].predict_proba_and_known(X[test])
+    probabilities[np.ix_(test, columns)], known[test] = classifier[-1].predict_proba_and_known(_some(samples, test))
     keypoints = X[test].reshape(len(test), -1, 3)
     partial = {}
     for part in PARTIAL_BODIES if "parts" in ask else ():
-        left = hide_part(keypoints, part, random_state=random_state).reshape(len(test), -1)
-        partial[part] = columns[classifier.predict_proba(left).argmax(axis=1)]
+        left = hide_part(keypoints, part, random_state=random_state)
+        if isinstance(samples, HeatmapRows):
+            rest: Any = samples.subset(test).hide(np.isnan(left[..., 0]))
+        else:
+            rest = left.reshape(len(test), -1)
+        partial[part] = columns[classifier.predict_proba(rest).argmax(axis=1)]
     some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]
-    train_score = balanced_accuracy_score(y[some], classifier.predict(X[some]))
+    train_score = balanced_accuracy_score(y[some], classifier.predict(_some(samples, some)))
     importance = None
-    if "importance" in ask:
+    if "importance" in ask and samples is X:  # pixels are nobody's elbow
         importance = measure_importance(classifier, X[test], y[test], random_state=random_state)
     return _Fit(probabilities, known, partial, float(train_score), seconds, importance)
 
@@ -478,6 +531,19 @@ def joined_importance(fits: Sequence[_Fit]) -> pd.DataFrame | None:
     """What was measured of each fold's model, as one; None if it was not."""
     measured = [fit.importance for fit in fits if fit.importance is not None]
     return average_importance(measured) if measured else None
+
+
+def samples_for(name: str, X: np.ndarray, heatmaps: HeatmapRows | None) -> np.ndarray | HeatmapRows:
+    """What a candidate is trained on: the keypoint table (N, 51), or heatmaps that are read when their turn comes."""
+    if CANDIDATES[name].takes == "keypoints":
+        return X
+    if heatmaps is None:
+        raise ValueError(f"Expected heatmaps for {name}, got a keypoint table only.")
+    return heatmaps
+
+
+def _some(samples: np.ndarray | HeatmapRows, rows: np.ndarray) -> np.ndarray | HeatmapRows:
+    return samples.subset(rows) if isinstance(samples, HeatmapRows) else samples[rows]
 
 
 def _predictions(

@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-DECODERS = ("argmax", "quarter", "soft-argmax", "gaussian")
-"""The names in ``heatpose.decoding.DECODERS``, which takes a while to import."""
+
+class _Decoders:
+    """The names in ``heatpose.decoding.DECODERS``, looked up when somebody asks: importing it takes a while."""
+
+    def __iter__(self) -> Iterator[str]:
+        from heatpose.decoding import DECODERS
+
+        return iter(DECODERS)
+
 
 Progress = Callable[[int, int], None]
 
@@ -39,9 +46,10 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 def add_decoder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decoder",
-        choices=DECODERS,
+        metavar="NAME",
+        choices=_Decoders(),
         default="gaussian",
-        help="how heatmaps become keypoints (default: %(default)s)",
+        help="how heatmaps become keypoints: %(choices)s (default: %(default)s)",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from heatpose.cli._console import (
     add_cache,
@@ -42,14 +43,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from heatpose.artifact import data_digest, load_model, read_manifest
+    from heatpose.classifiers import takes_heatmaps
     from heatpose.cli._results import show_evaluation
+    from heatpose.folder import HeatmapFolder, HeatmapRows
     from heatpose.prediction import mirror_table
     from heatpose.splitting import resolve_groups
     from heatpose.training import evaluate_model
 
     check_groups(args)
     pipeline = load_model(args.model)
-    table = read_data(args, pipeline[0].method, check=lambda index: args.groups and resolve_groups(index, args.groups))
+    needs_heatmaps = takes_heatmaps(pipeline)
+    if needs_heatmaps and not Path(args.data).is_dir():
+        raise ValueError(
+            f"Expected a folder of heatmaps, which {args.model} works from, got a keypoint table: {args.data}"
+        )
+    decoder = "gaussian" if needs_heatmaps else pipeline[0].method
+    table = read_data(args, decoder, check=lambda index: args.groups and resolve_groups(index, args.groups))
     grouping = resolve_groups(table, args.groups or "auto")
     # Blocks that nobody asked for are parts of the same recordings: intervals over them would promise too much.
     groups = grouping.groups if args.groups or grouping.kind != "blocks" else None
@@ -57,7 +66,11 @@ def run(args: argparse.Namespace) -> None:
     seen = trained_on.get("digest") == data_digest(table)
     if seen:
         complain("Warning: these are the data that the model was trained on, so the scores tell nothing.")
-    evaluation = evaluate_model(pipeline, mirror_table(table) if args.mirrored else table, groups)
+    heatmaps = None
+    if needs_heatmaps:
+        folder = HeatmapFolder(args.data, skip_bad=args.skip_bad)
+        heatmaps = HeatmapRows.of(folder, table, mirrored=args.mirrored)
+    evaluation = evaluate_model(pipeline, mirror_table(table) if args.mirrored else table, groups, heatmaps=heatmaps)
 
     console = results()
     if args.json:

@@ -87,10 +87,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from heatpose.folder import HeatmapFolder, HeatmapRows
     from heatpose.training import choose_classifiers
 
     try:
-        names = choose_classifiers(args.classifiers)
+        names = choose_classifiers(args.classifiers, heatmaps=Path(args.data).is_dir())
     except ValueError as error:
         raise UsageError(str(error)) from error
     if args.out.suffix != ".joblib":
@@ -102,6 +103,7 @@ def run(args: argparse.Namespace) -> None:
     from rich.filesize import decimal
 
     from heatpose.artifact import data_digest, save_model
+    from heatpose.classifiers import CANDIDATES
     from heatpose.cli._results import show_training
     from heatpose.selftest import choose_samples
     from heatpose.splitting import check_enough, resolve_groups
@@ -115,6 +117,9 @@ def run(args: argparse.Namespace) -> None:
         check=lambda index: check_enough(index["label"], resolve_groups(index, spec).groups, folds),
     )
     grouping = resolve_groups(table, spec)
+    heatmaps = None
+    if any(CANDIDATES[name].takes == "heatmaps" for name in names):
+        heatmaps = HeatmapRows.of(HeatmapFolder(args.data, skip_bad=args.skip_bad), table)
     console = results()
     say(console, f"Split by {grouping.description}")
     train: Callable[..., TrainingResult] = train_pose_classifier
@@ -130,6 +135,7 @@ def run(args: argparse.Namespace) -> None:
             n_folds=folds,
             decoder=args.decoder,
             random_state=args.random_state,
+            heatmaps=heatmaps,
             n_jobs=args.jobs,
             progress=advance,
             **tuning,
