@@ -95,7 +95,7 @@ def test_help_has_an_example_that_parses(run, command):
 def test_help_names_what_can_be_chosen(run):
     _, out, _ = run("train", "--help")
     assert all(f" {name} " in out for name in CANDIDATES)
-    assert all(decoder in out for decoder in DECODERS)
+    assert all(decoder in "".join(out.split()) for decoder in DECODERS)  # lines can break at hyphens
 
 
 def test_help_does_not_wait_for_the_library():
