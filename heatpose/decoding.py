@@ -29,7 +29,7 @@ DECODING_VERSION = 1
 _CHUNK_MAPS = 1 << 10
 _CHUNK_CELLS = 1 << 21
 # What is searched at once: little enough that the second look at a map finds it in the processor's L2 cache.
-_SEARCH_BYTES = 1 << 18
+_SEARCH_BYTES = 1 << 19
 
 # The fit takes the logarithm of cells above this fraction of the peak; lower ones are noise more than signal.
 _FLOOR = 0.1
@@ -214,19 +214,21 @@ def _search(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     way.
     """
     highest = np.empty(len(cells), dtype=np.intp)
-    is_peak = np.ones(len(cells), dtype=bool)
+    values, last = cells, None
+    if cells.dtype.kind == "f":
+        values, bits = cells.view(f"i{cells.itemsize}"), cells.view(f"u{cells.itemsize}")
+        last = np.empty(len(cells), dtype=bits.dtype)
     step = max(1, _SEARCH_BYTES // (cells.shape[1] * cells.itemsize))
     for start in range(0, len(cells), step):
-        block = cells[start : start + step]
-        if block.dtype.kind == "f":
-            bits = block.view(f"u{block.itemsize}")
-            minus_infinity = np.array(-np.inf, block.dtype).view(bits.dtype)
-            is_peak[start : start + step] = bits.max(axis=1) < minus_infinity
-            block = block.view(f"i{block.itemsize}")
-        highest[start : start + step] = block.argmax(axis=1)
+        part = slice(start, start + step)
+        values[part].argmax(axis=1, out=highest[part])
+        if last is not None:
+            bits[part].max(axis=1, out=last[part])
 
     height = cells[np.arange(len(cells)), highest].astype(np.float32)
-    is_peak &= (height > 0) & (height < np.inf)
+    is_peak = (height > 0) & (height < np.inf)
+    if last is not None:
+        is_peak &= last < np.array(-np.inf, cells.dtype).view(last.dtype)
     first = np.flatnonzero(is_peak & (highest == 0))  # where the highest cell of a constant map is found
     is_peak[first] = (cells[first] != cells[first, :1]).any(axis=1)
     return highest, np.where(is_peak, height, np.float32(0))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from io import BytesIO, FileIO
 from itertools import accumulate
 from pathlib import Path
@@ -25,7 +26,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from natsort import natsort_keygen
 
 from heatpose.geometry import mirror_heatmaps
 from heatpose.skeleton import COCO_17
@@ -37,12 +37,11 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], object]
 
 _HEADER_LIMIT = 4096  # bytes
+_NUMBER = re.compile(r"([0-9]+)")
 _USUAL_HEADER = 128  # bytes; what NumPy writes for heatmaps
 _CHUNK_BYTES = 2**23  # read before it is decoded: few enough to stay in a cache, many to a call
 _LISTED = 20  # bad files named in a message
 _SPECIAL = "a broken link, a pipe or a device"  # opening a pipe could wait forever
-_natural = natsort_keygen()
-
 NOT_FINITE = "expected finite values, got NaN or infinity"
 """Why a sample is bad whose file is fine."""
 
@@ -126,7 +125,8 @@ class _FileError(Exception):
     """Why one file cannot be used: what was expected, what was found."""
 
 
-class _Header(NamedTuple):
+@dataclass(frozen=True)
+class _Header:
     """What the first bytes of an .npy file say; files alike share one."""
 
     raw: bytes
@@ -138,11 +138,15 @@ class _Header(NamedTuple):
     def samples(self) -> int:
         return self.shape[0] if len(self.shape) == 4 else 1
 
-    @property
+    @cached_property
     def full_shape(self) -> tuple[int, ...]:
         return (self.samples, *self.shape[-3:])
 
-    @property
+    @cached_property
+    def dtype_name(self) -> str:
+        return self.dtype.name
+
+    @cached_property
     def data_bytes(self) -> int:
         # Python integers: no overflow, whatever the header says.
         return math.prod(self.shape) * self.dtype.itemsize
@@ -171,9 +175,8 @@ def _parse_header(raw: bytes) -> _Header:
     return _Header(raw, dtype, tuple(int(length) for length in shape), fortran)
 
 
-def _read_header(file: FileIO) -> _Header:
-    """Read and parse the header of an open .npy file."""
-    start = file.read(_HEADER_LIMIT)
+def _header(start: bytes) -> _Header:
+    """Parse the header of an .npy file from its first bytes, `_HEADER_LIMIT` of them if there are as many."""
     if not start:
         raise _FileError("expected an .npy file, got an empty one")
     if not start.startswith(np.lib.format.MAGIC_PREFIX):
@@ -185,12 +188,14 @@ def _read_header(file: FileIO) -> _Header:
     return _parse_header(start[:offset])
 
 
-def _inspect(path: str, size: int) -> tuple[_Header, int]:
-    """Return the header of a file of that size, and how many bytes follow it."""
+def _read_header(path: str) -> _Header:
+    """Read and parse the header of an .npy file."""
     try:
-        with FileIO(path) as file:
-            header = _read_header(file)
-            return header, size - len(header.raw)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            return _header(os.read(descriptor, _HEADER_LIMIT))
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise _FileError(f"expected a readable file, got: {error.strerror or error}") from error
 
@@ -199,7 +204,8 @@ def _shape_text(shape: Sequence[int | str]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def _check_shape(shape: Sequence[int], expected: Sequence[int | str]) -> None:
+@lru_cache(maxsize=1024)
+def _check_shape(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> None:
     """Refuse a shape that is not the expected (K, H, W), or n of them; a length that is a name, such as "H", is any."""
     if (
         len(shape) not in (3, 4)
@@ -209,9 +215,10 @@ def _check_shape(shape: Sequence[int], expected: Sequence[int | str]) -> None:
         raise _FileError(f"expected shape {_shape_text(('n', *expected))}, got {_shape_text(shape)}")
 
 
-def _check(header: _Header, data_bytes: int, expected: Sequence[int | str]) -> None:
-    """Refuse a file whose shape is not the expected (K, H, W), or does not go with the length of its data."""
+def _check(header: _Header, size: int, expected: tuple[int | str, ...]) -> None:
+    """Refuse a file whose shape is not the expected (K, H, W), or does not go with its length in bytes."""
     _check_shape(header.shape, expected)
+    data_bytes = size - len(header.raw)
     if header.data_bytes != data_bytes:
         kind = "truncated" if data_bytes < header.data_bytes else "with trailing bytes"
         raise _FileError(f"expected {header.data_bytes} bytes of data, got {data_bytes} ({kind})")
@@ -223,7 +230,7 @@ def _read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) 
         if len(out) == shape[0] and _read_whole(path, out):
             return
         with FileIO(path) as file:
-            header = _read_header(file)
+            header = _header(file.read(_HEADER_LIMIT))
             start = len(header.raw)
             size = os.fstat(file.fileno()).st_size
             if header.full_shape != tuple(shape) or size != start + header.data_bytes:
@@ -324,8 +331,8 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
     try:
         if (kind := _kind(Path(name))) != "a file":
             raise _FileError(f"expected a file, got {kind}")
-        header, data_bytes = _inspect(name, Path(name).stat().st_size)
-        _check(header, data_bytes, (n_keypoints, "H", "W"))
+        header = _read_header(name)
+        _check(header, Path(name).stat().st_size, (n_keypoints, "H", "W"))
         heatmaps = np.empty(header.full_shape, dtype=np.float32)
         _read_samples(name, header.full_shape, 0, heatmaps)
         if samples := _not_finite(heatmaps):
@@ -360,6 +367,13 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _natural(name: str) -> list[str | int]:
+    """Key of natural order: text and numbers by turns; what natsort does, at a third of its time."""
+    parts: list = _NUMBER.split(name)
+    parts[1::2] = map(int, parts[1::2])
+    return parts
 
 
 def _stamp(size: int, time_ns: int, now_ns: int) -> str | None:
@@ -563,32 +577,31 @@ class HeatmapFolder:
         self, listed: Sequence[_Listed], n_keypoints: int, known: Mapping[tuple[str, str], HeatmapFile]
     ) -> tuple[list[HeatmapFile], tuple[int, int, int], list[BadFile]]:
         """Return the good files, the (K, H, W) that most of them have, and the bad files."""
-        found: list[tuple[HeatmapFile, _Header | None, int]] = []
-        header: _Header | None
+        found: list[tuple[HeatmapFile, tuple[int, ...]]] = []  # with their shapes as they are written
         reasons: dict[str, str] = {}
         shapes: Counter[tuple[int, ...]] = Counter()
         for path, size, stamp in listed:
-            if stamp is not None and (file := known.get((path, stamp))) is not None:
-                found.append((file, None, 0))
-                shapes[file.shape[1:]] += 1
-                continue
+            file = None if stamp is None else known.get((path, stamp))
             try:
-                header, data_bytes = _inspect(self._locate(path), size)
-                found.append((HeatmapFile(path, stamp, header.full_shape, header.dtype.name), header, data_bytes))
-                _check(header, data_bytes, (n_keypoints, "H", "W"))
-                shapes[header.shape[-3:]] += 1
+                if file is None:
+                    header = _read_header(self._locate(path))
+                    file = HeatmapFile(path, stamp, header.full_shape, header.dtype_name)
+                    found.append((file, header.shape))
+                    _check(header, size, (n_keypoints, "H", "W"))
+                else:
+                    found.append((file, file.shape))
+                    _check_shape(file.shape, (n_keypoints, "H", "W"))
+                shapes[file.shape[1:]] += 1
             except _FileError as error:
                 reasons[path] = str(error)
         expected: tuple = shapes.most_common(1)[0][0] if shapes else (n_keypoints, "H", "W")
-        for file, header, data_bytes in found:
-            try:
-                if header is None:
-                    _check_shape(file.shape, expected)
-                else:
-                    _check(header, data_bytes, expected)
-            except _FileError as error:
-                reasons[file.path] = str(error)
-        files = [file for file, _, _ in found if file.path not in reasons]
+        for file, shape in found:
+            if shape[-3:] != expected or file.path in reasons:
+                try:
+                    _check_shape(shape, expected)
+                except _FileError as error:
+                    reasons[file.path] = str(error)
+        files = [file for file, _ in found if file.path not in reasons]
         return files, expected, [BadFile(path, reasons[path]) for path, _, _ in listed if path in reasons]
 
     def _locate(self, path: str) -> str:
@@ -827,18 +840,21 @@ class HeatmapFolder:
     def _read(self, pieces: Sequence[_Piece], out: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Fill ``out``, (n, K, H, W), with samples; return their rows in the index, and why some could not be read."""
         bad: dict[int, str] = {}
-        rows, done = np.empty(len(out), dtype=np.intp), 0
-        for file, first, count in pieces:
+        rows: list[int] = []
+        done = 0
+        for file, first, size in pieces:
             path, _, shape, _ = self.files[file]
-            part, start = out[done : done + count], self.starts[file] + first
-            rows[done : done + count] = np.arange(start, start + count)
+            start = int(self.starts[file]) + first
+            its_rows = range(start, start + size)
+            rows += its_rows
+            part = out[done : done + size]
             try:
                 _read_samples(self._locate(path), shape, first, part)
             except _FileError as error:
                 part[:] = 0  # not what was here before
-                bad.update(dict.fromkeys(range(start, start + count), str(error)))
-            done += count
-        return rows, bad
+                bad.update(dict.fromkeys(its_rows, str(error)))
+            done += size
+        return np.array(rows), bad
 
     def _file_of(self, row: int) -> int:
         return int(np.searchsorted(self.starts, row, side="right")) - 1

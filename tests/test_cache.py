@@ -79,7 +79,7 @@ def test_the_second_time_nothing_is_opened_and_the_table_is_the_same(data, decod
     def refuse(*arguments):
         raise AssertionError("a heatmap file was opened")
 
-    for name in ("_inspect", "_read_samples"):
+    for name in ("_read_header", "_read_samples"):
         monkeypatch.setattr(f"heatpose.folder.{name}", refuse)
     second, count = load(data, decoded)
     assert count == 0

@@ -287,13 +287,14 @@ class TestBadFiles:
     def test_unreadable(self, root, monkeypatch):
         """Permissions do not stop root, who may run the tests."""
 
-        class Denied(io.FileIO):
-            def __init__(self, path):
-                if "up_10" in path:
-                    raise PermissionError(13, "Permission denied", path)
-                super().__init__(path)
+        really_open = os.open
 
-        monkeypatch.setattr(folder_module, "FileIO", Denied)
+        def denied(path, *arguments, **options):
+            if "up_10" in str(path):
+                raise PermissionError(13, "Permission denied", path)
+            return really_open(path, *arguments, **options)
+
+        monkeypatch.setattr(os, "open", denied)
         with pytest.raises(BadFilesError, match=r"up/up_10\.npy: expected a readable file, got: Permission denied"):
             HeatmapFolder(root)
         with pytest.raises(BadFilesError, match=r"up_10\.npy: expected a readable file, got: Permission denied"):
