@@ -153,7 +153,7 @@ def decode_heatmaps(
     if method not in DECODERS:
         raise ValueError(f"Expected a method out of {', '.join(map(repr, DECODERS))}, got {method!r}.")
     decoder = DECODERS[method]
-    inspect.signature(decoder).bind(None, **options)
+    _signature(decoder).bind(None, **options)
     if n_jobs != -1 and n_jobs < 1:
         raise ValueError(f"Expected n_jobs of 1 or more, or -1, got {n_jobs}.")
 
@@ -175,6 +175,11 @@ def decode_heatmaps(
 
     keypoints = decoded[..., :3].copy()
     return (keypoints, decoded[..., 3].copy()) if return_width else keypoints
+
+
+@lru_cache
+def _signature(decoder: Decoder) -> inspect.Signature:
+    return inspect.signature(decoder)
 
 
 def _decode(maps: np.ndarray, decoder: Decoder, options: dict[str, Any]) -> np.ndarray:
@@ -276,8 +281,8 @@ class Peaks:
         if size is not None and (size < 1 or size % 2 == 0):
             raise ValueError(f"Expected a window of an odd number of cells, got {size}.")
         rows, columns = (extent if size is None else min(size, extent) for extent in self.shape)
-        row = np.clip(self.row - rows // 2, 0, self.shape[0] - rows)
-        column = np.clip(self.column - columns // 2, 0, self.shape[1] - columns)
+        row = np.minimum(np.maximum(self.row - rows // 2, 0), self.shape[0] - rows)
+        column = np.minimum(np.maximum(self.column - columns // 2, 0), self.shape[1] - columns)
         values = self.at(row + np.arange(rows)[:, None, None], column + np.arange(columns)[:, None])
         values /= self.height
         return values, row, column

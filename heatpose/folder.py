@@ -39,6 +39,7 @@ Progress = Callable[[int, int], object]
 _HEADER_LIMIT = 4096  # bytes
 _NUMBER = re.compile(r"([0-9]+)")
 _USUAL_HEADER = 128  # bytes; what NumPy writes for heatmaps
+_HAS_READV = hasattr(os, "readv")  # not on Windows
 _CHUNK_BYTES = 2**23  # read before it is decoded: few enough to stay in a cache, many to a call
 _LISTED = 20  # bad files named in a message
 _SPECIAL = "a broken link, a pipe or a device"  # opening a pipe could wait forever
@@ -125,6 +126,10 @@ class _FileError(Exception):
     """Why one file cannot be used: what was expected, what was found."""
 
 
+def _reason(error: _FileError | OSError) -> str:
+    return f"expected a readable file, got: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+
+
 @dataclass(frozen=True)
 class _Header:
     """What the first bytes of an .npy file say; files alike share one."""
@@ -197,7 +202,7 @@ def _read_header(path: str) -> _Header:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _FileError(f"expected a readable file, got: {error.strerror or error}") from error
+        raise _FileError(_reason(error)) from error
 
 
 def _shape_text(shape: Sequence[int | str]) -> str:
@@ -227,8 +232,6 @@ def _check(header: _Header, size: int, expected: tuple[int | str, ...]) -> None:
 def _read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
     """Fill ``out``, (n, K, H, W), with the samples from ``first`` on of a file that was listed with that shape."""
     try:
-        if len(out) == shape[0] and _read_whole(path, out):
-            return
         with FileIO(path) as file:
             header = _header(file.read(_HEADER_LIMIT))
             start = len(header.raw)
@@ -245,26 +248,26 @@ def _read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) 
             if stored is not out:
                 _convert(stored, out)
     except OSError as error:
-        raise _FileError(f"expected a readable file, got: {error.strerror or error}") from error
+        raise _FileError(_reason(error)) from error
 
 
-def _read_whole(path: str, out: np.ndarray) -> bool:
-    """Fill ``out`` with all of a file in three calls to the system; False if the file is not of the usual kind."""
-    if not hasattr(os, "readv"):  # Windows
-        return False
-    header, excess = bytearray(_USUAL_HEADER), bytearray(1)
+def _read_whole(path: str, buffers: Sequence[bytearray | memoryview]) -> int:
+    """Fill buffers one after the other from the start of a file; return how many bytes there were."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        count = os.readv(descriptor, [header, out.reshape(-1).view(np.uint8).data, excess])
+        return os.readv(descriptor, buffers)
     finally:
         os.close(descriptor)
-    if count != len(header) + out.nbytes or int.from_bytes(header[8:10], "little") != len(header) - 10:
-        return False
+
+
+@lru_cache(maxsize=1024)
+def _is_usual(raw: bytes, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Tell whether bytes are the whole header of such an array, as it lies in memory."""
     try:
-        parsed = _parse_header(bytes(header))
+        header = _header(raw)
     except _FileError:
         return False
-    return parsed.dtype == out.dtype and parsed.full_shape == out.shape and not parsed.fortran
+    return (len(header.raw), header.full_shape, header.dtype, header.fortran) == (len(raw), shape, dtype, False)
 
 
 def _read_exactly(file: FileIO, out: np.ndarray) -> None:
@@ -419,7 +422,7 @@ def _list_files(folder: str, prefix: str, above: tuple[str, ...], listing: _List
             try:
                 status = entry.stat()
             except OSError as error:  # gone since
-                refuse(path, f"expected a readable file, got: {error.strerror or error}")
+                refuse(path, _reason(error))
             else:
                 listing.files.append(
                     _Listed(path, status.st_size, _stamp(status.st_size, status.st_mtime_ns, time.time_ns()))
@@ -526,6 +529,7 @@ class HeatmapFolder:
         known: Mapping[tuple[str, str], HeatmapFile] = MappingProxyType({}),
     ):
         self.root = Path(root)
+        self._root = str(self.root)
         self.skip_bad = skip_bad
         if not self.root.exists():
             raise FileNotFoundError(f"No such folder: {self.root}")
@@ -605,7 +609,7 @@ class HeatmapFolder:
         return files, expected, [BadFile(path, reasons[path]) for path, _, _ in listed if path in reasons]
 
     def _locate(self, path: str) -> str:
-        return f"{self.root}/{path}"
+        return f"{self._root}/{path}"
 
     def _refuse(self, bad_files: Sequence[BadFile]) -> None:
         """Raise for bad files, or leave them out."""
@@ -841,19 +845,23 @@ class HeatmapFolder:
         """Fill ``out``, (n, K, H, W), with samples; return their rows in the index, and why some could not be read."""
         bad: dict[int, str] = {}
         rows: list[int] = []
-        done = 0
+        header, excess = bytearray(_USUAL_HEADER), bytearray(1)
+        data, sample_bytes = out.reshape(-1).view(np.uint8).data, out[0].nbytes
         for file, first, size in pieces:
-            path, _, shape, _ = self.files[file]
+            name, _, shape, _ = self.files[file]
+            path, done = self._locate(name), len(rows)
             start = int(self.starts[file]) + first
-            its_rows = range(start, start + size)
-            rows += its_rows
-            part = out[done : done + size]
+            rows += range(start, start + size)
             try:
-                _read_samples(self._locate(path), shape, first, part)
-            except _FileError as error:
-                part[:] = 0  # not what was here before
-                bad.update(dict.fromkeys(its_rows, str(error)))
-            done += size
+                if _HAS_READV and size == shape[0]:  # three calls to the system, if all is as it usually is
+                    part = data[done * sample_bytes : (done + size) * sample_bytes]
+                    count = _read_whole(path, [header, part, excess])
+                    if count == len(header) + len(part) and _is_usual(bytes(header), shape, out.dtype):
+                        continue
+                _read_samples(path, shape, first, out[done : done + size])
+            except (_FileError, OSError) as error:
+                out[done : done + size] = 0  # not what was here before
+                bad.update(dict.fromkeys(rows[done:], _reason(error)))
         return np.array(rows), bad
 
     def _file_of(self, row: int) -> int:

@@ -176,7 +176,8 @@ def extract_keypoints(
     if cache is not None:
         cache.tidy(folder.files)
     index = folder.index[good].reset_index(drop=True)
-    if lost := [name for name in folder.classes if name not in set(index["label"])]:
+    labels = set(index["label"].unique())
+    if lost := [name for name in folder.classes if name not in labels]:
         raise ValueError(f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}.")
     return pd.concat([index, keypoint_frame(keypoints[good])], axis=1)
 

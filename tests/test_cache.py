@@ -79,7 +79,7 @@ def test_the_second_time_nothing_is_opened_and_the_table_is_the_same(data, decod
     def refuse(*arguments):
         raise AssertionError("a heatmap file was opened")
 
-    for name in ("_read_header", "_read_samples"):
+    for name in ("_read_header", "_read_whole", "_read_samples"):
         monkeypatch.setattr(f"heatpose.folder.{name}", refuse)
     second, count = load(data, decoded)
     assert count == 0
@@ -154,15 +154,15 @@ def test_bad_samples_are_told_of_each_time(data, decoded, caplog):
 
 
 def test_what_could_not_be_read_is_tried_again(data, decoded, monkeypatch):
-    read = heatpose.folder._read_samples
+    read_whole = heatpose.folder._read_whole
 
-    def broken(path, *arguments):
+    def broken(path, buffers):
         if path.endswith("up/10.npy"):
-            raise heatpose.folder._FileError("expected a readable file, got: Stale file handle")
-        read(path, *arguments)
+            raise OSError(116, "Stale file handle")
+        return read_whole(path, buffers)
 
     with monkeypatch.context() as patch:
-        patch.setattr("heatpose.folder._read_samples", broken)
+        patch.setattr("heatpose.folder._read_whole", broken)
         with pytest.raises(BadFilesError, match="Stale file handle"):
             load(data)
     table, count = load(data, decoded)
