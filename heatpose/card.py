@@ -62,6 +62,8 @@ def _scores(record: Mapping[str, Any]) -> list[str]:
     if interval := _interval(scores.get("balanced_accuracy_interval")):
         headline += f", 95 % interval {interval}"
     parts = [f"{headline}. Split by {_text(groups.get('description') or 'what nobody noted')}."]
+    if verdict := (record.get("audit") or {}).get("verdict"):
+        parts.append(_text(verdict))
     if scores.get("note"):
         parts.append(_text(scores["note"]))
     elif "nested" in scores:

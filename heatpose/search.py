@@ -35,6 +35,7 @@ from sklearn.metrics import balanced_accuracy_score
 from threadpoolctl import threadpool_limits
 
 from heatpose import __version__
+from heatpose.audit import AuditPlan, audit_training
 from heatpose.augmentation import PARTIAL_BODIES
 from heatpose.classifiers import CANDIDATES, make_pose_pipeline
 from heatpose.decoding import DECODERS
@@ -44,12 +45,12 @@ from heatpose.folder import HeatmapRows
 from heatpose.skeleton import COCO_17
 from heatpose.spaces import Range, Space, within
 from heatpose.splitting import Folds, Grouping, check_enough, grouped_folds, random_folds, resolve_groups
+from heatpose.table import table_keypoints
 from heatpose.training import (
     BASELINE,
     COVERAGE,
     Question,
     TrainingResult,
-    _balanced_accuracy,
     _Fit,
     _leaderboard,
     _predictions,
@@ -252,6 +253,8 @@ def search_pose_classifier(
     X, y = table[list(COCO_17.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
     check_enough(y, grouping.groups, n_folds)
     folds = grouped_folds(y, grouping.groups, n_folds, random_state)
+    mixed = random_folds(y, len(folds), random_state)
+    audit = AuditPlan(table_keypoints(table), y, grouping, folds, mixed, random_state)
     inner = [_inner_folds(y[train], grouping.groups[train], len(folds), random_state) for train, _ in folds]
     classes, codes = np.unique(y, return_inverse=True)
     processes = cpu_count() if n_jobs is None else n_jobs
@@ -289,9 +292,14 @@ def search_pose_classifier(
 
     train_all = partial(_train_all, X=X, y=y, random_state=random_state, n_jobs=processes, heatmaps=heatmaps)
     tested = [test for _, test in folds]
-    mixed = [test for _, test in random_folds(y, len(folds), random_state)]
     baseline = _join(train_all([(BASELINE, {}, test) for test in tested]))
-    leaky = _join(train_all([(chosen.classifier, chosen.parameters, test) for test in mixed]))
+
+    def ask_without(tests: Sequence[np.ndarray]) -> np.ndarray:
+        """Name each sample's class by what was found, trained without the sample's part; (N,)."""
+        apart = _join(train_all([(chosen.classifier, chosen.parameters, test) for test in tests]))
+        return classes[apart.probabilities.argmax(axis=1)]
+
+    random_split = float(balanced_accuracy_score(y, ask_without([test for _, test in mixed])))
 
     # What was found without a fold is trained without it, and then it is asked.
     asked = train_all(
@@ -318,6 +326,9 @@ def search_pose_classifier(
         confidence=confidence,
         random_state=random_state,
     )
+
+    predictions = _predictions(table, grouping, predicted, confidence)
+    findings = audit_training(audit, X, evaluation, predictions, random_split, ask_without, n_jobs=n_jobs)
 
     held_out = {best.classifier: best.held_out for best in tuned} | {BASELINE: baseline}
     leaderboard = _leaderboard(
@@ -349,15 +360,16 @@ def search_pose_classifier(
         nested=True,
         note=_note(n_finished, [by_groups for _, by_groups in inner]),
         leaderboard=leaderboard,
-        random_split=_balanced_accuracy(leaky.probabilities, codes),
+        random_split=random_split,
         grouping=grouping,
         n_folds=len(folds),
-        predictions=_predictions(table, grouping, predicted, confidence),
+        predictions=predictions,
         partial={part: float(balanced_accuracy_score(codes, columns)) for part, columns in partial_bodies.items()},
         temperature=temperature,
         threshold=threshold,
         random_state=random_state,
         importance=joined_importance(asked),
+        **findings._asdict(),
     )
 
 

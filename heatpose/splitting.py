@@ -39,13 +39,14 @@ class Grouping:
         The group of each sample.
     description : str
         One line for people: what a score is split by, and so what it speaks for.
-    kind : {"regex", "blocks", "csv", "column"}
-        Where the groups came from. ``blocks`` are no real groups: their score says nothing about new people.
+    kind : {"regex", "blocks", "csv", "column", "proposed"}
+        Where the groups came from. ``blocks`` are no real groups, and neither are ``proposed`` ones, which
+        :func:`heatpose.audit.propose_groups` finds in the frames: their score says nothing about new people.
     """
 
     groups: np.ndarray
     description: str
-    kind: Literal["regex", "blocks", "csv", "column"]
+    kind: Literal["regex", "blocks", "csv", "column", "proposed"]
 
     @property
     def n_groups(self) -> int:

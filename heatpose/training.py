@@ -25,15 +25,17 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from heatpose.audit import AuditPlan, ClassAdvice, LeakageAudit, LearningCurve, audit_training
 from heatpose.augmentation import PARTIAL_BODIES, hide_part
 from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES, Candidate, make_pose_pipeline, takes_heatmaps
 from heatpose.decoding import DECODERS
 from heatpose.estimators import temper
-from heatpose.evaluation import Evaluation, evaluate_predictions, threshold_for_coverage
+from heatpose.evaluation import Evaluation, evaluate_predictions, threshold_for_coverage, to_plain
 from heatpose.folder import HeatmapRows
 from heatpose.importance import average_importance, measure_importance
 from heatpose.skeleton import COCO_17
 from heatpose.splitting import Grouping, check_enough, grouped_folds, random_folds, resolve_groups
+from heatpose.table import table_keypoints
 
 __all__ = ["BASELINE", "TrainingResult", "choose_classifiers", "evaluate_model", "train_pose_classifier"]
 
@@ -86,6 +88,12 @@ class TrainingResult:
         What :class:`heatpose.PoseClassifier` was given.
     random_state : int
         What all chance came from.
+    audit : LeakageAudit
+        How far the number can be trusted.
+    learning_curve : LearningCurve or None
+        Whether more groups would help; None where fewer than 3 real ones cannot tell.
+    advice : tuple of ClassAdvice
+        What would make each class better.
     importance : DataFrame or None
         What the models that were asked about groups they had not seen go by, see
         :func:`heatpose.importance.measure_importance`; None if that was not asked for.
@@ -105,6 +113,9 @@ class TrainingResult:
     temperature: float
     threshold: float
     random_state: int
+    audit: LeakageAudit
+    learning_curve: LearningCurve | None
+    advice: tuple[ClassAdvice, ...]
     importance: pd.DataFrame | None = None
 
     def to_record(self) -> dict[str, Any]:
@@ -157,6 +168,9 @@ class TrainingResult:
                 ],
             },
             "leaderboard": self.leaderboard.to_dict("records"),
+            "audit": to_plain(self.audit),
+            "learning_curve": to_plain(self.learning_curve),
+            "advice": to_plain(self.advice),
         }
 
 
@@ -271,8 +285,10 @@ def train_pose_classifier(
     tested = [test for _, test in folds]
     left_out = [(k,) for k in range(len(folds))] + (list(combinations(range(len(folds)), 2)) if nested else [])
     plan = [(name, out) for name in rivals for out in left_out] + [(BASELINE, (k,)) for k in range(len(folds))]
+    mixed = random_folds(y, len(folds), random_state)
+    audit = AuditPlan(table_keypoints(table), y, grouping, folds, mixed, random_state)
     run = _Run(X, y, random_state, cpu_count() if n_jobs is None else n_jobs, heatmaps)
-    run.begin(len(plan) + len(folds) + 1, progress)
+    run.begin(len(plan) + len(mixed) + len(audit.proposed_folds) + 1, progress)
 
     # Each candidate is trained without each fold and, for the nested choice, without each two: what such a model says
     # of one of the two tells how good the candidate is to a choice that must know nothing of the other.
@@ -328,8 +344,14 @@ def train_pose_classifier(
         random_state=random_state,
     )
 
-    leaky = run({k: (chosen, test, ()) for k, (_, test) in enumerate(random_folds(y, len(folds), random_state))})
-    by_chance = np.nanmax([fit.probabilities for fit in leaky.values()], axis=0)
+    def ask_without(tests: Sequence[np.ndarray]) -> np.ndarray:
+        """Name each sample's class by the chosen candidate, trained without the sample's part; (N,)."""
+        apart = run({k: (chosen, test, ()) for k, test in enumerate(tests)})
+        return classes[np.nanmax([fit.probabilities for fit in apart.values()], axis=0).argmax(axis=1)]
+
+    random_split = float(balanced_accuracy_score(y, ask_without([test for _, test in mixed])))
+    predictions = _predictions(table, grouping, predicted, confidence)
+    findings = audit_training(audit, X, evaluation, predictions, random_split, ask_without, n_jobs=n_jobs)
 
     pipeline = make_pose_pipeline(
         chosen, decoder=decoder, random_state=random_state, temperature=temperature, threshold=threshold
@@ -345,15 +367,16 @@ def train_pose_classifier(
         nested=nested,
         note=_note(rivals, nested, len(folds)),
         leaderboard=leaderboard,
-        random_split=_balanced_accuracy(by_chance, codes),
+        random_split=random_split,
         grouping=grouping,
         n_folds=len(folds),
-        predictions=_predictions(table, grouping, predicted, confidence),
+        predictions=predictions,
         partial={part: float(balanced_accuracy_score(codes, said)) for part, said in partial.items()},
         temperature=temperature,
         threshold=threshold,
         random_state=random_state,
         importance=joined_importance(asked),
+        **findings._asdict(),
     )
 
 

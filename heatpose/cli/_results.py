@@ -9,12 +9,15 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from heatpose.audit import LearningCurve, SplitAudit
 from heatpose.evaluation import Evaluation
 from heatpose.training import BASELINE, TrainingResult
 
 __all__ = ["show_evaluation", "show_training"]
 
 _MAX_CONFUSIONS = 8
+_MAX_ADVICE = 5
+_WEAK = 0.9  # recall below which a class is given advice
 _BAR_WIDTH = 12
 _WIDE = 90  # columns from which on there is room for what is merely nice to know
 
@@ -37,10 +40,12 @@ _LARGE = {
 def show_training(console: Console, result: TrainingResult) -> None:
     """Print what a training found out, the number to tell others first."""
     evaluation = result.evaluation
-    _show_headline(console, evaluation, f"{result.classifier}, {result.n_folds} folds")
+    trusted = result.audit.better_than_chance and not result.audit.leaks
+    _show_headline(console, evaluation, f"{result.classifier}, {result.n_folds} folds", trusted)
     _show_beside(console, result)
     _show_leaderboard(console, result)
-    _show_classes(console, evaluation)
+    _show_classes(console, evaluation, trusted)
+    _show_advice(console, result)
 
 
 def show_evaluation(console: Console, evaluation: Evaluation) -> None:
@@ -52,7 +57,7 @@ def show_evaluation(console: Console, evaluation: Evaluation) -> None:
 # Parts ------------------------------------------------------------------------------------------------------
 
 
-def _show_headline(console: Console, evaluation: Evaluation, how: str = "") -> None:
+def _show_headline(console: Console, evaluation: Evaluation, how: str = "", trusted: bool = True) -> None:
     scores = _grid("left", "right", "left")
     for name, score, interval, style in (
         ("balanced accuracy", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval, "bold"),
@@ -61,7 +66,7 @@ def _show_headline(console: Console, evaluation: Evaluation, how: str = "") -> N
         scores.add_row(Text(name, style), Text(_number(score), style), _interval(interval))
     facts = [f"{evaluation.n_samples:,} samples of {len(evaluation.classes)} classes", how]
     headline: RenderableType = Group(scores, Text(", ".join(filter(None, facts))))
-    if console.is_terminal and _is_unicode(console):
+    if trusted and console.is_terminal and _is_unicode(console):
         number = _number(evaluation.balanced_accuracy)
         large = "\n".join("".join(_LARGE[character][row] for character in number) for row in range(3))
         side_by_side = Table.grid(padding=(0, 4, 0, 0))
@@ -81,24 +86,57 @@ def _show_headline(console: Console, evaluation: Evaluation, how: str = "") -> N
 
 
 def _show_beside(console: Console, result: TrainingResult) -> None:
-    """What somebody less honest would have claimed, and what costs nothing."""
-    scores = result.leaderboard.set_index("classifier")
+    """What somebody less honest would have claimed, what costs nothing, and whether the split leaks."""
+    audit, scores = result.audit, result.leaderboard.set_index("classifier")
     # Of the numbers as they are shown, so that they add up.
     gap = round(result.random_split, 3) - round(result.evaluation.balanced_accuracy, 3)
-    because = f"{gap:.3f} of that is neighbours of training frames" if gap > 0 else "no more than that"
-    beside = _grid("left", "right", "left")
-    for name, score, remark in (
-        ("a random split says", result.random_split, because),
-        ("the training frames", scores["train_balanced_accuracy"][result.classifier], ""),
-        ("a dummy", scores["balanced_accuracy"][BASELINE], "always says the most frequent class"),
-    ):
-        beside.add_row(name, _number(score), remark)
-    console.print("", beside, "", "With a part of the body hidden it is:", sep="\n")
+    because = f"{gap:.3f} of it is neighbours in training" if gap > 0 else "no more than that"
+    dummy = scores["balanced_accuracy"][BASELINE]
+    rows: list[tuple[str, float, str, str]] = [
+        ("the split above", result.evaluation.balanced_accuracy, _twins(audit.chosen), ""),
+        ("a random split", result.random_split, _twins(audit.random), because),
+        ("the training frames", scores["train_balanced_accuracy"][result.classifier], "", ""),
+        ("meaningless labels", audit.permuted.chosen, "", f"by a random split {audit.permuted.random:.3f}"),
+        ("a dummy", dummy, "", "always says the most frequent class"),
+    ]
+    if audit.proposed is not None:
+        remark = f"{audit.proposed.n_groups} runs of near-identical poses"
+        rows.insert(1, ("by clips it found", audit.proposed.balanced_accuracy, _twins(audit.proposed), remark))
+    beside = _grid("left", "right", "right", "left")
+    beside.add_row("", "score", "twins", "near-identical frames in training", style="bold")
+    for name, score, twins, remark in rows:
+        beside.add_row(name, _number(score), twins, remark)
+    console.print("", beside, "", audit.verdict, sep="\n")
+    if result.learning_curve is not None:
+        _show_learning_curve(console, result.learning_curve)
+    console.print("", "With a part of the body hidden it is:", sep="\n")
     partial = _grid("left", "right", "left", "right")
-    rows = [(f"without {part}", _number(score)) for part, score in result.partial.items()]
-    for first, second in zip(rows[::2], [*rows[1::2], ("", "")], strict=False):
+    parts = [(f"without {part}", _number(score)) for part, score in result.partial.items()]
+    for first, second in zip(parts[::2], [*parts[1::2], ("", "")], strict=False):
         partial.add_row(*first, *second)
     console.print(partial)
+
+
+def _twins(split: SplitAudit) -> str:
+    return f"{split.near_identical:.1%}"
+
+
+def _show_learning_curve(console: Console, curve: LearningCurve) -> None:
+    points = _grid("left", *["right"] * len(curve.n_groups))
+    points.add_row("groups trained on", *map(str, curve.n_groups))
+    points.add_row(f"score of a quick {curve.classifier}", *map(_number, curve.balanced_accuracy))
+    console.print("", points, curve.verdict, sep="\n")
+
+
+def _show_advice(console: Console, result: TrainingResult) -> None:
+    """What to do about the classes that are named worst."""
+    weak = sorted((advice for advice in result.advice if advice.recall < _WEAK), key=lambda advice: advice.recall)
+    if not weak or not result.audit.better_than_chance:
+        return
+    console.print("What would make the weakest classes better:")
+    for advice in weak[:_MAX_ADVICE]:
+        console.print(f"  {advice.name}: {advice.advice}")
+    console.print()
 
 
 def _show_leaderboard(console: Console, result: TrainingResult) -> None:
@@ -121,8 +159,8 @@ def _show_leaderboard(console: Console, result: TrainingResult) -> None:
     console.print("", board, "", result.note, sep="\n")
 
 
-def _show_classes(console: Console, evaluation: Evaluation) -> None:
-    """Recall by class, worst first, and what is taken for what."""
+def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True) -> None:
+    """Recall by class, worst first, and what is taken for what; without a judgement where the split cannot give one."""
     classes = _table("class", "recall", "95 % interval", "samples", "")
     classes.columns[3].justify = "right"
     for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
@@ -132,7 +170,7 @@ def _show_classes(console: Console, evaluation: Evaluation) -> None:
             _number(recall),
             _interval(evaluation.recall_interval[c]),
             f"{evaluation.support[c]:,}",
-            _bar(recall, _is_unicode(console)),
+            _bar(recall, _is_unicode(console)) if trusted else "",
         )
     confusions = _confusions(evaluation)
     side_by_side = Table.grid(padding=(0, 4, 0, 0))
