@@ -22,7 +22,7 @@ from heatpose.inputs import as_heatmaps
 
 __all__ = ["DECODERS", "DECODING_VERSION", "Peaks", "decode_heatmaps"]
 
-DECODING_VERSION = 1
+DECODING_VERSION = 2
 """Goes up whenever a decoder gives other numbers than before, so that tables made by it are made again."""
 
 # What is decoded at once: enough that the time goes into arithmetic and not into calling NumPy, and no more.
@@ -338,11 +338,13 @@ def _gaussian(peaks: Peaks, window: int = 7) -> Position:
     values, row, column = peaks.window(window)
     rows, columns, _ = values.shape
     signal = values > _FLOOR
-    np.maximum(values, np.float32(_FLOOR), out=values)
+    # In float64 from here on: in float32 the last bits of a position would be those of a machine's logarithm, and a
+    # tree whose threshold lies between would answer otherwise elsewhere.
+    values = np.maximum(values, np.float32(_FLOOR)).astype(np.float64)
     logarithm = np.log(values)
     first = _fit(np.square(values) * signal, logarithm)
     # The peak is the highest cell: a fit above it is wrong there, and would outweigh all the others.
-    fitted = np.einsum("pc,pm->cm", _powers(rows, columns)[:_TERMS], first.astype(np.float32))
+    fitted = np.einsum("pc,pm->cm", _powers(rows, columns, np.float64)[:_TERMS], first)
     weights = np.exp(2 * np.minimum(fitted, 0)).reshape(values.shape) * signal
     _, x1, y1, x2, xy, y2 = _fit(weights, logarithm)
 
@@ -367,15 +369,15 @@ _PRODUCT = np.array([[_POWERS.index((i + k, j + m)) for k, m in _POWERS[:_TERMS]
 
 
 @lru_cache
-def _powers(rows: int, columns: int) -> np.ndarray:
-    """x^i y^j, counted from a window's middle, (15, cells), float32."""
+def _powers(rows: int, columns: int, dtype: type) -> np.ndarray:
+    """x^i y^j, counted from a window's middle, (15, cells)."""
     y, x = np.mgrid[:rows, :columns].reshape(2, -1) - np.array([[(rows - 1) / 2], [(columns - 1) / 2]])
-    return np.array([x**i * y**j for i, j in _POWERS], dtype=np.float32)
+    return np.array([x**i * y**j for i, j in _POWERS], dtype=dtype)
 
 
 def _moments(values: np.ndarray, count: int) -> np.ndarray:
     """Sums of the first `count` powers times the values of a window, (rows, columns, M) -> (count, M)."""
-    powers = _powers(*values.shape[:2])[:count]
+    powers = _powers(*values.shape[:2], values.dtype.type)[:count]
     return np.einsum("pc,cm->pm", powers, values.reshape(powers.shape[1], -1))
 
 
@@ -393,8 +395,8 @@ _PENALTY = _penalty()
 
 def _fit(weights: np.ndarray, logarithm: np.ndarray) -> np.ndarray:
     """Fit a polynomial by weighted least squares, two (rows, columns, M) -> coefficients (6, M), float64."""
-    normal = _moments(weights, len(_POWERS)).astype(np.float64)[_PRODUCT]
-    right = _moments(weights * logarithm, _TERMS).astype(np.float64)
+    normal = _moments(weights, len(_POWERS))[_PRODUCT]
+    right = _moments(weights * logarithm, _TERMS)
     normal += _PENALTY
     return _solve(normal, right)
 
