@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from heatpose.decoding import DECODERS, DECODING_VERSION
-from heatpose.folder import HeatmapFile
+from heatpose.folder import HeatmapFile, rows_of
 from heatpose.skeleton import COCO_17
 
 __all__ = ["KeypointCache", "cache_folder"]
@@ -197,7 +197,7 @@ class KeypointCache:
         for number in np.unique(places[:, 0]):
             segment = self._segments[number]
             mine = np.flatnonzero(places[:, 0] == number)
-            here, there = _rows(ends, mine), _rows(segment.starts, places[mine, 1])
+            here, there = rows_of(ends, mine), rows_of(segment.starts, places[mine, 1])
             keypoints[here] = segment.keypoints[there]
             finite[here] = segment.finite[there]
         return keypoints, finite
@@ -316,12 +316,6 @@ def _digest(content: bytes) -> str:
 def _starts(files: Sequence[HeatmapFile]) -> np.ndarray:
     """Where each file's samples start in those of all, and how many there are."""
     return np.cumsum([0, *(file.shape[0] for file in files)])
-
-
-def _rows(starts: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Rows of the files at these positions, one file after the other."""
-    first, count = starts[positions], starts[positions + 1] - starts[positions]
-    return np.arange(count.sum()) + np.repeat(first - (np.cumsum(count) - count), count)
 
 
 def _encode(files: Sequence[HeatmapFile], keypoints: np.ndarray, finite: np.ndarray, recipe: bytes) -> bytes:

@@ -6,6 +6,7 @@ files are told of at once.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -15,6 +16,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from io import BytesIO, FileIO
@@ -22,13 +24,14 @@ from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 
 from heatpose.geometry import mirror_heatmaps
 from heatpose.skeleton import COCO_17
+from heatpose.storage import FILE, FOLDER, Entry, Storage, concurrently, is_url, local_path, redact
 
 __all__ = ["BadFile", "BadFilesError", "HeatmapFile", "HeatmapFolder", "HeatmapRows", "read_heatmaps"]
 
@@ -42,6 +45,7 @@ _USUAL_HEADER = 128  # bytes; what NumPy writes for heatmaps
 _HAS_READV = hasattr(os, "readv")  # not on Windows
 _CHUNK_BYTES = 2**23  # read before it is decoded: few enough to stay in a cache, many to a call
 _LISTED = 20  # bad files named in a message
+_CHANGED = "expected an unchanged file, got one that changed since it was listed"
 _SPECIAL = "a broken link, a pipe or a device"  # opening a pipe could wait forever
 NOT_FINITE = "expected finite values, got NaN or infinity"
 """Why a sample is bad whose file is fine."""
@@ -235,9 +239,7 @@ def _read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) 
         with FileIO(path) as file:
             header = _header(file.read(_HEADER_LIMIT))
             start = len(header.raw)
-            size = os.fstat(file.fileno()).st_size
-            if header.full_shape != tuple(shape) or size != start + header.data_bytes:
-                raise _FileError("expected an unchanged file, got one that changed since it was listed")
+            _check_unchanged(header, os.fstat(file.fileno()).st_size, shape)
             if header.fortran:  # a sample is spread over the whole file
                 mapped = np.memmap(file, header.dtype, "r", start, header.shape, "F")
                 _convert(mapped[first : first + len(out)] if mapped.ndim == 4 else mapped, out)
@@ -249,6 +251,44 @@ def _read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) 
                 _convert(stored, out)
     except OSError as error:
         raise _FileError(_reason(error)) from error
+
+
+def _check_unchanged(header: _Header, size: int, shape: Sequence[int]) -> None:
+    if header.full_shape != tuple(shape) or size != len(header.raw) + header.data_bytes:
+        raise _FileError(_CHANGED)
+
+
+def _fetch_samples(storage: Storage, path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
+    """Do as `_read_samples` with a file behind a URL, in as few requests as can be."""
+    try:
+        if len(out) == shape[0]:
+            content = storage.read(path)
+            header = _header(content[:_HEADER_LIMIT])
+            _check_unchanged(header, len(content), shape)
+        else:
+            size = storage.size(path)
+            header = _header(storage.read(path, 0, min(size, _HEADER_LIMIT)))
+            _check_unchanged(header, size, shape)
+            if not header.fortran:
+                start, each = len(header.raw), header.data_bytes // header.samples
+                content = storage.read(path, start + first * each, start + (first + len(out)) * each)
+                if len(content) != len(out) * each:
+                    raise _FileError(_CHANGED)
+                return _convert(np.frombuffer(content, header.dtype).reshape(out.shape), out)
+            content = storage.read(path)
+        _take_samples(content, header, first, out)
+    except OSError as error:
+        raise _FileError(_reason(error)) from error
+    return None
+
+
+def _take_samples(content: bytes, header: _Header, first: int, out: np.ndarray) -> None:
+    """Fill ``out``, (n, K, H, W), with samples from all bytes of a file."""
+    if len(content) != len(header.raw) + header.data_bytes:
+        raise _FileError(_CHANGED)
+    data = np.frombuffer(content, header.dtype, offset=len(header.raw))
+    stored = data.reshape(header.shape, order="F" if header.fortran else "C")
+    _convert(stored.reshape(header.full_shape)[first : first + len(out)], out)
 
 
 def _read_whole(path: str, buffers: Sequence[bytearray | memoryview]) -> int:
@@ -302,8 +342,8 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
 
     Parameters
     ----------
-    path : path-like
-        An .npy file of shape (n, K, H, W) or (K, H, W), float16, float32 or float64.
+    path : path-like or str
+        An .npy file of shape (n, K, H, W) or (K, H, W), float16, float32 or float64; or its URL.
     n_keypoints : int, default 17
         The K that is expected.
 
@@ -328,20 +368,40 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
     ...     read_heatmaps(f"{folder}/pose.npy").shape
     (1, 17, 64, 48)
     """
-    name = os.fspath(path)
-    if not Path(name).exists():
-        raise FileNotFoundError(f"No such file: {name}")
+    name = local_path(path)
     try:
-        if (kind := _kind(Path(name))) != "a file":
-            raise _FileError(f"expected a file, got {kind}")
-        header = _read_header(name)
-        _check(header, Path(name).stat().st_size, (n_keypoints, "H", "W"))
-        heatmaps = np.empty(header.full_shape, dtype=np.float32)
-        _read_samples(name, header.full_shape, 0, heatmaps)
+        heatmaps = _fetch_file(Storage(name), n_keypoints) if is_url(name) else _read_file(Path(name), n_keypoints)
         if samples := _not_finite(heatmaps):
             raise _FileError(_not_finite_text(samples))
     except _FileError as error:
-        raise BadFilesError([BadFile(Path(name).as_posix(), str(error))]) from error
+        shown = redact(name) if is_url(name) else Path(name).as_posix()
+        raise BadFilesError([BadFile(shown, str(error))]) from error
+    return heatmaps
+
+
+def _read_file(path: Path, n_keypoints: int) -> np.ndarray:
+    if not path.exists():
+        raise FileNotFoundError(f"No such file: {path}")
+    if (kind := _kind(path)) != FILE:
+        raise _FileError(f"expected a file, got {kind}")
+    header = _read_header(str(path))
+    _check(header, path.stat().st_size, (n_keypoints, "H", "W"))
+    heatmaps = np.empty(header.full_shape, dtype=np.float32)
+    _read_samples(str(path), header.full_shape, 0, heatmaps)
+    return heatmaps
+
+
+def _fetch_file(storage: Storage, n_keypoints: int) -> np.ndarray:
+    try:
+        content = storage.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _FileError(_reason(error)) from error
+    header = _header(content[:_HEADER_LIMIT])
+    _check(header, len(content), (n_keypoints, "H", "W"))
+    heatmaps = np.empty(header.full_shape, dtype=np.float32)
+    _take_samples(content, header, 0, heatmaps)
     return heatmaps
 
 
@@ -349,7 +409,7 @@ class _Listed(NamedTuple):
     """A file of a folder, not yet opened."""
 
     path: str
-    size: int
+    size: int | None  # None if it was gone when asked for
     stamp: str | None
 
 
@@ -387,52 +447,180 @@ def _stamp(size: int, time_ns: int, now_ns: int) -> str | None:
 
 def _kind(entry: os.DirEntry | Path) -> str:
     try:
-        return "a folder" if entry.is_dir() else "a file" if entry.is_file() else _SPECIAL
+        return FOLDER if entry.is_dir() else FILE if entry.is_file() else _SPECIAL
     except OSError:  # a link to itself
         return _SPECIAL
 
 
-def _list_files(folder: str, prefix: str, above: tuple[str, ...], listing: _Listing) -> None:
-    """Add the .npy files of a folder and of those inside it to the listing; ``prefix`` is "" for the root."""
+class _Files(Protocol):
+    """The files of a folder, wherever they are; paths are relative to it."""
+
+    min_threads: int
+    """Readers that it takes so that waiting for answers does not keep the processors idle."""
+
+    def require_folder(self) -> None:
+        """Raise a FileNotFoundError or NotADirectoryError where there is no folder."""
+
+    def scan(self, folder: str) -> list[Entry]:
+        """List what is in a folder, "" or one with a slash at its end, in no order; each can be asked for once."""
+
+    def inspect(self, files: Iterable[_Listed]) -> Iterator[tuple[_Header, int] | _FileError]:
+        """Yield the header and the size in bytes of each file, or why it cannot be used."""
+
+    def read(self, parts: Sequence[_Part], out: np.ndarray) -> dict[int, str]:
+        """Fill ``out``, (n, K, H, W), with parts of files, one after the other; return why samples of it are bad."""
+
+
+class _Part(NamedTuple):
+    """Samples of a file to read: so many from ``first`` on, of a file that was listed with that shape."""
+
+    path: str
+    shape: tuple[int, ...]
+    first: int
+    size: int
+
+
+class _LocalFiles:
+    """Files of this machine."""
+
+    min_threads = 1
+
+    def __init__(self, root: Path):
+        self._root = root
+
+    def require_folder(self) -> None:
+        if not self._root.exists():
+            raise FileNotFoundError(f"No such folder: {self._root}")
+        if not self._root.is_dir():
+            raise NotADirectoryError(f"Expected a folder of class folders, got a file: {self._root}")
+
+    def scan(self, folder: str) -> list[Entry]:
+        with os.scandir(self._locate(folder.rstrip("/"))) as entries:
+            return [_entry(entry) for entry in entries]
+
+    def inspect(self, files: Iterable[_Listed]) -> Iterator[tuple[_Header, int] | _FileError]:
+        for name, size, _ in files:
+            path = self._locate(name)
+            try:
+                yield _read_header(path), Path(path).stat().st_size if size is None else size
+            except (_FileError, OSError) as error:
+                yield _FileError(_reason(error))
+
+    def read(self, parts: Sequence[_Part], out: np.ndarray) -> dict[int, str]:
+        bad: dict[int, str] = {}
+        header, excess = bytearray(_USUAL_HEADER), bytearray(1)
+        data, sample_bytes = out.reshape(-1).view(np.uint8).data, out.itemsize * math.prod(out.shape[1:])
+        done = 0
+        for name, shape, first, size in parts:
+            path, start, done = self._locate(name), done, done + size
+            try:
+                if _HAS_READV and size == shape[0]:  # three calls to the system, if all is as it usually is
+                    part = data[start * sample_bytes : done * sample_bytes]
+                    count = _read_whole(path, [header, part, excess])
+                    if count == len(header) + len(part) and _is_usual(bytes(header), shape, out.dtype):
+                        continue
+                _read_samples(path, shape, first, out[start:done])
+            except (_FileError, OSError) as error:
+                bad.update(dict.fromkeys(range(start, done), _reason(error)))
+        return bad
+
+    def _locate(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+
+def _entry(entry: os.DirEntry) -> Entry:
+    kind = _kind(entry)
+    if kind == FOLDER:
+        return Entry(entry.name, kind, real=os.path.realpath(entry.path))
+    if kind == FILE:
+        with contextlib.suppress(OSError):  # gone since
+            status = entry.stat()
+            stamp = _stamp(status.st_size, status.st_mtime_ns, time.time_ns())
+            return Entry(entry.name, kind, status.st_size, stamp)
+    return Entry(entry.name, kind)
+
+
+class _RemoteFiles:
+    """Files behind a URL, many of which are asked for at a time."""
+
+    min_threads = 4
+
+    def __init__(self, url: str):
+        self._storage = Storage(url)
+        self._unseen: dict[str, list[Entry]] = {}  # folders that were listed with those that they are in
+
+    def require_folder(self) -> None:
+        if self._storage.kind() != FOLDER:
+            raise NotADirectoryError(f"Expected a folder of class folders, got a file: {self._storage}")
+
+    def scan(self, folder: str) -> list[Entry]:
+        if not folder:
+            self._unseen = self._storage.scan()
+        return self._unseen.pop(folder)
+
+    def inspect(self, files: Iterable[_Listed]) -> Iterator[tuple[_Header, int] | _FileError]:
+        return concurrently(self._inspect, files)
+
+    def _inspect(self, file: _Listed) -> tuple[_Header, int] | _FileError:
+        try:
+            size = self._storage.size(file.path) if file.size is None else file.size
+            return _header(self._storage.read(file.path, 0, min(size, _HEADER_LIMIT))), size
+        except (_FileError, OSError) as error:
+            return _FileError(_reason(error))
+
+    def read(self, parts: Sequence[_Part], out: np.ndarray) -> dict[int, str]:
+        ends = list(accumulate(part.size for part in parts))
+        spans = [range(end - part.size, end) for part, end in zip(parts, ends, strict=True)]
+
+        def fetch(part: _Part, span: range) -> str | None:
+            try:
+                _fetch_samples(self._storage, part.path, part.shape, part.first, out[span.start : span.stop])
+            except _FileError as error:
+                return str(error)
+            return None
+
+        bad: dict[int, str] = {}
+        for span, reason in zip(
+            spans, concurrently(lambda both: fetch(*both), zip(parts, spans, strict=True)), strict=True
+        ):
+            if reason is not None:
+                bad.update(dict.fromkeys(span, reason))
+        return bad
+
+
+def _list_files(files: _Files, folder: str, above: tuple[str | None, ...], listing: _Listing) -> None:
+    """Add the .npy files of a folder and of those inside it to the listing; ``folder`` is "" for the root."""
 
     def refuse(path: str, reason: str) -> None:
         readable = path.encode(errors="backslashreplace").decode()
         listing.bad_files.append(BadFile(readable, reason))
 
     try:
-        with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
+        visible = [entry for entry in files.scan(folder) if not entry.name.startswith((".", "__MACOSX"))]
     except OSError as error:
-        if not prefix:
+        if not folder:
             raise
-        return refuse(prefix, f"expected a readable folder, got: {error.strerror or error}")
+        return refuse(folder, f"expected a readable folder, got: {error.strerror or error}")
     # Names that differ in leading zeros alone are the same to natural order: then as text.
     for entry in sorted(visible, key=lambda entry: (_natural(entry.name), entry.name)):
-        path, kind = prefix + entry.name, _kind(entry)
+        path = folder + entry.name
         is_npy = entry.name.lower().endswith(".npy")
-        if not is_npy and kind != "a folder":
+        if not is_npy and entry.kind != FOLDER:
             listing.ignored += 1
         elif not _is_text(path):
             refuse(path, "expected a name in UTF-8")
-        elif is_npy and kind != "a file":
-            refuse(path, f"expected a file, got {kind}")
-        elif is_npy and not prefix:
+        elif is_npy and entry.kind != FILE:
+            refuse(path, f"expected a file, got {entry.kind}")
+        elif is_npy and not folder:
             refuse(path, "expected it in the folder of its class: <class>/<file>.npy")
         elif is_npy:
-            try:
-                status = entry.stat()
-            except OSError as error:  # gone since
-                refuse(path, _reason(error))
-            else:
-                listing.files.append(
-                    _Listed(path, status.st_size, _stamp(status.st_size, status.st_mtime_ns, time.time_ns()))
-                )
-        elif (real := os.path.realpath(entry.path)) in above:
+            listing.files.append(_Listed(path, entry.size, entry.stamp))
+        elif entry.real is not None and entry.real in above:
             refuse(path, "expected a folder, got a link to one that it is in")
         else:
-            if not prefix:
+            if not folder:
                 listing.classes.append(entry.name)
-            _list_files(entry.path, path + "/", (*above, real), listing)
+            _list_files(files, path + "/", (*above, entry.real), listing)
     return None
 
 
@@ -468,8 +656,8 @@ class HeatmapFolder:
 
     Parameters
     ----------
-    root : path-like
-        The folder of class folders.
+    root : path-like or str
+        The folder of class folders, or its URL, such as ``s3://bucket/actions``: any that fsspec knows.
     n_keypoints : int, default 17
         The number of keypoints K that is expected.
     skip_bad : bool, default False
@@ -480,8 +668,8 @@ class HeatmapFolder:
 
     Attributes
     ----------
-    root : Path
-        The folder.
+    root : Path or str
+        The folder; a str if it is a URL, without what only the owner should know.
     index : DataFrame
         One row a sample, in natural order of class and path (frame 9 before frame 10): ``path`` relative to
         the root with forward slashes, ``sample`` the position in the file, ``label`` the class, ``group``
@@ -528,16 +716,18 @@ class HeatmapFolder:
         skip_bad: bool = False,
         known: Mapping[tuple[str, str], HeatmapFile] = MappingProxyType({}),
     ):
-        self.root = Path(root)
-        self._root = str(self.root)
         self.skip_bad = skip_bad
-        if not self.root.exists():
-            raise FileNotFoundError(f"No such folder: {self.root}")
-        if not self.root.is_dir():
-            raise NotADirectoryError(f"Expected a folder of class folders, got a file: {self.root}")
+        self.root: Path | str
+        self._files: _Files
+        if is_url(root):
+            self.root, self._files = redact(root), _RemoteFiles(os.fspath(root))
+        else:
+            self.root = Path(local_path(root))
+            self._files = _LocalFiles(self.root)
+        self._files.require_folder()
 
         listing = _Listing()
-        _list_files(str(self.root), "", (os.path.realpath(self.root),), listing)
+        _list_files(self._files, "", (os.path.realpath(self.root),), listing)
         if listing.ignored:
             logger.info("Ignored %d files in %s that do not end in .npy", listing.ignored, self.root)
         found = {file.path.partition("/")[0] for file in listing.files}
@@ -584,11 +774,14 @@ class HeatmapFolder:
         found: list[tuple[HeatmapFile, tuple[int, ...]]] = []  # with their shapes as they are written
         reasons: dict[str, str] = {}
         shapes: Counter[tuple[int, ...]] = Counter()
-        for path, size, stamp in listed:
-            file = None if stamp is None else known.get((path, stamp))
+        familiar = [None if file.stamp is None else known.get((file.path, file.stamp)) for file in listed]
+        facts = self._files.inspect([new for new, file in zip(listed, familiar, strict=True) if file is None])
+        for (path, _, stamp), file in zip(listed, familiar, strict=True):
             try:
                 if file is None:
-                    header = _read_header(self._locate(path))
+                    if isinstance(fact := next(facts), _FileError):
+                        raise fact
+                    header, size = fact
                     file = HeatmapFile(path, stamp, header.full_shape, header.dtype_name)
                     found.append((file, header.shape))
                     _check(header, size, (n_keypoints, "H", "W"))
@@ -607,9 +800,6 @@ class HeatmapFolder:
                     reasons[file.path] = str(error)
         files = [file for file, _ in found if file.path not in reasons]
         return files, expected, [BadFile(path, reasons[path]) for path, _, _ in listed if path in reasons]
-
-    def _locate(self, path: str) -> str:
-        return f"{self._root}/{path}"
 
     def _refuse(self, bad_files: Sequence[BadFile]) -> None:
         """Raise for bad files, or leave them out."""
@@ -765,7 +955,7 @@ class HeatmapFolder:
         files = range(len(self.files)) if files is None else files
         sample_bytes = 4 * math.prod(self.heatmap_shape)
         size = max(1, _CHUNK_BYTES // sample_bytes)
-        n_threads = _n_threads(n_jobs)
+        n_threads = max(_n_threads(n_jobs), self._files.min_threads)
         buffers: SimpleQueue[np.ndarray] = SimpleQueue()
         for _ in range(n_threads):
             buffers.put(np.empty(size * sample_bytes, dtype=np.uint8))
@@ -802,6 +992,31 @@ class HeatmapFolder:
                     progress(done, total)
         finally:  # also when interrupted: what is under way ends within milliseconds
             executor.shutdown(cancel_futures=True)
+
+    def subset(self, files: Sequence[int]) -> HeatmapFolder:
+        """Return a folder of some of the files alone, which other processes can be given.
+
+        Parameters
+        ----------
+        files : sequence of int
+            Positions in ``files``, ascending.
+
+        Returns
+        -------
+        HeatmapFolder
+            Nothing is looked at anew.
+        """
+        subset = copy(self)
+        subset.files = tuple(self.files[file] for file in files)
+        subset.starts = np.array(list(accumulate((file.shape[0] for file in subset.files), initial=0)))
+        subset.index = self.index.iloc[rows_of(self.starts, np.array(files, dtype=int))].reset_index(drop=True)
+        subset.classes = tuple(name for name in self.classes if name in set(subset.index["label"]))
+        subset.bad_files = ()
+        return subset
+
+    def require_root(self) -> None:
+        """Raise an OSError where the folder cannot be seen, which can be on another machine."""
+        self._files.require_folder()
 
     def refuse_samples(self, bad: Mapping[int, str]) -> None:
         """Raise for bad samples, or note that they are left out.
@@ -843,26 +1058,15 @@ class HeatmapFolder:
 
     def _read(self, pieces: Sequence[_Piece], out: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Fill ``out``, (n, K, H, W), with samples; return their rows in the index, and why some could not be read."""
-        bad: dict[int, str] = {}
         rows: list[int] = []
-        header, excess = bytearray(_USUAL_HEADER), bytearray(1)
-        data, sample_bytes = out.reshape(-1).view(np.uint8).data, out[0].nbytes
+        parts = []
         for file, first, size in pieces:
-            name, _, shape, _ = self.files[file]
-            path, done = self._locate(name), len(rows)
             start = int(self.starts[file]) + first
             rows += range(start, start + size)
-            try:
-                if _HAS_READV and size == shape[0]:  # three calls to the system, if all is as it usually is
-                    part = data[done * sample_bytes : (done + size) * sample_bytes]
-                    count = _read_whole(path, [header, part, excess])
-                    if count == len(header) + len(part) and _is_usual(bytes(header), shape, out.dtype):
-                        continue
-                _read_samples(path, shape, first, out[done : done + size])
-            except (_FileError, OSError) as error:
-                out[done : done + size] = 0  # not what was here before
-                bad.update(dict.fromkeys(rows[done:], _reason(error)))
-        return np.array(rows), bad
+            parts.append(_Part(self.files[file].path, self.files[file].shape, first, size))
+        bad = self._files.read(parts, out)
+        out[list(bad)] = 0  # not what was here before
+        return np.array(rows, dtype=np.intp), {rows[position]: reason for position, reason in bad.items()}
 
     def _file_of(self, row: int) -> int:
         return int(np.searchsorted(self.starts, row, side="right")) - 1
@@ -887,6 +1091,18 @@ class _Piece(NamedTuple):
     file: int
     first: int
     size: int
+
+
+def rows_of(starts: np.ndarray, files: np.ndarray) -> np.ndarray:
+    """Return the rows of files, one file after the other, where each starts at its entry of ``starts``.
+
+    Examples
+    --------
+    >>> rows_of(np.array([0, 1, 4, 6]), np.array([0, 2])).tolist()
+    [0, 4, 5]
+    """
+    first, count = starts[files], starts[files + 1] - starts[files]
+    return np.arange(count.sum()) + np.repeat(first - (np.cumsum(count) - count), count)
 
 
 def _count(pieces: Iterable[_Piece]) -> int:

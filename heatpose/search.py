@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
 from sklearn.metrics import balanced_accuracy_score
 from threadpoolctl import threadpool_limits
 
@@ -39,6 +38,7 @@ from heatpose.audit import AuditPlan, audit_training
 from heatpose.augmentation import PARTIAL_BODIES
 from heatpose.classifiers import CANDIDATES, make_pose_pipeline
 from heatpose.decoding import DECODERS
+from heatpose.distributed import side_by_side
 from heatpose.estimators import temper
 from heatpose.evaluation import evaluate_predictions, threshold_for_coverage
 from heatpose.folder import HeatmapRows
@@ -64,10 +64,13 @@ from heatpose.training import (
 
 if TYPE_CHECKING:
     import optuna
+    from distributed import Client
 
 __all__ = ["parse_budget", "search_pose_classifier"]
 
 logger = logging.getLogger(__name__)
+
+_Workers = Callable[..., Iterator[Any]]  # as `side_by_side`
 
 LOG_LOSS_WEIGHT = 1e-3
 """A log loss that is smaller by 1 counts as much as a balanced accuracy that is higher by this: of the many trials that
@@ -173,6 +176,7 @@ def search_pose_classifier(
     importance: bool = False,
     heatmaps: HeatmapRows | None = None,
     n_jobs: int | None = None,
+    client: Client | None = None,
     study: str | os.PathLike[str] | None = None,
     n_trials: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -205,6 +209,8 @@ def search_pose_classifier(
         The heatmaps that `table` was made from, for candidates that take these.
     n_jobs : int, optional
         Processes; by default one for each processor. The results of as many trials do not depend on it.
+    client : distributed.Client, optional
+        Connected to a Dask cluster that is to do the folds' trainings; see :mod:`heatpose.distributed`.
     study : path, optional
         A file that trials are kept in, an Optuna journal: made where there is none, with the folders above it. When
         the same search is started again, after it was killed or with a larger budget, it goes on with the trials that
@@ -257,7 +263,7 @@ def search_pose_classifier(
     audit = AuditPlan(table_keypoints(table), y, grouping, folds, mixed, random_state)
     inner = [_inner_folds(y[train], grouping.groups[train], len(folds), random_state) for train, _ in folds]
     classes, codes = np.unique(y, return_inverse=True)
-    processes = cpu_count() if n_jobs is None else n_jobs
+    workers = partial(side_by_side, n_jobs=n_jobs, client=client)
 
     with _quiet_optuna():
         storage = _open_storage(study)
@@ -269,13 +275,13 @@ def search_pose_classifier(
                 within,
                 names,
                 random_state,
-                processes,
+                workers,
                 storage,
                 heatmaps and heatmaps.subset(train),
             )
             for k, ((train, _), (within, _)) in enumerate(zip(folds, inner, strict=True))
         ]
-        last = _Search("by all folds", X, y, folds, names, random_state, processes, storage, heatmaps)
+        last = _Search("by all folds", X, y, folds, names, random_state, workers, storage, heatmaps)
 
         def tell() -> None:
             if progress is not None:
@@ -290,7 +296,7 @@ def search_pose_classifier(
         n_finished = sum(len(search.finished) for search in (*searches, last))
     chosen = tuned[0]
 
-    train_all = partial(_train_all, X=X, y=y, random_state=random_state, n_jobs=processes, heatmaps=heatmaps)
+    train_all = partial(_train_all, X=X, y=y, random_state=random_state, workers=workers, heatmaps=heatmaps)
     tested = [test for _, test in folds]
     baseline = _join(train_all([(BASELINE, {}, test) for test in tested]))
 
@@ -416,7 +422,7 @@ class _Search:
         folds: Folds,
         names: Sequence[str],
         random_state: int,
-        n_jobs: int,
+        workers: _Workers,
         storage: Any,
         heatmaps: HeatmapRows | None = None,
     ):
@@ -424,7 +430,7 @@ class _Search:
 
         self.names, self.codes, self.random_state = names, np.unique(y, return_inverse=True)[1], random_state
         self.tested = [test for _, test in folds]
-        self.train_all = partial(_train_all, X=X, y=y, random_state=random_state, n_jobs=n_jobs, heatmaps=heatmaps)
+        self.train_all = partial(_train_all, X=X, y=y, random_state=random_state, workers=workers, heatmaps=heatmaps)
         self.state = optuna.trial.TrialState
         self.study = optuna.create_study(
             study_name=f"heatpose {title}, {_digest(X, y, self.tested, names, random_state)}",
@@ -541,14 +547,16 @@ def _train_all(
     X: np.ndarray,
     y: np.ndarray,
     random_state: int,
-    n_jobs: int,
+    workers: _Workers,
     ask: tuple[Question, ...] = (),
     heatmaps: HeatmapRows | None = None,
 ) -> list[_Fit]:
     """Train each task's candidate with its parameters without its samples, side by side, and ask about these."""
-    return Parallel(n_jobs=min(n_jobs, len(tasks)))(
-        delayed(train_without)(name, parameters, X, y, test, random_state, ask, heatmaps)
-        for name, parameters, test in tasks
+    return list(
+        workers(
+            train_without,
+            [(name, parameters, X, y, test, random_state, ask, heatmaps) for name, parameters, test in tasks],
+        )
     )
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import lru_cache
+from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -22,6 +25,7 @@ __all__ = [
     "Storage",
     "StorageError",
     "concurrently",
+    "file_name",
     "in_order",
     "is_url",
     "join_url",
@@ -36,8 +40,14 @@ CONCURRENCY = 32
 """Requests under way at once in one process: enough to hide the time that each waits for its answer."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")  # C:\ has one letter
-_STAMPS = ("ETag", "etag", "md5Hash", "content_md5", "CRC", "mtime", "LastModified", "last_modified", "created")
-"""What file systems call that which changes with the content, the surest first."""
+_DIGESTS = ("ETag", "etag", "md5Hash", "content_md5", "CRC")
+"""What file systems call that which is another one for other content."""
+
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+"""What they call the time of the last change; not all tell it."""
+
+_TICK = 2.0
+"""Seconds, as fine as such times are at worst: after a later one a file can change and look the same."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -60,7 +70,7 @@ class Entry(NamedTuple):
     size : int, optional
         Of a file, in bytes.
     stamp : str, optional
-        Of a file: another one says that it was written again.
+        Of a file: its size and what else will be another once it has changed. None if that is not sure.
     real : str, optional
         Of a folder that could be a link: where it really is.
     """
@@ -279,11 +289,28 @@ def join_url(url: str, path: str) -> str:
     """
     if not path:
         return url
+    before, own, after = _split_url(url)
+    return f"{before}{own}{'' if own.endswith('/') else '/'}{path}{after}"
+
+
+def file_name(path: str | os.PathLike[str]) -> str:
+    """Return the last part of a path or URL.
+
+    Examples
+    --------
+    >>> file_name("data/poses.csv"), file_name("zip://poses.csv::s3://bucket/tables.zip")
+    ('poses.csv', 'poses.csv')
+    """
+    name = os.fspath(path)
+    return PurePath(_split_url(name)[1] if is_url(name) else name).name
+
+
+def _split_url(url: str) -> tuple[str, str, str]:
+    """Cut a URL into what is before, in and after its first part that has a path."""
     parts = url.split("::")
     which = next(i for i, part in enumerate(parts) if "://" in part)
-    slash = "" if parts[which].endswith("/") else "/"
-    parts[which] += slash + path
-    return "::".join(parts)
+    before, after = parts[:which], parts[which + 1 :]
+    return "".join(f"{part}::" for part in before), parts[which], "".join(f"::{part}" for part in after)
 
 
 def concurrently(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
@@ -301,7 +328,15 @@ def _kind(info: dict[str, Any]) -> str:
 
 
 def _stamp(info: dict[str, Any]) -> str | None:
-    return next((str(info[name]) for name in _STAMPS if info.get(name) is not None), None)
+    facts = ((name, info.get(name)) for name in (*_DIGESTS, *_TIMES))
+    name, value = next(((name, value) for name, value in facts if value is not None), ("", None))
+    if value is None:
+        return None
+    if name in _TIMES:
+        seconds = value.timestamp() if isinstance(value, datetime) else value
+        if not isinstance(seconds, (int, float)) or abs(time.time() - seconds) < _TICK:
+            return None
+    return f"{info.get('size')}-{value}"
 
 
 def _connect(url: str) -> tuple[Any, str]:

@@ -11,7 +11,8 @@ import os
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from io import BytesIO
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -22,13 +23,17 @@ from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 from heatpose.decoding import decode_heatmaps
 from heatpose.folder import NOT_FINITE, HeatmapFolder, Progress
 from heatpose.skeleton import COCO_17
+from heatpose.storage import Storage, file_name, is_url, local_path, redact
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from heatpose.cache import KeypointCache
 
 __all__ = [
     "TABLE_SUFFIXES",
     "extract_keypoints",
+    "is_folder",
     "keypoint_frame",
     "load_data",
     "read_table",
@@ -102,6 +107,7 @@ def extract_keypoints(
     n_jobs: int | None = None,
     progress: Progress | None = None,
     cache: KeypointCache | None = None,
+    client: Client | None = None,
 ) -> pd.DataFrame:
     """Read and decode all heatmaps of a folder.
 
@@ -117,6 +123,9 @@ def extract_keypoints(
         Called in the caller's thread with the samples done and their total.
     cache : KeypointCache, optional
         Of the same method: what it knows is not read again, and it is told what was read.
+    client : distributed.Client, optional
+        Connected to a Dask cluster whose workers are to read and decode, see :mod:`heatpose.distributed`. The table
+        does not depend on it.
 
     Returns
     -------
@@ -152,13 +161,18 @@ def extract_keypoints(
         if progress is not None:
             progress(n_kept + done, n_kept + total)
 
+    if client is None:
+        scan = partial(folder.scan, n_jobs=n_jobs)
+    else:
+        from heatpose.distributed import scan_folder
+
+        scan = partial(scan_folder, client, folder)
     advance(0, len(folder) - n_kept)
     try:
-        for part in folder.scan(
+        for part in scan(
             partial(decode_heatmaps, method=method),
             files=np.flatnonzero(~kept).tolist(),
-            suspect=lambda decoded: (decoded[..., 2] == 0).any(axis=1),  # without a peak, perhaps for NaN
-            n_jobs=n_jobs,
+            suspect=_without_peak,
             progress=advance,
         ):
             if part.results is not None:
@@ -182,6 +196,11 @@ def extract_keypoints(
     return pd.concat([index, keypoint_frame(keypoints[good])], axis=1)
 
 
+def _without_peak(decoded: np.ndarray) -> np.ndarray:
+    """Tell which samples lack a keypoint, which can be for NaN or infinity in their heatmaps."""
+    return (decoded[..., 2] == 0).any(axis=1)
+
+
 def write_table(table: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write a keypoint table; a file of that name is replaced at the end, in one step.
 
@@ -189,8 +208,9 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike) -> None:
     ----------
     table : DataFrame
         As from `extract_keypoints`.
-    path : path-like
-        Ends in ``.parquet`` or ``.csv``. Either gives the very same numbers back.
+    path : path-like or str
+        Ends in ``.parquet`` or ``.csv``. Either gives the very same numbers back. Can be a URL: the table is written
+        beside it, under a name that starts with a dot, and moved there.
 
     Raises
     ------
@@ -199,19 +219,28 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike) -> None:
     FileNotFoundError
         The folder to write in does not exist.
     """
-    path = Path(path)
     suffix = _table_suffix(path)
+    if is_url(path):
+        content = BytesIO()
+        _write(table, suffix, content)
+        Storage(os.fspath(path)).write(content.getvalue())
+        return
+    path = Path(local_path(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"No such folder to write {path.name} in: {path.parent}")
     unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        if suffix == ".csv":
-            table.to_csv(unfinished, index=False)
-        else:
-            table.to_parquet(unfinished, index=False)
+        _write(table, suffix, unfinished)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _write(table: pd.DataFrame, suffix: str, out: Path | BytesIO) -> None:
+    if suffix == ".csv":
+        table.to_csv(out, index=False)
+    else:
+        table.to_parquet(out, index=False)
 
 
 def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFrame:
@@ -219,9 +248,9 @@ def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFram
 
     Parameters
     ----------
-    path : path-like
-        A ``.csv`` or ``.parquet`` file with the 51 keypoint columns and ``label``, optionally with ``path``,
-        ``sample`` and ``group``. Any unit will do. Other columns are ignored.
+    path : path-like or str
+        A ``.csv`` or ``.parquet`` file, or the URL of one, with the 51 keypoint columns and ``label``, optionally with
+        ``path``, ``sample`` and ``group``. Any unit will do. Other columns are ignored.
     labelled : bool, default True
         Whether every row needs a label; without, ``label`` is NA where none is given.
 
@@ -240,12 +269,16 @@ def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFram
     ValueError
         It is not a table, columns or labels are missing, or values are not finite numbers.
     """
-    path = Path(path)
     suffix = _table_suffix(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"No such table: {path}")
+    source: Path | BytesIO
+    if is_url(path):
+        source, path = BytesIO(Storage(os.fspath(path)).read()), redact(path)
+    else:
+        source = path = Path(local_path(path))
+        if not source.is_file():
+            raise FileNotFoundError(f"No such table: {path}")
     try:
-        table = _read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
+        table = _read_csv(source) if suffix == ".csv" else pd.read_parquet(source)
     except (
         ValueError,
         OSError,
@@ -280,6 +313,7 @@ def load_data(
     *,
     skip_bad: bool = False,
     n_jobs: int | None = None,
+    client: Client | None = None,
     progress: Progress | None = None,
     cache: bool | str | os.PathLike = False,
     check: Callable[[pd.DataFrame], object] | None = None,
@@ -288,9 +322,9 @@ def load_data(
 
     Parameters
     ----------
-    data : path-like
-        A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv`` or ``.parquet``.
-    method, skip_bad, n_jobs, progress
+    data : path-like or str
+        A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv`` or ``.parquet``; or the URL of one.
+    method, skip_bad, n_jobs, client, progress
         For a folder: see `extract_keypoints` and `HeatmapFolder`.
     cache : bool or path-like, default False
         For a folder: whether to keep its keypoints, so that another time only new and changed files are read, or the
@@ -310,9 +344,9 @@ def load_data(
     ValueError
         The data are bad; a BadFilesError lists all files that are.
     """
-    if not Path(data).exists():
+    if not is_url(data) and not Path(data := local_path(data)).exists():
         raise FileNotFoundError(f"No such folder or table: {data}")
-    if Path(data).is_dir():
+    if is_folder(data):
         kept = None
         if cache is not False:
             from heatpose.cache import KeypointCache, cache_folder
@@ -321,15 +355,24 @@ def load_data(
         folder = HeatmapFolder(data, skip_bad=skip_bad, known={} if kept is None else kept.known)
         if check is not None:
             check(folder.index)
-        return extract_keypoints(folder, method, n_jobs=n_jobs, progress=progress, cache=kept)
+        return extract_keypoints(folder, method, n_jobs=n_jobs, progress=progress, cache=kept, client=client)
     return read_table(data)
 
 
-def _table_suffix(path: Path) -> str:
-    suffix = path.suffix.lower()
+def is_folder(data: str | os.PathLike) -> bool:
+    """Tell a folder of heatmaps from a table; a URL that does not end like a table is one of a folder."""
+    return _suffix(data) not in TABLE_SUFFIXES if is_url(data) else Path(data).is_dir()
+
+
+def _table_suffix(path: str | os.PathLike) -> str:
+    suffix = _suffix(path)
     if suffix not in TABLE_SUFFIXES:
-        raise ValueError(f"Expected a table that ends in {' or '.join(TABLE_SUFFIXES)}, got {path}.")
+        raise ValueError(f"Expected a table that ends in {' or '.join(TABLE_SUFFIXES)}, got {redact(path)}.")
     return suffix
+
+
+def _suffix(path: str | os.PathLike) -> str:
+    return PurePath(file_name(path)).suffix.lower()
 
 
 def _require_columns(table: pd.DataFrame, where: str, *others: str) -> None:
@@ -341,13 +384,13 @@ def _require_columns(table: pd.DataFrame, where: str, *others: str) -> None:
         raise ValueError(f"Expected {len(needed)} columns in {where}, got {found} of them; missing: {shown}.")
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(source: Path | BytesIO) -> pd.DataFrame:
     # Only numbers can be NaN: a class may well be called "NA" or "null".
     not_numbers = ["", "nan", "NaN", "NAN", "NA", "null"]
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
         return pd.read_csv(
-            path,
+            source,
             dtype=dict.fromkeys(_TEXTS, str),
             na_values=dict.fromkeys(["sample", *_COLUMNS], not_numbers),
             keep_default_na=False,
@@ -356,7 +399,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         )
 
 
-def _texts(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
+def _texts(table: pd.DataFrame, name: str, path: Path | str) -> pd.Series:
     """Return a column as text, with NA where it is empty."""
     if name not in table:
         return pd.Series(pd.NA, index=table.index, dtype="string")
@@ -367,7 +410,7 @@ def _texts(table: pd.DataFrame, name: str, path: Path) -> pd.Series:
     return texts.mask(texts == "")
 
 
-def _samples(table: pd.DataFrame, path: Path) -> pd.Series:
+def _samples(table: pd.DataFrame, path: Path | str) -> pd.Series:
     if "sample" not in table:
         return pd.Series(0, index=table.index, dtype=np.int64)
     if not is_integer_dtype(table["sample"].dtype) or table["sample"].isna().any():
@@ -375,7 +418,7 @@ def _samples(table: pd.DataFrame, path: Path) -> pd.Series:
     return table["sample"].astype(np.int64)
 
 
-def _numbers(table: pd.DataFrame, path: Path) -> np.ndarray:
+def _numbers(table: pd.DataFrame, path: Path | str) -> np.ndarray:
     """Return the keypoint columns, shape (N, 51), float32."""
     for name in _COLUMNS:
         dtype = table[name].dtype

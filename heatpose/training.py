@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import combinations
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline
@@ -29,6 +28,7 @@ from heatpose.audit import AuditPlan, ClassAdvice, LeakageAudit, LearningCurve, 
 from heatpose.augmentation import PARTIAL_BODIES, hide_part
 from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES, Candidate, make_pose_pipeline, takes_heatmaps
 from heatpose.decoding import DECODERS
+from heatpose.distributed import side_by_side
 from heatpose.estimators import temper
 from heatpose.evaluation import Evaluation, evaluate_predictions, threshold_for_coverage, to_plain
 from heatpose.folder import HeatmapRows
@@ -36,6 +36,9 @@ from heatpose.importance import average_importance, measure_importance
 from heatpose.skeleton import COCO_17
 from heatpose.splitting import Grouping, check_enough, grouped_folds, random_folds, resolve_groups
 from heatpose.table import table_keypoints
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["BASELINE", "TrainingResult", "choose_classifiers", "evaluate_model", "train_pose_classifier"]
 
@@ -235,6 +238,7 @@ def train_pose_classifier(
     importance: bool = False,
     heatmaps: HeatmapRows | None = None,
     n_jobs: int | None = None,
+    client: Client | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> TrainingResult:
     """Compare candidates on groups they have not seen, choose one and train it on all data.
@@ -259,6 +263,9 @@ def train_pose_classifier(
         The heatmaps that `table` was made from, for candidates that take these; read when their turn comes.
     n_jobs : int, optional
         Processes; by default one for each processor. Results do not depend on it.
+    client : distributed.Client, optional
+        Connected to a Dask cluster that is to do the folds' trainings; see :mod:`heatpose.distributed`. Results do not
+        depend on it either.
     progress : callable, optional
         ``progress(done, total)``, called from the calling thread.
 
@@ -287,7 +294,7 @@ def train_pose_classifier(
     plan = [(name, out) for name in rivals for out in left_out] + [(BASELINE, (k,)) for k in range(len(folds))]
     mixed = random_folds(y, len(folds), random_state)
     audit = AuditPlan(table_keypoints(table), y, grouping, folds, mixed, random_state)
-    run = _Run(X, y, random_state, cpu_count() if n_jobs is None else n_jobs, heatmaps)
+    run = _Run(X, y, random_state, n_jobs, client, heatmaps)
     run.begin(len(plan) + len(mixed) + len(audit.proposed_folds) + 1, progress)
 
     # Each candidate is trained without each fold and, for the nested choice, without each two: what such a model says
@@ -472,9 +479,16 @@ class _Run:
     """Trains candidates on parts of one data set, side by side, and tells how far it is."""
 
     def __init__(
-        self, X: np.ndarray, y: np.ndarray, random_state: int, n_jobs: int, heatmaps: HeatmapRows | None = None
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        random_state: int,
+        n_jobs: int | None,
+        client: Client | None,
+        heatmaps: HeatmapRows | None = None,
     ):
-        self.X, self.y, self.random_state, self.n_jobs, self.heatmaps = X, y, random_state, n_jobs, heatmaps
+        self.X, self.y, self.random_state, self.heatmaps = X, y, random_state, heatmaps
+        self.n_jobs, self.client = n_jobs, client
         self.done, self.total = 0, 0
         self.progress: Callable[[int, int], object] | None = None
 
@@ -491,10 +505,10 @@ class _Run:
         """Train the candidate of each entry without the entry's samples, and ask its questions about these."""
         # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
         # stand in each other's way.
-        results = Parallel(n_jobs=min(self.n_jobs, len(fits)), return_as="generator")(
-            delayed(train_without)(name, {}, self.X, self.y, test, self.random_state, ask, self.heatmaps)
-            for name, test, ask in fits.values()
-        )
+        tasks: list[tuple[Any, ...]] = [
+            (name, {}, self.X, self.y, test, self.random_state, ask, self.heatmaps) for name, test, ask in fits.values()
+        ]
+        results = side_by_side(train_without, tasks, self.n_jobs, self.client)
         finished = {}
         for key, fit in zip(fits, results, strict=True):
             finished[key] = fit
