@@ -344,7 +344,7 @@ def _gaussian(peaks: Peaks, window: int = 7) -> Position:
     logarithm = np.log(values)
     first = _fit(np.square(values) * signal, logarithm)
     # The peak is the highest cell: a fit above it is wrong there, and would outweigh all the others.
-    fitted = np.einsum("pc,pm->cm", _powers(rows, columns, np.float64)[:_TERMS], first)
+    fitted = np.einsum("pc,pm->cm", _powers(rows, columns, "f8")[:_TERMS], first)
     weights = np.exp(2 * np.minimum(fitted, 0)).reshape(values.shape) * signal
     _, x1, y1, x2, xy, y2 = _fit(weights, logarithm)
 
@@ -369,7 +369,7 @@ _PRODUCT = np.array([[_POWERS.index((i + k, j + m)) for k, m in _POWERS[:_TERMS]
 
 
 @lru_cache
-def _powers(rows: int, columns: int, dtype: type) -> np.ndarray:
+def _powers(rows: int, columns: int, dtype: str) -> np.ndarray:
     """x^i y^j, counted from a window's middle, (15, cells)."""
     y, x = np.mgrid[:rows, :columns].reshape(2, -1) - np.array([[(rows - 1) / 2], [(columns - 1) / 2]])
     return np.array([x**i * y**j for i, j in _POWERS], dtype=dtype)
@@ -377,7 +377,7 @@ def _powers(rows: int, columns: int, dtype: type) -> np.ndarray:
 
 def _moments(values: np.ndarray, count: int) -> np.ndarray:
     """Sums of the first `count` powers times the values of a window, (rows, columns, M) -> (count, M)."""
-    powers = _powers(*values.shape[:2], values.dtype.type)[:count]
+    powers = _powers(*values.shape[:2], values.dtype.str)[:count]
     return np.einsum("pc,cm->pm", powers, values.reshape(powers.shape[1], -1))
 
 
