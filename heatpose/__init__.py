@@ -16,7 +16,9 @@ _HOME = {
     "HeatmapDecoder": "estimators",
     "HeatmapFolder": "folder",
     "PoseClassifier": "estimators",
+    "PoseEvent": "stream",
     "PoseFeatures": "estimators",
+    "PoseStream": "stream",
     "decode_heatmaps": "decoding",
     "evaluate_model": "training",
     "evaluate_predictions": "evaluation",
@@ -32,6 +34,7 @@ _HOME = {
     "save_model": "artifact",
     "search_pose_classifier": "search",
     "simulate_poses": "simulation",
+    "simulate_stream": "simulation",
     "train_pose_classifier": "training",
     "write_heatmaps": "simulation",
     "write_table": "table",
@@ -49,8 +52,9 @@ if TYPE_CHECKING:
     from heatpose.export import export_model
     from heatpose.folder import HeatmapFolder
     from heatpose.search import search_pose_classifier
-    from heatpose.simulation import render_heatmaps, simulate_poses, write_heatmaps
+    from heatpose.simulation import render_heatmaps, simulate_poses, simulate_stream, write_heatmaps
     from heatpose.skeleton import COCO_17
+    from heatpose.stream import PoseEvent, PoseStream
     from heatpose.table import extract_keypoints, load_data, read_table, write_table
     from heatpose.training import evaluate_model, train_pose_classifier
 

@@ -30,17 +30,22 @@ __all__ = [
     "ANGLES",
     "COMMANDS",
     "COMMAND_ANGLES",
+    "STREAM_RATE",
     "Body",
     "SimulatedPoses",
     "body_keypoints",
     "joint_angles",
     "render_heatmaps",
     "simulate_poses",
+    "simulate_stream",
     "write_heatmaps",
 ]
 
 HEATMAP_SHAPE = (64, 48)
 """Height and width of the simulated heatmaps, in cells."""
+
+STREAM_RATE = 60
+"""Frames a second of a simulated stream; every second one is a stream of 30, and so on."""
 
 # What moves: each angle's rest, lower and upper limit, and how far performers differ in it, all in degrees.
 #
@@ -559,6 +564,79 @@ def simulate_poses(
     )
 
 
+def simulate_stream(
+    commands: Sequence[str],
+    *,
+    seconds: float = 2.0,
+    move: float = 0.5,
+    performer: int = 0,
+    random_state: int | None = 0,
+    difficulty: float = 1.0,
+    noise: float = 0.001,
+    ripple: float = 0.002,
+) -> SimulatedPoses:
+    """Simulate one performer who does commands one after the other, as a camera with 60 pictures a second sees it.
+
+    Parameters
+    ----------
+    commands : sequence of str
+        Out of `COMMANDS`, in the order in which they are done; a command may come again.
+    seconds : float, default 2
+        How long each is held.
+    move : float, default 0.5
+        How long the performer takes from one to the next, starting and stopping smoothly.
+    performer : int, default 0
+        Who does it: the same body, camera and habits as this performer of :func:`simulate_poses` has.
+    random_state, difficulty, noise, ripple
+        See :func:`simulate_poses`.
+
+    Returns
+    -------
+    SimulatedPoses
+        Frame ``i`` is at ``i / STREAM_RATE`` seconds. The label is the command that the pose is nearer to in time,
+        so it changes in the middle of a move; ``clips`` counts the commands.
+
+    Raises
+    ------
+    ValueError
+        For a command that is unknown, none at all, or times that aren't positive.
+
+    Examples
+    --------
+    >>> stream = simulate_stream(["action_up", "action_down"], seconds=1, move=0.5)
+    >>> len(stream), stream.labels[74], stream.labels[75]
+    (150, np.str_('action_up'), np.str_('action_down'))
+    """
+    if not commands or not set(commands) <= set(COMMANDS):
+        raise ValueError(f"Expected commands out of {', '.join(COMMANDS)}; got {list(commands)}.")
+    for name, value in {"seconds": seconds, "move": move}.items():
+        if not value > 0:
+            raise ValueError(f"Expected {name} > 0, got {value}.")
+    last = len(commands) - 1
+    time = np.arange(round(STREAM_RATE * (seconds + last * (seconds + move)))) / STREAM_RATE
+    # How far the performer is: 1.25 is a quarter of the way (in time) from the second command to the third.
+    begun, within = np.divmod(time, seconds + move)
+    progress = np.minimum(begun + np.clip((within - seconds) / move, 0, 1), last)
+    clip = np.floor(progress + 0.5).astype(np.intp)
+    phase = progress - np.floor(progress)
+    smooth = np.floor(progress) + phase**3 * (10 - 15 * phase + 6 * phase**2)  # no jerk at the ends
+    share = np.maximum(0, 1 - np.abs(smooth[:, None] - np.arange(len(commands))))
+
+    entropy = np.random.SeedSequence(random_state).entropy
+    keypoints, sigmas, seeds = _Performer(entropy, performer, difficulty).stream(commands, share)
+    return SimulatedPoses(
+        keypoints=keypoints,
+        sigmas=sigmas,
+        labels=np.array(commands)[clip],
+        performers=np.full(len(time), performer),
+        clips=clip,
+        frames=np.arange(len(time)),
+        seeds=seeds,
+        noise=noise,
+        ripple=ripple,
+    )
+
+
 class _Performer:
     """One person before one camera; what they do hangs on (performer, command, clip) alone."""
 
@@ -581,12 +659,27 @@ class _Performer:
         """Do a command: keypoints (F, 17, 3), sigmas (F, 17) and seeds (F,) of a clip's frames."""
         key = COMMANDS.index(command)
         rng = self._rng(key, clip)
-        # The performer's own in everything, in this command, and in this clip.
-        manner = self._habit + self._difficulty * _SPREAD * _bounded(self._rng(key), len(ANGLES))
+        angles = np.tile(self._pose(rng, command, clip), (n_frames, 1))
+        return *self._film(rng, angles), self._seed(key, clip, 0).generate_state(n_frames, np.uint64)
+
+    def stream(self, commands: Sequence[str], share: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Do commands one after the other, in shares (F, commands) that sum to 1: as a clip's frames."""
+        key = len(COMMANDS)
+        rng = self._rng(key)
+        poses = np.array([self._pose(rng, command, doing) for doing, command in enumerate(commands)])
+        return *self._film(rng, share @ poses), self._seed(key, 0).generate_state(len(share), np.uint64)
+
+    def _pose(self, rng: np.random.Generator, command: str, clip: int) -> NDArray[np.float64]:
+        """Joint angles of one doing of a command: the performer's own in everything, in this command, and this once."""
+        manner = self._habit + self._difficulty * _SPREAD * _bounded(self._rng(COMMANDS.index(command)), len(ANGLES))
         manner += 0.35 * self._difficulty * _SPREAD * rng.standard_normal(len(ANGLES))
         meant = _idle(rng, self._number + clip) if command == "dummy" else joint_angles(COMMAND_ANGLES[command])
-        angles = np.clip(meant + manner + 0.2 * _SPREAD * _drift(rng, n_frames, len(ANGLES)), _LOWEST, _HIGHEST)
+        return meant + manner
 
+    def _film(self, rng: np.random.Generator, angles: NDArray) -> tuple[NDArray, NDArray]:
+        """Drift about joint angles (F, 20) and be seen by an estimator: keypoints (F, 17, 3) and sigmas (F, 17)."""
+        n_frames = len(angles)
+        angles = np.clip(angles + 0.2 * _SPREAD * _drift(rng, n_frames, len(ANGLES)), _LOWEST, _HIGHEST)
         camera = _Camera(*self._camera + self._difficulty * np.array([3, 1, 0.5, 0.1]) * _bounded(rng, 4))
         viewed = camera.view(body_keypoints(angles, self._body))
         image = camera.project(viewed)
@@ -594,10 +687,7 @@ class _Performer:
         bottom = _leg_cut(rng, image) if legless else np.full(n_frames, np.inf)
         hidden = _behind(viewed) | (image[..., 1] > bottom[:, None])
         image[..., 1] = np.minimum(image[..., 1], bottom[:, None])
-        xy = _crop(rng, image)
-
-        keypoints, sigmas = _estimate(rng, xy, hidden, self._sigma, self._difficulty)
-        return keypoints, sigmas, self._seed(key, clip, 0).generate_state(n_frames, np.uint64)
+        return _estimate(rng, _crop(rng, image), hidden, self._sigma, self._difficulty)
 
 
 def _bounded(rng: np.random.Generator, size: int) -> NDArray[np.float64]:

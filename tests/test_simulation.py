@@ -11,12 +11,14 @@ from heatpose.simulation import (
     ANGLES,
     COMMAND_ANGLES,
     COMMANDS,
+    STREAM_RATE,
     Body,
     _estimate,
     body_keypoints,
     joint_angles,
     render_heatmaps,
     simulate_poses,
+    simulate_stream,
     write_heatmaps,
 )
 from heatpose.skeleton import COCO_17, swap_sides
@@ -482,3 +484,43 @@ def test_import_is_light():
     code = "import sys, heatpose.simulation; print({'scipy', 'sklearn', 'pandas'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+# Streams
+
+
+def test_a_stream_does_commands_one_after_the_other():
+    stream = simulate_stream(["action_up", "dummy", "action_up"], seconds=1, move=0.5, difficulty=0)
+    assert len(stream) == 4 * STREAM_RATE
+    assert stream.labels[[0, 74, 75, 164, 165, 239]].tolist() == ["action_up"] * 2 + ["dummy"] * 2 + ["action_up"] * 2
+    assert stream.clips[[0, 75, 165]].tolist() == [0, 1, 2]
+    height = stream.keypoints[:, COCO_17.index("nose"), 1] - stream.keypoints[:, COCO_17.index("right_wrist"), 1]
+    assert (height[:60] > 0).all() and (height[90:150] < 0).all() and (height[180:] > 0).all()
+
+
+def test_a_move_is_smooth_and_stays_between_its_ends():
+    stream = simulate_stream(["action_up", "action_down"], seconds=0.5, move=1, difficulty=0)
+    height = stream.keypoints[:, COCO_17.index("right_wrist"), 1].ravel()
+    assert abs(np.diff(height)).max() < 3  # cells in a sixtieth of a second: no jump
+    assert height[:30].mean() < height[60] < height[-30:].mean()
+
+
+def test_a_stream_is_the_same_again_and_another_performers_is_another():
+    first, again, other = (simulate_stream(["action_up"], seconds=0.2, performer=who) for who in (1, 1, 2))
+    np.testing.assert_array_equal(first.keypoints, again.keypoints)
+    np.testing.assert_array_equal(first.heatmaps(0, 2), again.heatmaps(0, 2))
+    assert np.nanmean(abs(first.keypoints - other.keypoints)) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"commands": []}, "Expected commands out of"),
+        ({"commands": ["fly"]}, r"got \['fly'\]"),
+        ({"commands": ["dummy"], "seconds": 0}, "Expected seconds > 0, got 0"),
+        ({"commands": ["dummy"], "move": -1}, "Expected move > 0, got -1"),
+    ],
+)
+def test_streams_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        simulate_stream(**arguments)
