@@ -40,10 +40,30 @@ __all__ = [
     "temper",
 ]
 
+NONE_OF_THESE = frozenset(
+    [
+        "background",
+        "dummy",
+        "negative",
+        "no_class",
+        "no_gesture",
+        "no_pose",
+        "none",
+        "none_of_these",
+        "nothing",
+        "other",
+        "others",
+    ]
+)
+"""Names of a class that stands for whatever is none of the others. Strangers are its own, see :func:`share_known`."""
+
 UNKNOWN = "unknown"
 """What :meth:`PoseClassifier.predict_or_unknown` says of a pose that is none of the classes for sure."""
 
 _N_COLUMNS = len(COCO_17.columns)
+
+_STRANGERS_IN_USE = 0.1
+"""Strangers are a fifth of what a classifier is trained on. Before a camera they are rarer by about so much."""
 
 _FEWEST_PERFORMERS = 3  # before frames are left out to train on no more than `max_samples`
 
@@ -344,7 +364,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         check_is_fitted(self)
         keypoints = _check_table(self, X, reset=False)
         probabilities = self.estimator_.predict_proba(as_table(self._seen(keypoints)))
-        share, known = share_known(probabilities, len(self.classes_))
+        share, known = share_known(probabilities, self.classes_)
         return temper(share, self.temperature), known
 
     def _check_parameters(self) -> None:
@@ -418,18 +438,44 @@ def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def share_known(probabilities: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (N, C) of the classes provided that it is one of them, and (N,) that it is; the rest are strangers.
+def share_known(probabilities: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is said of the classes, and of strangers.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (N, C) or (N, C + 1)
+        Of the classes and, in a last column, of a stranger.
+    classes : ndarray of str, shape (C,)
+        Their names.
+
+    Returns
+    -------
+    share : ndarray, shape (N, C)
+        Of the classes, provided that it is one of them. A class that stands for all that is none of the others, by
+        its name in :data:`NONE_OF_THESE`, is given the strangers too, as far as they are met in use.
+    known : ndarray, shape (N,)
+        That it is one of the classes.
 
     Examples
     --------
-    >>> share, known = share_known(np.array([[0.6, 0.2, 0.2]]), 2)
+    >>> probabilities = np.array([[0.1, 0.1, 0.8]])
+    >>> share, known = share_known(probabilities, np.array(["up", "wave"]))
     >>> share.round(3).tolist(), known.round(3).tolist()
-    ([[0.75, 0.25]], [0.8])
+    ([[0.5, 0.5]], [0.2])
+    >>> share_known(probabilities, np.array(["dummy", "wave"]))[0].round(3).tolist()  # 0.1 + 0.1 * 0.8 and 0.1
+    [[0.643, 0.357]]
     """
-    known = probabilities[:, :n_classes].sum(axis=1)
+    n_classes = len(classes)
+    of_classes, of_strangers = probabilities[:, :n_classes], probabilities[:, n_classes:].sum(axis=1, keepdims=True)
     # Where all is given to the strangers, the classes are equally probable.
-    return (probabilities[:, :n_classes] + 1e-9) / (known + n_classes * 1e-9)[:, np.newaxis], known
+    share = of_classes + 1e-9 + of_strangers * _strangers_share(classes)
+    return share / share.sum(axis=1, keepdims=True), of_classes.sum(axis=1)
+
+
+def _strangers_share(classes: np.ndarray) -> np.ndarray:
+    """How much of a stranger's probability each class is given, (C,)."""
+    none_of_these = np.array([str(name).lower() in NONE_OF_THESE for name in classes])
+    return _STRANGERS_IN_USE * none_of_these / max(1, none_of_these.sum())
 
 
 def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:

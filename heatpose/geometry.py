@@ -27,6 +27,10 @@ __all__ = [
 _TORSO_PER_NECK = 2.2  # from shoulders to hips, in distances from the middle of the head to the shoulders
 _TORSO_PER_SPREAD = 0.95  # the same, in root mean square distances of the keypoints from their middle
 
+# The shortest that a torso is taken for, in the same unit: seen from above, from the feet or bent over it looks like
+# nothing, and as a unit of length it would blow everything up. One in a thousand of ordinary poses is below .7.
+_SHORTEST_TORSO = 0.5
+
 # A length below this share of the largest coordinate is what rounding leaves of none.
 _ROUNDING = 1e-12
 
@@ -80,24 +84,24 @@ def torso_frames(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> tuple[np.ndarr
         the head; without shoulders or head too it is the middle of what is seen. NaN where nothing is.
     length : ndarray, shape (N,)
         From the middle of the hips to the middle of the shoulders, or an estimate of the same size from the distance
-        between head and shoulders or from the spread of the keypoints. NaN where all that is seen is one point.
+        between head and shoulders or from the spread of the keypoints. Never less than half of that spread, however
+        short the torso looks. NaN where all that is seen is one point.
     """
     xy = np.asarray(xy, dtype=np.float64)
-    nothing = _ROUNDING * np.fmax.reduce(np.abs(xy), axis=(1, 2))
     hips = _middle(xy[:, skeleton.index(*skeleton.hips)])
     shoulders = _middle(xy[:, skeleton.index(*skeleton.shoulders)])
     length = np.linalg.norm(shoulders - hips, axis=1)
-    if np.all(length > nothing):
-        return hips, length
-
-    down = _TORSO_PER_NECK * (shoulders - _middle(xy[:, skeleton.index(*skeleton.head)]))
     middle = _middle(xy)
     spread = np.sqrt(_middle(np.square(xy - middle[:, np.newaxis])).sum(axis=1))
     origin = hips
-    for estimate in (shoulders + down, middle):
-        origin = np.where(np.isnan(origin), estimate, origin)
-    for estimate in (np.linalg.norm(down, axis=1), _TORSO_PER_SPREAD * spread):
-        length = np.where(length > nothing, length, estimate)
+    if np.isnan(length).any():
+        down = _TORSO_PER_NECK * (shoulders - _middle(xy[:, skeleton.index(*skeleton.head)]))
+        for estimate in (shoulders + down, middle):
+            origin = np.where(np.isnan(origin), estimate, origin)
+        for estimate in (np.linalg.norm(down, axis=1), _TORSO_PER_SPREAD * spread):
+            length = np.where(np.isnan(length), estimate, length)
+    length = np.fmax(length, _SHORTEST_TORSO * spread)
+    nothing = _ROUNDING * np.fmax.reduce(np.abs(xy), axis=(1, 2))
     return origin, np.where(length > nothing, length, np.nan)
 
 

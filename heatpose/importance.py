@@ -149,9 +149,8 @@ def _experiments(classifier: Pipeline, keypoints: np.ndarray) -> Iterator[_Exper
     yield lambda xy: classifier.predict_proba(as_table(xy)), geometry.normalise_poses(seen), _keypoints()
     inner = last.estimator_
     if isinstance(inner, Pipeline) and isinstance(inner[0], PoseFeatures):
-        n_classes = len(last.classes_)
         yield (
-            lambda features: share_known(inner[1:].predict_proba(features), n_classes)[0],
+            lambda features: share_known(inner[1:].predict_proba(features), last.classes_)[0],
             inner[0].transform(as_table(seen)),
             _measurements(inner[0].get_feature_names_out()),
         )

@@ -16,7 +16,7 @@ from sklearn.utils.validation import validate_data
 from heatpose import estimators
 from heatpose.classifiers import make_pose_pipeline
 from heatpose.decoding import decode_heatmaps
-from heatpose.estimators import UNKNOWN, HeatmapDecoder, PoseClassifier, PoseFeatures, temper
+from heatpose.estimators import UNKNOWN, HeatmapDecoder, PoseClassifier, PoseFeatures, share_known, temper
 from heatpose.simulation import simulate_poses
 from heatpose.skeleton import COCO_17
 
@@ -425,6 +425,21 @@ def test_confidence_is_at_most_the_best_class_s_probability(fitted):
 
 
 # The training set
+
+
+@pytest.mark.parametrize("name", ["dummy", "No_Class", "none"])
+def test_a_class_of_none_of_the_others_is_given_strangers(name):
+    said = np.array([[0.05, 0.02, 0.01, 0.92], [0.9, 0.05, 0.05, 0.0]])
+    share, known = share_known(said, np.array(["a", name, "z"]))
+    assert share.argmax(axis=1).tolist() == [1, 0]
+    np.testing.assert_allclose(share.sum(axis=1), 1)
+    np.testing.assert_allclose(known, [0.08, 1])  # it is no more known for that
+
+
+def test_without_such_a_class_or_without_strangers_shares_are_as_they_are():
+    said = np.array([[0.05, 0.02, 0.01, 0.92]])
+    np.testing.assert_allclose(share_known(said, np.array(["a", "b", "c"]))[0], said[:, :3] / 0.08, atol=1e-6)
+    np.testing.assert_allclose(share_known(said[:, :3] / 0.08, np.array(["a", "dummy", "c"]))[0], said[:, :3] / 0.08)
 
 
 def test_without_performers_it_trains_on_the_data_alone():

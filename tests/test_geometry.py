@@ -313,7 +313,26 @@ def test_head_and_shoulders_in_one_place_give_no_size():
     body = dict.fromkeys((*COCO_17.head, *COCO_17.shoulders), (0.1, 0.7))
     origin, length = torso_frames(positions(body | {"left_wrist": (4.1, 0.7)}))
     np.testing.assert_allclose(origin, [[0.1, 0.7]])
-    assert length[0] > 1
+    assert length[0] > 0.5
+
+
+def test_a_torso_that_looks_like_nothing_blows_nothing_up():
+    def farthest(torso):
+        seen_from_above = {
+            "nose": (12, 0),
+            "left_wrist": (32, 0),
+            "right_wrist": (-8, 0),
+            "left_shoulder": (16, 0),
+            "right_shoulder": (8, 0),
+            "left_hip": (14, torso),
+            "right_hip": (10, torso),
+        }
+        return np.nanmax(np.abs(normalise_poses(positions(seen_from_above))))
+
+    assert farthest(20.0) == pytest.approx(1)  # an ordinary torso is the unit
+    several = [farthest(torso) for torso in (1e-9, 0.1, 1, 3)]
+    assert max(several) < 4 and np.ptp(several) < 0.2
+    assert farthest(0.0) == pytest.approx(several[0])
 
 
 def test_no_poses_are_fine():
