@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import decoding, describe_machine, generalisation, reading
+from benchmarks import decoding, describe_machine, generalisation, pixels, reading
 
 
 def main() -> None:
@@ -20,6 +20,8 @@ def main() -> None:
     if options.real is not None:
         print("\n## Reading")
         reading.main([options.real, *(["--repeats", "1"] if options.quick else [])])
+        print("\n## Networks on heatmaps as they are")
+        pixels.main([options.real, *quick])
     print("\n## Generalisation")
     generalisation.main([*(["--real", options.real] if options.real is not None else []), *quick])
 

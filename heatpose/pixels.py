@@ -135,7 +135,7 @@ class PixelDense(_PixelNetwork):
         Hidden layers.
     neurons : int, default 64
         ReLU units in each.
-    epochs : int, default 20
+    epochs : int, default 10
         How often it sees each sample.
     batch_size : int, default 32
         Samples to a step of Adam.
@@ -161,7 +161,7 @@ class PixelDense(_PixelNetwork):
         layers: int = 1,
         neurons: int = 64,
         *,
-        epochs: int = 20,
+        epochs: int = 10,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
         temperature: float = 1.0,
