@@ -6,10 +6,10 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 
-# Options of `make train` and `make predict`:
+# Options of `make train` and `make predict`: a folder or a keypoint table, or DATA=recorded for poses from PyPI
 DATA   ?= data/simulated
 # what must not be on both sides of a split, see `heatpose train --help`; for example GROUPS='_(\d+)\.npy$'
-GROUPS ?= $(if $(filter data/simulated,$(DATA)),_(\d+)\.npy$$)
+GROUPS ?= $(if $(filter data/simulated,$(DATA)),_(\d+)\.npy$$,$(if $(filter recorded data/recorded,$(DATA)),blocks:5))
 MODEL  ?= models/pose.joblib
 # anything else for the command line; for example ARGS='--classifiers all'
 ARGS   ?=
@@ -42,8 +42,17 @@ install: .venv/installed  ## make .venv and install heatpose into it
 data/simulated/clips.csv: | .venv/installed
 	$(BIN)/heatpose simulate data/simulated --overwrite
 
+ifeq ($(DATA),recorded)
+# The licence is written last: if it is there, so is all else.
+train: .venv/installed
+	@if test -e data/recorded/LICENSE.txt || $(BIN)/heatpose recorded data/recorded --overwrite; \
+	then $(MAKE) --no-print-directory train DATA=data/recorded; \
+	else echo 'Without the recorded poses: training on simulated performers instead.' >&2; \
+	     $(MAKE) --no-print-directory train DATA=data/simulated; fi
+else
 train: .venv/installed $(if $(filter data/simulated,$(DATA)),data/simulated/clips.csv)  ## train on DATA, by default simulated performers, and save MODEL
 	$(BIN)/heatpose train '$(DATA)' --out '$(MODEL)' $(if $(groups),--groups '$(groups)') $(args)
+endif
 
 predict: .venv/installed  ## name the poses in DATA with MODEL, as CSV
 	@$(BIN)/heatpose predict '$(MODEL)' '$(DATA)' $(args)

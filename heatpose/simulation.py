@@ -15,16 +15,15 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import NormalDist
-from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heatpose.skeleton import COCO_17, swap_sides
+from heatpose.writing import whole_file, write_class_folders
 
 __all__ = [
     "ANGLES",
@@ -846,40 +845,14 @@ def write_heatmaps(
     ValueError
         For another dtype.
     """
-    if dtype not in ("float16", "float32", "float64"):
-        raise ValueError(f"Expected dtype float16, float32 or float64, got {dtype!r}.")
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    if not exist_ok and any(out.iterdir()):
-        raise FileExistsError(f"Expected an empty folder or a new one, got files in {out}.")
-    for label in np.unique(poses.labels):
-        (out / label).mkdir(exist_ok=True)
-
     names = [
         f"{label}/{label}_{frame}_{performer}.npy"
         for label, frame, performer in zip(poses.labels, poses.frames, poses.performers, strict=True)
     ]
     heatmaps = (sample for batch in poses.iter_heatmaps(32) for sample in batch)
-    for done, (name, sample) in enumerate(zip(names, heatmaps, strict=True), start=1):
-        with _whole_file(out / name) as file:
-            np.save(file, sample[None].astype(dtype, copy=False))
-        if progress is not None:
-            progress(done, len(names))
-
-    with _whole_file(out / "clips.csv") as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+    out = write_class_folders(out, names, heatmaps, dtype=dtype, exist_ok=exist_ok, progress=progress)
+    with whole_file(out / "clips.csv") as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["path", "label", "performer", "clip"])
         table.writerows(zip(names, poses.labels, poses.performers, poses.clips, strict=True))
     return out
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that gets its name once it is complete; on an error nothing is left."""
-    hidden = path.with_name(f".{path.name}.part")
-    try:
-        with hidden.open("wb") as file:
-            yield file
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)

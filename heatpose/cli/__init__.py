@@ -15,13 +15,14 @@ import sys
 from collections.abc import Sequence
 
 import heatpose
-from heatpose.cli import evaluate, extract, predict, simulate, train
+from heatpose.cli import evaluate, extract, predict, recorded, simulate, train
 from heatpose.cli._console import UsageError, complain, complaints_on_stderr
 
 __all__ = ["main"]
 
 _COMMANDS = {
     "simulate": simulate,
+    "recorded": recorded,
     "extract": extract,
     "train": train,
     "evaluate": evaluate,

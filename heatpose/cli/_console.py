@@ -53,6 +53,12 @@ def add_decoder(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dtype(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--dtype", choices=("float32", "float16"), default=default, help="numbers (default: %(default)s)"
+    )
+
+
 def add_groups(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument(
         "--groups",

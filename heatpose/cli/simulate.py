@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from heatpose.cli._console import add_random_state, count, progress, results, say
+from heatpose.cli._console import add_dtype, add_random_state, count, progress, results, say
 
 SUMMARY = "write heatmaps of simulated performers who do 17 body commands"
 
@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--frames", 8, "frames of each clip"),
     ):
         parser.add_argument(option, metavar="N", type=count, default=default, help=f"{what} (default: %(default)s)")
-    parser.add_argument(
-        "--dtype", choices=("float32", "float16"), default="float32", help="numbers (default: %(default)s)"
-    )
+    add_dtype(parser, "float32")
     parser.add_argument(
         "--overwrite", action="store_true", help="write into a folder that has files, over those of the same name"
     )

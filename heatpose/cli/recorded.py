@@ -1,0 +1,39 @@
+"""``heatpose recorded``: a folder of recorded poses that everybody can fetch."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from heatpose.cli._console import add_dtype, progress, results, say
+
+SUMMARY = "fetch 20 recorded body poses from PyPI and write them as heatmaps"
+
+
+def epilog() -> str:
+    return (
+        "pip fetches the package pose-classification-kit (24 MB, MIT licence) for the OpenPose skeletons in it, which\n"
+        "are drawn as heatmaps: 1.1 GB in half precision. Nobody knows who is who, so split by blocks.\n\n"
+        "example:\n  heatpose recorded data/recorded"
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", metavar="OUT", help="folder to write: OUT/<class>/<class>_<frame>.npy")
+    parser.add_argument("--wheel", metavar="FILE", type=Path, help="the package's wheel, if it was fetched by hand")
+    add_dtype(parser, "float16")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="write into a folder that has files, over those of the same name"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    from heatpose.recorded import fetch_wheel, read_wheel, write_recorded
+
+    poses = read_wheel(args.wheel.read_bytes() if args.wheel else fetch_wheel())
+    with progress("Writing heatmaps") as advance:
+        write_recorded(poses, args.out, dtype=args.dtype, exist_ok=args.overwrite, progress=advance)
+    console = results()
+    say(console, f"Wrote {len(poses):,} files to {args.out}: {len(set(poses.labels))} classes, in recording order")
+    console.print(f"Next: heatpose train {shlex.quote(args.out)} --groups blocks:5", soft_wrap=True)
