@@ -153,7 +153,8 @@ def decode_heatmaps(
     if method not in DECODERS:
         raise ValueError(f"Expected a method out of {', '.join(map(repr, DECODERS))}, got {method!r}.")
     decoder = DECODERS[method]
-    _signature(decoder).bind(None, **options)
+    if options:
+        inspect.signature(decoder).bind(None, **options)
     if n_jobs != -1 and n_jobs < 1:
         raise ValueError(f"Expected n_jobs of 1 or more, or -1, got {n_jobs}.")
 
@@ -175,11 +176,6 @@ def decode_heatmaps(
 
     keypoints = decoded[..., :3].copy()
     return (keypoints, decoded[..., 3].copy()) if return_width else keypoints
-
-
-@lru_cache
-def _signature(decoder: Decoder) -> inspect.Signature:
-    return inspect.signature(decoder)
 
 
 def _decode(maps: np.ndarray, decoder: Decoder, options: dict[str, Any]) -> np.ndarray:
@@ -353,12 +349,11 @@ def _gaussian(peaks: Peaks, window: int = 7) -> Position:
     y = np.clip((xy * x1 - 2 * x2 * y1) / determinant, -rows / 2, rows / 2)
     # A surface much wider than the window is flat, and its maximum anywhere.
     is_maximum = (x2 < 0) & (determinant > (4.0 * window) ** -4)
-    other_x, other_y, _ = _quarter(peaks)
-    return (
-        np.where(is_maximum, column + (columns - 1) / 2 + x, other_x),
-        np.where(is_maximum, row + (rows - 1) / 2 + y, other_y),
-        np.where(is_maximum, determinant**-0.25, np.nan),
-    )
+    x, y, width = column + (columns - 1) / 2 + x, row + (rows - 1) / 2 + y, determinant**-0.25
+    if not is_maximum.all():
+        other_x, other_y, _ = _quarter(peaks)
+        x, y, width = (np.where(is_maximum, *pair) for pair in ((x, other_x), (y, other_y), (width, np.nan)))
+    return x, y, width
 
 
 # Powers of x and y up to the fourth degree: 1, x, y, x^2, x y, y^2, ... The first six are the fit's terms,
@@ -395,22 +390,24 @@ _PENALTY = _penalty()
 
 def _fit(weights: np.ndarray, logarithm: np.ndarray) -> np.ndarray:
     """Fit a polynomial by weighted least squares, two (rows, columns, M) -> coefficients (6, M), float64."""
-    normal = _moments(weights, len(_POWERS))[_PRODUCT]
-    right = _moments(weights * logarithm, _TERMS)
-    normal += _PENALTY
-    return _solve(normal, right)
+    moments = _moments(weights, len(_POWERS))
+    equations = np.empty((_TERMS, _TERMS + 1, moments.shape[1]))
+    np.add(moments[_PRODUCT], _PENALTY, out=equations[:, :_TERMS])
+    equations[:, _TERMS] = _moments(weights * logarithm, _TERMS)
+    return _solve(equations)
 
 
-def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve M positive definite systems by elimination, (P, P, M) and (P, M) -> (P, M); overwrites both."""
-    for i in range(len(right)):
-        factor = matrix[i + 1 :, i] / matrix[i, i]
-        matrix[i + 1 :, i + 1 :] -= factor[:, np.newaxis] * matrix[i, i + 1 :]
-        right[i + 1 :] -= factor * right[i]
-    for i in reversed(range(len(right))):
-        right[i] /= matrix[i, i]
-        right[:i] -= matrix[:i, i] * right[i]
-    return right
+def _solve(equations: np.ndarray) -> np.ndarray:
+    """Solve M positive definite systems by elimination, right sides last, (P, P + 1, M) -> (P, M); overwrites them."""
+    n_terms = len(equations)
+    for i in range(n_terms):
+        row = equations[i, i + 1 :]
+        row /= equations[i, i]
+        equations[i + 1 :, i + 1 :] -= equations[i + 1 :, i, np.newaxis] * row
+    solution = equations[:, n_terms]
+    for i in range(n_terms - 1, 0, -1):
+        solution[:i] -= equations[:i, i] * solution[i]
+    return solution
 
 
 DECODERS: dict[str, Decoder] = {

@@ -7,8 +7,10 @@ nose_confidence, left_eye_x, ...`` comes out of :class:`HeatmapDecoder` and goes
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -64,6 +66,11 @@ _N_COLUMNS = len(COCO_17.columns)
 
 _STRANGERS_IN_USE = 0.1
 """Strangers are a fifth of what a classifier is trained on. Before a camera they are rarer by about so much."""
+
+_FEW_SAMPLES = 16  # up to which plain arrays are quicker
+_WORTH_CALLS = 3  # from which it is worth to have them, which can take a second
+_few_calls: WeakKeyDictionary[BaseEstimator, int] = WeakKeyDictionary()
+_plain_forms: WeakKeyDictionary[BaseEstimator, Callable[[np.ndarray], np.ndarray]] = WeakKeyDictionary()
 
 _FEWEST_PERFORMERS = 3  # before frames are left out to train on no more than `max_samples`
 
@@ -361,9 +368,10 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Both, for the price of one: see :meth:`predict_proba` and :meth:`predict_known`."""
-        check_is_fitted(self)
+        if not hasattr(self, "estimator_"):
+            check_is_fitted(self)
         keypoints = _check_table(self, X, reset=False)
-        probabilities = self.estimator_.predict_proba(as_table(self._seen(keypoints)))
+        probabilities = _probabilities(self.estimator_, as_table(self._seen(keypoints)))
         share, known = share_known(probabilities, self.classes_)
         return temper(share, self.temperature), known
 
@@ -508,8 +516,35 @@ def check_heatmaps(X: Any) -> np.ndarray:
     return heatmaps
 
 
+def _probabilities(classifier: BaseEstimator, table: np.ndarray) -> np.ndarray:
+    """Call `predict_proba`; of a few samples again and again, as plain arrays.
+
+    scikit-learn's checks take longer than the rest then, as does a forest's way through its trees.
+    """
+    if len(table) > _FEW_SAMPLES:
+        return classifier.predict_proba(table)
+    _few_calls[classifier] = calls = _few_calls.get(classifier, 0) + 1
+    if calls == _WORTH_CALLS:
+        from heatpose.plain import CannotExportError, to_plain
+
+        with suppress(CannotExportError):
+            _plain_forms[classifier] = to_plain(classifier)
+    return _plain_forms.get(classifier, classifier.predict_proba)(table)
+
+
 def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.ndarray:
     """Check a keypoint table, (N, 51) -> (N, 17, 3), float64; NaN is allowed, infinity is not."""
+    if (
+        not reset
+        and type(X) is np.ndarray
+        and X.dtype in (np.float32, np.float64)
+        and X.ndim == 2
+        and X.shape[1] == _N_COLUMNS
+        and len(X)
+        and not hasattr(estimator, "feature_names_in_")
+        and not np.isinf(X).any()
+    ):  # scikit-learn would find nothing else to complain about, and takes its time for it
+        return X.astype(np.float64).reshape(len(X), -1, 3)
     values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
     names = getattr(estimator, "feature_names_in_", None)
     if values.shape[1] != _N_COLUMNS or (names is not None and tuple(names) != COCO_17.columns):

@@ -625,3 +625,43 @@ def test_the_pipeline_is_cloned_pickled_and_independent_of_threads(pipeline, hea
     np.testing.assert_array_equal(restored.predict_proba(heatmaps), expected)
     again = clone(pipeline).set_params(decode__n_jobs=2).fit(heatmaps, LABELS)
     np.testing.assert_array_equal(again.predict_proba(heatmaps), expected)
+
+
+# One frame at a time
+
+
+@pytest.mark.parametrize("name", ["logistic", "xgboost"])
+def test_frames_one_by_one_are_told_as_all_at_once(name):
+    """Also once it is plain arrays that tell, which are not scikit-learn's."""
+    table, labels = np.tile(TABLE, (2, 1)), np.tile(LABELS, 2)
+    table[3] = np.nan
+    fitted = make_pose_pipeline(name, performers=1)[-1].fit(table, labels)
+    together, known = fitted.predict_proba_and_known(table)
+    alone = [fitted.predict_proba_and_known(table[row : row + 1]) for row in range(len(table))]
+    assert fitted.estimator_ in estimators._plain_forms
+    np.testing.assert_allclose(np.concatenate([probabilities for probabilities, _ in alone]), together, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate([known for _, known in alone]), known, atol=1e-6)
+
+    fitted.fit(table, np.roll(labels, 5))  # now it is another one
+    np.testing.assert_allclose(fitted.predict_proba(table[:5]), fitted.predict_proba(table)[:5], atol=1e-6)
+
+
+def test_a_classifier_that_has_no_plain_form_predicts_frames_too():
+    fitted = PoseClassifier(Spy()).fit(TABLE, LABELS)
+    for _ in range(5):
+        assert fitted.predict(TABLE[:1]).shape == (1,)
+        assert fitted.estimator_.asked_.shape == (1, 51)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.where(np.arange(51) == 3, np.inf, TABLE[:1]), "infinity"),
+        (TABLE[:1, :50], "51"),
+        (TABLE[0], "2D"),
+        (TABLE[:0], "minimum of 1"),
+    ],
+)
+def test_a_frame_is_checked_as_a_table_is(fitted, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        fitted.predict(wrong)
