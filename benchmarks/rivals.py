@@ -21,11 +21,14 @@ from sklearn.pipeline import make_pipeline
 from xgboost import XGBClassifier
 
 from heatpose import geometry
-from heatpose.augmentation import repose
+from heatpose.augmentation import Variation, repose
 from heatpose.skeleton import COCO_17, swap_sides
 
 COPIES = 5
 """How often the rivals that re-pose do so with each training pose."""
+
+IN_THE_PICTURE = Variation(turn=0, pitch=0)
+"""How they do: rotation, stretch, limb lengths, jitter, all within the picture. Guessing depth is heatpose's own."""
 
 # The pairs of MediaPipe's FullBodyPoseEmbedder, besides the one from between the hips to between the shoulders.
 _OF_A_SIDE = [
@@ -76,7 +79,7 @@ class Rival(ClassifierMixin, BaseEstimator):
         rng = np.random.default_rng(self.random_state)
         poses = [keypoints]
         for _ in range(self.copies):
-            xy = repose(keypoints[..., :2], random_state=rng)
+            xy = repose(keypoints[..., :2], IN_THE_PICTURE, random_state=rng)
             poses.append(np.concatenate([xy, keypoints[..., 2:]], axis=2))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

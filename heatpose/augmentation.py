@@ -47,10 +47,15 @@ class Variation:
         Of the logarithm of the width of shoulders and of hips and of the size of the head.
     posture : float
         Of the direction of each limb, in degrees: nobody raises an arm exactly as another does.
+    turn : float
+        Of how far the body is turned about its spine, or the camera stands to its side, in degrees. How deep each
+        keypoint lies is guessed, see :func:`repose`.
+    pitch : float
+        Of how far the camera looks down at the body, or up, in degrees; likewise.
     rotation : float
         Of the whole body in the picture, in degrees.
     stretch : float
-        Of the logarithm of the width to height ratio: a body that turns away, a lens, a distorted video.
+        Of the logarithm of the width to height ratio: a lens, a distorted video.
     shear : float
         Of the sideways shift per torso length of height.
     perspective : float
@@ -62,6 +67,8 @@ class Variation:
     limbs: float = 0.12
     build: float = 0.13
     posture: float = 6.0
+    turn: float = 12.0
+    pitch: float = 6.0
     rotation: float = 6.0
     stretch: float = 0.10
     shear: float = 0.05
@@ -85,6 +92,13 @@ _CHAINS = (
 # seem to be, and the perspective, which is exponential, must not get out of hand.
 _TALLEST = 5.0
 
+# What there is to know of depth, in torso lengths. A limb that looks shorter than people's usually are points towards
+# the camera or away from it: an arm nearly always to where the body faces, a shin backwards. A head has its shape.
+_LIMB_LENGTHS = {"elbow": 0.58, "wrist": 0.49, "knee": 0.80, "ankle": 0.78}
+_LIMB_LENGTH_SPREAD = 0.08  # of the logarithm
+_POINTS_AHEAD = {"elbow": 0.80, "wrist": 0.85, "knee": 0.80, "ankle": 0.20}
+_FACE_AHEAD = {"nose": 0.19, "left_eye": 0.155, "right_eye": 0.155}
+
 _ARM = ("shoulder", "elbow", "wrist")
 # A composed pose is strange if some elbow, wrist, knee or ankle is farther than this from where any known pose has it,
 # in torso lengths. It is compared with this many known poses.
@@ -99,7 +113,11 @@ def repose(
     random_state: Seed = None,
     skeleton: Skeleton = COCO_17,
 ) -> np.ndarray:
-    """Pose each pose again by a performer of its own.
+    """Pose each pose again by a performer of its own, seen by a camera of its own.
+
+    A camera that stands elsewhere sees what is ahead of the trunk moved sideways, so depth has to be guessed: a limb
+    that looks shorter than it should be for the torso points ahead or back by what is missing to its length, most often
+    ahead. The trunk is taken for flat.
 
     Parameters
     ----------
@@ -119,7 +137,7 @@ def repose(
     """
     variation = Variation() if variation is None else variation
     rng = np.random.default_rng(random_state)
-    old = normalise_poses(np.asarray(xy, dtype=np.float64), skeleton)
+    old = _turn(normalise_poses(np.asarray(xy, dtype=np.float64), skeleton), variation, rng, skeleton)
     n_poses = len(old)
     new = old.copy()
 
@@ -348,6 +366,35 @@ def _hidden_parts(skeleton: Skeleton) -> np.ndarray:
     for row, names in zip(hidden, parts, strict=True):
         row[skeleton.index(*names)] = True
     return hidden
+
+
+def _turn(xy: np.ndarray, variation: Variation, rng: np.random.Generator, skeleton: Skeleton) -> np.ndarray:
+    """See normalised poses (N, K, 2) from another side, and from above or below."""
+    turn = rng.normal(0, np.radians(variation.turn), (len(xy), 1))
+    pitch = rng.normal(0, np.radians(variation.pitch), (len(xy), 1))
+    depth = _guess_depth(xy, rng, skeleton)
+    across = _rotate(np.stack([xy[..., 0], depth], axis=-1), -turn)
+    down = _rotate(np.stack([xy[..., 1], across[..., 1]], axis=-1), -pitch)
+    return np.stack([across[..., 0], down[..., 0]], axis=-1)
+
+
+def _guess_depth(xy: np.ndarray, rng: np.random.Generator, skeleton: Skeleton) -> np.ndarray:
+    """How far ahead of the trunk each keypoint of normalised poses may be, (N, K).
+
+    Whether that is towards the camera or, from behind, away from it makes no difference to :func:`_turn`.
+    """
+    depth = np.zeros(xy.shape[:2])
+    for name, distance in _FACE_AHEAD.items():
+        depth[:, skeleton.index(name)[0]] = distance
+    for parent_name, child_name in _CHAINS:
+        length = _LIMB_LENGTHS[child_name] * np.exp(rng.normal(0, _LIMB_LENGTH_SPREAD, len(xy)))
+        for side in ("left", "right"):
+            parent, child = skeleton.index(f"{side}_{parent_name}", f"{side}_{child_name}")
+            seen = np.square(xy[:, child] - xy[:, parent]).sum(axis=1)
+            missing = np.sqrt(np.nan_to_num(np.maximum(length**2 - seen, 0)))
+            points_ahead = rng.uniform(size=len(xy)) < _POINTS_AHEAD[child_name]
+            depth[:, child] = depth[:, parent] + np.where(points_ahead, missing, -missing)
+    return depth
 
 
 def _rotate(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:

@@ -43,19 +43,7 @@ __all__ = [
 ]
 
 NONE_OF_THESE = frozenset(
-    [
-        "background",
-        "dummy",
-        "negative",
-        "no_class",
-        "no_gesture",
-        "no_pose",
-        "none",
-        "none_of_these",
-        "nothing",
-        "other",
-        "others",
-    ]
+    {"background", "dummy", "negative", "no_class", "no_gesture", "no_pose", "none", "nothing", "other", "others"}
 )
 """Names of a class that stands for whatever is none of the others. Strangers are its own, see :func:`share_known`."""
 

@@ -791,6 +791,11 @@ def _voting(voting: Any) -> Block:
     return Mean(members, np.asarray(weights, dtype=np.float64))
 
 
+def _bagging(bag: Any) -> Block:
+    _need(bag, max_features=1.0, bootstrap_features=False)
+    return Mean(tuple(to_plain(member) for member in bag.estimators_), np.ones(len(bag.estimators_)))
+
+
 def _forest(forest: Any) -> Block:
     trees = [member.tree_ for member in forest.estimators_]
     values = np.concatenate([tree.value[tree.children_left < 0, 0] for tree in trees])
@@ -947,6 +952,7 @@ _BLOCKS: Mapping[str, Callable[[Any], Block]] = {
     "sklearn.CalibratedClassifierCV": _calibrated,
     "sklearn.KNeighborsClassifier": _neighbours,
     "sklearn.VotingClassifier": _voting,
+    "sklearn.BaggingClassifier": _bagging,
     "xgboost.XGBClassifier": _xgboost,
 }
 """Estimators, by package and name, to what turns a fitted one into a block; subclasses go with their parents."""

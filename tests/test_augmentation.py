@@ -13,7 +13,8 @@ from heatpose.augmentation import (
     repose,
 )
 from heatpose.geometry import limb_angles, mirror_keypoints, normalise_poses
-from heatpose.simulation import simulate_poses
+from heatpose.simulation import COMMAND_ANGLES, body_keypoints, simulate_poses
+from heatpose.simulation import joint_angles as simulated_angles
 from heatpose.skeleton import COCO_17
 
 POSES = simulate_poses(3, 1, 2).keypoints[..., :2]
@@ -141,6 +142,23 @@ def test_rotation_turns_the_whole_body_alike():
     turned = np.angle(np.exp(1j * (limb_angles(new) - limb_angles(old))))
     np.testing.assert_allclose(turned, np.broadcast_to(turned[:, :1], turned.shape), atol=1e-9)
     assert np.std(np.degrees(turned[:, 0])) == pytest.approx(Variation().rotation, rel=0.4)
+
+
+def seen_from(degrees, command):
+    """A body in the pose of a command, as a camera far away at so many degrees to its side sees it, (1, 17, 2)."""
+    x, y, z = np.moveaxis(body_keypoints(simulated_angles(COMMAND_ANGLES[command])), -1, 0)
+    turn = np.radians(degrees)
+    return np.stack([np.cos(turn) * x + np.sin(turn) * z, -y], axis=-1)[np.newaxis]
+
+
+@pytest.mark.parametrize("command", ["action_select_block", "action_remove_block"])
+@pytest.mark.parametrize("degrees", [-20, 20])
+def test_turning_shows_the_body_about_as_a_camera_to_its_side_does(command, degrees):
+    other = normalise_poses(seen_from(degrees, command))
+    turned = repose(np.repeat(seen_from(0, command), 400, axis=0), only("turn", 15), random_state=0)
+    off = np.linalg.norm(turned - other, axis=2).max(axis=1)
+    as_it_was = np.linalg.norm(normalise_poses(seen_from(0, command)) - other, axis=2).max()
+    assert off.min() < 0.45 * as_it_was
 
 
 @pytest.mark.parametrize("kind", ["stretch", "shear", "perspective"])
