@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["draw_classes", "draw_decoding", "draw_errors", "draw_heatmaps", "draw_skeleton"]
 
 # Of medium lightness, so that they stand out from white and from black; blue and orange differ to all eyes.
-_SIDES = {"left": "#2387d0", "right": "#e0661a"}
-_NEUTRAL = "#868c96"
+SIDE_COLOURS = {"left": "#2387d0", "right": "#e0661a", "trunk": "#868c96"}
+_SIDES = {side: SIDE_COLOURS[side] for side in ("left", "right")}
+_NEUTRAL = SIDE_COLOURS["trunk"]
 # Of each decoder in turn: the marker says the same as the colour.
 _METHODS = dict(zip(DECODERS, [("s", "#c4619f"), ("D", "#d08a00"), ("^", "#3b9fe0"), ("o", "#00a078")], strict=False))
 # Without a hue of its own, so that the coloured limbs and markers on top keep theirs.
@@ -93,7 +94,7 @@ def draw_skeleton(
         _make_bare(ax)
     _add_limbs(ax, xy[np.newaxis], skeleton, linewidth=linewidth, alpha=alpha)
     seen = ~np.isnan(xy[:, 0])
-    colours = np.array([_side_colour(keypoint) for keypoint in skeleton.keypoints])
+    colours = np.array([side_colour(keypoint) for keypoint in skeleton.keypoints])
     size = (1.9 * linewidth) ** 2
     ax.scatter(xy[seen, 0], xy[seen, 1], size, colours[seen], alpha=alpha, linewidths=0, zorder=3)
     if legend:
@@ -222,7 +223,7 @@ def draw_classes(
     )
     for ax in grid.flat:
         _make_bare(ax)
-    means = np.array([_mean_pose(poses[labels == name]) for name in classes])
+    means = np.array([mean_pose(poses[labels == name]) for name in classes])
     for ax, name, mean in zip(grid.flat, classes, means, strict=False):
         members = poses[labels == name]
         shown = members[np.linspace(0, len(members) - 1, min(n_faint, len(members))).astype(int)]
@@ -391,7 +392,8 @@ def _positions(keypoints: ArrayLike, skeleton: Skeleton, ndim: int) -> np.ndarra
     return np.where(missing, np.nan, array[..., :2])
 
 
-def _side_colour(name: str) -> str:
+def side_colour(name: str) -> str:
+    """Colour of a keypoint or limb of that name."""
     return _SIDES.get(name.split("_")[0], _NEUTRAL)
 
 
@@ -401,7 +403,7 @@ def _add_limbs(ax: Axes, xy: np.ndarray, skeleton: Skeleton, **style: Any) -> No
 
     trunk = {*skeleton.shoulders, *skeleton.hips}
     colours = np.array(
-        [_NEUTRAL if trunk.issuperset(ends) else _side_colour(name) for name, ends in skeleton.limbs.items()]
+        [_NEUTRAL if trunk.issuperset(ends) else side_colour(name) for name, ends in skeleton.limbs.items()]
     )
     limbs = xy[:, skeleton.limb_ends]  # (N, L, 2 ends, 2)
     pose, limb = np.nonzero(~np.isnan(limbs).any(axis=(2, 3)))
@@ -427,7 +429,7 @@ def _label_cells(ax: Axes, shape: tuple[int, ...], step: int) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _mean_pose(poses: np.ndarray) -> np.ndarray:
+def mean_pose(poses: np.ndarray) -> np.ndarray:
     """Mean over the poses that have the keypoint, (N, K, 2) -> (K, 2), NaN where none has."""
     seen = ~np.isnan(poses)
     with np.errstate(invalid="ignore"):

@@ -333,7 +333,7 @@ def search_pose_classifier(
         random_state=random_state,
     )
 
-    predictions = _predictions(table, grouping, predicted, confidence)
+    predictions = _predictions(table, grouping.groups, predicted, confidence)
     findings = audit_training(audit, X, evaluation, predictions, random_split, ask_without, n_jobs=n_jobs)
 
     held_out = {best.classifier: best.held_out for best in tuned} | {BASELINE: baseline}

@@ -357,7 +357,7 @@ def train_pose_classifier(
         return classes[np.nanmax([fit.probabilities for fit in apart.values()], axis=0).argmax(axis=1)]
 
     random_split = float(balanced_accuracy_score(y, ask_without([test for _, test in mixed])))
-    predictions = _predictions(table, grouping, predicted, confidence)
+    predictions = _predictions(table, grouping.groups, predicted, confidence)
     findings = audit_training(audit, X, evaluation, predictions, random_split, ask_without, n_jobs=n_jobs)
 
     pipeline = make_pose_pipeline(
@@ -415,6 +415,47 @@ def evaluate_model(
     ValueError
         If the pipeline takes heatmaps and there are none, or the table has classes that the model does not know.
     """
+    labels, probabilities, confidence = _ask(pipeline, table, heatmaps)
+    classes = np.asarray(pipeline.classes_).astype(str)
+    return evaluate_predictions(
+        labels,
+        classes[probabilities.argmax(axis=1)],
+        groups=groups,
+        proba=probabilities,
+        classes=classes,
+        confidence=confidence,
+        random_state=random_state,
+    )
+
+
+def predict_table(
+    pipeline: Pipeline,
+    table: pd.DataFrame,
+    groups: Sequence[str] | np.ndarray | None = None,
+    *,
+    heatmaps: HeatmapRows | None = None,
+) -> pd.DataFrame:
+    """Name the poses of a keypoint table, beside what they are.
+
+    Parameters
+    ----------
+    pipeline, table, groups, heatmaps
+        As for :func:`evaluate_model`.
+
+    Returns
+    -------
+    DataFrame
+        One row a sample: path, label, group, predicted, confidence, as a training's ``predictions``.
+    """
+    _, probabilities, confidence = _ask(pipeline, table, heatmaps)
+    predicted = np.asarray(pipeline.classes_).astype(str)[probabilities.argmax(axis=1)]
+    return _predictions(table, np.full(len(table), "") if groups is None else groups, predicted, confidence)
+
+
+def _ask(
+    pipeline: Pipeline, table: pd.DataFrame, heatmaps: HeatmapRows | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True labels (N,), probabilities (N, C) and confidences (N,); a class that the model does not know is refused."""
     labels = table["label"].to_numpy(dtype=str)
     classes = np.asarray(pipeline.classes_).astype(str)
     unknown = sorted(set(labels) - set(classes))
@@ -424,16 +465,7 @@ def evaluate_model(
     if samples is None:
         raise ValueError("Expected heatmaps for a model that works from them, got a keypoint table only.")
     probabilities, known = pipeline[-1].predict_proba_and_known(samples)
-    predicted = classes[probabilities.argmax(axis=1)]
-    return evaluate_predictions(
-        labels,
-        predicted,
-        groups=groups,
-        proba=probabilities,
-        classes=classes,
-        confidence=known * probabilities.max(axis=1),
-        random_state=random_state,
-    )
+    return labels, probabilities, known * probabilities.max(axis=1)
 
 
 def fit_temperature(probabilities: np.ndarray, codes: np.ndarray) -> float:
@@ -584,14 +616,14 @@ def _some(samples: np.ndarray | HeatmapRows, rows: np.ndarray) -> np.ndarray | H
 
 
 def _predictions(
-    table: pd.DataFrame, grouping: Grouping, predicted: np.ndarray, confidence: np.ndarray
+    table: pd.DataFrame, groups: Sequence[str] | np.ndarray, predicted: np.ndarray, confidence: np.ndarray
 ) -> pd.DataFrame:
     """What was said of each sample out of fold, beside what is true."""
     return pd.DataFrame(
         {
             "path": table["path"].to_numpy() if "path" in table else np.arange(len(table)).astype(str),
             "label": table["label"].to_numpy(dtype=str),
-            "group": grouping.groups,
+            "group": groups,
             "predicted": predicted,
             "confidence": confidence,
         }

@@ -1,0 +1,690 @@
+"""A training, an evaluation or an inspection as one page for people.
+
+The page is a single HTML file that needs nothing else: no network, no scripts. It begins with the number that holds and
+what it was split by; sections follow as far as there is something to say. A section is a function here, which finds out
+what to say, and a template of the same name in ``templates/report/sections``, which says it. All text that comes from
+the data, such as class names and paths, is escaped.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from heatpose.artifact import _replace_files, _versions, data_digest
+from heatpose.evaluation import Evaluation
+from heatpose.folder import read_heatmaps
+from heatpose.geometry import mask_uncertain, normalise_poses
+from heatpose.importance import measure_importance
+from heatpose.inspection import PROBLEM_KINDS, Inspection, Problem
+from heatpose.skeleton import COCO_17
+from heatpose.table import table_keypoints
+from heatpose.training import BASELINE, TrainingResult, predict_table
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from heatpose.audit import ClassAdvice, LeakageAudit, LearningCurve
+    from heatpose.figures import FigureMaker
+
+__all__ = ["REPORT_NEEDS", "missing_packages", "write_report"]
+
+REPORT_NEEDS = ("matplotlib", "jinja2")
+"""Packages of the extra ``report``."""
+
+_BREAK = re.compile(r"([/_.])(?=\w)")  # where a name may go on in the next line
+
+N_FRAMES = 18
+"""Hardest frames to show."""
+
+N_ALIKE = 2
+"""Of these, how many of one group may be taken for the same other class: neighbouring frames look the same."""
+
+N_POSES = 2_000
+"""Poses of a class that its mean is of, at the most."""
+
+N_PATHS = 8
+"""Paths to name of each problem."""
+
+LEAST_WORTH = 0.005
+"""What costs less probability than this when it is exchanged is not worth telling of."""
+
+N_PROBLEMS = 12
+"""Problems to tell of each kind."""
+
+
+def missing_packages() -> list[str]:
+    """Names of the packages that a report needs and that are not installed."""
+    return [name for name in REPORT_NEEDS if find_spec(name) is None]
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    result: TrainingResult | Evaluation | Inspection,
+    table: pd.DataFrame | None = None,
+    *,
+    pipeline: Pipeline | None = None,
+    audit: LeakageAudit | None = None,
+    learning_curve: LearningCurve | None = None,
+    advice: Sequence[ClassAdvice] = (),
+    inspection: Inspection | None = None,
+    heatmaps: str | os.PathLike[str] | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a page about a training, an evaluation or an inspection.
+
+    Parameters
+    ----------
+    path : path-like
+        The page, ``.html``; its folder is made if need be. What is there is replaced, in one step.
+    result : TrainingResult, Evaluation or Inspection
+        What the page is about.
+    table : DataFrame, optional
+        The keypoint table it was made of. Without it there are no skeletons, hardest frames and digest.
+    pipeline : Pipeline, optional
+        The model that was evaluated, for the hardest frames and for what it looks at. A training brings its own.
+    audit, learning_curve, advice, inspection : optional
+        What else is known, each for a section of its own. What a training brings itself need not be given.
+    heatmaps : path-like, optional
+        The folder that the table's paths are in, to show the heatmaps of the hardest frames. Only these files are read;
+        one that cannot be is shown without.
+    facts : mapping of str to str, optional
+        What else is needed to get the same again, such as the command line.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib or Jinja is not installed.
+    TypeError
+        If `result` is none of the three.
+    """
+    if missing_packages():
+        raise ImportError(f'A report needs {" and ".join(missing_packages())}: pip install "heatpose[report]"')
+    if not isinstance(result, TrainingResult | Evaluation | Inspection):
+        raise TypeError(f"Expected a TrainingResult, an Evaluation or an Inspection, got {type(result).__name__}.")
+    training = result if isinstance(result, TrainingResult) else None
+    evaluation = training.evaluation if training else result if isinstance(result, Evaluation) else None
+    material = _Material(
+        training=training,
+        evaluation=evaluation,
+        table=table,
+        pipeline=pipeline,
+        audit=audit,
+        learning_curve=learning_curve,
+        advice={entry.name: entry for entry in advice},
+        inspection=result if isinstance(result, Inspection) else inspection,
+        heatmaps=None if heatmaps is None else Path(heatmaps),
+        facts=dict(facts or {}),
+    )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace_files([(path, _render(material).encode("utf-8", "backslashreplace"))])
+    return path
+
+
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """All that is known."""
+
+    training: TrainingResult | None
+    evaluation: Evaluation | None
+    table: pd.DataFrame | None
+    pipeline: Pipeline | None
+    audit: LeakageAudit | None
+    learning_curve: LearningCurve | None
+    advice: Mapping[str, ClassAdvice]
+    inspection: Inspection | None
+    heatmaps: Path | None
+    facts: Mapping[str, str]
+    draw: FigureMaker = field(default_factory=lambda: _figure_maker())
+
+    @cached_property
+    def chance(self) -> float:
+        """What always naming the same class scores."""
+        if self.training is not None:
+            scores = self.training.leaderboard.set_index("classifier")["balanced_accuracy"]
+            if BASELINE in scores:
+                return float(scores[BASELINE])
+        assert self.evaluation is not None  # only asked for where there is a score
+        return 1 / max(1, int((self.evaluation.support > 0).sum()))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame | None:
+        """What was said of each row of the table, out of fold or by the model that was evaluated."""
+        if self.training is not None:
+            return self.training.predictions
+        if self.pipeline is not None and self.table is not None:
+            return predict_table(self.pipeline, self.table)
+        return None
+
+    @cached_property
+    def importance(self) -> pd.DataFrame | None:
+        """What the model goes by."""
+        if self.training is not None:
+            return self.training.importance
+        if self.pipeline is None or self.table is None or self.evaluation is None:
+            return None
+        keypoints = self.table[list(COCO_17.columns)].to_numpy()
+        return measure_importance(self.pipeline[1:], keypoints, self.table["label"].to_numpy(dtype=str))
+
+    @cached_property
+    def learned(self) -> bool:
+        """Whether the score is above chance for sure."""
+        assert self.evaluation is not None
+        above = self.evaluation.balanced_accuracy_interval[0] > self.chance
+        return bool(above and (self.audit is None or self.audit.better_than_chance))
+
+
+def _figure_maker() -> FigureMaker:
+    from heatpose.figures import FigureMaker
+
+    return FigureMaker()
+
+
+# The page ---------------------------------------------------------------------------------------------------
+
+
+def _render(material: _Material) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup, escape
+
+    from heatpose.figures import PALETTE
+
+    environment = Environment(
+        loader=PackageLoader("heatpose", "templates/report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": _number, "interval": _interval, "percent": _percent, "sentence": _sentence}
+    environment.filters["drawn"] = Markup  # only ever of what a FigureMaker drew
+    environment.filters["breakable"] = lambda text: Markup(_BREAK.sub(r"\1<wbr>", escape(text)))
+    sections = []
+    for name, (title, find) in SECTIONS.items():
+        found = find(material)
+        if found is not None:
+            sections.append({"name": name, "title": title, **found})
+    return environment.get_template("page.html").render(
+        head=_headline(material), sections=sections, palette=PALETTE, created=datetime.now(UTC), draw=material.draw
+    )
+
+
+def _headline(material: _Material) -> dict[str, Any]:
+    """The number that holds, what it was split by, and what stands beside it."""
+    evaluation, training = material.evaluation, material.training
+    if evaluation is None:
+        return _headline_of_data(material)
+    beside = [("this model", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval, True, "")]
+    if training is not None:
+        beside = _beside(material, training)
+    return {
+        "kind": "score",
+        "title": "Training" if training else "Evaluation",
+        "data": material.facts.get("data", ""),
+        "split": _sentence(f"split by {training.grouping.description}") if training else _measured_on(evaluation),
+        "score": evaluation.balanced_accuracy,
+        "interval": evaluation.balanced_accuracy_interval,
+        "learned": material.learned,
+        "verdict": _verdict(material, evaluation),
+        "beside": beside,
+        "chance": material.chance,
+        "more": [
+            ("macro-F1", f"{_number(evaluation.macro_f1)} {_interval(evaluation.macro_f1_interval)}"),
+            ("samples", f"{evaluation.n_samples:,}"),
+            ("classes", f"{len(evaluation.classes)}"),
+            *([("classifier", training.classifier), ("folds", str(training.n_folds))] if training else []),
+        ],
+        "cautions": _cautions(material, evaluation),
+    }
+
+
+def _headline_of_data(material: _Material) -> dict[str, Any]:
+    inspection = material.inspection
+    assert inspection is not None  # a page is about something
+    counts = dict.fromkeys(("error", "warning", "note"), 0)
+    for problem in inspection.problems:
+        counts[problem.severity] += 1
+    return {
+        "kind": "data",
+        "title": "Inspection",
+        "data": inspection.data,
+        "n_samples": inspection.n_samples,
+        "n_classes": len(inspection.classes),
+        "n_problems": len(inspection.problems),
+        "counts": counts,
+        "groups": f"{inspection.n_groups:,} {inspection.groups}" if inspection.n_groups else inspection.groups,
+    }
+
+
+def _measured_on(evaluation: Evaluation) -> str:
+    groups = "" if evaluation.n_groups is None else f" in {evaluation.n_groups} groups"
+    return f"Measured on {evaluation.n_samples:,} samples{groups} that the model was not trained on"
+
+
+def _verdict(material: _Material, evaluation: Evaluation) -> str:
+    """The number in words, which never say more than it does."""
+    low, high = evaluation.balanced_accuracy_interval
+    if not material.learned:
+        return (
+            "This model has learned nothing that holds: always naming the same class scores "
+            f"{_number(material.chance)}, and its own score cannot be told from chance."
+        )
+    whose = "poses from recordings it was not trained on"
+    if material.training is not None and material.training.grouping.kind == "blocks":
+        whose = "poses from other parts of the recordings it was trained on"
+    elif evaluation.n_groups is None:
+        whose = "poses like these"
+    right = round(100 * evaluation.balanced_accuracy)
+    ends = (round(100 * low), round(100 * high))
+    between = f", {ends[0]} to {ends[1]} by the interval" if ends[0] < ends[1] else ""
+    return f"Of 100 {whose}, all classes alike, it names about {right} right{between}."
+
+
+def _cautions(material: _Material, evaluation: Evaluation) -> list[str]:
+    """What not to take the number for."""
+    training, cautions = material.training, []
+    if training is not None and training.grouping.kind == "blocks":
+        cautions.append("No groups were given. Nothing is known about other people: tell who is who with --groups.")
+    if evaluation.interval_unit == "sample":
+        cautions.append(f"{evaluation.interval_description}.")
+    if evaluation.balanced_accuracy == 1:
+        cautions.append("Not one error is a reason to look again: are frames of one recording on both sides?")
+    if material.facts.get("trained on these data") == "yes":
+        cautions.append("The model was trained on these very data, so the score tells nothing.")
+    if material.audit is not None and material.audit.leaks:
+        cautions.append(material.audit.verdict)
+    return cautions
+
+
+def _beside(material: _Material, training: TrainingResult) -> list[tuple[str, float, Any, bool, str]]:
+    """Name, score, interval, whether it counts, and a remark, of all that the number is to be compared with."""
+    evaluation, scores = training.evaluation, training.leaderboard.set_index("classifier")
+    nothing = (np.nan, np.nan)
+    # Of the numbers as they are shown, so that they add up.
+    gap = round(training.random_split, 3) - round(evaluation.balanced_accuracy, 3)
+    memory = f"{gap:.3f} of that is neighbours of training frames" if gap > 0 else "no more than that"
+    rows = [
+        ("groups it was not trained on", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval, True, ""),
+        ("a random split", training.random_split, nothing, False, memory),
+    ]
+    if training.classifier in scores.index:
+        trained = float(scores["train_balanced_accuracy"][training.classifier])
+        rows.append(("the frames it was trained on", trained, nothing, False, ""))
+    rows.append(("a dummy", material.chance, nothing, False, "always the same class"))
+    return rows
+
+
+# Sections: what there is to say, or None --------------------------------------------------------------------
+
+
+def _candidates(material: _Material) -> dict[str, Any] | None:
+    training = material.training
+    if training is None:
+        return None
+    rows = training.leaderboard.to_dict("records")
+    return {"rows": rows, "chosen": training.classifier, "chance": material.chance, "note": training.note}
+
+
+def _classes(material: _Material) -> dict[str, Any] | None:
+    evaluation = material.evaluation
+    if evaluation is None:
+        return None
+    taken = evaluation.confusion.copy()
+    np.fill_diagonal(taken, 0)
+    rows = []
+    for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
+        others = [k for k in np.argsort(-taken[c], kind="stable")[:2] if taken[c, k]]
+        name = evaluation.classes[c]
+        rows.append(
+            {
+                "name": name,
+                "recall": float(evaluation.recall[c]),
+                "interval": evaluation.recall_interval[c],
+                "precision": float(evaluation.precision[c]),
+                "support": int(evaluation.support[c]),
+                "taken_for": [(evaluation.predicted_labels[k], int(taken[c, k])) for k in others],
+                "advice": material.advice[name].advice if name in material.advice else "",
+            }
+        )
+    return {"rows": rows, "chance": material.chance, "intervals": evaluation.interval_description}
+
+
+def _confusions(material: _Material) -> dict[str, Any] | None:
+    evaluation = material.evaluation
+    if evaluation is None:
+        return None
+    numbers = [str(number) for number in range(1, len(evaluation.classes) + 1)]
+    columns = list(zip(numbers, evaluation.classes, strict=True))
+    columns += [(name, name) for name in evaluation.predicted_labels[len(numbers) :]]
+    rows = []
+    for c, (name, counts) in enumerate(zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)):
+        total = max(1, sum(counts))
+        cells = [{"count": n, "share": n / total, "right": c == k} for k, n in enumerate(counts)]
+        rows.append({"number": numbers[c], "name": name, "cells": cells})
+    return {"columns": columns, "rows": rows}
+
+
+def _poses(material: _Material) -> dict[str, Any] | None:
+    if material.table is None:
+        return None
+    from heatpose.drawing import mean_pose
+    from heatpose.figures import frame_of_all, usual_poses
+
+    labels = material.table["label"].to_numpy(dtype=str)
+    poses = {}
+    for name in np.unique(labels):
+        rows = np.flatnonzero(labels == name)
+        some = rows[np.linspace(0, len(rows) - 1, min(N_POSES, len(rows))).astype(int)]
+        keypoints = table_keypoints(material.table.iloc[some])
+        poses[str(name)] = usual_poses(normalise_poses(mask_uncertain(keypoints, _MIN_CONFIDENCE)))
+    frame = frame_of_all(np.array([mean_pose(of_class) for of_class in poses.values()]))
+    alt = "Mean skeleton of {}, with an ellipse round each keypoint that holds two thirds of the poses."
+    return {
+        "rows": [
+            {
+                "name": name,
+                "count": int((labels == name).sum()),
+                "figure": material.draw.class_pose(of_class, frame, alt.format(name)),
+            }
+            for name, of_class in poses.items()
+        ]
+    }
+
+
+def _frames(material: _Material) -> dict[str, Any] | None:
+    predictions, table = material.predictions, material.table
+    if predictions is None or table is None or len(predictions) != len(table):
+        return None
+    rows = []
+    keypoints = table_keypoints(table)
+    for position in hardest_frames(predictions):
+        said = predictions.iloc[position]
+        heatmaps = _read_frame(material.heatmaps, table, position)
+        wrong = said["label"] != said["predicted"]
+        alt = f"Heatmaps and skeleton of a pose of class {said['label']}, named {said['predicted']}."
+        rows.append(
+            {
+                "label": said["label"],
+                "predicted": said["predicted"],
+                "confidence": float(said["confidence"]),
+                "group": said["group"],
+                "path": _path(table, position),
+                "wrong": bool(wrong),
+                "figure": material.draw.hard_frame(keypoints[position], heatmaps, alt),
+            }
+        )
+    n_wrong = int((predictions["label"] != predictions["predicted"]).sum())
+    return {"rows": rows, "n_wrong": n_wrong, "n_samples": len(predictions)}
+
+
+def _confidence(material: _Material) -> dict[str, Any] | None:
+    evaluation = material.evaluation
+    if evaluation is None or evaluation.calibration is None:
+        return None
+    calibration = evaluation.calibration
+    error = dict(zip(calibration.coverage.tolist(), calibration.coverage_error.tolist(), strict=True))
+    off = calibration.expected_calibration_error
+    bins = zip(calibration.bin_confidence, calibration.bin_accuracy, calibration.bin_count, strict=True)
+    return {
+        "off": off,
+        "log_loss": calibration.log_loss,
+        "brier": calibration.brier,
+        "all_wrong": error.get(1.0),
+        "sure_wrong": error.get(0.95),
+        "reliability": material.draw.reliability(
+            calibration, f"Reliability curve: confidence and accuracy differ by {off:.3f} on average."
+        ),
+        "coverage": material.draw.coverage(
+            calibration,
+            "Coverage curve: "
+            + ", ".join(
+                f"{100 * wrong:.1f} % wrong of the surest {100 * share:.0f} %" for share, wrong in error.items()
+            ),
+        ),
+        "bins": [(float(sure), float(right), int(n)) for sure, right, n in bins],
+        "coverages": list(error.items()),
+        "threshold": None if material.training is None else material.training.threshold,
+    }
+
+
+def _hidden(material: _Material) -> dict[str, Any] | None:
+    training = material.training
+    if training is None or not training.partial:
+        return None
+    return {
+        "rows": list(training.partial.items()),
+        "whole": training.evaluation.balanced_accuracy,
+        "chance": material.chance,
+    }
+
+
+def _importance(material: _Material) -> dict[str, Any] | None:
+    importance = material.importance
+    if importance is None or not (importance["probability_drop"] >= LEAST_WORTH).any():
+        return None
+    ranked = importance.sort_values("probability_drop", ascending=False, kind="stable")
+    parts = ranked[(ranked["kind"] == "keypoint") & (ranked["probability_drop"] >= LEAST_WORTH)]
+    blocks = ranked[ranked["kind"] == "block"]
+    single = ranked[~ranked["kind"].isin(["keypoint", "block"])]
+    single = single[single["probability_drop"] >= LEAST_WORTH].head(10)
+    found = {"parts": _drops(parts), "blocks": _drops(blocks), "single": _drops(single)}
+    body = f"A body with its parts drawn larger the more they matter: {_listed(parts)}."
+    lines = f"A body with the measurements that matter most: {_listed(single)}."
+    return {
+        **found,
+        "body": material.draw.body_parts(parts, body),
+        "lines": material.draw.measurements(single, lines) if len(single) else "",
+    }
+
+
+def _drops(ranked: pd.DataFrame) -> list[dict[str, Any]]:
+    most = max([*ranked["probability_drop"], 1e-9])
+    return [
+        {"words": _in_words(kind, name), "drop": drop, "share": drop / most}
+        for kind, name, drop in ranked[["kind", "name", "probability_drop"]].itertuples(index=False)
+    ]
+
+
+_WORDS: Mapping[str, Callable[[str], str]] = {
+    "keypoint": lambda name: f"the {name}",
+    "block": lambda name: f"all {name}",
+    "distance": lambda name: f"distances {name}" if name.startswith("within") else f"the distance from {name}",
+    "direction": lambda name: f"which way the {name} point{'' if name.endswith('s') else 's'}",
+    "angle": lambda name: f"the angle at the {name}",
+    "position": lambda name: f"where the {name} {'are' if name.endswith('s') else 'is'}, seen from the hips",
+}
+
+
+def _in_words(kind: str, name: str) -> str:
+    return _WORDS[kind](name)
+
+
+def _listed(ranked: pd.DataFrame) -> str:
+    words = [_in_words(row["kind"], row["name"]) for row in ranked.head(4).to_dict("records")]
+    return ", ".join(words)
+
+
+def _people(material: _Material) -> dict[str, Any] | None:
+    curve = material.learning_curve
+    if curve is None:
+        return None
+    points = list(zip(curve.n_groups.tolist(), curve.balanced_accuracy, curve.low, curve.high, strict=True))
+    alt = "Learning curve: " + ", ".join(f"{_number(score)} with {n} groups" for n, score, _, _ in points)
+    return {
+        "verdict": curve.verdict,
+        "classifier": curve.classifier,
+        "points": points,
+        "figure": material.draw.learning(
+            curve.n_groups, curve.balanced_accuracy, curve.low, curve.high, material.chance, alt
+        ),
+    }
+
+
+def _leakage(material: _Material) -> dict[str, Any] | None:
+    audit = material.audit
+    if audit is None:
+        return None
+    splits = [split for split in (audit.random, audit.chosen, audit.proposed) if split is not None]
+    return {"verdict": audit.verdict, "splits": splits, "permuted": audit.permuted, "tolerance": audit.tolerance}
+
+
+def _data(material: _Material) -> dict[str, Any] | None:
+    inspection = material.inspection
+    if inspection is None:
+        return None
+    most = max((summary.n_samples for summary in inspection.classes), default=1)
+    return {"inspection": inspection, "most": most}
+
+
+def _problems(material: _Material) -> dict[str, Any] | None:
+    inspection = material.inspection
+    if inspection is None:
+        return None
+    kinds: dict[str, list[Problem]] = {}
+    for problem in inspection.problems:
+        kinds.setdefault(problem.kind, []).append(problem)
+    return {
+        "kinds": [
+            {
+                "title": PROBLEM_KINDS.get(kind, kind),
+                "severity": found[0].severity,
+                "count": len(found),
+                "shown": [
+                    {"problem": problem, "paths": problem.paths[:N_PATHS], "more": len(problem.paths) - N_PATHS}
+                    for problem in found[:N_PROBLEMS]
+                ],
+                "more": len(found) - N_PROBLEMS,
+            }
+            for kind, found in kinds.items()
+        ]
+    }
+
+
+def _reproduce(material: _Material) -> dict[str, Any] | None:
+    facts = dict(material.facts)
+    command = facts.pop("command", "")
+    training = material.training
+    if training is not None:
+        facts |= {
+            "groups": training.grouping.description,
+            "folds": str(training.n_folds),
+            "candidates": ", ".join(training.leaderboard["classifier"]),
+            "seed": str(training.random_state),
+            "temperature and threshold": f"{training.temperature:.2f}, {training.threshold:.2f}",
+        }
+    if material.table is not None:
+        facts["digest of the data"] = f"sha256 {data_digest(material.table)}"
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in _versions().items() if version)
+    facts["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    return {"command": command, "facts": facts}
+
+
+SECTIONS: Mapping[str, tuple[str, Callable[[_Material], dict[str, Any] | None]]] = {
+    "candidates": ("The candidates", _candidates),
+    "classes": ("Class by class", _classes),
+    "confusions": ("What is taken for what", _confusions),
+    "poses": ("What each class looks like", _poses),
+    "frames": ("The hardest frames", _frames),
+    "confidence": ("How far its confidence goes", _confidence),
+    "hidden": ("With a part of the body hidden", _hidden),
+    "importance": ("What it looks at", _importance),
+    "people": ("Would more people help?", _people),
+    "leakage": ("Can the number be trusted?", _leakage),
+    "data": ("What is in the data", _data),
+    "problems": ("What to look at in the data", _problems),
+    "reproduce": ("To get the same again", _reproduce),
+}
+"""Sections in their order: name of the template, title, and the function that finds out what to say."""
+
+
+# Frames -----------------------------------------------------------------------------------------------------
+
+_MIN_CONFIDENCE = 0.4  # as PoseClassifier's
+
+
+def hardest_frames(predictions: pd.DataFrame, n_frames: int = N_FRAMES) -> list[int]:
+    """Find the frames most worth a look: wrong and sure of it, then right and unsure.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns ``label``, ``group``, ``predicted``, ``confidence``.
+    n_frames : int, default 18
+        How many at the most. Of wrong ones no more than two of a group are taken for the same class; right ones only
+        fill up to a third of it.
+
+    Returns
+    -------
+    list of int
+        Positions of rows, the hardest first.
+
+    Examples
+    --------
+    >>> said = pd.DataFrame({"label": ["up", "up", "down"], "predicted": ["down", "up", "up"], "group": "ann"})
+    >>> hardest_frames(said.assign(confidence=[0.6, 0.9, 0.8]))
+    [2, 0, 1]
+    """
+    wrong = (predictions["label"] != predictions["predicted"]).to_numpy()
+    order = np.argsort(np.where(wrong, -predictions["confidence"], predictions["confidence"]), kind="stable")
+    alike: dict[tuple[str, str, str], int] = {}
+    chosen = []
+    keys = list(zip(predictions["label"], predictions["predicted"], predictions["group"].astype(str), strict=True))
+    for position in order[wrong[order]].tolist():
+        alike[keys[position]] = alike.get(keys[position], 0) + 1
+        if alike[keys[position]] <= N_ALIKE:
+            chosen.append(position)
+    least = max(0, n_frames // 3 - len(chosen))
+    return [*chosen[:n_frames], *order[~wrong[order]].tolist()[:least]]
+
+
+def _read_frame(folder: Path | None, table: pd.DataFrame, position: int) -> np.ndarray | None:
+    """Read the heatmaps (K, H, W) of a row of a table again; None where that is not possible."""
+    path = _path(table, position)
+    if folder is None or path is None:
+        return None
+    try:
+        return read_heatmaps(folder / path)[int(table["sample"].iloc[position]) if "sample" in table else 0]
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _path(table: pd.DataFrame, position: int) -> str | None:
+    path = table["path"].iloc[position] if "path" in table else None
+    return None if pd.isna(path) else str(path)
+
+
+# Text -------------------------------------------------------------------------------------------------------
+
+
+def _number(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def _interval(ends: Sequence[float] | np.ndarray) -> str:
+    low, high = ends
+    return "" if np.isnan(low) else f"[{_number(low)}, {_number(high)}]"
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return "-" if np.isnan(share) else f"{100 * share:.{digits}f} %"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
