@@ -44,7 +44,8 @@ FINDINGS = """(() => {
         found.push('wider than the window: ' + wide.slice(0, 3).map(e => e.tagName + '.' + e.className).join(', '));
     }
     for (const figure of document.querySelectorAll('svg'))
-        if (!figure.getAttribute('aria-label') && !figure.getAttribute('aria-hidden')) found.push('figure without a name');
+        if (!figure.getAttribute('aria-label') && !figure.getAttribute('aria-hidden'))
+            found.push('figure without a name');
     const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
     const twice = ids.filter((id, i) => ids.indexOf(id) !== i);
     if (twice.length) found.push('names given twice: ' + [...new Set(twice)].slice(0, 5));
@@ -123,6 +124,7 @@ class Browser:
             self.events.append(answer)
 
     def receive(self):
+        """Wait for the next answer or event."""
         while b"\0" not in self.rest:
             part = os.read(self.incoming, 2**20)
             if not part:
@@ -137,6 +139,7 @@ class Browser:
             self.events.append(self.receive())
 
     def close(self):
+        """End Chromium, and leave nothing behind."""
         os.close(self.outgoing)
         self.process.terminate()
         self.process.wait()
@@ -207,7 +210,8 @@ def main(argv=None):
                     wrong.extend(f"{place}, {scheme}: {problem}" for problem in problems)
                     if options.pictures is not None:
                         keep_pictures(browser, options.pictures, f"{place}-{scheme}", width, height)
-                    yield {"seen": f"{place}, {scheme}", "width": str(width), "height": str(height), "wrong": str(len(problems))}
+                    seen = {"width": width, "height": height, "wrong": len(problems)}
+                    yield {"seen": f"{place}, {scheme}", **seen}
 
         size = options.page.stat().st_size
         print_table(f"{options.page.name}, {size / 1e6:.2f} MB", rows())

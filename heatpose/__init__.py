@@ -37,6 +37,7 @@ _HOME = {
     "simulate_stream": "simulation",
     "train_pose_classifier": "training",
     "write_heatmaps": "simulation",
+    "write_report": "report",
     "write_table": "table",
 }
 """Public name to the module that it lives in."""
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from heatpose.evaluation import evaluate_predictions
     from heatpose.export import export_model
     from heatpose.folder import HeatmapFolder
+    from heatpose.report import write_report
     from heatpose.search import search_pose_classifier
     from heatpose.simulation import render_heatmaps, simulate_poses, simulate_stream, write_heatmaps
     from heatpose.skeleton import COCO_17

@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from heatpose.artifact import _replace_files, _versions, data_digest
+from heatpose.artifact import data_digest, replace_files
+from heatpose.classifiers import takes_heatmaps
 from heatpose.evaluation import Evaluation
-from heatpose.folder import read_heatmaps
+from heatpose.folder import HeatmapRows, read_heatmaps
 from heatpose.geometry import mask_uncertain, normalise_poses
 from heatpose.importance import measure_importance
 from heatpose.inspection import PROBLEM_KINDS, Inspection, Problem
+from heatpose.manifest import versions
 from heatpose.skeleton import COCO_17
 from heatpose.table import table_keypoints
 from heatpose.training import BASELINE, TrainingResult, predict_table
@@ -35,8 +37,9 @@ from heatpose.training import BASELINE, TrainingResult, predict_table
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-    from heatpose.audit import ClassAdvice, LeakageAudit, LearningCurve
+    from heatpose.audit import LeakageAudit
     from heatpose.figures import FigureMaker
+    from heatpose.splitting import Grouping
 
 __all__ = ["REPORT_NEEDS", "missing_packages", "write_report"]
 
@@ -47,6 +50,9 @@ _BREAK = re.compile(r"([/_.])(?=\w)")  # where a name may go on in the next line
 
 N_FRAMES = 18
 """Hardest frames to show."""
+
+WEAK = 0.9
+"""Classes with a lower recall than this are given advice."""
 
 N_ALIKE = 2
 """Of these, how many of one group may be taken for the same other class: neighbouring frames look the same."""
@@ -75,12 +81,12 @@ def write_report(
     table: pd.DataFrame | None = None,
     *,
     pipeline: Pipeline | None = None,
-    audit: LeakageAudit | None = None,
-    learning_curve: LearningCurve | None = None,
-    advice: Sequence[ClassAdvice] = (),
+    groups: Grouping | None = None,
+    trained_on_these_data: bool = False,
     inspection: Inspection | None = None,
-    heatmaps: str | os.PathLike[str] | None = None,
+    heatmaps: str | os.PathLike[str] | HeatmapRows | None = None,
     facts: Mapping[str, str] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Path:
     """Write a page about a training, an evaluation or an inspection.
 
@@ -94,13 +100,19 @@ def write_report(
         The keypoint table it was made of. Without it there are no skeletons, hardest frames and digest.
     pipeline : Pipeline, optional
         The model that was evaluated, for the hardest frames and for what it looks at. A training brings its own.
-    audit, learning_curve, advice, inspection : optional
-        What else is known, each for a section of its own. What a training brings itself need not be given.
-    heatmaps : path-like, optional
-        The folder that the table's paths are in, to show the heatmaps of the hardest frames. Only these files are read;
-        one that cannot be is shown without.
+    groups : Grouping, optional
+        What the intervals of an evaluation are over. A training brings its own.
+    trained_on_these_data : bool, default False
+        Whether the model that was evaluated was trained on the table, which the page then says.
+    inspection : Inspection, optional
+        What is known of the data, for sections of its own.
+    heatmaps : path-like or HeatmapRows, optional
+        Where the table's paths are, a folder or a URL, to show the heatmaps of the hardest frames. Only these files are
+        read; one that cannot be is shown without. A model that works from heatmaps needs them as HeatmapRows.
     facts : mapping of str to str, optional
-        What else is needed to get the same again, such as the command line.
+        What else is needed to get the same again, such as ``command`` and ``data``.
+    progress : callable, optional
+        ``progress(done, total)``, after each section.
 
     Returns
     -------
@@ -125,16 +137,15 @@ def write_report(
         evaluation=evaluation,
         table=table,
         pipeline=pipeline,
-        audit=audit,
-        learning_curve=learning_curve,
-        advice={entry.name: entry for entry in advice},
+        groups=training.grouping if training else groups,
+        trained_on_these_data=trained_on_these_data,
         inspection=result if isinstance(result, Inspection) else inspection,
-        heatmaps=None if heatmaps is None else Path(heatmaps),
+        heatmaps=heatmaps if heatmaps is None or isinstance(heatmaps, HeatmapRows) else os.fspath(heatmaps),
         facts=dict(facts or {}),
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace_files([(path, _render(material).encode("utf-8", "backslashreplace"))])
+    replace_files([(path, _render(material, progress).encode("utf-8", "backslashreplace"))])
     return path
 
 
@@ -146,11 +157,10 @@ class _Material:
     evaluation: Evaluation | None
     table: pd.DataFrame | None
     pipeline: Pipeline | None
-    audit: LeakageAudit | None
-    learning_curve: LearningCurve | None
-    advice: Mapping[str, ClassAdvice]
+    groups: Grouping | None
+    trained_on_these_data: bool
     inspection: Inspection | None
-    heatmaps: Path | None
+    heatmaps: str | HeatmapRows | None
     facts: Mapping[str, str]
     draw: FigureMaker = field(default_factory=lambda: _figure_maker())
 
@@ -169,16 +179,20 @@ class _Material:
         """What was said of each row of the table, out of fold or by the model that was evaluated."""
         if self.training is not None:
             return self.training.predictions
-        if self.pipeline is not None and self.table is not None:
-            return predict_table(self.pipeline, self.table)
-        return None
+        if self.pipeline is None or self.table is None:
+            return None
+        rows = self.heatmaps if isinstance(self.heatmaps, HeatmapRows) else None
+        if takes_heatmaps(self.pipeline) and rows is None:
+            return None
+        groups = None if self.groups is None else self.groups.groups
+        return predict_table(self.pipeline, self.table, groups, heatmaps=rows)
 
     @cached_property
     def importance(self) -> pd.DataFrame | None:
         """What the model goes by."""
         if self.training is not None:
             return self.training.importance
-        if self.pipeline is None or self.table is None or self.evaluation is None:
+        if self.pipeline is None or self.table is None or takes_heatmaps(self.pipeline):
             return None
         keypoints = self.table[list(COCO_17.columns)].to_numpy()
         return measure_importance(self.pipeline[1:], keypoints, self.table["label"].to_numpy(dtype=str))
@@ -190,6 +204,11 @@ class _Material:
         above = self.evaluation.balanced_accuracy_interval[0] > self.chance
         return bool(above and (self.audit is None or self.audit.better_than_chance))
 
+    @property
+    def audit(self) -> LeakageAudit | None:
+        """How far the number of a training can be trusted."""
+        return None if self.training is None else self.training.audit
+
 
 def _figure_maker() -> FigureMaker:
     from heatpose.figures import FigureMaker
@@ -200,7 +219,7 @@ def _figure_maker() -> FigureMaker:
 # The page ---------------------------------------------------------------------------------------------------
 
 
-def _render(material: _Material) -> str:
+def _render(material: _Material, progress: Callable[[int, int], object] | None) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup, escape
 
@@ -215,12 +234,14 @@ def _render(material: _Material) -> str:
     )
     environment.filters |= {"number": _number, "interval": _interval, "percent": _percent, "sentence": _sentence}
     environment.filters["drawn"] = Markup  # only ever of what a FigureMaker drew
-    environment.filters["breakable"] = lambda text: Markup(_BREAK.sub(r"\1<wbr>", escape(text)))
+    environment.filters["breakable"] = lambda text: Markup(_BREAK.sub(r"\1<wbr>", str(escape(text))))
     sections = []
-    for name, (title, find) in SECTIONS.items():
+    for done, (name, (title, find)) in enumerate(SECTIONS.items(), start=1):
         found = find(material)
         if found is not None:
             sections.append({"name": name, "title": title, **found})
+        if progress is not None:
+            progress(done, len(SECTIONS))
     return environment.get_template("page.html").render(
         head=_headline(material), sections=sections, palette=PALETTE, created=datetime.now(UTC), draw=material.draw
     )
@@ -238,10 +259,10 @@ def _headline(material: _Material) -> dict[str, Any]:
         "kind": "score",
         "title": "Training" if training else "Evaluation",
         "data": material.facts.get("data", ""),
-        "split": _sentence(f"split by {training.grouping.description}") if training else _measured_on(evaluation),
+        "split": _split_by(material, evaluation),
         "score": evaluation.balanced_accuracy,
         "interval": evaluation.balanced_accuracy_interval,
-        "learned": material.learned,
+        "holds": material.learned and not (material.audit is not None and material.audit.leaks),
         "verdict": _verdict(material, evaluation),
         "beside": beside,
         "chance": material.chance,
@@ -273,9 +294,11 @@ def _headline_of_data(material: _Material) -> dict[str, Any]:
     }
 
 
-def _measured_on(evaluation: Evaluation) -> str:
-    groups = "" if evaluation.n_groups is None else f" in {evaluation.n_groups} groups"
-    return f"Measured on {evaluation.n_samples:,} samples{groups} that the model was not trained on"
+def _split_by(material: _Material, evaluation: Evaluation) -> str:
+    groups = "" if material.groups is None else material.groups.description
+    if material.training is not None:
+        return f"Split by {groups}"
+    return f"Measured on {evaluation.n_samples:,} samples" + (f", intervals over {groups}" if groups else "")
 
 
 def _verdict(material: _Material, evaluation: Evaluation) -> str:
@@ -286,11 +309,15 @@ def _verdict(material: _Material, evaluation: Evaluation) -> str:
             "This model has learned nothing that holds: always naming the same class scores "
             f"{_number(material.chance)}, and its own score cannot be told from chance."
         )
-    whose = "poses from recordings it was not trained on"
-    if material.training is not None and material.training.grouping.kind == "blocks":
+    if material.audit is not None and material.audit.leaks:
+        return material.audit.verdict
+    whose = "poses like these"
+    if material.trained_on_these_data:
+        whose = "of the very poses it was trained on"
+    elif material.groups is not None and material.groups.kind == "blocks":
         whose = "poses from other parts of the recordings it was trained on"
-    elif evaluation.n_groups is None:
-        whose = "poses like these"
+    elif material.training is not None:
+        whose = "poses of groups it was not trained on"
     right = round(100 * evaluation.balanced_accuracy)
     ends = (round(100 * low), round(100 * high))
     between = f", {ends[0]} to {ends[1]} by the interval" if ends[0] < ends[1] else ""
@@ -300,16 +327,14 @@ def _verdict(material: _Material, evaluation: Evaluation) -> str:
 def _cautions(material: _Material, evaluation: Evaluation) -> list[str]:
     """What not to take the number for."""
     training, cautions = material.training, []
-    if training is not None and training.grouping.kind == "blocks":
-        cautions.append("No groups were given. Nothing is known about other people: tell who is who with --groups.")
+    if training is not None and training.grouping.kind == "blocks" and not (material.learned and training.audit.leaks):
+        cautions.append(training.audit.verdict)
     if evaluation.interval_unit == "sample":
         cautions.append(f"{evaluation.interval_description}.")
     if evaluation.balanced_accuracy == 1:
         cautions.append("Not one error is a reason to look again: are frames of one recording on both sides?")
-    if material.facts.get("trained on these data") == "yes":
+    if material.trained_on_these_data:
         cautions.append("The model was trained on these very data, so the score tells nothing.")
-    if material.audit is not None and material.audit.leaks:
-        cautions.append(material.audit.verdict)
     return cautions
 
 
@@ -321,12 +346,18 @@ def _beside(material: _Material, training: TrainingResult) -> list[tuple[str, fl
     gap = round(training.random_split, 3) - round(evaluation.balanced_accuracy, 3)
     memory = f"{gap:.3f} of that is neighbours of training frames" if gap > 0 else "no more than that"
     rows = [
-        ("groups it was not trained on", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval, True, ""),
+        ("the split above", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval, True, ""),
         ("a random split", training.random_split, nothing, False, memory),
     ]
     if training.classifier in scores.index:
         trained = float(scores["train_balanced_accuracy"][training.classifier])
         rows.append(("the frames it was trained on", trained, nothing, False, ""))
+    audit = training.audit
+    if audit.proposed is not None:
+        clips = f"{audit.proposed.n_groups} runs of near-identical poses"
+        rows.insert(1, ("clips found in the frames", audit.proposed.balanced_accuracy, nothing, False, clips))
+    meaningless = f"by a random split {audit.permuted.random:.3f}"
+    rows.append(("labels without meaning", audit.permuted.chosen, nothing, False, meaningless))
     rows.append(("a dummy", material.chance, nothing, False, "always the same class"))
     return rows
 
@@ -348,6 +379,9 @@ def _classes(material: _Material) -> dict[str, Any] | None:
         return None
     taken = evaluation.confusion.copy()
     np.fill_diagonal(taken, 0)
+    advice = {}
+    if material.training is not None and material.learned:
+        advice = {entry.name: entry.advice for entry in material.training.advice if entry.recall < WEAK}
     rows = []
     for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
         others = [k for k in np.argsort(-taken[c], kind="stable")[:2] if taken[c, k]]
@@ -360,7 +394,7 @@ def _classes(material: _Material) -> dict[str, Any] | None:
                 "precision": float(evaluation.precision[c]),
                 "support": int(evaluation.support[c]),
                 "taken_for": [(evaluation.predicted_labels[k], int(taken[c, k])) for k in others],
-                "advice": material.advice[name].advice if name in material.advice else "",
+                "advice": advice.get(name, ""),
             }
         )
     return {"rows": rows, "chance": material.chance, "intervals": evaluation.interval_description}
@@ -522,7 +556,7 @@ def _listed(ranked: pd.DataFrame) -> str:
 
 
 def _people(material: _Material) -> dict[str, Any] | None:
-    curve = material.learning_curve
+    curve = None if material.training is None else material.training.learning_curve
     if curve is None:
         return None
     points = list(zip(curve.n_groups.tolist(), curve.balanced_accuracy, curve.low, curve.high, strict=True))
@@ -591,7 +625,7 @@ def _reproduce(material: _Material) -> dict[str, Any] | None:
         }
     if material.table is not None:
         facts["digest of the data"] = f"sha256 {data_digest(material.table)}"
-    facts["versions"] = ", ".join(f"{name} {version}" for name, version in _versions().items() if version)
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items() if version)
     facts["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
     return {"command": command, "facts": facts}
 
@@ -654,13 +688,15 @@ def hardest_frames(predictions: pd.DataFrame, n_frames: int = N_FRAMES) -> list[
     return [*chosen[:n_frames], *order[~wrong[order]].tolist()[:least]]
 
 
-def _read_frame(folder: Path | None, table: pd.DataFrame, position: int) -> np.ndarray | None:
+def _read_frame(heatmaps: str | HeatmapRows | None, table: pd.DataFrame, position: int) -> np.ndarray | None:
     """Read the heatmaps (K, H, W) of a row of a table again; None where that is not possible."""
     path = _path(table, position)
-    if folder is None or path is None:
-        return None
     try:
-        return read_heatmaps(folder / path)[int(table["sample"].iloc[position]) if "sample" in table else 0]
+        if isinstance(heatmaps, HeatmapRows):
+            return heatmaps[[position]][0]
+        if heatmaps is None or path is None:
+            return None
+        return read_heatmaps(f"{heatmaps}/{path}")[int(table["sample"].iloc[position]) if "sample" in table else 0]
     except (OSError, ValueError, IndexError):
         return None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -71,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
+        args.command_line = shlex.join(["heatpose", *(sys.argv[1:] if argv is None else argv)])
         try:
             args.run(args)
         except UsageError as error:

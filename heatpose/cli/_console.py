@@ -89,6 +89,15 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", metavar="N", type=count, help="processors to use (default: all)")
 
 
+def add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--report",
+        metavar="PAGE.html",
+        type=Path,
+        help="write a page for people, complete in itself (needs heatpose[report])",
+    )
+
+
 def add_random_state(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--random-state",
@@ -128,6 +137,19 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"Expected a folder that can be written in for {path}, got {folder}")
 
 
+def check_report(args: argparse.Namespace) -> None:
+    """Refuse a --report that cannot be written, before any work."""
+    if args.report is None:
+        return
+    if args.report.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"Expected --report to end in .html, got {args.report}")
+    from heatpose.report import missing_packages
+
+    if missing := missing_packages():
+        raise UsageError(f'--report needs {" and ".join(missing)}: pip install "heatpose[report]"')
+    check_writable(args.report)
+
+
 # Data -------------------------------------------------------------------------------------------------------
 
 
@@ -149,6 +171,19 @@ def read_data(
             cache=args.cache,
             check=check,
         )
+
+
+def write_page(args: argparse.Namespace, console: Console | None, *content: Any, **options: Any) -> None:
+    """Write the page that --report asks for, if it does, and say so unless something else is on stdout."""
+    if args.report is None:
+        return
+    from heatpose.report import write_report
+
+    facts = {"command": args.command_line, "data": str(args.data), **options.pop("facts", {})}
+    with progress("Writing the report") as advance:
+        write_report(args.report, *content, facts=facts, progress=advance, **options)
+    if console is not None:
+        say(console, f"Wrote {args.report}")
 
 
 # Output -----------------------------------------------------------------------------------------------------

@@ -11,12 +11,15 @@ from heatpose.cli._console import (
     add_data,
     add_groups,
     add_jobs,
+    add_report,
     add_skip_bad,
     check_groups,
+    check_report,
     complain,
     read_data,
     results,
     say,
+    write_page,
 )
 
 SUMMARY = "measure a saved model on data that it was not trained on"
@@ -39,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_skip_bad(parser)
     add_cache(parser)
     add_jobs(parser)
+    add_report(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -51,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.training import evaluate_model
 
     check_groups(args)
+    check_report(args)
     pipeline = load_model(args.model)
     needs_heatmaps = takes_heatmaps(pipeline)
     if needs_heatmaps and not Path(args.data).is_dir():
@@ -62,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
     grouping = resolve_groups(table, args.groups or "auto")
     # Blocks that nobody asked for are parts of the same recordings: intervals over them would promise too much.
     groups = grouping.groups if args.groups or grouping.kind != "blocks" else None
-    trained_on = read_manifest(args.model)["record"].get("data") or {}
+    manifest = read_manifest(args.model)
+    trained_on = manifest["record"].get("data") or {}
     seen = trained_on.get("digest") == data_digest(table)
     if seen:
         complain("Warning: these are the data that the model was trained on, so the scores tell nothing.")
@@ -70,7 +76,9 @@ def run(args: argparse.Namespace) -> None:
     if needs_heatmaps:
         folder = HeatmapFolder(args.data, skip_bad=args.skip_bad)
         heatmaps = HeatmapRows.of(folder, table, mirrored=args.mirrored)
-    evaluation = evaluate_model(pipeline, mirror_table(table) if args.mirrored else table, groups, heatmaps=heatmaps)
+    if args.mirrored:
+        table = mirror_table(table)
+    evaluation = evaluate_model(pipeline, table, groups, heatmaps=heatmaps)
 
     console = results()
     if args.json:
@@ -82,6 +90,17 @@ def run(args: argparse.Namespace) -> None:
             "groups": None if groups is None else grouping.description,
         }
         console.print(json.dumps({**facts, **evaluation.to_dict()}, indent=2), soft_wrap=True)
-        return
-    say(console, f"{args.model} on {args.data}")
-    show_evaluation(console, evaluation)
+    else:
+        say(console, f"{args.model} on {args.data}")
+        show_evaluation(console, evaluation)
+    write_page(
+        args,
+        None if args.json else console,
+        evaluation,
+        table,
+        pipeline=pipeline,
+        groups=None if groups is None else grouping,
+        trained_on_these_data=seen,
+        heatmaps=None if args.mirrored else args.data,  # the picture is not mirrored
+        facts={"model": f"{args.model}, sha256 {manifest['sha256']}", "mirrored": "yes" if args.mirrored else "no"},
+    )

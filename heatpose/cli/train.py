@@ -17,14 +17,17 @@ from heatpose.cli._console import (
     add_groups,
     add_jobs,
     add_random_state,
+    add_report,
     add_skip_bad,
     check_groups,
+    check_report,
     check_writable,
     count,
     progress,
     read_data,
     results,
     say,
+    write_page,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cache(parser)
     add_random_state(parser)
     add_jobs(parser)
+    add_report(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -98,6 +102,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"Expected --out to end in .joblib, got {args.out}")
     check_groups(args)
     check_writable(args.out)
+    check_report(args)
     tuning = _tuning(args)
 
     from rich.filesize import decimal
@@ -135,6 +140,7 @@ def run(args: argparse.Namespace) -> None:
             n_folds=folds,
             decoder=args.decoder,
             random_state=args.random_state,
+            importance=args.report is not None,
             heatmaps=heatmaps,
             n_jobs=args.jobs,
             progress=advance,
@@ -148,6 +154,8 @@ def run(args: argparse.Namespace) -> None:
     show_training(console, result)
     size = decimal(manifest["size"])
     say(console, f"Saved {args.out} ({size}) with {args.out.stem}.json and {args.out.stem}.md")
+    model = {"model": f"{args.out}, sha256 {manifest['sha256']}", "decoder": args.decoder}
+    write_page(args, console, result, table, heatmaps=args.data, facts=model)
     console.print(f"Next: heatpose predict {shlex.quote(str(args.out))} PATH...", soft_wrap=True)
 
 
