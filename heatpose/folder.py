@@ -7,6 +7,7 @@ files are told of at once.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import os
@@ -20,11 +21,10 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from io import BytesIO, FileIO
-from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,16 @@ from heatpose.geometry import mirror_heatmaps
 from heatpose.skeleton import COCO_17
 from heatpose.storage import FILE, FOLDER, Entry, Storage, concurrently, is_url, local_path, redact
 
-__all__ = ["BadFile", "BadFilesError", "HeatmapFile", "HeatmapFolder", "HeatmapRows", "read_heatmaps"]
+__all__ = [
+    "BadFile",
+    "BadFilesError",
+    "HeatmapFile",
+    "HeatmapFolder",
+    "HeatmapRows",
+    "UnfinishedFileError",
+    "read_heatmaps",
+    "read_stream",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -126,8 +135,16 @@ class BadFilesError(ValueError):
         return "\n".join(lines)
 
 
+class UnfinishedFileError(BadFilesError):
+    """A file that ends before what its first bytes announce, perhaps because somebody is still writing it."""
+
+
 class _FileError(Exception):
     """Why one file cannot be used: what was expected, what was found."""
+
+
+class _UnfinishedError(_FileError):
+    """Bytes are missing at the end."""
 
 
 def _reason(error: _FileError | OSError) -> str:
@@ -187,13 +204,16 @@ def _parse_header(raw: bytes) -> _Header:
 def _header(start: bytes) -> _Header:
     """Parse the header of an .npy file from its first bytes, `_HEADER_LIMIT` of them if there are as many."""
     if not start:
-        raise _FileError("expected an .npy file, got an empty one")
+        raise _UnfinishedError("expected an .npy file, got an empty one")
+    if len(start) < len(np.lib.format.MAGIC_PREFIX) and np.lib.format.MAGIC_PREFIX.startswith(start):
+        raise _UnfinishedError(f"expected an .npy file, got one that ends after {start!r}")
     if not start.startswith(np.lib.format.MAGIC_PREFIX):
         raise _FileError(f"expected an .npy file, got one that starts with {start[:6]!r}")
     width = 2 if start[6:7] == b"\x01" else 4  # of the header's length, in format 1.0 and from 2.0 on
     offset = 8 + width + int.from_bytes(start[8 : 8 + width], "little")
     if offset > len(start):
-        raise _FileError(f"expected an .npy file, got one whose header ends before its {offset} bytes")
+        kind = _UnfinishedError if offset <= _HEADER_LIMIT else _FileError
+        raise kind(f"expected an .npy file, got one whose header ends before its {offset} bytes")
     return _parse_header(start[:offset])
 
 
@@ -229,8 +249,10 @@ def _check(header: _Header, size: int, expected: tuple[int | str, ...]) -> None:
     _check_shape(header.shape, expected)
     data_bytes = size - len(header.raw)
     if header.data_bytes != data_bytes:
-        kind = "truncated" if data_bytes < header.data_bytes else "with trailing bytes"
-        raise _FileError(f"expected {header.data_bytes} bytes of data, got {data_bytes} ({kind})")
+        kind, error = (
+            ("truncated", _UnfinishedError) if data_bytes < header.data_bytes else ("with trailing bytes", _FileError)
+        )
+        raise error(f"expected {header.data_bytes} bytes of data, got {data_bytes} ({kind})")
 
 
 def _read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
@@ -357,8 +379,10 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
     FileNotFoundError
         There is no such file.
     BadFilesError
-        The file cannot be read, is not an .npy file of floats, has another shape, is shorter or longer than
-        it says, or holds NaN or infinity. A ValueError.
+        The file cannot be read, is not an .npy file of floats, has another shape, is longer than it says, or holds
+        NaN or infinity. A ValueError.
+    UnfinishedFileError
+        The file is shorter than it says. A BadFilesError.
 
     Examples
     --------
@@ -375,8 +399,81 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
             raise _FileError(_not_finite_text(samples))
     except _FileError as error:
         shown = redact(name) if is_url(name) else Path(name).as_posix()
-        raise BadFilesError([BadFile(shown, str(error))]) from error
+        kind = UnfinishedFileError if isinstance(error, _UnfinishedError) else BadFilesError
+        raise kind([BadFile(shown, str(error))]) from error
     return heatmaps
+
+
+def read_stream(stream: IO[bytes], *, n_keypoints: int = len(COCO_17.keypoints)) -> Iterator[np.ndarray]:
+    """Read heatmaps from a pipe, as ``numpy.save`` writes one array after the other.
+
+    No more is read than what the next array takes, so that each can be used as soon as it has come.
+
+    Parameters
+    ----------
+    stream : binary file
+        Arrays of shape (n, K, H, W) or (K, H, W), float16, float32 or float64, in .npy format.
+    n_keypoints : int, default 17
+        The K that is expected.
+
+    Yields
+    ------
+    ndarray of shape (n, K, H, W), float32
+        The heatmaps, which may hold NaN and infinity.
+
+    Raises
+    ------
+    BadFilesError
+        Something else comes, or the stream ends within an array. What comes after it is lost.
+
+    Examples
+    --------
+    >>> pipe = BytesIO()
+    >>> for _ in range(2):
+    ...     np.save(pipe, np.zeros((17, 64, 48), dtype=np.float32))
+    >>> _ = pipe.seek(0)
+    >>> [heatmaps.shape for heatmaps in read_stream(pipe)]
+    [(1, 17, 64, 48), (1, 17, 64, 48)]
+    """
+    for number in itertools.count():
+        try:
+            heatmaps = _read_next(stream, n_keypoints)
+        except _FileError as error:
+            raise BadFilesError([BadFile(f"array {number} of the stream", str(error))]) from error
+        if heatmaps is None:
+            return
+        yield heatmaps
+
+
+def _read_next(stream: IO[bytes], n_keypoints: int) -> np.ndarray | None:
+    prefix = len(np.lib.format.MAGIC_PREFIX) + 2  # of the version
+    raw = _read_bytes(stream, prefix)
+    if not raw:
+        return None
+    if not raw.startswith(np.lib.format.MAGIC_PREFIX[: len(raw)]):
+        raise _FileError(f"expected an array in .npy format, got {raw!r}")
+    width = 2 if raw[6:7] == b"\x01" else 4
+    raw += _read_bytes(stream, width)
+    length = int.from_bytes(raw[prefix:], "little")
+    if length > _HEADER_LIMIT:
+        raise _FileError(f"expected a header of at most {_HEADER_LIMIT} bytes, got one of {length}")
+    header = _header(raw + _read_bytes(stream, length))
+    _check_shape(header.shape, (n_keypoints, "H", "W"))
+    content = _read_bytes(stream, header.data_bytes)
+    if len(content) < header.data_bytes:
+        raise _FileError(f"expected {header.data_bytes} bytes of data, got {len(content)} before the end")
+    heatmaps = np.empty(header.full_shape, dtype=np.float32)
+    _take_samples(header.raw + content, header, 0, heatmaps)
+    return heatmaps
+
+
+def _read_bytes(stream: IO[bytes], count: int) -> bytes:
+    """Read that many bytes, or fewer if the stream ends."""
+    parts: list[bytes] = []
+    while count and (part := stream.read(min(count, _CHUNK_BYTES))):  # nothing is allocated on a header's word alone
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def _read_file(path: Path, n_keypoints: int) -> np.ndarray:
@@ -432,7 +529,7 @@ def _is_text(path: str) -> bool:
     return True
 
 
-def _natural(name: str) -> list[str | int]:
+def natural_key(name: str) -> list[str | int]:
     """Key of natural order: text and numbers by turns; what natsort does, at a third of its time."""
     parts: list = _NUMBER.split(name)
     parts[1::2] = map(int, parts[1::2])
@@ -569,7 +666,7 @@ class _RemoteFiles:
             return _FileError(_reason(error))
 
     def read(self, parts: Sequence[_Part], out: np.ndarray) -> dict[int, str]:
-        ends = list(accumulate(part.size for part in parts))
+        ends = list(itertools.accumulate(part.size for part in parts))
         spans = [range(end - part.size, end) for part, end in zip(parts, ends, strict=True)]
 
         def fetch(part: _Part, span: range) -> str | None:
@@ -602,7 +699,7 @@ def _list_files(files: _Files, folder: str, above: tuple[str | None, ...], listi
             raise
         return refuse(folder, f"expected a readable folder, got: {error.strerror or error}")
     # Names that differ in leading zeros alone are the same to natural order: then as text.
-    for entry in sorted(visible, key=lambda entry: (_natural(entry.name), entry.name)):
+    for entry in sorted(visible, key=lambda entry: (natural_key(entry.name), entry.name)):
         path = folder + entry.name
         is_npy = entry.name.lower().endswith(".npy")
         if not is_npy and entry.kind != FOLDER:
@@ -743,14 +840,14 @@ class HeatmapFolder:
         if not listing.classes:
             raise ValueError(f"Expected class folders with .npy files in {self.root}, got no folder.")
         labels = [file.path.partition("/")[0] for file in files]
-        if spoilt := sorted(set(listing.classes) - set(labels), key=_natural):
+        if spoilt := sorted(set(listing.classes) - set(labels), key=natural_key):
             names = ", ".join(spoilt)
             raise ValueError(f"Expected good files in every class folder of {self.root}, got none in {names}.")
         self.classes = tuple(listing.classes)
         self.heatmap_shape = heatmap_shape
         self.files = tuple(files)
         samples = [file.shape[0] for file in files]
-        self.starts = np.array(list(accumulate(samples, initial=0)))
+        self.starts = np.array(list(itertools.accumulate(samples, initial=0)))
         paths = [file.path for file in files]
         self.index = pd.DataFrame(
             {
@@ -1008,7 +1105,7 @@ class HeatmapFolder:
         """
         subset = copy(self)
         subset.files = tuple(self.files[file] for file in files)
-        subset.starts = np.array(list(accumulate((file.shape[0] for file in subset.files), initial=0)))
+        subset.starts = np.array(list(itertools.accumulate((file.shape[0] for file in subset.files), initial=0)))
         subset.index = self.index.iloc[rows_of(self.starts, np.array(files, dtype=int))].reset_index(drop=True)
         subset.classes = tuple(name for name in self.classes if name in set(subset.index["label"]))
         subset.bad_files = ()

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heatpose.estimators import UNKNOWN, HeatmapDecoder
-from heatpose.geometry import mirror_keypoints
+from heatpose.geometry import mirror_heatmaps, mirror_keypoints
 from heatpose.skeleton import COCO_17
 
 __all__ = ["PoseEvent", "PoseStream"]
@@ -462,7 +462,7 @@ class _Model:
                 f"(n, {_N_KEYPOINTS}, 3), or one of them, got {shape}."
             )
         if poses.ndim == 4 and self._decoder is None:
-            return list(poses[:, COCO_17.swap, :, ::-1] if self._mirrored else poses)
+            return list(mirror_heatmaps(poses) if self._mirrored else poses)
         if poses.ndim == 4:
             poses = np.array([self._decode(heatmaps) for heatmaps in poses]).reshape(-1, _N_KEYPOINTS, 3)
         elif np.isinf(poses).any():

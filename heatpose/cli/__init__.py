@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 import heatpose
-from heatpose.cli import evaluate, extract, predict, recorded, simulate, train
+from heatpose.cli import evaluate, extract, predict, recorded, simulate, train, watch
 from heatpose.cli._console import UsageError, complain, complaints_on_stderr
 
 __all__ = ["main"]
@@ -28,6 +28,7 @@ _COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "watch": watch,
 }
 
 
