@@ -760,6 +760,8 @@ class HeatmapFolder:
     skip_bad : bool, default False
         Leave bad files out instead of refusing the folder. Of a file that can be read, only the samples with
         NaN or infinity are left out.
+    skip_empty : bool, default False
+        Leave out class folders without a good file, and say so in `empty_classes`, instead of refusing the folder.
     known : mapping of (path, stamp) to HeatmapFile, optional
         What an earlier look at the files found, see `heatpose.cache`: those that did not change are not opened.
 
@@ -773,6 +775,8 @@ class HeatmapFolder:
         missing (NA).
     classes : tuple of str
         The names of the class folders, in natural order.
+    empty_classes : tuple of str
+        Class folders that were left out, since they have no good file.
     heatmap_shape : tuple of int
         (K, H, W): keypoints, rows, columns.
     files : tuple of HeatmapFile
@@ -811,6 +815,7 @@ class HeatmapFolder:
         *,
         n_keypoints: int = len(COCO_17.keypoints),
         skip_bad: bool = False,
+        skip_empty: bool = False,
         known: Mapping[tuple[str, str], HeatmapFile] = MappingProxyType({}),
     ):
         self.skip_bad = skip_bad
@@ -829,7 +834,7 @@ class HeatmapFolder:
             logger.info("Ignored %d files in %s that do not end in .npy", listing.ignored, self.root)
         found = {file.path.partition("/")[0] for file in listing.files}
         found |= {bad.path.partition("/")[0] for bad in listing.bad_files}
-        if empty := [name for name in listing.classes if name not in found]:
+        if not skip_empty and (empty := [name for name in listing.classes if name not in found]):
             raise ValueError(
                 f"Expected .npy files in every class folder of {self.root}, got none in {', '.join(empty)}."
             )
@@ -837,13 +842,15 @@ class HeatmapFolder:
         files, heatmap_shape, bad_files = self._inspect_all(listing.files, n_keypoints, known)
         self.bad_files: tuple[BadFile, ...] = ()
         self._refuse([*listing.bad_files, *bad_files])
-        if not listing.classes:
+        if not listing.classes and not skip_empty:
             raise ValueError(f"Expected class folders with .npy files in {self.root}, got no folder.")
         labels = [file.path.partition("/")[0] for file in files]
-        if spoilt := sorted(set(listing.classes) - set(labels), key=natural_key):
+        spoilt = sorted(set(listing.classes) - set(labels), key=natural_key)
+        if spoilt and not skip_empty:
             names = ", ".join(spoilt)
             raise ValueError(f"Expected good files in every class folder of {self.root}, got none in {names}.")
-        self.classes = tuple(listing.classes)
+        self.classes = tuple(name for name in listing.classes if name not in spoilt)
+        self.empty_classes = tuple(spoilt)
         self.heatmap_shape = heatmap_shape
         self.files = tuple(files)
         samples = [file.shape[0] for file in files]

@@ -126,7 +126,9 @@ class PoseNeighbours:
             neighbours[np.isinf(distances)] = -1
         return distances[:, :k], neighbours[:, :k]
 
-    def nearest_elsewhere(self, places: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    def nearest_elsewhere(
+        self, places: ArrayLike, rows: np.ndarray | None = None, among: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest pose of each in another place: another class, group or fold.
 
         The places are numbered and told apart by one binary digit after the other, so that any two of them stand
@@ -136,23 +138,28 @@ class PoseNeighbours:
         ----------
         places : array-like, shape (N,)
             Where each pose belongs.
+        rows : ndarray of int, optional
+            Whose neighbours; by default of all.
+        among : ndarray of int, optional
+            Where to look; by default among `rows`.
 
         Returns
         -------
         distances : ndarray, shape (N,)
-            Infinite where there is no other place.
+            Infinite where there is no other place, and for poses that are none of `rows`.
         neighbours : ndarray of int, shape (N,)
             Rows; -1 where the distance is infinite.
         """
         names, place = np.unique(np.asarray(places), return_inverse=True)
+        rows = np.arange(len(place)) if rows is None else rows
+        among = rows if among is None else among
         distances, neighbours = np.full(len(place), np.inf), np.full(len(place), -1)
         for digit in range((len(names) - 1).bit_length()):
-            side = place >> digit & 1
             for here in (0, 1):
-                rows, among = np.flatnonzero(side == here), np.flatnonzero(side != here)
-                found, which = self.nearest(rows, among)
-                nearer = found[:, 0] < distances[rows]
-                distances[rows[nearer]], neighbours[rows[nearer]] = found[nearer, 0], which[nearer, 0]
+                asking = rows[(place[rows] >> digit & 1) == here]
+                found, which = self.nearest(asking, among[(place[among] >> digit & 1) != here])
+                nearer = found[:, 0] < distances[asking]
+                distances[asking[nearer]], neighbours[asking[nearer]] = found[nearer, 0], which[nearer, 0]
         return distances, neighbours
 
 
