@@ -109,10 +109,10 @@ def plant(root: Path, seed: int, n_performers: int = 6) -> dict[str, list]:
             (root / name).write_bytes(spoil(np.load(root / name)))
     for kind, count, alter in (("exact copy", 30, lambda h: h), ("near copy", 100, lambda h: _altered(h, rng))):
         planted[kind] = []
-        for name in take(count):
+        for number, name in enumerate(take(count), start=1000 if kind == "exact copy" else 2000):
             label = name.partition("/")[0]
             to = _other_performer(name, n_performers, rng)
-            copy = f"{label}/{label}_{1000 + len(free)}_{to}.npy"
+            copy = f"{label}/{label}_{number}_{to}.npy"
             np.save(root / copy, alter(np.load(root / name)))
             planted[kind].append((copy, name))
     (root / "wave").mkdir()

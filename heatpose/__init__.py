@@ -24,6 +24,7 @@ _HOME = {
     "evaluate_predictions": "evaluation",
     "export_model": "export",
     "extract_keypoints": "table",
+    "inspect_data": "inspection",
     "load_data": "table",
     "load_model": "artifact",
     "make_pose_pipeline": "classifiers",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from heatpose.evaluation import evaluate_predictions
     from heatpose.export import export_model
     from heatpose.folder import HeatmapFolder
+    from heatpose.inspection import inspect_data
     from heatpose.report import write_report
     from heatpose.search import search_pose_classifier
     from heatpose.simulation import render_heatmaps, simulate_poses, simulate_stream, write_heatmaps

@@ -35,7 +35,8 @@ from heatpose.geometry import mask_uncertain
 from heatpose.similarity import COPY, NEAR_IDENTICAL, PoseNeighbours, propose_clips
 from heatpose.skeleton import COCO_17
 from heatpose.splitting import DEFAULT_FOLDS, Grouping, grouped_folds, resolve_groups
-from heatpose.table import read_table, table_keypoints
+from heatpose.storage import is_url, local_path
+from heatpose.table import is_folder, read_table, table_keypoints
 
 __all__ = [
     "PROBLEM_KINDS",
@@ -56,12 +57,12 @@ PROBLEM_KINDS: Mapping[str, str] = MappingProxyType(
         "meaningless-labels": "labels that the frames do not bear out at all",
         "duplicate-across-classes": "the same heatmaps in several classes",
         "duplicate-across-groups": "the same heatmaps in several groups",
+        "label": "labels that the rest of the data contradicts",
         "wrong-folder": "files that look sorted into the wrong folder",
         "small-class": "classes too small to validate",
         "dark": "heatmaps without a peak",
         "near-duplicate-across-classes": "near-identical frames in several classes",
         "near-duplicate-across-groups": "near-identical frames in several groups",
-        "label": "labels that the rest of the data contradicts",
         "swapped-sides": "frames whose left and right look swapped",
         "several-people": "frames with more than one person",
         "odd-values": "heatmaps whose values are unlike the others'",
@@ -86,10 +87,15 @@ _SECOND_PERSON = 0.5  # of the keypoints that are there
 _OWN_BODY = 6  # cells round the other side's keypoint in which a second peak is a confusion of sides
 _SWAPPED = 0.5  # of the distance to the class that the frame has under its own names
 _SWAPPED_FROM = 0.1  # from this distance on
+_OTHERS = 4  # so many frames of the class must be that near
 _NEAR = 2 * NEAR_IDENTICAL
 _WITNESSES = 8  # neighbours that are asked about a label
 _CONTRADICTED = 0.7  # from this suspicion on, from 0 to 1
-_RUN = 3  # suspects of one clip that all seem of the same other class are files in the wrong folder
+_RUN = 3  # frames from which on a clip can be one
+_DOUBTFUL = 0.9  # of a clip's labels
+_CLIP_APART = 1.5  # times what is usual between clips of a class
+_NEARER = 0.8  # of the distance to the own class
+_CLIP_NEAR = 2.0  # times what is usual between clips of the other class
 _NAMED_ALIKE = 0.9  # share of the files that must be named after their class before names are believed
 _ALIKE = 0.25  # share of two classes' samples that are taken for the other
 _CHANCE_MARGIN = 0.05
@@ -261,9 +267,9 @@ def inspect_data(
         It is a table that cannot be read, or `groups` leaves a sample without one.
     """
     where = os.fspath(data)
-    if not Path(where).exists():
+    if not is_url(where) and not Path(where := local_path(where)).exists():
         raise FileNotFoundError(f"No such folder or table: {where}")
-    frames = _read_folder(where, decoder, n_jobs, progress) if Path(where).is_dir() else _read_table(where)
+    frames = _read_folder(where, decoder, n_jobs, progress) if is_folder(where) else _read_table(where)
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
     looked = _Look(frames, grouping, random_state, n_jobs)
     problems = sorted(
@@ -642,14 +648,19 @@ class _Look:
     def _swapped_sides(self) -> Iterator[Problem]:
         keypoints, n = self.frames.keypoints, len(self.frames)
         both = PoseNeighbours(np.concatenate([keypoints, keypoints[:, COCO_17.swap]]))
-        places = np.tile(self.places, 2)
+        places = np.tile(self.grouping.groups, 2)
         for name in np.unique(self.labels[self.usable]):
             rows = np.flatnonzero(self.usable & (self.labels == name))
-            as_is, _ = both.nearest_elsewhere(places, rows, rows)
-            swapped, _ = both.nearest_elsewhere(places, rows + n, rows)
-            as_is, swapped = as_is[rows], swapped[rows + n]
-            with np.errstate(invalid="ignore"):
-                found = (swapped < _SWAPPED * as_is) & (as_is > _SWAPPED_FROM) & np.isfinite(as_is)
+            # Beside the rest of its class one swapped frame stands out; a clip of them does beside other groups.
+            as_is, swapped = (both.nearest(asked, rows, k=_OTHERS)[0][:, -1] for asked in (rows, rows + n))
+            if self.has_groups:
+                alone = (swapped < _SWAPPED * as_is) & (as_is > _SWAPPED_FROM)
+                outside, swapped_outside = (
+                    both.nearest_elsewhere(places, asked, rows)[0] for asked in (rows, rows + n)
+                )
+                as_is = np.where(alone, as_is, outside[rows])
+                swapped = np.where(alone, swapped, swapped_outside[rows + n])
+            found = (swapped < _SWAPPED * as_is) & (as_is > _SWAPPED_FROM) & np.isfinite(as_is)
             for row, before, after in zip(rows[found], as_is[found], swapped[found], strict=True):
                 message = (
                     f"With left and right keypoints swapped it is {after:.1%} of the body's size from other frames of "
@@ -733,82 +744,62 @@ class _Look:
                     yield Problem("alike-classes", "warning", (), message, float(share))
 
     def _contradicted(self, rows: np.ndarray, classes: np.ndarray, probabilities: np.ndarray) -> Iterator[Problem]:
-        suspicion, suggested = self._suspect(rows, classes, probabilities)
-        found = np.flatnonzero(suspicion >= _CONTRADICTED)
-        suspects = pd.DataFrame(
-            {
-                "row": rows[found],
-                "score": suspicion[found],
-                "given": self.labels[rows[found]],
-                "other": suggested[found],
-                "clip": self.clips[rows[found]],
-            }
-        ).sort_values("score", ascending=False, kind="stable")
-        for (given, other, _), run in suspects.groupby(["given", "other", "clip"], sort=False):
-            if len(run) >= _RUN:
-                message = (
-                    f"{len(run)} frames of one clip look like {other} and are in {given}: the whole clip may be sorted "
-                    "into the wrong folder."
-                )
-                yield Problem(
-                    "wrong-folder", "warning", self._named(run["row"].to_numpy()), message, float(run["score"].mean())
-                )
-            else:
-                for _, suspect in run.iterrows():
-                    message = (
-                        f"It is labelled {given}, and both its neighbours and models without its group say {other}."
-                    )
-                    yield Problem("label", "warning", self._named([suspect["row"]]), message, float(suspect["score"]))
-
-    def _suspect(
-        self, rows: np.ndarray, classes: np.ndarray, probabilities: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """How far labels are contradicted, from 0 to 1 (n,), and what they should be (n,).
-
-        Half of it is what models say that did not see the frame's group. The other half is what the most alike frames
-        say: the frames of its clip, whatever their labels; and if these agree with its label, how much nearer than its
-        own class's other clips other classes are.
-        """
-        labels = self.labels
-        code = np.searchsorted(classes, labels[rows])
+        """Labels that models without the frame's group and the most alike frames both deny, and clips likewise."""
+        labels, code = self.labels[rows], np.searchsorted(classes, self.labels[rows])
         doubt = 1 - probabilities[np.arange(len(rows)), code]
-        best = np.where(probabilities.argmax(axis=1) == code, -1.0, 1.0)
         others = probabilities.copy()
         others[np.arange(len(rows)), code] = -1
         suggested = classes[others.argmax(axis=1)].astype(object)
 
+        # First what frames of the same clip say, whatever they are labelled: those that are near.
         distances, found = self.neighbours.nearest(rows, rows, k=_WITNESSES)
         near = distances <= _NEAR
-        agrees = near & (labels[found] == labels[rows][:, np.newaxis])
+        agrees = near & (self.labels[found] == labels[:, np.newaxis])
         n_near = np.count_nonzero(near, axis=1)
         against = 1 - np.count_nonzero(agrees, axis=1) / np.maximum(n_near, 1)
+        suspicion = np.where((n_near >= 2) & (against > 0.5), (doubt + against) / 2, 0)
+        for position in np.flatnonzero(suspicion >= _CONTRADICTED):
+            told = self.labels[found[position][near[position] & ~agrees[position]]]
+            other = suggested[position] = Counter(told.tolist()).most_common(1)[0][0]
+            message = (
+                f"It is labelled {labels[position]}, but the frames most like it and models that did not see its group "
+                f"say {other}."
+            )
+            yield Problem("label", "warning", self._named([rows[position]]), message, float(suspicion[position]))
 
-        own, _ = self._nearest_outside(rows, same_class=True)
-        other, which = self._nearest_outside(rows, same_class=False)
-        with np.errstate(invalid="ignore"):
-            nearer = np.clip(1 - other / own, 0, 1)
-        nearer = np.where(np.isfinite(other), np.nan_to_num(nearer, nan=0.0), 0.0)
+        # Then clips as a whole, and frames without a clip: nearer to another class than to other clips of their own.
+        own, other, which = self._outside(rows, among=rows[suspicion < _CONTRADICTED])
+        frames = pd.DataFrame({"label": labels, "doubt": doubt, "own": own, "other": other, "suggested": suggested})
+        frames["told_by"] = np.where(which >= 0, self.labels[which], "")
+        frames = frames[suspicion < _CONTRADICTED]
+        usual = frames.groupby("label")["own"].median()
+        for _, clip in frames.groupby(self.clips[rows][frames.index], sort=False):
+            given, suggestion = clip["label"].iloc[0], Counter(clip["told_by"]).most_common(1)[0][0]
+            apart, near_to, doubtful = clip["own"].median(), clip["other"].median(), clip["doubt"].median()
+            if (
+                suggestion in usual
+                and doubtful >= _DOUBTFUL
+                and _CLIP_APART * usual[given] <= apart < math.inf
+                and near_to <= min(_NEARER * apart, _CLIP_NEAR * usual[suggestion])
+            ):
+                what = f"{_plural(len(clip), 'frame')} of one clip" if len(clip) > 1 else "A frame without a clip"
+                message = (
+                    f"{what} in {given}: {apart / near_to:.1f} times nearer to {suggestion} than to other clips of "
+                    f"{given}, and models that did not see the group deny the label too."
+                )
+                kind = "wrong-folder" if len(clip) >= _RUN else "label"
+                score = float((doubtful + 1 - near_to / apart) / 2)
+                yield Problem(kind, "warning", self._named(rows[clip.index.to_numpy()]), message, score)
 
-        in_clip = (n_near >= 2) & (against > 0)
-        evidence = np.where(in_clip, against, nearer)
-        for position in np.flatnonzero(in_clip & (against > 0.5)):
-            told = labels[found[position][near[position] & ~agrees[position]]]
-            suggested[position] = Counter(told.tolist()).most_common(1)[0][0]
-        of_pose = np.flatnonzero(~in_clip & (which >= 0) & (best < 0))
-        suggested[of_pose] = labels[which[of_pose]]
-        return (doubt + evidence) / 2, suggested.astype(str)
-
-    def _nearest_outside(self, rows: np.ndarray, same_class: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Nearest frame of the own class in another clip, or of any other class; distances and rows (n,)."""
-        if not same_class:
-            distances, which = self.neighbours.nearest_elsewhere(self.labels, rows)
-            return distances[rows], which[rows]
-        distances, which = np.full(len(self.labels), np.inf), np.full(len(self.labels), -1)
+    def _outside(self, rows: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distance to the own class's other clips and to the other classes (n,), and the rows of the latter (n,)."""
+        own = np.full(len(self.labels), np.inf)
         for name in np.unique(self.labels[rows]):
             of_class = rows[self.labels[rows] == name]
-            found, where = self.neighbours.nearest_elsewhere(self.clips, of_class)
-            distances[of_class], which[of_class] = found[of_class], where[of_class]
-        return distances[rows], which[rows]
+            there = among[self.labels[among] == name]
+            own[of_class] = self.neighbours.nearest_elsewhere(self.clips, of_class, there)[0][of_class]
+        other, which = self.neighbours.nearest_elsewhere(self.labels, rows, among)
+        return own[rows], other[rows], which[rows]
 
 
 @threadpool_limits.wrap(limits=1)

@@ -13,7 +13,7 @@ from heatpose.audit import LearningCurve, SplitAudit
 from heatpose.evaluation import Evaluation
 from heatpose.training import BASELINE, TrainingResult
 
-__all__ = ["show_evaluation", "show_training"]
+__all__ = ["data_table", "show_evaluation", "show_training"]
 
 _MAX_CONFUSIONS = 8
 _MAX_ADVICE = 5
@@ -235,6 +235,14 @@ def _table(*headers: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for header in headers:
         table.add_column(header, no_wrap=True)
+    return table
+
+
+def data_table(first: str, *numbers: str) -> Table:
+    """Make a table of names and numbers."""
+    table = _table(first, *numbers)
+    for column in table.columns[1:]:
+        column.justify = "right"
     return table
 
 
