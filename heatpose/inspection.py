@@ -577,11 +577,12 @@ class _Look:
             yield Problem("dark", "error", self._named([row]), message, n_missing[row] / len(COCO_17.keypoints))
         peak = np.median(keypoints[..., 2], axis=1)
         ratio = np.maximum(peak, 1e-12) / max(self._median_peak, 1e-12)
-        for row in np.flatnonzero(self.usable & (np.abs(np.log(ratio)) > math.log(_ODD))).tolist():
+        odd = self.usable & (np.abs(np.log(ratio)) > math.log(_ODD))
+        for row in np.flatnonzero(odd).tolist():
             message = f"Its median peak is {peak[row]:.2g}, that of all is {self._median_peak:.2g}."
             score = 1 - min(ratio[row], 1 / ratio[row])
             yield Problem("odd-values", "warning", self._named([row]), message, float(score))
-        for row in np.flatnonzero(self.usable & (samples["others"] >= _SECOND_PERSON)).tolist():
+        for row in np.flatnonzero(self.usable & ~odd & (samples["others"] >= _SECOND_PERSON)).tolist():
             share = float(samples["others"][row])
             message = f"{share:.0%} of its keypoints are there a second time, somewhere else: another person."
             yield Problem("several-people", "warning", self._named([row]), message, share)
@@ -767,7 +768,7 @@ class _Look:
             )
             yield Problem("label", "warning", self._named([rows[position]]), message, float(suspicion[position]))
 
-        # Then clips as a whole, and frames without a clip: nearer to another class than to other clips of their own.
+        # Then clips as a whole, and frames without a clip: nearer to another class than to their own.
         own, other, which = self._outside(rows, among=rows[suspicion < _CONTRADICTED])
         frames = pd.DataFrame({"label": labels, "doubt": doubt, "own": own, "other": other, "suggested": suggested})
         frames["told_by"] = np.where(which >= 0, self.labels[which], "")
@@ -792,13 +793,30 @@ class _Look:
                 yield Problem(kind, "warning", self._named(rows[clip.index.to_numpy()]), message, score)
 
     def _outside(self, rows: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distance to the own class's other clips and to the other classes (n,), and the rows of the latter (n,)."""
-        own = np.full(len(self.labels), np.inf)
+        """Distance to the own class and to the other classes (n,), and the rows of the latter (n,).
+
+        Both in other clips; but what one person does is alike, whatever it is called, so where the group has no other
+        clip of the class, both in other groups.
+        """
+        own, other, which = self._apart(rows, among, self.clips)
+        if self.has_groups:
+            frames = pd.DataFrame({"label": self.labels[rows], "group": self.grouping.groups[rows]})
+            n_clips = frames.assign(clip=self.clips[rows]).groupby(["label", "group"])["clip"].transform("nunique")
+            single = np.flatnonzero(n_clips == 1)
+            own[single], other[single], which[single] = self._apart(rows[single], among, self.grouping.groups)
+        return own, other, which
+
+    def _apart(
+        self, rows: np.ndarray, among: np.ndarray, places: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distance to the own class and to the other classes in other places (n,), and the rows of the latter (n,)."""
+        own, other = np.full(len(self.labels), np.inf), np.full(len(self.labels), np.inf)
+        which = np.full(len(self.labels), -1)
         for name in np.unique(self.labels[rows]):
-            of_class = rows[self.labels[rows] == name]
-            there = among[self.labels[among] == name]
-            own[of_class] = self.neighbours.nearest_elsewhere(self.clips, of_class, there)[0][of_class]
-        other, which = self.neighbours.nearest_elsewhere(self.labels, rows, among)
+            of_class, is_there = rows[self.labels[rows] == name], self.labels[among] == name
+            own[of_class] = self.neighbours.nearest_elsewhere(places, of_class, among[is_there])[0][of_class]
+            found, where = self.neighbours.nearest_elsewhere(places, of_class, among[~is_there])
+            other[of_class], which[of_class] = found[of_class], where[of_class]
         return own[rows], other[rows], which[rows]
 
 
