@@ -27,6 +27,7 @@ _HOME = {
     "inspect_data": "inspection",
     "load_data": "table",
     "load_model": "artifact",
+    "load_onnx": "onnx_model",
     "make_pose_pipeline": "classifiers",
     "ModelError": "artifact",
     "read_manifest": "artifact",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from heatpose.export import export_model
     from heatpose.folder import HeatmapFolder
     from heatpose.inspection import inspect_data
+    from heatpose.onnx_model import load_onnx
     from heatpose.report import write_report
     from heatpose.search import search_pose_classifier
     from heatpose.simulation import render_heatmaps, simulate_poses, simulate_stream, write_heatmaps

@@ -31,6 +31,7 @@ from heatpose import safe
 from heatpose.card import write_card
 from heatpose.manifest import (
     FORMAT_VERSION,
+    ONNX_SUFFIX,
     RESTORE,
     SAFE_SUFFIX,
     ModelError,
@@ -246,7 +247,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     Parameters
     ----------
     path : path-like
-        The ``.joblib`` file, or a safe file.
+        The ``.joblib`` file, a safe file, or an ONNX graph, whose manifest is beside it.
 
     Returns
     -------
@@ -272,6 +273,10 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if safe.is_safe_file(path):
         return safe.read_safe_file(path)[0]
+    if path.suffix == ONNX_SUFFIX:
+        from heatpose.onnx_model import read_onnx
+
+        return read_onnx(path)[0]
     return _read_verified(_model_path(path))[0]
 
 
@@ -409,6 +414,8 @@ def _remedy(manifest: Mapping[str, Any]) -> str:
 
 def _model_path(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
+    if path.suffix == ONNX_SUFFIX:
+        raise ValueError(f"Expected a model that is a pipeline, got {path}: heatpose.load_onnx loads ONNX graphs.")
     if path.suffix != _SUFFIX:
         raise ValueError(f"Expected a model file that ends in {_SUFFIX} or a safe file ({SAFE_SUFFIX}), got {path}.")
     return path

@@ -6,6 +6,7 @@ bodies of which parts are missing, peaks at the edges of their maps. If it answe
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from heatpose import safe
 from heatpose.artifact import load_model, make_manifest, read_manifest, replace_files
 from heatpose.augmentation import PARTIAL_BODIES, hide_part
-from heatpose.manifest import ModelError
+from heatpose.manifest import FORMAT_VERSION, ModelError, onnx_manifest_path, to_bytes
 from heatpose.plain import CannotExportError
 from heatpose.selftest import draw_peaks
 
@@ -26,9 +27,16 @@ __all__ = ["FORMATS", "CannotExportError", "export_model", "trial_heatmaps", "tr
 SAFE_TOLERANCE = 1e-6
 """How far a probability of the safe file may be from the model's."""
 
+ONNX_TOLERANCE = 1e-5
+"""How far one of the ONNX graph may be, which adds up in float32."""
+
 
 def export_model(
-    model: str | os.PathLike[str] | Pipeline, out: str | os.PathLike[str], format: str = "safe"
+    model: str | os.PathLike[str] | Pipeline,
+    out: str | os.PathLike[str],
+    format: str = "safe",
+    *,
+    source: str = "heatmaps",
 ) -> dict[str, Any]:
     """Write a trained model in another form, after checking that it predicts the same.
 
@@ -40,8 +48,12 @@ def export_model(
         File, or with ``"hub"`` folder, to write; what is there is replaced.
     format : {"safe", "onnx", "hub"}, default "safe"
         - ``"safe"``: a file that :func:`heatpose.load_model` loads and that nothing can be run from.
-        - ``"onnx"``: a graph from heatmaps to class, probabilities and keypoints, for any ONNX runtime.
-        - ``"hub"``: a folder to upload to the Hugging Face Hub: the safe file, a model card, an example.
+        - ``"onnx"``: a graph from heatmaps to class, probabilities and keypoints, for any ONNX runtime, and its
+          manifest beside it, with ``.json`` after its name. Needs ``heatpose[onnx]``.
+        - ``"hub"``: a folder to upload to the Hugging Face Hub: the safe file, a model card, an example. Needs
+          ``heatpose[hub]``.
+    source : {"heatmaps", "keypoints"}, default "heatmaps"
+        What goes into the ONNX graph.
 
     Returns
     -------
@@ -71,11 +83,14 @@ def export_model(
     """
     if format not in FORMATS:
         raise ValueError(f"Expected a format out of {', '.join(FORMATS)}, got {format!r}.")
+    if source not in SOURCES:
+        raise ValueError(f"Expected a source out of {', '.join(SOURCES)}, got {source!r}.")
     if isinstance(model, Pipeline):
         pipeline, manifest = model, make_manifest(model, b"")
     else:
         pipeline, manifest = load_model(model), read_manifest(model)
-    return FORMATS[format](pipeline, manifest, Path(out))
+    options = {"source": source} if format == "onnx" else {}
+    return FORMATS[format](pipeline, manifest, Path(out), **options)
 
 
 def _export_safe(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -85,15 +100,60 @@ def _export_safe(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path) -> 
     return written
 
 
+def _export_onnx(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path, source: str) -> dict[str, Any]:
+    content, written = make_onnx(pipeline, manifest, source)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # A graph and its manifest cannot be replaced at once; cut off in between, the pair is refused.
+    replace_files([(out, content), (onnx_manifest_path(out), to_bytes(written))])
+    return written
+
+
+def _export_hub(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    from heatpose.hub import write_folder
+
+    content, written = make_safe_file(pipeline, manifest)
+    write_folder(out, content, written)
+    return written
+
+
+def make_onnx(
+    pipeline: Pipeline, manifest: Mapping[str, Any], source: str = "heatmaps"
+) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes of an ONNX model and its manifest."""
+    from heatpose.onnx_graph import build_graph
+    from heatpose.onnx_model import OnnxModel
+
+    facts, block = safe.dismantle(pipeline)
+    described = {name: manifest[name] for name in ("threshold", "keypoints", "decoder", "versions", "record")}
+    notes = {
+        "schema": f"heatpose {FORMAT_VERSION}",
+        "classes": json.dumps(facts["classes"]),
+        **{name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()},
+    }
+    content = build_graph(pipeline, block, notes, source).SerializeToString(deterministic=True)
+    model = OnnxModel(content)
+    if source == "heatmaps":
+        asked, expected = trial_heatmaps(manifest["self_test"]), pipeline.predict_proba
+    else:
+        asked = trial_keypoints(manifest["self_test"]).astype(np.float32)
+        expected = lambda keypoints: pipeline[1:].predict_proba(keypoints.reshape(len(keypoints), -1))  # noqa: E731
+    _compare(expected(asked), model.predict_proba(asked), ONNX_TOLERANCE)
+    return content, _rewritten(pipeline, manifest, content)
+
+
 def make_safe_file(pipeline: Pipeline, manifest: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """Return the bytes of a safe file and its manifest, which says what the model's does."""
     entries, payload = safe.pack(pipeline)
     keypoints = trial_keypoints(manifest["self_test"]).reshape(-1, 51)
     _compare(pipeline[1:].predict_proba(keypoints), safe.to_safe_pipeline(pipeline)[1:].predict_proba(keypoints))
-    own = make_manifest(pipeline, payload, record=manifest["record"], self_test=manifest["self_test"])
-    kept = {name: manifest[name] for name in ("estimators", "parameters", "features", "versions")}
-    written = {**own, **kept}
+    written = _rewritten(pipeline, manifest, payload)
     return safe.zip_model(entries, written), written
+
+
+def _rewritten(pipeline: Pipeline, manifest: Mapping[str, Any], content: bytes) -> dict[str, Any]:
+    """The manifest of the same model in another form: it goes on saying what was trained, and with what."""
+    own = make_manifest(pipeline, content, record=manifest["record"], self_test=manifest["self_test"])
+    return {**own, **{name: manifest[name] for name in ("estimators", "parameters", "features", "versions")}}
 
 
 def _compare(expected: np.ndarray, got: np.ndarray, tolerance: float = SAFE_TOLERANCE) -> None:
@@ -148,5 +208,8 @@ def trial_heatmaps(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
     return np.concatenate(every)
 
 
-FORMATS: Mapping[str, Callable[[Pipeline, Mapping[str, Any], Path], dict[str, Any]]] = {"safe": _export_safe}
+FORMATS: Mapping[str, Callable[..., dict[str, Any]]] = {"safe": _export_safe, "onnx": _export_onnx, "hub": _export_hub}
 """What writes each format."""
+
+SOURCES = ("heatmaps", "keypoints")
+"""What can go into an ONNX graph."""

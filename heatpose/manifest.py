@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from heatpose.skeleton import COCO_17
 
 __all__ = [
     "FORMAT_VERSION",
+    "ONNX_SUFFIX",
     "RESTORE",
     "SAFE_SUFFIX",
     "ModelError",
@@ -30,6 +32,7 @@ __all__ = [
     "from_bytes",
     "kind_of",
     "listed",
+    "onnx_manifest_path",
     "plain",
     "to_bytes",
     "versions",
@@ -40,6 +43,9 @@ FORMAT_VERSION = 2
 
 SAFE_SUFFIX = ".heatpose"
 """What names of safe files end in."""
+
+ONNX_SUFFIX = ".onnx"
+"""What names of ONNX graphs end in."""
 
 RESTORE = "Copy the model again from where it came from, with its .json if it has one, or train again."
 
@@ -126,6 +132,11 @@ def _version(package: str) -> str | None:
 def listed(versions: Mapping[str, str | None]) -> str:
     """List versions in a line of text."""
     return ", ".join(f"{package} {number or '(none)'}" for package, number in versions.items())
+
+
+def onnx_manifest_path(path: Path) -> Path:
+    """Where the manifest of an ONNX graph is: its whole name and .json, since pose.json is the model's."""
+    return path.with_name(f"{path.name}.json")
 
 
 # To bytes and back ------------------------------------------------------------------------------------------

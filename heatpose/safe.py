@@ -25,9 +25,9 @@ from sklearn.pipeline import Pipeline
 from heatpose.decoding import DECODERS
 from heatpose.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.manifest import RESTORE, SAFE_SUFFIX, ModelError, from_bytes, to_bytes
-from heatpose.plain import N_COLUMNS, CannotExportError, PlainClassifier, from_parts, to_parts, to_plain
+from heatpose.plain import N_COLUMNS, Block, CannotExportError, PlainClassifier, from_parts, to_parts, to_plain
 
-__all__ = ["is_safe_file", "pack", "read_safe_file", "to_safe_pipeline", "zip_model"]
+__all__ = ["dismantle", "is_safe_file", "pack", "read_safe_file", "to_safe_pipeline", "zip_model"]
 
 _MAGIC = b"PK\x03\x04"
 _COMMENT = re.compile(rb"heatpose sha256 [0-9a-f]{64}")
@@ -61,7 +61,7 @@ def to_safe_pipeline(pipeline: Pipeline) -> Pipeline:
     CannotExportError
         The pipeline is made of other steps, or its classifier has no plain form.
     """
-    return _assemble(*_dismantle(pipeline))
+    return _assemble(*dismantle(pipeline))
 
 
 def pack(pipeline: Pipeline) -> tuple[dict[str, bytes], bytes]:
@@ -74,7 +74,7 @@ def pack(pipeline: Pipeline) -> tuple[dict[str, bytes], bytes]:
     payload : bytes
         All of them, which is what a manifest's digest is of.
     """
-    facts, block = _dismantle(pipeline)
+    facts, block = dismantle(pipeline)
     described, arrays = to_parts(block)
     entries: dict[str, bytes] = {}
     for name, array in arrays.items():
@@ -210,8 +210,8 @@ def _read_array(name: str, content: bytes) -> np.ndarray:
 _OF_CLASSIFIER: Mapping[str, type] = {"min_confidence": float, "temperature": float, "threshold": float}
 
 
-def _dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Any]:
-    """Take a pipeline apart, into what JSON can hold and a block."""
+def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
+    """Take a pipeline apart, into what JSON can hold and a block; CannotExportError as :func:`to_safe_pipeline`."""
     kinds = [type(step) for _, step in pipeline.steps]
     if kinds != [HeatmapDecoder, PoseClassifier]:
         raise CannotExportError(

@@ -77,12 +77,12 @@ def make_self_test(pipeline: Pipeline, samples: ArrayLike | None = None) -> dict
         return None
 
 
-def check_self_test(pipeline: Pipeline, stored: Mapping[str, Any]) -> tuple[list[str], float]:
-    """Ask a pipeline again.
+def check_self_test(model: Any, stored: Mapping[str, Any]) -> tuple[list[str], float]:
+    """Ask a model again.
 
     Parameters
     ----------
-    pipeline : Pipeline
+    model : Pipeline or OnnxModel
         As it was loaded.
     stored : mapping
         From :func:`make_self_test`.
@@ -97,7 +97,7 @@ def check_self_test(pipeline: Pipeline, stored: Mapping[str, Any]) -> tuple[list
     changed: list[str] = []
     difference = 0.0
     for kind, ask in (("keypoints", _ask_table), ("heatmaps", _ask_peaks)):
-        then, now = stored[kind]["output"], ask(pipeline, stored[kind]["input"])
+        then, now = stored[kind]["output"], ask(model, stored[kind]["input"])
         if then is None or now is None:
             continue
         probabilities = np.array(then["probabilities"]), np.array(now["probabilities"])
@@ -112,7 +112,7 @@ def check_self_test(pipeline: Pipeline, stored: Mapping[str, Any]) -> tuple[list
         for i, (was, said) in enumerate(zip(then["labels"], now["labels"], strict=True)):
             if was != said and clear[i]:
                 changed.append(f"{said!r} instead of {was!r} of the {kind} number {i + 1}")
-        if "decoded" in then:
+        if "decoded" in then and "decoded" in now:
             was, found = (_array(result["decoded"]) for result in (then, now))
             if not np.allclose(was, found, rtol=0, atol=TOLERANCE, equal_nan=True):
                 changed.append("keypoints elsewhere")
@@ -150,27 +150,34 @@ def _fitted(keypoints: np.ndarray) -> np.ndarray:
     return np.concatenate([placed, np.clip(np.nan_to_num(keypoints[..., 2:]), 0, 1)], axis=2)
 
 
-def _ask_table(pipeline: Pipeline, table: Iterable[Any]) -> dict[str, Any] | None:
-    """Ask about keypoints, if the pipeline can be asked without heatmaps."""
-    if isinstance(pipeline[0], HeatmapDecoder):
-        return _ask(pipeline[1:], _array(table))
-    if getattr(pipeline, "n_features_in_", None) == len(COCO_17.columns):
-        return _ask(pipeline, _array(table))
-    return None
+def _ask_table(model: Any, table: Iterable[Any]) -> dict[str, Any] | None:
+    """Ask about keypoints, if the model can be asked without heatmaps."""
+    if _decodes(model):
+        return _ask(model[1:], _array(table))
+    return _ask(model, _array(table)) if _takes_keypoints(model) else None
 
 
-def _ask_peaks(pipeline: Pipeline, peaks: Iterable[Any]) -> dict[str, Any] | None:
-    """Ask about heatmaps, if the pipeline takes some."""
-    if getattr(pipeline, "n_features_in_", None) == len(COCO_17.columns):
+def _ask_peaks(model: Any, peaks: Iterable[Any]) -> dict[str, Any] | None:
+    """Ask about heatmaps, if the model takes some."""
+    if _takes_keypoints(model):
         return None
     heatmaps = draw_peaks(_array(peaks), *_SIZE)
-    answer = _ask(pipeline, heatmaps)
-    if isinstance(pipeline[0], HeatmapDecoder):
-        answer["decoded"] = _rounded(pipeline[0].transform(heatmaps), 6)
+    answer = _ask(model, heatmaps)
+    if _decodes(model):
+        answer["decoded"] = _rounded(model[0].transform(heatmaps), 6)
     return answer
 
 
-def _ask(pipeline: Pipeline, x: np.ndarray) -> dict[str, Any]:
+def _decodes(model: Any) -> bool:
+    return isinstance(model, Pipeline) and isinstance(model[0], HeatmapDecoder)
+
+
+def _takes_keypoints(model: Any) -> bool:
+    """Whether a keypoint table goes in: into a pipeline without a decoder, or an ONNX graph."""
+    return getattr(model, "source", "") == "keypoints" or getattr(model, "n_features_in_", 0) == len(COCO_17.columns)
+
+
+def _ask(pipeline: Any, x: np.ndarray) -> dict[str, Any]:
     if not hasattr(pipeline, "predict_proba"):
         return {"labels": np.asarray(pipeline.predict(x)).tolist(), "probabilities": [[] for _ in x]}
     probabilities = np.asarray(pipeline.predict_proba(x), dtype=np.float64)

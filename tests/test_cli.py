@@ -524,3 +524,48 @@ def test_an_encoding_without_lines_and_bars_still_shows_all(result):
     show_training(Console(file=file, width=80), result)
     file.flush()
     assert b"balanced accuracy" in raw.getvalue()
+
+
+# Export
+
+
+def test_export_a_safe_file(run, trained, data, tmp_path):
+    out = tmp_path / "new" / "pose.heatpose"
+    code, said, err = run("export", trained[0], out)
+    assert (code, err) == (0, "")
+    assert said.startswith(f"Wrote {out} (") and f"Next: heatpose predict {out}" in said
+    path = data / "dummy" / "dummy_0_0.npy"
+    assert run("predict", out, path, "--unknown") == run("predict", trained[0], path, "--unknown")
+    scores = [json.loads(run("evaluate", model, data, "--json")[1]) for model in (out, trained[0])]
+    assert scores[0]["balanced_accuracy"] == scores[1]["balanced_accuracy"]
+
+
+def test_export_onnx_and_a_hub_folder(run, trained, tmp_path):
+    pytest.importorskip("onnxruntime")
+    code, said, _ = run("export", trained[0], tmp_path / "pose.onnx", "--format", "onnx")
+    assert code == 0 and "with pose.onnx.json" in said
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["pose.onnx", "pose.onnx.json"]
+    pytest.importorskip("huggingface_hub")
+    code, said, _ = run("export", trained[0], tmp_path / "hub", "--format", "hub")
+    assert code == 0 and f"Next: heatpose push {tmp_path / 'hub'}" in said
+
+
+def test_export_used_wrongly(run, trained, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for arguments in (
+        (trained[0], trained[0]),
+        (trained[0], tmp_path),
+        (trained[0], file, "--format", "hub"),
+        (trained[0], tmp_path / "x", "--source", "keypoints"),
+        (trained[0], tmp_path / "x", "--format", "pickle"),
+    ):
+        assert run("export", *arguments)[0] == 2
+    assert run("export", tmp_path / "none.joblib", tmp_path / "x")[0] == 1
+
+
+def test_formats_are_those_of_the_library():
+    from heatpose.cli.export import FORMATS
+    from heatpose.export import FORMATS as LIBRARY_FORMATS
+
+    assert set(FORMATS) == set(LIBRARY_FORMATS)

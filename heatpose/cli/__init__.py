@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 import heatpose
-from heatpose.cli import evaluate, extract, inspect, predict, recorded, simulate, train, watch
+from heatpose.cli import evaluate, export, extract, inspect, predict, push, recorded, simulate, train, watch
 from heatpose.cli._console import UsageError, complain, complaints_on_stderr
 
 __all__ = ["main"]
@@ -30,6 +30,8 @@ _COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "watch": watch,
+    "export": export,
+    "push": push,
 }
 
 
