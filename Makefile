@@ -20,10 +20,10 @@ groups := $(call raw,GROUPS)
 args   := $(call raw,ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train predict test check lint format typecheck notebooks bench clean
+.PHONY: help install train predict test test-networks check lint format typecheck notebooks bench clean
 
 help:  ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Expected Python 3.11 or newer, got {v[0]}.{v[1]}: give another one with make PYTHON=python3.12")'
@@ -61,6 +61,18 @@ test: lint typecheck check  ## lint, type-check and test
 
 check: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto
+
+# On Linux, plain torch is one for GPUs and several gigabytes large; TORCH can say which and where from, such as
+# TORCH='torch --extra-index-url https://download.pytorch.org/whl/cpu' or TORCH=torch==2.13.0
+TORCH ?= torch
+
+.venv/installed-networks: setup.cfg .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cnn,vitpose]'
+	@touch $@
+
+test-networks: .venv/installed-networks  ## test what needs PyTorch and transformers; TORCH says which PyTorch
+	$(BIN)/python -m pytest -n auto tests/test_inputs.py tests/test_pixels.py tests/test_photos.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

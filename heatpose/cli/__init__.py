@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 import heatpose
-from heatpose.cli import evaluate, export, extract, inspect, predict, push, recorded, simulate, train, watch
+from heatpose.cli import evaluate, export, extract, heatmaps, inspect, predict, push, recorded, simulate, train, watch
 from heatpose.cli._console import UsageError, complain, complaints_on_stderr
 
 __all__ = ["main"]
@@ -24,6 +24,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "simulate": simulate,
     "recorded": recorded,
+    "heatmaps": heatmaps,
     "inspect": inspect,
     "extract": extract,
     "train": train,
