@@ -4,9 +4,10 @@
 
 DATA is a folder of real heatmaps of two performers or more whose file names end in the performer's number, such as
 up/up_57_0.npy. Each candidate is trained without each performer in turn and tested on this one; the columns after that
-show the same models heatmaps as another estimator would draw them, and the random split is one half of all frames,
-tested on the other. Each candidate runs in a process of its own, so that its memory can be told: the largest that the
-process had, libraries included. Seconds are those of the processor, in one thread, for one training.
+show the same models heatmaps as another estimator would draw them, or from another box round the person. The random
+split is one half of all frames, tested on the other. Each candidate runs in a process of its own, so that its memory
+can be told: the largest that the process had, libraries included. Seconds are those of the processor, in one thread,
+for one training.
 
 Last, a mistake that has nothing to do with networks: names of classes that lost their order.
 """
@@ -24,24 +25,33 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import affine_transform, shift
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from benchmarks import describe_machine, print_table
-from benchmarks.generalisation import CHANGES, PERFORMER
+from benchmarks.generalisation import CHANGES, PERFORMER, Change
 from heatpose.classifiers import CANDIDATES, DEFAULT, make_pose_pipeline, takes_heatmaps
 from heatpose.decoding import decode_heatmaps
 from heatpose.folder import HeatmapFolder, HeatmapRows
 from heatpose.splitting import resolve_groups
 
 NAMES = ("pixel-dense-1", "pixel-dense-2", "pixel-cnn", DEFAULT)
-SHOWN = {
-    "half": "half the height",
-    "squared": "squared, so narrower, and dimmed",
-    "blurred": "blurred to a width of 3 cells",
+
+TESTS: dict[str, Change] = {
+    "half": CHANGES["half the height"],
+    "squared": CHANGES["squared, so narrower, and dimmed"],
+    "blurred": CHANGES["blurred to a width of 3 cells"],
+    "moved": lambda heatmaps, rng: shift(heatmaps, (0, 0, 6, 5), order=0),
+    "smaller": lambda heatmaps, rng: affine_transform(
+        heatmaps, np.array([1, 1, 1.25, 1.25]), offset=(0, 0, -0.125 * 63, -0.125 * 47), order=1
+    ),
 }
-"""Column to a change in `CHANGES`."""
+"""Column to what another estimator, or another box round the person, makes of the same picture.
+
+The box is a tenth off, down and to the right, or a quarter larger on each side, so that the person is smaller in it.
+"""
 BATCH = 128
 
 
@@ -82,32 +92,32 @@ def fit(name: str, frames: Frames, train: np.ndarray, seed: int) -> tuple[Any, f
     return pipeline, time.process_time() - start
 
 
-def predict(pipeline: Any, frames: Frames, test: np.ndarray, change: str = "unchanged") -> np.ndarray:
-    """Name the classes of some frames, heatmaps changed as in `CHANGES`."""
+def predict(pipeline: Any, frames: Frames, test: np.ndarray, change: Change = CHANGES["unchanged"]) -> np.ndarray:
+    """Name the classes of some frames, after a change of their heatmaps."""
     rng = np.random.default_rng(0)
-    return np.concatenate([pipeline.predict(CHANGES[change](some, rng)) for some in frames.batches(test)])
+    return np.concatenate([pipeline.predict(change(some, rng)) for some in frames.batches(test)])
 
 
 def measure(name: str, data: str, seed: int, quick: bool) -> dict[str, Any]:
     """One row of the table, measured in this process."""
     frames = Frames.read(data, quick)
     everybody = np.unique(frames.performers)
-    scores: dict[str, list[float]] = {change: [] for change in ("unchanged", *SHOWN.values())}
+    tests = {"unchanged": CHANGES["unchanged"], **TESTS}
+    scores: dict[str, list[float]] = {name: [] for name in tests}
     spent = []
     for performer in everybody:
         test = np.flatnonzero(frames.performers == performer)
         pipeline, seconds = fit(name, frames, np.flatnonzero(frames.performers != performer), seed)
         spent.append(seconds)
-        for change, so_far in scores.items():
+        for column, change in tests.items():
             said = predict(pipeline, frames, test, change)
-            so_far.append(float(balanced_accuracy_score(frames.labels[test], said)))
+            scores[column].append(float(balanced_accuracy_score(frames.labels[test], said)))
     train, test = next(StratifiedKFold(2, shuffle=True, random_state=seed).split(frames.labels, frames.labels))
     leaky = predict(fit(name, frames, train, seed)[0], frames, test)
     return {
         "classifier": name,
         **{f"on {performer}": score for performer, score in zip(everybody, scores["unchanged"], strict=True)},
-        "mean": float(np.mean(scores["unchanged"])),
-        **{column: float(np.mean(scores[change])) for column, change in SHOWN.items()},
+        **{"mean" if column == "unchanged" else column: float(np.mean(score)) for column, score in scores.items()},
         "random split": float(balanced_accuracy_score(frames.labels[test], leaky)),
         "cpu seconds": float(np.mean(spent)),
         "peak MB": f"{peak_megabytes():.0f}",
