@@ -28,7 +28,7 @@ __all__ = ["PoseEvent", "PoseStream"]
 
 _BETWEEN = 0.04  # seconds: frames further apart have poses put between them
 _STEP = 0.002  # seconds: how finely the evidence between them is looked at
-_SURE = 0.6  # more than half, so that no two classes can be above it
+_SURE = 0.7  # well above half, and what is kept well below: what hovers in between is left as it is
 _PIECE = 1000  # steps looked at together
 _ROUNDING = 1e-6  # seconds: finer than that, times since 1970 are not
 _N_KEYPOINTS = len(COCO_17.keypoints)
@@ -82,7 +82,7 @@ class PoseStream:
         Time constant of the exponential smoothing, in seconds; 0 for none. Events come about 0.7 of it late.
     hold : float, default 0.3
         How long a pose must last to count, in seconds.
-    release : float, default 0.3
+    release : float, default 0.5
         How long a pose must be away to be left, in seconds.
     held_after : sequence of float, default (1.0,)
         After how many seconds in a state to tell that it is held.
@@ -90,8 +90,8 @@ class PoseStream:
         A person of whom there was no frame for longer than that is gone: the state was left with the last frame, and
         whatever comes afterwards begins anew. Shorter gaps are bridged.
     threshold : float, optional
-        Probability from which on a class can be entered; by default the model's own for "unknown", but at least 0.6.
-    keep : float, default 0.5
+        Probability from which on a class can be entered; by default the model's own for "unknown", but at least 0.7.
+    keep : float, default 0.4
         A class that was entered keeps the lead until it is less probable than this share of `threshold`.
     mirrored : bool, default False
         The pictures come from a selfie camera.
@@ -128,11 +128,11 @@ class PoseStream:
         *,
         smoothing: float = 0.1,
         hold: float = 0.3,
-        release: float = 0.3,
+        release: float = 0.5,
         held_after: Sequence[float] = (1.0,),
         gap: float = 1.0,
         threshold: float | None = None,
-        keep: float = 0.5,
+        keep: float = 0.4,
         mirrored: bool = False,
         decoder: str = "gaussian",
     ):

@@ -35,7 +35,7 @@ def pose(a=0.0, b=0.0, c=0.0):
 
 
 def events_of(frames, **options):
-    stream = PoseStream(Dial(), **options)
+    stream = PoseStream(Dial(), **{"threshold": 0.6, "keep": 0.5, "release": 0.3, **options})
     return list(stream.feed((pose(*levels), time) for time, *levels in frames))
 
 
@@ -213,7 +213,7 @@ def gone(events):
 
 @pytest.mark.parametrize("nobody", [None, np.full((17, 3), np.nan), np.zeros((17, 64, 48)), np.zeros((17, 3))])
 def test_a_frame_without_a_person_is_unknown(nobody):
-    stream = PoseStream(Dial(), smoothing=0, held_after=[])
+    stream = PoseStream(Dial(), smoothing=0, release=0.3, held_after=[])
     stream.push([pose(1)] * 2, [0, 0.5])
     events = [event for time in (0.501, 1.0, 1.5) for event in stream.push(nobody, time)]
     assert summary(events) == [("left", "a", 0.5), ("entered", "unknown", 0.5)]
@@ -422,7 +422,7 @@ def test_the_models_threshold_is_taken():
     stream = PoseStream(Strict())
     stream.push(pose(0.85), 0)
     assert (stream.threshold, stream.last()) == (0.9, ("unknown", pytest.approx(0.85)))
-    assert PoseStream(Dial()).threshold == 0.6
+    assert PoseStream(Dial()).threshold == 0.7
     assert PoseStream(Strict(), threshold=0.4).threshold == 0.4
 
 
