@@ -6,6 +6,7 @@ nose_confidence, left_eye_x, ...`` comes out of :class:`HeatmapDecoder` and goes
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -280,6 +281,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     mirror : {"names", None} or dict of str to str, default "names"
         Which classes are trained on in the mirror too: those whose names differ in left and right only; none; or those
         and what the dictionary says, see :func:`heatpose.augmentation.mirror_classes`.
+    min_samples : int, default 0
+        Samples to train on at the least: a few frames are posed by more performers than `performers`, unless that is 0.
     max_samples : int, default 60000
         Samples to train on at the most. With more data each sample is posed by fewer performers, and when that is not
         enough, frames are left out evenly in each class: neighbours in a clip are nearly the same.
@@ -316,6 +319,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         hidden: float = 0.5,
         strangers: float = 0.25,
         mirror: str | Mapping[str, str] | None = "names",
+        min_samples: int = 0,
         max_samples: int = 60_000,
         min_confidence: float = 0.4,
         temperature: float = 1.0,
@@ -328,6 +332,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         self.hidden = hidden
         self.strangers = strangers
         self.mirror = mirror
+        self.min_samples = min_samples
         self.max_samples = max_samples
         self.min_confidence = min_confidence
         self.temperature = temperature
@@ -394,7 +399,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
         xy, codes = xy[kept], codes[kept]
         affordable = max(0, int((self.max_samples / len(xy) - 1) / of_each + 1e-9))
-        performers = min(self.performers, affordable)
+        needed = math.ceil((self.min_samples / len(xy) - 1) / of_each) if self.performers else 0
+        performers = min(max(self.performers, needed), affordable)
         variation = self.variation
         if not isinstance(variation, augmentation.Variation):
             variation = augmentation.Variation().scaled(variation)

@@ -511,6 +511,14 @@ def test_performers_are_saved_first_and_frames_then(performers, max_samples, exp
     assert len(set(np.bincount(codes))) == 1  # each class as often as the others
 
 
+def test_a_few_samples_are_posed_by_more_performers():
+    few = {"hidden": 0, "performers": 2, "strangers": 0}
+    assert len(spied(TABLE, LABELS, **few, min_samples=100)[1]) == 108  # 18 frames by the one who did and 5 more
+    assert len(spied(TABLE, LABELS, **few, min_samples=54)[1]) == 54
+    assert len(spied(TABLE, LABELS, **few, min_samples=1000, max_samples=60)[1]) == 54
+    assert len(spied(TABLE, LABELS, performers=0, min_samples=100)[1]) == len(TABLE)
+
+
 def test_strangers_count_among_the_samples():
     _, codes = spied(TABLE, LABELS, performers=10, max_samples=49, strangers=0.5)
     # Two frames of each class by four performers and the one filmed, and up to half as many strangers as re-posed ones
