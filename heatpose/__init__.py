@@ -19,6 +19,7 @@ _HOME = {
     "PoseEvent": "stream",
     "PoseFeatures": "estimators",
     "PoseStream": "stream",
+    "compare_models": "comparison",
     "decode_heatmaps": "decoding",
     "evaluate_model": "training",
     "evaluate_predictions": "evaluation",
@@ -49,6 +50,7 @@ __all__ = ["__version__", *_HOME]
 if TYPE_CHECKING:
     from heatpose.artifact import ModelError, load_model, read_manifest, save_model
     from heatpose.classifiers import CANDIDATES, make_pose_pipeline
+    from heatpose.comparison import compare_models
     from heatpose.decoding import decode_heatmaps
     from heatpose.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
     from heatpose.evaluation import evaluate_predictions

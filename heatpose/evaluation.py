@@ -253,7 +253,7 @@ def evaluate_predictions(
 
     low, high = _wilson(recall, confusion.sum(axis=1))
     if by_group:
-        group_low, group_high = np.array([_interval(values, n_units) for values in recalls.T]).T
+        group_low, group_high = np.array([percentile_interval(values, n_units) for values in recalls.T]).T
         low, high = np.fmin(low, group_low), np.fmax(high, group_high)
     calibration = None
     if proba is not None:
@@ -267,9 +267,9 @@ def evaluate_predictions(
         interval_unit="group" if by_group else "sample",
         accuracy=float(np.mean(true == pred)),
         balanced_accuracy=float(np.nanmean(recall)),
-        balanced_accuracy_interval=_interval(np.nanmean(recalls, axis=1), n_units),
+        balanced_accuracy_interval=percentile_interval(np.nanmean(recalls, axis=1), n_units),
         macro_f1=float(np.nanmean(f1)),
-        macro_f1_interval=_interval(np.nanmean(f1s, axis=1), n_units),
+        macro_f1_interval=percentile_interval(np.nanmean(f1s, axis=1), n_units),
         recall=recall,
         recall_interval=np.column_stack([low, high]),
         precision=precision,
@@ -505,7 +505,7 @@ def _resample(cell: np.ndarray, group: np.ndarray | None, n_cells: int, rng: np.
     return np.concatenate([rng.multinomial(n_groups, even, size=size) @ confusions for size in sizes])
 
 
-def _interval(values: np.ndarray, n_units: int) -> tuple[float, float]:
+def percentile_interval(values: np.ndarray, n_units: int) -> tuple[float, float]:
     """Expanded percentiles (95 %) of the resampled values (R,), NaN left out."""
     n = max(n_units, 2)
     tail = stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf(0.025, n - 1))

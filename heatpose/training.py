@@ -171,6 +171,11 @@ class TrainingResult:
                 ],
             },
             "leaderboard": self.leaderboard.to_dict("records"),
+            "by_group": self.predictions.groupby(["group", "label", "predicted"])
+            .size()
+            .reset_index()
+            .to_numpy(dtype=object)
+            .tolist(),
             "audit": to_plain(self.audit),
             "learning_curve": to_plain(self.learning_curve),
             "advice": to_plain(self.advice),

@@ -26,7 +26,7 @@ from heatpose.training import train_pose_classifier
 
 CLASSES = ["action_down", "action_up", "category_motion", "dummy"]
 BY_PERFORMER = r"_(\d+)\.npy$"
-COMMANDS = ["simulate", "inspect", "extract", "train", "evaluate", "predict", "watch"]
+COMMANDS = ["simulate", "inspect", "extract", "train", "evaluate", "compare", "predict", "watch"]
 
 
 class Terminal(io.StringIO):

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 import heatpose
-from heatpose.cli import evaluate, export, extract, heatmaps, inspect, predict, push, recorded, simulate, train, watch
+from heatpose.cli import compare, evaluate, export, extract, heatmaps, inspect, predict, push, recorded, simulate, train, watch
 from heatpose.cli._console import UsageError, complain, complaints_on_stderr
 
 __all__ = ["main"]
@@ -29,6 +29,7 @@ _COMMANDS = {
     "extract": extract,
     "train": train,
     "evaluate": evaluate,
+    "compare": compare,
     "predict": predict,
     "watch": watch,
     "export": export,

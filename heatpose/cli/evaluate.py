@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.artifact import data_digest, load_model, read_manifest
     from heatpose.classifiers import takes_heatmaps
     from heatpose.cli._results import show_evaluation
+    from heatpose.comparison import share_trained_on
     from heatpose.folder import HeatmapFolder, HeatmapRows
     from heatpose.prediction import mirror_table
     from heatpose.splitting import resolve_groups
@@ -72,6 +73,11 @@ def run(args: argparse.Namespace) -> None:
     seen = trained_on.get("digest") == data_digest(table)
     if seen:
         complain("Warning: these are the data that the model was trained on, so the scores tell nothing.")
+    elif share := share_trained_on(table, manifest["record"]):
+        seen = share >= 0.5
+        complain(f"Warning: the model was trained on about {share:.0%} of these data, so the scores promise too much.")
+    if not (manifest["record"].get("audit") or {"better_than_chance": True})["better_than_chance"]:
+        complain("Warning: when it was trained, this model was as good as guessing on what it had not seen.")
     heatmaps = None
     if needs_heatmaps:
         folder = HeatmapFolder(args.data, skip_bad=args.skip_bad)

@@ -110,6 +110,7 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.artifact import data_digest, save_model
     from heatpose.classifiers import CANDIDATES
     from heatpose.cli._results import show_training
+    from heatpose.comparison import sketch_data
     from heatpose.selftest import choose_samples
     from heatpose.splitting import check_enough, resolve_groups
     from heatpose.training import train_pose_classifier
@@ -147,7 +148,7 @@ def run(args: argparse.Namespace) -> None:
             **tuning,
         )
     # Saved before it is shown: a reader of stdout that leaves early must not cost the model.
-    data = {"path": args.data, "digest": data_digest(table)}
+    data = {"path": args.data, "digest": data_digest(table), "sketch": sketch_data(table)}
     manifest = save_model(
         result.pipeline, args.out, record={**result.to_record(), "data": data}, samples=choose_samples(table)
     )

@@ -1,0 +1,118 @@
+"""``heatpose compare``: two models on the same data."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heatpose.cli._console import (
+    add_cache,
+    add_groups,
+    add_jobs,
+    add_skip_bad,
+    check_groups,
+    complain,
+    read_data,
+    results,
+    say,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from heatpose.comparison import Comparison
+
+SUMMARY = "tell which of two models is better on the same data, or that it cannot be told"
+
+
+def epilog() -> str:
+    return (
+        "Without DATA two trainings on the same data, split by the same groups, are compared by what each\n"
+        "said of the groups it was not trained on.\n\n"
+        "examples:\n"
+        "  heatpose compare models/a.joblib models/b.joblib data/others --groups '_(\\d+)\\.npy$'\n"
+        "  heatpose compare models/a.joblib models/b.joblib"
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", metavar="A", help="model that heatpose train saved (.joblib)")
+    parser.add_argument("second", metavar="B", help="another one")
+    parser.add_argument(
+        "data", metavar="DATA", nargs="?", help="folder of <class>/<anything>.npy, or a keypoint table (.csv, .parquet)"
+    )
+    add_groups(parser, "what is resampled, such as people")
+    parser.add_argument("--json", action="store_true", help="write everything as JSON")
+    add_skip_bad(parser)
+    add_cache(parser)
+    add_jobs(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from heatpose.artifact import read_manifest
+    from heatpose.comparison import compare_records
+
+    check_groups(args)
+    records = [read_manifest(model)["record"] for model in (args.first, args.second)]
+    comparison = compare_records(*records) if args.data is None else _on_data(args, records)
+    console = results()
+    if args.json:
+        facts = {"A": args.first, "B": args.second, "data": args.data}
+        console.print(json.dumps({**facts, **comparison.to_dict()}, indent=2), soft_wrap=True)
+        return
+    where = "what each said of groups it was not trained on" if args.data is None else args.data
+    say(console, f"A {args.first}, B {args.second} on {where}")
+    _show(console, comparison)
+
+
+def _on_data(args: argparse.Namespace, records: list[dict]) -> Comparison:
+    from heatpose.artifact import load_model
+    from heatpose.classifiers import takes_heatmaps
+    from heatpose.comparison import compare_models, share_trained_on
+    from heatpose.folder import HeatmapFolder, HeatmapRows
+    from heatpose.splitting import resolve_groups
+
+    models = first, second = load_model(args.first), load_model(args.second)
+    decoders = {model[0].method for model in models if not takes_heatmaps(model)}
+    if len(decoders) > 1:
+        raise ValueError(f"Expected two models with the same decoder, got {' and '.join(sorted(decoders))}.")
+    table = read_data(
+        args,
+        decoders.pop() if decoders else "gaussian",
+        check=lambda index: args.groups and resolve_groups(index, args.groups),
+    )
+    heatmaps = None
+    if any(map(takes_heatmaps, models)):
+        if not Path(args.data).is_dir():
+            raise ValueError(f"Expected a folder of heatmaps, which one of the models works from, got {args.data}")
+        heatmaps = HeatmapRows.of(HeatmapFolder(args.data, skip_bad=args.skip_bad), table)
+    grouping = resolve_groups(table, args.groups or "auto")
+    groups = grouping.groups if args.groups or grouping.kind != "blocks" else None
+    shares = [share_trained_on(table, record) for record in records]
+    for name, share in zip((args.first, args.second), shares, strict=True):
+        if share > 0:
+            complain(f"Warning: {name} was trained on about {share:.0%} of these data.")
+    return compare_models(first, second, table, groups, heatmaps=heatmaps, trained_on=(shares[0], shares[1]))
+
+
+def _show(console: Console, comparison: Comparison) -> None:
+    from heatpose.cli._results import data_table
+
+    low, high = comparison.interval
+    scores = data_table("", "balanced accuracy", "95 % interval")
+    scores.add_row("A", f"{comparison.first:.3f}", "")
+    scores.add_row("B", f"{comparison.second:.3f}", "")
+    span = "" if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+    scores.add_row("B - A", f"{comparison.difference:+.3f}", span)
+    console.print("", scores, "", sep="\n")
+    say(console, comparison.statement)
+    if comparison.first_only is not None:
+        say(
+            console,
+            f"Of {comparison.n_samples:,} samples both name {comparison.both_right:,} right and "
+            f"{comparison.both_wrong:,} wrong, A alone {comparison.first_only:,} and B alone "
+            f"{comparison.second_only:,} right (McNemar's p, were samples independent: {comparison.p_value:.2g}).",
+        )
