@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import decoding, describe_machine, generalisation, pixels, reading
+from benchmarks import decoding, describe_machine, fuzz_npy, generalisation, inspection, pixels, reading
 
 
 def main() -> None:
@@ -22,6 +22,10 @@ def main() -> None:
         reading.main([options.real, *(["--repeats", "1"] if options.quick else [])])
         print("\n## Networks on heatmaps as they are")
         pixels.main([options.real, *quick])
+    print("\n## Inspection")
+    inspection.main(["--seeds", "1"] if options.quick else [])
+    print("\n## Mutated files")
+    fuzz_npy.run(500 if options.quick else 20_000)
     print("\n## Generalisation")
     generalisation.main([*(["--real", options.real] if options.real is not None else []), *quick])
 

@@ -14,6 +14,7 @@ import io
 import pickle
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -179,6 +180,12 @@ def limit_memory() -> None:
     has = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmSize" in line)
     limit = has * 1024 + MOST_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def run(count: int, seed: int = 0) -> int:
+    """Fuzz in a process of its own, whose memory and time are limited; return its exit code."""
+    command = [sys.executable, "-m", "benchmarks.fuzz_npy", "--files", str(count), "--seed", str(seed)]
+    return subprocess.run(command, check=False).returncode
 
 
 def main(argv: Sequence[str] | None = None) -> None:

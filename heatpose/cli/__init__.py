@@ -16,7 +16,20 @@ import sys
 from collections.abc import Sequence
 
 import heatpose
-from heatpose.cli import compare, evaluate, export, extract, heatmaps, inspect, predict, push, recorded, simulate, train, watch
+from heatpose.cli import (
+    compare,
+    evaluate,
+    export,
+    extract,
+    heatmaps,
+    inspect,
+    predict,
+    push,
+    recorded,
+    simulate,
+    train,
+    watch,
+)
 from heatpose.cli._console import UsageError, complain, complaints_on_stderr
 
 __all__ = ["main"]
