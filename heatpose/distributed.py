@@ -72,9 +72,9 @@ def connect(address: str = LOCAL, n_workers: int | None = None) -> Iterator[Clie
     except ImportError as error:
         raise ImportError('Other machines are reached with Dask: pip install "heatpose[dask]"') from error
     if address == LOCAL:
-        # One thread each: decoding and training take all of a processor. Without a dashboard, which needs a port.
+        # One thread each: decoding and training take all of a processor. Whatever port is free for the dashboard.
         cluster = LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR
+            n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR
         )
         with cluster, Client(cluster) as client:
             yield client

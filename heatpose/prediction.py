@@ -19,6 +19,7 @@ from heatpose.classifiers import takes_heatmaps
 from heatpose.folder import BadFile, BadFilesError, read_heatmaps
 from heatpose.geometry import mirror_heatmaps, mirror_keypoints
 from heatpose.skeleton import COCO_17
+from heatpose.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.table import TABLE_SUFFIXES, read_table, table_keypoints
 
 __all__ = ["Prediction", "list_pose_files", "mirror_table", "predict_files"]
@@ -128,8 +129,8 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     Parameters
     ----------
     paths : iterable of path-like
-        Heatmaps (.npy), keypoint tables (.csv, .parquet) and folders of heatmaps at any depth. Hidden files and
-        folders in a folder are ignored, as are files that do not end in .npy.
+        Heatmaps (.npy), keypoint tables (.csv, .parquet) and folders of heatmaps at any depth, or their URLs. Hidden
+        files and folders in a folder are ignored, as are files that do not end in .npy.
 
     Returns
     -------
@@ -152,23 +153,24 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     >>> [Path(file).name for file in list_pose_files([root])]
     ['up_9.npy', 'up_10.npy']
     """
-    names = [os.fspath(path) for path in paths]
+    names = [local_path(path) for path in paths]
     if not names:
         raise ValueError("Expected at least one path, got none.")
-    if missing := [name for name in names if not Path(name).exists()]:
+    if missing := [name for name in names if not is_url(name) and not Path(name).exists()]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}")
     files = []
     for name in names:
-        if Path(name).is_dir():
-            found = _files_in(name, (os.path.realpath(name),))
+        remote = Storage(name) if is_url(name) else None
+        if Path(name).is_dir() if remote is None else remote.kind() == FOLDER:
+            found = _files_in(name, (os.path.realpath(name),)) if remote is None else _files_behind(remote)
             if not found:
-                raise ValueError(f"Expected {_HEATMAP_SUFFIX} files in {name}, got none.")
+                raise ValueError(f"Expected {_HEATMAP_SUFFIX} files in {redact(name)}, got none.")
             files += found
-        elif Path(name).suffix.lower() in (_HEATMAP_SUFFIX, *TABLE_SUFFIXES):
+        elif _suffix(name) in (_HEATMAP_SUFFIX, *TABLE_SUFFIXES):
             files.append(name)
         else:
             kinds = ", ".join((_HEATMAP_SUFFIX, *TABLE_SUFFIXES))
-            raise ValueError(f"Expected folders or files that end in {kinds}, got {name}.")
+            raise ValueError(f"Expected folders or files that end in {kinds}, got {redact(name)}.")
     return files
 
 
@@ -205,7 +207,27 @@ def _files_in(folder: str, above: tuple[str, ...]) -> list[str]:
     return files
 
 
-def _load(pipeline: Pipeline, files: Iterable[str]) -> list[_Poses | BadFile]:
+def _files_behind(storage: Storage) -> list[str]:
+    """URLs of the heatmap files behind a URL, at any depth, in the order of `_files_in`."""
+    folders = storage.scan()
+
+    def inside(folder: str) -> Iterator[str]:
+        for entry in natsorted(folders[folder], key=lambda entry: entry.name):
+            if entry.name.startswith((".", "__MACOSX")):
+                continue
+            if entry.kind == FOLDER:
+                yield from inside(f"{folder}{entry.name}/")
+            elif _suffix(entry.name) == _HEATMAP_SUFFIX:
+                yield join_url(storage.url, folder + entry.name)
+
+    return list(inside(""))
+
+
+def _suffix(file: str) -> str:
+    return Path(file_name(file)).suffix.lower()
+
+
+def _load(pipeline: Pipeline, files: Sequence[str]) -> list[_Poses | BadFile]:
     """Read files, and decode the heatmaps of small ones together."""
     results: list[_Poses | BadFile] = []
     waiting: list[tuple[str, np.ndarray]] = []
@@ -218,11 +240,12 @@ def _load(pipeline: Pipeline, files: Iterable[str]) -> list[_Poses | BadFile]:
                 poses = poses.reshape(len(heatmaps), -1, 3)
             ends = np.cumsum([len(part) for _, part in waiting])
             parts = np.split(poses, ends[:-1])
-            results.extend(([file] * len(part), part) for (file, _), part in zip(waiting, parts, strict=True))
+            results.extend(([redact(file)] * len(part), part) for (file, _), part in zip(waiting, parts, strict=True))
             waiting.clear()
 
-    for file in files:
-        read = _read(file, pipeline)
+    some_wait = any(map(is_url, files))  # for answers
+    reads = (concurrently if some_wait else map)(lambda file: _read(file, pipeline), files)
+    for file, read in zip(files, reads, strict=True):
         if not isinstance(read, np.ndarray) or (waiting and waiting[0][1].shape[1:] != read.shape[1:]):
             decode()
         if isinstance(read, np.ndarray):
@@ -237,23 +260,26 @@ def _load(pipeline: Pipeline, files: Iterable[str]) -> list[_Poses | BadFile]:
 
 def _read(file: str, pipeline: Pipeline) -> np.ndarray | _Poses | BadFile:
     """Read heatmaps (n, 17, H, W) from a file, or the poses of a table; what the pipeline cannot take is bad."""
+    shown = redact(file)
     try:
         file.encode()  # file systems also hold names that are just bytes, which no table can
-        if Path(file).suffix.lower() in TABLE_SUFFIXES:
+        if _suffix(file) in TABLE_SUFFIXES:
             if takes_heatmaps(pipeline):
-                return BadFile(file, "expected heatmaps, which the model works from, got a keypoint table")
+                return BadFile(shown, "expected heatmaps, which the model works from, got a keypoint table")
             table = read_table(file, labelled=False)
-            return table["path"].fillna(file).tolist(), table_keypoints(table)
+            return table["path"].fillna(shown).tolist(), table_keypoints(table)
         heatmaps = read_heatmaps(file)
         if takes_heatmaps(pipeline) and heatmaps.shape[1:] != (expected := pipeline[-1].heatmap_shape_):
-            return BadFile(file, f"expected heatmaps {expected}, as the model was trained on, got {heatmaps.shape[1:]}")
+            return BadFile(
+                shown, f"expected heatmaps {expected}, as the model was trained on, got {heatmaps.shape[1:]}"
+            )
         return heatmaps
     except UnicodeEncodeError:
         return BadFile(file.encode(errors="backslashreplace").decode(), "expected a name in UTF-8")
     except BadFilesError as error:
-        return BadFile(file, error.bad_files[0].reason)
+        return BadFile(shown, error.bad_files[0].reason)
     except (ValueError, OSError) as error:
-        return BadFile(file, str(error))
+        return BadFile(shown, str(error))
 
 
 def _predict(

@@ -31,6 +31,7 @@ from heatpose.importance import measure_importance
 from heatpose.inspection import PROBLEM_KINDS, Inspection, Problem
 from heatpose.manifest import versions
 from heatpose.skeleton import COCO_17
+from heatpose.storage import is_url, join_url
 from heatpose.table import table_keypoints
 from heatpose.training import BASELINE, TrainingResult, predict_table
 
@@ -696,7 +697,8 @@ def _read_frame(heatmaps: str | HeatmapRows | None, table: pd.DataFrame, positio
             return heatmaps[[position]][0]
         if heatmaps is None or path is None:
             return None
-        return read_heatmaps(f"{heatmaps}/{path}")[int(table["sample"].iloc[position]) if "sample" in table else 0]
+        file = join_url(heatmaps, path) if is_url(heatmaps) else f"{heatmaps}/{path}"
+        return read_heatmaps(file)[int(table["sample"].iloc[position]) if "sample" in table else 0]
     except (OSError, ValueError, IndexError):
         return None
 

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_random_state
+
+from heatpose.storage import Storage, file_name, is_url, local_path, redact
 
 __all__ = ["Grouping", "check_enough", "check_spec", "grouped_folds", "random_folds", "resolve_groups"]
 
@@ -67,7 +70,7 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
 
         - a regular expression with one capturing group, searched for in the path: it captures the group,
         - ``blocks:N``: N contiguous runs of each class in the rows' order; run b of each is ``block b``,
-        - a CSV file with the columns ``path`` and ``group``; rows for other paths are ignored,
+        - a CSV file, or its URL, with the columns ``path`` and ``group``; rows for other paths are ignored,
         - ``auto``: the column ``group`` when no value of it is missing, otherwise ``blocks:5``.
 
     Returns
@@ -282,11 +285,14 @@ def _from_blocks(index: pd.DataFrame, n_blocks: int, because: str = "") -> Group
 
 
 def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
-    if not Path(file).is_file():
+    source: Path | BytesIO
+    if is_url(file):
+        source, file = BytesIO(Storage(file).read()), redact(file)
+    elif not (source := Path(local_path(file))).is_file():
         raise FileNotFoundError(f"No such file of groups: {file}")
     paths = _column(index, "path", "groups from a CSV file")
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = pd.read_csv(source, dtype=str, keep_default_na=False)
     except ValueError as error:
         raise ValueError(f"Cannot read groups from {file}: {error}") from error
     if not {"path", "group"} <= set(table):
@@ -295,7 +301,7 @@ def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
     _refuse(table.loc[table["path"].duplicated(), "path"], f"with more than one in {file}")
     groups = paths.map(table[table["group"] != ""].set_index("path")["group"])
     _refuse(paths[groups.isna()], f"without one in {file}")
-    return _held_out(groups.to_numpy(dtype=str), f"from {Path(file).name}", "csv")
+    return _held_out(groups.to_numpy(dtype=str), f"from {file_name(file)}", "csv")
 
 
 def _is_csv(spec: str) -> bool:

@@ -361,7 +361,7 @@ def load_data(
 
 def is_folder(data: str | os.PathLike) -> bool:
     """Tell a folder of heatmaps from a table; a URL that does not end like a table is one of a folder."""
-    return _suffix(data) not in TABLE_SUFFIXES if is_url(data) else Path(data).is_dir()
+    return _suffix(data) not in TABLE_SUFFIXES if is_url(data) else Path(local_path(data)).is_dir()
 
 
 def _table_suffix(path: str | os.PathLike) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from heatpose import distributed as module
+from heatpose.cli import main
 from heatpose.distributed import check_data, connect, map_tasks, scan_folder, side_by_side
 from heatpose.folder import BadFilesError, HeatmapFolder
 from heatpose.simulation import simulate_poses, write_heatmaps
@@ -258,3 +259,33 @@ class TestWorkersThatWillNotDo:
 def test_a_scheduler_that_is_there(client, root):
     with connect(client.scheduler.address) as other:
         assert_same(load_data(root, client=other), load_data(root))
+
+
+class TestCommandLine:
+    def test_a_table_and_a_model(self, client, root, tmp_path, capsys):
+        for options in ([], ["--dask", client.scheduler.address]):
+            out = tmp_path / str(len(options))
+            extract = ["extract", str(root), f"{out}/table.csv", "--groups", r"_(\d)\.npy$", "--no-cache", *options]
+            train = ["train", f"{out}/table.csv", "--classifiers", "lda", "--out", f"{out}/model.joblib", *options]
+            assert main(extract) == main(train) == 0
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        one, other = tmp_path / "0", tmp_path / "2"
+        assert (one / "table.csv").read_bytes() == (other / "table.csv").read_bytes()
+        assert (one / "model.joblib").read_bytes() == (other / "model.joblib").read_bytes()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--dask", "data", "out.csv"], "got 'data'; put --dask last, or write --dask=local"),
+            (["data", "out.csv", "--dask", "tcp://127.0.0.1:1", "--jobs", "2"], "--jobs is of this machine"),
+        ],
+    )
+    def test_wrong_usage(self, options, message, capsys):
+        assert main(["extract", "--no-cache", *options]) == 2
+        assert message in capsys.readouterr().err
+
+    def test_nobody_answers(self, monkeypatch, capsys):
+        monkeypatch.setattr(module, "_TIMEOUT", 0.2)
+        assert main(["extract", "data", "out.csv", "--no-cache", "--dask", "tcp://127.0.0.1:1"]) == 1
+        assert "Expected a Dask scheduler at tcp://127.0.0.1:1, got no answer" in capsys.readouterr().err

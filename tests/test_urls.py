@@ -1,7 +1,10 @@
 """Data behind URLs are read as those at a path: the same index, the same tables, the same complaints."""
 
+import re
+import sys
 import time
 import zipfile
+from pathlib import Path
 from uuid import uuid4
 
 import fsspec
@@ -10,8 +13,12 @@ import pandas as pd
 import pytest
 
 from heatpose import storage
+from heatpose.classifiers import make_pose_pipeline
+from heatpose.cli import main
 from heatpose.folder import BadFilesError, HeatmapFolder, read_heatmaps
+from heatpose.prediction import predict_files
 from heatpose.simulation import render_heatmaps, simulate_poses
+from heatpose.splitting import resolve_groups
 from heatpose.storage import join_url
 from heatpose.table import extract_keypoints, load_data, read_table, write_table
 
@@ -232,3 +239,90 @@ def test_the_cache_knows_files_behind_urls(root, copied, tmp_path, monkeypatch):
     monkeypatch.setattr(storage.Storage, "read", lambda self, *args: reads.append(args) or read(self, *args))
     pd.testing.assert_frame_equal(load_data(url, cache=tmp_path / "cache"), first, check_exact=True)
     assert reads == []
+
+
+@pytest.fixture(scope="module")
+def model():
+    poses = simulate_poses(2, 1, 4, classes=["action_up", "action_down"], random_state=0)
+    table = poses.keypoints.reshape(-1, 51)
+    pipeline = make_pose_pipeline("lda")
+    pipeline[1:].fit(table, poses.labels)
+    pipeline.steps[0][1].fit(np.zeros((1, 17, 64, 48), dtype=np.float32))
+    return pipeline
+
+
+class TestPrediction:
+    def test_the_same_files_get_the_same_names(self, root, copied, model):
+        url = copied(root)
+        here, there = (list(predict_files(model, [data])) for data in (root, url))
+        assert [(one.label, one.confidence) for one in there] == [(one.label, one.confidence) for one in here]
+        assert [one.path for one in there] == [join_url(url, str(Path(one.path).relative_to(root))) for one in here]
+        assert len(here) == 12
+
+    def test_single_files_and_tables(self, root, model):
+        url = f"memory://{uuid4().hex}"
+        storage.Storage(f"{url}/up_9_0.npy").write((root / "up/up_9_0.npy").read_bytes())
+        write_table(load_data(root).drop(columns="path"), f"{url}/table.csv")
+        paths = [f"{url}/table.csv", f"{url}/up_9_0.npy", str(root / "up/up_9_0.npy")]
+        predicted = list(predict_files(model, paths))
+        assert [one.path for one in predicted] == [paths[0]] * 12 + paths[1:]
+        assert predicted[-1][1:] == predicted[-2][1:]
+
+    def test_what_is_not_there(self, model):
+        with pytest.raises(FileNotFoundError, match=r"No such file or folder: memory://none/x\.npy"):
+            list(predict_files(model, ["memory://none/x.npy"]))
+        storage.Storage("memory://some/notes.txt").write(b"")
+        with pytest.raises(ValueError, match=r"Expected folders or files that end in .*, got memory://some/notes\.txt"):
+            list(predict_files(model, ["memory://some/notes.txt"]))
+        with pytest.raises(ValueError, match=r"Expected \.npy files in memory://some, got none"):
+            list(predict_files(model, ["memory://some"]))
+
+
+def test_groups_can_be_in_a_file_behind_a_url(root):
+    index = HeatmapFolder(root).index
+    url = f"memory://{uuid4().hex}/groups.csv"
+    storage.Storage(url).write(index.drop_duplicates("path").assign(group="ann")[["path", "group"]].to_csv().encode())
+    grouping = resolve_groups(index, url)
+    assert set(grouping.groups) == {"ann"}
+    assert "groups.csv" in grouping.description
+
+
+class TestCommandLine:
+    def test_from_one_url_to_another(self, root, s3_server, capsys, tmp_path):
+        url, out = f"s3://poses/{uuid4().hex}", f"s3://poses/{uuid4().hex}.parquet"
+        fsspec.filesystem("s3").put(str(root), url, recursive=True)
+        assert main(["extract", url, out, "--groups", r"_(\d)\.npy$", "--cache", str(tmp_path)]) == 0
+        expected = load_data(root)
+        table = read_table(out)
+        pd.testing.assert_frame_equal(table.drop(columns="group"), expected.drop(columns="group"), check_exact=True)
+        assert table["group"].tolist() == [Path(path).stem[-1] for path in expected["path"]]
+        assert capsys.readouterr().out == f"Wrote {out}: 12 samples of 2 classes in 2 groups\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "code", "message"),
+        [
+            (["extract", "s3://none/data", "out.csv", "--no-cache"], 1, "No such file or folder: s3://none/data"),
+            (
+                ["extract", "nope://data", "out.csv", "--no-cache"],
+                1,
+                "Expected a URL that fsspec knows, got nope://data",
+            ),
+            (["extract", "data", "s3://none/out.csv"], 1, "Cannot write s3://none/out.csv|No such file or folder"),
+            (["extract", "data", "s3://none/out.txt"], 2, "Expected OUT to end in .parquet or .csv"),
+            (["train", "data", "--out", "s3://none/m.joblib"], 2, "expected a path of this machine, got a URL"),
+            (["predict", "model", "s3://none/data"], 1, "No such file or folder: s3://none/data"),
+        ],
+    )
+    def test_complaints(self, arguments, code, message, s3_server, capsys, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert main(arguments) == code
+        captured = capsys.readouterr()
+        assert re.search(message, captured.err)
+        assert "Traceback" not in captured.err
+        assert not list(tmp_path.iterdir())
+
+    def test_a_missing_library(self, capsys, monkeypatch):
+        monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+        monkeypatch.setitem(sys.modules, "s3fs", None)
+        assert main(["extract", "s3://bucket/data", "out.csv", "--no-cache"]) == 1
+        assert 'pip install "heatpose[s3]"' in capsys.readouterr().err

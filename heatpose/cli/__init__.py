@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough, like head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:  # what the library says of data and models
+    except (ValueError, OSError, ImportError) as error:  # what the library says of data, models and missing extras
         complain(f"Error: {error}")
         return 1
     return code

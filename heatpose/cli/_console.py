@@ -10,11 +10,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
     from rich.console import Console
 
 
@@ -39,7 +41,10 @@ class UsageError(Exception):
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "data", metavar="DATA", help="folder of <class>/<anything>.npy, or a keypoint table (.csv, .parquet)"
+        "data",
+        metavar="DATA",
+        help="folder of <class>/<anything>.npy, or a keypoint table (.csv, .parquet); can be a URL such as "
+        "s3://bucket/actions",
     )
 
 
@@ -77,7 +82,7 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--cache",
         metavar="DIR",
-        type=Path,
+        type=here,
         default=True,
         help="keep decoded keypoints there, so that only new and changed files are read another time (default: "
         ".heatpose beside DATA, or the user's folder for caches)",
@@ -93,8 +98,29 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report",
         metavar="PAGE.html",
-        type=Path,
+        type=here,
         help="write a page for people, complete in itself (needs heatpose[report])",
+    )
+
+
+def add_dask(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        nargs="?",
+        const="local",
+        type=_scheduler,
+        help="let the workers of a Dask cluster do it: the address of its scheduler, such as tcp://10.0.0.1:8786, or "
+        "nothing for one on this machine (needs heatpose[dask])",
+    )
+
+
+def _scheduler(text: str) -> str:
+    """Read the address of a scheduler for argparse, which takes what follows --dask for one, whatever it is."""
+    if text == "local" or re.fullmatch(r"(\w+://)?[^/]+:\d+", text):
+        return text
+    raise argparse.ArgumentTypeError(
+        f"expected an address such as tcp://10.0.0.1:8786, got {text!r}; put --dask last, or write --dask=local"
     )
 
 
@@ -113,6 +139,15 @@ def count(text: str, least: int = 1) -> int:
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
     return int(text)
+
+
+def here(text: str) -> Path:
+    """Read a path of this machine for argparse; Path would make a folder "s3:" of a URL."""
+    from heatpose.storage import is_url, local_path
+
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"expected a path of this machine, got a URL: {text}")
+    return Path(local_path(text))
 
 
 def check_groups(args: argparse.Namespace) -> None:
@@ -150,11 +185,30 @@ def check_report(args: argparse.Namespace) -> None:
     check_writable(args.report)
 
 
+@contextmanager
+def dask_client(args: argparse.Namespace) -> Iterator[Client | None]:
+    """Connect to the cluster of --dask, if there is one, for as long as the context lasts."""
+    if args.dask is None:
+        yield None
+        return
+    if find_spec("distributed") is None:
+        raise UsageError('--dask needs Dask: pip install "heatpose[dask]"')
+    from heatpose.distributed import LOCAL, connect
+
+    if args.jobs is not None and args.dask != LOCAL:
+        raise UsageError("--jobs is of this machine: with --dask ADDRESS the cluster has its own workers")
+    with connect(args.dask, n_workers=args.jobs) as client:
+        yield client
+
+
 # Data -------------------------------------------------------------------------------------------------------
 
 
 def read_data(
-    args: argparse.Namespace, decoder: str, check: Callable[[pd.DataFrame], object] | None = None
+    args: argparse.Namespace,
+    decoder: str,
+    check: Callable[[pd.DataFrame], object] | None = None,
+    client: Client | None = None,
 ) -> pd.DataFrame:
     """Read DATA as a keypoint table; what file names can tell is checked before anything is decoded."""
     from heatpose.table import load_data
@@ -167,6 +221,7 @@ def read_data(
             decoder,
             skip_bad=args.skip_bad,
             n_jobs=args.jobs,
+            client=client,
             progress=advance,
             cache=args.cache,
             check=check,
@@ -178,8 +233,9 @@ def write_page(args: argparse.Namespace, console: Console | None, *content: Any,
     if args.report is None:
         return
     from heatpose.report import write_report
+    from heatpose.storage import redact
 
-    facts = {"command": args.command_line, "data": str(args.data), **options.pop("facts", {})}
+    facts = {"command": redact(args.command_line), "data": redact(args.data), **options.pop("facts", {})}
     with progress("Writing the report") as advance:
         write_report(args.report, *content, facts=facts, progress=advance, **options)
     if console is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from heatpose.cli._console import (
     add_cache,
@@ -53,13 +52,15 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.folder import HeatmapFolder, HeatmapRows
     from heatpose.prediction import mirror_table
     from heatpose.splitting import resolve_groups
+    from heatpose.storage import redact
+    from heatpose.table import is_folder
     from heatpose.training import evaluate_model
 
     check_groups(args)
     check_report(args)
     pipeline = load_model(args.model)
     needs_heatmaps = takes_heatmaps(pipeline)
-    if needs_heatmaps and not Path(args.data).is_dir():
+    if needs_heatmaps and not is_folder(args.data):
         raise ValueError(
             f"Expected a folder of heatmaps, which {args.model} works from, got a keypoint table: {args.data}"
         )
@@ -90,14 +91,14 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         facts = {
             "model": args.model,
-            "data": args.data,
+            "data": redact(args.data),
             "mirrored": args.mirrored,
             "trained_on_these_data": seen,
             "groups": None if groups is None else grouping.description,
         }
         console.print(json.dumps({**facts, **evaluation.to_dict()}, indent=2), soft_wrap=True)
     else:
-        say(console, f"{args.model} on {args.data}")
+        say(console, f"{args.model} on {redact(args.data)}")
         show_evaluation(console, evaluation)
     write_page(
         args,

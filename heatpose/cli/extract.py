@@ -8,6 +8,7 @@ from pathlib import Path
 from heatpose.cli._console import (
     UsageError,
     add_cache,
+    add_dask,
     add_data,
     add_decoder,
     add_groups,
@@ -15,6 +16,7 @@ from heatpose.cli._console import (
     add_skip_bad,
     check_groups,
     check_writable,
+    dask_client,
     read_data,
     results,
     say,
@@ -24,34 +26,51 @@ SUMMARY = "decode heatmaps into a keypoint table, which is small and quick to re
 
 
 def epilog() -> str:
-    return "example:\n  heatpose extract data/gestures gestures.parquet --groups '_(\\d+)\\.npy$'"
+    return (
+        "examples:\n"
+        "  heatpose extract data/gestures gestures.parquet --groups '_(\\d+)\\.npy$'\n"
+        "  heatpose extract s3://bucket/actions s3://bucket/actions.parquet --dask tcp://10.0.0.1:8786"
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
-    parser.add_argument("out", metavar="OUT", type=Path, help="table to write, .parquet or .csv")
+    parser.add_argument("out", metavar="OUT", help="table to write, .parquet or .csv; can be a URL")
     add_groups(parser, "fill the table's column group")
     add_decoder(parser)
     add_skip_bad(parser)
     add_cache(parser)
     add_jobs(parser)
+    add_dask(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     from heatpose.splitting import resolve_groups
+    from heatpose.storage import Storage, file_name, is_url, local_path, redact
     from heatpose.table import TABLE_SUFFIXES, write_table
 
-    if args.out.suffix.lower() not in TABLE_SUFFIXES:
+    if Path(file_name(args.out)).suffix.lower() not in TABLE_SUFFIXES:
         raise UsageError(f"Expected OUT to end in {' or '.join(TABLE_SUFFIXES)}, got {args.out}")
     check_groups(args)
-    check_writable(args.out)
+    if is_url(args.out):
+        Storage(args.out).check_writable()
+    else:
+        args.out = local_path(args.out)
+        check_writable(Path(args.out))
 
-    table = read_data(args, args.decoder, check=lambda index: args.groups and resolve_groups(index, args.groups))
+    with dask_client(args) as client:
+        table = read_data(
+            args,
+            args.decoder,
+            check=lambda index: args.groups and resolve_groups(index, args.groups),
+            client=client,
+        )
     if args.groups:
         table["group"] = resolve_groups(table, args.groups).groups
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    if not is_url(args.out):
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     write_table(table, args.out)
     counts = f"{len(table):,} samples of {table['label'].nunique()} classes"
     if n_groups := table["group"].nunique():
         counts += f" in {n_groups} groups"
-    say(results(), f"Wrote {args.out}: {counts}")
+    say(results(), f"Wrote {redact(args.out)}: {counts}")

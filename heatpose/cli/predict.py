@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         metavar="PATH",
         nargs="+",
-        help="heatmaps (.npy), a folder with heatmaps at any depth, or a keypoint table (.csv, .parquet)",
+        help="heatmaps (.npy), a folder with heatmaps at any depth, or a keypoint table (.csv, .parquet); can be URLs",
     )
     parser.add_argument("--mirrored", action="store_true", help="the pictures come from a selfie camera")
     parser.add_argument(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from heatpose.cli._console import (
     UsageError,
     add_cache,
+    add_dask,
     add_data,
     add_decoder,
     add_groups,
@@ -23,6 +24,8 @@ from heatpose.cli._console import (
     check_report,
     check_writable,
     count,
+    dask_client,
+    here,
     progress,
     read_data,
     results,
@@ -51,6 +54,7 @@ def epilog() -> str:
             "examples:",
             "  heatpose train data/gestures --groups '_(\\d+)\\.npy$'",
             "  heatpose train gestures.parquet --classifiers lda,xgboost --out models/quick.joblib",
+            "  heatpose train s3://bucket/actions --dask tcp://10.0.0.1:8786",
         ]
     )
 
@@ -60,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="MODEL",
-        type=Path,
+        type=here,
         default=Path("models/pose.joblib"),
         help="model to write, with its .json and .md beside it (default: %(default)s)",
     )
@@ -80,22 +84,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tune the candidates for that long, such as 10m or 1h30m (needs heatpose[search])",
     )
     parser.add_argument(
-        "--study", metavar="FILE", type=Path, help="keep the trials of --search here, to go on after a stop"
+        "--study", metavar="FILE", type=here, help="keep the trials of --search here, to go on after a stop"
     )
     add_decoder(parser)
     add_skip_bad(parser)
     add_cache(parser)
     add_random_state(parser)
     add_jobs(parser)
+    add_dask(parser)
     add_report(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     from heatpose.folder import HeatmapFolder, HeatmapRows
+    from heatpose.table import is_folder
     from heatpose.training import choose_classifiers
 
     try:
-        names = choose_classifiers(args.classifiers, heatmaps=Path(args.data).is_dir())
+        names = choose_classifiers(args.classifiers, heatmaps=is_folder(args.data))
     except ValueError as error:
         raise UsageError(str(error)) from error
     if args.out.suffix != ".joblib":
@@ -113,42 +119,46 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.comparison import sketch_data
     from heatpose.selftest import choose_samples
     from heatpose.splitting import check_enough, resolve_groups
+    from heatpose.storage import redact
     from heatpose.training import train_pose_classifier
 
     spec = args.groups or "auto"
     folds: int | Literal["auto"] = args.folds or "auto"
-    table = read_data(
-        args,
-        args.decoder,
-        check=lambda index: check_enough(index["label"], resolve_groups(index, spec).groups, folds),
-    )
-    grouping = resolve_groups(table, spec)
-    heatmaps = None
-    if any(CANDIDATES[name].takes == "heatmaps" for name in names):
-        heatmaps = HeatmapRows.of(HeatmapFolder(args.data, skip_bad=args.skip_bad), table)
-    console = results()
-    say(console, f"Split by {grouping.description}")
     train: Callable[..., TrainingResult] = train_pose_classifier
     if tuning:
         from heatpose.search import search_pose_classifier
 
         train = search_pose_classifier
-    with progress(f"{'Searching (seconds)' if tuning else 'Training'} {', '.join(names)}") as advance:
-        result = train(
-            table,
-            grouping,
-            classifiers=names,
-            n_folds=folds,
-            decoder=args.decoder,
-            random_state=args.random_state,
-            importance=args.report is not None,
-            heatmaps=heatmaps,
-            n_jobs=args.jobs,
-            progress=advance,
-            **tuning,
+    console = results()
+    with dask_client(args) as client:
+        table = read_data(
+            args,
+            args.decoder,
+            check=lambda index: check_enough(index["label"], resolve_groups(index, spec).groups, folds),
+            client=client,
         )
+        grouping = resolve_groups(table, spec)
+        heatmaps = None
+        if any(CANDIDATES[name].takes == "heatmaps" for name in names):
+            heatmaps = HeatmapRows.of(HeatmapFolder(args.data, skip_bad=args.skip_bad), table)
+        say(console, f"Split by {grouping.description}")
+        with progress(f"{'Searching (seconds)' if tuning else 'Training'} {', '.join(names)}") as advance:
+            result = train(
+                table,
+                grouping,
+                classifiers=names,
+                n_folds=folds,
+                decoder=args.decoder,
+                random_state=args.random_state,
+                importance=args.report is not None,
+                heatmaps=heatmaps,
+                n_jobs=args.jobs,
+                client=client,
+                progress=advance,
+                **tuning,
+            )
     # Saved before it is shown: a reader of stdout that leaves early must not cost the model.
-    data = {"path": args.data, "digest": data_digest(table), "sketch": sketch_data(table)}
+    data = {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)}
     manifest = save_model(
         result.pipeline, args.out, record={**result.to_record(), "data": data}, samples=choose_samples(table)
     )
