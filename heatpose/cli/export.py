@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from heatpose.cli._console import UsageError, check_writable, results, say
+from heatpose.cli._console import UsageError, check_writable, here, results, say
 
 SUMMARY = "write a saved model as a safe file, an ONNX graph or a folder for the Hugging Face Hub"
 
@@ -29,7 +29,7 @@ def epilog() -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model that heatpose saved (.joblib, .heatpose)")
-    parser.add_argument("out", metavar="OUT", type=Path, help="file to write; with --format hub a folder")
+    parser.add_argument("out", metavar="OUT", type=here, help="file to write; with --format hub a folder")
     parser.add_argument("--format", choices=FORMATS, default="safe", help="default: %(default)s")
     parser.add_argument(
         "--source",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heatpose.cli._console import (
@@ -17,6 +16,7 @@ from heatpose.cli._console import (
     check_groups,
     check_writable,
     count,
+    here,
     progress,
     results,
     say,
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fix-list",
         metavar="FILE",
-        type=Path,
+        type=here,
         help="write what to look at as CSV, the most harmful first: path,kind,severity,score,message",
     )
     parser.add_argument(
