@@ -15,6 +15,7 @@ from heatpose.estimators import UNKNOWN
 from heatpose.inputs import as_heatmaps
 from heatpose.manifest import RESTORE, ModelError, from_bytes, onnx_manifest_path
 from heatpose.selftest import check_self_test
+from heatpose.skeleton import COCO_17
 
 __all__ = ["OnnxModel", "load_onnx", "read_onnx"]
 
@@ -49,6 +50,8 @@ class OnnxModel:
         self.classes_ = np.array(json.loads(notes["classes"]))
         self.threshold = float(notes["threshold"])
         self.source = self.session.get_inputs()[0].name
+        if self.source == "keypoints":
+            self.n_features_in_ = len(COCO_17.columns)
 
     def _run(self, X: ArrayLike, *outputs: str) -> list[np.ndarray]:
         if self.source == "heatmaps":
@@ -65,6 +68,11 @@ class OnnxModel:
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Probability of each class, shape (N, C), float32."""
         return self._run(X, "probabilities")[0]
+
+    def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`heatpose.PoseClassifier.predict_proba_and_known`."""
+        probabilities, confidence = self._run(X, "probabilities", "confidence")
+        return probabilities, confidence / probabilities.max(axis=1)
 
     def predict_or_unknown(
         self, X: ArrayLike, *, return_confidence: bool = False

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from heatpose.cli._console import UsageError, complain
@@ -29,7 +30,7 @@ def epilog() -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="model that heatpose train saved, or its safe file")
+    parser.add_argument("model", metavar="MODEL", help="model that heatpose saved (.joblib, .heatpose, .onnx)")
     parser.add_argument(
         "path",
         metavar="PATH",
@@ -101,12 +102,13 @@ def run(args: argparse.Namespace) -> None:
     from threadpoolctl import threadpool_limits
 
     from heatpose.artifact import load_model
+    from heatpose.onnx_model import load_onnx
     from heatpose.stream import PoseStream
     from heatpose.watching import GrowingFolder, event_record, follow_folder, follow_stream, warm_up, watch_frames
 
     if not piped:  # from now on: what comes while the model is loaded is not missed
         folder = GrowingFolder(args.path, existing=args.existing or args.once, patience=args.patience)
-    model = load_model(args.model)
+    model = (load_onnx if Path(args.model).suffix == ".onnx" else load_model)(args.model)
     stream = PoseStream(
         model,
         smoothing=args.smoothing,
