@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import decoding, describe_machine, fuzz_npy, generalisation, inspection, pixels, reading
+from benchmarks import decoding, describe_machine, distributed, fuzz_npy, generalisation, inspection, pixels, reading
 
 
 def main() -> None:
@@ -22,6 +22,8 @@ def main() -> None:
         reading.main([options.real, *(["--repeats", "1"] if options.quick else [])])
         print("\n## Networks on heatmaps as they are")
         pixels.main([options.real, *quick])
+    print("\n## A cluster of two workers")
+    distributed.main(quick)
     print("\n## Inspection")
     inspection.main(["--seeds", "1"] if options.quick else [])
     print("\n## Mutated files")

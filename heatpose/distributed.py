@@ -74,7 +74,7 @@ def connect(address: str = LOCAL, n_workers: int | None = None) -> Iterator[Clie
     if address == LOCAL:
         # One thread each: decoding and training take all of a processor. Whatever port is free for the dashboard.
         cluster = LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR
+            n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
         )
         with cluster, Client(cluster) as client:
             yield client

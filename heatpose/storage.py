@@ -346,9 +346,11 @@ def _connect(url: str) -> tuple[Any, str]:
 
     settings = {}
     for protocol in {"s3", "s3a"} & set(re.findall(r"[a-z0-9]+(?=://)", url)):
-        # Without it botocore lets ten requests out at a time.
-        configured = conf.get(protocol, {}).get("config_kwargs", {})
-        settings[protocol] = {"config_kwargs": {"max_pool_connections": CONCURRENCY, **configured}}
+        # botocore lets out ten requests at a time, and s3fs asks for the size of each file before it reads it whole, to
+        # cut it into parts: here many files are read at once instead.
+        configured = conf.get(protocol, {})
+        client = {"max_pool_connections": CONCURRENCY, **configured.get("config_kwargs", {})}
+        settings[protocol] = {"max_concurrency": 1, **configured, "config_kwargs": client}
     try:
         return url_to_fs(url, **settings)
     except ImportError as error:

@@ -156,6 +156,19 @@ def test_markers_of_folders_are_no_files(s3_server):
     }
 
 
+def test_a_whole_file_takes_one_request(s3_server, monkeypatch):
+    url = f"s3://poses/{uuid4().hex}"
+    put(f"{url}/up/1.npy", b"one")
+    storage, calls = Storage(url), []
+    call = storage._fs._call_s3
+    monkeypatch.setattr(
+        storage._fs, "_call_s3", lambda method, *args, **more: calls.append(method) or call(method, *args, **more)
+    )
+    assert storage.read("up/1.npy") == b"one"
+    assert storage.read("up/1.npy", 0, 2) == b"on"
+    assert calls == ["get_object", "get_object"]
+
+
 class TestWriting:
     def test_a_file_and_nothing_beside_it(self, writable):
         Storage(f"{writable}/out.csv").write(b"one")
