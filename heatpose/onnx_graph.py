@@ -120,6 +120,22 @@ class Graph:
         """The elements from start to end along an axis."""
         return self.op("Slice", value, *(self.constant([number], _I64) for number in (start, end, axis)))
 
+    def split(self, value: Value, *sizes: int, axis: int) -> list[Value]:
+        """Cut along an axis into parts of these sizes."""
+        self._named += 1
+        outputs = [f"Split_{self._named}_{i}" for i in range(len(sizes))]
+        inputs = [value.name, self.constant(sizes, _I64).name]
+        self.nodes.append(helper.make_node("Split", inputs, outputs, name=f"Split_{self._named}", axis=axis))
+        return [Value(output, value.dtype) for output in outputs]
+
+    def smallest(self, value: Value, count: int, axis: int, **options: Any) -> tuple[Value, Value]:
+        """Give the smallest elements along an axis, and where they are."""
+        self._named += 1
+        outputs = [f"TopK_{self._named}_{part}" for part in ("values", "places")]
+        inputs = [value.name, self.constant([count], _I64).name]
+        self.nodes.append(helper.make_node("TopK", inputs, outputs, axis=axis, largest=0, **options))
+        return Value(outputs[0], value.dtype), Value(outputs[1], _I64)
+
     def reduce(self, kind: str, value: Value, axis: int, keepdims: bool = True) -> Value:
         """Reduce an axis to one element, or to none."""
         return self.op(f"Reduce{kind}", value, self.constant([axis], _I64), keepdims=int(keepdims))
@@ -267,8 +283,7 @@ def _argmax(g: Graph, peaks: _Peaks) -> Value:
 def _quarter(g: Graph, peaks: _Peaks) -> Value:
     steps = g.reshape(g.mul(g.reshape(peaks.strides, 2, 1), g.constant([[-1, 1]], _I64)), 4)
     n_cells = g.op("Size", peaks.cells, dtype=_I64)
-    index = g.op("Max", g.add(peaks.flat, steps), g.constant(0, _I64))
-    index = g.op("Min", index, g.sub(n_cells, 1))
+    index = g.op("Clip", g.add(peaks.flat, steps), g.constant(0, _I64), g.sub(n_cells, 1))
     beside = g.reshape(g.gather(peaks.cells, index, 0), -1, 2, 2)
     side = g.op("Sign", g.sub(g.gather(beside, 1, 2), g.gather(beside, 0, 2)))
     last = g.sub(peaks.size, 1)
@@ -319,7 +334,7 @@ def _gaussian(g: Graph, peaks: _Peaks) -> Value:
     coefficients = _fit(g, weights, logarithm, size)
 
     xy1, yx1 = g.gather(coefficients, [1, 2], 1), g.gather(coefficients, [2, 1], 1)
-    xx, xy, yy = (g.slice(coefficients, term, term + 1, 1) for term in (3, 4, 5))
+    _, xx, xy, yy = g.split(coefficients, 3, 1, 1, 1, axis=1)
     determinant = g.sub(g.mul(g.mul(xx, yy), 4), g.mul(xy, xy))
     offset = g.sub(g.mul(xy, yx1), g.mul(g.mul(g.gather(coefficients, [5, 3], 1), 2), xy1))
     offset = g.op("Clip", g.div(offset, determinant), g.constant(-size / 2, _F64), g.constant(size / 2, _F64))
@@ -339,36 +354,36 @@ def _fit(g: Graph, weights: Value, logarithm: Value, size: int) -> Value:
     The normal equations are solved in two halves of three unknowns, whose inverses are written out.
     """
     powers = _powers(size)
-    normal = powers[:, decoding._PRODUCT.reshape(-1)]
-    moments = g.matmul(weights, g.constant(normal, _F64))
-    moments = g.add(moments, g.constant(decoding._PENALTY.reshape(-1), _F64))
+    low, high = slice(0, 3), slice(3, 6)
+    quarters = [(low, low), (low, high), (high, low), (high, high)]
+    order = np.concatenate([decoding._PRODUCT[rows, columns].reshape(-1) for rows, columns in quarters])
+    penalty = np.concatenate([decoding._PENALTY[rows, columns].reshape(-1) for rows, columns in quarters])
+    moments = g.add(g.matmul(weights, g.constant(powers[:, order], _F64)), penalty)
     right = g.matmul(g.mul(weights, logarithm), g.constant(powers[:, : decoding._TERMS], _F64))
 
-    def part(rows: range, columns: range) -> Value:
-        return g.reshape(g.gather(moments, [6 * i + j for i in rows for j in columns], 1), -1, 3, 3)
-
-    low, high = range(3), range(3, 6)
-    a, b = part(low, low), part(low, high)
-    b_transposed, d = part(high, low), part(high, high)
-    low_right, high_right = (g.reshape(g.slice(right, half[0], half[-1] + 1, 1), -1, 3, 1) for half in (low, high))
+    a, *others = g.split(moments, 9, 9, 9, 9, axis=1)
+    b, b_transposed, d = (g.reshape(part, -1, 3, 3) for part in others)
+    low_right, high_right = g.split(g.reshape(right, -1, 6, 1), 3, 3, axis=1)
     both = g.matmul(_inverse(g, a), g.concat(b, low_right, axis=2))  # a^-1 b and a^-1 right
-    a_b, a_right = g.slice(both, 0, 3, 2), g.slice(both, 3, 4, 2)
-    rest = g.sub(d, g.matmul(b_transposed, a_b))
-    upper = g.matmul(_inverse(g, rest), g.sub(high_right, g.matmul(b_transposed, a_right)))
+    left = g.sub(g.concat(d, high_right, axis=2), g.matmul(b_transposed, both))
+    rest, rest_right = g.split(left, 3, 1, axis=2)
+    upper = g.matmul(_inverse(g, g.reshape(rest, -1, 9)), rest_right)
+    a_b, a_right = g.split(both, 3, 1, axis=2)
     return g.reshape(g.concat(g.sub(a_right, g.matmul(a_b, upper)), upper, axis=1), -1, 6)
 
 
-def _inverse(g: Graph, matrix: Value) -> Value:
-    """The inverse of symmetric 3 x 3 matrices, by cofactors."""
-    flat = g.reshape(matrix, -1, 9)
+def _inverse(g: Graph, flat: Value) -> Value:
+    """The inverse of symmetric 3 x 3 matrices, given as (M, 9), by cofactors."""
     i, j = np.divmod(np.arange(9), 3)
-    one, two = (lambda k, step: (k + step) % 3), range(1, 3)
-    first, second, third, fourth = (
-        g.gather(flat, 3 * one(i, rows) + one(j, columns), 1)
-        for rows, columns in ((two[0], two[0]), (two[1], two[1]), (two[0], two[1]), (two[1], two[0]))
-    )
-    cofactors = g.sub(g.mul(first, second), g.mul(third, fourth))
-    determinant = g.reduce("Sum", g.mul(g.slice(flat, 0, 3, 1), g.slice(cofactors, 0, 3, 1)), 1)
+    one, two = [(i + 1) % 3, (j + 1) % 3], [(i + 2) % 3, (j + 2) % 3]
+
+    def cells(*places: tuple[np.ndarray, np.ndarray]) -> Value:
+        return g.gather(flat, np.concatenate([3 * row + column for row, column in places]), 1)
+
+    products = g.mul(cells((one[0], one[1]), (one[0], two[1])), cells((two[0], two[1]), (two[0], one[1])))
+    cofactors = g.sub(*g.split(products, 9, 9, axis=1))
+    # Each row times its cofactors is the determinant.
+    determinant = g.matmul(g.mul(flat, cofactors), g.constant(np.full((9, 1), 1 / 3)))
     return g.reshape(g.div(cofactors, determinant), -1, 3, 3)
 
 
@@ -389,20 +404,18 @@ _Pose = tuple[Value, Value]  # positions (N, 17, 2), float64, NaN where missing;
 def _mask_uncertain(g: Graph, keypoints: Value, min_confidence: float) -> _Pose:
     """See :func:`heatpose.geometry.mask_uncertain`."""
     keypoints = g.cast(keypoints, _F64)
-    xy, confidence = g.slice(keypoints, 0, 2, 2), g.slice(keypoints, 2, 3, 2)
+    xy, confidence = g.split(keypoints, 2, 1, axis=2)
     whole = g.reduce("Sum", keypoints, 2)  # NaN if any of it is; an infinity is none
     there = g.op("And", g.binary("Equal", whole, whole, dtype=_BOOL), g.greater(confidence, 0))
-    # The median of those that are there: the others are put last.
-    last = g.reshape(g.where(there, confidence, np.inf), -1, _K)
-    g._named += 1
-    ordered, order = f"ordered_{g._named}", f"order_{g._named}"
-    node = helper.make_node("TopK", [last.name, g.constant([_K], _I64).name], [ordered, order], axis=1, largest=0)
-    g.nodes.append(node)
+    # The median of those that are there: the others come first, as 0, and how many there are says which count.
+    ordered, _ = g.smallest(g.reshape(g.where(there, confidence, 0), -1, _K), _K, 1)
     count = g.reduce("Sum", g.cast(there, _I64), 1, keepdims=False)
-    middle = g.concat(g.div(g.op("Max", g.sub(count, 1), g.constant(0, _I64)), 2), g.div(count, 2), axis=1)
-    middle = g.op("Min", middle, g.constant(_K - 1, _I64))
-    pair = g.op("GatherElements", Value(ordered, _F64), middle, axis=1)
-    median = g.mul(g.reduce("Sum", pair, 1), 0.5)
+    halves = np.zeros((_K + 1, _K))
+    for present in range(1, _K + 1):
+        for middle in ((present - 1) // 2, present // 2):
+            halves[present, _K - present + middle] += 0.5
+    chosen = g.reshape(g.gather(g.constant(halves, _F64), count, 0), -1, _K)
+    median = g.reduce("Sum", g.mul(ordered, chosen), 1)
     least = g.reshape(g.mul(median, min_confidence), -1, 1, 1)
     sure = g.binary("GreaterOrEqual", confidence, least, dtype=_BOOL)
     seen = g.op("And", there, sure)
@@ -417,14 +430,14 @@ def _normalise(g: Graph, pose: _Pose) -> Value:
     groups = (COCO_17.hips, COCO_17.shoulders, COCO_17.head, COCO_17.keypoints)
     members = np.array([np.isin(COCO_17.keypoints, group) for group in groups])
     sums = g.matmul(g.constant(members, _F64), g.concat(placed, weight, axis=2))
-    middles = g.div(g.slice(sums, 0, 2, 2), g.slice(sums, 2, 3, 2))  # 0 / 0 where nothing is seen
-    hips, shoulders, head, middle = (g.slice(middles, i, i + 1, 1) for i in range(4))
-    nothing = g.mul(g.reduce("Max", g.reshape(g.op("Abs", placed), -1, 2 * _K), 1), geometry._ROUNDING)
-    nothing = g.reshape(nothing, -1, 1, 1)
+    middles = g.div(*g.split(sums, 2, 1, axis=2))  # 0 / 0 where nothing is seen
+    hips, shoulders, head, middle = g.split(middles, 1, 1, 1, 1, axis=1)
+    largest = g.op("ReduceMax", g.op("Abs", placed), g.constant([1, 2], _I64))
+    nothing = g.mul(largest, geometry._ROUNDING)
     down = g.mul(g.sub(shoulders, head), geometry._TORSO_PER_NECK)
     off = g.where(seen, g.sub(xy, middle), 0)
-    spread = g.div(g.reduce("SumSquare", g.reshape(off, -1, 2 * _K), 1), g.reduce("Sum", weight, 1, keepdims=False))
-    spread = g.reshape(g.op("Sqrt", spread), -1, 1, 1)
+    squares = g.op("ReduceSumSquare", off, g.constant([1, 2], _I64))
+    spread = g.op("Sqrt", g.div(squares, g.reduce("Sum", weight, 1)))
     origin = hips
     for estimate in (g.add(shoulders, down), middle):
         origin = g.where(g.op("IsNaN", origin, dtype=_BOOL), estimate, origin)
@@ -438,38 +451,55 @@ def _normalise(g: Graph, pose: _Pose) -> Value:
 
 
 def _length(g: Graph, vectors: Value) -> Value:
-    return g.op("Sqrt", g.reduce("SumSquare", vectors, 2))
+    return g.reduce("L2", vectors, 2)
 
 
 def _features(g: Graph, features: plain.Features, pose: _Pose) -> Value:
     """See :func:`heatpose.geometry.describe_poses`, (N, F), float32."""
     if features.min_confidence > 1:
         raise CannotExportError("PoseFeatures with min_confidence above 1 has no form in ONNX.")
-    xy = _normalise(g, pose)
-    pairs, limbs, joints = COCO_17.pairs, COCO_17.limb_ends, COCO_17.joint_points
-    parts: list[Value] = []
-    if features.coordinates:
-        parts.append(g.reshape(xy, -1, 2 * _K))
-    if features.distances or features.vectors:
-        between = g.sub(g.gather(xy, pairs[:, 1], 1), g.gather(xy, pairs[:, 0], 1))
+    xy = g.reshape(_normalise(g, pose), -1, 2 * _K)
+    pairs, limbs, (first, joint, second) = COCO_17.pairs, COCO_17.limb_ends, COCO_17.joint_points.T
+    # All differences at once, each of the coordinate (2 i or 2 i + 1) of an end and a start: of pairs x and y, of limbs
+    # y and x; then those whose products add up to the sine and the cosine at each joint: a_x b_y - a_y b_x, and
+    # a_x b_x + a_y b_y, for the limbs a and b.
+    ends = [
+        np.stack([2 * pairs[:, ::-1], 2 * pairs[:, ::-1] + 1], axis=1),
+        np.stack([2 * limbs[:, ::-1] + 1, 2 * limbs[:, ::-1]], axis=1),
+        np.stack([2 * _ends(first, joint), 2 * _ends(first, joint) + 1] * 2, axis=1),
+        np.stack([2 * part + axis for part, axis in _crossed(joint, second)], axis=1),
+    ]
+    wanted = (features.distances or features.vectors, features.limbs, features.joints, features.joints)
+    ends = [part.reshape(-1, 2) if is_wanted else part[:0, 0] for part, is_wanted in zip(ends, wanted, strict=True)]
+    every = np.concatenate(ends)
+    parts: list[Value] = [xy] if features.coordinates else []
+    if not len(every):
+        return g.cast(parts[0], _F32)
+    differences = g.sub(g.gather(xy, every[:, 0], 1), g.gather(xy, every[:, 1], 1))
+    between, limb, a, b = g.split(differences, *map(len, ends), axis=1)
     if features.distances:
-        parts.append(g.reshape(_length(g, between), -1, len(pairs)))
+        parts.append(g.reduce("L2", g.reshape(between, -1, len(pairs), 2), 2, keepdims=False))
     directions: list[Value] = []
     if features.limbs:
-        limb = g.sub(g.gather(xy, limbs[:, 1], 1), g.gather(xy, limbs[:, 0], 1))
-        directions.append(g.gather(limb, [1, 0], 2))
+        directions.append(g.reshape(limb, -1, len(limbs), 2))
     if features.joints:
-        ends = [g.sub(g.gather(xy, joints[:, end], 1), g.gather(xy, joints[:, 1], 1)) for end in (0, 2)]
-        crossed = g.mul(ends[0], g.gather(ends[1], [1, 0], 2))
-        cross = g.sub(g.slice(crossed, 0, 1, 2), g.slice(crossed, 1, 2, 2))
-        directions.append(g.concat(cross, g.reduce("Sum", g.mul(*ends), 2), axis=2))
+        directions.append(g.reduce("Sum", g.reshape(g.mul(a, b), -1, len(joint), 2, 2), 3, keepdims=False))
     if directions:
-        every = directions[0] if len(directions) == 1 else g.concat(*directions, axis=1)
-        count = 2 * (len(limbs) * features.limbs + len(joints) * features.joints)
-        parts.append(g.reshape(g.div(every, _length(g, every)), -1, count))
+        vectors = directions[0] if len(directions) == 1 else g.concat(*directions, axis=1)
+        count = 2 * (len(limbs) * features.limbs + len(joint) * features.joints)
+        parts.append(g.reshape(g.div(vectors, _length(g, vectors)), -1, count))
     if features.vectors:
-        parts.append(g.reshape(between, -1, 2 * len(pairs)))
+        parts.append(between)
     return g.cast(parts[0] if len(parts) == 1 else g.concat(*parts, axis=1), _F32)
+
+
+def _ends(end: np.ndarray, start: np.ndarray) -> np.ndarray:
+    return np.column_stack([end, start])
+
+
+def _crossed(joint: np.ndarray, second: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """The other limb's y, -x, x, y: the first two for the cross product."""
+    return [(_ends(second, joint), 1), (_ends(joint, second), 0), (_ends(second, joint), 0), (_ends(second, joint), 1)]
 
 
 # Classifying: features -> probabilities ---------------------------------------------------------------------
@@ -601,15 +631,12 @@ def _platt(g: Graph, block: plain.Platt, x: Value) -> Value:
 
 def _neighbours(g: Graph, block: plain.Neighbours, x: Value) -> Value:
     distances = _squared_distances(g, g.cast(x, _F64), block.points)
-    g._named += 1
-    near, nearest = f"near_{g._named}", f"nearest_{g._named}"
-    k = g.constant([block.n_neighbours], _I64)
-    g.nodes.append(helper.make_node("TopK", [distances.name, k.name], [near, nearest], axis=1, largest=0, sorted=0))
-    weight = g.div(g.constant(1, _F64), g.op("Sqrt", Value(near, _F64)))
+    near, nearest = g.smallest(distances, block.n_neighbours, 1, sorted=0)
+    weight = g.div(g.constant(1, _F64), g.op("Sqrt", near))
     same = g.cast(g.op("IsInf", weight, dtype=_BOOL), _F64)
     weight = g.where(g.greater(g.reduce("Max", same, 1), 0), same, weight)
     codes = np.equal(block.codes[:, np.newaxis], np.arange(block.n_classes)).astype(np.float64)
-    of_class = g.gather(g.constant(codes, _F64), Value(nearest, _I64), 0)  # (N, k, C)
+    of_class = g.gather(g.constant(codes, _F64), nearest, 0)  # (N, k, C)
     votes = g.reshape(g.matmul(g.reshape(weight, -1, 1, block.n_neighbours), of_class), -1, block.n_classes)
     return g.div(votes, g.reduce("Sum", votes, 1))
 
