@@ -49,14 +49,17 @@ from heatpose.table import table_keypoints
 from heatpose.training import (
     BASELINE,
     COVERAGE,
+    Mirror,
     Question,
     TrainingResult,
     _Fit,
     _leaderboard,
     _predictions,
+    check_mirror,
     choose_classifiers,
     fit_temperature,
     joined_importance,
+    mirroring,
     questions,
     samples_for,
     train_without,
@@ -173,6 +176,7 @@ def search_pose_classifier(
     n_folds: int | Literal["auto"] = "auto",
     decoder: str = "gaussian",
     random_state: int = 0,
+    mirror: Mirror = "names",
     importance: bool = False,
     heatmaps: HeatmapRows | None = None,
     n_jobs: int | None = None,
@@ -203,7 +207,7 @@ def search_pose_classifier(
     random_state : int, default 0
         The same data, number and count of trials give the same model. How many trials fit in the budget depends on the
         machine and what else it does.
-    importance : bool, default False
+    mirror, importance
         As for :func:`heatpose.train_pose_classifier`.
     heatmaps : HeatmapRows, optional
         The heatmaps that `table` was made from, for candidates that take these.
@@ -263,6 +267,7 @@ def search_pose_classifier(
     audit = AuditPlan(table_keypoints(table), y, grouping, folds, mixed, random_state)
     inner = [_inner_folds(y[train], grouping.groups[train], len(folds), random_state) for train, _ in folds]
     classes, codes = np.unique(y, return_inverse=True)
+    check_mirror(classes, mirror)
     workers = partial(side_by_side, n_jobs=n_jobs, client=client)
 
     with _quiet_optuna():
@@ -278,10 +283,11 @@ def search_pose_classifier(
                 workers,
                 storage,
                 heatmaps and heatmaps.subset(train),
+                mirror,
             )
             for k, ((train, _), (within, _)) in enumerate(zip(folds, inner, strict=True))
         ]
-        last = _Search("by all folds", X, y, folds, names, random_state, workers, storage, heatmaps)
+        last = _Search("by all folds", X, y, folds, names, random_state, workers, storage, heatmaps, mirror)
 
         def tell() -> None:
             if progress is not None:
@@ -296,7 +302,9 @@ def search_pose_classifier(
         n_finished = sum(len(search.finished) for search in (*searches, last))
     chosen = tuned[0]
 
-    train_all = partial(_train_all, X=X, y=y, random_state=random_state, workers=workers, heatmaps=heatmaps)
+    train_all = partial(
+        _train_all, X=X, y=y, random_state=random_state, workers=workers, heatmaps=heatmaps, mirror=mirror
+    )
     tested = [test for _, test in folds]
     baseline = _join(train_all([(BASELINE, {}, test) for test in tested]))
 
@@ -353,7 +361,7 @@ def search_pose_classifier(
     threshold = float(threshold_for_coverage(surely, COVERAGE))
     pipeline = make_pose_pipeline(
         chosen.classifier, decoder=decoder, random_state=random_state, temperature=temperature, threshold=threshold
-    ).set_params(**chosen.parameters)
+    ).set_params(**mirroring(chosen.classifier, mirror), **chosen.parameters)
     with threadpool_limits(1):
         pipeline[1:].fit(samples_for(chosen.classifier, X, heatmaps), y)
     if progress is not None:
@@ -424,16 +432,19 @@ class _Search:
         random_state: int,
         workers: _Workers,
         storage: Any,
-        heatmaps: HeatmapRows | None = None,
+        heatmaps: HeatmapRows | None,
+        mirror: Mirror,
     ):
         import optuna
 
         self.names, self.codes, self.random_state = names, np.unique(y, return_inverse=True)[1], random_state
         self.tested = [test for _, test in folds]
-        self.train_all = partial(_train_all, X=X, y=y, random_state=random_state, workers=workers, heatmaps=heatmaps)
+        self.train_all = partial(
+            _train_all, X=X, y=y, random_state=random_state, workers=workers, heatmaps=heatmaps, mirror=mirror
+        )
         self.state = optuna.trial.TrialState
         self.study = optuna.create_study(
-            study_name=f"heatpose {title}, {_digest(X, y, self.tested, names, random_state)}",
+            study_name=f"heatpose {title}, {_digest(X, y, self.tested, names, random_state, mirror)}",
             storage=storage,
             direction="maximize",
             pruner=optuna.pruners.MedianPruner(),
@@ -550,12 +561,16 @@ def _train_all(
     workers: _Workers,
     ask: tuple[Question, ...] = (),
     heatmaps: HeatmapRows | None = None,
+    mirror: Mirror = "names",
 ) -> list[_Fit]:
     """Train each task's candidate with its parameters without its samples, side by side, and ask about these."""
     return list(
         workers(
             train_without,
-            [(name, parameters, X, y, test, random_state, ask, heatmaps) for name, parameters, test in tasks],
+            [
+                (name, {**mirroring(name, mirror), **parameters}, X, y, test, random_state, ask, heatmaps)
+                for name, parameters, test in tasks
+            ],
         )
     )
 
@@ -626,10 +641,17 @@ def _check_journal(path: Path) -> None:
         file.truncate()
 
 
-def _digest(X: np.ndarray, y: np.ndarray, tested: Iterable[np.ndarray], names: Sequence[str], random_state: int) -> str:
+def _digest(
+    X: np.ndarray,
+    y: np.ndarray,
+    tested: Iterable[np.ndarray],
+    names: Sequence[str],
+    random_state: int,
+    mirror: Mirror,
+) -> str:
     """What must be the same for trials to be worth as much as ever."""
     spaces = {name: repr(_space(name)) for name in names}
-    rest = [__version__, random_state, spaces, y.tolist(), [test.tolist() for test in tested]]
+    rest = [__version__, random_state, mirror, spaces, y.tolist(), [test.tolist() for test in tested]]
     digest = hashlib.sha256(json.dumps(rest).encode())
     digest.update(np.asarray(X, dtype="<f8").tobytes())
     return digest.hexdigest()[:16]

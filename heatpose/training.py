@@ -25,7 +25,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from heatpose.audit import AuditPlan, ClassAdvice, LeakageAudit, LearningCurve, audit_training
-from heatpose.augmentation import PARTIAL_BODIES, hide_part
+from heatpose.augmentation import PARTIAL_BODIES, hide_part, mirror_classes
 from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES, Candidate, make_pose_pipeline, takes_heatmaps
 from heatpose.decoding import DECODERS
 from heatpose.distributed import side_by_side
@@ -48,6 +48,8 @@ BASELINE = "dummy"
 """Stands in every comparison and is never chosen."""
 
 Question = Literal["parts", "importance"]
+
+Mirror = str | Mapping[str, str] | None
 
 COVERAGE = 0.95
 """Share of poses of unseen groups for which ``predict_or_unknown`` is to name a class."""
@@ -240,6 +242,7 @@ def train_pose_classifier(
     n_folds: int | Literal["auto"] = "auto",
     decoder: str = "gaussian",
     random_state: int = 0,
+    mirror: Mirror = "names",
     importance: bool = False,
     heatmaps: HeatmapRows | None = None,
     n_jobs: int | None = None,
@@ -262,6 +265,8 @@ def train_pose_classifier(
         The decoder the table was made with; it becomes the pipeline's first step.
     random_state : int, default 0
         The same data and the same number give the same model.
+    mirror : {"names", None} or dict of str to str, default "names"
+        Which classes are trained on in the mirror too, see :class:`heatpose.PoseClassifier`.
     importance : bool, default False
         Whether to measure what the models go by, too.
     heatmaps : HeatmapRows, optional
@@ -291,6 +296,7 @@ def train_pose_classifier(
     check_enough(y, grouping.groups, n_folds)
     folds = grouped_folds(y, grouping.groups, n_folds, random_state)
     classes = np.unique(y)
+    check_mirror(classes, mirror)
     rivals = [name for name in names if name != BASELINE]
     nested = len(rivals) > 1 and len(folds) > 2
     codes = np.searchsorted(classes, y)
@@ -299,7 +305,7 @@ def train_pose_classifier(
     plan = [(name, out) for name in rivals for out in left_out] + [(BASELINE, (k,)) for k in range(len(folds))]
     mixed = random_folds(y, len(folds), random_state)
     audit = AuditPlan(table_keypoints(table), y, grouping, folds, mixed, random_state)
-    run = _Run(X, y, random_state, n_jobs, client, heatmaps)
+    run = _Run(X, y, random_state, mirror, n_jobs, client, heatmaps)
     run.begin(len(plan) + len(mixed) + len(audit.proposed_folds) + 1, progress)
 
     # Each candidate is trained without each fold and, for the nested choice, without each two: what such a model says
@@ -367,7 +373,7 @@ def train_pose_classifier(
 
     pipeline = make_pose_pipeline(
         chosen, decoder=decoder, random_state=random_state, temperature=temperature, threshold=threshold
-    )
+    ).set_params(**mirroring(chosen, mirror))
     with threadpool_limits(1):
         pipeline[1:].fit(samples_for(chosen, X, heatmaps), y)
     run.advance()
@@ -520,11 +526,13 @@ class _Run:
         X: np.ndarray,
         y: np.ndarray,
         random_state: int,
+        mirror: Mirror,
         n_jobs: int | None,
         client: Client | None,
         heatmaps: HeatmapRows | None = None,
     ):
         self.X, self.y, self.random_state, self.heatmaps = X, y, random_state, heatmaps
+        self.mirror = mirror
         self.n_jobs, self.client = n_jobs, client
         self.done, self.total = 0, 0
         self.progress: Callable[[int, int], object] | None = None
@@ -543,7 +551,8 @@ class _Run:
         # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
         # stand in each other's way.
         tasks: list[tuple[Any, ...]] = [
-            (name, {}, self.X, self.y, test, self.random_state, ask, self.heatmaps) for name, test, ask in fits.values()
+            (name, mirroring(name, self.mirror), self.X, self.y, test, self.random_state, ask, self.heatmaps)
+            for name, test, ask in fits.values()
         ]
         results = side_by_side(train_without, tasks, self.n_jobs, self.client)
         finished = {}
@@ -594,6 +603,17 @@ def train_without(
     if "importance" in ask and samples is X:  # pixels are nobody's elbow
         importance = measure_importance(classifier, X[test], y[test], random_state=random_state)
     return _Fit(probabilities, known, partial, float(train_score), seconds, importance)
+
+
+def check_mirror(classes: np.ndarray, mirror: Mirror) -> None:
+    """Raise the ValueError that training would for classes that are not there, before any training."""
+    if not (mirror is None or isinstance(mirror, str)):
+        mirror_classes(classes, mirror)
+
+
+def mirroring(name: str, mirror: Mirror) -> dict[str, Any]:
+    """The parameters of a candidate's pipeline that say so; none for one that knows no mirror."""
+    return {} if mirror == "names" or CANDIDATES[name].takes == "heatmaps" else {"classify__mirror": mirror}
 
 
 def questions(importance: bool) -> tuple[Question, ...]:

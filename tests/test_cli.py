@@ -122,6 +122,7 @@ def test_help_does_not_wait_for_the_library():
         (["train", "{data}", "--out", "{tmp}/file/pose.joblib"], "a folder that can be written in"),
         (["train", "{data}", "--out", "{tmp}/folder.joblib"], "got a folder"),
         (["train", "{data}", "--search", "10"], "got '10'"),
+        (["train", "{data}", "--mirror", "up"], "expected CLASS=CLASS,... or none, got 'up'"),
         (["train", "{data}", "--groups", "_."], "with 0 capturing groups"),
         (["evaluate", "no.joblib", "{data}", "--groups", "("], "no regular expression"),
         (["extract", "{data}", "{tmp}/table.csv", "--groups", "blocks:1"], "at least 2, got 'blocks:1'"),

@@ -352,8 +352,9 @@ def test_progress_counts_to_its_total():
         (TABLE, {"classifiers": "near,forest"}, "got 'forest'"),
         (TABLE, {"classifiers": []}, "got none"),
         (TABLE, {"groups": "blocks"}, "blocks:N"),
+        (TABLE, {"mirror": {"action_up": "up"}}, "got up"),
     ],
-    ids=["one class", "one group", "too few groups", "a class in one group", "name", "no name", "groups"],
+    ids=["one class", "one group", "too few groups", "a class in one group", "name", "no name", "groups", "mirror"],
 )
 def test_errors_come_before_any_work(table, options, message, monkeypatch):
     fits = trained_without(monkeypatch)
@@ -397,6 +398,21 @@ def test_the_model_is_trained_on_all_data_and_ready(result):
     assert model[-1].threshold == result.threshold
     unknown = np.mean(model[-1].predict_or_unknown(X) == UNKNOWN)
     assert unknown <= 0.1  # surer of what it was trained on than the 5 % of people held out
+
+
+def test_what_is_each_other_s_mirror_image_goes_into_every_model(monkeypatch):
+    parameters = []
+    without = training.train_without
+
+    def spy(name, given, *arguments, **options):
+        parameters.append(given)
+        return without(name, given, *arguments, **options)
+
+    monkeypatch.setattr(training, "train_without", spy)
+    images = {"action_up": "action_up"}
+    result = train(TABLE, classifiers="tree", mirror=images)
+    assert parameters and all(given == {"classify__mirror": images} for given in parameters)
+    assert result.pipeline[-1].mirror == images
 
 
 def test_the_decoder_becomes_the_first_step():

@@ -34,6 +34,8 @@ from heatpose.cli._console import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from heatpose.training import TrainingResult
 
 SUMMARY = "train a pose classifier and measure it on groups that it was not trained on"
@@ -86,6 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--study", metavar="FILE", type=here, help="keep the trials of --search here, to go on after a stop"
     )
+    parser.add_argument(
+        "--mirror",
+        metavar="CLASS=CLASS,...",
+        type=mirror_pairs,
+        default="names",
+        help="classes that are each other's mirror image, beyond those whose names differ in left and right only; "
+        "CLASS= has none, and none alone mirrors nothing",
+    )
     add_decoder(parser)
     add_skip_bad(parser)
     add_cache(parser)
@@ -93,6 +103,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_jobs(parser)
     add_dask(parser)
     add_report(parser)
+
+
+def mirror_pairs(text: str) -> dict[str, str] | None:
+    """Read ``wave=wave,kick_l=kick_r``; a class with another for its image is that one's image too."""
+    if text == "none":
+        return None
+    pairs: dict[str, str] = {}
+    for pair in text.split(","):
+        name, equals, image = (part.strip() for part in pair.partition("="))
+        if not (name and equals):
+            raise argparse.ArgumentTypeError(f"expected CLASS=CLASS,... or none, got {text!r}")
+        pairs[name] = image
+        if image:
+            pairs.setdefault(image, name)
+    return pairs
 
 
 def run(args: argparse.Namespace) -> None:
@@ -120,10 +145,15 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.selftest import choose_samples
     from heatpose.splitting import check_enough, resolve_groups
     from heatpose.storage import redact
-    from heatpose.training import train_pose_classifier
+    from heatpose.training import check_mirror, train_pose_classifier
 
     spec = args.groups or "auto"
     folds: int | Literal["auto"] = args.folds or "auto"
+
+    def check(index: pd.DataFrame) -> None:
+        check_mirror(index["label"].unique(), args.mirror)
+        check_enough(index["label"], resolve_groups(index, spec).groups, folds)
+
     train: Callable[..., TrainingResult] = train_pose_classifier
     if tuning:
         from heatpose.search import search_pose_classifier
@@ -134,7 +164,7 @@ def run(args: argparse.Namespace) -> None:
         table = read_data(
             args,
             args.decoder,
-            check=lambda index: check_enough(index["label"], resolve_groups(index, spec).groups, folds),
+            check=check,
             client=client,
         )
         grouping = resolve_groups(table, spec)
@@ -150,6 +180,7 @@ def run(args: argparse.Namespace) -> None:
                 n_folds=folds,
                 decoder=args.decoder,
                 random_state=args.random_state,
+                mirror=args.mirror,
                 importance=args.report is not None,
                 heatmaps=heatmaps,
                 n_jobs=args.jobs,
