@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=mirror_pairs,
         default="names",
         help="classes that are each other's mirror image, beyond those whose names differ in left and right only; "
-        "CLASS= has none, and none alone mirrors nothing",
+        "CLASS= has none, and none alone mirrors nothing (default: %(default)s)",
     )
     add_decoder(parser)
     add_skip_bad(parser)
@@ -105,10 +105,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_report(parser)
 
 
-def mirror_pairs(text: str) -> dict[str, str] | None:
+def mirror_pairs(text: str) -> dict[str, str] | str | None:
     """Read ``wave=wave,kick_l=kick_r``; a class with another for its image is that one's image too."""
-    if text == "none":
-        return None
+    if text in ("names", "none"):
+        return None if text == "none" else text
     pairs: dict[str, str] = {}
     for pair in text.split(","):
         name, equals, image = (part.strip() for part in pair.partition("="))
