@@ -1,0 +1,65 @@
+"""How long one frame takes, from its heatmaps to a label: what a camera's frames need, one at a time, in one thread.
+
+    python -m benchmarks.latency [--classifiers all] [--frames 500]
+
+Each candidate is trained on simulated performers as ``heatpose train`` would train it, and is then asked about frame
+after frame. The first calls are left out: they also turn the classifier into plain arrays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from benchmarks import describe_machine, print_table
+from heatpose.classifiers import CANDIDATES, DEFAULT, make_pose_pipeline
+from heatpose.decoding import decode_heatmaps
+from heatpose.simulation import simulate_poses
+
+WARM_UP = 10
+
+
+def milliseconds(function: Callable[[np.ndarray], object], frames: np.ndarray) -> np.ndarray:
+    """Time a function on each frame."""
+    taken = []
+    for frame in [*frames[:WARM_UP], *frames]:
+        start = time.perf_counter()
+        function(frame)
+        taken.append(time.perf_counter() - start)
+    return 1e3 * np.array(taken[WARM_UP:])
+
+
+def rows(names: Sequence[str], n_frames: int) -> Iterator[dict]:
+    poses = simulate_poses(4, 1, 6)
+    table = decode_heatmaps(poses.heatmaps()).reshape(len(poses), -1)
+    frames = np.resize(poses.heatmaps(), (n_frames, 17, 64, 48))
+    times = {"numpy's argmax of each map": milliseconds(lambda frame: frame.reshape(17, -1).argmax(axis=1), frames)}
+    times["decoding alone"] = milliseconds(decode_heatmaps, frames)
+    for name in [None, *names]:
+        if name is not None:
+            pipeline = make_pose_pipeline(name)
+            pipeline[1:].fit(table, poses.labels)
+            times = {name + (", the default" if name == DEFAULT else ""): milliseconds(pipeline.predict, frames)}
+        for task, taken in times.items():
+            p50, p99 = np.percentile(taken, [50, 99])
+            yield {"task": task, "p50, ms": f"{p50:.2f}", "p99, ms": f"{p99:.2f}", "frames/s": f"{1e3 / p50:,.0f}"}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--classifiers", metavar="NAME,NAME", help="by default all that take keypoints")
+    parser.add_argument("--frames", type=int, default=500)
+    options = parser.parse_args(argv)
+    every = [name for name, candidate in CANDIDATES.items() if candidate.takes == "keypoints"]
+    names = options.classifiers.split(",") if options.classifiers else every
+    with threadpool_limits(1):
+        print_table(f"One frame to its label, {options.frames} frames, one thread", rows(names, options.frames))
+
+
+if __name__ == "__main__":
+    print(describe_machine())
+    main()
