@@ -88,8 +88,8 @@ typecheck: .venv/installed-dev
 notebooks: .venv/installed-dev  ## run the notebooks
 	$(BIN)/python -m pytest tests/test_notebooks.py
 
-bench: .venv/installed-dev  ## measure speed and accuracy; with REAL=folder on the real data too
-	$(BIN)/python -m benchmarks $(if $(REAL),--real '$(REAL)')
+bench: .venv/installed-dev  ## measure speed and accuracy; with REAL=folder on the real data too, with SCALE=folder on 8.5 GB written there
+	$(BIN)/python -m benchmarks $(if $(REAL),--real '$(REAL)') $(if $(SCALE),--scale '$(SCALE)')
 
 clean:  ## remove what the tools left; never data or models
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,15 +1,28 @@
-"""Run all benchmarks one after the other: ``python -m benchmarks [--real DATA] [--quick]``."""
+"""Run all benchmarks one after the other: ``python -m benchmarks [--real DATA] [--scale FOLDER] [--quick]``."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import decoding, describe_machine, distributed, fuzz_npy, generalisation, inspection, pixels, reading
+from benchmarks import (
+    decoding,
+    describe_machine,
+    distributed,
+    fuzz_npy,
+    generalisation,
+    inspection,
+    kills,
+    latency,
+    pixels,
+    reading,
+    scale,
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--real", metavar="DATA", help="folder of real heatmaps, see benchmarks.generalisation")
+    parser.add_argument("--scale", metavar="FOLDER", help="write 8.5 GB of heatmaps there, and train on them")
     parser.add_argument("--quick", action="store_true", help="to see that all of it runs, not for the figures")
     options = parser.parse_args()
     quick = ["--quick"] if options.quick else []
@@ -22,6 +35,13 @@ def main() -> None:
         reading.main([options.real, *(["--repeats", "1"] if options.quick else [])])
         print("\n## Networks on heatmaps as they are")
         pixels.main([options.real, *quick])
+    print("\n## One frame")
+    latency.main(["--classifiers", "lda", "--frames", "50"] if options.quick else [])
+    print("\n## Kills")
+    kills.main(["--kills", "2"] if options.quick else [])
+    if options.scale is not None:
+        print("\n## The whole way at full size")
+        scale.main([options.scale, *(["--samples", "600"] if options.quick else [])])
     print("\n## A cluster of two workers")
     distributed.main(quick)
     print("\n## Inspection")
