@@ -27,7 +27,6 @@ from benchmarks.processes import forget, was_read
 from heatpose.cache import KeypointCache, cache_folder
 from heatpose.simulation import simulate_poses, write_heatmaps
 
-
 EXTRACT = """
 import sys
 from heatpose import cache, cli
