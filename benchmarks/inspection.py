@@ -17,7 +17,9 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from benchmarks import describe_machine, print_table
+from heatpose.audit import propose_groups
 from heatpose.inspection import inspect_data
+from heatpose.similarity import PoseNeighbours
 from heatpose.simulation import simulate_poses, write_heatmaps
 from heatpose.skeleton import COCO_17
 from heatpose.splitting import Grouping
@@ -141,6 +143,7 @@ def found(seed: int) -> Iterator[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         planted = plant(root, seed)
+        n_files = sum(1 for _ in root.rglob("*.npy"))
         inspection = inspect_data(root, BY_PERFORMER)
     named: dict[str, list[str]] = {}
     for problem in inspection.problems:
@@ -163,7 +166,7 @@ def found(seed: int) -> Iterator[dict[str, object]]:
     }
     guilty = {path for names in planted.values() for name in names for path in np.atleast_1d(name).tolist()}
     accused = {path: kind for kind, paths in named.items() for path in paths if path not in guilty}
-    n_clean = inspection.n_samples + len(inspection.problems) * 0 - len(guilty)
+    n_clean = n_files - len(guilty)
     yield {
         "planted": "clean files accused",
         "seed": seed,
@@ -178,7 +181,7 @@ def found(seed: int) -> Iterator[dict[str, object]]:
 def clips(seed: int, classifier: str) -> dict[str, object]:
     """Train without groups on simulated clips, and by performer: what the audit makes of it."""
     poses = simulate_poses(6, 2, 8, random_state=seed)
-    table = keypoint_frame(np.nan_to_num(poses.keypoints, nan=np.nan).astype(np.float32)).assign(
+    table = keypoint_frame(poses.keypoints).assign(
         label=poses.labels,
         path=[f"{c}/{c}_{f}_{p}.npy" for c, f, p in zip(poses.labels, poses.frames, poses.performers, strict=True)],
     )
@@ -188,9 +191,6 @@ def clips(seed: int, classifier: str) -> dict[str, object]:
         table, Grouping(poses.performers.astype(str), "performers", "column"), **options
     )
     audit = without.audit
-    from heatpose.audit import propose_groups
-    from heatpose.similarity import PoseNeighbours
-
     proposed = propose_groups(PoseNeighbours(poses.keypoints), poses.labels)
     return {
         "clips without groups": f"seed {seed}, {classifier}",
