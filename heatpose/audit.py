@@ -312,7 +312,10 @@ class AuditPlan:
     @cached_property
     def _permuted(self) -> PermutationBaseline:
         rng = np.random.default_rng(self.random_state)
-        _, first, clip = np.unique(self._clips.groups, return_index=True, return_inverse=True)
+        clips = self._clips.groups
+        if self._share("chosen") < LEAK:  # groups hold, so what is alike in two of them is no one clip
+            clips = np.char.add(np.char.add(self.grouping.groups, " "), clips)
+        _, first, clip = np.unique(clips, return_index=True, return_inverse=True)
         scores: dict[str, list[float]] = {"random": [], "chosen": []}
         for _ in range(N_PERMUTATIONS):
             permuted = rng.permutation(self.labels[first])[clip]
