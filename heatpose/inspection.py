@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
 import os
 from collections import Counter
@@ -18,7 +19,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
-from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ from heatpose.skeleton import COCO_17
 from heatpose.splitting import DEFAULT_FOLDS, Grouping, grouped_folds, resolve_groups
 from heatpose.storage import is_url, local_path
 from heatpose.table import is_folder, read_table, table_keypoints
+from heatpose.writing import whole_file
 
 __all__ = [
     "PROBLEM_KINDS",
@@ -319,15 +320,10 @@ def write_fix_list(inspection: Inspection, path: str | os.PathLike[str]) -> int:
         for problem in inspection.problems
         for file in problem.paths
     ]
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(("path", "kind", "severity", "score", "message"))
-            table.writerows(rows)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(("path", "kind", "severity", "score", "message"))
+        table.writerows(rows)
     return len(rows)
 
 
