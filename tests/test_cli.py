@@ -93,6 +93,14 @@ def test_help_has_an_example_that_parses(run, command):
     assert f"\n  heatpose {command} " in out
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_prose_in_help_fits_a_narrow_terminal(run, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "60")
+    code, out, _ = run(*filter(None, [command]), "--help")
+    assert code == 0
+    assert all(len(line) <= 60 for line in out.splitlines() if not line.startswith("  "))
+
+
 def test_help_names_what_can_be_chosen(run):
     _, out, _ = run("train", "--help")
     assert all(f" {name} " in out for name in CANDIDATES)

@@ -13,7 +13,9 @@ import argparse
 import os
 import shlex
 import sys
+import textwrap
 from collections.abc import Sequence
+from itertools import groupby
 
 import heatpose
 from heatpose.cli import (
@@ -48,6 +50,17 @@ _COMMANDS = {
     "export": export,
     "push": push,
 }
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Wraps descriptions and epilogs to the terminal, but for what is indented: examples and lists."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        parts: list[str] = []
+        for is_prose, group in groupby(text.splitlines(), lambda line: line[:1] not in ("", " ")):
+            lines = list(group)
+            parts += textwrap.wrap(" ".join(lines), width) if is_prose else lines
+        return "\n".join(indent + part for part in parts)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Names body poses from keypoint heatmaps, with a score that holds for people nobody trained on.",
         epilog="Begin with:\n  heatpose simulate data/simulated\n  heatpose train data/simulated\n\n"
         "heatpose COMMAND --help tells more about each.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"heatpose {heatpose.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -117,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
             help=module.SUMMARY,
             description=f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}.",
             epilog=module.epilog,  # called by _Parser
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run, parser=command)

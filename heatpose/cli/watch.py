@@ -19,8 +19,8 @@ SUMMARY = "follow a growing folder or a pipe of heatmaps and write what people d
 
 def epilog() -> str:
     return (
-        "Writes one line a frame, or with --events one when a pose is entered, held and left; each as soon as it is\n"
-        "known. Times are when a file was last written or an array came out of the pipe, in seconds since 1970.\n"
+        "Writes one line a frame, or with --events one when a pose is entered, held and left; each as soon as it is "
+        "known. Times are when a file was last written or an array came out of the pipe, in seconds since 1970. "
         "Ctrl-C ends it; what was going on is then left.\n\n"
         "examples:\n"
         "  heatpose watch models/pose.joblib camera/\n"
