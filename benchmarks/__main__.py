@@ -13,9 +13,12 @@ from benchmarks import (
     inspection,
     kills,
     latency,
+    latency_onnx,
     pixels,
     reading,
     scale,
+    tampering,
+    versions,
 )
 
 
@@ -48,6 +51,11 @@ def main() -> None:
     inspection.main(["--seeds", "1"] if options.quick else [])
     print("\n## Mutated files")
     fuzz_npy.run(500 if options.quick else 20_000)
+    print("\n## Models handed on")
+    latency_onnx.main(["--frames", "300", "--max-samples", "1000"] if options.quick else [])
+    tampering.main(["--changes", "100"] if options.quick else [])
+    if not options.quick:
+        versions.main([])
     print("\n## Generalisation")
     generalisation.main([*(["--real", options.real] if options.real is not None else []), *quick])
 

@@ -248,26 +248,29 @@ def _decode(g: Graph, method: str, heatmaps: Value) -> Value:
         raise CannotExportError(f"The decoder {method!r} has no form in ONNX; {', '.join(_DECODERS)} have.")
     shape = g.op("Shape", heatmaps, dtype=_I64)
     size = g.gather(shape, [3, 2], 0)
-    columns = g.gather(size, [0], 0)
-    n_cells = g.mul(columns, g.gather(size, [1], 0))
-    maps = g.op("Reshape", heatmaps, g.concat(g.constant([-1], _I64), n_cells, axis=0))
-    highest = g.op("ArgMax", maps, dtype=_I64, axis=1, keepdims=1)
-    n_maps = g.gather(g.op("Shape", maps, dtype=_I64), 0, 0)
-    number = g.op("Range", g.constant(0, _I64), n_maps, g.constant(1, _I64))
-    flat = g.add(g.mul(g.reshape(number, -1, 1), n_cells), highest)
-    cells = g.reshape(maps, -1)
+    columns, n_rows = g.split(size, 1, 1, axis=0)
+    # First the row of the highest cell, then its column: a fraction of the time of searching all cells for it.
+    lines = g.op("Reshape", heatmaps, g.concat(g.constant([-1], _I64), columns, axis=0))
+    highest = g.op("ArgMax", g.reduce("Max", heatmaps, 3, keepdims=False), dtype=_I64, axis=2, keepdims=0)
+    row = g.reshape(highest, -1, 1)
+    every = g.reshape(g.slice(g.op("Shape", lines, dtype=_I64), 0, 1, 0))
+    step = g.reshape(n_rows)
+    line = g.add(g.reshape(g.op("Range", g.constant(0, _I64), every, step), -1, 1), row)
+    column = g.reshape(g.op("ArgMax", g.gather(lines, line, 0), dtype=_I64, axis=2, keepdims=0), -1, 1)
+    flat = g.add(g.mul(line, columns), column)
+    cells = g.reshape(lines, -1)
     height = g.gather(cells, flat, 0)
+    maps = g.op("Reshape", heatmaps, g.concat(g.constant([-1], _I64), g.mul(columns, n_rows), axis=0))
     # A sum less itself is 0 if all of it is finite; a map of one value everywhere has no peak.
     total, lowest = g.reduce("Sum", maps, 1), g.reduce("Min", maps, 1)
     finite = g.binary("Equal", g.sub(total, total), 0, dtype=_BOOL)
     found = g.op("And", g.op("And", finite, g.greater(height, 0)), g.greater(height, lowest))
 
-    row = g.div(highest, columns)
     peaks = _Peaks(
         cells=cells,
         flat=flat,
         height=height,
-        position=g.concat(g.sub(highest, g.mul(row, columns)), row, axis=1),
+        position=g.concat(column, row, axis=1),
         size=size,
         strides=g.concat(g.constant([1], _I64), columns, axis=0),
     )
