@@ -17,8 +17,10 @@ from benchmarks import (
     pixels,
     reading,
     scale,
+    streaming,
     tampering,
     versions,
+    watching,
 )
 
 
@@ -40,6 +42,9 @@ def main() -> None:
         pixels.main([options.real, *quick])
     print("\n## One frame")
     latency.main(["--classifiers", "lda", "--frames", "50"] if options.quick else [])
+    print("\n## Poses as they happen")
+    watching.main(["--seconds", "2"] if options.quick else [])
+    streaming.main(["--streams", "1", "--classifier", "logistic"] if options.quick else [])
     print("\n## Kills")
     kills.main(["--kills", "2"] if options.quick else [])
     if options.scale is not None:
