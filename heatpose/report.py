@@ -47,6 +47,7 @@ __all__ = ["REPORT_NEEDS", "missing_packages", "write_report"]
 REPORT_NEEDS = ("matplotlib", "jinja2")
 """Packages of the extra ``report``."""
 
+_OPTION = re.compile(r"--[\w-]+")  # of the command line; not to be broken after a hyphen
 _BREAK = re.compile(r"([/_.])(?=\w)")  # where a name may go on in the next line
 
 N_FRAMES = 18
@@ -236,6 +237,9 @@ def _render(material: _Material, progress: Callable[[int, int], object] | None) 
     environment.filters |= {"number": _number, "interval": _interval, "percent": _percent, "sentence": _sentence}
     environment.filters["drawn"] = Markup  # only ever of what a FigureMaker drew
     environment.filters["breakable"] = lambda text: Markup(_BREAK.sub(r"\1<wbr>", str(escape(text))))
+    environment.filters["options"] = lambda text: Markup(
+        _OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text)))
+    )
     sections = []
     for done, (name, (title, find)) in enumerate(SECTIONS.items(), start=1):
         found = find(material)
