@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 
 from benchmarks import (
     decoding,
@@ -16,6 +17,7 @@ from benchmarks import (
     latency_onnx,
     pixels,
     reading,
+    report_in_browser,
     scale,
     streaming,
     tampering,
@@ -61,6 +63,9 @@ def main() -> None:
     tampering.main(["--changes", "100"] if options.quick else [])
     if not options.quick:
         versions.main([])
+    if shutil.which("chromium"):
+        print("\n## The report in a browser")
+        report_in_browser.main([])
     print("\n## Generalisation")
     generalisation.main([*(["--real", options.real] if options.real is not None else []), *quick])
 

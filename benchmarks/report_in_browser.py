@@ -1,10 +1,11 @@
 """Whether a report is what it promises in a real browser: complete in itself, without errors, readable everywhere.
 
-    python -m benchmarks.report_in_browser PAGE.html [--pictures FOLDER] [--chromium chromium]
+    python -m benchmarks.report_in_browser [PAGE.html] [--pictures FOLDER] [--chromium chromium]
 
-The page is opened in headless Chromium at the width of a desk and of a phone, light and dark, and as it is printed.
-Each time it must ask for nothing but itself, say nothing on the console, fit its width, give a name to every figure
-and leave no text without contrast. Exits with 1 where it does not. With --pictures, what was seen is kept.
+Without a page, one about simulated performers is made. It is opened in headless Chromium at the width of a desk and of
+a phone, light and dark, and as it is printed. Each time it must ask for nothing but itself, say nothing on the console,
+fit its width, give a name to every figure and leave no text without contrast. Exits with 1 where it does not. With
+--pictures, what was seen is kept.
 """
 
 import argparse
@@ -18,6 +19,11 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import describe_machine, print_table
+from heatpose.inspection import inspect_data
+from heatpose.report import write_report
+from heatpose.simulation import simulate_poses, write_heatmaps
+from heatpose.table import load_data
+from heatpose.training import train_pose_classifier
 
 FLAGS = (
     "--headless",
@@ -188,7 +194,7 @@ def keep_pictures(browser, folder, name, width, height):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("page", metavar="PAGE", type=Path)
+    parser.add_argument("page", metavar="PAGE", type=Path, nargs="?")
     parser.add_argument("--pictures", metavar="FOLDER", type=Path)
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("chromium-browser"))
     options = parser.parse_args(argv)
@@ -196,10 +202,25 @@ def main(argv=None):
         parser.error("expected Chromium to be installed, or its path with --chromium")
     if options.pictures is not None:
         options.pictures.mkdir(parents=True, exist_ok=True)
-    page = options.page.resolve(strict=True).as_uri()
 
+    with tempfile.TemporaryDirectory() as folder:
+        return 1 if check(options.page or make_page(Path(folder)), options.pictures, options.chromium) else 0
+
+
+def make_page(folder):
+    """Train on a few simulated performers, and report."""
+    write_heatmaps(simulate_poses(4, 1, 4), folder / "data", dtype="float16")
+    table = load_data(folder / "data")
+    result = train_pose_classifier(table, r"_(\d+)\.npy$", classifiers="lda", importance=True)
+    inspection = inspect_data(folder / "data", r"_(\d+)\.npy$")
+    return write_report(folder / "page.html", result, table, inspection=inspection, heatmaps=folder / "data")
+
+
+def check(path, pictures, chromium):
+    """Look at a page in every way, print what was seen and return what is wrong."""
+    page = path.resolve(strict=True).as_uri()
     wrong = []
-    with Browser(options.chromium) as browser:
+    with Browser(chromium) as browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             browser.ask(f"{domain}.enable")
 
@@ -208,18 +229,17 @@ def main(argv=None):
                 for scheme in SCHEMES:
                     height, problems = look(browser, page, width, scheme)
                     wrong.extend(f"{place}, {scheme}: {problem}" for problem in problems)
-                    if options.pictures is not None:
-                        keep_pictures(browser, options.pictures, f"{place}-{scheme}", width, height)
+                    if pictures is not None:
+                        keep_pictures(browser, pictures, f"{place}-{scheme}", width, height)
                     seen = {"width": width, "height": height, "wrong": len(problems)}
                     yield {"seen": f"{place}, {scheme}", **seen}
 
-        size = options.page.stat().st_size
-        print_table(f"{options.page.name}, {size / 1e6:.2f} MB", rows())
+        print_table(f"{path.name}, {path.stat().st_size / 1e6:.2f} MB", rows())
         printed = base64.b64decode(browser.ask("Page.printToPDF", preferCSSPageSize=True)["data"])
-        if options.pictures is not None:
-            (options.pictures / "printed.pdf").write_bytes(printed)
+        if pictures is not None:
+            (pictures / "printed.pdf").write_bytes(printed)
     print(*(f"- {problem}" for problem in wrong), sep="\n", end="\n" if wrong else "")
-    return 1 if wrong else 0
+    return wrong
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
@@ -36,7 +36,7 @@ from heatpose.similarity import COPY, NEAR_IDENTICAL, PoseNeighbours, propose_cl
 from heatpose.skeleton import COCO_17
 from heatpose.splitting import DEFAULT_FOLDS, Grouping, grouped_folds, resolve_groups
 from heatpose.storage import is_url, local_path
-from heatpose.table import is_folder, read_table, table_keypoints
+from heatpose.table import is_folder, keypoint_frame, read_table, table_keypoints
 from heatpose.writing import whole_file
 
 __all__ = [
@@ -207,6 +207,9 @@ class Inspection:
         (``other_classes``) and, where there are real groups, in other groups (``other_groups``).
     problems : tuple of Problem
         The most harmful first.
+    table : DataFrame or None
+        The keypoint table of what could be read; its index are the names that problems' paths go by. Not in
+        :meth:`to_dict`.
     """
 
     data: str
@@ -223,10 +226,13 @@ class Inspection:
     keypoints: tuple[KeypointSummary, ...]
     near_identical: Mapping[str, float]
     problems: tuple[Problem, ...]
+    table: pd.DataFrame | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON; NaN becomes None."""
-        return to_plain(self)
+        plain = to_plain(replace(self, table=None))
+        del plain["table"]
+        return plain
 
 
 def inspect_data(
@@ -296,6 +302,9 @@ def inspect_data(
         keypoints=_keypoints(frames.keypoints),
         near_identical=looked.near_identical,
         problems=tuple(problems),
+        table=pd.concat(
+            [frames.index.assign(group=grouping.groups), keypoint_frame(frames.keypoints)], axis=1
+        ).set_index(frames.names),
     )
 
 

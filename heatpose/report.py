@@ -62,6 +62,15 @@ N_ALIKE = 2
 N_POSES = 2_000
 """Poses of a class that its mean is of, at the most."""
 
+N_PICTURES = 6
+"""Frames to show of each kind of problem."""
+
+PICTURED = frozenset(
+    {"wrong-folder", "near-duplicate-across-classes", "duplicate-across-classes", "dark", "label", "swapped-sides"}
+    | {"several-people"}
+)
+"""Kinds of problems that can be seen."""
+
 N_PATHS = 8
 """Paths to name of each problem."""
 
@@ -134,6 +143,8 @@ def write_report(
         raise TypeError(f"Expected a TrainingResult, an Evaluation or an Inspection, got {type(result).__name__}.")
     training = result if isinstance(result, TrainingResult) else None
     evaluation = training.evaluation if training else result if isinstance(result, Evaluation) else None
+    if isinstance(result, Inspection):
+        inspection, table = result, result.table if table is None else table
     material = _Material(
         training=training,
         evaluation=evaluation,
@@ -141,7 +152,7 @@ def write_report(
         pipeline=pipeline,
         groups=training.grouping if training else groups,
         trained_on_these_data=trained_on_these_data,
-        inspection=result if isinstance(result, Inspection) else inspection,
+        inspection=inspection,
         heatmaps=heatmaps if heatmaps is None or isinstance(heatmaps, HeatmapRows) else os.fspath(heatmaps),
         facts=dict(facts or {}),
     )
@@ -241,7 +252,10 @@ def _render(material: _Material, progress: Callable[[int, int], object] | None) 
         _OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text)))
     )
     sections = []
-    for done, (name, (title, find)) in enumerate(SECTIONS.items(), start=1):
+    # A page about data begins with what is wrong with them.
+    names = sorted(SECTIONS, key=lambda name: material.evaluation is not None or name not in ("problems", "data"))
+    for done, name in enumerate(names, start=1):
+        title, find = SECTIONS[name]
         found = find(material)
         if found is not None:
             sections.append({"name": name, "title": title, **found})
@@ -294,9 +308,18 @@ def _headline_of_data(material: _Material) -> dict[str, Any]:
         "n_samples": inspection.n_samples,
         "n_classes": len(inspection.classes),
         "n_problems": len(inspection.problems),
-        "counts": counts,
-        "groups": f"{inspection.n_groups:,} {inspection.groups}" if inspection.n_groups else inspection.groups,
+        "verdict": _of_problems(counts),
+        "groups": inspection.groups,
     }
+
+
+def _of_problems(counts: Mapping[str, int]) -> str:
+    """How many problems there are, by what they do."""
+    if not any(counts.values()):
+        return "Nothing in these data is worth a look. That says nothing of how good a model will be."
+    does = {"error": "spoil a score or a model", "warning": "may spoil a score or a model", "note": "are good to know"}
+    found = [f"{counts[severity]:,} {what}" for severity, what in does.items() if counts[severity]]
+    return f"{', '.join(found)}."
 
 
 def _split_by(material: _Material, evaluation: Evaluation) -> str:
@@ -421,7 +444,7 @@ def _confusions(material: _Material) -> dict[str, Any] | None:
 
 
 def _poses(material: _Material) -> dict[str, Any] | None:
-    if material.table is None:
+    if material.table is None or material.table.empty:
         return None
     from heatpose.drawing import mean_pose
     from heatpose.figures import frame_of_all, usual_poses
@@ -610,10 +633,25 @@ def _problems(material: _Material) -> dict[str, Any] | None:
                     for problem in found[:N_PROBLEMS]
                 ],
                 "more": len(found) - N_PROBLEMS,
+                "pictures": _pictures(material, found) if kind in PICTURED else [],
             }
             for kind, found in kinds.items()
         ]
     }
+
+
+def _pictures(material: _Material, problems: Sequence[Problem]) -> list[tuple[str, str]]:
+    """Name and drawing of the frames that problems are about, as far as there are such."""
+    table = None if material.inspection is None else material.inspection.table
+    drawn: list[tuple[str, str]] = []
+    for name in dict.fromkeys(path for problem in problems for path in problem.paths[:2]):
+        if table is None or name not in table.index or len(drawn) == N_PICTURES:
+            continue
+        position = int(np.flatnonzero(table.index == name)[0])
+        heatmaps = _read_frame(material.heatmaps, table, position)
+        keypoints = table_keypoints(table.iloc[[position]])[0]
+        drawn.append((name, material.draw.hard_frame(keypoints, heatmaps, f"Heatmaps and skeleton of {name}.")))
+    return drawn
 
 
 def _reproduce(material: _Material) -> dict[str, Any] | None:
@@ -646,8 +684,8 @@ SECTIONS: Mapping[str, tuple[str, Callable[[_Material], dict[str, Any] | None]]]
     "importance": ("What it looks at", _importance),
     "people": ("Would more people help?", _people),
     "leakage": ("Can the number be trusted?", _leakage),
-    "data": ("What is in the data", _data),
     "problems": ("What to look at in the data", _problems),
+    "data": ("What is in the data", _data),
     "reproduce": ("To get the same again", _reproduce),
 }
 """Sections in their order: name of the template, title, and the function that finds out what to say."""

@@ -366,7 +366,7 @@ def test_of_an_inspection(tmp_path):
     page = Page(write_report(tmp_path / "page.html", an_inspection()).read_text(encoding="utf-8"))
     assert_complete_in_itself(page)
     assert_accessible(page)
-    assert page.sections == ["data", "problems", "reproduce"]
+    assert page.sections == ["problems", "data", "reproduce"]
     for text in ("my <data>", "<down>", "up/<1>.npy", "got an empty one", "7 samples of 2 classes"):
         assert text in page.text
     fine = write_report(tmp_path / "page.html", an_inspection(problems=()))

@@ -235,6 +235,7 @@ def write_page(args: argparse.Namespace, console: Console | None, *content: Any,
     from heatpose.report import write_report
     from heatpose.storage import redact
 
+    # No user name and password of a URL belongs on a page.
     facts = {"command": redact(args.command_line), "data": redact(args.data), **options.pop("facts", {})}
     with progress("Writing the report") as advance:
         write_report(args.report, *content, facts=facts, progress=advance, **options)

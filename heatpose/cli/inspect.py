@@ -13,13 +13,16 @@ from heatpose.cli._console import (
     add_groups,
     add_jobs,
     add_random_state,
+    add_report,
     check_groups,
+    check_report,
     check_writable,
     count,
     here,
     progress,
     results,
     say,
+    write_page,
 )
 
 if TYPE_CHECKING:
@@ -54,10 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_decoder(parser)
     add_random_state(parser)
     add_jobs(parser)
+    add_report(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     check_groups(args)
+    check_report(args)
     if args.fix_list is not None:
         check_writable(args.fix_list)
     from heatpose.inspection import inspect_data, write_fix_list
@@ -77,11 +82,12 @@ def run(args: argparse.Namespace) -> None:
     console = results()
     if args.json:
         console.print(json.dumps(inspection.to_dict(), indent=2), soft_wrap=True)
-        return
-    _show_contents(console, inspection)
-    _show_problems(console, inspection, args.show)
-    if args.fix_list is not None:
-        say(console, f"Wrote {args.fix_list}: {sum(len(problem.paths) for problem in inspection.problems):,} lines")
+    else:
+        _show_contents(console, inspection)
+        _show_problems(console, inspection, args.show)
+        if args.fix_list is not None:
+            say(console, f"Wrote {args.fix_list}: {sum(len(problem.paths) for problem in inspection.problems):,} lines")
+    write_page(args, None if args.json else console, inspection, heatmaps=args.data)
 
 
 def _show_contents(console: Console, inspection: Inspection) -> None:

@@ -196,8 +196,21 @@ def run(args: argparse.Namespace) -> None:
     show_training(console, result)
     size = decimal(manifest["size"])
     say(console, f"Saved {args.out} ({size}) with {args.out.stem}.json and {args.out.stem}.md")
+    inspection = None
+    if args.report is not None:
+        from heatpose.inspection import inspect_data
+
+        with progress("Inspecting the data") as advance:
+            inspection = inspect_data(
+                args.data,
+                spec,
+                decoder=args.decoder,
+                random_state=args.random_state,
+                n_jobs=args.jobs,
+                progress=advance,
+            )
     model = {"model": f"{args.out}, sha256 {manifest['sha256']}", "decoder": args.decoder}
-    write_page(args, console, result, table, heatmaps=args.data, facts=model)
+    write_page(args, console, result, table, inspection=inspection, heatmaps=args.data, facts=model)
     console.print(f"Next: heatpose predict {shlex.quote(str(args.out))} PATH...", soft_wrap=True)
 
 
