@@ -93,7 +93,7 @@ def write_report(
     *,
     pipeline: Pipeline | None = None,
     groups: Grouping | None = None,
-    trained_on_these_data: bool = False,
+    cautions: Sequence[str] = (),
     inspection: Inspection | None = None,
     heatmaps: str | os.PathLike[str] | HeatmapRows | None = None,
     facts: Mapping[str, str] | None = None,
@@ -113,8 +113,9 @@ def write_report(
         The model that was evaluated, for the hardest frames and for what it looks at. A training brings its own.
     groups : Grouping, optional
         What the intervals of an evaluation are over. A training brings its own.
-    trained_on_these_data : bool, default False
-        Whether the model that was evaluated was trained on the table, which the page then says.
+    cautions : sequence of str, optional
+        Sentences on what speaks against the number, such as that the model was trained on these data. The page says
+        them beside the number, and does not show it as one that holds.
     inspection : Inspection, optional
         What is known of the data, for sections of its own.
     heatmaps : path-like or HeatmapRows, optional
@@ -151,7 +152,7 @@ def write_report(
         table=table,
         pipeline=pipeline,
         groups=training.grouping if training else groups,
-        trained_on_these_data=trained_on_these_data,
+        cautions=tuple(cautions),
         inspection=inspection,
         heatmaps=heatmaps if heatmaps is None or isinstance(heatmaps, HeatmapRows) else os.fspath(heatmaps),
         facts=dict(facts or {}),
@@ -171,7 +172,7 @@ class _Material:
     table: pd.DataFrame | None
     pipeline: Pipeline | None
     groups: Grouping | None
-    trained_on_these_data: bool
+    cautions: tuple[str, ...]
     inspection: Inspection | None
     heatmaps: str | HeatmapRows | None
     facts: Mapping[str, str]
@@ -281,7 +282,9 @@ def _headline(material: _Material) -> dict[str, Any]:
         "split": _split_by(material, evaluation),
         "score": evaluation.balanced_accuracy,
         "interval": evaluation.balanced_accuracy_interval,
-        "holds": material.learned and not (material.audit is not None and material.audit.leaks),
+        "holds": material.learned
+        and not material.cautions
+        and not (material.audit is not None and material.audit.leaks),
         "verdict": _verdict(material, evaluation),
         "beside": beside,
         "chance": material.chance,
@@ -340,12 +343,9 @@ def _verdict(material: _Material, evaluation: Evaluation) -> str:
     if material.audit is not None and material.audit.leaks:
         return material.audit.verdict
     whose = "poses like these"
-    if material.trained_on_these_data:
-        whose = "of the very poses it was trained on"
-    elif material.groups is not None and material.groups.kind == "blocks":
-        whose = "poses from other parts of the recordings it was trained on"
-    elif material.training is not None:
-        whose = "poses of groups it was not trained on"
+    if material.training is not None:
+        blocks = material.training.grouping.kind == "blocks"
+        whose = "poses from other parts of these recordings" if blocks else "poses of groups it was not trained on"
     right = round(100 * evaluation.balanced_accuracy)
     ends = (round(100 * low), round(100 * high))
     between = f", {ends[0]} to {ends[1]} by the interval" if ends[0] < ends[1] else ""
@@ -354,15 +354,13 @@ def _verdict(material: _Material, evaluation: Evaluation) -> str:
 
 def _cautions(material: _Material, evaluation: Evaluation) -> list[str]:
     """What not to take the number for."""
-    training, cautions = material.training, []
+    training, cautions = material.training, [*material.cautions]
     if training is not None and training.grouping.kind == "blocks" and not (material.learned and training.audit.leaks):
         cautions.append(training.audit.verdict)
     if evaluation.interval_unit == "sample":
         cautions.append(f"{evaluation.interval_description}.")
     if evaluation.balanced_accuracy == 1:
         cautions.append("Not one error is a reason to look again: are frames of one recording on both sides?")
-    if material.trained_on_these_data:
-        cautions.append("The model was trained on these very data, so the score tells nothing.")
     return cautions
 
 

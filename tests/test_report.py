@@ -310,7 +310,7 @@ def test_a_leak_a_perfect_score_and_a_split_by_blocks_are_doubted(result, tmp_pa
     blocks = replace(perfect, grouping=replace(result.grouping, kind="blocks"))
     text = text_of(blocks)
     assert "Not one error is a reason to look again" in text
-    assert "other parts of the recordings it was trained on" in text
+    assert "other parts of these recordings" in text
     assert text.count(result.audit.verdict) == 2  # at the top too
     text = text_of(replace(perfect, audit=replace(result.audit, leaks=True, verdict="This split leaks.")))
     assert "This split leaks." in text[: text.index("The candidates")]
@@ -391,7 +391,8 @@ def test_train_and_evaluate_write_one(folder, tmp_path, capsys):
     assert main(["evaluate", str(model), str(folder), "--report", str(evaluated), "--json"]) == 0
     assert capsys.readouterr().out.startswith("{")
     text = Page(evaluated.read_text(encoding="utf-8")).text
-    assert "trained on these very data" in text and "of the very poses it was trained on" in text
+    assert "These are the data that the model was trained on, so the scores tell nothing." in text
+    assert 'class="figure-of-merit doubtful"' in evaluated.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", [["train", "data"], ["evaluate", "model.joblib", "data"]])

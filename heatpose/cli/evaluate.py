@@ -72,13 +72,16 @@ def run(args: argparse.Namespace) -> None:
     manifest = read_manifest(args.model)
     trained_on = manifest["record"].get("data") or {}
     seen = trained_on.get("digest") == data_digest(table)
+    cautions = []
     if seen:
-        complain("Warning: these are the data that the model was trained on, so the scores tell nothing.")
+        cautions.append("These are the data that the model was trained on, so the scores tell nothing.")
     elif share := share_trained_on(table, manifest["record"]):
         seen = share >= 0.5
-        complain(f"Warning: the model was trained on about {share:.0%} of these data, so the scores promise too much.")
+        cautions.append(f"The model was trained on about {share:.0%} of these data, so the scores promise too much.")
     if not (manifest["record"].get("audit") or {"better_than_chance": True})["better_than_chance"]:
-        complain("Warning: when it was trained, this model was as good as guessing on what it had not seen.")
+        cautions.append("When it was trained, this model was as good as guessing on what it had not seen.")
+    for caution in cautions:
+        complain(f"Warning: {caution[0].lower()}{caution[1:]}")
     heatmaps = None
     if needs_heatmaps:
         folder = HeatmapFolder(args.data, skip_bad=args.skip_bad)
@@ -107,7 +110,8 @@ def run(args: argparse.Namespace) -> None:
         table,
         pipeline=pipeline,
         groups=None if groups is None else grouping,
-        trained_on_these_data=seen,
-        heatmaps=None if args.mirrored else args.data,  # the picture is not mirrored
+        cautions=cautions,
+        # Files are not mirrored as the table is.
+        heatmaps=args.data if heatmaps is None and not args.mirrored else heatmaps,
         facts={"model": f"{args.model}, sha256 {manifest['sha256']}", "mirrored": "yes" if args.mirrored else "no"},
     )
