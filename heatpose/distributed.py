@@ -139,7 +139,9 @@ def check_data(client: Client, folder: HeatmapFolder) -> None:
     ValueError
         Workers do not see the data, or not the same; all of them are listed, with what hinders them.
     """
-    answers = client.run(_hindrance, folder.subset([0]))
+    answers = client.run(_hindrance, folder.subset([0]), on_error="return")
+    # A worker that dies meanwhile is one of those that others stand in for.
+    answers = {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
     if blind := {address: reason for address, reason in answers.items() if reason}:
         lines = [f"  {address}: {reason}" for address, reason in sorted(blind.items())]
         raise ValueError(

@@ -233,6 +233,13 @@ class TestWorkersThatWillNotDo:
         assert len(lines) == 3
         assert all("No such file or folder" in line for line in lines[1:])
 
+    def test_one_that_dies_while_it_is_asked_is_none_of_them(self, client, root, monkeypatch):
+        from distributed.comm import CommClosedError
+
+        answers = {"tcp://dead": CommClosedError("Stream is closed"), "tcp://alive": None}
+        monkeypatch.setattr(type(client), "run", lambda self, *args, on_error: answers)
+        check_data(client, HeatmapFolder(root))
+
     def test_data_that_are_others_there(self, client, root, tmp_path):
         copy = tmp_path / "gestures"
         shutil.copytree(root, copy)
