@@ -395,7 +395,7 @@ def test_train_and_evaluate_write_one(folder, tmp_path, capsys):
     assert 'class="figure-of-merit doubtful"' in evaluated.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", [["train", "data"], ["evaluate", "model.joblib", "data"]])
+@pytest.mark.parametrize("command", [["train", "data"], ["evaluate", "model.joblib", "data"], ["inspect", "data"]])
 def test_wrong_usage_is_told_before_any_work(command, tmp_path, capsys, monkeypatch):
     (tmp_path / "folder.html").mkdir()
     for page, message in (("page.pdf", "end in .html"), ("folder.html", "got a folder")):
