@@ -494,6 +494,51 @@ def with_widths(source: Source, change: str = "unchanged") -> np.ndarray:
     return np.concatenate([keypoint_table(source, change), width / np.ma.filled(median, np.nan)], axis=1)
 
 
+@cache
+def with_second_peaks(source: Source, change: str = "unchanged") -> np.ndarray:
+    """The keypoint table, and the height of the second peak as a share of the first one's; (N, 68).
+
+    The second peak is the highest cell at least `APART` cells from the highest.
+    """
+
+    def second_peaks(heatmaps: np.ndarray) -> np.ndarray:
+        first, apart = _peaks(heatmaps)
+        return np.where(apart, heatmaps, -np.inf).max(axis=(2, 3)) / first
+
+    return np.concatenate([keypoint_table(source, change), source.map(second_peaks, change)], axis=1)
+
+
+@cache
+def with_elongation(source: Source, change: str = "unchanged") -> np.ndarray:
+    """The keypoint table, and how much longer than wide each peak is, as the ratio of its deviations; (N, 68)."""
+
+    def elongations(heatmaps: np.ndarray) -> np.ndarray:
+        _, apart = _peaks(heatmaps)
+        weight = np.where(apart, 0, np.maximum(heatmaps, 0))
+        weight /= np.maximum(weight.sum(axis=(2, 3), keepdims=True), 1e-12)
+        y, x = np.indices(weight.shape[2:], dtype=np.float32)
+        x, y = (axis - (weight * axis).sum(axis=(2, 3))[..., np.newaxis, np.newaxis] for axis in (x, y))
+        xx, yy, xy = ((weight * product).sum(axis=(2, 3)) for product in (x * x, y * y, x * y))
+        half, root = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+        return np.sqrt((half + root) / np.maximum(half - root, 1e-6))
+
+    return np.concatenate([keypoint_table(source, change), source.map(elongations, change)], axis=1)
+
+
+APART = 6
+"""Cells from a peak within which all belongs to it."""
+
+
+def _peaks(heatmaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Height of the highest peaks (N, K), NaN for none, and which cells lie apart from them (N, K, H, W)."""
+    best = heatmaps.reshape(*heatmaps.shape[:2], -1).argmax(axis=2)
+    row, column = np.unravel_index(best, heatmaps.shape[2:])
+    y, x = np.indices(heatmaps.shape[2:])
+    far = np.hypot(y - row[..., np.newaxis, np.newaxis], x - column[..., np.newaxis, np.newaxis]) >= APART
+    height = heatmaps.max(axis=(2, 3))
+    return np.where(height > 0, height, np.nan), far
+
+
 def _ablated(bench: Bench) -> Iterator[tuple[str, Build, Callable[..., np.ndarray]]]:
     """Row name, builder, and what makes the table from a source and a change."""
     for name, options in OPTIONS.items():
@@ -503,6 +548,8 @@ def _ablated(bench: Bench) -> Iterator[tuple[str, Build, Callable[..., np.ndarra
         "no strangers, no mirror": keypoint_table,
         "the same, with raw confidences": with_confidences,
         "the same, with relative widths": with_widths,
+        "the same, with elongation": with_elongation,
+        "the same, with second peaks": with_second_peaks,
     }
     for name, table in extended.items():
         yield name, lambda seed: WithExtras(bench.build(seed)[-1], seed), table

@@ -67,8 +67,8 @@ class Variation:
     limbs: float = 0.12
     build: float = 0.13
     posture: float = 6.0
-    turn: float = 12.0
-    pitch: float = 6.0
+    turn: float = 8.0
+    pitch: float = 4.0
     rotation: float = 6.0
     stretch: float = 0.10
     shear: float = 0.05
