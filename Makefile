@@ -20,7 +20,7 @@ groups := $(call raw,GROUPS)
 args   := $(call raw,ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train predict test test-networks check lint format typecheck notebooks bench clean
+.PHONY: help install train predict test test-networks check lint format typecheck notebooks docs bench clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -88,9 +88,14 @@ typecheck: .venv/installed-dev
 notebooks: .venv/installed-dev  ## run the notebooks
 	$(BIN)/python -m pytest tests/test_notebooks.py
 
+docs: .venv/installed-dev  ## build the documentation, docs/_build/html/index.html
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo 'Open docs/_build/html/index.html'
+
 bench: .venv/installed-dev  ## measure speed and accuracy; with REAL=folder on the real data too, with SCALE=folder on 8.5 GB written there
 	$(BIN)/python -m benchmarks $(if $(REAL),--real '$(REAL)') $(if $(SCALE),--scale '$(SCALE)')
 
 clean:  ## remove what the tools left; never data or models
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist docs/_build docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -22,12 +22,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw_classes", "draw_decoding", "draw_errors", "draw_heatmaps", "draw_skeleton"]
+    from heatpose.stream import PoseEvent
+
+__all__ = [
+    "draw_classes",
+    "draw_decoding",
+    "draw_errors",
+    "draw_heatmaps",
+    "draw_measurements",
+    "draw_scores",
+    "draw_skeleton",
+    "draw_stream",
+]
 
 # Of medium lightness, so that they stand out from white and from black; blue and orange differ to all eyes.
 SIDE_COLOURS = {"left": "#2387d0", "right": "#e0661a", "trunk": "#868c96"}
 _SIDES = {side: SIDE_COLOURS[side] for side in ("left", "right")}
 _NEUTRAL = SIDE_COLOURS["trunk"]
+_ACCENT = "#c4619f"
 # Of each decoder in turn: the marker says the same as the colour.
 _METHODS = dict(zip(DECODERS, [("s", "#c4619f"), ("D", "#d08a00"), ("^", "#3b9fe0"), ("o", "#00a078")], strict=False))
 # Without a hue of its own, so that the coloured limbs and markers on top keep theirs.
@@ -360,6 +372,191 @@ def draw_errors(errors: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(**_BESIDE)
     return ax
+
+
+def draw_measurements(
+    keypoints: ArrayLike,
+    names: Sequence[str],
+    ax: Axes | None = None,
+    *,
+    skeleton: Skeleton = COCO_17,
+) -> Axes:
+    """Draw features on a pose: where in the body they are measured.
+
+    A distance is a dashed line between its two keypoints, a limb's direction a broad line along it, a joint's angle a
+    ring round it, and a coordinate a short line across its keypoint, along the axis.
+
+    Parameters
+    ----------
+    keypoints : array_like of shape (K, 2) or (K, 3)
+        The pose, as for `draw_skeleton`; what needs a missing keypoint is left out.
+    names : sequence of str
+        Columns of :class:`heatpose.PoseFeatures`.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    skeleton : Skeleton
+        The keypoints' names and the limbs between them.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the keypoints have another shape, or a name is no feature's.
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pose = np.random.default_rng(0).uniform(0, 48, (17, 2))
+    >>> ax = draw_measurements(pose, ["distance__nose__left_wrist", "sin__left_forearm", "cos__left_elbow"])
+    >>> len(ax.lines)
+    3
+    """
+    xy = _positions(keypoints, skeleton, ndim=2)
+    marks = [_mark(name, xy, skeleton) for name in dict.fromkeys(names)]
+    ax = _axes(ax, (4.4, 5))
+    draw_skeleton(xy, ax, linewidth=3, alpha=0.45, skeleton=skeleton)
+    for points, style in marks:
+        ax.plot(*points.T, color=_ACCENT, zorder=4, solid_capstyle="round", **style)
+    return ax
+
+
+def draw_scores(
+    scores: pd.DataFrame,
+    ax: Axes | None = None,
+    *,
+    chance: float | None = None,
+    truth: float | None = None,
+    label: str = "balanced accuracy",
+) -> Axes:
+    """Draw scores as points on one axis, with their intervals.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        A row for each score, drawn from above: its name in the index, a column ``score``, and perhaps ``low`` and
+        ``high``, NaN where there is no interval.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    chance : float, optional
+        What guessing gets: a dotted line.
+    truth : float, optional
+        What the scores claim to be: a line.
+    label : str
+        What is scored.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> ax = draw_scores(pd.DataFrame({"score": [0.99, 0.9]}, index=["by frame", "by person"]), chance=0.1)
+    >>> [text.get_text() for text in ax.get_yticklabels()]
+    ['by frame', 'by person']
+    """
+    ax = _axes(ax, (7, 0.45 * len(scores) + 1.1))
+    rows = range(len(scores))
+    if {"low", "high"} <= set(scores):
+        ax.hlines(rows, scores["low"], scores["high"], color=_SIDES["left"], linewidth=6, alpha=0.35)
+    ax.scatter(scores["score"], rows, s=70, color=_SIDES["left"], zorder=3)
+    for row, score in zip(rows, scores["score"], strict=True):
+        ax.annotate(f"{score:.3f}", (score, row), (0, 8), textcoords="offset points", ha="center", fontsize="small")
+    lines = [
+        (ax.axvline(at, linestyle=style, color=colour, linewidth=1.5, zorder=1), name)
+        for at, style, colour, name in (
+            (chance, ":", _NEUTRAL, "chance"),
+            (truth, "-", _SIDES["right"], "what came true"),
+        )
+        if at is not None
+    ]
+    if lines:
+        ax.legend(*zip(*lines, strict=True), loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, frameon=False)
+    ax.set_yticks(rows, scores.index)
+    ax.set_ylim(len(scores) - 0.5, -0.7)
+    ax.set_xlabel(label)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x", alpha=0.3)
+    return ax
+
+
+def draw_stream(times: ArrayLike, said: ArrayLike, events: Sequence[PoseEvent], ax: Axes | None = None) -> Axes:
+    """Draw what was said of each frame of one person, and the poses that a stream made of them.
+
+    Parameters
+    ----------
+    times : array_like of shape (N,)
+        Of the frames, in seconds.
+    said : array_like of str, shape (N,)
+        The class that each frame was given by itself: a point.
+    events : sequence of PoseEvent
+        From :class:`heatpose.PoseStream`: a pose is a bar from where it was entered to where it was left.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from heatpose.stream import PoseEvent
+    >>> events = [PoseEvent("left", "up", None, 2.0, 1.5, 0.9)]
+    >>> ax = draw_stream([0.5, 1.0, 1.5], ["up", "down", "up"], events)
+    >>> len(ax.patches), [text.get_text() for text in ax.get_yticklabels()]
+    (1, ['down', 'up'])
+    """
+    said = np.asarray(said).astype(str)
+    poses = [event for event in events if event.kind == "left"]
+    names = sorted({*said.tolist(), *(event.label for event in poses)})
+    ax = _axes(ax, (9, 0.3 * len(names) + 1))
+    if poses:
+        rows = [names.index(event.label) for event in poses]
+        lengths = [event.duration for event in poses]
+        starts = [event.time - event.duration for event in poses]
+        ax.barh(rows, lengths, left=starts, height=0.8, color=_SIDES["left"], alpha=0.35, label="pose, from the stream")
+    rows = [names.index(name) for name in said.tolist()]
+    ax.scatter(np.asarray(times), rows, s=12, color=_SIDES["right"], zorder=3, label="each frame by itself")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_xlabel("seconds")
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", alpha=0.3)
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+    return ax
+
+
+def _mark(name: str, xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, dict[str, Any]]:
+    """Points (P, 2) and the style of the line through them that stand for a feature."""
+    kind, _, rest = name.partition("__")
+    if kind in ("distance", "vector") and (ends := rest.removesuffix("_x").removesuffix("_y").split("__")):
+        if len(ends) == 2 and set(ends) <= set(skeleton.keypoints):
+            return xy[skeleton.index(*ends)], {"linestyle": (0, (4, 2)), "linewidth": 1.8}
+    elif kind in ("sin", "cos") and rest in skeleton.joints:
+        return xy[skeleton.index(skeleton.joints[rest][1])], {"marker": "o", "ms": 17, "mfc": "none", "mew": 2.2}
+    elif kind in ("sin", "cos") and rest in skeleton.limbs:
+        return xy[skeleton.index(*skeleton.limbs[rest])], {"linewidth": 7, "alpha": 0.75}
+    elif name[-2:] in ("_x", "_y") and name[:-2] in skeleton.keypoints:
+        marker = "|" if name.endswith("_y") else "_"
+        return xy[skeleton.index(name[:-2])], {"marker": marker, "ms": 22, "mew": 3}
+    raise ValueError(f"Expected names of pose features, got {name!r}.")
 
 
 def _pyplot() -> Any:

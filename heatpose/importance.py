@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline
 
@@ -22,7 +23,7 @@ from heatpose import geometry
 from heatpose.estimators import PoseClassifier, PoseFeatures, as_table, share_known
 from heatpose.skeleton import COCO_17
 
-__all__ = ["JOINTS", "KINDS", "REGIONS", "average_importance", "measure_importance"]
+__all__ = ["JOINTS", "KINDS", "REGIONS", "average_importance", "measure_importance", "standardised_differences"]
 
 JOINTS: dict[str, tuple[str, ...]] = {
     "head": COCO_17.head,
@@ -136,6 +137,44 @@ def average_importance(measured: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 _Experiment = tuple[Callable[[np.ndarray], np.ndarray], np.ndarray, list[tuple[str, str, np.ndarray]]]
+
+
+def standardised_differences(features: pd.DataFrame, labels: ArrayLike) -> pd.DataFrame:
+    """Measure how far each feature of a class is from those of all other classes, in spreads (Cohen's d) [1]_.
+
+    Parameters
+    ----------
+    features : DataFrame, shape (N, F)
+        As from :class:`heatpose.PoseFeatures`; NaN where a keypoint is missing.
+    labels : array_like of str, shape (N,)
+        The class of each sample.
+
+    Returns
+    -------
+    DataFrame, shape (C, F)
+        The mean of the class less the mean of the others, divided by the root mean square of the two standard
+        deviations. A class in the index, a feature in a column; NaN where one side has fewer than two values or no
+        spread.
+
+    References
+    ----------
+    .. [1] J. Cohen, "Statistical power analysis for the behavioral sciences", 2nd edition, 1988.
+
+    Examples
+    --------
+    >>> features = pd.DataFrame({"sin__left_forearm": [0.0, 0.2, 0.8, 1.0]})
+    >>> standardised_differences(features, ["down", "down", "up", "up"]).round(2)
+          sin__left_forearm
+    down              -5.66
+    up                 5.66
+    """
+    labels = np.asarray(labels).astype(str)
+    rows = {}
+    for name in np.unique(labels):
+        of_class, of_others = features[labels == name], features[labels != name]
+        spread = np.sqrt((of_class.var() + of_others.var()) / 2)
+        rows[name] = (of_class.mean() - of_others.mean()) / spread.where(spread > 0)
+    return pd.DataFrame(rows).T
 
 
 def _experiments(classifier: Pipeline, keypoints: np.ndarray) -> Iterator[_Experiment]:

@@ -34,7 +34,7 @@ from heatpose.cli import (
 )
 from heatpose.cli._console import UsageError, complain, complaints_on_stderr
 
-__all__ = ["main"]
+__all__ = ["command_parsers", "main"]
 
 _COMMANDS = {
     "simulate": simulate,
@@ -123,6 +123,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"heatpose {heatpose.__version__}")
+    _add_commands(parser)
+    return parser
+
+
+def command_parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command by its name, for the documentation."""
+    return _add_commands(_Parser(prog="heatpose"))
+
+
+def _add_commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, module in _COMMANDS.items():
         command = commands.add_parser(
@@ -134,4 +144,4 @@ def _parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run, parser=command)
-    return parser
+    return commands.choices

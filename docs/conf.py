@@ -1,0 +1,63 @@
+"""What Sphinx needs to build the documentation: ``make docs``.
+
+The pages on the command line and on the Python API are written from the code when the documentation is built.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import heatpose
+from heatpose.cli import command_parsers
+
+project = "heatpose"
+author = "the heatpose maintainers"
+project_copyright = "the heatpose maintainers, BSD-3-Clause"
+version = release = heatpose.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+templates_path = ["_templates"]
+autodoc_typehints = "none"  # the Parameters sections have them, in words
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "heatpose"
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#1f6fb2", "color-brand-content": "#1f6fb2"},
+    "dark_css_variables": {"color-brand-primary": "#6db3f2", "color-brand-content": "#6db3f2"},
+}
+
+
+def write_api(page: Path) -> None:
+    """Write a page that lists the public names, by the module that they live in."""
+    lines = [
+        "# Python API",
+        "",
+        "All of these are imported from `heatpose`, each when it is first used.",
+        "",
+        "```{eval-rst}",
+    ]
+    homes = {name: heatpose._HOME[name] for name in heatpose.__all__ if name != "__version__"}
+    for module in dict.fromkeys(homes.values()):
+        lines += [f".. rubric:: heatpose.{module}", "", ".. autosummary::", "   :toctree: _generated", ""]
+        lines += [f"   heatpose.{module}.{name}" for name, home in homes.items() if home == module] + [""]
+    page.write_text("\n".join([*lines, "```", ""]))
+
+
+def write_command_line(page: Path) -> None:
+    """Write a page with the help of each command."""
+    os.environ["COLUMNS"] = "100"  # argparse folds lines to it
+    lines = ["# Command line", "", "Exit codes: 0 fine, 1 a problem with the data or the model, 2 wrong usage."]
+    for name, parser in command_parsers().items():
+        lines += ["", f"## heatpose {name}", "", "```text", parser.format_help().rstrip(), "```"]
+    page.write_text("\n".join([*lines, ""]))
+
+
+write_api(Path(__file__).with_name("api.md"))
+write_command_line(Path(__file__).with_name("command-line.md"))
