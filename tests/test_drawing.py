@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -14,6 +15,7 @@ from heatpose import drawing  # noqa: E402
 from heatpose.decoding import DECODERS  # noqa: E402
 from heatpose.simulation import render_heatmaps, simulate_poses  # noqa: E402
 from heatpose.skeleton import COCO_17  # noqa: E402
+from heatpose.stream import PoseEvent  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -289,3 +291,46 @@ def test_errors_tell_what_was_expected(call, message):
     with pytest.raises(ValueError, match=message):
         call()
     assert not plt.get_fignums()  # nothing half drawn is left
+
+
+def test_measurements_are_drawn_where_they_are_taken(pose):
+    names = ["distance__nose__left_wrist", "sin__left_forearm", "cos__left_elbow", "left_knee_x", "left_knee_y"]
+    ax = drawing.draw_measurements(pose, names)
+    drawn = [line.get_xydata() for line in ax.lines]
+    ends = [("nose", "left_wrist"), ("left_elbow", "left_wrist"), ("left_elbow",), ("left_knee",), ("left_knee",)]
+    for points, keypoints in zip(drawn, ends, strict=True):
+        np.testing.assert_allclose(points, pose[COCO_17.index(*keypoints), :2])
+
+
+def test_every_feature_can_be_drawn(pose):
+    from heatpose.estimators import PoseFeatures
+
+    names = PoseFeatures(vectors=True).get_feature_names_out()
+    assert len(drawing.draw_measurements(pose, names).lines) == len(names)
+
+
+@pytest.mark.parametrize("name", ["nose", "distance__nose", "sin__nose", "distance__nose__tail"])
+def test_what_is_no_feature_is_refused_by_name(pose, name):
+    with pytest.raises(ValueError, match=name):
+        drawing.draw_measurements(pose, [name])
+
+
+def test_scores_stand_at_their_values_with_their_intervals():
+    scores = pd.DataFrame({"score": [0.99, 0.9], "low": [np.nan, 0.8], "high": [np.nan, 0.95]}, index=["a", "b"])
+    ax = drawing.draw_scores(scores, chance=0.1, truth=0.88)
+    bars, points = ax.collections
+    assert np.asarray(points.get_offsets()).tolist() == [[0.99, 0], [0.9, 1]]
+    np.testing.assert_allclose(bars.get_segments()[-1][:, 0], [0.8, 0.95])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chance", "what came true"]
+    assert ax.yaxis_inverted()  # the first row is at the top
+
+
+def test_a_pose_of_a_stream_is_a_bar_from_entered_to_left():
+    events = [
+        PoseEvent("entered", "up", None, 1.0, 0.0, 0.9),
+        PoseEvent("left", "up", None, 3.0, 2.0, 0.9),
+    ]
+    ax = drawing.draw_stream([1.0, 2.0], ["up", "down"], events)
+    (bar,) = ax.patches
+    assert (bar.get_x(), bar.get_width()) == (1.0, 2.0)
+    assert np.asarray(ax.collections[-1].get_offsets()).tolist() == [[1.0, 1], [2.0, 0]]

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 
 from heatpose.classifiers import make_pose_pipeline
 from heatpose.estimators import PoseClassifier, PoseFeatures
-from heatpose.importance import JOINTS, KINDS, REGIONS, average_importance, measure_importance
+from heatpose.importance import JOINTS, KINDS, REGIONS, average_importance, measure_importance, standardised_differences
 from heatpose.simulation import simulate_poses
 from heatpose.skeleton import COCO_17
 
@@ -97,3 +97,15 @@ def test_folds_count_the_same_and_a_kind_that_one_lacks_is_worth_nothing_to_it()
 
     mean = average_importance([measured(head=0.2, hips=0.4), measured(head=0.4)])
     assert mean.set_index("name")["accuracy_drop"].round(6).to_dict() == {"head": 0.3, "hips": 0.2}
+
+
+def test_a_feature_that_differs_in_one_class_alone_is_told_by_its_spreads():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["up", "down", "out"], 2000)
+    features = pd.DataFrame({"differs": rng.normal(size=6000) + 3 * (labels == "up"), "same": 1.0})
+    differences = standardised_differences(features, labels)
+    assert differences.index.tolist() == ["down", "out", "up"]
+    assert differences.loc["up", "differs"] == pytest.approx(3, abs=0.1)
+    assert differences["same"].isna().all()
+    features.loc[labels == "down", "differs"] = np.nan
+    assert np.isnan(standardised_differences(features, labels).loc["down", "differs"])
