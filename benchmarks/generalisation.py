@@ -66,6 +66,18 @@ CHANGES: dict[str, Change] = {
 """What another estimator would make of the picture, or the same one of its mirror image."""
 ESTIMATORS = [name for name in CHANGES if name != "mirrored"]
 
+CAMERAS: dict[str, tuple[float, ...]] = {
+    "as in training": (0, 0, 0, 0),
+    "25 degrees to the left": (-25, 0, 0, 0),
+    "25 degrees to the right": (25, 0, 0, 0),
+    "40 degrees to the right": (40, 0, 0, 0),
+    "20 degrees up": (0, 20, 0, 0),
+    "20 degrees down": (0, -20, 0, 0),
+    "tilted by 15 degrees": (0, 0, 15, 0),
+    "two metres nearer": (0, 0, 0, -2),
+}
+"""Where the camera of a test is moved to, as :func:`heatpose.simulation.simulate_poses` takes it."""
+
 LEGS = ("left_knee", "right_knee", "left_ankle", "right_ankle")
 ARMS = (("left_elbow", "left_wrist"), ("right_elbow", "right_wrist"))
 
@@ -137,8 +149,8 @@ def real_source(folder: str, n_frames: int | None = None) -> Source:
     )
 
 
-def simulated_source(seed: int, *sizes: int) -> Source:
-    poses = simulate_poses(*sizes, random_state=seed)
+def simulated_source(seed: int, *sizes: int, camera: Sequence[float] = (0, 0, 0, 0)) -> Source:
+    poses = simulate_poses(*sizes, random_state=seed, camera=camera)
     return Source(poses.labels, poses.performers.astype(str), lambda: poses.iter_heatmaps(64))
 
 
@@ -170,7 +182,8 @@ class Bench:
         if real is not None:
             source = real_source(real, 8 if quick else None)
             self.trials["real"] = [trial for seed in self.seeds for trial in _leave_one_out(source, seed)]
-        self.worlds = [simulated_source(seed, *((3, 1, 4) if quick else ())) for seed in self.seeds]
+        self.sizes = (3, 1, 4) if quick else ()
+        self.worlds = [simulated_source(seed, *self.sizes) for seed in self.seeds]
         self.trials["simulation"] = [
             trial for seed, world in enumerate(self.worlds) for trial in _leave_one_out(world, seed)
         ]
@@ -243,6 +256,15 @@ def mirrored(bench: Bench) -> Iterator[Row]:
     return _losses(bench, "test heatmaps", tests)
 
 
+def cameras(bench: Bench) -> Iterator[Row]:
+    usual = np.nan
+    for name, camera in CAMERAS.items():
+        tables = [keypoint_table(simulated_source(seed, *bench.sizes, camera=camera)) for seed in bench.seeds]
+        score = _mean(trial.score(bench.fitted(trial)[0], tables[trial.seed]) for trial in bench.trials["simulation"])
+        usual = score if name == "as in training" else usual
+        yield {"camera of the test": name, "simulation": score, "lost points": 100 * (usual - score)}
+
+
 def partial_bodies(bench: Bench) -> Iterator[Row]:
     def hiding(function: Callable[..., np.ndarray], *arguments: Any) -> Table:
         return lambda source: function(keypoint_table(source), *arguments)
@@ -313,6 +335,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Bench], Iterator[Row]]]] = {
         f"{N_LEFT_OUT} simulated commands left out of training: are they told from the others?",
         unknown,
     ),
+    "cameras": ("Test cameras that stand elsewhere, or tilted", cameras),
     "mirrored": ("Test heatmaps as from a selfie camera", mirrored),
     "ablation": ("What each part gives: balanced accuracy, as it is and with harder tests", ablation),
 }

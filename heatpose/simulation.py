@@ -485,6 +485,7 @@ def simulate_poses(
     classes: Sequence[str] = COMMANDS,
     random_state: int | None = 0,
     difficulty: float = 1.0,
+    camera: Sequence[float] = (0, 0, 0, 0),
     noise: float = 0.001,
     ripple: float = 0.002,
 ) -> SimulatedPoses:
@@ -504,6 +505,9 @@ def simulate_poses(
         The same number gives the same frames; None gives others each time.
     difficulty : float between 0 and 3, default 1
         How much performers and cameras differ and how much is hidden; at 0 everybody does the same.
+    camera : sequence of 4 floats, default zeros
+        Where all cameras are moved to from where they stood: degrees round the performer, up and tilted, and metres
+        away. The performers do the same.
     noise, ripple : float
         Background of the heatmaps, see `render_heatmaps`.
 
@@ -539,7 +543,7 @@ def simulate_poses(
         raise ValueError(f"Expected distinct classes out of {', '.join(COMMANDS)}; got {list(classes)}.")
 
     entropy = np.random.SeedSequence(random_state).entropy
-    performers = [_Performer(entropy, number, difficulty) for number in range(n_performers)]
+    performers = [_Performer(entropy, number, difficulty, camera) for number in range(n_performers)]
     frames = [
         performer.clip(command, clip, frames_per_clip)
         for command in classes
@@ -639,12 +643,13 @@ def simulate_stream(
 class _Performer:
     """One person before one camera; what they do hangs on (performer, command, clip) alone."""
 
-    def __init__(self, entropy: object, number: int, difficulty: float) -> None:
+    def __init__(self, entropy: object, number: int, difficulty: float, camera: Sequence[float] = (0, 0, 0, 0)) -> None:
         self._entropy, self._number, self._difficulty = entropy, number, difficulty
         rng = self._rng()
         size = np.exp(0.045 * difficulty * rng.standard_normal(len(fields(Body))))
         self._body = Body(*(field.default * factor for field, factor in zip(fields(Body), size, strict=True)))
         self._camera = np.array([0, 4, 0, 3.6]) + difficulty * np.array([11, 4, 1.5, 0.5]) * _bounded(rng, 4)
+        self._camera += np.asarray(camera, dtype=np.float64)
         self._habit = 0.3 * difficulty * _SPREAD * rng.standard_normal(len(ANGLES))
         self._sigma = 2.1 * np.exp(0.04 * rng.standard_normal(len(COCO_17.keypoints)))
 

@@ -524,3 +524,14 @@ def test_a_stream_is_the_same_again_and_another_performers_is_another():
 def test_streams_that_cannot_be_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         simulate_stream(**arguments)
+
+
+def test_a_camera_can_be_moved_round_the_same_performers():
+    where_it_stood = simulate_poses(1, 1, 4, classes=["select_backdrop"])
+    from_the_side = simulate_poses(1, 1, 4, classes=["select_backdrop"], camera=(60, 0, 0, 0))
+    wide, narrow = (
+        np.ptp(poses.keypoints[:, COCO_17.index("left_hip", "right_hip"), 0], axis=1).mean()
+        / np.ptp(poses.keypoints[:, COCO_17.index("left_shoulder", "left_hip"), 1], axis=1).mean()
+        for poses in (where_it_stood, from_the_side)
+    )
+    assert narrow < 0.75 * wide
