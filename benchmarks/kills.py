@@ -4,8 +4,8 @@
 
 ``heatpose extract`` is sent SIGKILL at a random moment of its reading, then run again. Each time the table must equal
 that of an undisturbed run to the last bit, and the second run must read only files that the first had not kept. Without
-DATA simulated heatmaps are used. Keypoints are kept every 20 ms here, not every second, so that a folder that is read
-in less than a second has as many moments to be killed at as a large one.
+DATA simulated heatmaps are used. The extraction is slowed down by 20 ms for each 40 samples and keeps keypoints every
+20 ms, not every second, so that a small folder has as many moments to be killed at as a large one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,15 @@ from heatpose.cache import KeypointCache, cache_folder
 from heatpose.simulation import simulate_poses, write_heatmaps
 
 EXTRACT = """
-import sys
-from heatpose import cache, cli
-cache._FLUSH_SECONDS = 0.02
+import sys, time
+from heatpose import cache, cli, table
+
+def decode(heatmaps, *, decode=table.decode_heatmaps, **options):
+    print(end=".", flush=True)
+    time.sleep(0.02)
+    return decode(heatmaps, **options)
+
+cache._FLUSH_SECONDS, table.decode_heatmaps = 0.02, decode
 sys.exit(cli.main(["extract", *sys.argv[1:]]))
 """
 
@@ -39,42 +45,37 @@ def extract(data: Path, out: Path, cache: Path) -> list[str]:
     return [sys.executable, "-c", EXTRACT, str(data), str(out), "--cache", str(cache)]
 
 
-def seconds_of_reading(command: Sequence[str], files: Sequence[Path]) -> float:
-    """Run a command to its end; how long it took from reading its first file to having read all."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        begin = wait_for(files[0], process)
-        while process.poll() is None and not all(map(was_read, reversed(files))):
-            time.sleep(0.005)
-        return time.perf_counter() - begin
+def parts(command: Sequence[str]) -> int:
+    """Run a command to its end; in how many parts it decoded."""
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.count(b".")
 
 
-def wait_for(file: Path, process: subprocess.Popen) -> float:
-    """Wait until a process reads a file; return when that was."""
-    while not was_read(file) and process.poll() is None:
-        time.sleep(0.005)
-    return time.perf_counter()
+def kill_after(command: Sequence[str], part: int, seconds: float) -> None:
+    """Start a command, and kill it some time after it began to decode a part."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(part)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
 
 
 def rows(data: Path, n_kills: int, scratch: Path) -> Iterator[dict]:
-    files = sorted(data.glob("*/*.npy"))
-    forget(files)
-    longest = seconds_of_reading(extract(data, scratch / "whole.parquet", scratch / "cache"), files)
-    undisturbed = pd.read_parquet(scratch / "whole.parquet")
+    whole = scratch / "whole.parquet"
+    n_parts = parts(extract(data, whole, scratch / "cache"))
+    undisturbed = pd.read_parquet(whole)
+    files = [data / path for path in undisturbed["path"].unique()]
     rng = random.Random(0)
     for number in range(n_kills):
         cache, out = scratch / f"cache_{number}", scratch / f"{number}.parquet"
         forget(files)
-        moment = rng.uniform(0, longest)
-        with subprocess.Popen(extract(data, out, cache), stdout=subprocess.DEVNULL) as process:
-            wait_for(files[0], process)
-            time.sleep(moment)
-            process.send_signal(signal.SIGKILL)
+        moment = rng.randrange(n_parts)
+        kill_after(extract(data, out, cache), moment, rng.uniform(0, 0.02))
         kept = len(KeypointCache(cache_folder(data, cache)))
         forget(files)
         subprocess.run(extract(data, out, cache), check=True, stdout=subprocess.DEVNULL)
         read = sum(map(was_read, files))
         yield {
-            "killed after": f"{moment:.2f} s",
+            "killed in part": f"{moment} of {n_parts}",
             "files kept": str(kept),
             "read again": str(read),
             "only the missing": "yes" if read == len(files) - kept else "NO",
