@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -401,7 +402,9 @@ def watching(model_file):
     def start(path, *options):
         command = [sys.executable, "-m", "heatpose", "watch", str(model_file), str(path), *options]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        process = subprocess.Popen(command, **pipes)
+        # A shell starts what is in the background with SIGINT ignored, and that is inherited.
+        before = None if os.name == "nt" else partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, preexec_fn=before, **pipes)
         processes.append(process)
         assert process.stderr.readline().startswith(b"Watching ")
         return process
