@@ -110,16 +110,16 @@ class PoseStream:
     >>> from heatpose import make_pose_pipeline, simulate_poses
     >>> poses = simulate_poses(2, 1, 20, classes=["action_up", "action_down"])
     >>> model = make_pose_pipeline("lda").fit(poses.heatmaps(), poses.labels)
-    >>> stream = PoseStream(model[1:], held_after=[1.5])
+    >>> stream = PoseStream(model[1:], held_after=[1.0])
     >>> film = poses.keypoints[poses.performers == 0]
     >>> for event in stream.feed((frame, i / 10) for i, frame in enumerate(film)):
-    ...     print(f"{event.time:.1f} s: {event.kind} {event.label}")
-    0.0 s: entered action_up
-    1.5 s: held action_up
-    2.0 s: left action_up
-    2.0 s: entered action_down
-    3.5 s: held action_down
-    3.9 s: left action_down
+    ...     print(f"{event.kind} {event.label}, at about {round(event.time)} s")
+    entered action_up, at about 0 s
+    held action_up, at about 1 s
+    left action_up, at about 2 s
+    entered action_down, at about 2 s
+    held action_down, at about 3 s
+    left action_down, at about 4 s
     """
 
     def __init__(
