@@ -370,6 +370,11 @@ class AuditPlan:
         sentences = []
         if leaks:
             sentences.append(f"This split leaks, so its number promises too much: {twins}.")
+            if chosen.balanced_accuracy <= self._permuted.chosen:
+                sentences.append(
+                    f"It shows nothing but that clips are recognised: labels without meaning, one for each clip, score "
+                    f"{self._permuted.chosen:.3f} by it."
+                )
         elif self.grouping.kind == "blocks":
             sentences.append(f"This split tears few clips apart ({twins}), but people may be on both sides of it.")
         else:

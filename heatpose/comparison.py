@@ -376,9 +376,11 @@ def _statement(
 ) -> str:
     if max(trained_on) >= _OVERLAP:
         shares = " and ".join(
-            f"{name} on {share:.0%}" for name, share in zip(("A", "B"), trained_on, strict=True) if share >= _OVERLAP
+            f"{name} was trained on {share:.0%}"
+            for name, share in zip(("A", "B"), trained_on, strict=True)
+            if share >= _OVERLAP
         )
-        return f"Cannot tell: {shares} of these data was trained, so the scores say nothing of new people."
+        return f"Cannot tell: {shares} of these data, so the scores say nothing of new people."
     span = f"[{interval[0]:+.3f}, {interval[1]:+.3f}]"
     if math.isnan(interval[0]):
         text = f"Cannot tell: {n_units} {unit}s are too few to resample."

@@ -82,6 +82,14 @@ def test_a_split_that_leaks_is_told_of_whatever_it_calls_itself():
     assert audit.verdict.startswith("This split leaks")
 
 
+@pytest.mark.parametrize(("grouping", "shows_nothing"), [(scattered(), True), (PERFORMERS, False)])
+def test_a_number_that_labels_without_meaning_reach_too_shows_nothing(grouping, shows_nothing):
+    said = np.where(np.arange(len(LABELS)) % 5 == 0, CLASSES[0], LABELS)
+    audit = plan(grouping).conclude(evaluate_predictions(LABELS, said, groups=grouping.groups), 1.0)
+    assert audit.chosen.balanced_accuracy > 0.5
+    assert ("nothing but that clips are recognised" in audit.verdict) == shows_nothing
+
+
 def test_groups_are_proposed_from_the_frames_where_none_hold():
     audit = plan(scattered())
     assert adjusted_rand_score(POSES.clips, audit.proposed.groups) > 0.9
