@@ -38,7 +38,7 @@ _FEWEST_SAMPLES = 3_000
 """To train on: with one frame of each of 14 gestures, the other performer's are named at .87, not .84, by mlp."""
 
 
-_ENSEMBLE_SAMPLES = 28_000
+_ENSEMBLE_SAMPLES = 24_000
 """To train on at the most: it is the slowest by far. `python -m benchmarks.scale` measures what that is good for."""
 
 

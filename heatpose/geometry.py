@@ -34,6 +34,8 @@ _SHORTEST_TORSO = 0.5
 # A length below this share of the largest coordinate is what rounding leaves of none.
 _ROUNDING = 1e-12
 
+_CHUNK_POSES = 1 << 10  # described at once
+
 
 def mask_uncertain(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
     """Positions of the keypoints that are seen, by confidence relative to the rest of the body.
@@ -240,6 +242,17 @@ def describe_poses(
     ndarray, shape (N, number of features), float32
         NaN for what needs a missing keypoint.
     """
+    described = [
+        _describe(xy[start : start + _CHUNK_POSES], skeleton, coordinates, distances, limbs, joints, vectors)
+        for start in range(0, max(len(xy), 1), _CHUNK_POSES)
+    ]
+    return described[0] if len(described) == 1 else np.concatenate(described)
+
+
+def _describe(
+    xy: np.ndarray, skeleton: Skeleton, coordinates: bool, distances: bool, limbs: bool, joints: bool, vectors: bool
+) -> np.ndarray:
+    """Describe a few poses, so that what is computed on the way stays in the processor's cache."""
     blocks = []
     if coordinates:
         blocks.append(xy)

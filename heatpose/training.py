@@ -362,21 +362,24 @@ def train_pose_classifier(
         random_state=random_state,
     )
 
-    def ask_without(tests: Sequence[np.ndarray]) -> np.ndarray:
+    def ask_without(tests: Sequence[np.ndarray], meanwhile: Callable[[], None] | None = None) -> np.ndarray:
         """Name each sample's class by the chosen candidate, trained without the sample's part; (N,)."""
-        apart = run({k: (chosen, test, ()) for k, test in enumerate(tests)})
+        apart = run({k: (chosen, test, ()) for k, test in enumerate(tests)}, meanwhile)
         return classes[np.nanmax([fit.probabilities for fit in apart.values()], axis=0).argmax(axis=1)]
-
-    random_split = float(balanced_accuracy_score(y, ask_without([test for _, test in mixed])))
-    predictions = _predictions(table, grouping.groups, predicted, confidence)
-    findings = audit_training(audit, X, evaluation, predictions, random_split, ask_without, n_jobs=n_jobs)
 
     pipeline = make_pose_pipeline(
         chosen, decoder=decoder, random_state=random_state, temperature=temperature, threshold=threshold
     ).set_params(**mirroring(chosen, mirror))
-    with threadpool_limits(1):
-        pipeline[1:].fit(samples_for(chosen, X, heatmaps), y)
-    run.advance()
+
+    def train_on_all() -> None:
+        with threadpool_limits(1):
+            pipeline[1:].fit(samples_for(chosen, X, heatmaps), y)
+        run.advance()
+
+    # One of the longest trainings is not waited for alone.
+    random_split = float(balanced_accuracy_score(y, ask_without([test for _, test in mixed], meanwhile=train_on_all)))
+    predictions = _predictions(table, grouping.groups, predicted, confidence)
+    findings = audit_training(audit, X, evaluation, predictions, random_split, ask_without, n_jobs=n_jobs)
 
     return TrainingResult(
         pipeline=pipeline,
@@ -546,8 +549,15 @@ class _Run:
         if self.progress is not None:
             self.progress(self.done, self.total)
 
-    def __call__(self, fits: Mapping[Any, tuple[str, np.ndarray, tuple[Question, ...]]]) -> dict[Any, _Fit]:
-        """Train the candidate of each entry without the entry's samples, and ask its questions about these."""
+    def __call__(
+        self,
+        fits: Mapping[Any, tuple[str, np.ndarray, tuple[Question, ...]]],
+        meanwhile: Callable[[], None] | None = None,
+    ) -> dict[Any, _Fit]:
+        """Train the candidate of each entry without the entry's samples, and ask its questions about these.
+
+        `meanwhile` is called in this process, while others are at work if there are any.
+        """
         # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
         # stand in each other's way.
         tasks: list[tuple[Any, ...]] = [
@@ -555,6 +565,8 @@ class _Run:
             for name, test, ask in fits.values()
         ]
         results = side_by_side(train_without, tasks, self.n_jobs, self.client)
+        if meanwhile is not None:
+            meanwhile()
         finished = {}
         for key, fit in zip(fits, results, strict=True):
             finished[key] = fit
