@@ -6,7 +6,9 @@ The pages on the command line and on the Python API are written from the code wh
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import heatpose
 from heatpose.cli import command_parsers
@@ -57,6 +59,16 @@ def write_command_line(page: Path) -> None:
     for name, parser in command_parsers().items():
         lines += ["", f"## heatpose {name}", "", "```text", parser.format_help().rstrip(), "```"]
     page.write_text("\n".join([*lines, ""]))
+
+
+def skip_routing(app: object, what: str, name: str, *more: object) -> bool | None:
+    """Leave out what scikit-learn adds to estimators for routing metadata: nothing here takes any."""
+    return True if re.fullmatch("set_[a-z_]+_request|get_metadata_routing", name) else None
+
+
+def setup(app: Any) -> None:
+    """Connect to Sphinx, which calls this."""
+    app.connect("autodoc-skip-member", skip_routing)
 
 
 write_api(Path(__file__).with_name("api.md"))
