@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -82,6 +83,8 @@ class FixedEpochsMLP(MLPClassifier):
     """A neural network that is trained for `max_iter` epochs and thinks nothing of it.
 
     The number of epochs is a choice here, as it is in deep learning; scikit-learn would warn that the loss still falls.
+    It is trained in the type of numbers that it is given, and predicts in float64, so that a probability does not
+    depend on the order in which a machine adds up, or a file in another form.
     """
 
     def fit(self, X: Any, y: Any) -> FixedEpochsMLP:
@@ -89,7 +92,10 @@ class FixedEpochsMLP(MLPClassifier):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger than sample size")
-            return super().fit(X, y)
+            super().fit(X, y)
+        for layers in (self.coefs_, self.intercepts_):
+            layers[:] = [layer.astype(np.float64) for layer in layers]
+        return self
 
 
 def _scaled(classifier: BaseEstimator) -> Pipeline:

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from heatpose.artifact import (
 )
 from heatpose.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
 from heatpose.manifest import to_bytes
+from heatpose.selftest import check_self_test
 from heatpose.simulation import simulate_poses
 from heatpose.skeleton import COCO_17
 from heatpose.table import keypoint_frame
@@ -686,32 +686,43 @@ def test_the_same_versions_that_name_poses_otherwise_are_refused(saved):
         load_model(saved)
 
 
-def test_other_probabilities_are_told(saved):
-    def change(output):
-        best = int(np.argmax(output["probabilities"][0]))
-        output["probabilities"][0] = [0.3 + 0.4 * (i == best) for i in range(3)]
+def move_probability(by):
+    """Have the first pose's most probable class be less probable, but still the most, than the model says."""
 
+    def change(output):
+        probabilities = np.array(output["probabilities"][0])
+        best = int(probabilities.argmax())
+        probabilities[best] -= by
+        probabilities[best - 1] += by
+        output["probabilities"][0] = probabilities.tolist()
+
+    return change
+
+
+def test_other_probabilities_are_told(saved):
     saved_with(saved, numpy="0.7.1")
-    changed_answers(saved, change)
-    message = r"differ by up to 0\.3\d\d\. It was saved with numpy 0\.7\.1, but here is numpy \d"
+    changed_answers(saved, move_probability(0.015))
+    message = r"differ by up to 0\.015\. It was saved with numpy 0\.7\.1, but here is numpy \d"
     with pytest.warns(UserWarning, match=message) as warned:
         load_model(saved)
     assert len(warned) == 1
     assert warned[0].filename == __file__
 
 
-def test_either_of_two_equal_classes_will_do(saved):
-    def change(output):
-        probabilities = np.array(output["probabilities"][0])
-        other = int(np.argsort(probabilities)[-2])
-        best = int(np.argmax(probabilities))
-        output["labels"][0] = CLASSES[other]
-        output["probabilities"][0] = [0.5 * (i in (best, other)) for i in range(3)]
-
-    changed_answers(saved, change)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the probabilities
+def test_probabilities_far_off_are_refused_whatever_the_names(saved):
+    saved_with(saved, numpy="0.7.1")
+    changed_answers(saved, move_probability(0.1))
+    with pytest.raises(ModelError, match=r"differ by up to 0\.100\. It was saved with numpy 0\.7\.1"):
         load_model(saved)
+
+
+def test_either_of_two_equal_classes_will_do(saved):
+    stored = json.loads(saved.with_suffix(".json").read_bytes())["self_test"]
+    output = stored["keypoints"]["output"]
+    best, other = np.argsort(output["probabilities"][0])[[-1, -2]]
+    output["labels"][0] = CLASSES[other]
+    output["probabilities"][0] = [0.5 * (i in (best, other)) for i in range(3)]
+    assert check_self_test(load_model(saved), stored)[0] == []
 
 
 def without_test(path, **versions):
