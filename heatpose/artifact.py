@@ -62,7 +62,7 @@ __all__ = [
 _SUFFIX = ".joblib"
 _COMPRESSION = 3  # forests shrink to an eighth and still load in the time of a few predictions
 # Where a probability differs by more, so do other poses' names: XGBoost 3.0 reads a model of 3.2 like that.
-_OTHER_MODEL = 0.02
+_OTHER_MODEL = 0.01
 # How many parts of a version a stored model depends on.
 _MATTERS = {"scikit-learn": 2, "xgboost": 2, "numpy": 1}
 

@@ -701,8 +701,8 @@ def move_probability(by):
 
 def test_other_probabilities_are_told(saved):
     saved_with(saved, numpy="0.7.1")
-    changed_answers(saved, move_probability(0.015))
-    message = r"differ by up to 0\.015\. It was saved with numpy 0\.7\.1, but here is numpy \d"
+    changed_answers(saved, move_probability(0.005))
+    message = r"differ by up to 0\.005\. It was saved with numpy 0\.7\.1, but here is numpy \d"
     with pytest.warns(UserWarning, match=message) as warned:
         load_model(saved)
     assert len(warned) == 1
