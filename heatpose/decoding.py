@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -161,18 +161,20 @@ def decode_heatmaps(
     n_samples, n_keypoints, n_rows, n_columns = maps.shape
     decoded = np.empty((n_samples, n_keypoints, 4), dtype=np.float32)
 
-    def decode(chunk: slice) -> None:
-        decoded[chunk] = _decode(maps[chunk], decoder, options)
+    def decode(chunks: Sequence[slice]) -> None:
+        for chunk in chunks:
+            decoded[chunk] = _decode(maps[chunk], decoder, options)
 
     step = max(1, min(_CHUNK_MAPS, _CHUNK_CELLS // (n_rows * n_columns)) // n_keypoints)
     chunks = [slice(start, start + step) for start in range(0, n_samples, step)]
     threads = min((os.cpu_count() or 1) if n_jobs == -1 else n_jobs, len(chunks))
     if threads > 1:
+        # Each takes a run of them: handing them out one by one costs more than threads gain that finish together.
+        each = -(-len(chunks) // threads)
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(decode, chunks))
+            list(pool.map(decode, [chunks[first : first + each] for first in range(0, len(chunks), each)]))
     else:
-        for chunk in chunks:
-            decode(chunk)
+        decode(chunks)
 
     keypoints = decoded[..., :3].copy()
     return (keypoints, decoded[..., 3].copy()) if return_width else keypoints
