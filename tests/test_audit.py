@@ -103,7 +103,15 @@ def test_the_number_by_proposed_groups_stands_beside_the_one_that_leaks():
     audit = audited(scattered()).audit
     assert audit.chosen.balanced_accuracy > 0.99
     assert audit.proposed.balanced_accuracy < audit.chosen.balanced_accuracy
-    assert f"it is {audit.proposed.balanced_accuracy:.3f}" in audit.verdict
+    assert f"it is {audit.proposed.balanced_accuracy:.3f};" in audit.verdict
+
+
+def test_of_two_numbers_the_stricter_one_is_said_to_be():
+    audit = plan(scattered())
+    poor = evaluate_predictions(LABELS, np.roll(LABELS, 20), groups=scattered().groups)
+    good = evaluate_predictions(LABELS, LABELS, groups=scattered().groups)
+    assert "the number above is the stricter one" in audit.conclude(poor, 1.0, good).verdict
+    assert "the number above is the stricter one" not in audit.conclude(good, 1.0, poor).verdict
 
 
 @pytest.mark.parametrize("grouping", [PERFORMERS, scattered()], ids=["by performer", "leaking"])
