@@ -380,13 +380,13 @@ class AuditPlan:
         else:
             sentences.append(f"This split does not leak: {twins}.")
         if proposed is not None:
-            found = f"By {self._clips.n_groups} clips, proposed from the frames themselves, it is"
-            people = (
-                "the same people may still be on both sides, so of new people expect less, and say with --groups who"
-            )
             stricter = proposed.balanced_accuracy < chosen.balanced_accuracy
-            which = "" if stricter else ", so the number above is the stricter one"
-            sentences.append(f"{found} {proposed.balanced_accuracy:.3f}{which}; {people} who is who.")
+            above_is = "" if stricter else ", so the number above is the stricter one"
+            sentences.append(
+                f"By {self._clips.n_groups} clips, proposed from the frames themselves, it is "
+                f"{proposed.balanced_accuracy:.3f}{above_is}; the same people may still be on both sides, so of new "
+                "people expect less, and say with --groups who is who."
+            )
         elif self._why_none:
             sentences.append(f"What it would be without cannot be told: {self._why_none}.")
         if not above:

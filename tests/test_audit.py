@@ -103,7 +103,8 @@ def test_the_number_by_proposed_groups_stands_beside_the_one_that_leaks():
     audit = audited(scattered()).audit
     assert audit.chosen.balanced_accuracy > 0.99
     assert audit.proposed.balanced_accuracy < audit.chosen.balanced_accuracy
-    assert f"it is {audit.proposed.balanced_accuracy:.3f};" in audit.verdict
+    assert f"it is {audit.proposed.balanced_accuracy:.3f}; the same people" in audit.verdict
+    assert audit.verdict.endswith("and say with --groups who is who.")
 
 
 def test_of_two_numbers_the_stricter_one_is_said_to_be():
