@@ -554,12 +554,10 @@ APART = 6
 
 def _peaks(heatmaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Height of the highest peaks (N, K), NaN for none, and which cells lie apart from them (N, K, H, W)."""
-    best = heatmaps.reshape(*heatmaps.shape[:2], -1).argmax(axis=2)
-    row, column = np.unravel_index(best, heatmaps.shape[2:])
+    column, row, height = np.moveaxis(decode_heatmaps(heatmaps, "argmax"), 2, 0)[..., np.newaxis, np.newaxis]
     y, x = np.indices(heatmaps.shape[2:])
-    far = np.hypot(y - row[..., np.newaxis, np.newaxis], x - column[..., np.newaxis, np.newaxis]) >= APART
-    height = heatmaps.max(axis=(2, 3))
-    return np.where(height > 0, height, np.nan), far
+    far = np.hypot(y - row, x - column) >= APART
+    return np.where(height > 0, height, np.nan)[..., 0, 0], far
 
 
 def _ablated(bench: Bench) -> Iterator[tuple[str, Build, Callable[..., np.ndarray]]]:

@@ -83,8 +83,8 @@ class FixedEpochsMLP(MLPClassifier):
     """A neural network that is trained for `max_iter` epochs and thinks nothing of it.
 
     The number of epochs is a choice here, as it is in deep learning; scikit-learn would warn that the loss still falls.
-    It is trained in the type of numbers that it is given, and predicts in float64, so that a probability does not
-    depend on the order in which a machine adds up, or a file in another form.
+    It is trained in the type of numbers that it is given, and predicts in float64, so that a probability hardly
+    depends on the order in which a machine, or the model in another form, adds up.
     """
 
     def fit(self, X: Any, y: Any) -> FixedEpochsMLP:

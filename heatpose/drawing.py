@@ -481,12 +481,10 @@ def draw_scores(
         if at is not None
     ]
     if lines:
-        ax.legend(*zip(*lines, strict=True), loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, frameon=False)
-    ax.set_yticks(rows, scores.index)
+        ax.legend(*zip(*lines, strict=True), **_BESIDE)
+    _name_rows(ax, scores.index.tolist())
     ax.set_ylim(len(scores) - 0.5, -0.7)
     ax.set_xlabel(label)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.tick_params(axis="y", length=0)
     ax.grid(axis="x", alpha=0.3)
     return ax
 
@@ -533,11 +531,9 @@ def draw_stream(times: ArrayLike, said: ArrayLike, events: Sequence[PoseEvent], 
         ax.barh(rows, lengths, left=starts, height=0.8, color=_SIDES["left"], alpha=0.35, label="pose, from the stream")
     rows = [names.index(name) for name in said.tolist()]
     ax.scatter(np.asarray(times), rows, s=12, color=_SIDES["right"], zorder=3, label="each frame by itself")
-    ax.set_yticks(range(len(names)), names)
+    _name_rows(ax, names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_xlabel("seconds")
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", alpha=0.3)
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
     return ax
@@ -570,6 +566,13 @@ def _pyplot() -> Any:
 def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     """Return the axes, or those of a new figure; the size is in inches."""
     return _pyplot().subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+
+
+def _name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name the rows 0, 1, ... at the left, without a line and ticks."""
+    ax.set_yticks(range(len(names)), names)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.tick_params(axis="y", length=0)
 
 
 def _make_bare(ax: Axes) -> None:
