@@ -8,6 +8,7 @@ type.
 from __future__ import annotations
 
 import inspect
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,14 +23,17 @@ from heatpose.inputs import as_heatmaps
 
 __all__ = ["DECODERS", "DECODING_VERSION", "Peaks", "decode_heatmaps"]
 
-DECODING_VERSION = 2
+DECODING_VERSION = 3
 """Goes up whenever a decoder gives other numbers than before, so that tables made by it are made again."""
 
-# What is decoded at once: enough that the time goes into arithmetic and not into calling NumPy, and no more.
-_CHUNK_MAPS = 1 << 10
+# What is decoded at once: enough that the time goes into arithmetic and not into calling NumPy, nor into threads
+# waiting for each other to have called it, and no more. The second is for maps that are copied, or whose windows can
+# be as large as they are.
+_CHUNK_MAPS = 1 << 11
 _CHUNK_CELLS = 1 << 21
-# What is searched at once: little enough that the second look at a map finds it in the processor's L2 cache.
-_SEARCH_BYTES = 1 << 19
+# What is searched at once in half precision: little enough that the second look at a map finds it in a cache.
+_SEARCH_BYTES = 1 << 20
+_MINUS_INFINITY = np.float16(-np.inf).view(np.uint16)
 
 # The fit takes the logarithm of cells above this fraction of the peak; lower ones are noise more than signal.
 _FLOOR = 0.1
@@ -96,7 +100,8 @@ def decode_heatmaps(
         x (column, to the right), y (row, down) and confidence of each keypoint. Positions are in cells, 0 is
         the centre of the first one; they are in the map or at most half a cell outside its outermost centres.
         Confidence is the height of the highest cell. Where a map has no peak (it is constant, has no positive
-        value, or any value that is not finite), x and y are NaN and confidence is 0.
+        value, or has a NaN or infinity), x and y are NaN and confidence is 0. Minus infinity is what masked cells
+        are filled with: lower than all others, and no harm.
     width : ndarray of shape (N, K), float32
         Only with `return_width`: the standard deviation of the fitted Gaussian in cells, the geometric mean
         of its two axes. NaN where there is no peak or none of such a shape, and for methods that fit none.
@@ -165,16 +170,19 @@ def decode_heatmaps(
         for chunk in chunks:
             decoded[chunk] = _decode(maps[chunk], decoder, options)
 
-    step = max(1, min(_CHUNK_MAPS, _CHUNK_CELLS // (n_rows * n_columns)) // n_keypoints)
-    chunks = [slice(start, start + step) for start in range(0, n_samples, step)]
-    threads = min((os.cpu_count() or 1) if n_jobs == -1 else n_jobs, len(chunks))
+    at_once = _CHUNK_MAPS
+    if "window" in options or not maps.flags.c_contiguous or not _is_plain(maps.dtype):
+        at_once = min(at_once, _CHUNK_CELLS // (n_rows * n_columns))
+    step = max(1, at_once // n_keypoints)
+    threads = min((os.cpu_count() or 1) if n_jobs == -1 else n_jobs, -(-n_samples // step))
+    # Each thread takes one run of samples, all of a length: handing out chunks one by one costs more than it gains.
+    ends = [n_samples * i // threads for i in range(threads + 1)] if threads else [0, 0]
+    runs = [[slice(i, min(i + step, end)) for i in range(start, end, step)] for start, end in itertools.pairwise(ends)]
     if threads > 1:
-        # Each takes a run of them: handing them out one by one costs more than threads gain that finish together.
-        each = -(-len(chunks) // threads)
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(decode, [chunks[first : first + each] for first in range(0, len(chunks), each)]))
+            list(pool.map(decode, runs))
     else:
-        decode(chunks)
+        decode(runs[0])
 
     keypoints = decoded[..., :3].copy()
     return (keypoints, decoded[..., 3].copy()) if return_width else keypoints
@@ -186,8 +194,8 @@ def _decode(maps: np.ndarray, decoder: Decoder, options: dict[str, Any]) -> np.n
     # Numbers beyond float32 become infinite and fits without a maximum NaN; both are dealt with.
     with np.errstate(all="ignore"):
         cells = maps.reshape(n_samples * n_keypoints, n_rows * n_columns)
-        if cells.dtype.kind == "f" and cells.dtype not in (np.float16, np.float32, np.float64):
-            cells = cells.astype(np.float64)  # another byte order, or long doubles
+        if not _is_plain(cells.dtype):
+            cells = cells.astype(np.float64)
         cells = np.ascontiguousarray(cells)
         highest, height = _search(cells)
         found = np.flatnonzero(height)
@@ -208,33 +216,41 @@ def _decode(maps: np.ndarray, decoder: Decoder, options: dict[str, Any]) -> np.n
     return decoded.reshape(n_samples, n_keypoints, 4)
 
 
+def _is_plain(dtype: np.dtype) -> bool:
+    """Tell whether numbers can be read as they lie: no floats of another byte order, and no long doubles."""
+    return dtype.kind != "f" or dtype in (np.float16, np.float32, np.float64)
+
+
 def _search(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find each map's highest cell, (M, cells) -> its number (M,) and its value (M,), 0 if it is no peak.
 
-    Floats are compared by their bits. Read as signed integers, positive numbers are in order, above all
-    negative ones and below infinity and NaN; read as unsigned ones, minus infinity and NaN with a sign come
-    last. That is faster than comparing floats, in half precision by far, and finds what is not finite on the
-    way.
+    NaN is higher than any number to NumPy's argmax, so one look at the cells finds both.
     """
-    highest = np.empty(len(cells), dtype=np.intp)
-    values, last = cells, None
-    if cells.dtype.kind == "f":
-        values, bits = cells.view(f"i{cells.itemsize}"), cells.view(f"u{cells.itemsize}")
-        last = np.empty(len(cells), dtype=bits.dtype)
+    if cells.dtype == np.float16:
+        highest, has_nan = _search_half(cells)
+    else:
+        highest, has_nan = cells.argmax(axis=1), np.zeros(len(cells), dtype=bool)
+    first = np.arange(0, cells.size, cells.shape[1])
+    height = cells.reshape(-1).take(first + highest).astype(np.float32, copy=False)
+    is_peak = (height > 0) & (height < np.inf) & ~has_nan
+    may_be_constant = np.flatnonzero(is_peak & (highest == 0))
+    is_peak[may_be_constant] = (cells[may_be_constant] != cells[may_be_constant, :1]).any(axis=1)
+    return highest, np.where(is_peak, height, np.float32(0))
+
+
+def _search_half(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the highest cells of maps in half precision, and which maps have a NaN.
+
+    NumPy compares such floats one by one, but integers many at once. Their bits, read as signed integers, are in order
+    where they are positive, NaN the highest; read as unsigned ones, a NaN with a sign is the highest of all.
+    """
+    highest, has_nan = np.empty(len(cells), dtype=np.intp), np.empty(len(cells), dtype=bool)
     step = max(1, _SEARCH_BYTES // (cells.shape[1] * cells.itemsize))
     for start in range(0, len(cells), step):
         part = slice(start, start + step)
-        values[part].argmax(axis=1, out=highest[part])
-        if last is not None:
-            bits[part].max(axis=1, out=last[part])
-
-    height = cells[np.arange(len(cells)), highest].astype(np.float32)
-    is_peak = (height > 0) & (height < np.inf)
-    if last is not None:
-        is_peak &= last < np.array(-np.inf, cells.dtype).view(last.dtype)
-    first = np.flatnonzero(is_peak & (highest == 0))  # where the highest cell of a constant map is found
-    is_peak[first] = (cells[first] != cells[first, :1]).any(axis=1)
-    return highest, np.where(is_peak, height, np.float32(0))
+        cells[part].view(np.int16).argmax(axis=1, out=highest[part])
+        np.greater(cells[part].view(np.uint16).max(axis=1), _MINUS_INFINITY, out=has_nan[part])
+    return highest, has_nan
 
 
 @dataclass(frozen=True)
@@ -403,13 +419,10 @@ def _solve(equations: np.ndarray) -> np.ndarray:
     """Solve M positive definite systems by elimination, right sides last, (P, P + 1, M) -> (P, M); overwrites them."""
     n_terms = len(equations)
     for i in range(n_terms):
-        row = equations[i, i + 1 :]
-        row /= equations[i, i]
-        equations[i + 1 :, i + 1 :] -= equations[i + 1 :, i, np.newaxis] * row
-    solution = equations[:, n_terms]
-    for i in range(n_terms - 1, 0, -1):
-        solution[:i] -= equations[:i, i] * solution[i]
-    return solution
+        row = equations[i, i + 1 :] / equations[i, i]
+        equations[:, i + 1 :] -= equations[:, i, np.newaxis] * row
+        equations[i, i + 1 :] = row
+    return equations[:, n_terms]
 
 
 DECODERS: dict[str, Decoder] = {

@@ -185,7 +185,7 @@ def trial_keypoints(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
 
 
 def trial_heatmaps(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
-    """Heatmaps to ask a model about, (N, 17, 64, 48): simulated ones with noise, at edges, dark, flat, not finite."""
+    """Heatmaps to ask a model about, (N, 17, 64, 48): with noise, at edges, dark, flat, masked, not finite."""
     from heatpose.simulation import simulate_poses
 
     heatmaps = simulate_poses(2, 1, 2, random_state=2).heatmaps()
@@ -194,13 +194,14 @@ def trial_heatmaps(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
     xy = rng.uniform(0, (47, 63), (4, 17, 2))
     xy[:, ::3, 0], xy[:, 1::3, 1], xy[:, 2::4] = 0, 63, (47, 0)
     at_edges = np.concatenate([xy, rng.uniform(0.2, 0.9, (4, 17, 1))], axis=2)
-    holes = heatmaps[:6].copy()
+    holes = heatmaps[:7].copy()
     holes[0, ::2] = 0
     holes[1, 3:6] = np.nan
     holes[2, 7, 5, 5] = np.inf
     holes[3] = 0.25
     holes[4] -= 2
     holes[5] = np.round(holes[5], 1)  # plateaus
+    holes[6][holes[6] < 0.2] = -np.inf  # masked
     every = [heatmaps, noisy, heatmaps[::4] * np.float32(1e-3), draw_peaks(at_edges, 64, 48), holes]
     if self_test is not None and self_test["heatmaps"]["output"] is not None:
         peaks = np.array(self_test["heatmaps"]["input"], dtype=np.float64)

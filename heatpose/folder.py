@@ -354,6 +354,13 @@ def _not_finite(heatmaps: np.ndarray) -> list[int]:
     return [position for position, sample in enumerate(heatmaps) if not np.isfinite(sample).all()]
 
 
+def _minus_infinity(heatmaps: np.ndarray) -> np.ndarray:
+    """Tell which samples hold minus infinity, or NaN with a sign: last in order, read as unsigned integers."""
+    kind = f"u{heatmaps.itemsize}"
+    last = heatmaps.reshape(len(heatmaps), -1).view(kind).max(axis=1)
+    return last >= np.array(-np.inf, heatmaps.dtype).view(kind)
+
+
 def _not_finite_text(samples: Sequence[int]) -> str:
     more = f" and {len(samples) - 1} more" if len(samples) > 1 else ""
     return f"{NOT_FINITE} in sample {samples[0]}{more}"
@@ -1048,8 +1055,9 @@ class HeatmapFolder:
         files : sequence of int, optional
             Positions in ``files``, ascending; all by default.
         suspect : callable, optional
-            Tells from what the function returned in which rows there can have been NaN or infinity. Then the function
-            gets those too, and only such samples are looked through, which saves a pass over the others.
+            Tells from what the function returned in which rows there can have been NaN or infinity, minus infinity
+            apart. Then the function gets those too, and only such samples are looked through for them, which saves a
+            pass over the others.
 
         Yields
         ------
@@ -1222,7 +1230,9 @@ def _apply(
 ) -> tuple[np.ndarray | None, np.ndarray, dict[int, str]]:
     """Call the function of `HeatmapFolder.scan` and tell of samples that are not finite."""
     results = None if suspect is None else function(heatmaps)
-    some = np.arange(len(rows)) if suspect is None or results is None else np.flatnonzero(suspect(results))
+    some = np.arange(len(rows))
+    if suspect is not None and results is not None:
+        some = np.flatnonzero(suspect(results) | _minus_infinity(heatmaps))
     not_finite = some[_not_finite(heatmaps[some] if len(some) < len(rows) else heatmaps)]
     bad = {**dict.fromkeys(rows[not_finite].tolist(), NOT_FINITE), **bad}
     good = ~np.isin(rows, list(bad)) if bad else np.ones(len(rows), dtype=bool)

@@ -261,9 +261,9 @@ def _decode(g: Graph, method: str, heatmaps: Value) -> Value:
     cells = g.reshape(lines, -1)
     height = g.gather(cells, flat, 0)
     maps = g.op("Reshape", heatmaps, g.concat(g.constant([-1], _I64), g.mul(columns, n_rows), axis=0))
-    # A sum less itself is 0 if all of it is finite; a map of one value everywhere has no peak.
+    # A sum is not below infinity if NaN or infinity is in it; a map of one value everywhere has no peak.
     total, lowest = g.reduce("Sum", maps, 1), g.reduce("Min", maps, 1)
-    finite = g.binary("Equal", g.sub(total, total), 0, dtype=_BOOL)
+    finite = g.binary("Less", total, np.inf, dtype=_BOOL)
     found = g.op("And", g.op("And", finite, g.greater(height, 0)), g.greater(height, lowest))
 
     peaks = _Peaks(
@@ -287,7 +287,9 @@ def _quarter(g: Graph, peaks: _Peaks) -> Value:
     steps = g.reshape(g.mul(g.reshape(peaks.strides, 2, 1), g.constant([[-1, 1]], _I64)), 4)
     n_cells = g.op("Size", peaks.cells, dtype=_I64)
     index = g.op("Clip", g.add(peaks.flat, steps), g.constant(0, _I64), g.sub(n_cells, 1))
-    beside = g.reshape(g.gather(peaks.cells, index, 0), -1, 2, 2)
+    # Minus infinity on both sides is no side; in float32 a difference of infinities is NaN.
+    beside = g.binary("Max", g.gather(peaks.cells, index, 0), np.finfo(np.float32).min / 2)
+    beside = g.reshape(beside, -1, 2, 2)
     side = g.op("Sign", g.sub(g.gather(beside, 1, 2), g.gather(beside, 0, 2)))
     last = g.sub(peaks.size, 1)
     inside = g.op("And", g.greater(peaks.position, 0), g.binary("Less", peaks.position, last, dtype=_BOOL))
