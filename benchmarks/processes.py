@@ -47,6 +47,8 @@ def run(command: Sequence[str], *, every: float = 0.2) -> Run:
     """Run a command to its end and look at its processes every so many seconds."""
     start, before = time.perf_counter(), os.times()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # Users' Python keeps what it compiled; without, each start compiles the package anew.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         lines: list[tuple[float, str]] = []
         assert process.stdout is not None

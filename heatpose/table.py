@@ -346,17 +346,24 @@ def load_data(
     """
     if not is_url(data) and not Path(data := local_path(data)).exists():
         raise FileNotFoundError(f"No such folder or table: {data}")
-    if is_folder(data):
-        kept = None
-        if cache is not False:
-            from heatpose.cache import KeypointCache, cache_folder
+    if not is_folder(data):
+        return read_table(data)
+    folder, kept = open_folder(data, method, skip_bad=skip_bad, cache=cache)
+    if check is not None:
+        check(folder.index)
+    return extract_keypoints(folder, method, n_jobs=n_jobs, progress=progress, cache=kept, client=client)
 
-            kept = KeypointCache(cache_folder(data, None if cache is True else cache), method)
-        folder = HeatmapFolder(data, skip_bad=skip_bad, known={} if kept is None else kept.known)
-        if check is not None:
-            check(folder.index)
-        return extract_keypoints(folder, method, n_jobs=n_jobs, progress=progress, cache=kept, client=client)
-    return read_table(data)
+
+def open_folder(
+    data: str | os.PathLike, method: str, *, skip_bad: bool, cache: bool | str | os.PathLike
+) -> tuple[HeatmapFolder, KeypointCache | None]:
+    """List a folder of heatmaps, with what is known of its files from another time; as in `load_data`."""
+    kept = None
+    if cache is not False:
+        from heatpose.cache import KeypointCache, cache_folder
+
+        kept = KeypointCache(cache_folder(data, None if cache is True else cache), method)
+    return HeatmapFolder(data, skip_bad=skip_bad, known={} if kept is None else kept.known), kept
 
 
 def is_folder(data: str | os.PathLike) -> bool:

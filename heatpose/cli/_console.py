@@ -14,10 +14,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heatpose.cli._ahead import begin
+
 if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
     from rich.console import Console
+
+    from heatpose.cache import KeypointCache
+    from heatpose.folder import HeatmapFolder
+
+    Opened = pd.DataFrame | tuple[HeatmapFolder, KeypointCache | None]
 
 
 class _Decoders:
@@ -204,18 +211,44 @@ def dask_client(args: argparse.Namespace) -> Iterator[Client | None]:
 # Data -------------------------------------------------------------------------------------------------------
 
 
+def open_data(args: argparse.Namespace) -> Callable[[], Opened] | None:
+    """List DATA, if it is a folder here, while libraries are imported; what is returned is for `read_data`."""
+    return begin(_open_folder, args) if Path(args.data).is_dir() else None
+
+
+def _open_folder(args: argparse.Namespace) -> Opened:
+    """List DATA; a table if there is nothing left to read."""
+    from heatpose.table import extract_keypoints, open_folder
+
+    folder, cache = open_folder(args.data, args.decoder, skip_bad=args.skip_bad, cache=args.cache)
+    if cache is not None and all(file in cache for file in folder.files):
+        return extract_keypoints(folder, args.decoder, cache=cache)
+    return folder, cache
+
+
 def read_data(
     args: argparse.Namespace,
     decoder: str,
     check: Callable[[pd.DataFrame], object] | None = None,
     client: Client | None = None,
+    opened: Callable[[], Opened] | None = None,
 ) -> pd.DataFrame:
     """Read DATA as a keypoint table; what file names can tell is checked before anything is decoded."""
-    from heatpose.table import load_data
+    from heatpose.table import extract_keypoints, load_data
 
     if isinstance(args.cache, Path):
         check_writable(args.cache / "keypoints")
     with progress("Reading heatmaps") as advance:
+        if opened is not None:
+            found = opened()
+            if check is not None:
+                check(found[0].index if isinstance(found, tuple) else found)
+            if not isinstance(found, tuple):
+                if advance is not None:
+                    advance(len(found), len(found))
+                return found
+            folder, cache = found
+            return extract_keypoints(folder, decoder, n_jobs=args.jobs, progress=advance, cache=cache, client=client)
         return load_data(
             args.data,
             decoder,

@@ -26,6 +26,7 @@ from heatpose.cli._console import (
     count,
     dask_client,
     here,
+    open_data,
     progress,
     read_data,
     results,
@@ -36,6 +37,7 @@ from heatpose.cli._console import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from heatpose.splitting import Grouping
     from heatpose.training import TrainingResult
 
 SUMMARY = "train a pose classifier and measure it on groups that it was not trained on"
@@ -121,6 +123,7 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
 
 
 def run(args: argparse.Namespace) -> None:
+    opened = open_data(args)
     from heatpose.folder import HeatmapFolder, HeatmapRows
     from heatpose.table import is_folder
     from heatpose.training import choose_classifiers
@@ -150,9 +153,12 @@ def run(args: argparse.Namespace) -> None:
     spec = args.groups or "auto"
     folds: int | Literal["auto"] = args.folds or "auto"
 
+    checked: dict[int, Grouping] = {}  # by the number of samples
+
     def check(index: pd.DataFrame) -> None:
         check_mirror(index["label"].unique(), args.mirror)
-        check_enough(index["label"], resolve_groups(index, spec).groups, folds)
+        grouping = checked[len(index)] = resolve_groups(index, spec)
+        check_enough(index["label"], grouping.groups, folds)
 
     train: Callable[..., TrainingResult] = train_pose_classifier
     if tuning:
@@ -166,8 +172,10 @@ def run(args: argparse.Namespace) -> None:
             args.decoder,
             check=check,
             client=client,
+            opened=opened,
         )
-        grouping = resolve_groups(table, spec)
+        # If nothing was left out for NaN or infinity since, these are the samples that were looked at.
+        grouping = checked[len(table)] if len(table) in checked else resolve_groups(table, spec)
         heatmaps = None
         if any(CANDIDATES[name].takes == "heatmaps" for name in names):
             heatmaps = HeatmapRows.of(HeatmapFolder(args.data, skip_bad=args.skip_bad), table)
