@@ -22,7 +22,7 @@ from heatpose.decoding import DECODERS, decode_heatmaps
 
 N_KEYPOINTS, N_ROWS, N_COLUMNS = 17, 64, 48
 NEAR_EDGE = 3.0
-ROUNDS = 5
+ROUNDS = 9
 WHOLE_MAP = "soft-argmax, whole map"
 METHODS: dict[str, dict] = {name: {"method": name} for name in DECODERS}
 METHODS[WHOLE_MAP] = {"method": "soft-argmax", "window": None}
