@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from scipy.linalg import block_diag
 from sklearn.pipeline import Pipeline
 
 from heatpose import decoding, geometry, plain
@@ -228,6 +229,8 @@ def _classify(g: Graph, probabilities: Value, classes: Sequence[str], temperatur
 
 
 # Decoding: heatmaps -> keypoints ----------------------------------------------------------------------------
+# A map is a column here: (cells, M), (2, M). A runtime takes half a microsecond for whole rows of so few numbers, and
+# several times that for picking columns or multiplying many small matrices.
 
 
 @dataclass(frozen=True)
@@ -235,11 +238,11 @@ class _Peaks:
     """The highest cells of M maps, and what is round them; see :class:`heatpose.decoding.Peaks`."""
 
     cells: Value  # of all maps, (M * H * W,)
-    flat: Value  # which of them the highest ones are, (M, 1)
-    height: Value  # (M, 1)
-    position: Value  # column and row of the highest cells, (M, 2)
-    size: Value  # columns and rows of a map, (2,)
-    strides: Value  # from a column to the next and from a row to the next, (2,)
+    flat: Value  # which of them the highest ones are, (1, M)
+    height: Value  # (1, M)
+    position: Value  # column and row of the highest cells, (2, M)
+    size: Value  # columns and rows of a map, (2, 1)
+    strides: Value  # from a column to the next and from a row to the next, (2, 1)
 
 
 def _decode(g: Graph, method: str, heatmaps: Value) -> Value:
@@ -247,22 +250,20 @@ def _decode(g: Graph, method: str, heatmaps: Value) -> Value:
     if method not in _DECODERS:
         raise CannotExportError(f"The decoder {method!r} has no form in ONNX; {', '.join(_DECODERS)} have.")
     shape = g.op("Shape", heatmaps, dtype=_I64)
-    size = g.gather(shape, [3, 2], 0)
-    columns, n_rows = g.split(size, 1, 1, axis=0)
+    columns, n_rows = g.split(g.gather(shape, [3, 2], 0), 1, 1, axis=0)
     # First the row of the highest cell, then its column: a fraction of the time of searching all cells for it.
     lines = g.op("Reshape", heatmaps, g.concat(g.constant([-1], _I64), columns, axis=0))
     highest = g.op("ArgMax", g.reduce("Max", heatmaps, 3, keepdims=False), dtype=_I64, axis=2, keepdims=0)
-    row = g.reshape(highest, -1, 1)
+    row = g.reshape(highest, 1, -1)
     every = g.reshape(g.slice(g.op("Shape", lines, dtype=_I64), 0, 1, 0))
-    step = g.reshape(n_rows)
-    line = g.add(g.reshape(g.op("Range", g.constant(0, _I64), every, step), -1, 1), row)
-    column = g.reshape(g.op("ArgMax", g.gather(lines, line, 0), dtype=_I64, axis=2, keepdims=0), -1, 1)
+    line = g.add(g.op("Range", g.constant(0, _I64), every, g.reshape(n_rows)), row)
+    column = g.op("ArgMax", g.gather(lines, line, 0), dtype=_I64, axis=2, keepdims=0)
     flat = g.add(g.mul(line, columns), column)
     cells = g.reshape(lines, -1)
     height = g.gather(cells, flat, 0)
     maps = g.op("Reshape", heatmaps, g.concat(g.constant([-1], _I64), g.mul(columns, n_rows), axis=0))
     # A sum is not below infinity if NaN or infinity is in it; a map of one value everywhere has no peak.
-    total, lowest = g.reduce("Sum", maps, 1), g.reduce("Min", maps, 1)
+    total, lowest = (g.reduce(kind, maps, 1, keepdims=False) for kind in ("Sum", "Min"))
     finite = g.binary("Less", total, np.inf, dtype=_BOOL)
     found = g.op("And", g.op("And", finite, g.greater(height, 0)), g.greater(height, lowest))
 
@@ -270,12 +271,12 @@ def _decode(g: Graph, method: str, heatmaps: Value) -> Value:
         cells=cells,
         flat=flat,
         height=height,
-        position=g.concat(column, row, axis=1),
-        size=size,
-        strides=g.concat(g.constant([1], _I64), columns, axis=0),
+        position=g.concat(column, row, axis=0),
+        size=g.reshape(g.concat(columns, n_rows, axis=0), 2, 1),
+        strides=g.reshape(g.concat(g.constant([1], _I64), columns, axis=0), 2, 1),
     )
     xy = g.where(found, g.cast(_DECODERS[method](g, peaks), _F32), np.nan)
-    keypoints = g.concat(xy, g.where(found, height, 0), axis=1)
+    keypoints = g.op("Transpose", g.concat(xy, g.where(found, height, 0), axis=0), perm=[1, 0])
     return g.op("Reshape", keypoints, g.constant([-1, _K, 3], _I64), name="keypoints")
 
 
@@ -284,13 +285,12 @@ def _argmax(g: Graph, peaks: _Peaks) -> Value:
 
 
 def _quarter(g: Graph, peaks: _Peaks) -> Value:
-    steps = g.reshape(g.mul(g.reshape(peaks.strides, 2, 1), g.constant([[-1, 1]], _I64)), 4)
-    n_cells = g.op("Size", peaks.cells, dtype=_I64)
-    index = g.op("Clip", g.add(peaks.flat, steps), g.constant(0, _I64), g.sub(n_cells, 1))
-    # Minus infinity on both sides is no side; in float32 a difference of infinities is NaN.
+    steps = g.mul(g.gather(peaks.strides, [0, 0, 1, 1], 0), g.constant([[-1], [1], [-1], [1]], _I64))
+    last_cell = g.sub(g.op("Size", peaks.cells, dtype=_I64), 1)
+    index = g.op("Clip", g.add(peaks.flat, steps), g.constant(0, _I64), last_cell)
+    # Minus infinity on both sides is no side; a difference of infinities is NaN.
     beside = g.binary("Max", g.gather(peaks.cells, index, 0), np.finfo(np.float32).min / 2)
-    beside = g.reshape(beside, -1, 2, 2)
-    side = g.op("Sign", g.sub(g.gather(beside, 1, 2), g.gather(beside, 0, 2)))
+    side = g.op("Sign", g.matmul(g.constant([[-1, 1, 0, 0], [0, 0, -1, 1]], _F32), beside))
     last = g.sub(peaks.size, 1)
     inside = g.op("And", g.greater(peaks.position, 0), g.binary("Less", peaks.position, last, dtype=_BOOL))
     offset = g.where(inside, g.mul(g.cast(side, _F64), 0.25), 0)
@@ -298,13 +298,12 @@ def _quarter(g: Graph, peaks: _Peaks) -> Value:
 
 
 def _window(g: Graph, peaks: _Peaks, size: int) -> tuple[Value, Value]:
-    """Cells round each peak as fractions of its height, (M, size * size), and the window's first column and row."""
+    """Cells round each peak as fractions of its height, (size * size, M), and the window's first column and row."""
     first = g.op("Min", g.sub(peaks.position, size // 2), g.sub(peaks.size, size))
     first = g.op("Max", first, g.constant(0, _I64))
-    to_first = g.reduce("Sum", g.mul(g.sub(first, peaks.position), peaks.strides), 1)
+    to_first = g.reduce("Sum", g.mul(g.sub(first, peaks.position), peaks.strides), 0)
     row, column = np.mgrid[:size, :size].reshape(2, -1, 1)
-    grid = np.concatenate([column, row], axis=1)
-    within = g.reduce("Sum", g.mul(g.constant(grid, _I64), peaks.strides), 1, keepdims=False)
+    within = g.add(g.mul(g.constant(row, _I64), g.gather(peaks.strides, [1], 0)), g.constant(column, _I64))
     index = g.add(g.add(peaks.flat, to_first), within)
     return g.div(g.gather(peaks.cells, index, 0), peaks.height), first
 
@@ -315,16 +314,16 @@ def _soft_argmax(g: Graph, peaks: _Peaks) -> Value:
     values = g.binary("Max", values, 0)
     to_edge = g.op("Min", peaks.position, g.sub(g.sub(peaks.size, 1), peaks.position))
     reach = g.op("Min", g.add(to_edge, 1), g.constant(size // 2, _I64))  # columns and rows on both sides, and one on
-    row, column = np.mgrid[:size, :size].reshape(2, -1)
-    cells = g.add(g.reshape(g.sub(first, peaks.position), -1, 1, 2), g.constant(np.column_stack([column, row]), _I64))
-    within = g.binary("LessOrEqual", g.op("Abs", cells), g.reshape(reach, -1, 1, 2), dtype=_BOOL)
-    used = g.binary("Equal", g.reduce("Min", g.cast(within, np.dtype("int32")), 2, keepdims=False), 1, dtype=_BOOL)
-    lowest = g.reduce("Min", g.where(used, values, 1), 1)
+    row, column = np.mgrid[:size, :size].reshape(2, -1, 1)
+    cells = g.add(g.reshape(g.sub(first, peaks.position), 2, 1, -1), g.constant(np.stack([column, row]), _I64))
+    within = g.binary("LessOrEqual", g.op("Abs", cells), g.reshape(reach, 2, 1, -1), dtype=_BOOL)
+    used = g.binary("Equal", g.reduce("Min", g.cast(within, np.dtype("int32")), 0, keepdims=False), 1, dtype=_BOOL)
+    lowest = g.reduce("Min", g.where(used, values, 1), 0)
     scale = g.mul(g.binary("Max", g.sub(g.constant(1, _F32), lowest), 0.1), temperature)
     weights = g.where(used, g.op("Exp", g.div(g.sub(values, 1), scale)), 0)
-    moments = g.matmul(g.cast(weights, _F64), g.constant(_powers(size)[:, :3], _F64))
-    mean = g.div(g.slice(moments, 1, 3, 1), g.slice(moments, 0, 1, 1))
-    return g.add(g.add(g.cast(first, _F64), (size - 1) / 2), mean)
+    moments = g.matmul(g.constant(_powers(size)[:3], _F64), g.cast(weights, _F64))
+    total, mean = g.split(moments, 1, 2, axis=0)
+    return g.add(g.add(g.cast(first, _F64), (size - 1) / 2), g.div(mean, total))
 
 
 def _gaussian(g: Graph, peaks: _Peaks) -> Value:
@@ -334,62 +333,82 @@ def _gaussian(g: Graph, peaks: _Peaks) -> Value:
     values = g.cast(g.binary("Max", values, decoding._FLOOR), _F64)
     logarithm = g.op("Log", values)
     coefficients = _fit(g, g.mul(g.mul(values, values), signal), logarithm, size)
-    fitted = g.matmul(coefficients, g.constant(_powers(size)[:, : decoding._TERMS].T, _F64))
-    weights = g.mul(g.op("Exp", g.mul(g.binary("Min", fitted, 0), 2)), signal)
+    twice = g.matmul(g.constant(2 * _powers(size)[: decoding._TERMS].T, _F64), coefficients)
+    weights = g.mul(g.op("Exp", g.binary("Min", twice, 0)), signal)
     coefficients = _fit(g, weights, logarithm, size)
 
-    xy1, yx1 = g.gather(coefficients, [1, 2], 1), g.gather(coefficients, [2, 1], 1)
-    _, xx, xy, yy = g.split(coefficients, 3, 1, 1, 1, axis=1)
-    determinant = g.sub(g.mul(g.mul(xx, yy), 4), g.mul(xy, xy))
-    offset = g.sub(g.mul(xy, yx1), g.mul(g.mul(g.gather(coefficients, [5, 3], 1), 2), xy1))
+    # Of the terms x, y, x^2, x y, y^2, numbers 1 to 5: 4 xx yy - xy^2, and where the maximum is, times that.
+    one, other = ([3, 4, 4, 5, 4, 3], [5, 4, 2, 1, 1, 2])
+    sums = np.array([[4, -1, 0, 0, 0, 0], [0, 0, 1, -2, 0, 0], [0, 0, 0, 0, 1, -2]])
+    determinant, offset = g.split(_products(g, coefficients, one, coefficients, other, sums), 1, 2, axis=0)
     offset = g.op("Clip", g.div(offset, determinant), g.constant(-size / 2, _F64), g.constant(size / 2, _F64))
-    falls = g.binary("Less", xx, 0, dtype=_BOOL)
+    falls = g.binary("Less", g.gather(coefficients, [3], 0), 0, dtype=_BOOL)
     is_maximum = g.op("And", falls, g.greater(determinant, (4.0 * size) ** -4))
     centre = g.add(g.add(g.cast(first, _F64), (size - 1) / 2), offset)
     return g.where(is_maximum, centre, _quarter(g, peaks))
 
 
 def _powers(size: int) -> np.ndarray:
-    return decoding._powers(size, size, "f8").T
+    return decoding._powers(size, size, "f8")
 
 
 def _fit(g: Graph, weights: Value, logarithm: Value, size: int) -> Value:
-    """Fit a polynomial of two variables by weighted least squares, two (M, cells) -> coefficients (M, 6).
+    """Fit a polynomial of two variables by weighted least squares, two (cells, M) -> coefficients (6, M).
 
-    The normal equations are solved in two halves of three unknowns, whose inverses are written out.
+    The normal equations are solved in two halves of three unknowns, whose inverses are written out. A matrix of each
+    map is so many rows, and is given by their numbers.
     """
     powers = _powers(size)
     low, high = slice(0, 3), slice(3, 6)
-    quarters = [(low, low), (low, high), (high, low), (high, high)]
-    order = np.concatenate([decoding._PRODUCT[rows, columns].reshape(-1) for rows, columns in quarters])
-    penalty = np.concatenate([decoding._PENALTY[rows, columns].reshape(-1) for rows, columns in quarters])
-    moments = g.add(g.matmul(weights, g.constant(powers[:, order], _F64)), penalty)
-    right = g.matmul(g.mul(weights, logarithm), g.constant(powers[:, : decoding._TERMS], _F64))
+    blocks = [(low, low), (low, high), (high, high)]
+    order = np.concatenate([decoding._PRODUCT[rows, columns].reshape(-1) for rows, columns in blocks])
+    penalty = np.concatenate([decoding._PENALTY[rows, columns].reshape(-1, 1) for rows, columns in blocks])
+    moments = g.add(g.matmul(g.constant(powers[order], _F64), weights), penalty)
+    right = g.matmul(g.constant(powers[: decoding._TERMS], _F64), g.mul(weights, logarithm))
+    equations = g.concat(moments, right, axis=0)
+    a, b, d = np.arange(27).reshape(3, 3, 3)
+    low_right, high_right = np.arange(27, 33).reshape(2, 3, 1)
+    nine, twelve = np.arange(9).reshape(3, 3), np.arange(12).reshape(3, 4)
 
-    a, *others = g.split(moments, 9, 9, 9, 9, axis=1)
-    b, b_transposed, d = (g.reshape(part, -1, 3, 3) for part in others)
-    low_right, high_right = g.split(g.reshape(right, -1, 6, 1), 3, 3, axis=1)
-    both = g.matmul(_inverse(g, a), g.concat(b, low_right, axis=2))  # a^-1 b and a^-1 right
-    left = g.sub(g.concat(d, high_right, axis=2), g.matmul(b_transposed, both))
-    rest, rest_right = g.split(left, 3, 1, axis=2)
-    upper = g.matmul(_inverse(g, g.reshape(rest, -1, 9)), rest_right)
-    a_b, a_right = g.split(both, 3, 1, axis=2)
-    return g.reshape(g.concat(g.sub(a_right, g.matmul(a_b, upper)), upper, axis=1), -1, 6)
+    cofactors, determinant = _cofactors(g, equations, a, 9)
+    inverse = g.div(cofactors, determinant)
+    both = _matrix_product(g, inverse, nine, equations, np.hstack([b, low_right]))  # a^-1 b and a^-1 right
+    left = g.sub(
+        g.gather(equations, np.hstack([d, high_right]).reshape(-1), 0),
+        _matrix_product(g, equations, b.T, both, twelve),
+    )
+    cofactors, determinant = _cofactors(g, left, twelve[:, :3], 3)
+    upper = g.div(_matrix_product(g, cofactors, nine, left, twelve[:, 3:]), determinant)
+    a_b_upper = _matrix_product(g, both, twelve[:, :3], upper, np.arange(3).reshape(3, 1))
+    return g.concat(g.sub(g.gather(both, twelve[:, 3], 0), a_b_upper), upper, axis=0)
 
 
-def _inverse(g: Graph, flat: Value) -> Value:
-    """The inverse of symmetric 3 x 3 matrices, given as (M, 9), by cofactors."""
+def _products(
+    g: Graph, one: Value, its_rows: Sequence[int], other: Value, other_rows: Sequence[int], sums: np.ndarray
+) -> Value:
+    """Sums of products of rows of two values: of each pair of rows, so much in each sum."""
+    products = g.mul(g.gather(one, its_rows, 0), g.gather(other, other_rows, 0))
+    return g.matmul(g.constant(sums, _F64), products)
+
+
+def _matrix_product(g: Graph, one: Value, left: np.ndarray, other: Value, right: np.ndarray) -> Value:
+    """The product of matrices that are given as row numbers, (n, k) and (k, m) -> (n * m, M)."""
+    (n, k), m = left.shape, right.shape[1]
+    its_rows = np.repeat(left[:, np.newaxis], m, axis=1).reshape(-1)
+    other_rows = np.tile(right.T.reshape(-1), n)
+    return _products(g, one, its_rows, other, other_rows, np.kron(np.eye(n * m), np.ones(k)))
+
+
+def _cofactors(g: Graph, value: Value, at: np.ndarray, count: int) -> tuple[Value, Value]:
+    """The cofactors (9, M) of symmetric 3 x 3 matrices, given as row numbers, and their determinants `count` times."""
     i, j = np.divmod(np.arange(9), 3)
-    one, two = [(i + 1) % 3, (j + 1) % 3], [(i + 2) % 3, (j + 2) % 3]
-
-    def cells(*places: tuple[np.ndarray, np.ndarray]) -> Value:
-        return g.gather(flat, np.concatenate([3 * row + column for row, column in places]), 1)
-
-    products = g.mul(cells((one[0], one[1]), (one[0], two[1])), cells((two[0], two[1]), (two[0], one[1])))
-    cofactors = g.sub(*g.split(products, 9, 9, axis=1))
-    # Each row times its cofactors is the determinant.
-    determinant = g.matmul(g.mul(flat, cofactors), g.constant(np.full((9, 1), 1 / 3)))
-    return g.reshape(g.div(cofactors, determinant), -1, 3, 3)
+    next_i, next_j, last_i, last_j = (i + 1) % 3, (j + 1) % 3, (i + 2) % 3, (j + 2) % 3
+    one, other = (at[next_i, next_j], at[next_i, last_j]), (at[last_i, last_j], at[last_i, next_j])
+    minus = np.hstack([np.eye(9), -np.eye(9)])
+    cofactors = _products(g, value, np.concatenate(one), value, np.concatenate(other), minus)
+    # A row times its cofactors is the determinant.
+    sums = np.tile(np.arange(9) < 3, (count, 1))
+    return cofactors, g.matmul(g.constant(sums, _F64), g.mul(g.gather(value, at.reshape(-1), 0), cofactors))
 
 
 _DECODERS: Mapping[str, Callable[[Graph, _Peaks], Value]] = {
@@ -398,7 +417,7 @@ _DECODERS: Mapping[str, Callable[[Graph, _Peaks], Value]] = {
     "soft-argmax": _soft_argmax,
     "gaussian": _gaussian,
 }
-"""What writes each decoder; keypoints of M maps, (M, 2)."""
+"""What writes each decoder; x and y of M maps, (2, M)."""
 
 
 # Describing: keypoints -> features --------------------------------------------------------------------------
@@ -524,11 +543,28 @@ def _mean(g: Graph, block: plain.Mean, x: Any) -> Value:
     shares = block.weights / block.weights.sum()
     # What members begin with in common is written once.
     members = [member.steps if isinstance(member, plain.Steps) else (member,) for member in block.members]
+    if {tuple(map(type, steps)) for steps in members} == {_NETWORK}:
+        networks = cast(list[tuple[plain.Linear, plain.Activation, plain.Linear, plain.Softmax]], members)
+        if len({activation.function for _, activation, _, _ in networks}) == 1:
+            return _mean_of_networks(g, networks, shares, x)
     weighted = [
         g.mul(g.cast(_steps(g, plain.Steps(steps), x), _F64), float(share))
         for steps, share in zip(members, shares, strict=True)
     ]
     return weighted[0] if len(weighted) == 1 else g.op("Sum", *weighted)
+
+
+_NETWORK = (plain.Linear, plain.Activation, plain.Linear, plain.Softmax)
+
+
+def _mean_of_networks(g: Graph, networks: Sequence[Sequence[Any]], shares: np.ndarray, x: Value) -> Value:
+    """Write networks of one hidden layer and the same activation as a single one: their layers side by side."""
+    first, (activation, *_), second, _ = zip(*networks, strict=True)
+    wide = plain.Linear(np.hstack([layer.weights for layer in first]), np.hstack([layer.bias for layer in first]))
+    out = plain.Linear(block_diag(*(layer.weights for layer in second)), np.hstack([layer.bias for layer in second]))
+    scores = g.reshape(_steps(g, plain.Steps((wide, activation, out)), x), -1, len(networks), len(second[0].bias))
+    probabilities = g.mul(g.cast(g.op("Softmax", scores, axis=2), _F64), shares[:, np.newaxis])
+    return g.reduce("Sum", probabilities, 1, keepdims=False)
 
 
 def _fill(g: Graph, block: plain.Fill, x: Value) -> Value:

@@ -338,7 +338,7 @@ def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:
 
 def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "column"]) -> Grouping:
     """Describe real groups; groups of one sample each hold nothing together, and are told of."""
-    names = np.unique(groups)
+    names = sorted(set(groups.tolist()))
     description = f"groups nobody trained on: {len(names)} ({_some(names)}), {source}"
     if 1 < len(names) == len(groups):
         description += "; each sample is a group of its own, so this is no more than a random split"

@@ -112,6 +112,7 @@ def _patient_collector() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+        gc.enable()  # whatever a command that ended early left
 
 
 def _run(argv: Sequence[str] | None) -> int:
