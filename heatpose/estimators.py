@@ -23,9 +23,10 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
+from sklearn.pipeline import Pipeline
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter, validate_data
 
 from heatpose import augmentation, geometry
 from heatpose.decoding import decode_heatmaps
@@ -38,8 +39,10 @@ __all__ = [
     "OpenSetMixin",
     "PoseClassifier",
     "PoseFeatures",
+    "SecondOpinion",
     "check_heatmaps",
     "check_labels",
+    "doubt",
     "temper",
 ]
 
@@ -56,6 +59,7 @@ _N_COLUMNS = len(COCO_17.columns)
 _STRANGERS_IN_USE = 0.1
 """Strangers are a fifth of what a classifier is trained on. Before a camera they are rarer by about so much."""
 
+_TINY = 1e-12  # probability
 _FEW_SAMPLES = 16  # up to which plain arrays are quicker
 _WORTH_CALLS = 3  # from which it is worth to have them, which can take a second
 _few_calls: WeakKeyDictionary[BaseEstimator, int] = WeakKeyDictionary()
@@ -267,7 +271,9 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     Parameters
     ----------
     estimator : estimator
-        Takes a keypoint table (N, 51) with NaN and integer labels; gives probabilities.
+        Takes a keypoint table (N, 51) with NaN and integer labels; gives probabilities. If its ``fit`` has a parameter
+        ``n_filmed``, or that of the last step of a pipeline, it is told how many of its rows, from the first on, are
+        poses as they were filmed; see :class:`SecondOpinion`.
     performers : int, default 10
         How many performers pose each training sample again, beside the one who did. 0 trains on the data alone.
     variation : float or Variation, default 1.0
@@ -354,9 +360,9 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         self.classes_, codes = check_labels(y, len(keypoints))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
 
-        table, codes = self._training_set(self._seen(keypoints), codes, rng)
+        table, codes, n_filmed = self._training_set(self._seen(keypoints), codes, rng)
         self.n_samples_fit_ = len(table)
-        self.estimator_ = clone(self.estimator).fit(table, codes)
+        self.estimator_ = clone(self.estimator).fit(table, codes, **_filmed(self.estimator, n_filmed))
         return self
 
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -383,8 +389,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
     def _training_set(
         self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Poses and class numbers as filmed, mirrored and re-posed, as a keypoint table."""
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Poses and class numbers as filmed, mirrored and re-posed, as a keypoint table; and how many are as filmed."""
         if self.mirror is not None:
             given = None if isinstance(self.mirror, str) else self.mirror
             mirrored = augmentation.mirror_classes(self.classes_.astype(str), given)
@@ -415,7 +421,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             strangers = augmentation.repose(strangers, variation, random_state=rng)
             poses.append(augmentation.drop_keypoints(strangers, self.hidden, random_state=rng))
             codes = np.concatenate([codes, np.full(len(strangers), len(self.classes_))])
-        return as_table(np.concatenate(poses)), codes
+        return as_table(np.concatenate(poses)), codes, len(xy)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -508,6 +514,97 @@ def check_heatmaps(X: Any) -> np.ndarray:
             f"got {heatmaps.shape}. A keypoint table of shape (n, {_N_COLUMNS}) goes into pipeline[1:]."
         )
     return heatmaps
+
+
+class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """A classifier that is less sure where a plain one, trained on the poses as they were filmed alone, disagrees.
+
+    A classifier of many re-posed samples is sure of a frame that is like no other one of its class, as long as some
+    performer might hold it. One that never saw them is not, and errs elsewhere: where the two agree, few answers are
+    wrong. It changes how sure an answer is, and hardly ever the answer.
+    ``python -m benchmarks.generalisation --only confidence`` measures it.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Trained on all samples. Its last class is strangers; without one the second has no say.
+    second : classifier
+        Trained on the samples as filmed, whose classes are all but the strangers.
+    share : float, default 0.15
+        How much of the confidence is the second's, see :func:`doubt`.
+
+    Attributes
+    ----------
+    estimator_, second_ : classifier
+        The fitted ones.
+    classes_ : ndarray
+        The classes of the first.
+    """
+
+    def __init__(self, estimator: BaseEstimator, second: BaseEstimator, *, share: float = 0.15):
+        self.estimator = estimator
+        self.second = second
+        self.share = share
+
+    def fit(self, X: ArrayLike, y: ArrayLike, n_filmed: int | None = None) -> SecondOpinion:
+        """Train; the first `n_filmed` samples, by default all of them, are as filmed."""
+        X, y = np.asarray(X), np.asarray(y)
+        self.estimator_ = clone(self.estimator).fit(X, y)
+        self.second_ = clone(self.second).fit(X[:n_filmed], y[:n_filmed])
+        self.classes_ = self.estimator_.classes_
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Probability of each class, shape (N, C)."""
+        check_is_fitted(self)
+        return doubt(self.estimator_.predict_proba(X), self.second_.predict_proba(X), self.share)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Name the most probable class of each sample, shape (N,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def doubt(probabilities: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+    """Give strangers some of what is said of the classes, where a second opinion of the first one of them is lower.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (N, C + 1)
+        Of the classes and, in the last column, of a stranger.
+    second : ndarray, shape (N, C)
+        Of the classes, by somebody else. If there are as many columns in both, nothing is changed.
+    share : float
+        What becomes of the confidence where the second gives the most probable class nothing: 1 - share of it is left.
+
+    Returns
+    -------
+    ndarray, shape (N, C + 1)
+        The classes' probabilities have the same proportions as before.
+
+    Examples
+    --------
+    >>> doubt(np.array([[0.8, 0.1, 0.1]]), np.array([[0.0, 1.0]]), 0.2).round(2).tolist()
+    [[0.64, 0.08, 0.28]]
+    >>> doubt(np.array([[0.8, 0.1, 0.1]]), np.array([[0.9, 0.1]]), 0.2).round(2).tolist()
+    [[0.8, 0.1, 0.1]]
+    """
+    n_classes = second.shape[1]
+    if probabilities.shape[1] == n_classes:
+        return probabilities
+    of_classes = probabilities[:, :n_classes].astype(np.float64)
+    best = of_classes.argmax(axis=1)[:, np.newaxis]
+    total, highest = of_classes.sum(axis=1, keepdims=True), np.take_along_axis(of_classes, best, axis=1)
+    agreed = np.minimum(np.take_along_axis(second, best, axis=1) * total / np.maximum(highest, _TINY), 1)
+    kept = 1 - share + share * agreed
+    return np.concatenate([of_classes * kept, probabilities[:, n_classes:] + total * (1 - kept)], axis=1)
+
+
+def _filmed(estimator: BaseEstimator, count: int) -> dict[str, int]:
+    """How `fit` is told the number of poses as filmed; nothing where it does not ask."""
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        return {f"{name}__{option}": value for option, value in _filmed(last, count).items()}
+    return {"n_filmed": count} if has_fit_parameter(estimator, "n_filmed") else {}
 
 
 def _probabilities(classifier: BaseEstimator, table: np.ndarray) -> np.ndarray:

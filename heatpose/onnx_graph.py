@@ -13,12 +13,13 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
+from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
 from scipy.linalg import block_diag
 from sklearn.pipeline import Pipeline
 
 from heatpose import decoding, geometry, plain
-from heatpose.estimators import _strangers_share
+from heatpose.estimators import _TINY, _strangers_share
 from heatpose.plain import CannotExportError
 from heatpose.skeleton import COCO_17
 
@@ -384,7 +385,7 @@ def _fit(g: Graph, weights: Value, logarithm: Value, size: int) -> Value:
 
 
 def _products(
-    g: Graph, one: Value, its_rows: Sequence[int], other: Value, other_rows: Sequence[int], sums: np.ndarray
+    g: Graph, one: Value, its_rows: ArrayLike, other: Value, other_rows: ArrayLike, sums: np.ndarray
 ) -> Value:
     """Sums of products of rows of two values: of each pair of rows, so much in each sum."""
     products = g.mul(g.gather(one, its_rows, 0), g.gather(other, other_rows, 0))
@@ -554,6 +555,19 @@ def _mean(g: Graph, block: plain.Mean, x: Any) -> Value:
     return weighted[0] if len(weighted) == 1 else g.op("Sum", *weighted)
 
 
+def _doubt(g: Graph, block: plain.Doubt, x: Any) -> Value:
+    """See :func:`heatpose.estimators.doubt`."""
+    probabilities, second = (g.cast(_write(g, member, x), _F64) for member in block.members)
+    of_classes, of_strangers = g.slice(probabilities, 0, -1, 1), g.gather(probabilities, [-1], 1)
+    total, highest = g.reduce("Sum", of_classes, 1), g.reduce("Max", of_classes, 1)
+    best = g.op("ArgMax", of_classes, dtype=_I64, axis=1, keepdims=1)
+    heard = g.mul(g.op("GatherElements", second, best, axis=1), total)
+    agreed = g.binary("Min", g.div(heard, g.binary("Max", highest, _TINY)), 1)
+    doubted = g.mul(g.sub(g.constant(1, _F64), agreed), block.share)
+    given = g.mul(of_classes, g.sub(g.constant(1, _F64), doubted))
+    return g.concat(given, g.add(of_strangers, g.mul(total, doubted)), axis=1)
+
+
 _NETWORK = (plain.Linear, plain.Activation, plain.Linear, plain.Softmax)
 
 
@@ -687,6 +701,7 @@ def _neighbours(g: Graph, block: plain.Neighbours, x: Value) -> Value:
 _WRITERS: Mapping[type[plain.Block], Callable[[Graph, Any, Any], Value]] = {
     plain.Steps: _steps,
     plain.Mean: _mean,
+    plain.Doubt: _doubt,
     plain.Features: _features,
     plain.Fill: _fill,
     plain.Scale: _scale,

@@ -23,7 +23,7 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from heatpose import geometry
-from heatpose.estimators import PoseFeatures
+from heatpose.estimators import PoseFeatures, doubt
 from heatpose.skeleton import COCO_17
 
 __all__ = ["BLOCKS", "Block", "CannotExportError", "PlainClassifier", "from_parts", "to_parts", "to_plain"]
@@ -94,6 +94,31 @@ class Mean(Block):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluate."""
         return np.average([member(x) for member in self.members], axis=0, weights=self.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt(Block):
+    """What a first block says, less sure of it where a second one disagrees: see :func:`heatpose.estimators.doubt`."""
+
+    members: tuple[Block, ...]
+    share: float
+
+    def __post_init__(self):
+        _check_number("share", self.share, float, 0, 1)
+        if len(self.members) != 2:
+            raise ValueError(f"Expected two members, got {len(self.members)}.")
+
+    def width(self, width: int) -> int:
+        """The first one's, which has a column more than the second."""
+        first, second = (member.width(width) for member in self.members)
+        if first != second + 1:
+            raise ValueError(f"Expected a second member with {first - 1} columns, got {second}.")
+        return first
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Evaluate."""
+        first, second = (member(x) for member in self.members)
+        return doubt(first, second, self.share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -513,7 +538,7 @@ class Neighbours(Block):
 BLOCKS: Mapping[str, type[Block]] = {
     kind.__name__: kind
     for kind in (
-        *(Steps, Mean, Features, Fill, Scale, Linear, Activation, Softmax),
+        *(Steps, Mean, Doubt, Features, Fill, Scale, Linear, Activation, Softmax),
         *(Constant, Trees, Kernel, Platt, Neighbours),
     )
 }
@@ -796,6 +821,13 @@ def _bagging(bag: Any) -> Block:
     return Mean(tuple(to_plain(member) for member in bag.estimators_), np.ones(len(bag.estimators_)))
 
 
+def _second_opinion(classifier: Any) -> Block:
+    first = to_plain(classifier.estimator_)
+    if len(classifier.classes_) == len(classifier.second_.classes_):  # no strangers: it has no say
+        return first
+    return Doubt((first, to_plain(classifier.second_)), float(classifier.share))
+
+
 def _forest(forest: Any) -> Block:
     trees = [member.tree_ for member in forest.estimators_]
     values = np.concatenate([tree.value[tree.children_left < 0, 0] for tree in trees])
@@ -939,6 +971,7 @@ def _neighbours(classifier: Any) -> Block:
 _BLOCKS: Mapping[str, Callable[[Any], Block]] = {
     "heatpose.PlainClassifier": lambda plain: plain.block,
     "heatpose.PoseFeatures": _features,
+    "heatpose.SecondOpinion": _second_opinion,
     "sklearn.Pipeline": _steps,
     "sklearn.SimpleImputer": _imputer,
     "sklearn.StandardScaler": _scaler,
