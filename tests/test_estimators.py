@@ -16,7 +16,16 @@ from sklearn.utils.validation import validate_data
 from heatpose import estimators
 from heatpose.classifiers import make_pose_pipeline
 from heatpose.decoding import decode_heatmaps
-from heatpose.estimators import UNKNOWN, HeatmapDecoder, PoseClassifier, PoseFeatures, share_known, temper
+from heatpose.estimators import (
+    UNKNOWN,
+    HeatmapDecoder,
+    PoseClassifier,
+    PoseFeatures,
+    SecondOpinion,
+    doubt,
+    share_known,
+    temper,
+)
 from heatpose.simulation import simulate_poses
 from heatpose.skeleton import COCO_17
 
@@ -534,6 +543,63 @@ def test_samples_are_left_out_evenly_in_each_class():
     assert counts.tolist() == [19, 1, 1]
     assert np.ptp(np.diff(kept[:19])) <= 1
     assert estimators._thin(np.array([0, 1, 0]), 3).tolist() == [0, 1, 2]
+
+
+# A second opinion
+
+
+@pytest.mark.parametrize("share", [0.15, 0.6, 1.0])
+def test_doubt_changes_how_sure_an_answer_is_and_not_the_answer(share):
+    rng = np.random.default_rng(0)
+    said, second = rng.dirichlet(np.ones(4), 200), rng.dirichlet(np.ones(3), 200)
+    said[0, :3], said[0, 3] = 0, 1  # a stranger for sure
+    doubted = doubt(said, second, share)
+    np.testing.assert_allclose(doubted.sum(axis=1), 1)
+    kept = doubted[:, :3].sum(axis=1) / said[:, :3].sum(axis=1).clip(1e-12)
+    np.testing.assert_allclose(doubted[1:, :3], said[1:, :3] * kept[1:, np.newaxis])
+    best = said[:, :3].argmax(axis=1)
+    agrees = second[np.arange(200), best] >= said[:, :3].max(axis=1) / said[:, :3].sum(axis=1).clip(1e-12)
+    assert agrees.any() and not agrees.all()
+    np.testing.assert_allclose(kept[agrees][1:], 1)
+    assert (kept[~agrees] < 1).all() and (kept[1:] > 1 - share).all()
+
+
+def test_the_less_the_second_gives_the_named_class_the_less_sure_it_is():
+    second = np.array([[heard, 1 - heard] for heard in np.linspace(0, 1, 11)])
+    sure = doubt(np.tile([0.6, 0.2, 0.2], (11, 1)), second, 0.5)[:, 0]
+    np.testing.assert_allclose(sure[[0, -1]], [0.3, 0.6])
+    assert (np.diff(sure)[: int(0.75 * 10)] > 0).all() and (np.diff(sure)[8:] == 0).all()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_second_is_trained_on_the_poses_as_filmed(nested):
+    inner = SecondOpinion(Spy(), Spy())
+    mixed = PoseClassifier(Pipeline([("spy", inner)]) if nested else inner, performers=3, random_state=0)
+    mixed.fit(TABLE, LABELS)
+    fitted = mixed.estimator_[-1] if nested else mixed.estimator_
+    n_filmed = len(fitted.second_.X_)
+    assert n_filmed == len(TABLE) < len(fitted.estimator_.X_) == mixed.n_samples_fit_
+    np.testing.assert_array_equal(fitted.second_.X_, fitted.estimator_.X_[:n_filmed])
+    np.testing.assert_array_equal(mixed.classes_[fitted.second_.y_], LABELS)
+    assert fitted.classes_.tolist() == [0, 1, 2, 3]
+
+
+def test_without_strangers_the_second_has_no_say():
+    tree = DecisionTreeClassifier(max_depth=2, random_state=0)
+    alone = classifier(tree, strangers=0).fit(TABLE, LABELS)
+    mixed = classifier(SecondOpinion(tree, DummyClassifier()), strangers=0).fit(TABLE, LABELS)
+    np.testing.assert_array_equal(mixed.predict_proba(TABLE), alone.predict_proba(TABLE))
+
+
+def test_a_frame_that_only_the_performers_explain_is_doubted():
+    """The first is as sure of everything; the second knows the frames as filmed, and not the other one."""
+    mixed = classifier(SecondOpinion(Spy(), DecisionTreeClassifier(random_state=0)), mirror=None).fit(TABLE, LABELS)
+    first = Spy().fit(TABLE, np.arange(4).repeat(5)[: len(TABLE)])
+    first.predict_proba = lambda X: np.tile([0.9, 0.02, 0.02, 0.06], (len(X), 1))
+    mixed.estimator_[-1].estimator_ = first
+    sure = mixed.predict_confidence(TABLE)
+    is_first = mixed.classes_[0] == LABELS
+    assert sure[is_first].min() > sure[~is_first].max() + 0.1
 
 
 # Mirror

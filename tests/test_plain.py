@@ -15,6 +15,7 @@ from heatpose import plain
 from heatpose.classifiers import CANDIDATES, FixedEpochsMLP
 from heatpose.plain import (
     CannotExportError,
+    Doubt,
     Features,
     Kernel,
     Linear,
@@ -250,6 +251,9 @@ def test_trees_without_end_are_refused():
     ("make", "message"),
     [
         (lambda: Mean((Softmax(),), np.array([0.0])), "weights of 0 or more"),
+        (lambda: Doubt((Softmax(),), 0.1), "two members, got 1"),
+        (lambda: Doubt((Softmax(), Softmax()), 1.5), "share"),
+        (lambda: Doubt((Softmax(), Softmax()), 0.5).width(3), "second member with 2 columns, got 3"),
         (lambda: Mean((Softmax(),), np.array([1.0, 1])), r"weights of shape \(1\)"),
         (lambda: Scale(np.zeros(2), np.array([1.0, 0])), "other than 0"),
         (lambda: Linear(np.full((2, 2), np.inf), np.zeros(2)), "finite numbers"),
