@@ -68,6 +68,16 @@ def test_it_is_done_here_if_the_other_process_dies():
     )
 
 
+def test_what_cannot_be_sent_is_done_here():
+    assert (
+        run("""
+        result = begin(lambda: lambda: "here")
+        print(result()())
+    """)
+        == "here\n"
+    )
+
+
 def test_nothing_is_left_running():
     """A command that ends early, such as one that was called wrongly, does not wait for it."""
     start = START + "print(os.getpid(), flush=True); begin(time.sleep, 50)"

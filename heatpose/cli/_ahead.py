@@ -7,6 +7,7 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -52,4 +53,5 @@ def _answer(sender: Connection, function: Callable[..., Any], args: tuple[Any, .
         answer = False, function(*args)
     except Exception as error:
         answer = True, error
-    sender.send(answer)
+    with suppress(Exception):  # the other one is gone, or calls the function itself if this cannot be sent
+        sender.send(answer)
