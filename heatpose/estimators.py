@@ -517,7 +517,7 @@ def check_heatmaps(X: Any) -> np.ndarray:
 
 
 class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """A classifier that is less sure where a plain one, trained on the poses as they were filmed alone, disagrees.
+    """A classifier that is not too sure where a plain one, trained on the poses as they were filmed alone, disagrees.
 
     A classifier of many re-posed samples is sure of a frame that is like no other one of its class, as long as some
     performer might hold it. One that never saw them is not, and errs elsewhere: where the two agree, few answers are
@@ -530,8 +530,8 @@ class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Trained on all samples. Its last class is strangers; without one the second has no say.
     second : classifier
         Trained on the samples as filmed, whose classes are all but the strangers.
-    share : float, default 0.15
-        How much of the confidence is the second's, see :func:`doubt`.
+    share : float, default 0.1
+        How much the second has to say, see :func:`doubt`. More of it tells poses of no class from known ones less well.
 
     Attributes
     ----------
@@ -541,7 +541,7 @@ class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         The classes of the first.
     """
 
-    def __init__(self, estimator: BaseEstimator, second: BaseEstimator, *, share: float = 0.15):
+    def __init__(self, estimator: BaseEstimator, second: BaseEstimator, *, share: float = 0.1):
         self.estimator = estimator
         self.second = second
         self.share = share
@@ -565,7 +565,7 @@ class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
 
 def doubt(probabilities: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
-    """Give strangers some of what is said of the classes, where a second opinion of the first one of them is lower.
+    """Give strangers some of what is said of the classes, where a second opinion does not share that certainty.
 
     Parameters
     ----------
@@ -574,7 +574,8 @@ def doubt(probabilities: np.ndarray, second: np.ndarray, share: float) -> np.nda
     second : ndarray, shape (N, C)
         Of the classes, by somebody else. If there are as many columns in both, nothing is changed.
     share : float
-        What becomes of the confidence where the second gives the most probable class nothing: 1 - share of it is left.
+        Where the second gives the most probable class nothing, its probability is 1 - share at the most; where it
+        gives it as much as the first does, 1.
 
     Returns
     -------
@@ -583,10 +584,10 @@ def doubt(probabilities: np.ndarray, second: np.ndarray, share: float) -> np.nda
 
     Examples
     --------
-    >>> doubt(np.array([[0.8, 0.1, 0.1]]), np.array([[0.0, 1.0]]), 0.2).round(2).tolist()
-    [[0.64, 0.08, 0.28]]
-    >>> doubt(np.array([[0.8, 0.1, 0.1]]), np.array([[0.9, 0.1]]), 0.2).round(2).tolist()
-    [[0.8, 0.1, 0.1]]
+    >>> doubt(np.array([[0.8, 0.16, 0.04]]), np.array([[0.0, 1.0]]), 0.5).round(2).tolist()
+    [[0.5, 0.1, 0.4]]
+    >>> doubt(np.array([[0.8, 0.16, 0.04]]), np.array([[0.9, 0.1]]), 0.5).round(2).tolist()
+    [[0.8, 0.16, 0.04]]
     """
     n_classes = second.shape[1]
     if probabilities.shape[1] == n_classes:
@@ -595,7 +596,7 @@ def doubt(probabilities: np.ndarray, second: np.ndarray, share: float) -> np.nda
     best = of_classes.argmax(axis=1)[:, np.newaxis]
     total, highest = of_classes.sum(axis=1, keepdims=True), np.take_along_axis(of_classes, best, axis=1)
     agreed = np.minimum(np.take_along_axis(second, best, axis=1) * total / np.maximum(highest, _TINY), 1)
-    kept = 1 - share + share * agreed
+    kept = np.minimum((1 - share * (1 - agreed)) / np.maximum(highest, _TINY), 1)
     return np.concatenate([of_classes * kept, probabilities[:, n_classes:] + total * (1 - kept)], axis=1)
 
 

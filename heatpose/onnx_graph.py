@@ -561,11 +561,13 @@ def _doubt(g: Graph, block: plain.Doubt, x: Any) -> Value:
     of_classes, of_strangers = g.slice(probabilities, 0, -1, 1), g.gather(probabilities, [-1], 1)
     total, highest = g.reduce("Sum", of_classes, 1), g.reduce("Max", of_classes, 1)
     best = g.op("ArgMax", of_classes, dtype=_I64, axis=1, keepdims=1)
+    highest = g.binary("Max", highest, _TINY)
     heard = g.mul(g.op("GatherElements", second, best, axis=1), total)
-    agreed = g.binary("Min", g.div(heard, g.binary("Max", highest, _TINY)), 1)
-    doubted = g.mul(g.sub(g.constant(1, _F64), agreed), block.share)
-    given = g.mul(of_classes, g.sub(g.constant(1, _F64), doubted))
-    return g.concat(given, g.add(of_strangers, g.mul(total, doubted)), axis=1)
+    agreed = g.binary("Min", g.div(heard, highest), 1)
+    ceiling = g.add(g.mul(agreed, block.share), 1 - block.share)
+    kept = g.mul(of_classes, g.binary("Min", g.div(ceiling, highest), 1))
+    given = g.sub(total, g.reduce("Sum", kept, 1))
+    return g.concat(kept, g.add(of_strangers, given), axis=1)
 
 
 _NETWORK = (plain.Linear, plain.Activation, plain.Linear, plain.Softmax)

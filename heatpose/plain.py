@@ -98,7 +98,7 @@ class Mean(Block):
 
 @dataclass(frozen=True, eq=False)
 class Doubt(Block):
-    """What a first block says, less sure of it where a second one disagrees: see :func:`heatpose.estimators.doubt`."""
+    """What a first block says, not too sure where a second one disagrees: see :func:`heatpose.estimators.doubt`."""
 
     members: tuple[Block, ...]
     share: float
