@@ -8,14 +8,13 @@ as they are by NumPy, so that trees see the same features to the last bit of flo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
-from scipy.linalg import block_diag
 from sklearn.pipeline import Pipeline
 
 from heatpose import decoding, geometry, plain
@@ -30,7 +29,11 @@ _OPSETS = {"": 18, "ai.onnx.ml": 3}
 _IR_VERSION = 9
 
 _K = len(COCO_17.keypoints)
-_F32, _F64, _I64, _BOOL = (np.dtype(kind) for kind in ("float32", "float64", "int64", "bool"))
+_F32, _F64, _I32, _I64, _BOOL = (np.dtype(kind) for kind in ("float32", "float64", "int32", "int64", "bool"))
+
+
+# What rounding may add to a score, from which probabilities are made.
+_ROUNDING = 3e-6
 
 
 @dataclass(frozen=True)
@@ -183,16 +186,17 @@ def build_graph(
     if source == "heatmaps":
         inputs = [helper.make_tensor_value_info("heatmaps", TensorProto.FLOAT, ["N", _K, "rows", "columns"])]
         keypoints = _decode(g, pipeline[0].method, Value("heatmaps", _F32))
+        g.op("Transpose", keypoints, name="keypoints", perm=[1, 2, 0])
         outputs = [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", _K, 3])]
     else:
         inputs = [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", _K, 3])]
-        keypoints, outputs = Value("keypoints", _F32), []
+        keypoints, outputs = _as_decoded(g, Value("keypoints", _F32)), []
     classifier = pipeline[-1]
     classes = [str(name) for name in classifier.classes_]
     xy, seen = _mask_uncertain(g, keypoints, classifier.min_confidence)
     # Blocks take a keypoint table; all that is done with it is to describe the pose, so that is all that is written.
-    probabilities = g.cast(_write(g, block, (xy, seen)), _F64)
-    _classify(g, probabilities, classes, float(classifier.temperature))
+    opinion = _opinion(g, _without_scales(block), (xy, seen), len(classes))
+    _classify(g, opinion, classes, float(classifier.temperature))
     outputs = [
         helper.make_tensor_value_info("label", TensorProto.STRING, ["N"]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(classes)]),
@@ -206,16 +210,17 @@ def build_graph(
     return model
 
 
-def _classify(g: Graph, probabilities: Value, classes: Sequence[str], temperature: float) -> None:
+_Opinion = tuple[Value, Value, Value]  # probabilities of classes (N, C), of strangers and of all classes, (N, 1)
+
+
+def _classify(g: Graph, opinion: _Opinion, classes: Sequence[str], temperature: float) -> None:
     """What PoseClassifier makes of its estimator's probabilities, under the names of the outputs.
 
     See :func:`heatpose.estimators.share_known` and :func:`heatpose.estimators.temper`.
     """
-    n_classes = len(classes)
-    own, strangers = g.slice(probabilities, 0, n_classes, 1), g.slice(probabilities, n_classes, n_classes + 1, 1)
-    known = g.reduce("Sum", own, 1)
-    given = g.mul(g.reduce("Sum", strangers, 1), _strangers_share(np.array(classes)))
-    share = g.add(g.add(own, 1e-9), given)
+    own, strangers, known = opinion
+    given = g.like(_strangers_share(np.array(classes))[np.newaxis], own)
+    share = g.add(g.op("Gemm", strangers, given, own), 1e-9)
     share = g.div(share, g.reduce("Sum", share, 1))
     if temperature != 1:
         logits = g.div(g.op("Log", g.binary("Max", share, 1e-12)), temperature)
@@ -225,60 +230,67 @@ def _classify(g: Graph, probabilities: Value, classes: Sequence[str], temperatur
     g.constants.append(numpy_helper.from_array(np.array(classes, dtype=object), "classes"))
     g.op("Gather", names, best, name="label", axis=0)
     g.op("Cast", share, name="probabilities", to=TensorProto.FLOAT)
-    confidence = g.mul(g.reshape(known, -1), g.reduce("Max", share, 1, keepdims=False))
+    confidence = g.reduce("Max", g.mul(share, known), 1, keepdims=False)
     g.op("Cast", confidence, name="confidence", to=TensorProto.FLOAT)
 
 
 # Decoding: heatmaps -> keypoints ----------------------------------------------------------------------------
-# A map is a column here: (cells, M), (2, M). A runtime takes half a microsecond for whole rows of so few numbers, and
-# several times that for picking columns or multiplying many small matrices.
+# What is computed for M maps has a column for each: (cells, M), (2, M). A runtime takes half a microsecond for whole
+# rows of so few numbers, and several times that for picking columns or multiplying many small matrices. A branch costs
+# more than the rows that it saves. Positions are rows before columns, as arrays have them, up to the last step.
 
 
 @dataclass(frozen=True)
 class _Peaks:
     """The highest cells of M maps, and what is round them; see :class:`heatpose.decoding.Peaks`."""
 
-    cells: Value  # of all maps, (M * H * W,)
-    flat: Value  # which of them the highest ones are, (1, M)
+    maps: Value  # all cells, (M, H * W)
+    size: Value  # rows and columns of a map, (2, 1)
+    strides: Value  # from a row to the next and from a column to the next, (2,)
     height: Value  # (1, M)
-    position: Value  # column and row of the highest cells, (2, M)
-    size: Value  # columns and rows of a map, (2, 1)
-    strides: Value  # from a column to the next and from a row to the next, (2, 1)
+    position: Value  # row and column of the highest cells, (2, M)
+
+    def window(self, g: Graph, size: int) -> tuple[Value, Value]:
+        """Cells round each peak, (size * size, M), and the window's first row and column, (2, M)."""
+        first = g.op("Min", g.sub(self.position, size // 2), g.sub(self.size, size))
+        first = g.op("Max", first, g.constant(0, _I64))
+        start = g.reshape(g.matmul(self.strides, first), -1, 1)
+        index = g.add(start, g.matmul(self.strides, g.constant(_offsets(size), _I64)))
+        return g.op("Transpose", g.op("GatherElements", self.maps, index, axis=1), perm=[1, 0]), first
+
+
+def _offsets(size: int) -> np.ndarray:
+    """Rows and columns of a window's cells, (2, size * size)."""
+    return np.mgrid[:size, :size].reshape(2, -1)
 
 
 def _decode(g: Graph, method: str, heatmaps: Value) -> Value:
-    """Heatmaps (N, 17, H, W) -> keypoints (N, 17, 3), float32."""
+    """Heatmaps (N, 17, H, W) -> keypoints (3, N, 17), float32; those without a peak are NaN, NaN, 0."""
     if method not in _DECODERS:
         raise CannotExportError(f"The decoder {method!r} has no form in ONNX; {', '.join(_DECODERS)} have.")
     shape = g.op("Shape", heatmaps, dtype=_I64)
-    columns, n_rows = g.split(g.gather(shape, [3, 2], 0), 1, 1, axis=0)
+    rows = g.op("Reshape", heatmaps, g.concat(g.constant([-1], _I64), g.gather(shape, [2, 3], 0), axis=0))
     # First the row of the highest cell, then its column: a fraction of the time of searching all cells for it.
-    lines = g.op("Reshape", heatmaps, g.concat(g.constant([-1], _I64), columns, axis=0))
-    highest = g.op("ArgMax", g.reduce("Max", heatmaps, 3, keepdims=False), dtype=_I64, axis=2, keepdims=0)
-    row = g.reshape(highest, 1, -1)
-    every = g.reshape(g.slice(g.op("Shape", lines, dtype=_I64), 0, 1, 0))
-    line = g.add(g.op("Range", g.constant(0, _I64), every, g.reshape(n_rows)), row)
-    column = g.op("ArgMax", g.gather(lines, line, 0), dtype=_I64, axis=2, keepdims=0)
-    flat = g.add(g.mul(line, columns), column)
-    cells = g.reshape(lines, -1)
-    height = g.gather(cells, flat, 0)
-    maps = g.op("Reshape", heatmaps, g.concat(g.constant([-1], _I64), g.mul(columns, n_rows), axis=0))
+    row = g.op("ArgMax", g.reduce("Max", rows, 2, keepdims=False), dtype=_I64, axis=1)
+    line = g.op("GatherND", rows, row, batch_dims=1)
+    column = g.op("ArgMax", line, dtype=_I64, axis=1)
+    height = g.reduce("Max", line, 1, keepdims=False)
     # A sum is not below infinity if NaN or infinity is in it; a map of one value everywhere has no peak.
+    maps = g.reshape(rows, 0, -1)
     total, lowest = (g.reduce(kind, maps, 1, keepdims=False) for kind in ("Sum", "Min"))
     finite = g.binary("Less", total, np.inf, dtype=_BOOL)
-    found = g.op("And", g.op("And", finite, g.greater(height, 0)), g.greater(height, lowest))
+    found = g.op("And", finite, g.greater(height, g.binary("Max", lowest, 0)))
 
     peaks = _Peaks(
-        cells=cells,
-        flat=flat,
-        height=height,
-        position=g.concat(column, row, axis=0),
-        size=g.reshape(g.concat(columns, n_rows, axis=0), 2, 1),
-        strides=g.reshape(g.concat(g.constant([1], _I64), columns, axis=0), 2, 1),
+        maps=maps,
+        size=g.gather(shape, [[2], [3]], 0),
+        strides=g.concat(g.gather(shape, [3], 0), g.constant([1], _I64), axis=0),
+        height=g.reshape(height, 1, -1),
+        position=g.reshape(g.concat(row, column, axis=0), 2, -1),
     )
-    xy = g.where(found, g.cast(_DECODERS[method](g, peaks), _F32), np.nan)
-    keypoints = g.op("Transpose", g.concat(xy, g.where(found, height, 0), axis=0), perm=[1, 0])
-    return g.op("Reshape", keypoints, g.constant([-1, _K, 3], _I64), name="keypoints")
+    y, x = g.split(g.cast(_DECODERS[method](g, peaks), _F32), 1, 1, axis=0)
+    missing = g.constant([[np.nan], [np.nan], [0]], _F32)
+    return g.reshape(g.where(found, g.concat(x, y, peaks.height, axis=0), missing), 3, -1, _K)
 
 
 def _argmax(g: Graph, peaks: _Peaks) -> Value:
@@ -286,50 +298,44 @@ def _argmax(g: Graph, peaks: _Peaks) -> Value:
 
 
 def _quarter(g: Graph, peaks: _Peaks) -> Value:
-    steps = g.mul(g.gather(peaks.strides, [0, 0, 1, 1], 0), g.constant([[-1], [1], [-1], [1]], _I64))
-    last_cell = g.sub(g.op("Size", peaks.cells, dtype=_I64), 1)
-    index = g.op("Clip", g.add(peaks.flat, steps), g.constant(0, _I64), last_cell)
+    return _quarter_in_window(g, peaks, *peaks.window(g, 3), 3)
+
+
+def _quarter_in_window(g: Graph, peaks: _Peaks, cells: Value, first: Value, size: int) -> Value:
+    place = g.sub(peaks.position, first)
+    # A peak at an edge has no cell on one side, and any cell is taken for it: it stays where it is.
+    inner = g.op("Clip", place, g.constant(1, _I64), g.constant(size - 2, _I64))
+    inside = g.binary("Equal", place, inner, dtype=_BOOL)
+    index = g.add(g.matmul(g.constant([[size, 1]], _I64), place), g.constant([[-size], [size], [-1], [1]], _I64))
+    index = g.op("Clip", index, g.constant(0, _I64), g.constant(size * size - 1, _I64))
     # Minus infinity on both sides is no side; a difference of infinities is NaN.
-    beside = g.binary("Max", g.gather(peaks.cells, index, 0), np.finfo(np.float32).min / 2)
+    beside = g.binary("Max", g.op("GatherElements", cells, index, axis=0), np.finfo(np.float32).min / 2)
     side = g.op("Sign", g.matmul(g.constant([[-1, 1, 0, 0], [0, 0, -1, 1]], _F32), beside))
-    last = g.sub(peaks.size, 1)
-    inside = g.op("And", g.greater(peaks.position, 0), g.binary("Less", peaks.position, last, dtype=_BOOL))
-    offset = g.where(inside, g.mul(g.cast(side, _F64), 0.25), 0)
-    return g.add(g.cast(peaks.position, _F64), offset)
-
-
-def _window(g: Graph, peaks: _Peaks, size: int) -> tuple[Value, Value]:
-    """Cells round each peak as fractions of its height, (size * size, M), and the window's first column and row."""
-    first = g.op("Min", g.sub(peaks.position, size // 2), g.sub(peaks.size, size))
-    first = g.op("Max", first, g.constant(0, _I64))
-    to_first = g.reduce("Sum", g.mul(g.sub(first, peaks.position), peaks.strides), 0)
-    row, column = np.mgrid[:size, :size].reshape(2, -1, 1)
-    within = g.add(g.mul(g.constant(row, _I64), g.gather(peaks.strides, [1], 0)), g.constant(column, _I64))
-    index = g.add(g.add(peaks.flat, to_first), within)
-    return g.div(g.gather(peaks.cells, index, 0), peaks.height), first
+    return g.add(g.cast(peaks.position, _F32), g.mul(side, g.where(inside, g.constant(0.25, _F32), 0)))
 
 
 def _soft_argmax(g: Graph, peaks: _Peaks) -> Value:
     size, temperature = 7, 0.15  # the defaults of the decoder
-    values, first = _window(g, peaks, size)
-    values = g.binary("Max", values, 0)
+    cells, first = peaks.window(g, size)
+    values = g.binary("Max", g.div(cells, peaks.height), 0)
     to_edge = g.op("Min", peaks.position, g.sub(g.sub(peaks.size, 1), peaks.position))
-    reach = g.op("Min", g.add(to_edge, 1), g.constant(size // 2, _I64))  # columns and rows on both sides, and one on
-    row, column = np.mgrid[:size, :size].reshape(2, -1, 1)
-    cells = g.add(g.reshape(g.sub(first, peaks.position), 2, 1, -1), g.constant(np.stack([column, row]), _I64))
-    within = g.binary("LessOrEqual", g.op("Abs", cells), g.reshape(reach, 2, 1, -1), dtype=_BOOL)
-    used = g.binary("Equal", g.reduce("Min", g.cast(within, np.dtype("int32")), 0, keepdims=False), 1, dtype=_BOOL)
+    reach = g.op("Min", g.add(to_edge, 1), g.constant(size // 2, _I64))  # rows and columns on both sides, and one on
+    to_first = g.reshape(g.sub(first, peaks.position), 2, 1, -1)
+    away = g.add(to_first, g.constant(_offsets(size)[..., np.newaxis], _I64))
+    within = g.binary("LessOrEqual", g.op("Abs", away), g.reshape(reach, 2, 1, -1), dtype=_BOOL)
+    used = g.binary("Equal", g.reduce("Min", g.cast(within, _I32), 0, keepdims=False), 1, dtype=_BOOL)
     lowest = g.reduce("Min", g.where(used, values, 1), 0)
     scale = g.mul(g.binary("Max", g.sub(g.constant(1, _F32), lowest), 0.1), temperature)
     weights = g.where(used, g.op("Exp", g.div(g.sub(values, 1), scale)), 0)
-    moments = g.matmul(g.constant(_powers(size)[:3], _F64), g.cast(weights, _F64))
-    total, mean = g.split(moments, 1, 2, axis=0)
+    one_y_x = _powers(size)[[0, 2, 1]]
+    total, mean = g.split(g.matmul(g.constant(one_y_x, _F64), g.cast(weights, _F64)), 1, 2, axis=0)
     return g.add(g.add(g.cast(first, _F64), (size - 1) / 2), g.div(mean, total))
 
 
 def _gaussian(g: Graph, peaks: _Peaks) -> Value:
     size = 7
-    values, first = _window(g, peaks, size)
+    cells, first = peaks.window(g, size)
+    values = g.div(cells, peaks.height)
     signal = g.cast(g.greater(values, decoding._FLOOR), _F64)
     values = g.cast(g.binary("Max", values, decoding._FLOOR), _F64)
     logarithm = g.op("Log", values)
@@ -338,15 +344,15 @@ def _gaussian(g: Graph, peaks: _Peaks) -> Value:
     weights = g.mul(g.op("Exp", g.binary("Min", twice, 0)), signal)
     coefficients = _fit(g, weights, logarithm, size)
 
-    # Of the terms x, y, x^2, x y, y^2, numbers 1 to 5: 4 xx yy - xy^2, and where the maximum is, times that.
+    # Of the terms x, y, x^2, x y, y^2, numbers 1 to 5: 4 xx yy - xy^2, and where the maximum is in y and x, times that.
     one, other = ([3, 4, 4, 5, 4, 3], [5, 4, 2, 1, 1, 2])
-    sums = np.array([[4, -1, 0, 0, 0, 0], [0, 0, 1, -2, 0, 0], [0, 0, 0, 0, 1, -2]])
+    sums = np.array([[4, -1, 0, 0, 0, 0], [0, 0, 0, 0, 1, -2], [0, 0, 1, -2, 0, 0]])
     determinant, offset = g.split(_products(g, coefficients, one, coefficients, other, sums), 1, 2, axis=0)
     offset = g.op("Clip", g.div(offset, determinant), g.constant(-size / 2, _F64), g.constant(size / 2, _F64))
     falls = g.binary("Less", g.gather(coefficients, [3], 0), 0, dtype=_BOOL)
     is_maximum = g.op("And", falls, g.greater(determinant, (4.0 * size) ** -4))
     centre = g.add(g.add(g.cast(first, _F64), (size - 1) / 2), offset)
-    return g.where(is_maximum, centre, _quarter(g, peaks))
+    return g.where(is_maximum, g.cast(centre, _F32), _quarter_in_window(g, peaks, cells, first, size))
 
 
 def _powers(size: int) -> np.ndarray:
@@ -356,31 +362,28 @@ def _powers(size: int) -> np.ndarray:
 def _fit(g: Graph, weights: Value, logarithm: Value, size: int) -> Value:
     """Fit a polynomial of two variables by weighted least squares, two (cells, M) -> coefficients (6, M).
 
-    The normal equations are solved in two halves of three unknowns, whose inverses are written out. A matrix of each
-    map is so many rows, and is given by their numbers.
+    The normal equations are solved in two halves of three unknowns, by Cramer's rule. A matrix of each map is so many
+    rows, and is given by their numbers.
     """
     powers = _powers(size)
     low, high = slice(0, 3), slice(3, 6)
     blocks = [(low, low), (low, high), (high, high)]
     order = np.concatenate([decoding._PRODUCT[rows, columns].reshape(-1) for rows, columns in blocks])
     penalty = np.concatenate([decoding._PENALTY[rows, columns].reshape(-1, 1) for rows, columns in blocks])
-    moments = g.add(g.matmul(g.constant(powers[order], _F64), weights), penalty)
+    moments = g.op("Gemm", g.constant(powers[order], _F64), weights, g.constant(penalty, _F64))
     right = g.matmul(g.constant(powers[: decoding._TERMS], _F64), g.mul(weights, logarithm))
     equations = g.concat(moments, right, axis=0)
     a, b, d = np.arange(27).reshape(3, 3, 3)
     low_right, high_right = np.arange(27, 33).reshape(2, 3, 1)
-    nine, twelve = np.arange(9).reshape(3, 3), np.arange(12).reshape(3, 4)
+    twelve, upper_row = np.arange(12).reshape(3, 4), np.arange(3).reshape(3, 1)
 
-    cofactors, determinant = _cofactors(g, equations, a, 9)
-    inverse = g.div(cofactors, determinant)
-    both = _matrix_product(g, inverse, nine, equations, np.hstack([b, low_right]))  # a^-1 b and a^-1 right
+    both = _solve(g, equations, a, np.hstack([b, low_right]))  # a^-1 b and a^-1 right
     left = g.sub(
         g.gather(equations, np.hstack([d, high_right]).reshape(-1), 0),
         _matrix_product(g, equations, b.T, both, twelve),
     )
-    cofactors, determinant = _cofactors(g, left, twelve[:, :3], 3)
-    upper = g.div(_matrix_product(g, cofactors, nine, left, twelve[:, 3:]), determinant)
-    a_b_upper = _matrix_product(g, both, twelve[:, :3], upper, np.arange(3).reshape(3, 1))
+    upper = _solve(g, left, twelve[:, :3], twelve[:, 3:])
+    a_b_upper = _matrix_product(g, both, twelve[:, :3], upper, upper_row)
     return g.concat(g.sub(g.gather(both, twelve[:, 3], 0), a_b_upper), upper, axis=0)
 
 
@@ -400,16 +403,21 @@ def _matrix_product(g: Graph, one: Value, left: np.ndarray, other: Value, right:
     return _products(g, one, its_rows, other, other_rows, np.kron(np.eye(n * m), np.ones(k)))
 
 
-def _cofactors(g: Graph, value: Value, at: np.ndarray, count: int) -> tuple[Value, Value]:
-    """The cofactors (9, M) of symmetric 3 x 3 matrices, given as row numbers, and their determinants `count` times."""
+def _solve(g: Graph, value: Value, matrix: np.ndarray, right: np.ndarray) -> Value:
+    """Solve symmetric (3, 3) equations with right sides (3, m), all given as row numbers -> (3 * m, M)."""
     i, j = np.divmod(np.arange(9), 3)
     next_i, next_j, last_i, last_j = (i + 1) % 3, (j + 1) % 3, (i + 2) % 3, (j + 2) % 3
-    one, other = (at[next_i, next_j], at[next_i, last_j]), (at[last_i, last_j], at[last_i, next_j])
+    one, other = (matrix[next_i, next_j], matrix[next_i, last_j]), (matrix[last_i, last_j], matrix[last_i, next_j])
     minus = np.hstack([np.eye(9), -np.eye(9)])
     cofactors = _products(g, value, np.concatenate(one), value, np.concatenate(other), minus)
-    # A row times its cofactors is the determinant.
-    sums = np.tile(np.arange(9) < 3, (count, 1))
-    return cofactors, g.matmul(g.constant(sums, _F64), g.mul(g.gather(value, at.reshape(-1), 0), cofactors))
+    # The cofactors times a column of the matrix are the determinant, and times the right sides that many solutions.
+    nine, m = np.arange(9).reshape(3, 3), right.shape[1]
+    its_rows = np.concatenate([nine[0], np.repeat(nine[:, np.newaxis], m, axis=1).reshape(-1)])
+    other_rows = np.concatenate([matrix[:, 0], np.tile(right.T.reshape(-1), 3)])
+    sums = np.kron(np.eye(1 + 3 * m), np.ones(3))
+    both = _products(g, cofactors, its_rows, value, other_rows, sums)
+    determinant, solutions = g.split(both, 1, 3 * m, axis=0)
+    return g.div(solutions, determinant)
 
 
 _DECODERS: Mapping[str, Callable[[Graph, _Peaks], Value]] = {
@@ -418,72 +426,74 @@ _DECODERS: Mapping[str, Callable[[Graph, _Peaks], Value]] = {
     "soft-argmax": _soft_argmax,
     "gaussian": _gaussian,
 }
-"""What writes each decoder; x and y of M maps, (2, M)."""
+"""What writes each decoder; row and column in M maps, (2, M)."""
 
 
 # Describing: keypoints -> features --------------------------------------------------------------------------
 
-_Pose = tuple[Value, Value]  # positions (N, 17, 2), float64, NaN where missing; whether they are seen, (N, 17, 1)
+_Pose = tuple[Value, Value]  # positions (2, N, 17), float64, NaN where missing; whether they are seen, (1, N, 17)
+
+
+def _as_decoded(g: Graph, keypoints: Value) -> Value:
+    """Keypoints (N, 17, 3) from anywhere -> (3, N, 17); those that are missing are NaN, NaN, 0."""
+    keypoints = g.op("Transpose", keypoints, perm=[2, 0, 1])
+    whole = g.reduce("Sum", keypoints, 0)  # NaN if any of it is; an infinity is none
+    confidence = g.gather(keypoints, [2], 0)
+    there = g.op("And", g.binary("Equal", whole, whole, dtype=_BOOL), g.greater(confidence, 0))
+    return g.where(there, keypoints, np.array([np.nan, np.nan, 0]).reshape(3, 1, 1))
 
 
 def _mask_uncertain(g: Graph, keypoints: Value, min_confidence: float) -> _Pose:
-    """See :func:`heatpose.geometry.mask_uncertain`."""
-    keypoints = g.cast(keypoints, _F64)
-    xy, confidence = g.split(keypoints, 2, 1, axis=2)
-    whole = g.reduce("Sum", keypoints, 2)  # NaN if any of it is; an infinity is none
-    there = g.op("And", g.binary("Equal", whole, whole, dtype=_BOOL), g.greater(confidence, 0))
+    """See :func:`heatpose.geometry.mask_uncertain`; keypoints (3, N, 17)."""
+    xy, confidence = g.split(g.cast(keypoints, _F64), 2, 1, axis=0)
+    there = g.greater(confidence, 0)
     # The median of those that are there: the others come first, as 0, and how many there are says which count.
-    ordered, _ = g.smallest(g.reshape(g.where(there, confidence, 0), -1, _K), _K, 1)
-    count = g.reduce("Sum", g.cast(there, _I64), 1, keepdims=False)
-    halves = np.zeros((_K + 1, _K))
+    ordered, _ = g.smallest(confidence, _K, 2)
+    count = g.reduce("Sum", g.cast(there, _I64), 2, keepdims=False)
+    shares = np.zeros((_K + 1, _K))
     for present in range(1, _K + 1):
         for middle in ((present - 1) // 2, present // 2):
-            halves[present, _K - present + middle] += 0.5
-    chosen = g.reshape(g.gather(g.constant(halves, _F64), count, 0), -1, _K)
-    median = g.reduce("Sum", g.mul(ordered, chosen), 1)
-    least = g.reshape(g.mul(median, min_confidence), -1, 1, 1)
-    sure = g.binary("GreaterOrEqual", confidence, least, dtype=_BOOL)
-    seen = g.op("And", there, sure)
+            shares[present, _K - present + middle] += 0.5 * min_confidence
+    least = g.reduce("Sum", g.mul(ordered, g.gather(g.constant(shares, _F64), count, 0)), 2)
+    seen = g.binary("GreaterOrEqual", confidence, least, dtype=_BOOL)
+    if min_confidence == 0:  # else one that is missing has less than that, unless all are, and nothing is said
+        seen = g.op("And", there, seen)
     return g.where(seen, xy, np.nan), seen
 
 
 def _normalise(g: Graph, pose: _Pose) -> Value:
-    """See :func:`heatpose.geometry.normalise_poses`, (N, 17, 2)."""
+    """See :func:`heatpose.geometry.normalise_poses`, (2, N, 17)."""
     xy, seen = pose
-    placed = g.where(seen, xy, 0)
     weight = g.cast(seen, _F64)
     groups = (COCO_17.hips, COCO_17.shoulders, COCO_17.head, COCO_17.keypoints)
-    members = np.array([np.isin(COCO_17.keypoints, group) for group in groups])
-    sums = g.matmul(g.constant(members, _F64), g.concat(placed, weight, axis=2))
-    middles = g.div(*g.split(sums, 2, 1, axis=2))  # 0 / 0 where nothing is seen
-    hips, shoulders, head, middle = g.split(middles, 1, 1, 1, 1, axis=1)
-    largest = g.op("ReduceMax", g.op("Abs", placed), g.constant([1, 2], _I64))
-    nothing = g.mul(largest, geometry._ROUNDING)
+    members = np.array([np.isin(COCO_17.keypoints, group) for group in groups]).T
+    placed = g.where(seen, xy, 0)
+    sums = g.matmul(g.concat(placed, weight, axis=0), g.constant(members, _F64))
+    middles = g.div(*g.split(sums, 2, 1, axis=0))  # 0 / 0 where nothing is seen
+    hips, shoulders, head, middle = g.split(middles, 1, 1, 1, 1, axis=2)
+    off = g.mul(g.sub(placed, middle), weight)
+    spread = g.div(_squares(g, off, 0, 2), g.reduce("Sum", weight, 2))  # squared, as lengths are up to the last step
     down = g.mul(g.sub(shoulders, head), geometry._TORSO_PER_NECK)
-    off = g.where(seen, g.sub(xy, middle), 0)
-    squares = g.op("ReduceSumSquare", off, g.constant([1, 2], _I64))
-    spread = g.op("Sqrt", g.div(squares, g.reduce("Sum", weight, 1)))
-    origin = hips
+    origin, length = hips, _squares(g, g.sub(shoulders, hips), 0)
     for estimate in (g.add(shoulders, down), middle):
         origin = g.where(g.op("IsNaN", origin, dtype=_BOOL), estimate, origin)
-    length = _length(g, g.sub(shoulders, hips))
-    for estimate in (_length(g, down), g.mul(spread, geometry._TORSO_PER_SPREAD)):
+    for estimate in (_squares(g, down, 0), g.mul(spread, geometry._TORSO_PER_SPREAD**2)):
         length = g.where(g.op("IsNaN", length, dtype=_BOOL), estimate, length)
-    shortest = g.mul(spread, geometry._SHORTEST_TORSO)
-    length = g.where(g.greater(length, shortest), length, shortest)
-    length = g.where(g.greater(length, nothing), length, np.nan)
+    # Where all that is seen is one point, spread and torso are 0, not nearly so: these are sums of float32 in float64.
+    # Then the point is the origin, and 0 / 0 is NaN.
+    length = g.op("Sqrt", g.op("Max", length, g.mul(spread, geometry._SHORTEST_TORSO**2)))
     return g.div(g.sub(xy, origin), length)
 
 
-def _length(g: Graph, vectors: Value) -> Value:
-    return g.reduce("L2", vectors, 2)
+def _squares(g: Graph, value: Value, *axes: int) -> Value:
+    return g.op("ReduceSumSquare", value, g.constant(axes, _I64))
 
 
 def _features(g: Graph, features: plain.Features, pose: _Pose) -> Value:
     """See :func:`heatpose.geometry.describe_poses`, (N, F), float32."""
     if features.min_confidence > 1:
         raise CannotExportError("PoseFeatures with min_confidence above 1 has no form in ONNX.")
-    xy = g.reshape(_normalise(g, pose), -1, 2 * _K)
+    xy = g.reshape(g.op("Transpose", _normalise(g, pose), perm=[1, 2, 0]), -1, 2 * _K)
     pairs, limbs, (first, joint, second) = COCO_17.pairs, COCO_17.limb_ends, COCO_17.joint_points.T
     # All differences at once, each of the coordinate (2 i or 2 i + 1) of an end and a start: of pairs x and y, of limbs
     # y and x; then those whose products add up to the sine and the cosine at each joint: a_x b_y - a_y b_x, and
@@ -512,7 +522,7 @@ def _features(g: Graph, features: plain.Features, pose: _Pose) -> Value:
     if directions:
         vectors = directions[0] if len(directions) == 1 else g.concat(*directions, axis=1)
         count = 2 * (len(limbs) * features.limbs + len(joint) * features.joints)
-        parts.append(g.reshape(g.div(vectors, _length(g, vectors)), -1, count))
+        parts.append(g.reshape(g.div(vectors, g.reduce("L2", vectors, 2)), -1, count))
     if features.vectors:
         parts.append(between)
     return g.cast(parts[0] if len(parts) == 1 else g.concat(*parts, axis=1), _F32)
@@ -540,51 +550,134 @@ def _steps(g: Graph, block: plain.Steps, x: Any) -> Value:
     return x
 
 
+def _without_scales(block: plain.Block) -> plain.Block:
+    """Let layers that follow a scale do the scaling with their weights, where float32 allows."""
+    if isinstance(block, plain.Mean | plain.Doubt):
+        return replace(block, members=tuple(map(_without_scales, block.members)))
+    if not isinstance(block, plain.Steps):
+        return block
+    steps: list[plain.Block] = []
+    for step in map(_without_scales, block.steps):
+        scaled = _scaled_by(steps[-1], step) if steps and isinstance(steps[-1], plain.Scale) else None
+        steps[len(steps) - (scaled is not None) :] = [scaled or step]
+    return plain.Steps(tuple(steps))
+
+
+def _scaled_by(scale: plain.Scale, block: plain.Block) -> plain.Block | None:
+    """Give a block that does the same without what comes before it, or None."""
+    if isinstance(block, plain.Linear):
+        means = (scale.mean / scale.scale)[:, np.newaxis] * block.weights
+        weights = block.weights / scale.scale[:, np.newaxis]
+        if _is_float32(block.weights):
+            # What is far from 0 and hardly varies is better shifted before it is multiplied.
+            if np.finfo(np.float32).eps * np.linalg.norm(means, axis=0).max() > _ROUNDING:
+                return None
+            weights = weights.astype(np.float32).astype(np.float64)
+        return plain.Linear(weights, block.bias - means.sum(axis=0))
+    if isinstance(block, plain.Steps):
+        first = _scaled_by(scale, block.steps[0])
+        return first and plain.Steps((first, *block.steps[1:]))
+    if isinstance(block, plain.Mean):
+        members = tuple(filter(None, (_scaled_by(scale, member) for member in block.members)))
+        return replace(block, members=members) if len(members) == len(block.members) else None
+    return None
+
+
+def _parts(block: plain.Block) -> tuple[plain.Block, ...]:
+    return block.steps if isinstance(block, plain.Steps) else (block,)
+
+
 def _mean(g: Graph, block: plain.Mean, x: Any) -> Value:
+    if _is_of_scores(block):
+        scores, shares = _scores(g, block, x)
+        probabilities = g.mul(g.op("Softmax", scores, axis=2), shares[:, np.newaxis])
+        return g.reduce("Sum", probabilities, 1, keepdims=False)
     shares = block.weights / block.weights.sum()
-    # What members begin with in common is written once.
-    members = [member.steps if isinstance(member, plain.Steps) else (member,) for member in block.members]
-    if {tuple(map(type, steps)) for steps in members} == {_NETWORK}:
-        networks = cast(list[tuple[plain.Linear, plain.Activation, plain.Linear, plain.Softmax]], members)
-        if len({activation.function for _, activation, _, _ in networks}) == 1:
-            return _mean_of_networks(g, networks, shares, x)
     weighted = [
-        g.mul(g.cast(_steps(g, plain.Steps(steps), x), _F64), float(share))
-        for steps, share in zip(members, shares, strict=True)
+        g.mul(g.cast(_write(g, member, x), _F64), float(share))
+        for member, share in zip(block.members, shares, strict=True)
     ]
     return weighted[0] if len(weighted) == 1 else g.op("Sum", *weighted)
 
 
-def _doubt(g: Graph, block: plain.Doubt, x: Any) -> Value:
-    """See :func:`heatpose.estimators.doubt`."""
-    probabilities, second = (g.cast(_write(g, member, x), _F64) for member in block.members)
-    of_classes, of_strangers = g.slice(probabilities, 0, -1, 1), g.gather(probabilities, [-1], 1)
-    total, highest = g.reduce("Sum", of_classes, 1), g.reduce("Max", of_classes, 1)
-    best = g.op("ArgMax", of_classes, dtype=_I64, axis=1, keepdims=1)
-    highest = g.binary("Max", highest, _TINY)
-    heard = g.mul(g.op("GatherElements", second, best, axis=1), total)
-    agreed = g.binary("Min", g.div(heard, highest), 1)
-    ceiling = g.add(g.mul(agreed, block.share), 1 - block.share)
-    kept = g.mul(of_classes, g.binary("Min", g.div(ceiling, highest), 1))
-    given = g.sub(total, g.reduce("Sum", kept, 1))
-    return g.concat(kept, g.add(of_strangers, given), axis=1)
+def _is_of_scores(block: plain.Block) -> bool:
+    """Whether all that a block is the mean of are probabilities by softmax: then it is taken of all at once."""
+    last = _parts(block)[-1]
+    return isinstance(last, plain.Softmax) or (
+        isinstance(last, plain.Mean) and all(_is_of_scores(member) for member in last.members)
+    )
+
+
+def _scores(g: Graph, block: plain.Block, x: Any) -> tuple[Value, np.ndarray]:
+    """What the n softmaxes of a block are of, (N, n, C), and how much each counts, (n,)."""
+    *steps, last = _parts(block)
+    x = _steps(g, plain.Steps(tuple(steps)), x)
+    if isinstance(last, plain.Softmax):
+        return g.reshape(x, 0, 1, -1), np.ones(1)
+    last = cast(plain.Mean, last)
+    shares = last.weights / last.weights.sum()
+    members = [_parts(member) for member in last.members]
+    if {tuple(map(type, parts)) for parts in members} == {_NETWORK}:
+        networks = cast(list[tuple[plain.Linear, plain.Activation, plain.Linear, plain.Softmax]], members)
+        if len({activation.function for _, activation, _, _ in networks}) == 1:
+            return _side_by_side(g, networks, x), shares
+    scores, counts = zip(*(_scores(g, member, x) for member in last.members), strict=True)
+    dtype = np.result_type(*(value.dtype for value in scores))
+    together = g.concat(*(g.cast(value, dtype) for value in scores), axis=1)
+    return together, np.concatenate([share * count for share, count in zip(shares, counts, strict=True)])
 
 
 _NETWORK = (plain.Linear, plain.Activation, plain.Linear, plain.Softmax)
 
 
-def _mean_of_networks(g: Graph, networks: Sequence[Sequence[Any]], shares: np.ndarray, x: Value) -> Value:
-    """Write networks of one hidden layer and the same activation as a single one: their layers side by side."""
+def _side_by_side(g: Graph, networks: Sequence[Sequence[Any]], x: Value) -> Value:
+    """Write n networks of one hidden layer and the same activation as a single one; their scores, (N, n, C)."""
     first, (activation, *_), second, _ = zip(*networks, strict=True)
     wide = plain.Linear(np.hstack([layer.weights for layer in first]), np.hstack([layer.bias for layer in first]))
-    out = plain.Linear(block_diag(*(layer.weights for layer in second)), np.hstack([layer.bias for layer in second]))
-    scores = g.reshape(_steps(g, plain.Steps((wide, activation, out)), x), -1, len(networks), len(second[0].bias))
-    probabilities = g.mul(g.cast(g.op("Softmax", scores, axis=2), _F64), shares[:, np.newaxis])
-    return g.reduce("Sum", probabilities, 1, keepdims=False)
+    hidden = _steps(g, plain.Steps((wide, activation)), x)
+    weights = _weights(g, np.array([layer.weights for layer in second]), hidden)
+    bias = np.array([layer.bias for layer in second])
+    apart = g.reshape(g.cast(hidden, weights.dtype), -1, len(networks), 1, len(second[0].weights))
+    return g.add(g.reshape(g.matmul(apart, weights), -1, *bias.shape), bias)
+
+
+def _opinion(g: Graph, block: plain.Block, x: Any, n_classes: int) -> _Opinion:
+    """Write a block whose last column, if it has one more than there are classes, is of strangers."""
+    *steps, last = _parts(block)
+    x = _steps(g, plain.Steps(tuple(steps)), x)
+    if isinstance(last, plain.Doubt):
+        return _doubted(g, last, x)
+    probabilities = _write(g, last, x)
+    own, strangers = g.slice(probabilities, 0, n_classes, 1), g.slice(probabilities, n_classes, n_classes + 1, 1)
+    return own, g.reduce("Sum", strangers, 1), g.reduce("Sum", own, 1)
+
+
+def _doubt(g: Graph, block: plain.Doubt, x: Any) -> Value:
+    own, strangers, _ = _doubted(g, block, x)
+    return g.concat(own, strangers, axis=1)
+
+
+def _doubted(g: Graph, block: plain.Doubt, x: Any) -> _Opinion:
+    """See :func:`heatpose.estimators.doubt`."""
+    probabilities, second = (_write(g, member, x) for member in block.members)
+    second = g.cast(second, probabilities.dtype)
+    own, strangers = g.slice(probabilities, 0, -1, 1), g.gather(probabilities, [-1], 1)
+    total, highest = g.reduce("Sum", own, 1), g.reduce("Max", own, 1)
+    best = g.op("ArgMax", own, dtype=_I64, axis=1, keepdims=1)
+    highest = g.binary("Max", highest, _TINY)
+    heard = g.mul(g.op("GatherElements", second, best, axis=1), total)
+    agreed = g.binary("Min", g.div(heard, highest), 1)
+    ceiling = g.add(g.mul(agreed, block.share), 1 - block.share)
+    kept = g.binary("Min", g.div(ceiling, highest), 1)
+    known = g.mul(total, kept)
+    return g.mul(own, kept), g.add(strangers, g.sub(total, known)), known
 
 
 def _fill(g: Graph, block: plain.Fill, x: Value) -> Value:
-    return g.where(g.op("IsNaN", x, dtype=_BOOL), g.like(block.values, x), x)
+    if x.dtype != _F32:
+        return g.where(g.op("IsNaN", x, dtype=_BOOL), g.like(block.values, x), x)
+    values = block.values.astype(float).tolist()
+    return g.op("Imputer", x, domain="ai.onnx.ml", imputed_value_floats=values, replaced_value_float=float("nan"))
 
 
 def _scale(g: Graph, block: plain.Scale, x: Value) -> Value:
@@ -592,10 +685,17 @@ def _scale(g: Graph, block: plain.Scale, x: Value) -> Value:
 
 
 def _linear(g: Graph, block: plain.Linear, x: Value) -> Value:
-    # Weights that were trained in float32 are multiplied in it: half the time, and as good as the features are.
-    trained_in = _F32 if np.array_equal(block.weights, block.weights.astype(_F32)) else block.weights.dtype
-    dtype = np.result_type(x.dtype, trained_in)
-    return g.add(g.matmul(g.cast(x, dtype), g.constant(block.weights, dtype)), block.bias)
+    weights = _weights(g, block.weights, x)
+    return g.op("Gemm", g.cast(x, weights.dtype), weights, g.like(block.bias, weights))
+
+
+def _weights(g: Graph, weights: np.ndarray, x: Value) -> Value:
+    """Weights that were trained in float32 are multiplied in it: half the time, and as good as the features are."""
+    return g.constant(weights, np.result_type(x.dtype, _F32 if _is_float32(weights) else weights.dtype))
+
+
+def _is_float32(weights: np.ndarray) -> bool:
+    return np.array_equal(weights, weights.astype(_F32))
 
 
 def _activation(g: Graph, block: plain.Activation, x: Value) -> Value:
