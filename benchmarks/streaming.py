@@ -47,7 +47,9 @@ def follow(model, film, rate, dropped, seed):
     """Return events, and what each frame says by itself."""
     rng = np.random.default_rng([seed, rate])
     frames = np.arange(0, len(film), STREAM_RATE // rate)
-    frames = np.append(frames[rng.random(len(frames)) >= dropped], len(film) - 1)
+    kept = rng.random(len(frames)) >= dropped
+    kept[0] = True  # a stream begins and ends with a frame, whichever are missing in between
+    frames = np.unique(np.append(frames[kept], len(film) - 1))
     stream, events, labels = PoseStream(model), [], []
     for frame in frames:
         keypoints = film.keypoints[frame] + NOISE * rng.standard_normal((17, 3)) * (1, 1, 0)

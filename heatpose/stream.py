@@ -4,10 +4,10 @@ A pose is followed in time and not frame by frame::
 
     frames -> the pose in between -> how probable each class is -> smoothed -> who leads -> how long -> events
 
-Between two frames the body is taken to move straight on: at low rates it is classified there too. Probabilities are
-taken to go straight from one such moment to the next, and are smoothed exponentially with a time constant, for which
-there is a formula. So frames may come at any rate and be missing, and an event's time is when the smoothed probability
-crossed a level, which is mostly between two frames, and not when somebody noticed.
+Between two frames the body is taken to move straight on, slower near both: at low rates it is classified there too.
+Probabilities are taken to go straight from one such moment to the next, and are smoothed exponentially with a time
+constant, for which there is a formula. So frames may come at any rate and be missing, and an event's time is when the
+smoothed probability crossed a level, which is mostly between two frames, and not when somebody noticed.
 """
 
 from __future__ import annotations
@@ -414,15 +414,18 @@ def _are_seen(keypoints: NDArray) -> NDArray[np.bool_]:
 
 
 def _poses_between(start: NDArray | None, end: NDArray | None, parts: int) -> list[NDArray]:
-    """Cut the straight way from one pose (17, 3) to another into parts, and return the poses between them.
+    """Return the poses (17, 3) at equal times on the way from one to another, which takes so many parts of time.
 
-    A keypoint that is missing in one of them is as in the nearer one. Without two poses there are none between.
+    The way is straight. At constant speed a move would end later than it does, since bodies slow down; and if they did
+    so at each frame, one that goes on would seem to stop: what is taken is the mean of both.
+    A keypoint that is missing in one of the poses is as in the nearer one. Without two poses there are none between.
     """
     if start is None or end is None or start.ndim != 2 or end.ndim != 2:
         return []
-    share = (np.arange(1, parts) / parts)[:, np.newaxis, np.newaxis]
+    time = (np.arange(1, parts) / parts)[:, np.newaxis, np.newaxis]
+    share = (time + time**2 * (3 - 2 * time)) / 2
     both = (_are_seen(start) & _are_seen(end))[:, np.newaxis]
-    return list(np.where(both, start + share * (end - start), np.where(share < 0.5, start, end)))
+    return list(np.where(both, start + share * (end - start), np.where(time < 0.5, start, end)))
 
 
 class _Model:

@@ -27,6 +27,15 @@ class Dial:
         return np.asarray(table)[:, [0, 1, 3]]
 
 
+class StraightDial:
+    """The same of heatmaps, between which no pose can be put: its probabilities go straight."""
+
+    classes_ = Dial.classes_
+
+    def predict_proba(self, heatmaps):
+        return np.asarray(heatmaps)[:, :3, 0, 0]
+
+
 def pose(a=0.0, b=0.0, c=0.0):
     keypoints = np.full((17, 3), np.nan)
     keypoints[:, 2] = 0
@@ -34,9 +43,16 @@ def pose(a=0.0, b=0.0, c=0.0):
     return keypoints
 
 
-def events_of(frames, **options):
-    stream = PoseStream(Dial(), **{"threshold": 0.6, "keep": 0.5, "release": 0.3, **options})
-    return list(stream.feed((pose(*levels), time) for time, *levels in frames))
+def heatmaps(a):
+    maps = np.zeros((17, 7, 7))
+    maps[0, 0, 0] = a
+    return maps
+
+
+def events_of(frames, model=Dial, **options):
+    stream = PoseStream(model(), **{"threshold": 0.6, "keep": 0.5, "release": 0.3, **options})
+    frame = pose if model is Dial else heatmaps
+    return list(stream.feed((frame(*levels), time) for time, *levels in frames))
 
 
 def summary(events):
@@ -62,9 +78,29 @@ def test_a_step_is_smoothed_as_the_formula_says():
 
 def test_without_smoothing_an_event_is_where_the_line_between_frames_crosses_the_level():
     frames = [(0, 0), (0.5, 0), (1, 1), (1.5, 1), (2, 0), (3, 0)]
-    _, _, entered, left, *_ = events_of(frames, smoothing=0, held_after=[])
+    _, _, entered, left, *_ = events_of(frames, StraightDial, smoothing=0, held_after=[])
     assert entered.time == near(0.8)  # 0.6 of the way
     assert left.time == near(1.85)  # 0.3 of the height are left
+
+
+def test_a_move_between_frames_is_slower_near_both():
+    frames = [(0, 0), (0.5, 0), (1, 1), (1.5, 1), (2, 0), (3, 0)]
+    # (s + 3 s^2 - 2 s^3) / 2 of the way at s of the time
+    (up,) = (root.real for root in np.roots([-1, 1.5, 0.5, -0.6]) if 0 < root.real < 1)
+    (down,) = (root.real for root in np.roots([-1, 1.5, 0.5, -0.7]) if 0 < root.real < 1)
+    _, _, entered, left, *_ = events_of(frames, smoothing=0, held_after=[])
+    # Poses are put 1 / 13 of the time apart, and what they say goes straight in between.
+    assert entered.time == pytest.approx(0.5 + 0.5 * up, abs=0.005)
+    assert left.time == pytest.approx(1.5 + 0.5 * down, abs=0.005)
+
+
+@settings(max_examples=25, deadline=None)
+@given(low=st.floats(0, 0.5), high=st.floats(0.7, 1), step=st.floats(0.05, 0.9))
+def test_a_move_back_takes_the_same_way(low, high, step):
+    frames = [(0, low), (1, low), (1 + step, high), (3, high), (3 + step, low), (5, low)]
+    options = {"smoothing": 0, "keep": 1, "hold": 0.05, "release": 0.05, "gap": 9, "held_after": []}
+    entered, left = (event.time for event in events_of(frames, **options) if event.label == "a")
+    assert entered - 1 == pytest.approx(3 + step - left, abs=0.01)
 
 
 @settings(max_examples=25, deadline=None)
@@ -79,16 +115,18 @@ def test_frames_that_say_nothing_new_change_nothing(steps, more, smoothing):
     levels = [0.5, *(level for _, level in steps)]
     dense = np.unique(np.concatenate([times, np.array(more) * times[-1]]))
     options = {"smoothing": smoothing, "hold": 0.2, "release": 0.2, "held_after": [0.4]}
-    few = events_of(zip(times, levels, strict=True), **options)
-    many = events_of(zip(dense, np.interp(dense, times, levels), strict=True), **options)
+    few = events_of(zip(times, levels, strict=True), StraightDial, **options)
+    many = events_of(zip(dense, np.interp(dense, times, levels), strict=True), StraightDial, **options)
     # A level may be touched for just as long as it takes to count, or so nearly that rounding decides.
     if [event.label for event in few] == [event.label for event in many]:
         assert [event.kind for event in few] == [event.kind for event in many]
         for one, other in zip(few, many, strict=True):
             assert abs(one.time - other.time) < 0.02
     else:
-        unsure = events_of(zip(times, levels, strict=True), **{**options, "hold": 0.18, "release": 0.18})
-        sure = events_of(zip(times, levels, strict=True), **{**options, "hold": 0.22, "release": 0.22})
+        unsure, sure = (
+            events_of(zip(times, levels, strict=True), StraightDial, **{**options, "hold": hold, "release": hold})
+            for hold in (0.18, 0.22)
+        )
         assert summary(unsure) != summary(sure)
 
 
