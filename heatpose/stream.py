@@ -82,8 +82,8 @@ class PoseStream:
         Time constant of the exponential smoothing, in seconds; 0 for none. Events come about 0.7 of it late.
     hold : float, default 0.3
         How long a pose must last to count, in seconds.
-    release : float, default 0.5
-        How long a pose must be away to be left, in seconds.
+    release : float, default 0.7
+        How long a pose must be away to be left, in seconds; a little longer than a move from one pose to the next.
     held_after : sequence of float, default (1.0,)
         After how many seconds in a state to tell that it is held.
     gap : float, default 1.0
@@ -128,7 +128,7 @@ class PoseStream:
         *,
         smoothing: float = 0.1,
         hold: float = 0.3,
-        release: float = 0.5,
+        release: float = 0.7,
         held_after: Sequence[float] = (1.0,),
         gap: float = 1.0,
         threshold: float | None = None,

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for option, default, text in (
         ("--smoothing", 0.1, "time constant of the smoothing"),
         ("--hold", 0.3, "how long a pose must last to count"),
-        ("--release", 0.5, "how long it must be away to be left"),
+        ("--release", 0.7, "how long it must be away to be left"),
         ("--gap", 1.0, "how long without a frame a person is still there"),
     ):
         when.add_argument(
