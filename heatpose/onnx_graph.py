@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
+from scipy.linalg import block_diag
 from sklearn.pipeline import Pipeline
 
 from heatpose import decoding, geometry, plain
@@ -590,7 +591,8 @@ def _parts(block: plain.Block) -> tuple[plain.Block, ...]:
 def _mean(g: Graph, block: plain.Mean, x: Any) -> Value:
     if _is_of_scores(block):
         scores, shares = _scores(g, block, x)
-        probabilities = g.mul(g.op("Softmax", scores, axis=2), shares[:, np.newaxis])
+        each = g.op("Softmax", g.reshape(scores, 0, len(shares), -1), axis=2)
+        probabilities = g.mul(each, shares[:, np.newaxis])
         return g.reduce("Sum", probabilities, 1, keepdims=False)
     shares = block.weights / block.weights.sum()
     weighted = [
@@ -609,11 +611,11 @@ def _is_of_scores(block: plain.Block) -> bool:
 
 
 def _scores(g: Graph, block: plain.Block, x: Any) -> tuple[Value, np.ndarray]:
-    """What the n softmaxes of a block are of, (N, n, C), and how much each counts, (n,)."""
+    """What the n softmaxes of a block are of, (N, n * C), and how much each counts, (n,)."""
     *steps, last = _parts(block)
     x = _steps(g, plain.Steps(tuple(steps)), x)
     if isinstance(last, plain.Softmax):
-        return g.reshape(x, 0, 1, -1), np.ones(1)
+        return x, np.ones(1)
     last = cast(plain.Mean, last)
     shares = last.weights / last.weights.sum()
     members = [_parts(member) for member in last.members]
@@ -631,14 +633,11 @@ _NETWORK = (plain.Linear, plain.Activation, plain.Linear, plain.Softmax)
 
 
 def _side_by_side(g: Graph, networks: Sequence[Sequence[Any]], x: Value) -> Value:
-    """Write n networks of one hidden layer and the same activation as a single one; their scores, (N, n, C)."""
+    """Write n networks of one hidden layer and the same activation as a single one; their scores, (N, n * C)."""
     first, (activation, *_), second, _ = zip(*networks, strict=True)
     wide = plain.Linear(np.hstack([layer.weights for layer in first]), np.hstack([layer.bias for layer in first]))
-    hidden = _steps(g, plain.Steps((wide, activation)), x)
-    weights = _weights(g, np.array([layer.weights for layer in second]), hidden)
-    bias = np.array([layer.bias for layer in second])
-    apart = g.reshape(g.cast(hidden, weights.dtype), -1, len(networks), 1, len(second[0].weights))
-    return g.add(g.reshape(g.matmul(apart, weights), -1, *bias.shape), bias)
+    out = plain.Linear(block_diag(*(layer.weights for layer in second)), np.hstack([layer.bias for layer in second]))
+    return _steps(g, plain.Steps((wide, activation, out)), x)
 
 
 def _opinion(g: Graph, block: plain.Block, x: Any, n_classes: int) -> _Opinion:
