@@ -4,8 +4,8 @@
 
 A simulated performer does commands one after the other, with nothing in particular now and then, and takes 0.6 s from
 one to the next. The reference is what heatpose says of all 60 frames a second; every other row sees fewer frames of
-the same film, of which a tenth is missing, and other noise: keypoints off by .06 cells, as decoded from heatmaps with
-noise .05. The classifier has never seen "dummy", which is therefore unknown.
+the same film, of which a tenth is missing (neither the first nor the last), and other noise: keypoints off by .06
+cells, as decoded from heatmaps with noise .05. The classifier has never seen "dummy", which is therefore unknown.
 """
 
 import argparse

@@ -398,10 +398,15 @@ def _products(
 
 def _matrix_product(g: Graph, one: Value, left: np.ndarray, other: Value, right: np.ndarray) -> Value:
     """The product of matrices that are given as row numbers, (n, k) and (k, m) -> (n * m, M)."""
-    (n, k), m = left.shape, right.shape[1]
-    its_rows = np.repeat(left[:, np.newaxis], m, axis=1).reshape(-1)
-    other_rows = np.tile(right.T.reshape(-1), n)
-    return _products(g, one, its_rows, other, other_rows, np.kron(np.eye(n * m), np.ones(k)))
+    its_rows, other_rows = _factors(left, right)
+    sums = np.kron(np.eye(len(left) * right.shape[1]), np.ones(len(right)))
+    return _products(g, one, its_rows, other, other_rows, sums)
+
+
+def _factors(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of what is multiplied in a product (n, k) by (k, m), k terms for each entry: two of (n * m * k,)."""
+    its_rows = np.repeat(left[:, np.newaxis], right.shape[1], axis=1)
+    return its_rows.reshape(-1), np.tile(right.T.reshape(-1), len(left))
 
 
 def _solve(g: Graph, value: Value, matrix: np.ndarray, right: np.ndarray) -> Value:
@@ -412,12 +417,12 @@ def _solve(g: Graph, value: Value, matrix: np.ndarray, right: np.ndarray) -> Val
     minus = np.hstack([np.eye(9), -np.eye(9)])
     cofactors = _products(g, value, np.concatenate(one), value, np.concatenate(other), minus)
     # The cofactors times a column of the matrix are the determinant, and times the right sides that many solutions.
-    nine, m = np.arange(9).reshape(3, 3), right.shape[1]
-    its_rows = np.concatenate([nine[0], np.repeat(nine[:, np.newaxis], m, axis=1).reshape(-1)])
-    other_rows = np.concatenate([matrix[:, 0], np.tile(right.T.reshape(-1), 3)])
-    sums = np.kron(np.eye(1 + 3 * m), np.ones(3))
+    nine = np.arange(9).reshape(3, 3)
+    its_rows, other_rows = _factors(nine, right)
+    its_rows, other_rows = np.append(nine[0], its_rows), np.append(matrix[:, 0], other_rows)
+    sums = np.kron(np.eye(1 + right.size), np.ones(3))
     both = _products(g, cofactors, its_rows, value, other_rows, sums)
-    determinant, solutions = g.split(both, 1, 3 * m, axis=0)
+    determinant, solutions = g.split(both, 1, right.size, axis=0)
     return g.div(solutions, determinant)
 
 
@@ -560,7 +565,10 @@ def _without_scales(block: plain.Block) -> plain.Block:
     steps: list[plain.Block] = []
     for step in map(_without_scales, block.steps):
         scaled = _scaled_by(steps[-1], step) if steps and isinstance(steps[-1], plain.Scale) else None
-        steps[len(steps) - (scaled is not None) :] = [scaled or step]
+        if scaled:
+            steps[-1] = scaled
+        else:
+            steps.append(step)
     return plain.Steps(tuple(steps))
 
 
@@ -684,13 +692,9 @@ def _scale(g: Graph, block: plain.Scale, x: Value) -> Value:
 
 
 def _linear(g: Graph, block: plain.Linear, x: Value) -> Value:
-    weights = _weights(g, block.weights, x)
-    return g.op("Gemm", g.cast(x, weights.dtype), weights, g.like(block.bias, weights))
-
-
-def _weights(g: Graph, weights: np.ndarray, x: Value) -> Value:
-    """Weights that were trained in float32 are multiplied in it: half the time, and as good as the features are."""
-    return g.constant(weights, np.result_type(x.dtype, _F32 if _is_float32(weights) else weights.dtype))
+    # Weights that were trained in float32 are multiplied in it: half the time, and as good as the features are.
+    dtype = np.result_type(x.dtype, _F32 if _is_float32(block.weights) else block.weights.dtype)
+    return g.op("Gemm", g.cast(x, dtype), g.constant(block.weights, dtype), g.constant(block.bias, dtype))
 
 
 def _is_float32(weights: np.ndarray) -> bool:
