@@ -1,6 +1,6 @@
 """Pose events at 5, 15, 30 and 60 frames a second with noise and missing frames: are they the same.
 
-    python -m benchmarks.streaming [--streams 6] [--dropped 0.1] [--classifier ensemble]
+    python -m benchmarks.streaming [--streams 18] [--dropped 0.1] [--classifier ensemble] [--random-state 0]
 
 A simulated performer does commands one after the other, with nothing in particular now and then, and takes 0.6 s from
 one to the next. The reference is what heatpose says of all 60 frames a second; every other row sees fewer frames of
@@ -22,9 +22,9 @@ NEAR = 1.0  # seconds: further away, an event is another one
 NOISE = 0.06  # cells
 
 
-def train(classifier):
+def train(classifier, random_state):
     poses = simulate_poses(6, 2, 8, classes=list(COMMAND_ANGLES))
-    model = make_pose_pipeline(classifier)[1:]
+    model = make_pose_pipeline(classifier, random_state=random_state)[1:]
     return model.fit(poses.keypoints.reshape(len(poses), -1), poses.labels)
 
 
@@ -101,12 +101,13 @@ def rows(model, count, dropped, strangers, difficulty):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--streams", type=int, default=6)
+    parser.add_argument("--streams", type=int, default=18, help="films of each kind (default: 18)")
     parser.add_argument("--dropped", type=float, default=0.1, help="share of frames that are missing")
     parser.add_argument("--classifier", default="ensemble")
+    parser.add_argument("--random-state", type=int, default=0, help="of the classifier")
     options = parser.parse_args(argv)
 
-    model = train(options.classifier)
+    model = train(options.classifier, options.random_state)
     for title, strangers, difficulty in (
         ("somebody that the classifier was trained on", False, 1.0),
         ("strangers, as unlike as half of the simulation's usual", True, 0.5),

@@ -2,12 +2,15 @@
 
 A pose is followed in time and not frame by frame::
 
-    frames -> the pose in between -> how probable each class is -> smoothed -> who leads -> how long -> events
+    frames -> the pose in between -> how probable each class is -> smoothed -> summed up over time -> events
 
 Between two frames the body is taken to move straight on, slower near both: at low rates it is classified there too.
 Probabilities are taken to go straight from one such moment to the next, and are smoothed exponentially with a time
-constant, for which there is a formula. So frames may come at any rate and be missing, and an event's time is when the
-smoothed probability crossed a level, which is mostly between two frames, and not when somebody noticed.
+constant, for which there is a formula. What speaks for a change is summed up over time, and never below zero: when the
+sum is large enough the change is told of, and it happened when the sum last was zero. This is the cumulative sum
+(CUSUM) of Page, Continuous inspection schemes, Biometrika 41, 1954, 100-115. So frames may come at any rate and be
+missing, a single frame that goes astray weighs no more than the time that it stands for, and an event's time is mostly
+between two frames, and not when somebody noticed.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ from heatpose.skeleton import COCO_17
 __all__ = ["PoseEvent", "PoseStream"]
 
 _BETWEEN = 0.04  # seconds: frames further apart have poses put between them
+_PATIENCE = 3  # times `release` or `hold`: as long a pose that is on its way in is waited for
 _STEP = 0.002  # seconds: how finely the evidence between them is looked at
-_SURE = 0.7  # well above half, and what is kept well below: what hovers in between is left as it is
+_SURE = 0.6  # above half, and what is kept below: between both, doubt neither enters a pose nor ends it
 _PIECE = 1000  # steps looked at together
 _ROUNDING = 1e-6  # seconds: finer than that, times since 1970 are not
 _N_KEYPOINTS = len(COCO_17.keypoints)
@@ -67,10 +71,11 @@ class PoseEvent:
 class PoseStream:
     """Follow people over time and tell which poses they enter, hold and leave.
 
-    Every person is in one state at a time: a class, "unknown", or none at the beginning and between poses. A class is
-    entered when its smoothed probability has been above `threshold` for `hold` seconds on end; the event's time is when
-    that began. It is left when it has been below `keep` of that for `release` seconds, or when another is entered.
-    Nothing shorter is told of: no class lasts less than `hold`, no "unknown" less than `release`.
+    Every person is in one state at a time: a class, "unknown", or none at the beginning and between poses. A class
+    gains each moment that its smoothed probability is above `threshold`, and loses below it: at 1 a second for each
+    second, at `threshold` nothing. When it has gained `hold` seconds it is entered; the event's time is when that
+    began. It is left by the same rule: when it was below `keep` of the threshold for `release` seconds, or when another
+    class is entered. Nothing shorter is told of: no class lasts less than `hold`, no "unknown" less than `release`.
 
     Parameters
     ----------
@@ -80,8 +85,8 @@ class PoseStream:
         :class:`heatpose.PoseClassifier`, a class is as probable as that the pose is known at all, and then this one.
     smoothing : float, default 0.1
         Time constant of the exponential smoothing, in seconds; 0 for none. Events come about 0.7 of it late.
-    hold : float, default 0.3
-        How long a pose must last to count, in seconds.
+    hold : float, default 0.25
+        How long a pose must last to count, in seconds; longer where it is less than certain.
     release : float, default 0.7
         How long a pose must be away to be left, in seconds; a little longer than a move from one pose to the next.
     held_after : sequence of float, default (1.0,)
@@ -90,9 +95,9 @@ class PoseStream:
         A person of whom there was no frame for longer than that is gone: the state was left with the last frame, and
         whatever comes afterwards begins anew. Shorter gaps are bridged.
     threshold : float, optional
-        Probability from which on a class can be entered; by default the model's own for "unknown", but at least 0.7.
-    keep : float, default 0.4
-        A class that was entered keeps the lead until it is less probable than this share of `threshold`.
+        Probability above which a class gains; by default the model's own for "unknown", but at least 0.6.
+    keep : float, default 0.7
+        A class that was entered begins to be away where it is less probable than this share of `threshold`.
     mirrored : bool, default False
         The pictures come from a selfie camera.
     decoder : str, default "gaussian"
@@ -127,12 +132,12 @@ class PoseStream:
         model: Any,
         *,
         smoothing: float = 0.1,
-        hold: float = 0.3,
+        hold: float = 0.25,
         release: float = 0.7,
         held_after: Sequence[float] = (1.0,),
         gap: float = 1.0,
         threshold: float | None = None,
-        keep: float = 0.4,
+        keep: float = 0.7,
         mirrored: bool = False,
         decoder: str = "gaussian",
     ):
@@ -311,8 +316,13 @@ def _with_unknown(level: NDArray) -> NDArray[np.float64]:
     return np.concatenate([level, 1 - level.max(axis=-1, keepdims=True)], axis=-1)
 
 
+def _gain(probability: NDArray, level: float) -> Any:
+    """Tell what speaks for a class: 1 where it is certain, 0 where it is as probable as the level, -1 at worst."""
+    return np.interp(probability, (0, level, 1), (-1, 0, 1))
+
+
 class _Track:
-    """One person: what the evidence was, who leads, which state they are in. States are positions in `labels`."""
+    """One person: what the evidence was, and what it sums up to. States are positions in `labels`."""
 
     def __init__(self, settings: PoseStream, person: Hashable, evidence: NDArray, time: float):
         self._settings = settings
@@ -326,71 +336,80 @@ class _Track:
         self._state: int | None = None
         self._since = self._now  # in this state
         self._n_held = 0  # times told of
-        self._leader = self._unknown
-        self._leads_since = self._now
-        self._away_since: _Moment | None = self._now  # not in the lead
+        # What was gained by each class but the state and lost by the state, in seconds, and when it last was nothing.
+        self._gained = np.zeros(self._unknown)
+        self._gained_since = [self._now] * self._unknown
+        self._lost = 0.0
+        self._lost_since = self._now
 
     def push(self, evidence: NDArray, time: float) -> Iterator[PoseEvent]:
         """Take a frame and look at every moment since the last one."""
-        moments: Iterable[_Moment] = [self._now]  # of the first frame
+        moments: Iterable[_Moment] = ()
         if time > self.time:
             moments = _moments(self._now, self.evidence, evidence, time, self._settings.smoothing)
         self.evidence, self.time = evidence, time
-        for self._now in moments:
+        for moment in moments:
+            self._weigh(moment)
             yield from self._look()
 
     def end(self) -> Iterator[PoseEvent]:
         """Nothing comes any more: the state was left with the last frame that was like it."""
-        yield from self._leave(self._away_since or self._now)
+        yield from self._leave(self._lost_since if self._lost else self._now)
+
+    def _weigh(self, moment: _Moment) -> None:
+        """Sum up what speaks for each class and against the state."""
+        before, self._now = self._now, moment
+        passed = moment.time - before.time
+        threshold, classes = self._settings.threshold, moment.level[: self._unknown]
+
+        gain = _gain(classes, threshold)
+        loss = 1.0  # of no state
+        if self._state == self._unknown:
+            loss = 0.0  # it ends only when a class is entered
+        elif self._state is not None:
+            gain[self._state] = -1
+            loss = -_gain(classes[self._state], self._settings.keep * threshold)
+
+        gained = np.maximum(self._gained + passed * gain, 0)
+        for position in np.flatnonzero((self._gained == 0) & (gained > 0)):
+            self._gained_since[position] = before
+        if self._lost == 0:
+            self._lost_since = before
+        self._gained, self._lost = gained, max(self._lost + passed * loss, 0)
 
     def _look(self) -> Iterator[PoseEvent]:
-        """See who leads now, and whether it is time to say something."""
-        now, hold, release = self._now.time + _ROUNDING, self._settings.hold, self._settings.release
-        leader = self._find_leader(self._now.level)
-        changed = leader != self._leader
-        if changed:
-            self._leader, self._leads_since = leader, self._now
-        if leader == self._state:
-            self._away_since = None
-        elif self._away_since is None:
-            self._away_since = self._now
-
-        if leader not in (self._state, self._unknown) and now - self._leads_since.time >= hold:
-            yield from self._enter(leader, self._leads_since)
-        elif (
-            self._state != self._unknown
-            and self._away_since is not None
-            and now - self._away_since.time >= release
-            and (leader == self._unknown or changed)  # a pose that is on its way in is waited for
-        ):
-            yield from self._enter(self._unknown, self._away_since)
+        """See whether it is time to say something."""
+        hold, release = self._settings.hold, self._settings.release
+        best = int(self._gained.argmax())
+        most = self._gained[best]
+        if most > 0 and most + _ROUNDING >= hold:
+            yield from self._enter(best, self._gained_since[best])
+        # A pose that is on its way in is waited for, but not for ever: what only comes and goes is unknown.
+        elif self._lost > 0 and self._lost + _ROUNDING >= (_PATIENCE * max(hold, release) if most > 0 else release):
+            yield from self._enter(self._unknown, self._lost_since)
 
         if self._state is not None:
-            sure = self._away_since or self._now  # whether the time after it counts is not known yet
+            sure = self._last_sure()
             for seconds in self._settings.held_after[self._n_held :]:
                 if sure.time + _ROUNDING - self._since.time < seconds:
                     break
                 self._n_held += 1
                 yield self._event("held", self._since.time + seconds, sure)
 
-    def _find_leader(self, level: NDArray) -> int:
-        """Return the state with the highest evidence if that is above its level, else "unknown"."""
-        best = int(level[: self._unknown].argmax())
-        threshold = self._settings.threshold
-        if level[best] >= threshold:
-            return best
-        state = self._unknown if self._state is None else self._state
-        return state if level[state] >= self._settings.keep * threshold else self._unknown
+    def _last_sure(self) -> _Moment:
+        """Return the last moment of which is known that it counts to the state, whatever is entered next."""
+        gaining = [self._gained_since[position] for position in np.flatnonzero(self._gained)]
+        losing = [self._lost_since] if self._lost else []
+        return min([self._now, *losing, *gaining], key=lambda moment: moment.time)
 
     def _enter(self, state: int, since: _Moment) -> Iterator[PoseEvent]:
-        # "unknown" is also whatever came and went until a pose stayed.
-        yield from self._leave(since if self._state == self._unknown else self._away_since)
+        yield from self._leave(min(since, self._lost_since, key=lambda moment: moment.time) if self._lost else since)
         self._state, self._since, self._n_held = state, since, 0
-        self._away_since = None if self._leader == state else self._leads_since
+        self._gained[:], self._lost = 0, 0.0  # so that whatever comes next begins after now, and this has lasted
         yield self._event("entered", since.time, self._now)
 
-    def _leave(self, when: _Moment | None) -> Iterator[PoseEvent]:
-        if self._state is not None and when is not None:
+    def _leave(self, when: _Moment) -> Iterator[PoseEvent]:
+        if self._state is not None:
             yield self._event("left", when.time, when)
 
     def _event(self, kind: Literal["entered", "held", "left"], time: float, known: _Moment) -> PoseEvent:

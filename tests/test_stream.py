@@ -162,6 +162,41 @@ def test_what_is_shorter_than_hold_is_not_told_of_and_short_dips_do_not_end_a_po
     ]
 
 
+def entered_and_told(*parts):
+    """What is entered when, and when that is told, of a frame each 10 ms; a part is how long it lasts and levels."""
+    stream = PoseStream(Dial(), smoothing=0, threshold=0.6, keep=0.5, hold=0.3, release=0.4, held_after=[])
+    frames = [pose(*levels) for seconds, *levels in parts for _ in range(round(seconds / 0.01))]
+    return [
+        (event.label, pytest.approx(event.time, abs=0.02), pytest.approx(i / 100, abs=0.02))
+        for i, frame in enumerate(frames)
+        for event in stream.push(frame, i / 100)
+        if event.kind == "entered"
+    ]
+
+
+def test_certainty_is_summed_up_over_time():
+    assert entered_and_told((2, 1.0)) == [("a", 0.0, 0.30)]
+    assert entered_and_told((2, 0.8)) == [("a", 0.0, 0.60)]  # half way from 0.6 to 1 counts half
+    assert entered_and_told((0.2, 1.0), (0.1, 0.3), (2, 1.0)) == [("a", 0.0, 0.45)]  # and half way to 0 too
+
+
+def test_a_pose_on_its_way_in_is_waited_for_but_not_for_ever():
+    assert entered_and_told((1, 1.0), (2, 0, 0.8)) == [("a", 0.0, 0.30), ("b", 1.0, 1.60)]
+    assert entered_and_told((1, 1.0), (1.5, 0, 0.65)) == [("a", 0.0, 0.30), ("unknown", 1.0, 1 + 3 * 0.4)]
+
+
+@pytest.mark.parametrize("rate", [15, 30, 60])
+def test_a_single_frame_that_goes_astray_changes_nothing(rate):
+    def film(stray):
+        frames = np.arange(3 * rate + 1)
+        levels = np.where(frames <= rate, 1.0, np.where(frames == round(1.4 * rate), stray, 0.0))
+        return zip(frames / rate, levels, strict=True)
+
+    plain, astray = (events_of(film(stray), release=0.7, held_after=[]) for stray in (0.0, 1.0))
+    assert summary(astray) == summary(plain)
+    assert [event.label for event in plain] == ["a", "a", "unknown", "unknown"]
+
+
 def test_a_pose_can_follow_another_without_unknown_between():
     frames = [(0, 1, 0), (1, 1, 0), (1.1, 0, 1), (2, 0, 1)]
     events = events_of(frames, smoothing=0, held_after=[])
@@ -175,8 +210,8 @@ def test_a_pose_can_follow_another_without_unknown_between():
 
 def test_poses_that_only_come_and_go_are_unknown():
     frames = [(0, 1), (1, 1)]
-    for i in range(20):  # b and c in turn, 0.1 s each
-        frames += [(1 + 0.1 * i + 0.001, 0, i % 2, 1 - i % 2), (1.1 + 0.1 * i, 0, i % 2, 1 - i % 2)]
+    for i in range(20):  # b, c and nothing in turn, 0.1 s each
+        frames += [(1 + 0.1 * i + 0.001, 0, i % 3 == 1, i % 3 == 2), (1.1 + 0.1 * i, 0, i % 3 == 1, i % 3 == 2)]
     events = events_of([*frames, (3.001, 0, 0, 1), (4, 0, 0, 1)], smoothing=0, held_after=[])
     assert summary(events)[:3] == [("entered", "a", 0.0), ("left", "a", 1.0), ("entered", "unknown", 1.0)]
     assert summary(events)[3:5] == [("left", "unknown", 3.0), ("entered", "c", 3.0)]
@@ -184,8 +219,9 @@ def test_poses_that_only_come_and_go_are_unknown():
 
 def random_events(seed, hold, release):
     rng = np.random.default_rng(seed)
-    times = np.cumsum(rng.exponential(0.05, 400))
-    levels = rng.dirichlet([0.3, 0.3, 0.3, 0.3], 400)[:, :3]
+    times = np.cumsum(rng.exponential(0.05, 600))
+    poses = rng.dirichlet([0.3, 0.3, 0.3, 0.3], 150)[:, :3]  # for a frame or for many
+    levels = 0.8 * poses[np.sort(rng.integers(0, 150, 600))] + 0.2 * rng.dirichlet([0.3, 0.3, 0.3, 0.3], 600)[:, :3]
     return events_of(
         zip(times, *levels.T, strict=True), smoothing=0.05, hold=hold, release=release, held_after=[0.3, 0.5]
     )
@@ -460,7 +496,7 @@ def test_the_models_threshold_is_taken():
     stream = PoseStream(Strict())
     stream.push(pose(0.85), 0)
     assert (stream.threshold, stream.last()) == (0.9, ("unknown", pytest.approx(0.85)))
-    assert PoseStream(Dial()).threshold == 0.7
+    assert PoseStream(Dial()).threshold == 0.6
     assert PoseStream(Strict(), threshold=0.4).threshold == 0.4
 
 

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     when = parser.add_argument_group("when, in seconds")
     for option, default, text in (
         ("--smoothing", 0.1, "time constant of the smoothing"),
-        ("--hold", 0.3, "how long a pose must last to count"),
+        ("--hold", 0.25, "how long a pose must last to count"),
         ("--release", 0.7, "how long it must be away to be left"),
         ("--gap", 1.0, "how long without a frame a person is still there"),
     ):
