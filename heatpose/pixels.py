@@ -2,7 +2,7 @@
 
 They are here as baselines that anybody can check: built as they are commonly built, trained on the same folds, and
 reported beside all others. They learn where in the heatmap a performer stands along with the pose. On another person,
-cut out in the same way, a dense one gets .972 of 14 gestures where heatpose gets .991; on heatmaps of another
+cut out in the same way, a dense one gets .972 of 14 gestures where heatpose gets .993; on heatmaps of another
 estimator, narrower or blurred, .953 to .968; and with the box round the person a tenth off, .144
 (``python -m benchmarks.pixels DATA``, seed 0, the real data of docs/networks.md, which tells more).
 
