@@ -228,10 +228,10 @@ def random_events(seed, hold, release):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_comes_states_follow_each_other_and_none_is_short(seed):
-    hold, release = 0.12, 0.15
+@pytest.mark.parametrize(("hold", "release"), [(0.12, 0.15), (0.05, 0.4), (0.15, 0.05)])
+def test_whatever_comes_states_follow_each_other_and_none_is_short(seed, hold, release):
     events = random_events(seed, hold, release)
-    assert len(events) > 20
+    assert len(events) > 15
     state, since, last = None, None, 0.0
     for event in events:
         assert event.time >= last or event.kind == "entered"  # b may come up before a has gone
