@@ -72,10 +72,11 @@ class PoseStream:
     """Follow people over time and tell which poses they enter, hold and leave.
 
     Every person is in one state at a time: a class, "unknown", or none at the beginning and between poses. A class
-    gains each moment that its smoothed probability is above `threshold`, and loses below it: at 1 a second for each
-    second, at `threshold` nothing. When it has gained `hold` seconds it is entered; the event's time is when that
-    began. It is left by the same rule: when it was below `keep` of the threshold for `release` seconds, or when another
-    class is entered. Nothing shorter is told of: no class lasts less than `hold`, no "unknown" less than `release`.
+    gains time while its smoothed probability is above `threshold`, and loses it below: all of it where that is 1 or 0,
+    less the nearer it is to `threshold`. When it has gained `hold` seconds it is entered; the event's time is when that
+    began. It is left by the same rule: when it has lost `release` seconds below `keep` of the threshold, or when
+    another class is entered; one that gains is waited for, up to three times as long. Nothing shorter is told of: no
+    class lasts less than `hold`, no "unknown" less than `release`.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ class PoseStream:
         ``model[1:]`` that takes keypoints, a pipeline of your own for either. If it ends in a
         :class:`heatpose.PoseClassifier`, a class is as probable as that the pose is known at all, and then this one.
     smoothing : float, default 0.1
-        Time constant of the exponential smoothing, in seconds; 0 for none. Events come about 0.7 of it late.
+        Time constant of the exponential smoothing, in seconds; 0 for none. Events come about as much late.
     hold : float, default 0.25
         How long a pose must last to count, in seconds; longer where it is less than certain.
     release : float, default 0.7

@@ -1,6 +1,8 @@
 """Watching: every file is told of once, when it is complete; what is not there yet is no error."""
 
+import argparse
 import contextlib
+import inspect
 import io
 import json
 import logging
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 
 from heatpose import PoseStream, make_pose_pipeline, save_model, simulate_poses, simulate_stream
-from heatpose.cli import main
+from heatpose.cli import main, watch
 from heatpose.folder import BadFilesError, UnfinishedFileError, read_heatmaps, read_stream
 from heatpose.simulation import STREAM_RATE
 from heatpose.watching import Frame, GrowingFolder, follow_folder, follow_stream, watch_frames
@@ -340,6 +342,17 @@ def run(capsys, *arguments):
     code = main(["watch", *map(str, arguments)])
     captured = capsys.readouterr()
     return code, [json.loads(line) for line in captured.out.splitlines()], captured.err
+
+
+def test_options_have_the_defaults_of_the_stream():
+    parser = argparse.ArgumentParser()
+    watch.add_arguments(parser)
+    defaults = {name: value.default for name, value in inspect.signature(PoseStream).parameters.items()}
+    options = {name: value for name, value in vars(parser.parse_args(["model", "folder"])).items() if name in defaults}
+    assert set(options) >= {"smoothing", "hold", "release", "gap", "held_after"}
+    for name in {"smoothing", "hold", "release", "gap"}:
+        assert options[name] == defaults[name]
+    assert tuple(options["held_after"]) == defaults["held_after"]
 
 
 def test_once_names_what_is_there(capsys, model_file, model, clip, tmp_path):
