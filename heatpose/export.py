@@ -68,6 +68,8 @@ def export_model(
         What was made of the model predicts something else, so nothing was written.
     FileNotFoundError, ValueError
         As :func:`heatpose.load_model`; or there is no such format.
+    ImportError
+        The format needs a package that is not installed; the message says how to get it.
 
     Examples
     --------
@@ -120,7 +122,10 @@ def make_onnx(
     pipeline: Pipeline, manifest: Mapping[str, Any], source: str = "heatmaps"
 ) -> tuple[bytes, dict[str, Any]]:
     """Return the bytes of an ONNX model and its manifest."""
-    from heatpose.onnx_graph import build_graph
+    try:
+        from heatpose.onnx_graph import build_graph
+    except ImportError as error:
+        raise ImportError('Writing an ONNX graph needs onnx: pip install "heatpose[onnx]"') from error
     from heatpose.onnx_model import OnnxModel
 
     facts, block = safe.dismantle(pipeline)

@@ -559,6 +559,17 @@ def test_export_onnx_and_a_hub_folder(run, trained, tmp_path):
     assert code == 0 and f"Next: heatpose push {tmp_path / 'hub'}" in said
 
 
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_export_says_what_an_onnx_graph_needs(run, trained, tmp_path, monkeypatch, package):
+    pytest.importorskip("onnx")
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "heatpose.onnx_graph", raising=False)
+    code, said, complaint = run("export", trained[0], tmp_path / "pose.onnx", "--format", "onnx")
+    assert (code, said) == (2, "")
+    assert f'needs {package}: pip install "heatpose[onnx]"' in complaint
+    assert not list(tmp_path.iterdir())
+
+
 def test_export_used_wrongly(run, trained, tmp_path):
     file = tmp_path / "file"
     file.touch()
