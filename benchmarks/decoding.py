@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from benchmarks import describe_machine, print_table
-from heatpose.decoding import DECODERS, decode_heatmaps
+from heatpose.pose.decoding import DECODERS, decode_heatmaps
 
 N_KEYPOINTS, N_ROWS, N_COLUMNS = 17, 64, 48
 NEAR_EDGE = 3.0

@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import describe_machine, print_table
-from heatpose import distributed
-from heatpose.folder import HeatmapFolder
-from heatpose.simulation import simulate_poses, write_heatmaps
-from heatpose.skeleton import COCO_17
-from heatpose.storage import join_url
-from heatpose.table import extract_keypoints
-from heatpose.training import TrainingResult, train_pose_classifier
+from heatpose.data import distributed
+from heatpose.data.folder import HeatmapFolder
+from heatpose.data.storage import join_url
+from heatpose.data.table import extract_keypoints
+from heatpose.datasets.simulation import simulate_poses, write_heatmaps
+from heatpose.pose.skeleton import COCO_17
+from heatpose.training.training import TrainingResult, train_pose_classifier
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heatpose.folder import BadFilesError, HeatmapFolder, read_heatmaps
+from heatpose.data.folder import BadFilesError, HeatmapFolder, read_heatmaps
 
 SHAPE = (17, 8, 6)
 MOST_BYTES = 500_000_000

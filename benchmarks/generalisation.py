@@ -25,17 +25,17 @@ from sklearn.metrics import recall_score
 
 from benchmarks import describe_machine, print_table
 from benchmarks.rivals import RIVALS
-from heatpose.augmentation import Variation, drop_keypoints, repose
-from heatpose.classifiers import CANDIDATES, make_pose_pipeline
-from heatpose.decoding import decode_heatmaps
-from heatpose.estimators import temper
-from heatpose.evaluation import auroc, coverage_curve, expected_calibration_error
-from heatpose.folder import HeatmapFolder
-from heatpose.geometry import mask_uncertain, mirror_keypoints
-from heatpose.simulation import COMMANDS, simulate_poses
-from heatpose.skeleton import COCO_17
-from heatpose.splitting import resolve_groups
-from heatpose.training import fit_temperature
+from heatpose.data.folder import HeatmapFolder
+from heatpose.data.groups import resolve_groups
+from heatpose.datasets.simulation import COMMANDS, simulate_poses
+from heatpose.evaluation.metrics import auroc, coverage_curve, expected_calibration_error
+from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.estimators import temper
+from heatpose.pose.augmentation import Variation, drop_keypoints, repose
+from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.geometry import mask_uncertain, mirror_keypoints
+from heatpose.pose.skeleton import COCO_17
+from heatpose.training.training import fit_temperature
 
 PERFORMER = r"_(\d+)\.npy$"
 """Where a real file's name tells who is in it."""
@@ -76,7 +76,7 @@ CAMERAS: dict[str, tuple[float, ...]] = {
     "tilted by 15 degrees": (0, 0, 15, 0),
     "two metres nearer": (0, 0, 0, -2),
 }
-"""Where the camera of a test is moved to, as :func:`heatpose.simulation.simulate_poses` takes it."""
+"""Where the camera of a test is moved to, as :func:`heatpose.datasets.simulation.simulate_poses` takes it."""
 
 LEGS = ("left_knee", "right_knee", "left_ankle", "right_ankle")
 ARMS = (("left_elbow", "left_wrist"), ("right_elbow", "right_wrist"))

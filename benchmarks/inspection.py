@@ -17,14 +17,14 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
 from benchmarks import describe_machine, print_table
-from heatpose.audit import propose_groups
-from heatpose.inspection import inspect_data
-from heatpose.similarity import PoseNeighbours
-from heatpose.simulation import simulate_poses, write_heatmaps
-from heatpose.skeleton import COCO_17
-from heatpose.splitting import Grouping
-from heatpose.table import keypoint_frame
-from heatpose.training import train_pose_classifier
+from heatpose.data.groups import Grouping
+from heatpose.data.table import keypoint_frame
+from heatpose.datasets.simulation import simulate_poses, write_heatmaps
+from heatpose.evaluation.audit import propose_groups
+from heatpose.evaluation.inspection import inspect_data
+from heatpose.pose.similarity import PoseNeighbours
+from heatpose.pose.skeleton import COCO_17
+from heatpose.training.training import train_pose_classifier
 
 BY_PERFORMER = r"_(\d+)\.npy$"
 

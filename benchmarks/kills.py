@@ -24,12 +24,14 @@ import pandas as pd
 
 from benchmarks import describe_machine, print_table
 from benchmarks.processes import forget, was_read
-from heatpose.cache import KeypointCache, cache_folder
-from heatpose.simulation import simulate_poses, write_heatmaps
+from heatpose.data.cache import KeypointCache, cache_folder
+from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 
 EXTRACT = """
 import sys, time
-from heatpose import cache, cli, table
+from heatpose import cli
+
+from heatpose.data import cache, table
 
 def decode(heatmaps, *, decode=table.decode_heatmaps, **options):
     print(end=".", flush=True)

@@ -16,9 +16,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks import describe_machine, print_table
-from heatpose.classifiers import CANDIDATES, DEFAULT, make_pose_pipeline
-from heatpose.decoding import decode_heatmaps
-from heatpose.simulation import simulate_poses
+from heatpose.datasets.simulation import simulate_poses
+from heatpose.model.candidates import CANDIDATES, DEFAULT, make_pose_pipeline
+from heatpose.pose.decoding import decode_heatmaps
 
 WARM_UP = 10
 

@@ -56,7 +56,7 @@ def rows(names: Sequence[str], n_frames: int, max_samples: int) -> Iterator[dict
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    from heatpose.classifiers import CANDIDATES
+    from heatpose.model.candidates import CANDIDATES
 
     names = [name for name, candidate in CANDIDATES.items() if candidate.takes == "keypoints"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

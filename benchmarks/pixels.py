@@ -32,10 +32,10 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import describe_machine, print_table
 from benchmarks.generalisation import CHANGES, PERFORMER, Change
-from heatpose.classifiers import CANDIDATES, DEFAULT, make_pose_pipeline, takes_heatmaps
-from heatpose.decoding import decode_heatmaps
-from heatpose.folder import HeatmapFolder, HeatmapRows
-from heatpose.splitting import resolve_groups
+from heatpose.data.folder import HeatmapFolder, HeatmapRows
+from heatpose.data.groups import resolve_groups
+from heatpose.model.candidates import CANDIDATES, DEFAULT, make_pose_pipeline, takes_heatmaps
+from heatpose.pose.decoding import decode_heatmaps
 
 NAMES = ("pixel-dense-1", "pixel-dense-2", "pixel-cnn", DEFAULT)
 

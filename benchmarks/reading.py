@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 from benchmarks import describe_machine, print_table
-from heatpose.folder import HeatmapFolder
-from heatpose.table import extract_keypoints
+from heatpose.data.folder import HeatmapFolder
+from heatpose.data.table import extract_keypoints
 
 MEMORY = '''
 import resource, sys
-from heatpose.folder import HeatmapFolder
-from heatpose.table import extract_keypoints
+from heatpose.data.folder import HeatmapFolder
+from heatpose.data.table import extract_keypoints
 
 def peak():
     """Megabytes. On Linux getrusage also counts the process that this one was started from."""

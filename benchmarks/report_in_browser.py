@@ -19,11 +19,11 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import describe_machine, print_table
-from heatpose.inspection import inspect_data
-from heatpose.report import write_report
-from heatpose.simulation import simulate_poses, write_heatmaps
-from heatpose.table import load_data
-from heatpose.training import train_pose_classifier
+from heatpose.data.table import load_data
+from heatpose.datasets.simulation import simulate_poses, write_heatmaps
+from heatpose.evaluation.inspection import inspect_data
+from heatpose.report.report import write_report
+from heatpose.training.training import train_pose_classifier
 
 FLAGS = (
     "--headless",

@@ -20,9 +20,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from xgboost import XGBClassifier
 
-from heatpose import geometry
-from heatpose.augmentation import Variation, repose
-from heatpose.skeleton import COCO_17, swap_sides
+from heatpose.pose import geometry
+from heatpose.pose.augmentation import Variation, repose
+from heatpose.pose.skeleton import COCO_17, swap_sides
 
 COPIES = 5
 """How often the rivals that re-pose do so with each training pose."""
@@ -55,7 +55,7 @@ class Rival(ClassifierMixin, BaseEstimator):
     classifier : estimator
         Takes integer labels.
     copies : int
-        How often each training pose is posed again by another performer, see :func:`heatpose.augmentation.repose`.
+        How often each training pose is posed again by another performer, see :func:`heatpose.pose.augmentation.repose`.
     random_state : int
         Where these come from.
     """

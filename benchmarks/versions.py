@@ -51,7 +51,7 @@ def make_environment(folder: Path) -> Path:
 def save(folder: Path) -> None:
     """Train and save every candidate, and what it says."""
     from heatpose import export_model, make_pose_pipeline, save_model, simulate_poses
-    from heatpose.classifiers import CANDIDATES
+    from heatpose.model.candidates import CANDIDATES
 
     poses = simulate_poses(3, 1, 3, random_state=0)
     table = poses.keypoints.reshape(-1, 51).astype(np.float32)
@@ -94,7 +94,10 @@ def load(folder: Path) -> None:
 
 
 def versions(python: Path) -> str:
-    code = "from heatpose.manifest import versions, listed; v = versions(); print(listed({k: v[k] for k in %r}))"
+    code = (
+        "from heatpose.persistence.manifest import versions, listed; "
+        "v = versions(); print(listed({k: v[k] for k in %r}))"
+    )
     return run(python, "-c", code % (PACKAGES,)).strip()
 
 

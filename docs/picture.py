@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 import heatpose
-from heatpose import augmentation, drawing, geometry
+from heatpose.pose import augmentation, geometry
+from heatpose.report import drawing
 
 CLASSES = ["action_up", "action_new", "category_events", "category_sound", "select_avatar", "dummy"]
 

@@ -8,63 +8,63 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from heatpose._version import __version__
 
 _HOME = {
-    "COCO_17": "skeleton",
-    "CANDIDATES": "classifiers",
-    "HeatmapDecoder": "estimators",
-    "HeatmapFolder": "folder",
-    "PoseClassifier": "estimators",
-    "PoseEvent": "stream",
-    "PoseFeatures": "estimators",
-    "PoseStream": "stream",
-    "compare_models": "comparison",
-    "decode_heatmaps": "decoding",
-    "evaluate_model": "training",
-    "evaluate_predictions": "evaluation",
-    "export_model": "export",
-    "extract_keypoints": "table",
-    "inspect_data": "inspection",
-    "load_data": "table",
-    "load_model": "artifact",
-    "load_onnx": "onnx_model",
-    "make_pose_pipeline": "classifiers",
-    "ModelError": "artifact",
-    "read_manifest": "artifact",
-    "read_table": "table",
-    "render_heatmaps": "simulation",
-    "save_model": "artifact",
-    "search_pose_classifier": "search",
-    "simulate_poses": "simulation",
-    "simulate_stream": "simulation",
-    "train_pose_classifier": "training",
-    "write_heatmaps": "simulation",
-    "write_report": "report",
-    "write_table": "table",
+    "COCO_17": "pose.skeleton",
+    "CANDIDATES": "model.candidates",
+    "HeatmapDecoder": "model.estimators",
+    "HeatmapFolder": "data.folder",
+    "PoseClassifier": "model.estimators",
+    "PoseEvent": "live.stream",
+    "PoseFeatures": "model.estimators",
+    "PoseStream": "live.stream",
+    "compare_models": "evaluation.comparison",
+    "decode_heatmaps": "pose.decoding",
+    "evaluate_model": "training.training",
+    "evaluate_predictions": "evaluation.metrics",
+    "export_model": "persistence.export",
+    "extract_keypoints": "data.table",
+    "inspect_data": "evaluation.inspection",
+    "load_data": "data.table",
+    "load_model": "persistence.artifact",
+    "load_onnx": "persistence.onnx_model",
+    "make_pose_pipeline": "model.candidates",
+    "ModelError": "persistence.artifact",
+    "read_manifest": "persistence.artifact",
+    "read_table": "data.table",
+    "render_heatmaps": "datasets.simulation",
+    "save_model": "persistence.artifact",
+    "search_pose_classifier": "training.search",
+    "simulate_poses": "datasets.simulation",
+    "simulate_stream": "datasets.simulation",
+    "train_pose_classifier": "training.training",
+    "write_heatmaps": "datasets.simulation",
+    "write_report": "report.report",
+    "write_table": "data.table",
 }
 """Public name to the module that it lives in."""
 
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
-    from heatpose.artifact import ModelError, load_model, read_manifest, save_model
-    from heatpose.classifiers import CANDIDATES, make_pose_pipeline
-    from heatpose.comparison import compare_models
-    from heatpose.decoding import decode_heatmaps
-    from heatpose.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
-    from heatpose.evaluation import evaluate_predictions
-    from heatpose.export import export_model
-    from heatpose.folder import HeatmapFolder
-    from heatpose.inspection import inspect_data
-    from heatpose.onnx_model import load_onnx
-    from heatpose.report import write_report
-    from heatpose.search import search_pose_classifier
-    from heatpose.simulation import render_heatmaps, simulate_poses, simulate_stream, write_heatmaps
-    from heatpose.skeleton import COCO_17
-    from heatpose.stream import PoseEvent, PoseStream
-    from heatpose.table import extract_keypoints, load_data, read_table, write_table
-    from heatpose.training import evaluate_model, train_pose_classifier
+    from heatpose.data.folder import HeatmapFolder
+    from heatpose.data.table import extract_keypoints, load_data, read_table, write_table
+    from heatpose.datasets.simulation import render_heatmaps, simulate_poses, simulate_stream, write_heatmaps
+    from heatpose.evaluation.comparison import compare_models
+    from heatpose.evaluation.inspection import inspect_data
+    from heatpose.evaluation.metrics import evaluate_predictions
+    from heatpose.live.stream import PoseEvent, PoseStream
+    from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+    from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
+    from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
+    from heatpose.persistence.export import export_model
+    from heatpose.persistence.onnx_model import load_onnx
+    from heatpose.pose.decoding import decode_heatmaps
+    from heatpose.pose.skeleton import COCO_17
+    from heatpose.report.report import write_report
+    from heatpose.training.search import search_pose_classifier
+    from heatpose.training.training import evaluate_model, train_pose_classifier
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from heatpose import decoding
+from heatpose.pose import decoding
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))

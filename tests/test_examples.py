@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from heatpose import PoseStream, export_model, load_model, load_onnx, make_pose_pipeline, save_model, simulate_poses
-from heatpose.simulation import write_heatmaps
+from heatpose.datasets.simulation import write_heatmaps
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CLASSES = ["action_down", "action_up", "category_sound"]

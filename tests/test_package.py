@@ -27,7 +27,7 @@ def test_looking_at_what_there_is_lists_all_and_imports_nothing():
 
 def test_decoding_and_geometry_need_no_machine_learning():
     modules = "skeleton, decoding, geometry, augmentation"
-    code = f"import sys; from heatpose import {modules}; print('sklearn' in sys.modules, 'pandas' in sys.modules)"
+    code = f"import sys; from heatpose.pose import {modules}; print('sklearn' in sys.modules, 'pandas' in sys.modules)"
     assert run(code) == "False False"
 
 
@@ -60,9 +60,9 @@ def test_other_names_are_no_attributes():
 
 
 def test_submodules_are_reached_by_name():
-    from heatpose import skeleton
+    from heatpose.pose import skeleton
 
-    assert heatpose.skeleton is skeleton
+    assert heatpose.pose.skeleton is skeleton
     assert heatpose.COCO_17 is skeleton.COCO_17
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatpose.augmentation import hide_part
-from heatpose.classifiers import make_pose_pipeline
-from heatpose.decoding import decode_heatmaps
-from heatpose.evaluation import evaluate_predictions
+from heatpose.evaluation.metrics import evaluate_predictions
+from heatpose.model.candidates import make_pose_pipeline
+from heatpose.pose.augmentation import hide_part
+from heatpose.pose.decoding import decode_heatmaps
 
 GESTURES = Path(__file__).resolve().parents[2] / "shared" / "data" / "gestures"
 EVERY = 3

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from distributed import Client
     from rich.console import Console
 
-    from heatpose.cache import KeypointCache
-    from heatpose.folder import HeatmapFolder
+    from heatpose.data.cache import KeypointCache
+    from heatpose.data.folder import HeatmapFolder
 
     Opened = pd.DataFrame | tuple[HeatmapFolder, KeypointCache | None]
 
 
 class _Decoders:
-    """The names in ``heatpose.decoding.DECODERS``, looked up when somebody asks: importing it takes a while."""
+    """The names in ``heatpose.pose.decoding.DECODERS``, looked up when somebody asks: importing it takes a while."""
 
     def __iter__(self) -> Iterator[str]:
-        from heatpose.decoding import DECODERS
+        from heatpose.pose.decoding import DECODERS
 
         return iter(DECODERS)
 
@@ -150,7 +150,7 @@ def count(text: str, least: int = 1) -> int:
 
 def here(text: str) -> Path:
     """Read a path of this machine for argparse; Path would make a folder "s3:" of a URL."""
-    from heatpose.storage import is_url, local_path
+    from heatpose.data.storage import is_url, local_path
 
     if is_url(text):
         raise argparse.ArgumentTypeError(f"expected a path of this machine, got a URL: {text}")
@@ -159,7 +159,7 @@ def here(text: str) -> Path:
 
 def check_groups(args: argparse.Namespace) -> None:
     """Refuse a --groups that is wrong whatever the data, before any work."""
-    from heatpose.splitting import check_spec
+    from heatpose.data.groups import check_spec
 
     if args.groups:
         try:
@@ -185,7 +185,7 @@ def check_report(args: argparse.Namespace) -> None:
         return
     if args.report.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"Expected --report to end in .html, got {args.report}")
-    from heatpose.report import missing_packages
+    from heatpose.report.report import missing_packages
 
     if missing := missing_packages():
         raise UsageError(f'--report needs {" and ".join(missing)}: pip install "heatpose[report]"')
@@ -200,7 +200,7 @@ def dask_client(args: argparse.Namespace) -> Iterator[Client | None]:
         return
     if find_spec("distributed") is None:
         raise UsageError('--dask needs Dask: pip install "heatpose[dask]"')
-    from heatpose.distributed import LOCAL, connect
+    from heatpose.data.distributed import LOCAL, connect
 
     if args.jobs is not None and args.dask != LOCAL:
         raise UsageError("--jobs is of this machine: with --dask ADDRESS the cluster has its own workers")
@@ -218,7 +218,7 @@ def open_data(args: argparse.Namespace) -> Callable[[], Opened] | None:
 
 def _open_folder(args: argparse.Namespace) -> Opened:
     """List DATA; a table if there is nothing left to read."""
-    from heatpose.table import extract_keypoints, open_folder
+    from heatpose.data.table import extract_keypoints, open_folder
 
     folder, cache = open_folder(args.data, args.decoder, skip_bad=args.skip_bad, cache=args.cache)
     if cache is not None and all(file in cache for file in folder.files):
@@ -234,7 +234,7 @@ def read_data(
     opened: Callable[[], Opened] | None = None,
 ) -> pd.DataFrame:
     """Read DATA as a keypoint table; what file names can tell is checked before anything is decoded."""
-    from heatpose.table import extract_keypoints, load_data
+    from heatpose.data.table import extract_keypoints, load_data
 
     if isinstance(args.cache, Path):
         check_writable(args.cache / "keypoints")
@@ -265,8 +265,8 @@ def write_page(args: argparse.Namespace, console: Console | None, *content: Any,
     """Write the page that --report asks for, if it does, and say so unless something else is on stdout."""
     if args.report is None:
         return
-    from heatpose.report import write_report
-    from heatpose.storage import redact
+    from heatpose.data.storage import redact
+    from heatpose.report.report import write_report
 
     # No user name and password of a URL belongs on a page.
     facts = {"command": redact(args.command_line), "data": redact(args.data), **options.pop("facts", {})}

@@ -9,9 +9,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from heatpose.audit import LearningCurve, SplitAudit
-from heatpose.evaluation import Evaluation
-from heatpose.training import BASELINE, TrainingResult
+from heatpose.evaluation.audit import LearningCurve, SplitAudit
+from heatpose.evaluation.metrics import Evaluation
+from heatpose.training.training import BASELINE, TrainingResult
 
 __all__ = ["data_table", "show_evaluation", "show_training"]
 

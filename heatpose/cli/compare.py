@@ -23,7 +23,7 @@ from heatpose.cli._console import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from heatpose.comparison import Comparison
+    from heatpose.evaluation.comparison import Comparison
 
 SUMMARY = "tell which of two models is better on the same data, or that it cannot be told"
 
@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from heatpose.artifact import read_manifest
-    from heatpose.comparison import compare_records
+    from heatpose.evaluation.comparison import compare_records
+    from heatpose.persistence.artifact import read_manifest
 
     check_groups(args)
     records = [read_manifest(model)["record"] for model in (args.first, args.second)]
@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _on_data(args: argparse.Namespace, records: list[dict]) -> Comparison:
-    from heatpose.artifact import load_model
-    from heatpose.classifiers import takes_heatmaps
-    from heatpose.comparison import compare_models, share_trained_on
-    from heatpose.folder import HeatmapFolder, HeatmapRows
-    from heatpose.splitting import resolve_groups
+    from heatpose.data.folder import HeatmapFolder, HeatmapRows
+    from heatpose.data.groups import resolve_groups
+    from heatpose.evaluation.comparison import compare_models, share_trained_on
+    from heatpose.model.candidates import takes_heatmaps
+    from heatpose.persistence.artifact import load_model
 
     models = first, second = load_model(args.first), load_model(args.second)
     decoders = {model[0].method for model in models if not takes_heatmaps(model)}

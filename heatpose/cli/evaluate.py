@@ -45,16 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from heatpose.artifact import data_digest, load_model, read_manifest
-    from heatpose.classifiers import takes_heatmaps
     from heatpose.cli._results import show_evaluation
-    from heatpose.comparison import share_trained_on
-    from heatpose.folder import HeatmapFolder, HeatmapRows
-    from heatpose.prediction import mirror_table
-    from heatpose.splitting import resolve_groups
-    from heatpose.storage import redact
-    from heatpose.table import is_folder
-    from heatpose.training import evaluate_model
+    from heatpose.data.folder import HeatmapFolder, HeatmapRows
+    from heatpose.data.groups import resolve_groups
+    from heatpose.data.storage import redact
+    from heatpose.data.table import is_folder
+    from heatpose.evaluation.comparison import share_trained_on
+    from heatpose.model.candidates import takes_heatmaps
+    from heatpose.model.prediction import mirror_table
+    from heatpose.persistence.artifact import data_digest, load_model, read_manifest
+    from heatpose.training.training import evaluate_model
 
     check_groups(args)
     check_report(args)

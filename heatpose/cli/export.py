@@ -11,7 +11,7 @@ from heatpose.cli._console import UsageError, check_writable, here, results, say
 SUMMARY = "write a saved model as a safe file, an ONNX graph or a folder for the Hugging Face Hub"
 
 FORMATS = ("safe", "onnx", "hub")
-"""The names in ``heatpose.export.FORMATS``, which takes a while to import."""
+"""The names in ``heatpose.persistence.export.FORMATS``, which takes a while to import."""
 
 
 def epilog() -> str:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
 
     from rich.filesize import decimal
 
-    from heatpose.export import export_model
+    from heatpose.persistence.export import export_model
 
     try:
         manifest = export_model(args.model, args.out, args.format, source=args.source)

@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from heatpose.splitting import resolve_groups
-    from heatpose.storage import Storage, file_name, is_url, local_path, redact
-    from heatpose.table import TABLE_SUFFIXES, write_table
+    from heatpose.data.groups import resolve_groups
+    from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
+    from heatpose.data.table import TABLE_SUFFIXES, write_table
 
     if Path(file_name(args.out)).suffix.lower() not in TABLE_SUFFIXES:
         raise UsageError(f"Expected OUT to end in {' or '.join(TABLE_SUFFIXES)}, got {args.out}")

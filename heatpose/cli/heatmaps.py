@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     if missing := [name for package, name in _NEEDS.items() if find_spec(package) is None]:
         raise UsageError(f'heatmaps needs {", ".join(missing)}: pip install "heatpose[vitpose]"')
 
-    from heatpose.photos import (
+    from heatpose.datasets.photos import (
         DETECTOR,
         MODEL,
         Boxes,

@@ -28,7 +28,7 @@ from heatpose.cli._console import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from heatpose.inspection import Inspection, Problem
+    from heatpose.evaluation.inspection import Inspection, Problem
 
 SUMMARY = "tell what is in a data set and what is wrong with it; changes nothing"
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     check_report(args)
     if args.fix_list is not None:
         check_writable(args.fix_list)
-    from heatpose.inspection import inspect_data, write_fix_list
+    from heatpose.evaluation.inspection import inspect_data, write_fix_list
 
     with progress("Reading heatmaps") as advance:
         inspection = inspect_data(
@@ -130,7 +130,7 @@ def _show_contents(console: Console, inspection: Inspection) -> None:
 
 
 def _show_problems(console: Console, inspection: Inspection, shown: int) -> None:
-    from heatpose.inspection import PROBLEM_KINDS
+    from heatpose.evaluation.inspection import PROBLEM_KINDS
 
     if not inspection.problems:
         console.print(

@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from heatpose.artifact import load_model
-    from heatpose.folder import BadFilesError
-    from heatpose.prediction import Prediction, list_pose_files, predict_files
+    from heatpose.data.folder import BadFilesError
+    from heatpose.model.prediction import Prediction, list_pose_files, predict_files
+    from heatpose.persistence.artifact import load_model
 
     files = list_pose_files(args.paths)  # before the model is loaded, which takes longer
     pipeline = load_model(args.model)

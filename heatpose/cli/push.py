@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from heatpose.hub import push_folder
+    from heatpose.persistence.hub import push_folder
 
     try:
         address = push_folder(args.folder, args.repo, private=args.private, message=args.message)

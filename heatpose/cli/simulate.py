@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from heatpose.simulation import simulate_poses, write_heatmaps
+    from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 
     poses = simulate_poses(args.performers, args.clips, args.frames, random_state=args.random_state)
     with progress("Writing heatmaps") as advance:

@@ -37,14 +37,14 @@ from heatpose.cli._console import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from heatpose.splitting import Grouping
-    from heatpose.training import TrainingResult
+    from heatpose.data.groups import Grouping
+    from heatpose.training.training import TrainingResult
 
 SUMMARY = "train a pose classifier and measure it on groups that it was not trained on"
 
 
 def epilog() -> str:
-    from heatpose.classifiers import CANDIDATES, DEFAULT_CANDIDATES
+    from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES
 
     width = max(map(len, CANDIDATES))
     return "\n".join(
@@ -124,9 +124,9 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
 
 def run(args: argparse.Namespace) -> None:
     opened = open_data(args)
-    from heatpose.folder import HeatmapFolder, HeatmapRows
-    from heatpose.table import is_folder
-    from heatpose.training import choose_classifiers
+    from heatpose.data.folder import HeatmapFolder, HeatmapRows
+    from heatpose.data.table import is_folder
+    from heatpose.training.training import choose_classifiers
 
     try:
         names = choose_classifiers(args.classifiers, heatmaps=is_folder(args.data))
@@ -141,14 +141,14 @@ def run(args: argparse.Namespace) -> None:
 
     from rich.filesize import decimal
 
-    from heatpose.artifact import data_digest, save_model
-    from heatpose.classifiers import CANDIDATES
     from heatpose.cli._results import show_training
-    from heatpose.comparison import sketch_data
-    from heatpose.selftest import choose_samples
-    from heatpose.splitting import check_enough, resolve_groups
-    from heatpose.storage import redact
-    from heatpose.training import check_mirror, train_pose_classifier
+    from heatpose.data.groups import check_enough, resolve_groups
+    from heatpose.data.storage import redact
+    from heatpose.evaluation.comparison import sketch_data
+    from heatpose.model.candidates import CANDIDATES
+    from heatpose.persistence.artifact import data_digest, save_model
+    from heatpose.persistence.selftest import choose_samples
+    from heatpose.training.training import check_mirror, train_pose_classifier
 
     spec = args.groups or "auto"
     folds: int | Literal["auto"] = args.folds or "auto"
@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> None:
 
     train: Callable[..., TrainingResult] = train_pose_classifier
     if tuning:
-        from heatpose.search import search_pose_classifier
+        from heatpose.training.search import search_pose_classifier
 
         train = search_pose_classifier
     console = results()
@@ -206,7 +206,7 @@ def run(args: argparse.Namespace) -> None:
     say(console, f"Saved {args.out} ({size}) with {args.out.stem}.json and {args.out.stem}.md")
     inspection = None
     if args.report is not None:
-        from heatpose.inspection import inspect_data
+        from heatpose.evaluation.inspection import inspect_data
 
         with progress("Inspecting the data") as advance:
             inspection = inspect_data(
@@ -230,7 +230,7 @@ def _tuning(args: argparse.Namespace) -> dict[str, Any]:
         return {}
     if find_spec("optuna") is None:
         raise UsageError('--search needs Optuna: pip install "heatpose[search]"')
-    from heatpose.search import parse_budget
+    from heatpose.training.search import parse_budget
 
     if args.study:
         check_writable(args.study)

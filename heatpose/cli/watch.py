@@ -101,10 +101,10 @@ def run(args: argparse.Namespace) -> None:
 
     from threadpoolctl import threadpool_limits
 
-    from heatpose.artifact import load_model
-    from heatpose.onnx_model import load_onnx
-    from heatpose.stream import PoseStream
-    from heatpose.watching import GrowingFolder, event_record, follow_folder, follow_stream, warm_up, watch_frames
+    from heatpose.live.stream import PoseStream
+    from heatpose.live.watching import GrowingFolder, event_record, follow_folder, follow_stream, warm_up, watch_frames
+    from heatpose.persistence.artifact import load_model
+    from heatpose.persistence.onnx_model import load_onnx
 
     if not piped:  # from now on: what comes while the model is loaded is not missed
         folder = GrowingFolder(args.path, existing=args.existing or args.once, patience=args.patience)

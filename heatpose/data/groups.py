@@ -1,0 +1,447 @@
+"""Groups of samples that belong together, and folds that never tear a group apart.
+
+Neighbouring frames of a recording are nearly the same picture. A score from a split that puts one of them on
+each side says how well a model remembers; only folds that leave out whole groups (people, recordings) say how
+well it names the poses of people nobody trained on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils import check_random_state
+
+from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
+
+__all__ = ["Grouping", "check_enough", "check_spec", "grouped_folds", "random_folds", "resolve_groups"]
+
+Folds = list[tuple[np.ndarray, np.ndarray]]
+
+DEFAULT_BLOCKS = 5
+DEFAULT_FOLDS = 5
+_MAX_DEALS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """Which samples belong together, and where that was learned from.
+
+    Parameters
+    ----------
+    groups : ndarray of str, shape (n_samples,)
+        The group of each sample.
+    description : str
+        One line for people: what a score is split by, and so what it speaks for.
+    kind : {"regex", "blocks", "csv", "column", "proposed"}
+        Where the groups came from. ``blocks`` are no real groups, and neither are ``proposed`` ones, which
+        :func:`heatpose.evaluation.audit.propose_groups` finds in the frames: their score says nothing about new people.
+    """
+
+    groups: np.ndarray
+    description: str
+    kind: Literal["regex", "blocks", "csv", "column", "proposed"]
+
+    @property
+    def n_groups(self) -> int:
+        """The number of different groups."""
+        return len(np.unique(self.groups))
+
+
+def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -> Grouping:
+    r"""Find the group of each sample.
+
+    Parameters
+    ----------
+    index : DataFrame, n_samples rows
+        Columns ``path`` (relative, with forward slashes; needed for a pattern and for a CSV), ``label``
+        (needed for blocks) and maybe ``group``, with the rows in natural file order.
+    spec : str or path, default="auto"
+        One of
+
+        - a regular expression with one capturing group, searched for in the path: it captures the group,
+        - ``blocks:N``: N contiguous runs of each class in the rows' order; run b of each is ``block b``,
+        - a CSV file, or its URL, with the columns ``path`` and ``group``; rows for other paths are ignored,
+        - ``auto``: the column ``group`` when no value of it is missing, otherwise ``blocks:5``.
+
+    Returns
+    -------
+    Grouping
+
+    Raises
+    ------
+    ValueError
+        If the spec is none of these, or leaves a sample without a group; all such paths are counted.
+    FileNotFoundError
+        If the spec names a CSV file that does not exist.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> index = pd.DataFrame({"path": ["up/up_1_ann.npy", "up/up_1_bob.npy", "up/up_2_ann.npy"]})
+    >>> grouping = resolve_groups(index, r"_([a-z]+)\.npy$")
+    >>> grouping.groups.tolist()
+    ['ann', 'bob', 'ann']
+    >>> grouping.description
+    "groups nobody trained on: 2 (ann, bob), from the file names by '_([a-z]+)\\.npy$'"
+    """
+    spec = os.fspath(spec)
+    if not isinstance(spec, str):
+        raise TypeError(f"Expected groups as a str or a path, got {type(spec).__name__}.")
+    if len(index) == 0:
+        raise ValueError("Expected an index with at least one sample, got none.")
+    if spec == "auto":
+        return _from_column(index)
+    if spec.startswith("blocks:"):
+        return _from_blocks(index, _parse_blocks(spec))
+    if _is_csv(spec):
+        return _from_csv(index, spec)
+    return _from_pattern(index, _parse_pattern(spec))
+
+
+def check_spec(spec: str) -> None:
+    """Raise the ValueError that :func:`resolve_groups` would for a spec that is wrong whatever the data."""
+    if spec.startswith("blocks:"):
+        _parse_blocks(spec)
+    elif spec != "auto" and not _is_csv(spec):
+        _parse_pattern(spec)
+
+
+def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["auto"] = "auto") -> None:
+    """Check that the data can be split at all, before any work is done.
+
+    Parameters
+    ----------
+    labels, groups : array-like of str, shape (n_samples,)
+        The class and the group of each sample.
+    n_folds : int or "auto", default="auto"
+        As for :func:`grouped_folds`.
+
+    Raises
+    ------
+    ValueError
+        If there is a single class, or any class has fewer samples or groups than there are folds. All such
+        classes are named.
+
+    Examples
+    --------
+    >>> check_enough(["up", "up", "down", "down"], ["ann", "bob", "ann", "ann"], 2)
+    Traceback (most recent call last):
+        ...
+    ValueError: Cannot make 2 folds that share no group:
+      class 'down' has 1 group (ann), 2 folds need at least 2
+    No number of folds helps while a class has a single group: add data from other groups or leave it out.
+    """
+    classes, names, counts = _count(labels, groups)
+    if len(classes) < 2:
+        raise ValueError(f"Expected at least 2 classes, got only {str(classes[0])!r} in {counts.sum()} samples.")
+    wanted = _n_folds(n_folds, len(names))
+
+    n_samples, n_groups = counts.sum(axis=0), (counts > 0).sum(axis=0)
+    problems = []
+    if len(names) < wanted:
+        problems.append(f"the data have {_plural(len(names), 'group')} ({_some(names)}), {_need(wanted)}")
+    # Where all groups together are too few, each class is; then only those are named that lack some of these.
+    for c in np.flatnonzero((n_groups < min(wanted, len(names))) | (n_samples < wanted)):
+        seen_in = f"{_plural(n_groups[c], 'group')} ({_some(names[counts[:, c] > 0])})"
+        if n_samples[c] < wanted:
+            problem = f"{_plural(n_samples[c], 'sample')} in {seen_in}, {_need(wanted)} of each"
+        else:
+            problem = f"{seen_in}, {_need(wanted)}"
+        problems.append(f"class {str(classes[c])!r} has {problem}")
+    if problems:
+        feasible = n_groups.min()
+        if feasible >= 2:
+            remedy = f"Give --folds {feasible} (n_folds={feasible}) or fewer, or add data from other groups."
+        else:
+            remedy = (
+                "No number of folds helps while a class has a single group: add data from other groups or leave it out."
+            )
+        lines = "\n  ".join(problems)
+        raise ValueError(f"Cannot make {wanted} folds that share no group:\n  {lines}\n{remedy}")
+
+
+def grouped_folds(
+    labels: ArrayLike,
+    groups: ArrayLike,
+    n_folds: int | Literal["auto"] = "auto",
+    random_state: int | np.random.RandomState | None = 0,
+) -> Folds:
+    """Split samples into folds that share no group.
+
+    With as many folds as groups each fold leaves one group out, in the order of the group names. Otherwise
+    whole groups are dealt out, the large ones first, each to the fold which so far has least of the group's
+    classes. While a class is left out of some fold they are dealt again, at random; the best deal is kept.
+
+    Parameters
+    ----------
+    labels, groups : array-like of str, shape (n_samples,)
+        The class and the group of each sample.
+    n_folds : int or "auto", default="auto"
+        The number of folds; ``auto`` takes 5, or the number of groups when that is smaller.
+    random_state : int, RandomState or None, default=0
+        For the order in which groups of the same size, and groups in further deals, are dealt out.
+
+    Returns
+    -------
+    list of (train, test)
+        Positions of the samples on both sides, each sorted, int. Each sample is tested once. Every class
+        is in every training part and, as far as its groups go round, in every test part.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups than folds, or no way was found to keep every class in every training part.
+
+    See Also
+    --------
+    check_enough : tells which classes have too little data, and what to do about it.
+
+    Notes
+    -----
+    scikit-learn's StratifiedGroupKFold is not used here: up to version 1.7 its ``shuffle`` loses the
+    stratification, and no version tries to have every class in every fold.
+
+    Examples
+    --------
+    >>> for train, test in grouped_folds(["up", "down", "up", "down"], ["ann", "ann", "bob", "bob"]):
+    ...     print(train.tolist(), test.tolist())
+    [2, 3] [0, 1]
+    [0, 1] [2, 3]
+    """
+    classes, names, counts = _count(labels, groups)
+    n_folds = _n_folds(n_folds, len(names))
+    if len(names) < n_folds:
+        raise ValueError(f"Expected at least {n_folds} groups for {n_folds} folds, got {len(names)} ({_some(names)}).")
+    if len(names) == n_folds:
+        fold_of_group = np.arange(n_folds)
+    else:
+        fold_of_group = _deal(counts, n_folds, check_random_state(random_state))
+
+    labels, groups = np.asarray(labels).astype(str), np.asarray(groups).astype(str)
+    fold = fold_of_group[np.searchsorted(names, groups)]
+    folds = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in range(n_folds)]
+    _verify(folds, labels, groups, classes)
+    return folds
+
+
+def random_folds(labels: ArrayLike, n_folds: int, random_state: int | np.random.RandomState | None = 0) -> Folds:
+    """Split samples at random within each class, whatever their groups.
+
+    On frames of a recording this *leaks*: it is there to show by how much.
+
+    Parameters
+    ----------
+    labels : array-like of str, shape (n_samples,)
+        The class of each sample; every class needs at least `n_folds` samples.
+    n_folds : int
+        The number of folds, best that of the grouped folds beside which the score is put.
+    random_state : int, RandomState or None, default=0
+        For the shuffling.
+
+    Returns
+    -------
+    list of (train, test)
+        Positions of the samples on both sides, each sorted, int. Each sample is tested once.
+    """
+    labels = np.asarray(labels).astype(str)
+    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
+    return list(splitter.split(np.zeros((len(labels), 1)), labels))
+
+
+# Where groups come from
+
+
+def _from_column(index: pd.DataFrame) -> Grouping:
+    if "group" not in index or index["group"].isna().all():
+        return _from_blocks(index, DEFAULT_BLOCKS, because="no groups were given")
+    if n_missing := int(index["group"].isna().sum()):
+        because = f"the column 'group' lacks {n_missing} of {len(index)} values"
+        return _from_blocks(index, DEFAULT_BLOCKS, because)
+    return _held_out(index["group"].astype(str).to_numpy(dtype=str), "from the table's column 'group'", "column")
+
+
+def _from_blocks(index: pd.DataFrame, n_blocks: int, because: str = "") -> Grouping:
+    labels = _column(index, "label", "blocks of each class")
+    samples = labels.groupby(labels.to_numpy())
+    run = samples.cumcount() * n_blocks // samples.transform("size")
+    verdict = "this number does not speak for new people"
+    if because:
+        verdict = f"{because}, so {verdict}"
+    return Grouping(
+        groups=np.array([f"block {b}" for b in run]),
+        description=f"contiguous blocks of each class ({n_blocks} runs): {verdict}",
+        kind="blocks",
+    )
+
+
+def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
+    source: Path | BytesIO
+    if is_url(file):
+        source, file = BytesIO(Storage(file).read()), redact(file)
+    elif not (source := Path(local_path(file))).is_file():
+        raise FileNotFoundError(f"No such file of groups: {file}")
+    paths = _column(index, "path", "groups from a CSV file")
+    try:
+        table = pd.read_csv(source, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise ValueError(f"Cannot read groups from {file}: {error}") from error
+    if not {"path", "group"} <= set(table):
+        raise ValueError(f"Expected columns 'path' and 'group' in {file}, got {_some(table.columns)}.")
+    table = table[table["path"].isin(paths)]
+    _refuse(table.loc[table["path"].duplicated(), "path"], f"with more than one in {file}")
+    groups = paths.map(table[table["group"] != ""].set_index("path")["group"])
+    _refuse(paths[groups.isna()], f"without one in {file}")
+    return _held_out(groups.to_numpy(dtype=str), f"from {file_name(file)}", "csv")
+
+
+def _is_csv(spec: str) -> bool:
+    # What ends in .csv is meant as a file, also one that is not there, unless it captures something.
+    return spec.lower().endswith(".csv") and (Path(spec).is_file() or "(" not in spec)
+
+
+def _parse_blocks(spec: str) -> int:
+    n_blocks = spec.removeprefix("blocks:")
+    if not n_blocks.isdecimal() or int(n_blocks) < 2:
+        raise ValueError(f"Expected blocks:N with a whole number N of at least 2, got {spec!r}.")
+    return int(n_blocks)
+
+
+def _parse_pattern(spec: str) -> re.Pattern[str]:
+    expected = "Expected groups as a regular expression with one capturing group, as blocks:N or as a .csv file"
+    try:
+        pattern = re.compile(spec)
+    except re.error as error:
+        raise ValueError(f"{expected}, got {spec!r}, which is no regular expression: {error}.") from error
+    if pattern.groups != 1:
+        found = _plural(pattern.groups, "capturing group")
+        raise ValueError(f"{expected}, got {spec!r} with {found}. (?:...) groups without capturing.")
+    return pattern
+
+
+def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:
+    paths = _column(index, "path", "groups from the file names")
+    matches = [pattern.search(path) for path in paths]
+    groups = [match[1] if match else None for match in matches]
+    _refuse(paths[[not group for group in groups]], f"without one by {pattern.pattern!r}")
+    return _held_out(np.array(groups, dtype=str), f"from the file names by '{pattern.pattern}'", "regex")
+
+
+def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "column"]) -> Grouping:
+    """Describe real groups; groups of one sample each hold nothing together, and are told of."""
+    names = sorted(set(groups.tolist()))
+    description = f"groups nobody trained on: {len(names)} ({_some(names)}), {source}"
+    if 1 < len(names) == len(groups):
+        description += "; each sample is a group of its own, so this is no more than a random split"
+    return Grouping(groups, description, kind)
+
+
+def _column(index: pd.DataFrame, name: str, purpose: str) -> pd.Series:
+    if name not in index:
+        raise ValueError(f"Expected a column {name!r} for {purpose}, got {_some(index.columns)}.")
+    return index[name].astype(str)
+
+
+def _refuse(paths: Iterable[str], what: str) -> None:
+    paths = list(dict.fromkeys(paths))
+    if paths:
+        raise ValueError(f"Expected one group for each path, got {len(paths)} {what}: {_some(paths)}")
+
+
+# Folds
+
+
+def _count(labels: ArrayLike, groups: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count samples by group and class: class names (C,), group names (G,), counts (G, C)."""
+    labels, groups = np.asarray(labels).astype(str), np.asarray(groups).astype(str)
+    if labels.ndim != 1 or labels.shape != groups.shape or not len(labels):
+        raise ValueError(
+            f"Expected one label and one group for each sample, got shapes {labels.shape} and {groups.shape}."
+        )
+    classes, label = np.unique(labels, return_inverse=True)
+    names, group = np.unique(groups, return_inverse=True)
+    cells = np.bincount(group * len(classes) + label, minlength=len(names) * len(classes))
+    return classes, names, cells.reshape(len(names), len(classes))
+
+
+def _n_folds(n_folds: int | str, n_groups: int) -> int:
+    if isinstance(n_folds, str):
+        if n_folds != "auto":
+            raise ValueError(f"Expected a number of folds or 'auto', got {n_folds!r}.")
+        return max(2, min(DEFAULT_FOLDS, n_groups))
+    if n_folds < 2:
+        raise ValueError(f"Expected at least 2 folds, got {n_folds}.")
+    return int(n_folds)
+
+
+def _deal(counts: np.ndarray, n_folds: int, rng: np.random.RandomState) -> np.ndarray:
+    """Deal groups out to folds: counts (G, C) -> fold of each group (G,)."""
+    seen = (counts > 0).astype(int)
+    share = weight = _shares(counts)
+    best, best_cost = np.empty(0, dtype=np.intp), (np.inf, np.inf, np.inf)
+    for deal in range(_MAX_DEALS):
+        order = rng.permutation(len(counts))
+        if deal == 0:
+            order = order[np.argsort(-share[order].sum(axis=1), kind="stable")]
+        else:  # the sizes led astray: from now on it only counts where a class is seen at all
+            weight = _shares(seen)
+        fold = np.empty(len(counts), dtype=np.intp)
+        held = np.zeros((n_folds, weight.shape[1]))
+        for g in order:
+            # To the fold where it adds least to the sum of squared weights: that is least when all are even.
+            fold[g] = np.argmin(held @ weight[g])
+            held[fold[g]] += weight[g]
+        in_fold = np.eye(n_folds, dtype=int)[fold].T  # (n_folds, G)
+        not_trained = (in_fold @ seen == seen.sum(axis=0)).sum()
+        not_tested = (in_fold @ seen == 0).sum()
+        cost = (not_trained, not_tested, ((in_fold @ share) ** 2).sum())
+        if cost < best_cost:
+            best, best_cost = fold, cost
+        if not_tested == 0:  # then no class is in one fold only either
+            break
+    return best
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Share that each group has of each class, and of all as if that were one class more: (G, C + 1)."""
+    return np.column_stack([counts / counts.sum(axis=0), counts.sum(axis=1) / counts.sum()])
+
+
+def _verify(folds: Folds, labels: np.ndarray, groups: np.ndarray, classes: np.ndarray) -> None:
+    """Hold the finished folds to their promise, however they were made."""
+    for number, (train, test) in enumerate(folds, start=1):
+        shared = np.intersect1d(groups[train], groups[test])
+        if len(shared):
+            raise RuntimeError(f"Fold {number} has groups on both sides: {_some(shared)}.")
+        lost = np.setdiff1d(classes, labels[train])
+        if len(lost):
+            raise ValueError(
+                f"Expected every class in the training part of every fold, but all groups of {_some(lost)} "
+                f"fall in the test part of fold {number} of {len(folds)}."
+            )
+
+
+# Words
+
+
+def _some(items: Iterable[object], shown: int = 3) -> str:
+    names = [str(item) for item in items]
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _need(n_folds: int) -> str:
+    return f"{n_folds} folds need at least {n_folds}"

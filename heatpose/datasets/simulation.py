@@ -1,0 +1,863 @@
+"""Simulated performers: articulated bodies that do body commands before a camera, and a fallible estimator.
+
+The way a frame comes about::
+
+    command -> joint angles -> 3-D body -> camera -> person box -> what an estimator makes of it -> heatmaps
+
+Performers differ in limb lengths, camera and the manner in which they do each command; a clip is one doing
+of a command, through which the body only drifts. Frames of one clip are therefore near-duplicates, and only a
+split by performer tells how well a classifier does on somebody new.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from heatpose.data.writing import whole_file, write_class_folders
+from heatpose.pose.skeleton import COCO_17, swap_sides
+
+__all__ = [
+    "ANGLES",
+    "COMMANDS",
+    "COMMAND_ANGLES",
+    "STREAM_RATE",
+    "Body",
+    "SimulatedPoses",
+    "body_keypoints",
+    "joint_angles",
+    "render_heatmaps",
+    "simulate_poses",
+    "simulate_stream",
+    "write_heatmaps",
+]
+
+HEATMAP_SHAPE = (64, 48)
+"""Height and width of the simulated heatmaps, in cells."""
+
+STREAM_RATE = 60
+"""Frames a second of a simulated stream; every second one is a stream of 30, and so on."""
+
+# What moves: each angle's rest, lower and upper limit, and how far performers differ in it, all in degrees.
+#
+# arm  raise    0 hangs down, 90 is level, 180 points up
+#      forward  turns the raised arm about the vertical: 0 to the side, 90 straight ahead, -90 behind
+#      elbow    0 is straight
+#      twist    where a bent elbow takes the forearm. Of a hanging arm: 0 ahead, 90 outwards, -90 inwards;
+#               of an arm level to the side: 0 ahead, 90 up, -90 down
+# leg  lift     0 stands, 90 brings the thigh level ahead
+#      spread   the thigh to the side
+#      knee     0 is straight
+# torso and head: lean and nod ahead, tilt and turn to the performer's left
+_ARM = {
+    "raise": (9, 0, 178, 8),
+    "forward": (5, -90, 100, 9),
+    "elbow": (14, 0, 150, 9),
+    "twist": (-15, -110, 110, 11),
+}
+_LEG = {"lift": (0, -40, 100, 3), "spread": (4, -5, 40, 2), "knee": (3, 0, 120, 3)}
+_PARTS = {
+    "torso": {"lean": (2, -15, 45, 3), "tilt": (0, -30, 30, 2), "turn": (0, -40, 40, 5)},
+    "head": {"nod": (5, -30, 40, 4), "tilt": (0, -25, 25, 3), "turn": (0, -60, 60, 6)},
+    "left_arm": _ARM,
+    "right_arm": _ARM,
+    "left_leg": _LEG,
+    "right_leg": _LEG,
+}
+_REST, _LOWEST, _HIGHEST, _SPREAD = np.array([row for part in _PARTS.values() for row in part.values()], float).T
+
+ANGLES: tuple[str, ...] = tuple(f"{part}_{angle}" for part, angles in _PARTS.items() for angle in angles)
+"""The 20 joint angles of a body, in degrees and in this order: ``torso_lean, ..., right_leg_knee``."""
+
+COMMAND_ANGLES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
+    # Arms are (raise, forward, elbow, twist), legs (lift, spread, knee), the torso (lean, tilt, turn).
+    # One arm to the side, at four heights
+    "action_down": {"right_arm": (48, 5, 5, 0), "torso": (2, -9, 0)},
+    "category_motion": {"right_arm": (88, 5, 6, 0), "right_leg": (0, 20, 3)},
+    "action_new": {"right_arm": (124, 5, 10, 0)},
+    "action_up": {"right_arm": (165, 10, 8, 0)},
+    "action_switch": {"left_arm": (88, 5, 6, 0)},
+    # One arm, bent or ahead
+    "category_events": {"right_arm": (85, 5, 88, 85)},
+    "action_select_block": {"right_arm": (82, 62, 6, 0)},
+    "select_avatar": {"right_arm": (32, 30, 128, -35)},
+    # Both hands before the trunk
+    "action_inside": {"left_arm": (38, 35, 96, -38), "right_arm": (38, 35, 96, -38)},
+    "action_outside": {"left_arm": (30, 5, 82, 50), "right_arm": (30, 5, 82, 50)},
+    "action_remove_block": {"left_arm": (42, 84, 90, 16), "right_arm": (42, 84, 90, 16)},
+    # Both hands at the head
+    "category_control": {"left_arm": (146, 14, 96, 76), "right_arm": (146, 14, 96, 76)},
+    "category_sound": {"left_arm": (98, 38, 142, 66), "right_arm": (98, 38, 142, 66)},
+    "category_looks": {"left_arm": (76, 76, 122, 52), "right_arm": (76, 76, 122, 52)},
+    # The whole body
+    "select_backdrop": {
+        "left_arm": (132, 5, 6, 0),
+        "right_arm": (132, 5, 6, 0),
+        "left_leg": (0, 16, 3),
+        "right_leg": (0, 16, 3),
+    },
+    "block_events_ran": {
+        "torso": (10, 0, -8),
+        "left_arm": (48, 85, 95, 80),
+        "right_arm": (40, -70, 85, -70),
+        "left_leg": (-14, 2, 32),
+        "right_leg": (62, 3, 82),
+    },
+}
+"""How each command is done, by part of the body, in degrees; parts not named are at rest."""
+
+# What people do who give no command; and some do anything at all, see _undirected.
+_IDLE: tuple[Mapping[str, tuple[float, ...]], ...] = (
+    {},
+    {
+        "left_leg": (24, 3, 12),
+        "right_leg": (-16, 3, 14),
+        "left_arm": (16, -70, 20, -60),
+        "right_arm": (20, 80, 22, 60),
+    },
+    {"left_arm": (46, -12, 96, -62), "right_arm": (46, -12, 96, -62)},
+    {"left_arm": (28, 45, 80, 5), "right_arm": (14, 50, 70, 5), "head": (24, 0, 0)},
+    {"left_arm": (92, 45, 140, 55), "head": (8, -8, 0)},
+)
+
+COMMANDS: tuple[str, ...] = tuple(sorted([*COMMAND_ANGLES, "dummy"]))
+"""The 17 classes: 16 commands, and ``dummy`` for whatever is none of them."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """Lengths of a body, in metres; left and right are the same.
+
+    ``neck`` goes from between the shoulders to between the ears, ``head`` is half the distance of the ears.
+    """
+
+    shoulder_width: float = 0.35
+    hip_width: float = 0.20
+    torso: float = 0.53
+    neck: float = 0.20
+    head: float = 0.075
+    upper_arm: float = 0.28
+    forearm: float = 0.245
+    thigh: float = 0.41
+    shin: float = 0.40
+
+
+# In units of Body.head, from between the ears: to the left, up, ahead.
+_FACE = {
+    "nose": (0.0, -0.15, 1.35),
+    "left_eye": (0.43, 0.35, 1.1),
+    "right_eye": (-0.43, 0.35, 1.1),
+    "left_ear": (1.0, 0.0, 0.0),
+    "right_ear": (-1.0, 0.0, 0.0),
+}
+
+
+def joint_angles(pose: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
+    """Complete a pose given by parts of the body to all joint angles.
+
+    Parameters
+    ----------
+    pose : mapping of str to sequence of float
+        Angles in degrees by part (``torso``, ``head``, ``left_arm``, ``right_arm``, ``left_leg``,
+        ``right_leg``), as in `COMMAND_ANGLES`; a part not named is at rest.
+
+    Returns
+    -------
+    ndarray of shape (20,), float64
+        Degrees, in the order of `ANGLES`.
+
+    Raises
+    ------
+    ValueError
+        For a part that a body doesn't have, or a wrong number of angles.
+
+    Examples
+    --------
+    >>> angles = joint_angles({"right_arm": (165, 10, 8, 0)})
+    >>> float(angles[ANGLES.index("right_arm_raise")]), float(angles[ANGLES.index("left_arm_raise")])
+    (165.0, 9.0)
+    """
+    angles = _REST.copy()
+    for part, values in pose.items():
+        if part not in _PARTS or len(values) != len(_PARTS[part]):
+            expected = ", ".join(f"{name} of {len(part)}" for name, part in _PARTS.items())
+            raise ValueError(f"Expected angles by part ({expected}), got {part!r} of {len(values)}.")
+        start = ANGLES.index(f"{part}_{next(iter(_PARTS[part]))}")
+        angles[start : start + len(values)] = values
+    return angles
+
+
+def _rotation(axis: int, degrees: NDArray) -> NDArray[np.float64]:
+    """Right-handed rotations about x (0), y (1) or z (2): (...) -> (..., 3, 3)."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    matrix = np.zeros((*np.shape(degrees), 3, 3))
+    matrix[..., axis, axis] = 1
+    matrix[..., i, i] = matrix[..., j, j] = cos
+    matrix[..., j, i], matrix[..., i, j] = sin, -sin
+    return matrix
+
+
+def _bent(degrees: NDArray, towards: int) -> NDArray[np.float64]:
+    """Directions that hang down, bent ahead (1) or back (-1): (...) -> (..., 3)."""
+    radians = np.radians(degrees)
+    return np.stack([np.zeros_like(radians), -np.cos(radians), towards * np.sin(radians)], axis=-1)
+
+
+def body_keypoints(angles: ArrayLike, body: Body | None = None) -> NDArray[np.float64]:
+    """Place the 17 keypoints of a body in space.
+
+    Parameters
+    ----------
+    angles : array-like of shape (..., 20)
+        Joint angles in degrees, in the order of `ANGLES`.
+    body : Body, optional
+        The performer's lengths; without it, an average adult's.
+
+    Returns
+    -------
+    ndarray of shape (..., 17, 3), float64
+        Metres from between the hips: x to the performer's left, y up, z ahead.
+
+    Raises
+    ------
+    ValueError
+        If the last axis doesn't hold 20 angles.
+
+    Examples
+    --------
+    The left arm straight out to the side: the wrist is both arm lengths from the shoulder, level with it.
+
+    >>> pose = joint_angles({"torso": (0, 0, 0), "left_arm": (90, 0, 0, 0)})
+    >>> keypoints = body_keypoints(pose, Body(upper_arm=0.3, forearm=0.25))
+    >>> shoulder, wrist = keypoints[COCO_17.index("left_shoulder", "left_wrist")]
+    >>> (wrist - shoulder).round(6).tolist()
+    [0.55, 0.0, 0.0]
+    """
+    angles = np.asarray(angles, dtype=np.float64)
+    if angles.shape[-1:] != (len(ANGLES),):
+        raise ValueError(f"Expected angles of shape (..., {len(ANGLES)}), got {angles.shape}.")
+    body = body or Body()
+    angle = dict(zip(ANGLES, np.moveaxis(angles, -1, 0), strict=True))
+
+    def part_frame(part: str, bend: str) -> NDArray:
+        # Positive tilt and turn are to the performer's left, +x; ahead is +z.
+        return (
+            _rotation(1, angle[f"{part}_turn"])
+            @ _rotation(0, angle[f"{part}_{bend}"])
+            @ _rotation(2, -angle[f"{part}_tilt"])
+        )
+
+    torso = part_frame("torso", "lean")
+    head = torso @ part_frame("head", "nod")
+    neck = torso @ (0, body.torso, 0)
+    between_ears = neck + head @ (0, body.neck, 0.1 * body.neck)
+
+    at = {name: between_ears + head @ (body.head * np.array(offset)) for name, offset in _FACE.items()}
+    for side, mirror in (("left", np.array([1, 1, 1])), ("right", np.array([-1, 1, 1]))):
+        swing = _rotation(1, -angle[f"{side}_arm_forward"]) @ _rotation(2, angle[f"{side}_arm_raise"])
+        twist = swing @ _rotation(1, angle[f"{side}_arm_twist"])
+        upper_arm = mirror * (swing @ (0, -body.upper_arm, 0))
+        forearm = mirror * _apply(twist, body.forearm * _bent(angle[f"{side}_arm_elbow"], 1))
+        at[f"{side}_shoulder"] = neck + torso @ (mirror * (body.shoulder_width / 2, 0, 0))
+        at[f"{side}_elbow"] = at[f"{side}_shoulder"] + _apply(torso, upper_arm)
+        at[f"{side}_wrist"] = at[f"{side}_elbow"] + _apply(torso, forearm)
+
+        thigh = _rotation(2, angle[f"{side}_leg_spread"]) @ _rotation(0, -angle[f"{side}_leg_lift"])
+        at[f"{side}_hip"] = np.broadcast_to(mirror * (body.hip_width / 2, 0, 0), neck.shape)
+        at[f"{side}_knee"] = at[f"{side}_hip"] + mirror * (thigh @ (0, -body.thigh, 0))
+        shin = mirror * _apply(thigh, body.shin * _bent(angle[f"{side}_leg_knee"], -1))
+        at[f"{side}_ankle"] = at[f"{side}_knee"] + shin
+    return np.stack([at[name] for name in COCO_17.keypoints], axis=-2)
+
+
+def _apply(rotations: NDArray, vectors: NDArray) -> NDArray[np.float64]:
+    """Turn each vector by its own rotation: (..., 3, 3), (..., 3) -> (..., 3)."""
+    return np.einsum("...ij,...j->...i", rotations, vectors)
+
+
+def render_heatmaps(
+    keypoints: ArrayLike,
+    *,
+    sigma: ArrayLike = 2.0,
+    noise: float = 0.0,
+    ripple: float = 0.0,
+    heatmap_shape: tuple[int, int] = HEATMAP_SHAPE,
+    random_state: int | ArrayLike | None = None,
+) -> NDArray[np.float32]:
+    """Draw keypoints as the heatmaps of a pose estimator: a Gaussian peak each.
+
+    Parameters
+    ----------
+    keypoints : array-like of shape (N, K, 3)
+        x (column), y (row) in cells, y down, and the peak's height. NaN in any of them, or a height of 0, is
+        no peak. A peak outside the map leaves its tail inside.
+    sigma : array-like that broadcasts to (N, K), default 2
+        The peaks' standard deviation, in cells.
+    noise : float, default 0
+        Standard deviation of independent noise in every cell.
+    ripple : float, default 0
+        Standard deviation of smooth waves over the whole map, which make the background slightly negative
+        here and there, as the last convolution of a real estimator does.
+    heatmap_shape : (int, int), default (64, 48)
+        Height and width of a heatmap.
+    random_state : int, array-like of N ints or None
+        Seed of noise and ripple. An int is a seed for the whole array; N ints are one seed for each sample,
+        which then looks the same whatever it is drawn with.
+
+    Returns
+    -------
+    ndarray of shape (N, K, height, width), float32
+
+    Raises
+    ------
+    ValueError
+        For keypoints of another shape, or a sigma that isn't positive.
+
+    Examples
+    --------
+    >>> heatmaps = render_heatmaps([[[10, 20, 0.9]]])
+    >>> heatmaps.shape
+    (1, 1, 64, 48)
+    >>> round(float(heatmaps[0, 0, 20, 10]), 3), round(float(heatmaps[0, 0, 20, 12]), 3)  # 0.9 exp(-1/2)
+    (0.9, 0.546)
+    """
+    keypoints = np.asarray(keypoints, dtype=np.float64)
+    if keypoints.ndim != 3 or keypoints.shape[2] != 3:
+        raise ValueError(f"Expected keypoints of shape (n_samples, n_keypoints, 3), got {keypoints.shape}.")
+    sigma = np.asarray(sigma, dtype=np.float64)
+    if not (sigma > 0).all():
+        raise ValueError(f"Expected sigma > 0, got a smallest of {sigma.min()}.")
+    sigma = np.broadcast_to(sigma, keypoints.shape[:2])[..., None]
+    height, width = heatmap_shape
+
+    seen = np.isfinite(keypoints).all(axis=2)
+    x, y, peak = np.moveaxis(np.where(seen[..., None], keypoints, 0), 2, 0)[..., None]
+    rows = peak * _bell((np.arange(height) - y) / sigma)
+    columns = _bell((np.arange(width) - x) / sigma)
+    heatmaps = np.einsum("nky,nkx->nkyx", rows.astype(np.float32), columns.astype(np.float32))
+    if noise or ripple:
+        for sample, seed in zip(heatmaps, _sample_seeds(random_state, len(heatmaps)), strict=True):
+            rng = np.random.Generator(np.random.Philox(key=int(seed)))
+            sample += _ripple(rng, sample.shape, ripple)
+            if noise:
+                sample += np.float32(noise) * rng.standard_normal(sample.shape, dtype=np.float32)
+    return heatmaps
+
+
+def _bell(distance: NDArray) -> NDArray[np.float64]:
+    # Tails far below a float32's precision are 0: products of them would be denormal, which halves the speed.
+    height = np.exp(-0.5 * distance**2)
+    return np.where(height > 1e-12, height, 0)
+
+
+def _sample_seeds(random_state: int | ArrayLike | None, n_samples: int) -> NDArray:
+    if random_state is None or np.ndim(random_state) == 0:
+        return np.random.SeedSequence(random_state).generate_state(n_samples, np.uint64)  # type: ignore[arg-type]
+    seeds = np.asarray(random_state)
+    if seeds.shape != (n_samples,):
+        raise ValueError(f"Expected one seed or one for each of {n_samples} samples, got shape {seeds.shape}.")
+    return seeds
+
+
+def _ripple(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> NDArray[np.float32]:
+    """Waves of a random length (9 to 24 cells), phase and strength in each map; (K, H, W)."""
+    n_keypoints, height, width = shape
+    frequency = 2 * np.pi / rng.uniform(9, 24, (2, n_keypoints, 1))
+    phase = rng.uniform(0, 2 * np.pi, (2, n_keypoints, 1))
+    strength = 2 * scale * rng.standard_normal((n_keypoints, 1))
+    rows = strength * np.sin(frequency[0] * np.arange(height) + phase[0])
+    columns = np.sin(frequency[1] * np.arange(width) + phase[1])
+    return np.einsum("ky,kx->kyx", rows.astype(np.float32), columns.astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedPoses:
+    """Frames of simulated performers, ordered by class, performer, clip and time.
+
+    Heatmaps are drawn when asked for.
+
+    Attributes
+    ----------
+    keypoints : ndarray of shape (N, 17, 3), float64
+        Where the peaks are: x (column), y (row) in heatmap cells, y down, and the peak's height. A keypoint
+        hidden beyond seeing is NaN with height 0.
+    sigmas : ndarray of shape (N, 17), float64
+        The peaks' standard deviation, in cells.
+    labels : ndarray of shape (N,), str
+        The command.
+    performers : ndarray of shape (N,), int
+        Who does it; what to split by.
+    clips : ndarray of shape (N,), int
+        Which doing of a command, unique over the whole set.
+    frames : ndarray of shape (N,), int
+        Running number within performer and class, in time order.
+    seeds : ndarray of shape (N,), uint64
+        Seed of each frame's background.
+    noise, ripple : float
+        The background, see `render_heatmaps`.
+    """
+
+    keypoints: NDArray[np.float64]
+    sigmas: NDArray[np.float64]
+    labels: NDArray[np.str_]
+    performers: NDArray[np.intp]
+    clips: NDArray[np.intp]
+    frames: NDArray[np.intp]
+    seeds: NDArray[np.uint64]
+    noise: float
+    ripple: float
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def heatmaps(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Draw the heatmaps of a slice of the frames, or of all of them.
+
+        Each frame takes 209 kB; for a big set see `iter_heatmaps`.
+
+        Parameters
+        ----------
+        start, stop : int, optional
+            The slice, as in ``frames[start:stop]``.
+
+        Returns
+        -------
+        ndarray of shape (n, 17, 64, 48), float32
+        """
+        rows = slice(start, stop)
+        return render_heatmaps(
+            self.keypoints[rows],
+            sigma=self.sigmas[rows],
+            noise=self.noise,
+            ripple=self.ripple,
+            random_state=self.seeds[rows],
+        )
+
+    def iter_heatmaps(self, batch_size: int = 256) -> Iterator[NDArray[np.float32]]:
+        """Draw the heatmaps of all frames in order, at most ``batch_size`` in memory at a time.
+
+        Yields
+        ------
+        ndarray of shape (n, 17, 64, 48), float32
+        """
+        if batch_size < 1:
+            raise ValueError(f"Expected batch_size >= 1, got {batch_size}.")
+        for start in range(0, len(self), batch_size):
+            yield self.heatmaps(start, start + batch_size)
+
+
+@dataclass(frozen=True)
+class _Camera:
+    """Where a performer is seen from: degrees, and metres from between the hips."""
+
+    azimuth: float
+    elevation: float
+    roll: float
+    distance: float
+
+    def view(self, points: NDArray) -> NDArray[np.float64]:
+        """Turn points of a body (..., 3) so that z points at the camera, x right and y up in its image."""
+        azimuth, elevation, roll = (np.array(a) for a in (self.azimuth, self.elevation, self.roll))
+        turn = _rotation(2, roll) @ _rotation(0, elevation) @ _rotation(1, azimuth)
+        return points @ turn.T
+
+    def project(self, viewed: NDArray) -> NDArray[np.float64]:
+        """Project viewed points to an image of focal length 1, y down: (..., 3) -> (..., 2)."""
+        # Any closer, and an outstretched hand could come behind the camera.
+        distance = max(self.distance, 1.8)
+        return viewed[..., :2] * (1, -1) / (distance - viewed[..., 2:])
+
+
+def simulate_poses(
+    n_performers: int = 6,
+    clips_per_class: int = 2,
+    frames_per_clip: int = 8,
+    *,
+    classes: Sequence[str] = COMMANDS,
+    random_state: int | None = 0,
+    difficulty: float = 1.0,
+    camera: Sequence[float] = (0, 0, 0, 0),
+    noise: float = 0.001,
+    ripple: float = 0.002,
+) -> SimulatedPoses:
+    """Simulate performers who do body commands in clips, as a top-down pose estimator sees them.
+
+    A performer's body, camera and manner of doing a command stay the same over the clips; a clip adds a
+    little of its own, and within it everything drifts slowly. Keypoints jitter, are hidden by the body or by
+    chance (a low peak in the wrong place, or none), change sides now and then, and some clips show no legs.
+
+    Parameters
+    ----------
+    n_performers, clips_per_class, frames_per_clip : int
+        How many of each. More performers or clips don't change the ones before.
+    classes : sequence of str, default `COMMANDS`
+        The commands to do, in the order of the rows.
+    random_state : int or None, default 0
+        The same number gives the same frames; None gives others each time.
+    difficulty : float between 0 and 3, default 1
+        How much performers and cameras differ and how much is hidden; at 0 everybody does the same.
+    camera : sequence of 4 floats, default zeros
+        Where all cameras are moved to from where they stood: degrees round the performer, up and tilted, and metres
+        away. The performers do the same.
+    noise, ripple : float
+        Background of the heatmaps, see `render_heatmaps`.
+
+    Returns
+    -------
+    SimulatedPoses
+        With N = classes x performers x clips x frames rows.
+
+    Raises
+    ------
+    ValueError
+        For counts below 1, a difficulty out of its range, or classes that are unknown, repeated or none.
+
+    Examples
+    --------
+    >>> poses = simulate_poses(2, 1, 3, classes=["action_up", "dummy"])
+    >>> poses.labels[::3].tolist(), poses.performers[::3].tolist(), poses.frames[:3].tolist()
+    (['action_up', 'action_up', 'dummy', 'dummy'], [0, 1, 0, 1], [0, 1, 2])
+    >>> poses.heatmaps(0, 5).shape
+    (5, 17, 64, 48)
+    """
+    counts = {
+        "n_performers": n_performers,
+        "clips_per_class": clips_per_class,
+        "frames_per_clip": frames_per_clip,
+    }
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"Expected {name} >= 1, got {count}.")
+    if not 0 <= difficulty <= 3:
+        raise ValueError(f"Expected difficulty between 0 and 3, got {difficulty}.")
+    if not classes or len(set(classes)) < len(classes) or not set(classes) <= set(COMMANDS):
+        raise ValueError(f"Expected distinct classes out of {', '.join(COMMANDS)}; got {list(classes)}.")
+
+    entropy = np.random.SeedSequence(random_state).entropy
+    performers = [_Performer(entropy, number, difficulty, camera) for number in range(n_performers)]
+    frames = [
+        performer.clip(command, clip, frames_per_clip)
+        for command in classes
+        for performer in performers
+        for clip in range(clips_per_class)
+    ]
+    keypoints, sigmas, seeds = (np.concatenate(parts) for parts in zip(*frames, strict=True))
+    shape = (len(classes), n_performers, clips_per_class, frames_per_clip)
+    label, performer, clip, frame = (index.ravel() for index in np.indices(shape))
+    return SimulatedPoses(
+        keypoints=keypoints,
+        sigmas=sigmas,
+        labels=np.array(classes)[label],
+        performers=performer,
+        # Counted performer by performer, so that more of them don't change the numbers of the first.
+        clips=(performer * len(classes) + label) * clips_per_class + clip,
+        frames=clip * frames_per_clip + frame,
+        seeds=seeds,
+        noise=noise,
+        ripple=ripple,
+    )
+
+
+def simulate_stream(
+    commands: Sequence[str],
+    *,
+    seconds: float = 2.0,
+    move: float = 0.5,
+    performer: int = 0,
+    random_state: int | None = 0,
+    difficulty: float = 1.0,
+    noise: float = 0.001,
+    ripple: float = 0.002,
+) -> SimulatedPoses:
+    """Simulate one performer who does commands one after the other, as a camera with 60 pictures a second sees it.
+
+    Parameters
+    ----------
+    commands : sequence of str
+        Out of `COMMANDS`, in the order in which they are done; a command may come again.
+    seconds : float, default 2
+        How long each is held.
+    move : float, default 0.5
+        How long the performer takes from one to the next, starting and stopping smoothly.
+    performer : int, default 0
+        Who does it: the same body, camera and habits as this performer of :func:`simulate_poses` has.
+    random_state, difficulty, noise, ripple
+        See :func:`simulate_poses`.
+
+    Returns
+    -------
+    SimulatedPoses
+        Frame ``i`` is at ``i / STREAM_RATE`` seconds. The label is the command that the pose is nearer to in time,
+        so it changes in the middle of a move; ``clips`` counts the commands.
+
+    Raises
+    ------
+    ValueError
+        For a command that is unknown, none at all, or times that aren't positive.
+
+    Examples
+    --------
+    >>> stream = simulate_stream(["action_up", "action_down"], seconds=1, move=0.5)
+    >>> len(stream), stream.labels[74], stream.labels[75]
+    (150, np.str_('action_up'), np.str_('action_down'))
+    """
+    if not commands or not set(commands) <= set(COMMANDS):
+        raise ValueError(f"Expected commands out of {', '.join(COMMANDS)}; got {list(commands)}.")
+    for name, value in {"seconds": seconds, "move": move}.items():
+        if not value > 0:
+            raise ValueError(f"Expected {name} > 0, got {value}.")
+    last = len(commands) - 1
+    time = np.arange(round(STREAM_RATE * (seconds + last * (seconds + move)))) / STREAM_RATE
+    # How far the performer is: 1.25 is a quarter of the way (in time) from the second command to the third.
+    begun, within = np.divmod(time, seconds + move)
+    progress = np.minimum(begun + np.clip((within - seconds) / move, 0, 1), last)
+    clip = np.floor(progress + 0.5).astype(np.intp)
+    phase = progress - np.floor(progress)
+    smooth = np.floor(progress) + phase**3 * (10 - 15 * phase + 6 * phase**2)  # no jerk at the ends
+    share = np.maximum(0, 1 - np.abs(smooth[:, None] - np.arange(len(commands))))
+
+    entropy = np.random.SeedSequence(random_state).entropy
+    keypoints, sigmas, seeds = _Performer(entropy, performer, difficulty).stream(commands, share)
+    return SimulatedPoses(
+        keypoints=keypoints,
+        sigmas=sigmas,
+        labels=np.array(commands)[clip],
+        performers=np.full(len(time), performer),
+        clips=clip,
+        frames=np.arange(len(time)),
+        seeds=seeds,
+        noise=noise,
+        ripple=ripple,
+    )
+
+
+class _Performer:
+    """One person before one camera; what they do hangs on (performer, command, clip) alone."""
+
+    def __init__(self, entropy: object, number: int, difficulty: float, camera: Sequence[float] = (0, 0, 0, 0)) -> None:
+        self._entropy, self._number, self._difficulty = entropy, number, difficulty
+        rng = self._rng()
+        size = np.exp(0.045 * difficulty * rng.standard_normal(len(fields(Body))))
+        self._body = Body(*(field.default * factor for field, factor in zip(fields(Body), size, strict=True)))
+        self._camera = np.array([0, 4, 0, 3.6]) + difficulty * np.array([11, 4, 1.5, 0.5]) * _bounded(rng, 4)
+        self._camera += np.asarray(camera, dtype=np.float64)
+        self._habit = 0.3 * difficulty * _SPREAD * rng.standard_normal(len(ANGLES))
+        self._sigma = 2.1 * np.exp(0.04 * rng.standard_normal(len(COCO_17.keypoints)))
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng(self._seed(*key))
+
+    def _seed(self, *key: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence(self._entropy, spawn_key=(self._number, *key))  # type: ignore[arg-type]
+
+    def clip(self, command: str, clip: int, n_frames: int) -> tuple[NDArray, NDArray, NDArray]:
+        """Do a command: keypoints (F, 17, 3), sigmas (F, 17) and seeds (F,) of a clip's frames."""
+        key = COMMANDS.index(command)
+        rng = self._rng(key, clip)
+        angles = np.tile(self._pose(rng, command, clip), (n_frames, 1))
+        return *self._film(rng, angles), self._seed(key, clip, 0).generate_state(n_frames, np.uint64)
+
+    def stream(self, commands: Sequence[str], share: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+        """Do commands one after the other, in shares (F, commands) that sum to 1: as a clip's frames."""
+        key = len(COMMANDS)
+        rng = self._rng(key)
+        poses = np.array([self._pose(rng, command, doing) for doing, command in enumerate(commands)])
+        return *self._film(rng, share @ poses), self._seed(key, 0).generate_state(len(share), np.uint64)
+
+    def _pose(self, rng: np.random.Generator, command: str, clip: int) -> NDArray[np.float64]:
+        """Joint angles of one doing of a command: the performer's own in everything, in this command, and this once."""
+        manner = self._habit + self._difficulty * _SPREAD * _bounded(self._rng(COMMANDS.index(command)), len(ANGLES))
+        manner += 0.35 * self._difficulty * _SPREAD * rng.standard_normal(len(ANGLES))
+        meant = _idle(rng, self._number + clip) if command == "dummy" else joint_angles(COMMAND_ANGLES[command])
+        return meant + manner
+
+    def _film(self, rng: np.random.Generator, angles: NDArray) -> tuple[NDArray, NDArray]:
+        """Drift about joint angles (F, 20) and be seen by an estimator: keypoints (F, 17, 3) and sigmas (F, 17)."""
+        n_frames = len(angles)
+        angles = np.clip(angles + 0.2 * _SPREAD * _drift(rng, n_frames, len(ANGLES)), _LOWEST, _HIGHEST)
+        camera = _Camera(*self._camera + self._difficulty * np.array([3, 1, 0.5, 0.1]) * _bounded(rng, 4))
+        viewed = camera.view(body_keypoints(angles, self._body))
+        image = camera.project(viewed)
+        legless = rng.random() < 0.08 * self._difficulty
+        bottom = _leg_cut(rng, image) if legless else np.full(n_frames, np.inf)
+        hidden = _behind(viewed) | (image[..., 1] > bottom[:, None])
+        image[..., 1] = np.minimum(image[..., 1], bottom[:, None])
+        return _estimate(rng, _crop(rng, image), hidden, self._sigma, self._difficulty)
+
+
+def _bounded(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    """Standard normal but for its tails: nobody does a command out of all recognition."""
+    return np.clip(rng.standard_normal(size), -1.8, 1.8)
+
+
+def _drift(rng: np.random.Generator, n_frames: int, *shape: int, memory: float = 0.96) -> NDArray[np.float64]:
+    """Ornstein-Uhlenbeck processes frame by frame, of mean 0 and standard deviation 1: (n_frames, *shape)."""
+    steps = rng.standard_normal((n_frames, *shape))
+    for frame in range(1, n_frames):
+        steps[frame] = memory * steps[frame - 1] + np.sqrt(1 - memory**2) * steps[frame]
+    return steps
+
+
+def _spells(rng: np.random.Generator, n_frames: int, rates: NDArray) -> NDArray[np.bool_]:
+    """Draw spells of things that take these shares of the time, at most half: (n_frames, len(rates))."""
+    limits = [NormalDist().inv_cdf(1 - min(rate, 0.5)) if rate > 0 else np.inf for rate in rates]
+    return _drift(rng, n_frames, len(limits)) > limits
+
+
+def _idle(rng: np.random.Generator, kind: int) -> NDArray[np.float64]:
+    """Joint angles of somebody who gives no command: the habits in turn, then anything."""
+    kind %= len(_IDLE) + 1
+    return joint_angles(_IDLE[kind]) if kind < len(_IDLE) else _undirected(rng)
+
+
+def _undirected(rng: np.random.Generator, n_tries: int = 24) -> NDArray[np.float64]:
+    """Of some random positions of the arms, take the one that is furthest from looking like any command."""
+    tries = np.tile(_REST, (n_tries, 1))
+    for side in ("left_arm", "right_arm"):
+        start = ANGLES.index(f"{side}_raise")
+        tries[:, start : start + 4] = rng.uniform((5, 0, 5, -70), (110, 70, 120, 60), (n_tries, 4))
+    arms = COCO_17.index("left_elbow", "right_elbow", "left_wrist", "right_wrist")
+    commands = body_keypoints([joint_angles(pose) for pose in COMMAND_ANGLES.values()])[:, arms, :2]
+    distance = np.linalg.norm(body_keypoints(tries)[:, None, arms, :2] - commands, axis=-1).mean(axis=-1)
+    return tries[distance.min(axis=1).argmax()]
+
+
+def _behind(viewed: NDArray) -> NDArray[np.bool_]:
+    """Tell which keypoints the body itself hides: arms behind the trunk, the ear on the far side; (F, 17)."""
+    hidden = np.zeros(viewed.shape[:2], dtype=bool)
+    trunk = viewed[:, COCO_17.index(*COCO_17.shoulders, *COCO_17.hips)]
+    arms = COCO_17.index("left_elbow", "right_elbow", "left_wrist", "right_wrist")
+    low, high = trunk.min(axis=1, keepdims=True), trunk.max(axis=1, keepdims=True)
+    across = (viewed[:, arms] > low) & (viewed[:, arms] < high)
+    hidden[:, arms] = across[..., 0] & across[..., 1] & (viewed[:, arms, 2] < low[..., 2] - 0.03)
+
+    ears = COCO_17.index("left_ear", "right_ear")
+    left, right = viewed[:, ears[0]], viewed[:, ears[1]]
+    towards = (left - right)[:, 2] / np.linalg.norm(left - right, axis=1)
+    hidden[:, ears] = np.column_stack([towards < -0.5, towards > 0.5])
+    return hidden
+
+
+def _leg_cut(rng: np.random.Generator, image: NDArray) -> NDArray[np.float64]:
+    """Draw the picture's lower edge between mid-thigh and mid-shin, the same for a whole clip; (F,)."""
+    hip, knee, ankle = (
+        image[..., 1][:, COCO_17.index(f"left_{joint}", f"right_{joint}")].mean() for joint in ("hip", "knee", "ankle")
+    )
+    return np.full(len(image), (hip + knee) / 2 + rng.random() * (ankle - hip) / 2)
+
+
+def _crop(rng: np.random.Generator, image: NDArray) -> NDArray[np.float64]:
+    """Cut the person out as a top-down estimator does, in heatmap cells: (F, 17, 2) -> (F, 17, 2).
+
+    The detector's box holds the keypoints and a margin for hair, hands and feet; it is padded by 1.25 and
+    brought to the heatmap's aspect.
+    """
+    height, width = HEATMAP_SHAPE
+    low, high = image.min(axis=1), image.max(axis=1)
+    margin = 0.07 * (high - low)[:, 1:]
+    low, high = low - margin, high + margin
+    cells = (width, height)
+    cell = 1.25 * ((high - low) / cells).max(axis=1) * (1 + 0.03 * rng.standard_normal())
+    cell *= 1 + 0.008 * _drift(rng, len(image))
+    shift = 0.6 * rng.standard_normal(2) + 0.3 * _drift(rng, len(image), 2)
+    centred = (image - (low + high)[:, None] / 2) / cell[:, None, None]
+    return centred + shift[:, None] + (np.array(cells) - 1) / 2
+
+
+# How well estimators find a joint: jitter and chance to be in doubt, against the average.
+_ELUSIVE = np.array(
+    [
+        {"elbow": 1.2, "wrist": 1.7, "knee": 1.0, "ankle": 1.3, "hip": 1.2}.get(name.split("_")[-1], 0.7)
+        for name in COCO_17.keypoints
+    ]
+)
+
+
+def _estimate(
+    rng: np.random.Generator, xy: NDArray, hidden: NDArray, sigma: NDArray, difficulty: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """See keypoints (F, 17, 2) as an estimator does: keypoints (F, 17, 3) and sigmas (F, 17)."""
+    n_frames, n_keypoints, _ = xy.shape
+
+    def drift(*shape: int) -> NDArray:
+        return _drift(rng, n_frames, n_keypoints, *shape)
+
+    doubtful = hidden | _spells(rng, n_frames, 0.016 * difficulty * _ELUSIVE)
+    absent = doubtful & _spells(rng, n_frames, np.full(n_keypoints, 0.18))
+
+    peak = 0.935 + 0.035 * drift() + 0.02 * rng.standard_normal((n_frames, n_keypoints))
+    peak = np.where(doubtful, 0.3 + 0.09 * np.clip(drift(), -2, 2), np.clip(peak, 0.75, 1.12))
+    jitter = 0.3 * drift(2) + 0.08 * rng.standard_normal(xy.shape)
+    jitter += np.where(doubtful[..., None], 1.5, 0) * drift(2)
+    seen = xy + _ELUSIVE[:, None] * jitter
+    sigmas = sigma * np.exp(0.04 * drift()) * np.where(doubtful, 1.25, 1)
+
+    keypoints = np.concatenate([seen, peak[..., None]], axis=2)
+    outside = ~((seen > -0.5) & (seen < np.array(HEATMAP_SHAPE[::-1]) - 0.5)).all(axis=2)
+    keypoints[absent | outside] = (np.nan, np.nan, 0)
+    for joints in (("left_elbow", "left_wrist"), ("left_knee", "left_ankle")):
+        confused = _spells(rng, n_frames, np.array([0.004 * difficulty]))[:, 0]
+        left, right = COCO_17.index(*joints), COCO_17.index(*map(swap_sides, joints))
+        both, swapped = np.concatenate([left, right]), np.concatenate([right, left])
+        keypoints[np.ix_(confused, both)] = keypoints[np.ix_(confused, swapped)]
+    return keypoints, sigmas
+
+
+def write_heatmaps(
+    poses: SimulatedPoses,
+    out: str | os.PathLike[str],
+    *,
+    dtype: str = "float32",
+    exist_ok: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> Path:
+    """Write a folder of heatmaps, ``OUT/<class>/<class>_<frame>_<performer>.npy``, each [1, 17, 64, 48].
+
+    ``OUT/clips.csv``, written last, has the columns path (relative to OUT, with forward slashes), label,
+    performer and clip. Each file is written under a hidden name first, so that a visible one is complete.
+
+    Parameters
+    ----------
+    poses : SimulatedPoses
+        What to write.
+    out : path
+        The folder, which is created.
+    dtype : {"float32", "float16", "float64"}
+        Type of the numbers.
+    exist_ok : bool, default False
+        Write into a folder that has files already, over those of the same name; others stay.
+    progress : callable (done, total), optional
+        Called after each file.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder isn't empty and ``exist_ok`` is False.
+    ValueError
+        For another dtype.
+    """
+    names = [
+        f"{label}/{label}_{frame}_{performer}.npy"
+        for label, frame, performer in zip(poses.labels, poses.frames, poses.performers, strict=True)
+    ]
+    heatmaps = (sample for batch in poses.iter_heatmaps(32) for sample in batch)
+    out = write_class_folders(out, names, heatmaps, dtype=dtype, exist_ok=exist_ok, progress=progress)
+    with whole_file(out / "clips.csv") as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["path", "label", "performer", "clip"])
+        table.writerows(zip(names, poses.labels, poses.performers, poses.clips, strict=True))
+    return out

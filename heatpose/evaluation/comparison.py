@@ -1,0 +1,396 @@
+"""Two models on the same data: which is better, and whether that can be said at all.
+
+The difference is paired: both models are scored on the same resamples of groups, so that what is hard for both does
+not blur it. Data that a model was trained on say nothing about it, and are told of even where only a part is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state
+
+from heatpose.data.folder import HeatmapRows
+from heatpose.data.table import table_keypoints
+from heatpose.evaluation.metrics import MIN_GROUPS, N_RESAMPLES, percentile_interval, to_plain
+from heatpose.pose.similarity import PoseNeighbours, propose_clips
+from heatpose.training.training import predict_table
+
+__all__ = [
+    "Comparison",
+    "compare_models",
+    "compare_predictions",
+    "compare_records",
+    "share_trained_on",
+    "sketch_data",
+]
+
+_SKETCH_SIZE = 256
+_OVERLAP = 0.01  # share of the data that a model was trained on, from which on it has an advantage
+_MARGIN = 0.05  # above chance
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What two models say of the same samples, put against each other.
+
+    Parameters
+    ----------
+    n_samples : int
+        How many samples.
+    n_units : int
+        How many units were resampled.
+    unit : {"group", "clip", "sample"}
+        What was resampled. Only of groups does the interval say something about other groups.
+    first, second : float
+        Balanced accuracy of each.
+    difference : float
+        That of the second less that of the first.
+    interval : (float, float)
+        95 % interval of the difference, paired; NaN where nothing can be resampled.
+    both_right, first_only, second_only, both_wrong : int or None
+        Samples by who names them right; None where only counts by group are known.
+    p_value : float
+        McNemar's exact test of `first_only` against `second_only`, two-sided; it takes samples for independent, which
+        frames of a clip are not. NaN where they are not known.
+    trained_on : tuple of float
+        Share of the samples that the first and the second were trained on, as far as can be told.
+    verdict : {"better", "worse", "cannot tell"}
+        The second beside the first.
+    statement : str
+        The verdict in one or two sentences, for people.
+    """
+
+    n_samples: int
+    n_units: int
+    unit: Literal["group", "clip", "sample"]
+    first: float
+    second: float
+    difference: float
+    interval: tuple[float, float]
+    both_right: int | None
+    first_only: int | None
+    second_only: int | None
+    both_wrong: int | None
+    p_value: float
+    trained_on: tuple[float, float]
+    verdict: Literal["better", "worse", "cannot tell"]
+    statement: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values, ready for JSON; NaN becomes None."""
+        return to_plain(self)
+
+
+def compare_predictions(
+    labels: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    clips: ArrayLike | None = None,
+    trained_on: tuple[float, float] = (0.0, 0.0),
+    random_state: int = 0,
+) -> Comparison:
+    """Compare what two models say of the same samples.
+
+    Parameters
+    ----------
+    labels, first, second : array-like of str, shape (N,)
+        What is true, and what each model says.
+    groups : array-like, shape (N,), optional
+        Groups, such as people. With 5 or more they are resampled.
+    clips : array-like, shape (N,), optional
+        Otherwise these are, if there are 5 or more.
+    trained_on : (float, float)
+        Share of the samples that each model was trained on.
+    random_state : int, default 0
+        For the resampling.
+
+    Returns
+    -------
+    Comparison
+
+    Examples
+    --------
+    >>> labels = np.repeat(["up", "down"], 30)
+    >>> always_up = np.full(60, "up")
+    >>> compare_predictions(labels, always_up, labels, groups=np.arange(60) % 6).verdict
+    'better'
+    """
+    labels, first, second = (np.asarray(values).astype(str) for values in (labels, first, second))
+    if not len(labels) == len(first) == len(second) > 0:
+        raise ValueError(
+            f"Expected as many predictions of both as labels, got {len(first)} and {len(second)} for {len(labels)}."
+        )
+    unit, units = _units(len(labels), groups, clips)
+    classes, code = np.unique(labels, return_inverse=True)
+    names, member = np.unique(np.asarray(units).astype(str), return_inverse=True)
+    cell, shape = member * len(classes) + code, (len(names), len(classes))
+    right = [labels == said for said in (first, second)]
+    support, *correct = (
+        np.bincount(cell, weights=weights, minlength=shape[0] * shape[1]).reshape(shape) for weights in (None, *right)
+    )
+    both, first_only, second_only = (
+        int(np.sum(each)) for each in (right[0] & right[1], right[0] & ~right[1], right[1] & ~right[0])
+    )
+    return _compare(
+        support,
+        correct,
+        unit,
+        n_groups=None if groups is None else len(np.unique(np.asarray(groups))),
+        trained_on=trained_on,
+        random_state=random_state,
+        counts=(both, first_only, second_only, len(labels) - both - first_only - second_only),
+    )
+
+
+def compare_models(
+    first: Pipeline,
+    second: Pipeline,
+    table: pd.DataFrame,
+    groups: Sequence[str] | np.ndarray | None = None,
+    *,
+    heatmaps: HeatmapRows | None = None,
+    trained_on: tuple[float, float] = (0.0, 0.0),
+    random_state: int = 0,
+) -> Comparison:
+    """Compare two trained models on data that neither was trained on.
+
+    Parameters
+    ----------
+    first, second : Pipeline
+        As :func:`heatpose.load_model` gives them.
+    table : DataFrame
+        A keypoint table with ``label``, see :func:`heatpose.load_data`.
+    groups : array of str, optional
+        One for each sample. With 5 or more they are resampled; otherwise clips, which are found in the frames.
+    heatmaps : HeatmapRows, optional
+        The heatmaps that `table` was made from, for models that take these.
+    trained_on : (float, float)
+        Share of the data that each was trained on, see :func:`share_trained_on`.
+    random_state : int, default 0
+        For the resampling.
+
+    Returns
+    -------
+    Comparison
+        Of the second beside the first.
+
+    Raises
+    ------
+    ValueError
+        If the table has classes that one of them does not know.
+    """
+    said = [predict_table(model, table, groups, heatmaps=heatmaps)["predicted"] for model in (first, second)]
+    labels = table["label"].to_numpy(dtype=str)
+    clips = None
+    if groups is None or len(np.unique(groups)) < MIN_GROUPS:
+        clips = propose_clips(PoseNeighbours(table_keypoints(table)), labels)
+    return compare_predictions(
+        labels, *said, groups=groups, clips=clips, trained_on=trained_on, random_state=random_state
+    )
+
+
+def compare_records(first: Mapping[str, Any], second: Mapping[str, Any], random_state: int = 0) -> Comparison:
+    """Compare two trainings on the same data by what each said of the groups that it was not trained on.
+
+    Parameters
+    ----------
+    first, second : mapping
+        The ``record`` of two manifests, see :func:`heatpose.read_manifest`.
+    random_state : int, default 0
+        For the resampling.
+
+    Raises
+    ------
+    ValueError
+        If they were not trained on the same data, split by the same real groups.
+    """
+    digests = [(record.get("data") or {}).get("digest") for record in (first, second)]
+    groups = [record.get("groups") or {} for record in (first, second)]
+    rows = [record.get("by_group") for record in (first, second)]
+    if digests[0] is None or digests[0] != digests[1]:
+        why = "they were trained on different data"
+    elif groups[0].get("kind") == "blocks" or groups[0] != groups[1] or None in rows:
+        why = "their trainings were not split by the same groups of people"
+    else:
+        why = ""
+    if why:
+        raise ValueError(f"Expected DATA to compare these models on, got none, and {why}.")
+    tables = [pd.DataFrame(each, columns=["group", "label", "predicted", "count"]) for each in rows]
+    support = tables[0].pivot_table(index="group", columns="label", values="count", aggfunc="sum", fill_value=0)
+    correct = [
+        table[table["label"] == table["predicted"]]
+        .pivot_table(index="group", columns="label", values="count", aggfunc="sum", fill_value=0)
+        .reindex(index=support.index, columns=support.columns, fill_value=0)
+        .to_numpy(dtype=float)
+        for table in tables
+    ]
+    return _compare(
+        support.to_numpy(dtype=float),
+        correct,
+        "group",
+        n_groups=len(support),
+        trained_on=(0.0, 0.0),
+        random_state=random_state,
+        counts=None,
+    )
+
+
+def sketch_data(table: pd.DataFrame) -> str:
+    """Return a sketch of a table's keypoints: the smallest 256 of the rows' hashes.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from :func:`heatpose.load_data`.
+
+    Returns
+    -------
+    str
+        Hexadecimal numbers of 16 digits, ascending. Of another table :func:`share_trained_on` tells from it how much
+        is the same, whatever files were added, left out, renamed or labelled anew.
+    """
+    return " ".join(f"{each:016x}" for each in np.unique(_row_hashes(table))[:_SKETCH_SIZE].tolist())
+
+
+def share_trained_on(table: pd.DataFrame, record: Mapping[str, Any]) -> float:
+    """Estimate which share of a table's rows a model was trained on.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from :func:`heatpose.load_data`.
+    record : mapping
+        The ``record`` of the model's manifest.
+
+    Returns
+    -------
+    float
+        From 0 to 1; 0 as well where the record does not tell.
+    """
+    sketch = np.array([int(each, 16) for each in ((record.get("data") or {}).get("sketch") or "").split()], np.uint64)
+    if not len(sketch):
+        return 0.0
+    hashes = _row_hashes(table)
+    if len(sketch) == _SKETCH_SIZE:  # all of the training's rows up to its last one are in it, and none beyond
+        hashes = hashes[hashes <= sketch[-1]]
+    return float(np.isin(hashes, sketch).mean()) if len(hashes) else 0.0
+
+
+def _row_hashes(table: pd.DataFrame) -> np.ndarray:
+    keypoints = table_keypoints(table)
+    keypoints[np.isnan(keypoints)] = np.nan
+    keypoints += np.float32(0)  # -0 becomes 0
+    rows = keypoints.astype("<f4").reshape(len(keypoints), -1)
+    return np.array([int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest()) for row in rows], np.uint64)
+
+
+def _units(
+    n_samples: int, groups: ArrayLike | None, clips: ArrayLike | None
+) -> tuple[Literal["group", "clip", "sample"], ArrayLike]:
+    if groups is not None and len(np.unique(np.asarray(groups))) >= MIN_GROUPS:
+        return "group", groups
+    if clips is not None and len(np.unique(np.asarray(clips))) >= MIN_GROUPS:
+        return "clip", clips
+    return "sample", np.arange(n_samples)
+
+
+def _compare(
+    support: np.ndarray,
+    correct: Sequence[np.ndarray],
+    unit: Literal["group", "clip", "sample"],
+    *,
+    n_groups: int | None,
+    trained_on: tuple[float, float],
+    random_state: int,
+    counts: tuple[int, int, int, int] | None,
+) -> Comparison:
+    """Compare by counts of samples and of right ones, (units, classes)."""
+    n_units = len(support)
+    scores = [float(np.nanmean(_recall(right.sum(axis=0), support.sum(axis=0)))) for right in correct]
+    difference, interval = scores[1] - scores[0], (math.nan, math.nan)
+    if n_units >= MIN_GROUPS:
+        rng = check_random_state(random_state)
+        differences = []
+        for _ in range(0, N_RESAMPLES, step := max(1, min(N_RESAMPLES, 2**22 // n_units))):
+            drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=step)
+            of_support = drawn @ support
+            of_both = [np.nanmean(_recall(drawn @ right, of_support), axis=1) for right in correct]
+            differences.append(of_both[1] - of_both[0])
+        interval = percentile_interval(np.concatenate(differences)[:N_RESAMPLES], n_units)
+    n_samples, n_classes = int(support.sum()), int((support.sum(axis=0) > 0).sum())
+    known = max(trained_on) >= _OVERLAP
+    verdict: Literal["better", "worse", "cannot tell"] = "cannot tell"
+    if not known and interval[0] > 0:
+        verdict = "better"
+    elif not known and interval[1] < 0:
+        verdict = "worse"
+    both_right, first_only, second_only, both_wrong = counts or (None, None, None, None)
+    p_value = math.nan
+    if first_only is not None and second_only is not None:
+        disagreeing = first_only + second_only
+        p_value = float(stats.binomtest(first_only, disagreeing).pvalue) if disagreeing else 1.0
+    return Comparison(
+        n_samples=n_samples,
+        n_units=n_units,
+        unit=unit,
+        first=scores[0],
+        second=scores[1],
+        difference=difference,
+        interval=interval,
+        both_right=both_right,
+        first_only=first_only,
+        second_only=second_only,
+        both_wrong=both_wrong,
+        p_value=p_value,
+        trained_on=trained_on,
+        verdict=verdict,
+        statement=_statement(verdict, interval, unit, n_units, n_groups, trained_on, max(scores), n_classes),
+    )
+
+
+def _recall(right: np.ndarray, support: np.ndarray) -> np.ndarray:
+    return np.divide(right, support, out=np.full(np.shape(right), np.nan), where=support > 0)
+
+
+def _statement(
+    verdict: str,
+    interval: tuple[float, float],
+    unit: str,
+    n_units: int,
+    n_groups: int | None,
+    trained_on: tuple[float, float],
+    best: float,
+    n_classes: int,
+) -> str:
+    if max(trained_on) >= _OVERLAP:
+        shares = " and ".join(
+            f"{name} was trained on {share:.0%}"
+            for name, share in zip(("A", "B"), trained_on, strict=True)
+            if share >= _OVERLAP
+        )
+        return f"Cannot tell: {shares} of these data, so the scores say nothing of new people."
+    span = f"[{interval[0]:+.3f}, {interval[1]:+.3f}]"
+    if math.isnan(interval[0]):
+        text = f"Cannot tell: {n_units} {unit}s are too few to resample."
+    elif verdict == "cannot tell":
+        text = f"Cannot tell which is better: the interval {span} holds 0."
+    else:
+        text = f"B is {verdict} than A: the interval {span} does not hold 0."
+    if unit != "group":
+        few = "no groups were given" if n_groups is None else f"{n_groups} groups are too few to resample"
+        text += f" It is over {n_units:,} {unit}s ({few}), so it says nothing of other people."
+    if best <= 1 / n_classes + _MARGIN:
+        text += f" Neither is better than guessing, which gives {1 / n_classes:.3f}."
+    return text

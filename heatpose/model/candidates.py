@@ -1,0 +1,366 @@
+"""The named candidates: one table, one builder each.
+
+A builder returns a scikit-learn classifier, or a pipeline that ends in one, for pose features with NaN where a
+keypoint is missing; it is given integer labels and must give probabilities. Or it returns one for heatmaps as they
+are, see :mod:`heatpose.model.pixels`. To add a candidate, add an entry.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import BaggingClassifier, ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures, SecondOpinion
+from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
+from heatpose.model.spaces import Range, Space, within
+
+__all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pose_pipeline", "takes_heatmaps"]
+
+
+_FEWEST_SAMPLES = 3_000
+"""To train on: with one frame of each of 14 gestures, the other performer's are named at .87, not .84, by mlp."""
+
+
+_ENSEMBLE_SAMPLES = 24_000
+"""To train on at the most: it is the slowest by far. `python -m benchmarks.scale` measures what that is good for."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A classifier to choose from.
+
+    Parameters
+    ----------
+    build : callable
+        ``build(random_state)`` returns the unfitted classifier.
+    summary : str
+        What it is, in a few words.
+    features : mapping, default empty
+        Parameters of :class:`heatpose.PoseFeatures` that differ from its defaults.
+    training : mapping, default empty
+        Parameters of :class:`heatpose.PoseClassifier` that differ from its defaults.
+    space : mapping, optional
+        Parameters of the classifier that ``--search`` tunes, as its ``set_params`` names them, and what they can be.
+        An empty one tunes what all candidates have in common; without one the candidate is tried as it is.
+    training_space : mapping, default empty
+        What differs in :data:`heatpose.training.search.TRAINING_SPACE`.
+    takes : {"keypoints", "heatmaps"}
+        What it is trained on. A candidate that takes heatmaps has neither `features` nor `training`: what it builds
+        stands on its own, see :mod:`heatpose.model.pixels`.
+    requires : (str, str), optional
+        A package that has to be importable, and heatpose's extra that installs it.
+    """
+
+    build: Callable[[int | None], BaseEstimator]
+    summary: str
+    features: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    space: Space | None = None
+    training_space: Space = field(default_factory=dict)
+    takes: Literal["keypoints", "heatmaps"] = "keypoints"
+    requires: tuple[str, str] | None = None
+
+
+class FixedEpochsMLP(MLPClassifier):
+    """A neural network that is trained for `max_iter` epochs and thinks nothing of it.
+
+    The number of epochs is a choice here, as it is in deep learning; scikit-learn would warn that the loss still falls.
+    It is trained in the type of numbers that it is given, and predicts in float64, so that a probability hardly
+    depends on the order in which a machine, or the model in another form, adds up.
+    """
+
+    def fit(self, X: Any, y: Any) -> FixedEpochsMLP:
+        """Train; with fewer samples than a batch holds, on all of them at once."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger than sample size")
+            super().fit(X, y)
+        for layers in (self.coefs_, self.intercepts_):
+            layers[:] = [layer.astype(np.float64) for layer in layers]
+        return self
+
+
+def _scaled(classifier: BaseEstimator) -> Pipeline:
+    """For classifiers that take neither NaN nor features of unlike size."""
+    return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), classifier)
+
+
+def _logistic(random_state: int | None) -> Pipeline:
+    return _scaled(LogisticRegression(C=0.1, max_iter=1000, tol=1e-3, random_state=random_state))
+
+
+def _network(random_state: int | None, neurons: int = 256) -> FixedEpochsMLP:
+    return FixedEpochsMLP((neurons,), alpha=1e-2, batch_size=256, max_iter=20, random_state=random_state)
+
+
+def _networks(random_state: int | None) -> Pipeline:
+    """Three that began differently: what one of them makes of a pose it never saw is partly chance."""
+    return _scaled(BaggingClassifier(_network(random_state, 128), 3, bootstrap=False, random_state=random_state))
+
+
+def _xgboost(random_state: int | None, **options: Any) -> BaseEstimator:
+    from xgboost import XGBClassifier
+
+    defaults = {"n_estimators": 100, "max_depth": 4, "learning_rate": 0.2}
+    return XGBClassifier(
+        **(defaults | options),
+        subsample=0.5,
+        colsample_bytree=0.3,
+        max_bin=64,
+        tree_method="hist",
+        n_jobs=1,  # folds and candidates run side by side; more threads would wait for each other
+        random_state=random_state,
+    )
+
+
+_FEW_SMALL_TREES = {
+    "n_estimators": 50,
+    "max_leaves": 8,
+    "max_depth": 6,
+    "grow_policy": "lossguide",
+    "learning_rate": 0.3,
+}
+
+
+def _svm_rbf(random_state: int | None) -> BaseEstimator:
+    return CalibratedClassifierCV(_scaled(SVC(C=3, random_state=random_state)), cv=3, ensemble=False)
+
+
+_MLP_SPACE: Space = {
+    "hidden_layer_sizes": Range(64, 512, log=True),
+    "alpha": Range(1e-4, 1.0, log=True),
+    "learning_rate_init": Range(3e-4, 3e-3, log=True),
+    "max_iter": Range(10, 60, log=True),
+}
+_XGBOOST_SPACE: Space = {
+    "n_estimators": Range(50, 300, log=True),
+    "max_depth": Range(2, 6),
+    "learning_rate": Range(0.05, 0.5, log=True),
+    "subsample": Range(0.3, 1.0),
+    "colsample_bytree": Range(0.1, 1.0, log=True),
+}
+_FOREST_SPACE: Space = {"max_features": ("sqrt", 0.05, 0.2, 0.4), "min_samples_leaf": Range(1, 10, log=True)}
+
+_PIXEL_SPACE: Space = {
+    "layers": Range(1, 3),
+    "neurons": Range(16, 256, log=True),
+    "epochs": Range(5, 40, log=True),
+    "batch_size": Range(16, 256, log=True),
+    "learning_rate": Range(1e-4, 3e-3, log=True),
+}
+
+CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
+    {
+        "dummy": Candidate(
+            lambda random_state: DummyClassifier(strategy="prior"),
+            "always the most frequent class",
+            training={"performers": 0},
+        ),
+        "logistic": Candidate(
+            _logistic,
+            "logistic regression",
+            space={"logisticregression__C": Range(1e-3, 10.0, log=True)},
+        ),
+        "lda": Candidate(
+            lambda random_state: make_pipeline(
+                SimpleImputer(keep_empty_features=True),
+                LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+            ),
+            "linear discriminant analysis with shrinkage",
+            features={"coordinates": False},
+            training={"performers": 3},
+            space={"lineardiscriminantanalysis__shrinkage": ("auto", 1e-3, 0.01, 0.03, 0.1, 0.3)},
+        ),
+        "svm-rbf": Candidate(
+            _svm_rbf,
+            "support vectors, Gaussian kernel",
+            training={"performers": 2},
+            space=within(
+                "estimator__svc", {"C": Range(0.3, 100.0, log=True), "gamma": ("scale", 5e-4, 1e-3, 2e-3, 8e-3)}
+            ),
+            training_space={"performers": Range(1, 4)},  # the time goes with the square of the samples
+        ),
+        "knn": Candidate(
+            lambda random_state: _scaled(KNeighborsClassifier(10, weights="distance")),
+            "10 nearest poses by pair vectors",
+            features={
+                "coordinates": False,
+                "distances": False,
+                "limbs": False,
+                "joints": False,
+                "vectors": True,
+            },
+            training={"performers": 3},
+            space=within(
+                "kneighborsclassifier",
+                {"n_neighbors": Range(1, 50, log=True), "weights": ("distance", "uniform"), "p": (2, 1)},
+            ),
+        ),
+        "random-forest": Candidate(
+            lambda random_state: RandomForestClassifier(200, n_jobs=1, random_state=random_state),
+            "random forest",
+            training={"performers": 3},
+            space=_FOREST_SPACE,
+        ),
+        "extra-trees": Candidate(
+            lambda random_state: ExtraTreesClassifier(200, n_jobs=1, random_state=random_state),
+            "extremely randomised trees",
+            training={"performers": 5},
+            space=_FOREST_SPACE,
+        ),
+        "xgboost": Candidate(
+            _xgboost,
+            "gradient-boosted trees",
+            training={"performers": 6, "min_samples": _FEWEST_SAMPLES},
+            space=_XGBOOST_SPACE,
+        ),
+        "mlp": Candidate(
+            lambda random_state: _scaled(_network(random_state)),
+            "neural network with one hidden layer",
+            training={"min_samples": _FEWEST_SAMPLES},
+            space=within("fixedepochsmlp", _MLP_SPACE),
+        ),
+        "ensemble": Candidate(
+            # The trees are better at knowing when they are wrong, the networks add a smoother view of each pose:
+            # python -m benchmarks.generalisation with --classifier mlp or xgboost measures each alone.
+            # Together, half the neurons and half the trees do, of eight leaves: no worse, in less time. With 96 neurons
+            # and three levels instead of eight leaves, errors are less often among what is least sure.
+            # The logistic regression has seen no re-posed frame, and shows where the others are too sure of theirs.
+            lambda random_state: SecondOpinion(
+                VotingClassifier(
+                    [
+                        ("mlp", _networks(random_state)),
+                        ("xgboost", _xgboost(random_state, **_FEW_SMALL_TREES)),
+                    ],
+                    voting="soft",
+                ),
+                _logistic(random_state),
+            ),
+            "three mlp and xgboost, and a logistic regression of frames as filmed",
+            training={"performers": 6, "min_samples": _FEWEST_SAMPLES, "max_samples": _ENSEMBLE_SAMPLES},
+            space={
+                **within("estimator__mlp__baggingclassifier__estimator", _MLP_SPACE),
+                **within("estimator__xgboost", {**_XGBOOST_SPACE, "max_leaves": Range(4, 32, log=True)}),
+            },
+        ),
+        "pixel-dense-1": Candidate(
+            lambda random_state: PixelDense(1, random_state=random_state),
+            "dense network on raw heatmaps",
+            space=_PIXEL_SPACE,
+            takes="heatmaps",
+        ),
+        "pixel-dense-2": Candidate(
+            lambda random_state: PixelDense(2, random_state=random_state),
+            "the same with one more layer",
+            space=_PIXEL_SPACE,
+            takes="heatmaps",
+        ),
+        "pixel-cnn": Candidate(
+            lambda random_state: PixelCNN(random_state=random_state),
+            "convolutional network on raw heatmaps",
+            space={**_PIXEL_SPACE, "channels": Range(8, 64, log=True), "dropout": Range(0.0, 0.7)},
+            takes="heatmaps",
+            requires=("torch", "cnn"),
+        ),
+    }
+)
+"""All candidates by name."""
+
+DEFAULT_CANDIDATES = ("ensemble", "logistic")
+"""Compared when nobody says which."""
+
+DEFAULT = "ensemble"
+"""Taken by :func:`make_pose_pipeline` when nobody says which."""
+
+
+def make_pose_pipeline(
+    classifier: str | BaseEstimator | None = None,
+    *,
+    decoder: str = "gaussian",
+    features: Mapping[str, Any] | None = None,
+    random_state: int | None = 0,
+    **training: Any,
+) -> Pipeline:
+    """Build the unfitted way from heatmaps to class names.
+
+    Parameters
+    ----------
+    classifier : str or classifier, optional
+        A name in :data:`CANDIDATES`, or a scikit-learn classifier that takes NaN and gives probabilities; by default
+        the best one known.
+    decoder : str, default "gaussian"
+        See :func:`heatpose.decode_heatmaps`.
+    features : mapping, optional
+        Parameters of :class:`heatpose.PoseFeatures`.
+    random_state : int or None, default 0
+        For all that is random in it.
+    **training
+        Parameters of :class:`heatpose.PoseClassifier`, such as ``performers=0`` to train on the data alone.
+
+    Returns
+    -------
+    Pipeline
+        ``fit`` and ``predict`` take heatmaps (N, 17, H, W) and class names. Its first step, ``decode``, makes the
+        keypoint table; ``pipeline[1:]`` works from such a table (N, 51). Candidates that take heatmaps have a step
+        ``heatmaps`` instead, which hands them on, and no use for `decoder`; see :func:`takes_heatmaps`.
+
+    Raises
+    ------
+    ValueError
+        If there is no candidate of that name.
+
+    Examples
+    --------
+    >>> list(make_pose_pipeline("extra-trees").named_steps)
+    ['decode', 'classify']
+    """
+    if classifier is None:
+        classifier = DEFAULT
+    if isinstance(classifier, str):
+        if classifier not in CANDIDATES:
+            raise ValueError(f"Expected a classifier out of {', '.join(CANDIDATES)}, got {classifier!r}.")
+        candidate = CANDIDATES[classifier]
+        built = candidate.build(random_state)
+        if candidate.takes == "heatmaps":
+            if features:
+                raise ValueError(f"Expected no features for {classifier}, which takes heatmaps as they are, got some.")
+            return Pipeline([("heatmaps", HeatmapPixels()), ("classify", built.set_params(**training))])
+        classifier = built
+        features = {**candidate.features, **(features or {})}
+        training = {**candidate.training, **training}
+    described = Pipeline([("features", PoseFeatures(**(features or {}))), ("classifier", classifier)])
+    return Pipeline(
+        [
+            ("decode", HeatmapDecoder(decoder)),
+            ("classify", PoseClassifier(described, random_state=random_state, **training)),
+        ]
+    )
+
+
+def takes_heatmaps(pipeline: Pipeline) -> bool:
+    """Whether a pipeline works from heatmaps as they are, so that ``pipeline[1:]`` takes no keypoint table.
+
+    Examples
+    --------
+    >>> takes_heatmaps(make_pose_pipeline("pixel-dense-1")), takes_heatmaps(make_pose_pipeline("lda"))
+    (True, False)
+    """
+    return isinstance(pipeline[0], HeatmapPixels)

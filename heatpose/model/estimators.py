@@ -1,0 +1,666 @@
+"""scikit-learn objects: each validates, calls a pure function and names its columns.
+
+Between the steps everything is 2-D and named: a keypoint table (N, 3 K) with the columns ``nose_x, nose_y,
+nose_confidence, left_eye_x, ...`` comes out of :class:`HeatmapDecoder` and goes into all that follows.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    clone,
+)
+from sklearn.pipeline import Pipeline
+from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter, validate_data
+
+from heatpose.pose import augmentation, geometry
+from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = [
+    "UNKNOWN",
+    "HeatmapDecoder",
+    "OpenSetMixin",
+    "PoseClassifier",
+    "PoseFeatures",
+    "SecondOpinion",
+    "check_heatmaps",
+    "check_labels",
+    "doubt",
+    "temper",
+]
+
+NONE_OF_THESE = frozenset(
+    {"background", "dummy", "negative", "no_class", "no_gesture", "no_pose", "none", "nothing", "other", "others"}
+)
+"""Names of a class that stands for whatever is none of the others. Strangers are its own, see :func:`share_known`."""
+
+UNKNOWN = "unknown"
+"""What :meth:`PoseClassifier.predict_or_unknown` says of a pose that is none of the classes for sure."""
+
+_N_COLUMNS = len(COCO_17.columns)
+
+_STRANGERS_IN_USE = 0.1
+"""Strangers are a fifth of what a classifier is trained on. Before a camera they are rarer by about so much."""
+
+_TINY = 1e-12  # probability
+_FEW_SAMPLES = 16  # up to which plain arrays are quicker
+_WORTH_CALLS = 3  # from which it is worth to have them, which can take a second
+_few_calls: WeakKeyDictionary[BaseEstimator, int] = WeakKeyDictionary()
+_plain_forms: WeakKeyDictionary[BaseEstimator, Callable[[np.ndarray], np.ndarray]] = WeakKeyDictionary()
+
+_FEWEST_PERFORMERS = 3  # before frames are left out to train on no more than `max_samples`
+
+
+class HeatmapDecoder(TransformerMixin, BaseEstimator):
+    """Heatmaps (N, 17, H, W), or one (17, H, W), to a keypoint table (N, 51).
+
+    Parameters
+    ----------
+    method : str, default "gaussian"
+        See :func:`heatpose.decode_heatmaps`.
+    n_jobs : int, default 1
+        Threads; results do not depend on it.
+    """
+
+    def __init__(self, method: str = "gaussian", n_jobs: int = 1):
+        self.method = method
+        self.n_jobs = n_jobs
+
+    def fit(self, X: ArrayLike, y: object = None) -> HeatmapDecoder:
+        """Check the heatmaps' shape; there is nothing to learn."""
+        check_heatmaps(X)
+        self.n_features_out_ = _N_COLUMNS
+        return self
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Decode heatmaps.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, 17, H, W) or (17, H, W)
+            Heatmaps; not copied. Also tensors and outputs of pose estimators, as for
+            :func:`heatpose.decode_heatmaps`.
+
+        Returns
+        -------
+        ndarray, shape (N, 51), float32
+            x, y and confidence of each keypoint; NaN, NaN and 0 for one without a peak.
+        """
+        keypoints = decode_heatmaps(check_heatmaps(X), self.method, n_jobs=self.n_jobs)
+        return keypoints.reshape(-1, _N_COLUMNS)  # also of an empty batch
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Names of the columns, ``nose_x, nose_y, nose_confidence, ...``."""
+        return np.array(COCO_17.columns, dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
+        tags.requires_fit = False
+        return tags
+
+
+class PoseFeatures(TransformerMixin, BaseEstimator):
+    """Describe poses by numbers that don't depend on where in the picture, how large and how bright they are.
+
+    Confidences are used to tell seen keypoints from missing ones, relative to the rest of the body, and are not
+    features: estimators differ too much in them.
+
+    Parameters
+    ----------
+    coordinates : bool, default True
+        x and y of each keypoint in torso lengths from the middle of the hips: ``left_elbow_x``.
+    distances : bool, default True
+        Distances between all pairs of keypoints in torso lengths: ``distance__nose__left_wrist``.
+    limbs : bool, default True
+        Sine and cosine of the limbs' directions: ``sin__left_forearm``.
+    joints : bool, default True
+        Sine and cosine of the angles at the joints: ``sin__left_elbow``.
+    vectors : bool, default False
+        x and y from each keypoint to each other in torso lengths: ``vector__nose__left_wrist_x``.
+    min_confidence : float, default 0.4
+        See :func:`heatpose.pose.geometry.mask_uncertain`.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        51.
+    """
+
+    def __init__(
+        self,
+        coordinates: bool = True,
+        distances: bool = True,
+        limbs: bool = True,
+        joints: bool = True,
+        vectors: bool = False,
+        min_confidence: float = 0.4,
+    ):
+        self.coordinates = coordinates
+        self.distances = distances
+        self.limbs = limbs
+        self.joints = joints
+        self.vectors = vectors
+        self.min_confidence = min_confidence
+
+    def fit(self, X: ArrayLike, y: object = None) -> PoseFeatures:
+        """Check the table; there is nothing to learn."""
+        if not any((self.coordinates, self.distances, self.limbs, self.joints, self.vectors)):
+            raise ValueError("Expected at least one block of features switched on, got none.")
+        _check_table(self, X, reset=True)
+        return self
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """Compute the features.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, 51)
+            Keypoint table; NaN or confidence 0 is a missing keypoint.
+
+        Returns
+        -------
+        ndarray, shape (N, number of features), float32
+            NaN for what needs a missing keypoint.
+        """
+        check_is_fitted(self)
+        keypoints = _check_table(self, X, reset=False)
+        xy = geometry.normalise_poses(geometry.mask_uncertain(keypoints, self.min_confidence))
+        return geometry.describe_poses(
+            xy,
+            coordinates=self.coordinates,
+            distances=self.distances,
+            limbs=self.limbs,
+            joints=self.joints,
+            vectors=self.vectors,
+        )
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Names of the features, block by block."""
+        keypoints = COCO_17.keypoints
+        pairs = [f"{keypoints[start]}__{keypoints[end]}" for start, end in COCO_17.pairs]
+        names: list[str] = []
+        if self.coordinates:
+            names += [f"{keypoint}_{axis}" for keypoint in keypoints for axis in "xy"]
+        if self.distances:
+            names += [f"distance__{pair}" for pair in pairs]
+        for wanted, parts in ((self.limbs, COCO_17.limbs), (self.joints, COCO_17.joints)):
+            if wanted:
+                names += [f"{function}__{part}" for part in parts for function in ("sin", "cos")]
+        if self.vectors:
+            names += [f"vector__{pair}_{axis}" for pair in pairs for axis in "xy"]
+        return np.array(names, dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = []  # float32 whatever comes in
+        return tags
+
+
+class OpenSetMixin:
+    """Predictions of a classifier that can doubt that a pose is one of its classes at all.
+
+    The classifier gives ``predict_proba_and_known``, and has ``classes_`` and ``threshold``.
+    """
+
+    classes_: np.ndarray
+    threshold: float
+
+    @abstractmethod
+    def predict_proba_and_known(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Both, for the price of one: see :meth:`predict_proba` and :meth:`predict_known`."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probability of each class of `classes_`, shape (N, C), provided that it is one of them."""
+        return self.predict_proba_and_known(X)[0]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Name the most probable class of each sample, shape (N,)."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def predict_confidence(self, X: Any) -> np.ndarray:
+        """Probability that the most probable class is right, shape (N,): that the pose is known, and then this one."""
+        probabilities, known = self.predict_proba_and_known(X)
+        return known * probabilities.max(axis=1)
+
+    def predict_or_unknown(
+        self, X: Any, *, return_confidence: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Name the most probable class of each sample, or ``"unknown"`` where its confidence is below `threshold`.
+
+        With `return_confidence`, also what :meth:`predict_confidence` gives, for the price of one.
+        """
+        probabilities, known = self.predict_proba_and_known(X)
+        confidence = known * probabilities.max(axis=1)
+        labels = self.classes_[probabilities.argmax(axis=1)].astype(object)
+        labels[confidence < self.threshold] = UNKNOWN
+        return (labels, confidence) if return_confidence else labels
+
+    def predict_known(self, X: Any) -> np.ndarray:
+        """Probability that a pose is one of the classes at all, shape (N,)."""
+        return self.predict_proba_and_known(X)[1]
+
+
+class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Train a classifier on each pose as many performers would hold it; say so when a pose is none it knows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Takes a keypoint table (N, 51) with NaN and integer labels; gives probabilities. If its ``fit`` has a parameter
+        ``n_filmed``, or that of the last step of a pipeline, it is told how many of its rows, from the first on, are
+        poses as they were filmed; see :class:`SecondOpinion`.
+    performers : int, default 10
+        How many performers pose each training sample again, beside the one who did. 0 trains on the data alone.
+    variation : float or Variation, default 1.0
+        How much they differ: a :class:`heatpose.pose.augmentation.Variation`, or a multiple of the usual one.
+    hidden : float, default 0.5
+        Share of the re-posed samples of which a part is hidden, see :func:`heatpose.pose.augmentation.drop_keypoints`.
+    strangers : float, default 0.25
+        How many poses that nobody held are composed, per re-posed sample, see
+        :func:`heatpose.pose.augmentation.compose_strangers`. They are what :meth:`predict_or_unknown` knows besides the
+        classes; 0 leaves it with the classes' probabilities alone.
+    mirror : {"names", None} or dict of str to str, default "names"
+        Which classes are trained on in the mirror too: those whose names differ in left and right only; none; or those
+        and what the dictionary says, see :func:`heatpose.pose.augmentation.mirror_classes`.
+    min_samples : int, default 0
+        Samples to train on at the least: a few frames are posed by more performers than `performers`, unless that is 0.
+    max_samples : int, default 60000
+        Samples to train on at the most. With more data each sample is posed by fewer performers, and when that is not
+        enough, frames are left out evenly in each class: neighbours in a clip are nearly the same.
+    min_confidence : float, default 0.4
+        See :func:`heatpose.pose.geometry.mask_uncertain`.
+    temperature : float, default 1.0
+        Probabilities are raised to the power of 1 / temperature and scaled to sum to 1 again. Training chooses it on
+        people held out [1]_.
+    threshold : float, default 0.5
+        Below this probability :meth:`predict_or_unknown` names no class. Training chooses it on people held out.
+    random_state : int, RandomState or None
+        Where the performers come from.
+
+    Attributes
+    ----------
+    classes_ : ndarray of str
+        Class names, sorted.
+    estimator_ : estimator
+        The fitted classifier; its classes are positions in `classes_`, and the one after the last is a stranger.
+    n_samples_fit_ : int
+        Samples it was trained on, re-posed ones included.
+
+    References
+    ----------
+    .. [1] C. Guo et al., "On calibration of modern neural networks", ICML 2017.
+    """
+
+    def __init__(
+        self,
+        estimator: BaseEstimator,
+        *,
+        performers: int = 10,
+        variation: float | augmentation.Variation = 1.0,
+        hidden: float = 0.5,
+        strangers: float = 0.25,
+        mirror: str | Mapping[str, str] | None = "names",
+        min_samples: int = 0,
+        max_samples: int = 60_000,
+        min_confidence: float = 0.4,
+        temperature: float = 1.0,
+        threshold: float = 0.5,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.estimator = estimator
+        self.performers = performers
+        self.variation = variation
+        self.hidden = hidden
+        self.strangers = strangers
+        self.mirror = mirror
+        self.min_samples = min_samples
+        self.max_samples = max_samples
+        self.min_confidence = min_confidence
+        self.temperature = temperature
+        self.threshold = threshold
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> PoseClassifier:
+        """Train.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, 51)
+            Keypoint table; NaN or confidence 0 is a missing keypoint.
+        y : array_like, shape (N,)
+            Class names.
+        """
+        keypoints = _check_table(self, X, reset=True)
+        self._check_parameters()
+        self.classes_, codes = check_labels(y, len(keypoints))
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+
+        table, codes, n_filmed = self._training_set(self._seen(keypoints), codes, rng)
+        self.n_samples_fit_ = len(table)
+        self.estimator_ = clone(self.estimator).fit(table, codes, **_filmed(self.estimator, n_filmed))
+        return self
+
+    def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Both, for the price of one: see :meth:`predict_proba` and :meth:`predict_known`."""
+        if not hasattr(self, "estimator_"):
+            check_is_fitted(self)
+        keypoints = _check_table(self, X, reset=False)
+        probabilities = _probabilities(self.estimator_, as_table(self._seen(keypoints)))
+        share, known = share_known(probabilities, self.classes_)
+        return temper(share, self.temperature), known
+
+    def _check_parameters(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(f"Expected a temperature above 0, got {self.temperature}.")
+        if self.performers < 0:
+            raise ValueError(f"Expected a number of performers of 0 or more, got {self.performers}.")
+        if self.strangers < 0:
+            raise ValueError(f"Expected a share of strangers of 0 or more, got {self.strangers}.")
+        if isinstance(self.mirror, str) and self.mirror != "names":
+            raise ValueError(f"Expected mirror to be 'names', None or a dict of classes, got {self.mirror!r}.")
+
+    def _seen(self, keypoints: np.ndarray) -> np.ndarray:
+        return geometry.mask_uncertain(keypoints, self.min_confidence)
+
+    def _training_set(
+        self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Poses and class numbers as filmed, mirrored and re-posed, as a keypoint table; and how many are as filmed."""
+        if self.mirror is not None:
+            given = None if isinstance(self.mirror, str) else self.mirror
+            mirrored = augmentation.mirror_classes(self.classes_.astype(str), given)
+            number = {str(name): code for code, name in enumerate(self.classes_)}
+            other = np.array([number.get(mirrored.get(str(name), ""), -1) for name in self.classes_])
+            has_mirror = np.flatnonzero(other[codes] >= 0)
+            if len(has_mirror):
+                xy = np.concatenate([xy, geometry.mirror_keypoints(xy[has_mirror])])
+                codes = np.concatenate([codes, other[codes[has_mirror]]])
+        # A few performers are worth more than further frames of a clip.
+        of_each = 1 + self.strangers  # samples that one more performer adds for each pose
+        kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
+        xy, codes = xy[kept], codes[kept]
+        affordable = max(0, int((self.max_samples / len(xy) - 1) / of_each + 1e-9))
+        needed = math.ceil((self.min_samples / len(xy) - 1) / of_each) if self.performers else 0
+        performers = min(max(self.performers, needed), affordable)
+        variation = self.variation
+        if not isinstance(variation, augmentation.Variation):
+            variation = augmentation.Variation().scaled(variation)
+        poses = [xy]
+        for _ in range(performers):
+            reposed = augmentation.repose(xy, variation, random_state=rng)
+            poses.append(augmentation.drop_keypoints(reposed, self.hidden, random_state=rng))
+        codes = np.tile(codes, performers + 1)
+        n_strangers = int(self.strangers * len(xy) * performers)
+        if n_strangers:
+            strangers = augmentation.compose_strangers(xy, n_strangers, random_state=rng)
+            strangers = augmentation.repose(strangers, variation, random_state=rng)
+            poses.append(augmentation.drop_keypoints(strangers, self.hidden, random_state=rng))
+            codes = np.concatenate([codes, np.full(len(strangers), len(self.classes_))])
+        return as_table(np.concatenate(poses)), codes, len(xy)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Raise probabilities (N, C) to the power of 1 / temperature and scale them to sum to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> temper(np.array([[0.8, 0.2]]), 0.5).round(3).tolist()
+    [[0.941, 0.059]]
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if temperature == 1:
+        return probabilities
+    logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def share_known(probabilities: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is said of the classes, and of strangers.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (N, C) or (N, C + 1)
+        Of the classes and, in a last column, of a stranger.
+    classes : ndarray of str, shape (C,)
+        Their names.
+
+    Returns
+    -------
+    share : ndarray, shape (N, C)
+        Of the classes, provided that it is one of them. A class that stands for all that is none of the others, by
+        its name in :data:`NONE_OF_THESE`, is given the strangers too, as far as they are met in use.
+    known : ndarray, shape (N,)
+        That it is one of the classes.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.1, 0.1, 0.8]])
+    >>> share, known = share_known(probabilities, np.array(["up", "wave"]))
+    >>> share.round(3).tolist(), known.round(3).tolist()
+    ([[0.5, 0.5]], [0.2])
+    >>> share_known(probabilities, np.array(["dummy", "wave"]))[0].round(3).tolist()  # 0.1 + 0.1 * 0.8 and 0.1
+    [[0.643, 0.357]]
+    """
+    n_classes = len(classes)
+    of_classes, of_strangers = probabilities[:, :n_classes], probabilities[:, n_classes:].sum(axis=1, keepdims=True)
+    # Where all is given to the strangers, the classes are equally probable.
+    share = of_classes + 1e-9 + of_strangers * _strangers_share(classes)
+    return share / share.sum(axis=1, keepdims=True), of_classes.sum(axis=1)
+
+
+def _strangers_share(classes: np.ndarray) -> np.ndarray:
+    """How much of a stranger's probability each class is given, (C,)."""
+    none_of_these = np.array([str(name).lower() in NONE_OF_THESE for name in classes])
+    return _STRANGERS_IN_USE * none_of_these / max(1, none_of_these.sum())
+
+
+def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Check class names: the classes (C,), sorted, and the number of each sample's (N,)."""
+    labels = column_or_1d(y, warn=True)
+    if labels.shape != (n_samples,):
+        raise ValueError(f"Expected {n_samples} labels, one for each sample, got shape {labels.shape}.")
+    missing = np.sum(pd.isna(np.asarray(y, dtype=object)))  # NaN in a list of names would become a name
+    if missing:
+        raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
+    assert_all_finite(labels, input_name="y")
+    check_classification_targets(labels)
+    if labels.dtype == object:
+        labels = labels.astype(str)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"Expected at least two classes, got one class: {classes.tolist()[0]!r}.")
+    return classes, codes
+
+
+def check_heatmaps(X: Any) -> np.ndarray:
+    """Check heatmaps, (N, 17, H, W) or (17, H, W), in whatever form they come; not copied."""
+    heatmaps = as_heatmaps(X)
+    n_keypoints = len(COCO_17.keypoints)
+    if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints:
+        raise ValueError(
+            f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
+            f"got {heatmaps.shape}. A keypoint table of shape (n, {_N_COLUMNS}) goes into pipeline[1:]."
+        )
+    return heatmaps
+
+
+class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """A classifier that is not too sure where a plain one, trained on the poses as they were filmed alone, disagrees.
+
+    A classifier of many re-posed samples is sure of a frame that is like no other one of its class, as long as some
+    performer might hold it. One that never saw them is not, and errs elsewhere: where the two agree, few answers are
+    wrong. It changes how sure an answer is, and hardly ever the answer.
+    ``python -m benchmarks.generalisation --only confidence`` measures it.
+
+    Parameters
+    ----------
+    estimator : classifier
+        Trained on all samples. Its last class is strangers; without one the second has no say.
+    second : classifier
+        Trained on the samples as filmed, whose classes are all but the strangers.
+    share : float, default 0.1
+        How much the second has to say, see :func:`doubt`. More of it tells poses of no class from known ones less well.
+
+    Attributes
+    ----------
+    estimator_, second_ : classifier
+        The fitted ones.
+    classes_ : ndarray
+        The classes of the first.
+    """
+
+    def __init__(self, estimator: BaseEstimator, second: BaseEstimator, *, share: float = 0.1):
+        self.estimator = estimator
+        self.second = second
+        self.share = share
+
+    def fit(self, X: ArrayLike, y: ArrayLike, n_filmed: int | None = None) -> SecondOpinion:
+        """Train; the first `n_filmed` samples, by default all of them, are as filmed."""
+        X, y = np.asarray(X), np.asarray(y)
+        self.estimator_ = clone(self.estimator).fit(X, y)
+        self.second_ = clone(self.second).fit(X[:n_filmed], y[:n_filmed])
+        self.classes_ = self.estimator_.classes_
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Probability of each class, shape (N, C)."""
+        check_is_fitted(self)
+        return doubt(self.estimator_.predict_proba(X), self.second_.predict_proba(X), self.share)
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Name the most probable class of each sample, shape (N,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def doubt(probabilities: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+    """Give strangers some of what is said of the classes, where a second opinion does not share that certainty.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (N, C + 1)
+        Of the classes and, in the last column, of a stranger.
+    second : ndarray, shape (N, C)
+        Of the classes, by somebody else. If there are as many columns in both, nothing is changed.
+    share : float
+        Where the second gives the most probable class nothing, its probability is 1 - share at the most; where it
+        gives it as much as the first does, 1.
+
+    Returns
+    -------
+    ndarray, shape (N, C + 1)
+        The classes' probabilities have the same proportions as before.
+
+    Examples
+    --------
+    >>> doubt(np.array([[0.8, 0.16, 0.04]]), np.array([[0.0, 1.0]]), 0.5).round(2).tolist()
+    [[0.5, 0.1, 0.4]]
+    >>> doubt(np.array([[0.8, 0.16, 0.04]]), np.array([[0.9, 0.1]]), 0.5).round(2).tolist()
+    [[0.8, 0.16, 0.04]]
+    """
+    n_classes = second.shape[1]
+    if probabilities.shape[1] == n_classes:
+        return probabilities
+    of_classes = probabilities[:, :n_classes].astype(np.float64)
+    best = of_classes.argmax(axis=1)[:, np.newaxis]
+    total, highest = of_classes.sum(axis=1, keepdims=True), np.take_along_axis(of_classes, best, axis=1)
+    agreed = np.minimum(np.take_along_axis(second, best, axis=1) * total / np.maximum(highest, _TINY), 1)
+    kept = np.minimum((1 - share * (1 - agreed)) / np.maximum(highest, _TINY), 1)
+    return np.concatenate([of_classes * kept, probabilities[:, n_classes:] + total * (1 - kept)], axis=1)
+
+
+def _filmed(estimator: BaseEstimator, count: int) -> dict[str, int]:
+    """How `fit` is told the number of poses as filmed; nothing where it does not ask."""
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        return {f"{name}__{option}": value for option, value in _filmed(last, count).items()}
+    return {"n_filmed": count} if has_fit_parameter(estimator, "n_filmed") else {}
+
+
+def _probabilities(classifier: BaseEstimator, table: np.ndarray) -> np.ndarray:
+    """Call `predict_proba`; of a few samples again and again, as plain arrays.
+
+    scikit-learn's checks take longer than the rest then, as does a forest's way through its trees.
+    """
+    if len(table) > _FEW_SAMPLES:
+        return classifier.predict_proba(table)
+    _few_calls[classifier] = calls = _few_calls.get(classifier, 0) + 1
+    if calls == _WORTH_CALLS:
+        from heatpose.model.arrays import CannotExportError, to_plain
+
+        with suppress(CannotExportError):
+            _plain_forms[classifier] = to_plain(classifier)
+    return _plain_forms.get(classifier, classifier.predict_proba)(table)
+
+
+def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.ndarray:
+    """Check a keypoint table, (N, 51) -> (N, 17, 3), float64; NaN is allowed, infinity is not."""
+    if (
+        not reset
+        and type(X) is np.ndarray
+        and X.dtype in (np.float32, np.float64)
+        and X.ndim == 2
+        and X.shape[1] == _N_COLUMNS
+        and len(X)
+        and not hasattr(estimator, "feature_names_in_")
+        and not np.isinf(X).any()
+    ):  # scikit-learn would find nothing else to complain about, and takes its time for it
+        return X.astype(np.float64).reshape(len(X), -1, 3)
+    values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+    names = getattr(estimator, "feature_names_in_", None)
+    if values.shape[1] != _N_COLUMNS or (names is not None and tuple(names) != COCO_17.columns):
+        got = f"shape {values.shape}" if names is None else f"{values.shape[1]} columns {', '.join(names[:4])}, ..."
+        raise ValueError(
+            f"Expected a keypoint table of shape (n, {_N_COLUMNS}) with the columns "
+            f"{', '.join(COCO_17.columns[:4])}, ..., got {got}."
+        )
+    return values.reshape(len(values), -1, 3)
+
+
+def as_table(xy: np.ndarray) -> np.ndarray:
+    """Positions (N, K, 2) as a keypoint table (N, 3 K): confidence is 1 where a keypoint is seen, else 0."""
+    seen = ~np.isnan(xy[..., :1])
+    return np.concatenate([xy, seen], axis=2).reshape(len(xy), -1)
+
+
+def _thin(codes: np.ndarray, max_samples: int) -> np.ndarray:
+    """Positions of at most `max_samples` samples, or one of each class, evenly spread over each class's, in order."""
+    if len(codes) <= max_samples:
+        return np.arange(len(codes))
+    kept = []
+    for code in np.unique(codes):
+        of_class = np.flatnonzero(codes == code)
+        count = max(1, len(of_class) * max_samples // len(codes))
+        kept.append(of_class[np.linspace(0, len(of_class) - 1, count).round().astype(int)])
+    return np.sort(np.concatenate(kept))

@@ -1,0 +1,348 @@
+"""The networks that people try first: heatmaps as they are, pixel by pixel, into a dense or a convolutional network.
+
+They are here as baselines that anybody can check: built as they are commonly built, trained on the same folds, and
+reported beside all others. They learn where in the heatmap a performer stands along with the pose. On another person,
+cut out in the same way, a dense one gets .972 of 14 gestures where heatpose gets .993; on heatmaps of another
+estimator, narrower or blurred, .953 to .968; and with the box round the person a tenth off, .144
+(``python -m benchmarks.pixels DATA``, seed 0, the real data of docs/networks.md, which tells more).
+
+A network is trained on mini-batches that are read when their turn comes: heatmaps may be an array, or
+:class:`heatpose.data.folder.HeatmapRows`, which reads files. PyTorch is imported when the convolutional one is
+trained or predicts.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.neural_network import MLPClassifier
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from heatpose.data.folder import HeatmapRows
+from heatpose.model.estimators import OpenSetMixin, check_heatmaps, check_labels, temper
+
+__all__ = ["HeatmapPixels", "PixelCNN", "PixelDense"]
+
+_CHUNK = 256  # samples that are read together: 53 MB of heatmaps of 17 x 64 x 48
+
+
+class HeatmapPixels(TransformerMixin, BaseEstimator):
+    """Hand heatmaps on as they are: the first step of a pipeline that works from pixels."""
+
+    def fit(self, X: Any, y: object = None) -> HeatmapPixels:
+        """Check the heatmaps' shape; there is nothing to learn."""
+        self.transform(X)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray | HeatmapRows:
+        """Give heatmaps (N, 17, H, W) for an array, a tensor or an estimator's output; what is read lazily stays so."""
+        if isinstance(X, HeatmapRows):
+            return X
+        heatmaps = check_heatmaps(X)
+        return heatmaps if heatmaps.ndim == 4 else heatmaps[np.newaxis]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.requires_fit = False
+        return tags
+
+
+class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
+    """What the networks have in common: mini-batches in, probabilities out."""
+
+    epochs: int
+    batch_size: int
+    temperature: float
+    threshold: float
+    random_state: Any
+
+    def fit(self, X: Any, y: ArrayLike) -> _PixelNetwork:
+        """Train.
+
+        Parameters
+        ----------
+        X : array_like of shape (N, K, H, W), or HeatmapRows
+            Heatmaps; of what is read from files no more than a few batches is in memory.
+        y : array_like of shape (N,)
+            Class names.
+        """
+        heatmaps = _as_source(X)
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Expected {name} of at least 1, got {getattr(self, name)}.")
+        self.classes_, codes = check_labels(y, len(heatmaps))
+        self.heatmap_shape_ = heatmaps.shape[1:]
+        self._train(heatmaps, codes, np.random.default_rng(check_random_state(self.random_state).randint(2**31)))
+        return self
+
+    def predict_proba_and_known(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Probability of each class (N, C), and that the pose is one of them (N,): 1, since a network never doubts."""
+        check_is_fitted(self)
+        heatmaps = _as_source(X)
+        if heatmaps.shape[1:] != self.heatmap_shape_:
+            raise ValueError(
+                f"Expected heatmaps of shape (n, {', '.join(map(str, self.heatmap_shape_))}), which the network was "
+                f"trained on, got {heatmaps.shape}."
+            )
+        probabilities = np.empty((len(heatmaps), len(self.classes_)))
+        for start in range(0, len(heatmaps), _CHUNK):
+            rows = np.arange(start, min(start + _CHUNK, len(heatmaps)))
+            probabilities[rows] = self._ask(_float32(heatmaps[rows]))
+        return temper(probabilities, self.temperature), np.ones(len(heatmaps))
+
+    def _shuffled(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> Iterator[tuple]:
+        """All samples once, in random order: heatmaps (n, K, H, W) and class numbers, whole batches at a time."""
+        order = rng.permutation(len(codes))
+        step = max(1, _CHUNK // self.batch_size) * self.batch_size
+        for start in range(0, len(order), step):
+            rows = order[start : start + step]
+            yield _float32(heatmaps[rows]), codes[rows]
+
+    @abstractmethod
+    def _train(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> None:
+        """Train on heatmaps (N, K, H, W), an array or what reads like one, and class numbers (N,)."""
+
+    @abstractmethod
+    def _ask(self, heatmaps: np.ndarray) -> np.ndarray:
+        """Probabilities (n, C) for some heatmaps (n, K, H, W)."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.non_deterministic = self.random_state is None
+        return tags
+
+
+class PixelDense(_PixelNetwork):
+    """A dense network on flattened heatmaps: 52,224 numbers for 17 x 64 x 48.
+
+    Parameters
+    ----------
+    layers : int, default 1
+        Hidden layers.
+    neurons : int, default 64
+        ReLU units in each.
+    epochs : int, default 10
+        How often it sees each sample.
+    batch_size : int, default 32
+        Samples to a step of Adam.
+    learning_rate : float, default 1e-3
+        Of Adam.
+    temperature, threshold : float
+        As for :class:`heatpose.PoseClassifier`.
+    random_state : int, RandomState or None
+        For the first weights and the order of samples.
+
+    Attributes
+    ----------
+    classes_ : ndarray of str
+        Class names, sorted.
+    heatmap_shape_ : (int, int, int)
+        (K, H, W) of the heatmaps it was trained on; it takes no others.
+    network_ : MLPClassifier
+        The fitted network.
+    """
+
+    def __init__(
+        self,
+        layers: int = 1,
+        neurons: int = 64,
+        *,
+        epochs: int = 10,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        temperature: float = 1.0,
+        threshold: float = 0.5,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.layers = layers
+        self.neurons = neurons
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.temperature = temperature
+        self.threshold = threshold
+        self.random_state = random_state
+
+    def _train(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> None:
+        network = MLPClassifier(
+            (self.neurons,) * self.layers,
+            batch_size=self.batch_size,
+            learning_rate_init=self.learning_rate,
+            shuffle=False,  # they come shuffled
+            random_state=int(rng.integers(2**31)),
+        )
+        classes = np.arange(len(self.classes_))
+        with warnings.catch_warnings():  # of the last ones, which can be fewer than a batch
+            warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger than sample size")
+            for _ in range(self.epochs):
+                for some, their_codes in self._shuffled(heatmaps, codes, rng):
+                    network.partial_fit(some.reshape(len(some), -1), their_codes, classes=classes)
+        del network._optimizer  # twice as large as the network, and of no use any more
+        self.network_ = network
+
+    def _ask(self, heatmaps: np.ndarray) -> np.ndarray:
+        return self.network_.predict_proba(heatmaps.reshape(len(heatmaps), -1))
+
+
+class PixelCNN(_PixelNetwork):
+    """A convolutional network on heatmaps as an image of 17 channels, in PyTorch.
+
+    Each layer is a 3 x 3 convolution, ReLU and a 2 x 2 maximum; then come a dense layer, dropout and the classes.
+
+    Parameters
+    ----------
+    layers : int, default 2
+        Convolutions.
+    channels : int, default 16
+        Of the first convolution; each further one has twice as many.
+    neurons : int, default 64
+        Units of the dense layer.
+    dropout : float, default 0.5
+        Share of them that is left out in a step.
+    epochs, batch_size, learning_rate, temperature, threshold, random_state
+        As for :class:`PixelDense`.
+    device : str, default "cpu"
+        Where PyTorch works, such as ``"cuda"``.
+    n_jobs : int, default 1
+        PyTorch's threads. Training compares candidates side by side, where more would stand in each other's way.
+
+    Attributes
+    ----------
+    classes_ : ndarray of str
+        Class names, sorted.
+    heatmap_shape_ : (int, int, int)
+        (K, H, W) of the heatmaps it was trained on; it takes no others.
+    weights_ : dict of str to ndarray
+        The network's weights, named as in PyTorch. A saved model needs PyTorch to predict, and not to load.
+    """
+
+    def __init__(
+        self,
+        layers: int = 2,
+        channels: int = 16,
+        neurons: int = 64,
+        *,
+        dropout: float = 0.5,
+        epochs: int = 10,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        device: str = "cpu",
+        n_jobs: int = 1,
+        temperature: float = 1.0,
+        threshold: float = 0.5,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.layers = layers
+        self.channels = channels
+        self.neurons = neurons
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.device = device
+        self.n_jobs = n_jobs
+        self.temperature = temperature
+        self.threshold = threshold
+        self.random_state = random_state
+
+    def _train(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> None:
+        torch = _torch()
+        with _Threads(torch, self.n_jobs), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.integers(2**31)))
+            network = self._build(torch).train()
+            optimizer = torch.optim.Adam(network.parameters(), lr=self.learning_rate)
+            for _ in range(self.epochs):
+                for some, their_codes in self._shuffled(heatmaps, codes, rng):
+                    pixels = torch.from_numpy(some).split(self.batch_size)
+                    targets = torch.from_numpy(their_codes).split(self.batch_size)
+                    for batch, target in zip(pixels, targets, strict=True):
+                        optimizer.zero_grad()
+                        said = network(batch.to(self.device))
+                        torch.nn.functional.cross_entropy(said, target.to(self.device)).backward()
+                        optimizer.step()
+            self.weights_ = {name: weight.cpu().numpy() for name, weight in network.state_dict().items()}
+        self.network_ = network.eval()
+
+    def _ask(self, heatmaps: np.ndarray) -> np.ndarray:
+        torch = _torch()
+        if not hasattr(self, "network_"):
+            self.network_ = self._build(torch).eval()
+            self.network_.load_state_dict({name: torch.from_numpy(w) for name, w in self.weights_.items()})
+        with _Threads(torch, self.n_jobs), torch.inference_mode():
+            said = self.network_(torch.from_numpy(heatmaps).to(self.device))
+            return torch.softmax(said.double(), dim=1).cpu().numpy()
+
+    def _build(self, torch: Any) -> Any:
+        """The network with new weights."""
+        nn = torch.nn
+        n_keypoints, n_rows, n_columns = self.heatmap_shape_
+        channels = [n_keypoints, *(self.channels * 2**layer for layer in range(self.layers))]
+        if min(n_rows, n_columns) < 2**self.layers:
+            raise ValueError(
+                f"Expected heatmaps of at least {2**self.layers} x {2**self.layers} cells for {self.layers} layers, "
+                f"got {n_rows} x {n_columns}."
+            )
+        convolutions = [
+            part
+            for before, after in pairwise(channels)
+            for part in (nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+        ]
+        n_left = channels[-1] * (n_rows >> self.layers) * (n_columns >> self.layers)
+        return nn.Sequential(
+            *convolutions,
+            nn.Flatten(),
+            nn.Linear(n_left, self.neurons),
+            nn.ReLU(),
+            nn.Dropout(self.dropout),
+            nn.Linear(self.neurons, len(self.classes_)),
+        ).to(self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "network_"}
+
+
+class _Threads:
+    """So many threads of PyTorch for a while."""
+
+    def __init__(self, torch: Any, count: int):
+        self.torch, self.count = torch, count
+
+    def __enter__(self) -> None:
+        self.before = self.torch.get_num_threads()
+        self.torch.set_num_threads(self.count)
+
+    def __exit__(self, *error: object) -> None:
+        self.torch.set_num_threads(self.before)
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError('pixel-cnn needs PyTorch: pip install "heatpose[cnn]"') from error
+    return torch
+
+
+def _as_source(X: Any) -> Any:
+    """What heatmaps can be read from by an array of positions."""
+    return HeatmapPixels().transform(X)
+
+
+def _float32(heatmaps: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(heatmaps, dtype=np.float32)

@@ -1,0 +1,299 @@
+"""Files of poses to class names: in the order they were given, a few at a time, bad ones told of together."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+import pandas as pd
+from natsort import natsorted
+from sklearn.pipeline import Pipeline
+
+from heatpose.data.folder import BadFile, BadFilesError, read_heatmaps
+from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
+from heatpose.data.table import TABLE_SUFFIXES, read_table, table_keypoints
+from heatpose.model.candidates import takes_heatmaps
+from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["Prediction", "list_pose_files", "mirror_table", "predict_files"]
+
+logger = logging.getLogger(__name__)
+
+_HEATMAP_SUFFIX = ".npy"
+_BLOCK = 256  # files whose keypoints are classified together
+_RUN = 16  # files that a thread reads at a time, and samples that it decodes together: that is quicker
+
+# The path of each sample, and what the classifier takes: keypoints (n, 17, 3), or heatmaps (n, 17, H, W) as they are.
+_Poses = tuple[list[str], np.ndarray]
+
+
+class Prediction(NamedTuple):
+    """What a model says of one sample.
+
+    Parameters
+    ----------
+    path : str
+        The file; of a keypoint table the path that its row names, if it names one.
+    label : str
+        A class, or "unknown".
+    confidence : float
+        Probability of the most probable class; where "unknown" can be said, that the pose is known and of this class,
+        which is what the model's threshold is for.
+    """
+
+    path: str
+    label: str
+    confidence: float
+
+
+def predict_files(
+    pipeline: Pipeline,
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    mirrored: bool = False,
+    unknown: bool = False,
+    skip_bad: bool = False,
+    n_jobs: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Iterator[Prediction]:
+    """Name the poses in files.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted, from heatmaps to class names; see :func:`heatpose.load_model`.
+    paths : iterable of path-like
+        See :func:`list_pose_files`.
+    mirrored : bool, default False
+        The pictures come from a selfie camera, which shows a mirror image: keypoints are mirrored back first.
+    unknown : bool, default False
+        Say "unknown" of a pose that is none of the classes for sure; see
+        :meth:`heatpose.PoseClassifier.predict_or_unknown`.
+    skip_bad : bool, default False
+        Leave bad files out; how many is logged.
+    n_jobs : int, optional
+        Threads that read and decode; by default one for each processor. Results do not depend on it.
+    progress : callable, optional
+        Called in the caller's thread with the files done and their total.
+
+    Yields
+    ------
+    Prediction
+        One for each sample, in the order of the files and within each of its samples.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`list_pose_files`, before anything is read; or the model has no "unknown".
+    BadFilesError
+        At the end: some files could not be used and are left out of what was yielded, and `skip_bad` is not set.
+    """
+    if unknown and not hasattr(pipeline[-1], "predict_or_unknown"):
+        raise ValueError(
+            f"Expected a model that ends in a PoseClassifier for unknown, got {type(pipeline[-1]).__name__}."
+        )
+    files = list_pose_files(paths)
+    bad: list[BadFile] = []
+    with ThreadPoolExecutor(joblib.cpu_count() if n_jobs in (None, -1) else n_jobs) as pool:
+        for start in range(0, len(files), _BLOCK):
+            block = files[start : start + _BLOCK]
+            runs = [block[first : first + _RUN] for first in range(0, len(block), _RUN)]
+            names, poses = [], []
+            for results in pool.map(lambda run: _load(pipeline, run), runs):
+                for result in results:
+                    if isinstance(result, BadFile):
+                        bad.append(result)
+                    else:
+                        names += result[0]
+                        poses.append(result[1])
+            if names:
+                yield from _predict(pipeline, names, np.concatenate(poses), mirrored, unknown)
+            if progress is not None:
+                progress(start + len(block), len(files))
+    if bad and not skip_bad:
+        raise BadFilesError(bad)
+    if bad:
+        logger.warning("Left out %d bad file%s of %d", len(bad), "s" if len(bad) > 1 else "", len(files))
+
+
+def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """List the files that hold poses, folders replaced by what is in them.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        Heatmaps (.npy), keypoint tables (.csv, .parquet) and folders of heatmaps at any depth, or their URLs. Hidden
+        files and folders in a folder are ignored, as are files that do not end in .npy.
+
+    Returns
+    -------
+    list of str
+        In the order given, within a folder in natural order (frame 9 before frame 10).
+
+    Raises
+    ------
+    FileNotFoundError
+        Something is not there.
+    ValueError
+        A file is neither heatmaps nor a table, a folder has no heatmaps, or no path was given.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> root = tempfile.mkdtemp()
+    >>> for name in ("up_10.npy", "up_9.npy", "notes.txt"):
+    ...     Path(root, name).touch()
+    >>> [Path(file).name for file in list_pose_files([root])]
+    ['up_9.npy', 'up_10.npy']
+    """
+    names = [local_path(path) for path in paths]
+    if not names:
+        raise ValueError("Expected at least one path, got none.")
+    if missing := [name for name in names if not is_url(name) and not Path(name).exists()]:
+        raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}")
+    files = []
+    for name in names:
+        remote = Storage(name) if is_url(name) else None
+        if Path(name).is_dir() if remote is None else remote.kind() == FOLDER:
+            found = _files_in(name, (os.path.realpath(name),)) if remote is None else _files_behind(remote)
+            if not found:
+                raise ValueError(f"Expected {_HEATMAP_SUFFIX} files in {redact(name)}, got none.")
+            files += found
+        elif _suffix(name) in (_HEATMAP_SUFFIX, *TABLE_SUFFIXES):
+            files.append(name)
+        else:
+            kinds = ", ".join((_HEATMAP_SUFFIX, *TABLE_SUFFIXES))
+            raise ValueError(f"Expected folders or files that end in {kinds}, got {redact(name)}.")
+    return files
+
+
+def mirror_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Mirror the keypoints of a table, as :func:`heatpose.pose.geometry.mirror_keypoints` does; all else stays.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With the 51 keypoint columns.
+
+    Returns
+    -------
+    DataFrame
+        A new one.
+    """
+    mirrored = mirror_keypoints(table_keypoints(table))
+    return table.assign(**dict(zip(COCO_17.columns, mirrored.reshape(len(table), -1).T, strict=True)))
+
+
+def _files_in(folder: str, above: tuple[str, ...]) -> list[str]:
+    """Heatmap files at any depth; a link to a folder that it is in (`above`) is not followed."""
+    files = []
+    for entry in natsorted(Path(folder).iterdir(), key=lambda entry: entry.name):
+        path = os.path.join(folder, entry.name)  # noqa: PTH118 (as it was given: Path would strip a leading ./)
+        if entry.name.startswith((".", "__MACOSX")):
+            continue
+        if entry.is_dir():
+            real = os.path.realpath(path)
+            if real not in above:
+                files += _files_in(path, (*above, real))
+        elif entry.suffix.lower() == _HEATMAP_SUFFIX:
+            files.append(path)
+    return files
+
+
+def _files_behind(storage: Storage) -> list[str]:
+    """URLs of the heatmap files behind a URL, at any depth, in the order of `_files_in`."""
+    folders = storage.scan()
+
+    def inside(folder: str) -> Iterator[str]:
+        for entry in natsorted(folders[folder], key=lambda entry: entry.name):
+            if entry.name.startswith((".", "__MACOSX")):
+                continue
+            if entry.kind == FOLDER:
+                yield from inside(f"{folder}{entry.name}/")
+            elif _suffix(entry.name) == _HEATMAP_SUFFIX:
+                yield join_url(storage.url, folder + entry.name)
+
+    return list(inside(""))
+
+
+def _suffix(file: str) -> str:
+    return Path(file_name(file)).suffix.lower()
+
+
+def _load(pipeline: Pipeline, files: Sequence[str]) -> list[_Poses | BadFile]:
+    """Read files, and decode the heatmaps of small ones together."""
+    results: list[_Poses | BadFile] = []
+    waiting: list[tuple[str, np.ndarray]] = []
+
+    def decode() -> None:
+        if waiting:
+            heatmaps = waiting[0][1] if len(waiting) == 1 else np.concatenate([part for _, part in waiting])
+            poses = pipeline[0].transform(heatmaps)
+            if not takes_heatmaps(pipeline):
+                poses = poses.reshape(len(heatmaps), -1, 3)
+            ends = np.cumsum([len(part) for _, part in waiting])
+            parts = np.split(poses, ends[:-1])
+            results.extend(([redact(file)] * len(part), part) for (file, _), part in zip(waiting, parts, strict=True))
+            waiting.clear()
+
+    some_wait = any(map(is_url, files))  # for answers
+    reads = (concurrently if some_wait else map)(lambda file: _read(file, pipeline), files)
+    for file, read in zip(files, reads, strict=True):
+        if not isinstance(read, np.ndarray) or (waiting and waiting[0][1].shape[1:] != read.shape[1:]):
+            decode()
+        if isinstance(read, np.ndarray):
+            waiting.append((file, read))
+            if sum(len(part) for _, part in waiting) >= _RUN:
+                decode()
+        else:
+            results.append(read)
+    decode()
+    return results
+
+
+def _read(file: str, pipeline: Pipeline) -> np.ndarray | _Poses | BadFile:
+    """Read heatmaps (n, 17, H, W) from a file, or the poses of a table; what the pipeline cannot take is bad."""
+    shown = redact(file)
+    try:
+        file.encode()  # file systems also hold names that are just bytes, which no table can
+        if _suffix(file) in TABLE_SUFFIXES:
+            if takes_heatmaps(pipeline):
+                return BadFile(shown, "expected heatmaps, which the model works from, got a keypoint table")
+            table = read_table(file, labelled=False)
+            return table["path"].fillna(shown).tolist(), table_keypoints(table)
+        heatmaps = read_heatmaps(file)
+        if takes_heatmaps(pipeline) and heatmaps.shape[1:] != (expected := pipeline[-1].heatmap_shape_):
+            return BadFile(
+                shown, f"expected heatmaps {expected}, as the model was trained on, got {heatmaps.shape[1:]}"
+            )
+        return heatmaps
+    except UnicodeEncodeError:
+        return BadFile(file.encode(errors="backslashreplace").decode(), "expected a name in UTF-8")
+    except BadFilesError as error:
+        return BadFile(shown, error.bad_files[0].reason)
+    except (ValueError, OSError) as error:
+        return BadFile(shown, str(error))
+
+
+def _predict(
+    pipeline: Pipeline, names: Sequence[str], poses: np.ndarray, mirrored: bool, unknown: bool
+) -> Iterator[Prediction]:
+    if takes_heatmaps(pipeline):
+        samples = mirror_heatmaps(poses) if mirrored else poses
+    else:
+        samples = (mirror_keypoints(poses) if mirrored else poses).reshape(len(poses), -1)
+    if unknown:
+        for step in pipeline[1:-1]:
+            samples = step.transform(samples)
+        labels, confidences = pipeline[-1].predict_or_unknown(samples, return_confidence=True)
+    else:
+        probabilities = pipeline[1:].predict_proba(samples)
+        labels, confidences = pipeline.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
+    yield from map(Prediction, names, map(str, labels), confidences.tolist())

@@ -1,0 +1,221 @@
+"""A trained model in a form that others can use: a safe file, an ONNX graph, a folder for the Hugging Face Hub.
+
+Whatever is written was asked the same questions as the model before: the poses of its self-test, simulated performers,
+bodies of which parts are missing, peaks at the edges of their maps. If it answers otherwise, nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from heatpose.model.arrays import CannotExportError
+from heatpose.persistence import safe
+from heatpose.persistence.artifact import load_model, make_manifest, read_manifest, replace_files
+from heatpose.persistence.manifest import FORMAT_VERSION, ModelError, onnx_manifest_path, to_bytes
+from heatpose.persistence.selftest import draw_peaks
+from heatpose.pose.augmentation import PARTIAL_BODIES, hide_part
+
+__all__ = ["FORMATS", "CannotExportError", "export_model", "trial_heatmaps", "trial_keypoints"]
+
+SAFE_TOLERANCE = 1e-6
+"""How far a probability of the safe file may be from the model's."""
+
+ONNX_TOLERANCE = 1e-5
+"""How far one of the ONNX graph may be, which adds up in float32."""
+
+
+def export_model(
+    model: str | os.PathLike[str] | Pipeline,
+    out: str | os.PathLike[str],
+    format: str = "safe",
+    *,
+    source: str = "heatmaps",
+) -> dict[str, Any]:
+    """Write a trained model in another form, after checking that it predicts the same.
+
+    Parameters
+    ----------
+    model : path-like or Pipeline
+        A file that :func:`heatpose.load_model` loads, or a fitted pipeline from heatmaps to class names.
+    out : path-like
+        File, or with ``"hub"`` folder, to write; what is there is replaced.
+    format : {"safe", "onnx", "hub"}, default "safe"
+        - ``"safe"``: a file that :func:`heatpose.load_model` loads and that nothing can be run from.
+        - ``"onnx"``: a graph from heatmaps to class, probabilities and keypoints, for any ONNX runtime, and its
+          manifest beside it, with ``.json`` after its name. Needs ``heatpose[onnx]``.
+        - ``"hub"``: a folder to upload to the Hugging Face Hub: the safe file, a model card, an example. Needs
+          ``heatpose[hub]``.
+    source : {"heatmaps", "keypoints"}, default "heatmaps"
+        What goes into the ONNX graph.
+
+    Returns
+    -------
+    dict
+        The manifest of what was written, see :func:`heatpose.read_manifest`.
+
+    Raises
+    ------
+    CannotExportError
+        The model has a part that has no such form; the message says which.
+    ModelError
+        What was made of the model predicts something else, so nothing was written.
+    FileNotFoundError, ValueError
+        As :func:`heatpose.load_model`; or there is no such format.
+    ImportError
+        The format needs a package that is not installed; the message says how to get it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from heatpose import load_model, make_pose_pipeline, simulate_poses
+    >>> poses = simulate_poses(2, 1, 2, classes=["action_up", "dummy"])
+    >>> pipeline = make_pose_pipeline("lda").fit(poses.heatmaps(), poses.labels)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     manifest = export_model(pipeline, f"{folder}/pose.heatpose")
+    ...     loaded = load_model(f"{folder}/pose.heatpose")
+    >>> loaded.predict(poses.heatmaps()).tolist() == pipeline.predict(poses.heatmaps()).tolist()
+    True
+    """
+    if format not in FORMATS:
+        raise ValueError(f"Expected a format out of {', '.join(FORMATS)}, got {format!r}.")
+    if source not in SOURCES:
+        raise ValueError(f"Expected a source out of {', '.join(SOURCES)}, got {source!r}.")
+    if isinstance(model, Pipeline):
+        pipeline, manifest = model, make_manifest(model, b"")
+    else:
+        pipeline, manifest = load_model(model), read_manifest(model)
+    options = {"source": source} if format == "onnx" else {}
+    return FORMATS[format](pipeline, manifest, Path(out), **options)
+
+
+def _export_safe(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    content, written = make_safe_file(pipeline, manifest)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace_files([(out, content)])
+    return written
+
+
+def _export_onnx(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path, source: str) -> dict[str, Any]:
+    content, written = make_onnx(pipeline, manifest, source)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # A graph and its manifest cannot be replaced at once; cut off in between, the pair is refused.
+    replace_files([(out, content), (onnx_manifest_path(out), to_bytes(written))])
+    return written
+
+
+def _export_hub(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    from heatpose.persistence.hub import write_folder
+
+    content, written = make_safe_file(pipeline, manifest)
+    write_folder(out, content, written)
+    return written
+
+
+def make_onnx(
+    pipeline: Pipeline, manifest: Mapping[str, Any], source: str = "heatmaps"
+) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes of an ONNX model and its manifest."""
+    try:
+        from heatpose.persistence.onnx_graph import build_graph
+    except ImportError as error:
+        raise ImportError('Writing an ONNX graph needs onnx: pip install "heatpose[onnx]"') from error
+    from heatpose.persistence.onnx_model import OnnxModel
+
+    facts, block = safe.dismantle(pipeline)
+    described = {name: manifest[name] for name in ("threshold", "keypoints", "decoder", "versions", "record")}
+    notes = {
+        "schema": f"heatpose {FORMAT_VERSION}",
+        "classes": json.dumps(facts["classes"]),
+        **{name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()},
+    }
+    content = build_graph(pipeline, block, notes, source).SerializeToString(deterministic=True)
+    model = OnnxModel(content)
+    if source == "heatmaps":
+        asked, expected = trial_heatmaps(manifest["self_test"]), pipeline.predict_proba
+    else:
+        asked = trial_keypoints(manifest["self_test"]).astype(np.float32)
+        expected = lambda keypoints: pipeline[1:].predict_proba(keypoints.reshape(len(keypoints), -1))  # noqa: E731
+    _compare(expected(asked), model.predict_proba(asked), ONNX_TOLERANCE)
+    return content, _rewritten(pipeline, manifest, content)
+
+
+def make_safe_file(pipeline: Pipeline, manifest: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes of a safe file and its manifest, which says what the model's does."""
+    entries, payload = safe.pack(pipeline)
+    keypoints = trial_keypoints(manifest["self_test"]).reshape(-1, 51)
+    _compare(pipeline[1:].predict_proba(keypoints), safe.to_safe_pipeline(pipeline)[1:].predict_proba(keypoints))
+    written = _rewritten(pipeline, manifest, payload)
+    return safe.zip_model(entries, written), written
+
+
+def _rewritten(pipeline: Pipeline, manifest: Mapping[str, Any], content: bytes) -> dict[str, Any]:
+    """The manifest of the same model in another form: it goes on saying what was trained, and with what."""
+    own = make_manifest(pipeline, content, record=manifest["record"], self_test=manifest["self_test"])
+    return {**own, **{name: manifest[name] for name in ("estimators", "parameters", "features", "versions")}}
+
+
+def _compare(expected: np.ndarray, got: np.ndarray, tolerance: float = SAFE_TOLERANCE) -> None:
+    """Refuse probabilities that are not the same."""
+    difference = np.abs(expected - got).max(axis=1)
+    wrong = int(np.sum(~(difference <= tolerance) | (expected.argmax(axis=1) != got.argmax(axis=1))))
+    if wrong:
+        raise ModelError(
+            f"Expected the same probabilities as the model's to {tolerance:g}, got others for {wrong} of "
+            f"{len(expected)} poses, by up to {np.nanmax(difference):.2g}. Nothing was written."
+        )
+
+
+# Questions --------------------------------------------------------------------------------------------------
+
+
+def trial_keypoints(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
+    """Keypoints to ask a model about, (N, 17, 3): its self-test's and simulated ones, of which parts are hidden."""
+    from heatpose.datasets.simulation import simulate_poses
+
+    keypoints = np.asarray(simulate_poses(3, 1, 2, random_state=1).keypoints, dtype=np.float64)
+    every = [keypoints, *(hide_part(keypoints[::3], part, random_state=0) for part in PARTIAL_BODIES)]
+    if self_test is not None and self_test["keypoints"]["output"] is not None:
+        tested = np.array(self_test["keypoints"]["input"], dtype=np.float64)
+        every.append(tested.reshape(len(tested), -1, 3))
+    one_point = np.full((3, 17, 3), np.nan)  # nothing at all, a single point, all in one place
+    one_point[1, 5] = one_point[2] = 10, 20, 0.5
+    return np.concatenate([*every, one_point])
+
+
+def trial_heatmaps(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
+    """Heatmaps to ask a model about, (N, 17, 64, 48): with noise, at edges, dark, flat, masked, not finite."""
+    from heatpose.datasets.simulation import simulate_poses
+
+    heatmaps = simulate_poses(2, 1, 2, random_state=2).heatmaps()
+    rng = np.random.default_rng(0)
+    noisy = heatmaps[::2] + rng.normal(0, 0.05, heatmaps[::2].shape).astype(np.float32)
+    xy = rng.uniform(0, (47, 63), (4, 17, 2))
+    xy[:, ::3, 0], xy[:, 1::3, 1], xy[:, 2::4] = 0, 63, (47, 0)
+    at_edges = np.concatenate([xy, rng.uniform(0.2, 0.9, (4, 17, 1))], axis=2)
+    holes = heatmaps[:7].copy()
+    holes[0, ::2] = 0
+    holes[1, 3:6] = np.nan
+    holes[2, 7, 5, 5] = np.inf
+    holes[3] = 0.25
+    holes[4] -= 2
+    holes[5] = np.round(holes[5], 1)  # plateaus
+    holes[6][holes[6] < 0.2] = -np.inf  # masked
+    every = [heatmaps, noisy, heatmaps[::4] * np.float32(1e-3), draw_peaks(at_edges, 64, 48), holes]
+    if self_test is not None and self_test["heatmaps"]["output"] is not None:
+        peaks = np.array(self_test["heatmaps"]["input"], dtype=np.float64)
+        every.append(draw_peaks(peaks, self_test["heatmaps"]["rows"], self_test["heatmaps"]["columns"]))
+    return np.concatenate(every)
+
+
+FORMATS: Mapping[str, Callable[..., dict[str, Any]]] = {"safe": _export_safe, "onnx": _export_onnx, "hub": _export_hub}
+"""What writes each format."""
+
+SOURCES = ("heatmaps", "keypoints")
+"""What can go into an ONNX graph."""

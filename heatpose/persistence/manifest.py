@@ -1,0 +1,254 @@
+"""The manifest of a model: what it was made of and with, how well it does, what it said of a few poses.
+
+It is JSON that ends in a digest of all its other bytes, so that none of them can change unnoticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = [
+    "FORMAT_VERSION",
+    "ONNX_SUFFIX",
+    "RESTORE",
+    "SAFE_SUFFIX",
+    "ModelError",
+    "describe",
+    "from_bytes",
+    "kind_of",
+    "listed",
+    "onnx_manifest_path",
+    "plain",
+    "to_bytes",
+    "versions",
+]
+
+FORMAT_VERSION = 2
+"""What this version writes and reads; it grows when older manifests can no longer be read."""
+
+SAFE_SUFFIX = ".heatpose"
+"""What names of safe files end in."""
+
+ONNX_SUFFIX = ".onnx"
+"""What names of ONNX graphs end in."""
+
+RESTORE = "Copy the model again from where it came from, with its .json if it has one, or train again."
+
+_PACKAGES = ("heatpose", "numpy", "scipy", "scikit-learn", "pandas", "joblib", "xgboost")
+
+_DIGEST = re.compile(rb'(.*,\n  "digest": ")([0-9a-f]{64})("\n}\n)', re.DOTALL)
+
+
+class ModelError(ValueError):
+    """A model file and its manifest that cannot be used, and what to do about it."""
+
+
+# Describing -------------------------------------------------------------------------------------------------
+
+
+def plain(value: Any, where: str) -> Any:
+    """Return a value as JSON knows it."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"Expected texts as keys, got {wrong[0]!r} in {where}.")
+        return {str(key): plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{where}[{position}]") for position, item in enumerate(value)]
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError(f"Expected finite numbers or NaN, got {value} in {where}.")
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(
+        f"Expected texts, numbers, and lists and dictionaries of them, got {type(value).__name__} in {where}."
+    )
+
+
+def describe(pipeline: Pipeline) -> dict[str, Any]:
+    """Say what a pipeline is made of: its estimators and their parameters."""
+    every = pipeline.get_params(deep=True)
+    estimators = {
+        name: value for name, value in every.items() if hasattr(value, "get_params") and not isinstance(value, type)
+    }
+    parameters: dict[str, Any] = {}
+    for name, value in every.items():
+        with suppress(TypeError, ValueError):  # estimators, generators and the like have no place in JSON
+            parameters[name] = plain(value, name)
+
+    def take(kind: type) -> dict[str, Any] | None:
+        """Take the parameters of the first estimator of a kind out of those of all."""
+        for step, value in estimators.items():
+            if isinstance(value, kind):
+                names = [name for name in parameters if name.startswith(f"{step}__")]
+                return {name.removeprefix(f"{step}__"): parameters.pop(name) for name in names}
+        return None
+
+    poses = next((value for value in estimators.values() if isinstance(value, PoseClassifier)), None)
+    return {
+        "threshold": None if poses is None else float(poses.threshold),
+        "temperature": None if poses is None else float(poses.temperature),
+        "decoder": take(HeatmapDecoder),
+        "features": take(PoseFeatures),
+        "estimators": {name: kind_of(type(value)) for name, value in estimators.items()},
+        "parameters": parameters,
+    }
+
+
+def kind_of(kind: type) -> str:
+    """Name a class with its module."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and the packages that a model is made with, None for one that is not installed."""
+    return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
+
+
+def _version(package: str) -> str | None:
+    for distribution in (package, f"{package}-cpu"):  # XGBoost comes under either name
+        with suppress(PackageNotFoundError):
+            return version(distribution)
+    return None
+
+
+def listed(versions: Mapping[str, str | None]) -> str:
+    """List versions in a line of text."""
+    return ", ".join(f"{package} {number or '(none)'}" for package, number in versions.items())
+
+
+def onnx_manifest_path(path: Path) -> Path:
+    """Where the manifest of an ONNX graph is: its whole name and .json, since pose.json is the model's."""
+    return path.with_name(f"{path.name}.json")
+
+
+# To bytes and back ------------------------------------------------------------------------------------------
+
+
+def to_bytes(manifest: Mapping[str, Any]) -> bytes:
+    """Write a manifest as JSON, its digest at the end."""
+    text = json.dumps({**manifest, "digest": "0" * 64}, indent=2, allow_nan=False) + "\n"
+    # Lists of numbers on one line each; there are no line breaks inside of JSON's texts.
+    lines = re.sub(r'\[\n\s+([^\[\]{}"]*?)\n\s+\]', lambda found: f"[{' '.join(found[1].split())}]", text).encode()
+    return _with_digest(lines)
+
+
+def _with_digest(lines: bytes) -> bytes:
+    found = _DIGEST.fullmatch(lines)
+    assert found is not None
+    digest = hashlib.sha256(found[1] + b"0" * 64 + found[3]).hexdigest()
+    return found[1] + digest.encode() + found[3]
+
+
+def from_bytes(text: bytes, where: str) -> dict[str, Any]:
+    """Read a manifest and check its digest and what it must hold.
+
+    Raises
+    ------
+    ModelError
+        It is not as :func:`to_bytes` wrote it, or not of this format.
+    """
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"Expected a manifest in JSON, got something else in {where} ({error}). {RESTORE}") from error
+    has_digest = _DIGEST.fullmatch(text) is not None
+    if not has_digest:
+        _check_version(manifest, where)  # which may be why
+    if not has_digest or _with_digest(text) != text:
+        raise ModelError(
+            f"Expected the digest at the end of {where} to be that of the rest, got another or none: the manifest was "
+            f"changed after it was saved. {RESTORE}"
+        )
+    _check_version(manifest, where)
+    del manifest["digest"]
+    _check_entries(manifest, where)
+    if "previous" in manifest:
+        _check_version(manifest["previous"], f"'previous' of {where}")
+        _check_entries(manifest["previous"], f"'previous' of {where}")
+    return manifest
+
+
+# What each key of a manifest must hold, in words and as a check.
+_SCHEMA: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "sha256": (
+        "64 hexadecimal digits",
+        lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None,
+    ),
+    "size": ("a whole number of bytes", lambda value: type(value) is int and value >= 0),
+    "classes": ("a list of classes", lambda value: isinstance(value, list) and len(value) > 0),
+    "keypoints": (
+        f"the keypoints {', '.join(COCO_17.keypoints[:3])}, ... of {COCO_17.name} in their order",
+        lambda value: value == list(COCO_17.keypoints),
+    ),
+    "threshold": ("a number or null", lambda value: isinstance(value, float | None)),
+    "temperature": ("a number or null", lambda value: isinstance(value, float | None)),
+    "decoder": ("an object or null", lambda value: isinstance(value, dict | None)),
+    "features": ("an object or null", lambda value: isinstance(value, dict | None)),
+    "estimators": (
+        "an object of texts",
+        lambda value: isinstance(value, dict) and all(isinstance(item, str) for item in value.values()),
+    ),
+    "parameters": ("an object", lambda value: isinstance(value, dict)),
+    "versions": (
+        "an object of texts or nulls",
+        lambda value: isinstance(value, dict) and all(isinstance(item, str | None) for item in value.values()),
+    ),
+    "record": (
+        "an object with created",
+        lambda value: isinstance(value, dict) and isinstance(value.get("created"), str),
+    ),
+    "self_test": ("an object with keypoints and heatmaps, or null", lambda value: value is None or _is_test(value)),
+}
+
+
+def _check_version(manifest: Any, where: str) -> None:
+    if not isinstance(manifest, dict):
+        raise ModelError(f"Expected a JSON object, got {_shown(manifest)} in {where}. {RESTORE}")
+    found = manifest.get("format_version")
+    if type(found) is int and found == FORMAT_VERSION:
+        return
+    if type(found) is int and found == 1:
+        todo = (
+            "It was written before manifests had a digest and a self-test. If you trust the model, save it again: "
+            "python -c \"import heatpose, joblib; heatpose.save_model(joblib.load('pose.joblib'), 'pose.joblib')\""
+        )
+    elif type(found) is int and found > FORMAT_VERSION:
+        todo = "Install the newer heatpose that wrote it."
+    else:
+        todo = RESTORE
+    raise ModelError(f"Expected a manifest of format_version {FORMAT_VERSION}, got {_shown(found)} in {where}. {todo}")
+
+
+def _check_entries(manifest: dict[str, Any], where: str) -> None:
+    if missing := [key for key in _SCHEMA if key not in manifest]:
+        raise ModelError(f"Expected all keys of a manifest, got none for {', '.join(missing)} in {where}. {RESTORE}")
+    for key, (expected, fits) in _SCHEMA.items():
+        if not fits(manifest[key]):
+            raise ModelError(f"Expected {expected} as {key}, got {_shown(manifest[key])} in {where}. {RESTORE}")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_test(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(kind), dict) for kind in ("keypoints", "heatmaps"))

@@ -1,0 +1,139 @@
+"""An ONNX graph that heatpose wrote, run by onnxruntime: verified before it is loaded, and asked like a pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from heatpose.model.estimators import UNKNOWN
+from heatpose.persistence.manifest import RESTORE, ModelError, from_bytes, onnx_manifest_path
+from heatpose.persistence.selftest import check_self_test
+from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["OnnxModel", "load_onnx", "read_onnx"]
+
+
+class OnnxModel:
+    """A graph in a session of onnxruntime.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file.
+    n_threads : int, default 1
+        Threads for one call.
+
+    Attributes
+    ----------
+    classes_ : ndarray of str
+        Class names, in the order of the probabilities' columns.
+    threshold : float
+        Below this confidence :meth:`predict_or_unknown` names no class.
+    """
+
+    def __init__(self, content: bytes, n_threads: int = 1):
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError('Running an ONNX graph needs onnxruntime: pip install "heatpose[onnx]"') from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = n_threads
+        self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        notes = self.session.get_modelmeta().custom_metadata_map
+        self.classes_ = np.array(json.loads(notes["classes"]))
+        self.threshold = float(notes["threshold"])
+        self.source = self.session.get_inputs()[0].name
+        if self.source == "keypoints":
+            self.n_features_in_ = len(COCO_17.columns)
+
+    def _run(self, X: ArrayLike, *outputs: str) -> list[np.ndarray]:
+        if self.source == "heatmaps":
+            values = as_heatmaps(X)
+            values = values[np.newaxis] if values.ndim == 3 else values
+        else:
+            values = np.asarray(X).reshape(len(np.asarray(X)), -1, 3)
+        return self.session.run(list(outputs), {self.source: np.ascontiguousarray(values, dtype=np.float32)})
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Name the most probable class of each sample, shape (N,)."""
+        return self._run(X, "label")[0].astype(str)
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Probability of each class, shape (N, C), float32."""
+        return self._run(X, "probabilities")[0]
+
+    def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`heatpose.PoseClassifier.predict_proba_and_known`."""
+        probabilities, confidence = self._run(X, "probabilities", "confidence")
+        return probabilities, confidence / probabilities.max(axis=1)
+
+    def predict_or_unknown(
+        self, X: ArrayLike, *, return_confidence: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """See :meth:`heatpose.PoseClassifier.predict_or_unknown`."""
+        labels, confidence = self._run(X, "label", "confidence")
+        labels = labels.astype(object)
+        labels[confidence < self.threshold] = UNKNOWN
+        return (labels, confidence) if return_confidence else labels
+
+
+def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:
+    """Load an ONNX graph that :func:`heatpose.export_model` wrote, after checking it.
+
+    Any runtime runs the file as it is; this one also knows whether it is the one that was written.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.onnx`` file, its manifest beside it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ModelError
+        The manifest is missing or not as it should be, the graph is not the one it was written for, or it names
+        poses of its self-test otherwise. Only in the last case was it loaded.
+    ImportError
+        onnxruntime is not installed.
+    """
+    path = Path(path)
+    manifest, content = read_onnx(path)
+    try:
+        model = OnnxModel(content)
+        changed = [] if manifest["self_test"] is None else check_self_test(model, manifest["self_test"])[0]
+    except ImportError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"Expected a graph that this onnxruntime runs, got {type(error).__name__} from {path}: {error}"
+        ) from error
+    if changed:
+        raise ModelError(
+            f"Expected {path} to say of its self-test's poses what the model said, got {'; '.join(changed[:3])}. "
+            "Install another version of onnxruntime, or export the model again."
+        )
+    return model
+
+
+def read_onnx(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the manifest and the bytes of a graph that belong together; ModelError where they do not."""
+    beside = onnx_manifest_path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No such model file: {path}")
+    if not beside.is_file():
+        raise ModelError(f"Expected the manifest {beside.name} beside {path}, got none. {RESTORE}")
+    manifest, content = from_bytes(beside.read_bytes(), str(beside)), path.read_bytes()
+    if (manifest["sha256"], manifest["size"]) != (hashlib.sha256(content).hexdigest(), len(content)):
+        raise ModelError(
+            f"Expected {path} to be the graph that {beside.name} was written for, got another one: it was changed or "
+            f"damaged after it was written. {RESTORE}"
+        )
+    return manifest, content

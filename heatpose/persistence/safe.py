@@ -1,0 +1,259 @@
+"""The safe file: a model that holds names and numbers only, so that nothing in it can be run.
+
+A zip archive of ``manifest.json`` (what every model's manifest says), ``model.json`` (the blocks of
+:mod:`heatpose.model.arrays` and the decoder's and the classifier's parameters) and ``arrays/NNN.npy``. Its comment is
+the digest of all bytes before it. What is read is checked before it is used: sizes before anything is unpacked, names,
+shapes and types against the list, indices against what they point into, every tree for an end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from heatpose.model.arrays import N_COLUMNS, Block, CannotExportError, PlainClassifier, from_parts, to_parts, to_plain
+from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
+from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, from_bytes, to_bytes
+from heatpose.pose.decoding import DECODERS
+
+__all__ = ["dismantle", "is_safe_file", "pack", "read_safe_file", "to_safe_pipeline", "zip_model"]
+
+_MAGIC = b"PK\x03\x04"
+_COMMENT = re.compile(rb"heatpose sha256 [0-9a-f]{64}")
+_COMMENT_SIZE = 80
+_DATE = (1980, 1, 1, 0, 0, 0)  # the same model gives the same bytes
+_MAX_SIZE = 1 << 30  # of all that is in a file, unpacked
+_MAX_RATIO = 200  # of unpacked to packed; forests come to 10
+_MAX_TEXT = 1 << 24  # of its texts
+_MAX_ARRAYS = 10_000
+_DTYPES = ("<f4", "<f8", "<i4", "|b1")
+
+
+def is_safe_file(path: Path) -> bool:
+    """Whether a file is a safe file, by how it begins, or by its name if somebody changed that."""
+    if path.suffix == SAFE_SUFFIX or not path.is_file():
+        return path.suffix == SAFE_SUFFIX
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def to_safe_pipeline(pipeline: Pipeline) -> Pipeline:
+    """Make of a fitted pipeline the one that is loaded from its safe file.
+
+    Returns
+    -------
+    Pipeline
+        Of a HeatmapDecoder and a PoseClassifier whose estimator is a :class:`heatpose.model.arrays.PlainClassifier`.
+
+    Raises
+    ------
+    CannotExportError
+        The pipeline is made of other steps, or its classifier has no plain form.
+    """
+    return _assemble(*dismantle(pipeline))
+
+
+def pack(pipeline: Pipeline) -> tuple[dict[str, bytes], bytes]:
+    """Store a fitted pipeline as the entries of a safe file, without the manifest.
+
+    Returns
+    -------
+    entries : dict of str to bytes
+        By their names.
+    payload : bytes
+        All of them, which is what a manifest's digest is of.
+    """
+    facts, block = dismantle(pipeline)
+    described, arrays = to_parts(block)
+    entries: dict[str, bytes] = {}
+    for name, array in arrays.items():
+        buffer = BytesIO()
+        np.lib.format.write_array(buffer, array.astype(array.dtype.newbyteorder("<")), version=(1, 0))
+        entries[f"arrays/{name}.npy"] = buffer.getvalue()
+    model = json.dumps({**facts, "block": described}, indent=1, allow_nan=False).encode()
+    entries = {"model.json": model, **entries}
+    if len(model) > _MAX_TEXT or sum(map(len, entries.values())) > _MAX_SIZE:
+        raise CannotExportError(f"The model is larger than {_MAX_SIZE:,} bytes.")
+    return entries, b"".join(entries.values())
+
+
+def zip_model(entries: Mapping[str, bytes], manifest: Mapping[str, Any]) -> bytes:
+    """Put the entries that :func:`pack` made and their manifest into one file, and return its bytes."""
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {"manifest.json": to_bytes(manifest), **entries}.items():
+            entry = zipfile.ZipInfo(name, _DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3
+            archive.writestr(entry, content)
+        archive.comment = b" " * _COMMENT_SIZE
+    content = buffer.getvalue()[:-_COMMENT_SIZE]
+    return content + _comment(content)
+
+
+def read_safe_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Pipeline]:
+    """Read a safe file.
+
+    Returns
+    -------
+    manifest : dict
+        See :func:`heatpose.read_manifest`.
+    pipeline : Pipeline
+        See :func:`to_safe_pipeline`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ModelError
+        It is not as it was written, or not what a model can be.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No such model file: {path}")
+    if path.stat().st_size > _MAX_SIZE:
+        raise ModelError(f"Expected a safe file of at most {_MAX_SIZE:,} bytes, got {path.stat().st_size:,}: {path}.")
+    content = path.read_bytes()
+    if _comment(content[:-_COMMENT_SIZE]) != content[-_COMMENT_SIZE:]:
+        raise ModelError(
+            f"Expected {path} to end in the digest of the rest, got another or none: the file was changed or damaged "
+            f"after it was written. {RESTORE}"
+        )
+    try:
+        entries = _unzip(content)
+        manifest = from_bytes(entries.pop("manifest.json"), f"manifest.json in {path}")
+        payload = b"".join(entries.values())
+        if (hashlib.sha256(payload).hexdigest(), len(payload)) != (manifest["sha256"], manifest["size"]):
+            raise ValueError("Expected the model that its manifest was written for, got another one.")
+        pipeline = _unpack(entries)
+        if pipeline.classes_.tolist() != manifest["classes"]:
+            raise ValueError("Expected the classes that the manifest says, got others.")
+    except ModelError:
+        raise
+    # What zipfile, zlib, json and NumPy raise on crafted content is not written down anywhere.
+    except Exception as error:
+        message = str(error) or type(error).__name__
+        raise ModelError(f"Expected {path} to hold a model, got something else: {message} {RESTORE}") from error
+    return manifest, pipeline
+
+
+def _comment(content: bytes) -> bytes:
+    return b"heatpose sha256 " + hashlib.sha256(content).hexdigest().encode()
+
+
+def _unzip(content: bytes) -> dict[str, bytes]:
+    """Unpack the entries, in their order, if they are those of a model and not larger than they may be."""
+    with zipfile.ZipFile(BytesIO(content)) as archive:
+        infos = archive.infolist()
+        names = [info.filename for info in infos]
+        expected = ["manifest.json", "model.json", *(f"arrays/{i:03d}.npy" for i in range(len(infos) - 2))]
+        if names != expected or len(names) > _MAX_ARRAYS:
+            raise ValueError("Expected manifest.json, model.json and arrays/000.npy, ..., got other entries.")
+        most = min(_MAX_SIZE, _MAX_RATIO * len(content))
+        if sum(info.file_size for info in infos) > most or any(info.file_size > _MAX_TEXT for info in infos[:2]):
+            raise ValueError(f"Expected at most {most:,} bytes in all, got more.")
+        entries = {}
+        for info in infos:
+            if info.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED) or info.flag_bits & 1:
+                raise ValueError(f"Expected {info.filename} to be deflated, got something else.")
+            with archive.open(info) as file:
+                entries[info.filename] = file.read(info.file_size + 1)  # more than it says it has is not unpacked
+            if len(entries[info.filename]) != info.file_size:
+                raise ValueError(f"Expected {info.file_size} bytes in {info.filename}, got others.")
+    return entries
+
+
+def _unpack(entries: Mapping[str, bytes]) -> Pipeline:
+    facts = json.loads(entries["model.json"], parse_constant=_refuse_constant)
+    arrays = {
+        name.removeprefix("arrays/").removesuffix(".npy"): _read_array(name, content)
+        for name, content in entries.items()
+        if name != "model.json"
+    }
+    if not isinstance(facts, dict) or set(facts) != {"decoder", "classifier", "classes", "block"}:
+        raise ValueError("Expected decoder, classifier, classes and block in model.json, got other entries.")
+    return _assemble(facts, from_parts(facts["block"], arrays))
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"Expected finite numbers, got {name}.")
+
+
+def _read_array(name: str, content: bytes) -> np.ndarray:
+    """Read an array whose header says no more than its bytes hold."""
+    buffer = BytesIO(content)
+    if np.lib.format.read_magic(buffer) != (1, 0):
+        raise ValueError(f"Expected {name} in version 1.0 of its format, got another.")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
+    rest = content[buffer.tell() :]
+    if dtype.str not in _DTYPES or fortran_order or math.prod(shape) * dtype.itemsize != len(rest):
+        raise ValueError(f"Expected {name} to hold one of {', '.join(_DTYPES)} as its header says, got something else.")
+    if dtype.kind == "b" and rest.translate(None, b"\x00\x01"):
+        raise ValueError(f"Expected 0 and 1 in {name}, got other bytes.")
+    return np.frombuffer(rest, dtype=dtype).reshape(shape)
+
+
+# Pipelines --------------------------------------------------------------------------------------------------
+
+# Parameters that matter after training, and of what type they are.
+_OF_CLASSIFIER: Mapping[str, type] = {"min_confidence": float, "temperature": float, "threshold": float}
+
+
+def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
+    """Take a pipeline apart, into what JSON can hold and a block; CannotExportError as :func:`to_safe_pipeline`."""
+    kinds = [type(step) for _, step in pipeline.steps]
+    if kinds != [HeatmapDecoder, PoseClassifier]:
+        raise CannotExportError(
+            "Only a pipeline of a HeatmapDecoder and a PoseClassifier can be exported, as make_pose_pipeline builds "
+            f"it; this one is made of {', '.join(kind.__name__ for kind in kinds)}."
+        )
+    decoder, classifier = pipeline[0], pipeline[-1]
+    block = to_plain(classifier.estimator_)
+    classes = [str(name) for name in classifier.classes_]
+    if classes != classifier.classes_.tolist():
+        raise CannotExportError(f"Only classes with names can be exported, got {classifier.classes_.tolist()[:3]}.")
+    facts = {
+        "decoder": {"method": decoder.method},
+        "classifier": {name: float(getattr(classifier, name)) for name in _OF_CLASSIFIER},
+        "classes": classes,
+    }
+    return facts, block
+
+
+def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
+    """Put a pipeline together; ValueError where the parts don't fit."""
+    decoder, parameters, classes = facts["decoder"], facts["classifier"], facts["classes"]
+    method = decoder.get("method") if isinstance(decoder, dict) else None
+    if not isinstance(method, str) or method not in DECODERS or set(decoder) != {"method"}:
+        raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got another.")
+    if not isinstance(parameters, dict) or set(parameters) != set(_OF_CLASSIFIER):
+        raise ValueError(f"Expected {', '.join(_OF_CLASSIFIER)} of the classifier, got others.")
+    for name, kind in _OF_CLASSIFIER.items():
+        if type(parameters[name]) is not kind or not math.isfinite(parameters[name]):
+            raise ValueError(f"Expected a number as {name}, got something else.")
+    if parameters["temperature"] <= 0:
+        raise ValueError("Expected a temperature above 0, got another.")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError("Expected the classes' names, got something else.")
+    if len(classes) < 2 or sorted(set(classes)) != classes:
+        raise ValueError("Expected two or more classes in alphabetical order, got others.")
+    width = block.width(N_COLUMNS)
+    if width not in (len(classes), len(classes) + 1):  # strangers are one more
+        raise ValueError(f"Expected probabilities of {len(classes)} classes, got {width}.")
+    plain = PlainClassifier(block)
+    classifier = PoseClassifier(plain, **parameters)
+    classifier.estimator_ = plain
+    classifier.classes_ = np.array(classes)
+    classifier.n_features_in_ = N_COLUMNS
+    return Pipeline([("decode", HeatmapDecoder(method)), ("classify", classifier)])

@@ -1,0 +1,197 @@
+"""A few poses and what a model said of them when it was saved: whether it says the same here.
+
+They travel in the manifest. Poses are kept as keypoints, and some also as peaks, from which heatmaps are drawn that
+go through the decoder too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.pipeline import Pipeline
+
+from heatpose.model.estimators import HeatmapDecoder
+from heatpose.pose.augmentation import PARTIAL_BODIES, hide_part
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["TOLERANCE", "check_self_test", "choose_samples", "draw_peaks", "make_self_test"]
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-3
+"""How far a probability may be from what it was, and a keypoint, in cells. Processors differ by a hundredth of that."""
+
+_SIZE = (64, 48)  # rows and columns of the heatmaps
+_SIGMA = 2.0  # width of their peaks, in cells
+_MOST = 24  # poses at the most
+_WITH_HEATMAPS = 3  # of which these many are drawn, too
+
+
+def choose_samples(table: pd.DataFrame) -> np.ndarray:
+    """Choose poses of a labelled keypoint table for the self-test: the middle one of each class, (n, 17, 3)."""
+    labels = table["label"].to_numpy(dtype=str)
+    middle = [np.flatnonzero(labels == name) for name in np.unique(labels)]
+    rows = [of_class[len(of_class) // 2] for of_class in middle]
+    return table[list(COCO_17.columns)].to_numpy(dtype=np.float64)[rows].reshape(len(rows), -1, 3)
+
+
+def make_self_test(pipeline: Pipeline, samples: ArrayLike | None = None) -> dict[str, Any] | None:
+    """Ask a fitted pipeline about a few poses, and note what it says.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        From heatmaps, or from a keypoint table, to class names.
+    samples : array_like, shape (n, 17, 3) or (n, 51), optional
+        Keypoints of at least one pose, by default of a simulated performer. Of more than 24 some are taken. To them
+        comes one with each part of the body hidden.
+
+    Returns
+    -------
+    dict or None
+        For :func:`check_self_test`, of what JSON can hold. None if the pipeline takes neither such heatmaps nor
+        such a table.
+    """
+    if samples is None:
+        from heatpose.datasets.simulation import simulate_poses
+
+        samples = simulate_poses(1, 1, 1, random_state=0).keypoints
+    keypoints = np.asarray(samples, dtype=np.float64).reshape(-1, len(COCO_17.keypoints), 3)
+    keypoints = keypoints[np.linspace(0, len(keypoints) - 1, min(len(keypoints), _MOST)).astype(int)]
+    hidden = [hide_part(keypoints[[i % len(keypoints)]], part, random_state=0) for i, part in enumerate(PARTIAL_BODIES)]
+    keypoints = np.concatenate([keypoints, *hidden])
+    table = _rounded(keypoints.reshape(len(keypoints), -1), 5)
+    peaks = _rounded(_fitted(keypoints[: 2 * _WITH_HEATMAPS : 2]), 5)
+    try:
+        return {
+            "keypoints": {"input": table, "output": _ask_table(pipeline, table)},
+            "heatmaps": {"rows": _SIZE[0], "columns": _SIZE[1], "input": peaks, "output": _ask_peaks(pipeline, peaks)},
+        }
+    except (ValueError, TypeError) as error:
+        logger.info("The model is saved without a self-test, since it takes other input: %s", error)
+        return None
+
+
+def check_self_test(model: Any, stored: Mapping[str, Any]) -> tuple[list[str], float]:
+    """Ask a model again.
+
+    Parameters
+    ----------
+    model : Pipeline or OnnxModel
+        As it was loaded.
+    stored : mapping
+        From :func:`make_self_test`.
+
+    Returns
+    -------
+    changed : list of str
+        What it says otherwise than it did: names that are others, keypoints that are elsewhere.
+    difference : float
+        The largest difference of a probability.
+    """
+    changed: list[str] = []
+    difference = 0.0
+    for kind, ask in (("keypoints", _ask_table), ("heatmaps", _ask_peaks)):
+        then, now = stored[kind]["output"], ask(model, stored[kind]["input"])
+        if then is None or now is None:
+            continue
+        probabilities = np.array(then["probabilities"]), np.array(now["probabilities"])
+        if probabilities[0].shape != probabilities[1].shape:
+            return [f"{probabilities[1].shape[1]} classes instead of {probabilities[0].shape[1]}"], np.inf
+        if not probabilities[0].size:
+            clear = np.ones(len(then["labels"]), dtype=bool)
+        else:
+            difference = max(difference, float(np.nan_to_num(np.abs(np.subtract(*probabilities)), nan=np.inf).max()))
+            best = np.sort(probabilities[0], axis=1)
+            clear = best[:, -1] - best[:, -2] > 2 * TOLERANCE  # otherwise either name is right
+        for i, (was, said) in enumerate(zip(then["labels"], now["labels"], strict=True)):
+            if was != said and clear[i]:
+                changed.append(f"{said!r} instead of {was!r} of the {kind} number {i + 1}")
+        if "decoded" in then and "decoded" in now:
+            was, found = (_array(result["decoded"]) for result in (then, now))
+            if not np.allclose(was, found, rtol=0, atol=TOLERANCE, equal_nan=True):
+                changed.append("keypoints elsewhere")
+    return changed, difference
+
+
+def draw_peaks(peaks: ArrayLike, rows: int, columns: int) -> np.ndarray:
+    """Draw heatmaps with a Gaussian peak each.
+
+    Parameters
+    ----------
+    peaks : array_like, shape (N, K, 3)
+        x, y and height; NaN or a height of 0 for none.
+    rows, columns : int
+        Size of the heatmaps.
+
+    Returns
+    -------
+    ndarray, shape (N, K, rows, columns), float32
+    """
+    x, y, height = np.moveaxis(np.asarray(peaks, dtype=np.float64), -1, 0)[..., np.newaxis, np.newaxis]
+    squares = (np.arange(columns) - x) ** 2 + (np.arange(rows)[:, np.newaxis] - y) ** 2
+    return np.nan_to_num(height * np.exp(squares / (-2 * _SIGMA**2)), nan=0.0).astype(np.float32)
+
+
+def _fitted(keypoints: np.ndarray) -> np.ndarray:
+    """Move and scale poses of any unit so that they fill the middle of a heatmap, confidences become heights."""
+    xy = np.where(keypoints[..., 2:] > 0, keypoints[..., :2], np.nan)
+    low, high = np.fmin.reduce(xy, axis=1), np.fmax.reduce(xy, axis=1)
+    room = np.array(_SIZE[::-1]) - 10.0
+    extent = np.where(high > low, high - low, 1.0)
+    scale = np.fmin.reduce(room / extent, axis=1)
+    middle = (np.array(_SIZE[::-1]) - 1) / 2
+    placed = (xy - (low + high)[:, np.newaxis] / 2) * scale[:, np.newaxis, np.newaxis] + middle
+    return np.concatenate([placed, np.clip(np.nan_to_num(keypoints[..., 2:]), 0, 1)], axis=2)
+
+
+def _ask_table(model: Any, table: Iterable[Any]) -> dict[str, Any] | None:
+    """Ask about keypoints, if the model can be asked without heatmaps."""
+    if _decodes(model):
+        return _ask(model[1:], _array(table))
+    return _ask(model, _array(table)) if _takes_keypoints(model) else None
+
+
+def _ask_peaks(model: Any, peaks: Iterable[Any]) -> dict[str, Any] | None:
+    """Ask about heatmaps, if the model takes some."""
+    if _takes_keypoints(model):
+        return None
+    heatmaps = draw_peaks(_array(peaks), *_SIZE)
+    answer = _ask(model, heatmaps)
+    if _decodes(model):
+        answer["decoded"] = _rounded(model[0].transform(heatmaps), 6)
+    return answer
+
+
+def _decodes(model: Any) -> bool:
+    return isinstance(model, Pipeline) and isinstance(model[0], HeatmapDecoder)
+
+
+def _takes_keypoints(model: Any) -> bool:
+    """Whether a keypoint table goes in: into a pipeline without a decoder, or an ONNX graph."""
+    return getattr(model, "source", "") == "keypoints" or getattr(model, "n_features_in_", 0) == len(COCO_17.columns)
+
+
+def _ask(pipeline: Any, x: np.ndarray) -> dict[str, Any]:
+    if not hasattr(pipeline, "predict_proba"):
+        return {"labels": np.asarray(pipeline.predict(x)).tolist(), "probabilities": [[] for _ in x]}
+    probabilities = np.asarray(pipeline.predict_proba(x), dtype=np.float64)
+    labels = np.asarray(pipeline.classes_)[probabilities.argmax(axis=1)].tolist()
+    return {"labels": labels, "probabilities": probabilities.round(6).tolist()}
+
+
+def _rounded(values: np.ndarray, digits: int) -> list[Any]:
+    """Nested lists of numbers of so many digits, None for NaN."""
+    if values.ndim > 1:
+        return [_rounded(row, digits) for row in values]
+    return [None if np.isnan(value) else float(f"{value:.{digits}g}") for value in values.tolist()]
+
+
+def _array(values: Iterable[Any]) -> np.ndarray:
+    """Nested lists back to numbers; None becomes NaN."""
+    return np.array(values, dtype=np.float64)

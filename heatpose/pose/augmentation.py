@@ -1,0 +1,420 @@
+"""The same pose by another performer, before another camera, read by another estimator.
+
+A few people were filmed; the model is for others. What differs between people is known: the lengths of limbs, the
+build, how far a habitual arm is raised, where the camera stands, how the estimator errs. So each training pose is
+posed again by performers drawn at random, with the same label. Only training data is treated so, inside the fold.
+
+Pure functions of arrays; a missing keypoint is NaN and stays missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from heatpose.pose.geometry import normalise_poses
+from heatpose.pose.skeleton import COCO_17, Skeleton, swap_sides
+
+__all__ = [
+    "PARTIAL_BODIES",
+    "Variation",
+    "compose_strangers",
+    "drop_keypoints",
+    "hide_part",
+    "mirror_classes",
+    "repose",
+]
+
+Seed = int | np.random.Generator | None
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How much performers, cameras and estimators differ; each a standard deviation, 0 switches it off.
+
+    The defaults are of the size in which adults, cameras and estimators differ. ``python -m benchmarks.generalisation
+    --only ablation`` prints what each of them gives, and what half and twice as much do: the score on unseen people
+    is flat round these values (docs/generalisation.md), so they were left at round numbers.
+
+    Parameters
+    ----------
+    limbs : float
+        Of the logarithm of the length of upper arms, forearms, thighs, shins and torso, each for itself; both sides
+        of a body are alike.
+    build : float
+        Of the logarithm of the width of shoulders and of hips and of the size of the head.
+    posture : float
+        Of the direction of each limb, in degrees: nobody raises an arm exactly as another does.
+    turn : float
+        Of how far the body is turned about its spine, or the camera stands to its side, in degrees. How deep each
+        keypoint lies is guessed, see :func:`repose`.
+    pitch : float
+        Of how far the camera looks down at the body, or up, in degrees; likewise.
+    rotation : float
+        Of the whole body in the picture, in degrees.
+    stretch : float
+        Of the logarithm of the width to height ratio: a lens, a distorted video.
+    shear : float
+        Of the sideways shift per torso length of height.
+    perspective : float
+        Of the logarithm of the change in width per torso length of height: a camera above or below.
+    jitter : float
+        Of each keypoint's position, in torso lengths, as estimators err: most keypoints little, some much.
+    """
+
+    limbs: float = 0.12
+    build: float = 0.13
+    posture: float = 6.0
+    turn: float = 8.0
+    pitch: float = 4.0
+    rotation: float = 6.0
+    stretch: float = 0.10
+    shear: float = 0.05
+    perspective: float = 0.05
+    jitter: float = 0.025
+
+    def scaled(self, strength: float) -> Variation:
+        """Return the same variation, `strength` times as much of each."""
+        return Variation(**{field.name: strength * getattr(self, field.name) for field in fields(self)})
+
+
+# From the trunk outwards: each part hangs on one that was moved before it.
+_CHAINS = (
+    ("shoulder", "elbow"),
+    ("elbow", "wrist"),
+    ("hip", "knee"),
+    ("knee", "ankle"),
+)
+
+# Nobody is taller than this many torso lengths; where hips and shoulders were found in nearly the same place the others
+# seem to be, and the perspective, which is exponential, must not get out of hand.
+_TALLEST = 5.0
+
+# What there is to know of depth, in torso lengths. A limb that looks shorter than people's usually are points towards
+# the camera or away from it: an arm nearly always to where the body faces, a shin backwards. A head has its shape.
+_LIMB_LENGTHS = {"elbow": 0.58, "wrist": 0.49, "knee": 0.80, "ankle": 0.78}
+_LIMB_LENGTH_SPREAD = 0.08  # of the logarithm
+_POINTS_AHEAD = {"elbow": 0.80, "wrist": 0.85, "knee": 0.80, "ankle": 0.20}
+_FACE_AHEAD = {"nose": 0.19, "left_eye": 0.155, "right_eye": 0.155}
+
+_ARM = ("shoulder", "elbow", "wrist")
+# A composed pose is strange if some elbow, wrist, knee or ankle is farther than this from where any known pose has it,
+# in torso lengths. It is compared with this many known poses.
+_STRANGE = 0.3
+_KNOWN_POSES = 1000
+
+
+def repose(
+    xy: np.ndarray,
+    variation: Variation | None = None,
+    *,
+    random_state: Seed = None,
+    skeleton: Skeleton = COCO_17,
+) -> np.ndarray:
+    """Pose each pose again by a performer of its own, seen by a camera of its own.
+
+    A camera that stands elsewhere sees what is ahead of the trunk moved sideways, so depth has to be guessed: a limb
+    that looks shorter than it should be for the torso points ahead or back by what is missing to its length, most often
+    ahead. The trunk is taken for flat.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions in any unit, NaN where missing. Not changed.
+    variation : Variation, optional
+        How much the new performers and cameras differ from the old.
+    random_state : int, Generator or None
+        Where the performers come from.
+    skeleton : Skeleton
+        A skeleton with shoulders, elbows, wrists, hips, knees, ankles and a head.
+
+    Returns
+    -------
+    ndarray, shape (N, K, 2), float64
+        Positions in torso lengths of the original from the middle of its hips. The same keypoints are missing.
+    """
+    variation = Variation() if variation is None else variation
+    rng = np.random.default_rng(random_state)
+    old = _turn(normalise_poses(np.asarray(xy, dtype=np.float64), skeleton), variation, rng, skeleton)
+    n_poses = len(old)
+    new = old.copy()
+
+    def factor(spread: float) -> np.ndarray:
+        return np.exp(rng.normal(0, spread, (n_poses, 1)))
+
+    # The trunk: hips stay in the middle, shoulders move along the spine and get wider, the head follows as a whole.
+    shoulders, hips, head = (skeleton.index(*part) for part in (skeleton.shoulders, skeleton.hips, skeleton.head))
+    pelvis, chest, crown = (_middle(old[:, part]) for part in (hips, shoulders, head))
+    lift = chest * (factor(variation.limbs) - 1)
+    neck = (crown - chest) * (factor(variation.build) - 1)
+    moves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [
+        (hips, pelvis, np.zeros_like(lift)),
+        (shoulders, chest, lift),
+        (head, crown, lift + neck),
+    ]
+    for part, middle, shift in moves:
+        widening = factor(variation.build)[:, np.newaxis] - 1
+        new[:, part] += (old[:, part] - middle[:, np.newaxis]) * widening + shift[:, np.newaxis]
+
+    # Arms and legs: the same length on both sides, each in a direction of its own.
+    for parent_name, child_name in _CHAINS:
+        length = factor(variation.limbs)
+        for side in ("left", "right"):
+            parent, child = skeleton.index(f"{side}_{parent_name}", f"{side}_{child_name}")
+            limb = old[:, child] - old[:, parent]
+            moved = new[:, parent] + length * _rotate(limb, rng.normal(0, np.radians(variation.posture), n_poses))
+            new[:, child] = np.where(np.isnan(moved), old[:, child], moved)
+
+    # The camera.
+    new = _rotate(new, rng.normal(0, np.radians(variation.rotation), (n_poses, 1)))
+    new[..., 0] *= factor(variation.stretch)
+    new[..., 0] += rng.normal(0, variation.shear, (n_poses, 1)) * new[..., 1]
+    height = np.clip(new[..., 1], -_TALLEST, _TALLEST)
+    new[..., 0] *= np.exp(rng.normal(0, variation.perspective, (n_poses, 1)) * height)
+    # The estimator: an error's size varies from keypoint to keypoint, which makes for long tails.
+    size = variation.jitter * np.exp(rng.normal(0, 0.5, (n_poses, len(skeleton.keypoints), 1)))
+    return new + size * rng.normal(size=new.shape)
+
+
+def drop_keypoints(
+    xy: np.ndarray, share: float = 0.5, *, random_state: Seed = None, skeleton: Skeleton = COCO_17
+) -> np.ndarray:
+    """Hide parts of some bodies, as the picture's edge, furniture and uncertain estimators do.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions, NaN where missing. Not changed.
+    share : float
+        Roughly the share of poses of which something is hidden: a connected part (feet, shins, everything below the
+        shoulders, a forearm, one side of the face, ...) or single keypoints, or both.
+    random_state : int, Generator or None
+        Where chance comes from.
+    skeleton : Skeleton
+        Whose parts to hide.
+
+    Returns
+    -------
+    ndarray, shape (N, K, 2)
+        A copy with more NaN.
+    """
+    rng = np.random.default_rng(random_state)
+    dropped = np.array(xy, dtype=np.float64)
+    n_poses, n_keypoints = dropped.shape[:2]
+    parts = _hidden_parts(skeleton)
+    part = rng.integers(0, len(parts), n_poses)
+    hides_part = rng.uniform(size=(n_poses, 1)) < share / 2
+    chance = rng.uniform(0, 0.25, (n_poses, 1)) * (rng.uniform(size=(n_poses, 1)) < share * 0.6)
+    hidden = rng.uniform(size=(n_poses, n_keypoints)) < chance
+    hidden |= hides_part & parts[part]
+    dropped[hidden] = np.nan
+    return dropped
+
+
+PARTIAL_BODIES: dict[str, int | tuple[str, ...]] = {
+    "1 keypoint": 1,
+    "2 keypoints": 2,
+    "4 keypoints": 4,
+    "knees and ankles": ("left_knee", "right_knee", "left_ankle", "right_ankle"),
+    "left arm": ("left_elbow", "left_wrist"),
+    "right arm": ("right_elbow", "right_wrist"),
+}
+"""What can be missing from a body, by name: keypoints, or a number of them at random."""
+
+
+def hide_part(
+    keypoints: np.ndarray, part: str, *, random_state: Seed = None, skeleton: Skeleton = COCO_17
+) -> np.ndarray:
+    """Hide the same part of every body, to see what a classifier makes of the rest.
+
+    Parameters
+    ----------
+    keypoints : ndarray, shape (N, K, C)
+        Keypoints with C numbers each. Not changed.
+    part : str
+        A name in `PARTIAL_BODIES`.
+    random_state : int, Generator or None
+        Where chance comes from, for parts that are numbers of keypoints.
+    skeleton : Skeleton
+        Whose keypoints they are.
+
+    Returns
+    -------
+    ndarray, shape (N, K, C)
+        A copy; hidden keypoints are NaN.
+    """
+    hidden = PARTIAL_BODIES[part]
+    left = np.array(keypoints, dtype=np.float64)
+    if isinstance(hidden, int):
+        order = np.random.default_rng(random_state).random(left.shape[:2]).argsort(axis=1)
+        left[order < hidden] = np.nan
+    else:
+        left[:, skeleton.index(*hidden)] = np.nan
+    return left
+
+
+def compose_strangers(
+    xy: np.ndarray, n_poses: int, *, random_state: Seed = None, skeleton: Skeleton = COCO_17
+) -> np.ndarray:
+    """Poses that nobody held, put together from parts of those that were.
+
+    One sample's trunk gets the left arm of a second, the right arm of a third and sometimes the legs of a fourth; arms
+    are sometimes those of the other side, mirrored, or turned. What comes out near a pose of the data is thrown away.
+    A classifier that is told of such strangers learns where its classes end [1]_.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions in any unit, NaN where missing. Not changed.
+    n_poses : int
+        How many to compose.
+    random_state : int, Generator or None
+        Where chance comes from.
+    skeleton : Skeleton
+        A skeleton with shoulders, elbows, wrists, hips, knees and ankles.
+
+    Returns
+    -------
+    ndarray, shape (at most `n_poses`, K, 2), float64
+        In torso lengths from the middle of the hips. Fewer where the data holds nearly all that its parts allow, none
+        where no sample has both arms.
+
+    References
+    ----------
+    .. [1] D. Hendrycks, M. Mazeika, T. Dietterich, "Deep anomaly detection with outlier exposure", ICLR 2019.
+    """
+    rng = np.random.default_rng(random_state)
+    poses = normalise_poses(np.asarray(xy, dtype=np.float64), skeleton)
+    arms = {side: skeleton.index(*(f"{side}_{joint}" for joint in _ARM)) for side in ("left", "right")}
+    whole = poses[~np.isnan(poses[:, np.concatenate(list(arms.values()))]).any(axis=(1, 2))]
+    if len(whole) == 0:
+        return whole
+    legs = skeleton.index(*(f"{side}_{joint}" for side in ("left", "right") for joint in ("knee", "ankle")))
+    ends = np.concatenate([arms["left"][1:], arms["right"][1:], legs])
+    known = whole[rng.permutation(len(whole))[:_KNOWN_POSES]][:, ends]
+
+    strangers: list[np.ndarray] = []
+    missing = n_poses
+    for _ in range(4):
+        drawn = rng.integers(0, len(whole), (4, missing))
+        composed = whole[drawn[0]]
+        for (side, arm), sources in zip(arms.items(), drawn[1:], strict=False):
+            same = np.diff(whole[sources][:, arm], axis=1)  # upper arm and forearm
+            other = np.diff(whole[sources][:, arms["right" if side == "left" else "left"]], axis=1) * (-1, 1)
+            limbs = np.where(rng.uniform(size=(missing, 1, 1)) < 0.3, other, same)
+            turn = rng.normal(0, np.radians(40), (missing, 2)) * (rng.uniform(size=(missing, 2)) < 0.5)
+            composed[:, arm[1:]] = composed[:, arm[:1]] + _rotate(limbs, turn).cumsum(axis=1)
+        swaps_legs = rng.uniform(size=missing) < 0.2
+        composed[np.ix_(swaps_legs, legs)] = whole[drawn[3][swaps_legs]][:, legs]
+        strangers.append(composed[_distance_to_nearest(composed[:, ends], known) > _STRANGE])
+        missing -= len(strangers[-1])
+        if missing <= 0:
+            break
+    return np.concatenate(strangers)
+
+
+def mirror_classes(classes: Iterable[str], mirror: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Which class a pose belongs to after it was mirrored, for the classes where that is known.
+
+    A raised left arm in a mirror is a raised right arm: with `left_up` and `right_up` among the classes, each frame of
+    one is a frame of the other. Nothing is known of `wave`: mirrored it may be `wave`, another class or none.
+
+    Parameters
+    ----------
+    classes : iterable of str
+        All class names.
+    mirror : mapping of str to str, optional
+        What is known beyond the names, or better: class to mirrored class, which may be the same. A class that is
+        mapped to the empty string has no mirror, whatever its name.
+
+    Returns
+    -------
+    dict of str to str
+        Class to mirrored class: those whose names differ in ``left`` and ``right`` only, and those of `mirror`.
+
+    Raises
+    ------
+    ValueError
+        If `mirror` names a class that is not among the classes.
+
+    Examples
+    --------
+    >>> mirror_classes(["left", "right", "up", "turn_left"])
+    {'left': 'right', 'right': 'left'}
+    >>> mirror_classes(["left", "right", "up"], {"up": "up", "left": "", "right": ""})
+    {'up': 'up'}
+    """
+    classes = [str(name) for name in classes]
+    mirror = dict(mirror or {})
+    unknown = sorted({*mirror, *filter(None, mirror.values())} - set(classes))
+    if unknown:
+        raise ValueError(f"Expected classes to mirror out of {', '.join(classes)}, got {', '.join(unknown)}.")
+    by_name = {name: swap_sides(name) for name in classes if swap_sides(name) != name}
+    known = {**{name: other for name, other in by_name.items() if other in classes}, **mirror}
+    return {name: other for name, other in known.items() if other}
+
+
+def _hidden_parts(skeleton: Skeleton) -> np.ndarray:
+    """Sets of keypoints that go missing together, (parts, K) bool."""
+    legs = [f"{side}_{joint}" for joint in ("ankle", "knee", "hip") for side in ("left", "right")]
+    parts: list[Iterable[str]] = [legs[:2], legs[:4], legs[:4], legs, skeleton.head]
+    for side in ("left", "right"):
+        parts += [[f"{side}_wrist"], [f"{side}_elbow", f"{side}_wrist"], [f"{side}_eye", f"{side}_ear"]]
+    hidden = np.zeros((len(parts), len(skeleton.keypoints)), dtype=bool)
+    for row, names in zip(hidden, parts, strict=True):
+        row[skeleton.index(*names)] = True
+    return hidden
+
+
+def _turn(xy: np.ndarray, variation: Variation, rng: np.random.Generator, skeleton: Skeleton) -> np.ndarray:
+    """See normalised poses (N, K, 2) from another side, and from above or below."""
+    turn = rng.normal(0, np.radians(variation.turn), (len(xy), 1))
+    pitch = rng.normal(0, np.radians(variation.pitch), (len(xy), 1))
+    depth = _guess_depth(xy, rng, skeleton)
+    across = _rotate(np.stack([xy[..., 0], depth], axis=-1), -turn)
+    down = _rotate(np.stack([xy[..., 1], across[..., 1]], axis=-1), -pitch)
+    return np.stack([across[..., 0], down[..., 0]], axis=-1)
+
+
+def _guess_depth(xy: np.ndarray, rng: np.random.Generator, skeleton: Skeleton) -> np.ndarray:
+    """How far ahead of the trunk each keypoint of normalised poses may be, (N, K).
+
+    Whether that is towards the camera or, from behind, away from it makes no difference to :func:`_turn`.
+    """
+    depth = np.zeros(xy.shape[:2])
+    for name, distance in _FACE_AHEAD.items():
+        depth[:, skeleton.index(name)[0]] = distance
+    for parent_name, child_name in _CHAINS:
+        length = _LIMB_LENGTHS[child_name] * np.exp(rng.normal(0, _LIMB_LENGTH_SPREAD, len(xy)))
+        for side in ("left", "right"):
+            parent, child = skeleton.index(f"{side}_{parent_name}", f"{side}_{child_name}")
+            seen = np.square(xy[:, child] - xy[:, parent]).sum(axis=1)
+            missing = np.sqrt(np.nan_to_num(np.maximum(length**2 - seen, 0)))
+            points_ahead = rng.uniform(size=len(xy)) < _POINTS_AHEAD[child_name]
+            depth[:, child] = depth[:, parent] + np.where(points_ahead, missing, -missing)
+    return depth
+
+
+def _rotate(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Rotate vectors (..., 2) by angles (...) in radians, clockwise as seen in the picture."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    x, y = vectors[..., 0], vectors[..., 1]
+    return np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
+
+
+def _middle(points: np.ndarray) -> np.ndarray:
+    """Mean of the points that are there, (N, P, 2) -> (N, 2); 0 where none is."""
+    there = ~np.isnan(points)
+    return np.where(there, points, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+
+
+def _distance_to_nearest(poses: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Distance (N,) of poses (N, P, 2) from the nearest of the known (M, P, 2): that of the farthest keypoint."""
+    nearest = np.empty(len(poses))
+    for start in range(0, len(poses), 256):
+        some = slice(start, start + 256)
+        squares = np.square(poses[some, np.newaxis] - known).sum(axis=3)
+        nearest[some] = np.sqrt(np.where(np.isnan(squares), 0, squares).max(axis=2).min(axis=1))
+    return nearest

@@ -1,0 +1,341 @@
+"""Keypoints to numbers that describe a pose: normalised coordinates, distances and angles.
+
+Pure functions of arrays. x points right, y points down, the unit is the caller's. A missing keypoint is NaN and makes
+every number that needs it NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from heatpose.pose.skeleton import COCO_17, Skeleton
+
+__all__ = [
+    "describe_poses",
+    "joint_angles",
+    "limb_angles",
+    "mask_uncertain",
+    "mirror_heatmaps",
+    "mirror_keypoints",
+    "normalise_poses",
+    "pairwise_distances",
+    "torso_frames",
+]
+
+# Proportions of a person standing in front of the camera, roughly: they put a pose without hips or shoulders at about
+# its usual place and size, and a classifier that is trained on poses with missing keypoints sees the same rule.
+_TORSO_PER_NECK = 2.2  # from shoulders to hips, in distances from the middle of the head to the shoulders
+_TORSO_PER_SPREAD = 0.95  # the same, in root mean square distances of the keypoints from their middle
+
+# The shortest that a torso is taken for, in the same unit: seen from above, from the feet or bent over it looks like
+# nothing, and as a unit of length it would blow everything up. One in a thousand of ordinary poses is below .7.
+_SHORTEST_TORSO = 0.5
+
+# A length below this share of the largest coordinate is what rounding leaves of none.
+_ROUNDING = 1e-12
+
+_CHUNK_POSES = 1 << 10  # described at once
+
+
+def mask_uncertain(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
+    """Positions of the keypoints that are seen, by confidence relative to the rest of the body.
+
+    The height of an estimator's peaks is its own habit: what is .9 for one is .4 for another. Divided by the median of
+    the pose's keypoints it says the same for both: how sure the estimator is of a keypoint, compared with the others.
+
+    Parameters
+    ----------
+    keypoints : ndarray, shape (N, K, 3)
+        x, y and confidence. NaN, or a confidence of 0 or less, is a missing keypoint.
+    min_confidence : float
+        Keypoints with less than this share of their pose's median confidence count as missing; 0 keeps all that have
+        a position.
+
+    Returns
+    -------
+    ndarray, shape (N, K, 2), float64
+        x and y, NaN where missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mask_uncertain(np.array([[[1, 2, 0.8], [3, 4, 0.9], [5, 6, 0.1]]]), 0.25).tolist()
+    [[[1.0, 2.0], [3.0, 4.0], [nan, nan]]]
+    """
+    keypoints = np.asarray(keypoints, dtype=np.float64)
+    confidence = np.where(np.isnan(keypoints).any(axis=2), 0, keypoints[..., 2])
+    confidence = np.where(confidence > 0, confidence, np.nan)
+    seen = confidence >= min_confidence * _median_of_present(confidence)[:, np.newaxis]
+    return np.where(seen[..., np.newaxis], keypoints[..., :2], np.nan)
+
+
+def torso_frames(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> tuple[np.ndarray, np.ndarray]:
+    """Place and size of each body: the middle of the hips and the length of the torso.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions, NaN where missing.
+    skeleton : Skeleton
+        Which keypoints are hips, shoulders and head.
+
+    Returns
+    -------
+    origin : ndarray, shape (N, 2)
+        The middle of the hips; one hip if the other is missing. Without hips it is put below the shoulders, away from
+        the head; without shoulders or head too it is the middle of what is seen. NaN where nothing is.
+    length : ndarray, shape (N,)
+        From the middle of the hips to the middle of the shoulders, or an estimate of the same size from the distance
+        between head and shoulders or from the spread of the keypoints. Never less than half of that spread, however
+        short the torso looks. NaN where all that is seen is one point.
+    """
+    xy = np.asarray(xy, dtype=np.float64)
+    hips = _middle(xy[:, skeleton.index(*skeleton.hips)])
+    shoulders = _middle(xy[:, skeleton.index(*skeleton.shoulders)])
+    length = np.linalg.norm(shoulders - hips, axis=1)
+    middle = _middle(xy)
+    spread = np.sqrt(_middle(np.square(xy - middle[:, np.newaxis])).sum(axis=1))
+    origin = hips
+    if np.isnan(length).any():
+        down = _TORSO_PER_NECK * (shoulders - _middle(xy[:, skeleton.index(*skeleton.head)]))
+        for estimate in (shoulders + down, middle):
+            origin = np.where(np.isnan(origin), estimate, origin)
+        for estimate in (np.linalg.norm(down, axis=1), _TORSO_PER_SPREAD * spread):
+            length = np.where(np.isnan(length), estimate, length)
+    length = np.fmax(length, _SHORTEST_TORSO * spread)
+    nothing = _ROUNDING * np.fmax.reduce(np.abs(xy), axis=(1, 2))
+    return origin, np.where(length > nothing, length, np.nan)
+
+
+def normalise_poses(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Move each pose's hips to (0, 0) and scale its torso to length 1.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions, NaN where missing.
+    skeleton : Skeleton
+        Which keypoints are hips, shoulders and head.
+
+    Returns
+    -------
+    ndarray, shape (N, K, 2)
+        Positions in torso lengths from the middle of the hips, see :func:`torso_frames` for bodies without them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> xy = np.full((1, 17, 2), np.nan)
+    >>> xy[0, COCO_17.index("left_shoulder", "right_shoulder", "left_hip", "right_hip")] = [
+    ...     [16, 10], [8, 10], [14, 30], [10, 30]
+    ... ]
+    >>> normalise_poses(xy)[0, COCO_17.index("left_shoulder", "left_hip")].tolist()
+    [[0.2, -1.0], [0.1, 0.0]]
+    """
+    origin, length = torso_frames(xy, skeleton)
+    return (xy - origin[:, np.newaxis]) / length[:, np.newaxis, np.newaxis]
+
+
+def pairwise_distances(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Distances between all pairs of keypoints, (N, K, 2) -> (N, K (K - 1) / 2), pairs as in ``skeleton.pairs``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> xy = np.zeros((1, 17, 2))
+    >>> xy[0, 1] = 3, 4
+    >>> pairwise_distances(xy)[0, :3].tolist()
+    [5.0, 0.0, 0.0]
+    """
+    start, end = skeleton.pairs.T
+    return np.linalg.norm(xy[:, end] - xy[:, start], axis=2)
+
+
+def limb_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Directions of the limbs in the picture.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions, NaN where missing.
+    skeleton : Skeleton
+        Its L limbs.
+
+    Returns
+    -------
+    ndarray, shape (N, L)
+        Radians in (-pi, pi]: 0 points to the right, pi / 2 points down. NaN where an end is missing or both coincide.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> xy = np.full((1, 17, 2), np.nan)
+    >>> xy[0, COCO_17.index("left_shoulder", "left_elbow", "left_wrist")] = [[0, 0], [0, 2], [1, 2]]
+    >>> angles = dict(zip(COCO_17.limbs, np.degrees(limb_angles(xy)[0]).tolist()))
+    >>> angles["left_upper_arm"], angles["left_forearm"], angles["left_thigh"]
+    (90.0, 0.0, nan)
+    """
+    return _angle(*_limb_directions(xy, skeleton))
+
+
+def joint_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Angles at the joints, turning from the first limb to the second.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions, NaN where missing.
+    skeleton : Skeleton
+        Its J joints.
+
+    Returns
+    -------
+    ndarray, shape (N, J)
+        Radians in (-pi, pi], positive is clockwise as seen in the picture. They don't change when the picture is
+        rotated. NaN where a keypoint is missing or coincides with the joint.
+
+    Examples
+    --------
+    A left arm held to the right of the picture, the forearm up:
+
+    >>> import numpy as np
+    >>> xy = np.full((1, 17, 2), np.nan)
+    >>> xy[0, COCO_17.index("left_shoulder", "left_elbow", "left_wrist")] = [[0, 0], [2, 0], [2, -2]]
+    >>> float(np.degrees(joint_angles(xy)[0, list(COCO_17.joints).index("left_elbow")]))
+    90.0
+    """
+    return _angle(*_joint_directions(xy, skeleton))
+
+
+def describe_poses(
+    xy: np.ndarray,
+    skeleton: Skeleton = COCO_17,
+    *,
+    coordinates: bool = True,
+    distances: bool = True,
+    limbs: bool = True,
+    joints: bool = True,
+    vectors: bool = False,
+) -> np.ndarray:
+    """Numbers that describe each pose, the blocks that are wanted side by side in the order of the parameters.
+
+    Sines and cosines are quotients of lengths, not of angles: that is quicker, and exact at right angles, where
+    another machine's last bit would otherwise decide on which side of a tree's threshold a pose falls.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Normalised positions, see :func:`normalise_poses`.
+    skeleton : Skeleton
+        Its pairs, limbs and joints.
+    coordinates : bool
+        x and y of each keypoint.
+    distances : bool
+        See :func:`pairwise_distances`.
+    limbs, joints : bool
+        Sine and cosine of :func:`limb_angles` and :func:`joint_angles`.
+    vectors : bool
+        x and y from the first to the second keypoint of each pair.
+
+    Returns
+    -------
+    ndarray, shape (N, number of features), float32
+        NaN for what needs a missing keypoint.
+    """
+    described = [
+        _describe(xy[start : start + _CHUNK_POSES], skeleton, coordinates, distances, limbs, joints, vectors)
+        for start in range(0, max(len(xy), 1), _CHUNK_POSES)
+    ]
+    return described[0] if len(described) == 1 else np.concatenate(described)
+
+
+def _describe(
+    xy: np.ndarray, skeleton: Skeleton, coordinates: bool, distances: bool, limbs: bool, joints: bool, vectors: bool
+) -> np.ndarray:
+    """Describe a few poses, so that what is computed on the way stays in the processor's cache."""
+    blocks = []
+    if coordinates:
+        blocks.append(xy)
+    if distances:
+        blocks.append(pairwise_distances(xy, skeleton))
+    for wanted, directions in ((limbs, _limb_directions), (joints, _joint_directions)):
+        if wanted:
+            direction = np.stack(directions(xy, skeleton), axis=2)
+            with np.errstate(invalid="ignore"):  # a length of 0 has no direction: 0 / 0 is NaN
+                blocks.append(direction / np.sqrt(np.square(direction).sum(axis=2, keepdims=True)))
+    if vectors:
+        start, end = skeleton.pairs.T
+        blocks.append(xy[:, end] - xy[:, start])
+    widths = [int(np.prod(block.shape[1:])) for block in blocks]  # of no poses, too
+    return np.concatenate(
+        [block.reshape(len(xy), width) for block, width in zip(blocks, widths, strict=True)], axis=1
+    ).astype(np.float32)
+
+
+def mirror_keypoints(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """The pose as seen in a mirror, under the names it has there.
+
+    Parameters
+    ----------
+    keypoints : ndarray, shape (N, K, 2) or (N, K, 3)
+        x, y and whatever else a keypoint has.
+    skeleton : Skeleton
+        Which keypoints change names.
+
+    Returns
+    -------
+    ndarray
+        Of the same shape: x negated, and what was the left wrist is the right one. The position in the picture is not
+        kept, since nothing here depends on it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> keypoints = np.zeros((1, 17, 2))
+    >>> keypoints[0, COCO_17.keypoints.index("left_wrist")] = 3, 4
+    >>> mirror_keypoints(keypoints)[0, COCO_17.keypoints.index("right_wrist")].tolist()
+    [-3.0, 4.0]
+    """
+    mirrored = np.array(keypoints)[:, skeleton.swap]
+    mirrored[..., 0] *= -1
+    return mirrored
+
+
+def mirror_heatmaps(heatmaps: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """The heatmaps (N, K, H, W) of the picture in a mirror: columns turned round, what was left is right."""
+    return heatmaps[:, skeleton.swap, :, ::-1]
+
+
+def _limb_directions(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of the limbs' angles times the limbs' lengths, (N, L) each."""
+    start, end = skeleton.limb_ends.T
+    limbs = xy[:, end] - xy[:, start]
+    return limbs[..., 1], limbs[..., 0]
+
+
+def _joint_directions(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of the joints' angles times the lengths of both limbs, (N, J) each."""
+    first, joint, second = skeleton.joint_points.T
+    a, b = xy[:, first] - xy[:, joint], xy[:, second] - xy[:, joint]
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], np.sum(a * b, axis=2)
+
+
+def _angle(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+    """Angle of (cosine, sine) of any length; NaN for a length of 0, which has no direction."""
+    sine = sine + 0.0  # -0 becomes 0, so that a half turn is pi, never -pi
+    return np.where((sine == 0) & (cosine == 0), np.nan, np.arctan2(sine, cosine))
+
+
+def _middle(points: np.ndarray) -> np.ndarray:
+    """Mean of the points that are there, (N, P, 2) -> (N, 2); NaN where none is."""
+    there = ~np.isnan(points)
+    count = there.sum(axis=1)
+    return np.where(there, points, 0).sum(axis=1) / np.where(count, count, np.nan)
+
+
+def _median_of_present(values: np.ndarray) -> np.ndarray:
+    """Median of the values that are there, (N, P) -> (N,); NaN where none is. A fraction of nanmedian's time."""
+    ordered = np.sort(values, axis=1)  # NaN goes last
+    count = np.count_nonzero(~np.isnan(values), axis=1)
+    rows, last = np.arange(len(values)), values.shape[1] - 1
+    return (ordered[rows, np.clip((count - 1) // 2, 0, last)] + ordered[rows, np.clip(count // 2, 0, last)]) / 2

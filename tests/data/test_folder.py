@@ -1,0 +1,600 @@
+"""Reading class folders: what is found, what is refused, and that nothing else can happen."""
+
+import io
+import logging
+import os
+import pickle
+import re
+import threading
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heatpose.data import folder as folder_module
+from heatpose.data.folder import BadFile, BadFilesError, HeatmapFolder, read_heatmaps
+
+SHAPE = (17, 4, 3)
+
+
+def heatmaps(n=1, seed=0, shape=SHAPE):
+    return np.random.default_rng(seed).random((n, *shape), dtype=np.float32)
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+
+
+def npy_bytes(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def header_only(descr="'<f4'", shape="(1, 17, 4, 3)"):
+    """An .npy file that promises an array and holds not a byte of it."""
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two classes, four samples: up holds frames 9, 10 and 11, down one frame."""
+    for seed, name in enumerate(["down/down_1.npy", "up/up_9.npy", "up/up_10.npy", "up/up_11.npy"]):
+        save(tmp_path / name, heatmaps(seed=seed))
+    return tmp_path
+
+
+ALL = np.concatenate([heatmaps(seed=seed) for seed in range(4)])  # the fixture's samples in natural order
+
+
+def read_all(folder, **options):
+    parts = list(folder.batches(**options))
+    return np.concatenate([part for part, _ in parts]), np.concatenate([rows for _, rows in parts])
+
+
+class TestIndex:
+    def test_natural_order_and_labels(self, root):
+        folder = HeatmapFolder(root)
+        assert folder.index["path"].tolist() == [
+            "down/down_1.npy",
+            "up/up_9.npy",
+            "up/up_10.npy",
+            "up/up_11.npy",
+        ]
+        assert folder.index["label"].tolist() == ["down", "up", "up", "up"]
+        assert folder.index["sample"].tolist() == [0, 0, 0, 0]
+        assert folder.index["group"].isna().all()
+        assert folder.classes == ("down", "up")
+        assert folder.heatmap_shape == SHAPE
+        assert len(folder) == 4
+
+    def test_classes_and_folders_inside_them_are_in_natural_order(self, tmp_path):
+        for name in [
+            "pose 10/1.npy",
+            "pose 9/b10/1.npy",
+            "pose 9/b9/1.npy",
+            "pose 9/b9.npy",
+            "pose 9/01.npy",
+        ]:
+            save(tmp_path / name, heatmaps())
+        save(tmp_path / "pose 9/1.npy", heatmaps())
+        folder = HeatmapFolder(tmp_path)
+        assert folder.classes == ("pose 9", "pose 10")
+        assert folder.index["path"].tolist() == [
+            "pose 9/01.npy",
+            "pose 9/1.npy",
+            "pose 9/b9/1.npy",
+            "pose 9/b9.npy",
+            "pose 9/b10/1.npy",
+            "pose 10/1.npy",
+        ]
+        assert folder.index["label"].tolist() == ["pose 9"] * 5 + ["pose 10"]
+
+    def test_hidden_and_other_files_are_ignored(self, root, caplog):
+        for name in [".hidden.npy", "up/._up_9.npy", ".git/x.npy", "__MACOSX/up/x.npy", "up/.cache/x.npy"]:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(b"not an array")
+        (root / "notes.txt").write_text("")
+        (root / "up" / "frame.png").write_bytes(b"")
+        with caplog.at_level(logging.INFO, logger="heatpose"):
+            assert len(HeatmapFolder(root)) == 4
+        assert "Ignored 2 files" in caplog.text
+
+    def test_a_file_can_hold_several_samples(self, root):
+        save(root / "up" / "up_9.npy", heatmaps(3, seed=7))
+        folder = HeatmapFolder(root)
+        assert folder.index["path"].tolist() == [
+            "down/down_1.npy",
+            *["up/up_9.npy"] * 3,
+            "up/up_10.npy",
+            "up/up_11.npy",
+        ]
+        assert folder.index["sample"].tolist() == [0, 0, 1, 2, 0, 0]
+        np.testing.assert_array_equal(read_all(folder, batch_size=2)[0][1:4], heatmaps(3, seed=7))
+
+    def test_a_linked_class_folder_counts_and_a_loop_does_not(self, root, tmp_path_factory):
+        elsewhere = tmp_path_factory.mktemp("elsewhere")
+        save(elsewhere / "left_1.npy", heatmaps())
+        (root / "left").symlink_to(elsewhere)
+        assert HeatmapFolder(root).classes == ("down", "left", "up")
+        (root / "up" / "again").symlink_to(root)
+        with pytest.raises(BadFilesError, match=r"up/again: expected a folder, got a link to one that it is in"):
+            HeatmapFolder(root)
+
+
+class TestRefusedFolders:
+    def test_missing(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"No such folder: .*nowhere"):
+            HeatmapFolder(tmp_path / "nowhere")
+
+    def test_a_file(self, tmp_path):
+        (tmp_path / "data.npy").write_bytes(b"")
+        with pytest.raises(NotADirectoryError, match=r"got a file: .*data\.npy"):
+            HeatmapFolder(tmp_path / "data.npy")
+
+    def test_no_class(self, tmp_path):
+        with pytest.raises(ValueError, match=r"Expected class folders .* got no folder"):
+            HeatmapFolder(tmp_path)
+
+    @pytest.mark.parametrize("skip_bad", [False, True])
+    def test_empty_classes_are_all_named(self, root, skip_bad):
+        (root / "left").mkdir()
+        (root / "right" / "deeper").mkdir(parents=True)
+        with pytest.raises(ValueError, match=r"every class folder .* got none in left, right\."):
+            HeatmapFolder(root, skip_bad=skip_bad)
+
+    def test_a_class_of_bad_files_alone_cannot_be_left_out(self, root):
+        (root / "down" / "down_1.npy").write_bytes(b"")
+        with pytest.raises(ValueError, match=r"Expected good files in every class folder .* got none in down\."):
+            HeatmapFolder(root, skip_bad=True)
+
+    def test_a_single_class_is_refused_on_demand(self, tmp_path):
+        save(tmp_path / "up" / "1.npy", heatmaps())
+        folder = HeatmapFolder(tmp_path)
+        folder.require_classes(1)
+        with pytest.raises(ValueError, match=r"Expected at least 2 class folders in .*, got 1: up\."):
+            folder.require_classes()
+
+    def test_files_outside_of_a_class(self, root):
+        save(root / "stray.npy", heatmaps())
+        with pytest.raises(BadFilesError, match=r"  stray\.npy: expected it in the folder of its class: <class>/"):
+            HeatmapFolder(root)
+
+
+class Payload:
+    ran = False
+
+    @staticmethod
+    def run():
+        Payload.ran = True
+
+    def __reduce__(self):
+        return Payload.run, ()
+
+
+def zeros(shape, dtype=np.float32):
+    return npy_bytes(np.zeros(shape, dtype))
+
+
+GOOD = npy_bytes(heatmaps())
+
+BAD_CONTENT = {
+    "empty": (b"", "expected an .npy file, got an empty one"),
+    "text": (b"heatmaps", "expected an .npy file, got one that starts with b'heatma'"),
+    "header cut": (GOOD[:50], "expected an .npy file, got one whose header ends before its 128 bytes"),
+    "header too long": (
+        b"\x93NUMPY\x02\x00\xff\xff\xff\xff{",
+        "expected an .npy file, got one whose header ends before its 4294967307 bytes",
+    ),
+    "header damaged": (
+        GOOD.replace(b"'shape': (", b"'shape': (("),
+        "expected an .npy file, got one with a damaged header",
+    ),
+    "unknown version": (b"\x93NUMPY\x09" + GOOD[7:], "expected an .npy file, got one"),
+    "truncated": (GOOD[:-1], "expected 816 bytes of data, got 815 (truncated)"),
+    "trailing bytes": (GOOD + b"\0", "expected 816 bytes of data, got 817 (with trailing bytes)"),
+    "header alone": (header_only(), "expected 816 bytes of data, got 0 (truncated)"),
+    "absurd length": (
+        header_only(shape="(99999999999999999999, 17, 4, 3)"),
+        "expected 81599999999999999999184 bytes of data, got 0 (truncated)",
+    ),
+    "two axes": (zeros((4, 3)), "expected shape (n, 17, 4, 3), got (4, 3)"),
+    "one axis": (zeros(3), "expected shape (n, 17, 4, 3), got (3,)"),
+    "no axis": (zeros(()), "expected shape (n, 17, 4, 3), got ()"),
+    "five axes": (zeros((1, 1, 17, 4, 3)), "expected shape (n, 17, 4, 3), got (1, 1, 17, 4, 3)"),
+    "other keypoints": (zeros((1, 21, 4, 3)), "expected shape (n, 17, 4, 3), got (1, 21, 4, 3)"),
+    "other size": (zeros((1, 17, 3, 4)), "expected shape (n, 17, 4, 3), got (1, 17, 3, 4)"),
+    "no sample": (zeros((0, 17, 4, 3)), "expected shape (n, 17, 4, 3), got (0, 17, 4, 3)"),
+    "negative length": (
+        header_only(shape="(-1, 17, 4, 3)"),
+        "expected shape (n, 17, 4, 3), got (-1, 17, 4, 3)",
+    ),
+    "integers": (zeros(SHAPE, np.int32), "expected float16, float32 or float64, got int32"),
+    "complex": (zeros(SHAPE, np.complex64), "expected float16, float32 or float64, got complex64"),
+    "bool": (zeros(SHAPE, bool), "expected float16, float32 or float64, got bool"),
+    "structured": (zeros(SHAPE, [("x", "f4")]), "expected float16, float32 or float64, got [('x', '<f4')]"),
+    "text array": (zeros(SHAPE, "U2"), "expected float16, float32 or float64, got <U2"),
+    "objects": (
+        npy_bytes(np.array([Payload()], dtype=object)),
+        "expected floating-point numbers, got Python objects, which are never unpickled",
+    ),
+}
+NAN, INFINITE = heatmaps(3), heatmaps()
+NAN[1, 16, 3, 2] = np.nan
+NAN[2, 0, 0, 0] = np.nan
+INFINITE[0, 0, 0, 0] = -np.inf
+NOT_FINITE_CONTENT = {
+    "NaN": (npy_bytes(NAN), "expected finite values, got NaN or infinity in sample 1 and 1 more"),
+    "infinity": (npy_bytes(INFINITE), "expected finite values, got NaN or infinity in sample 0"),
+    "beyond float32": (
+        npy_bytes(np.full(SHAPE, 1e300)),
+        "expected finite values, got NaN or infinity in sample 0",
+    ),
+}
+
+
+class TestBadFiles:
+    @pytest.mark.parametrize("kind", BAD_CONTENT)
+    def test_what_headers_and_lengths_tell_is_told_before_any_work(self, root, kind):
+        content, reason = BAD_CONTENT[kind]
+        (root / "up" / "bad.npy").write_bytes(content)
+        with pytest.raises(BadFilesError, match=re.escape(f"1 bad file in {root}:\n  up/bad.npy: {reason}")):
+            HeatmapFolder(root)
+        if kind != "other size":  # one file alone does not know the size that others have
+            alone = reason.replace("17, 4, 3), got", "17, H, W), got")
+            with pytest.raises(BadFilesError, match=re.escape(f"1 bad file:\n  {root}/up/bad.npy: {alone}")):
+                read_heatmaps(root / "up" / "bad.npy")
+        assert not Payload.ran
+
+    @pytest.mark.parametrize("kind", NOT_FINITE_CONTENT)
+    def test_values_are_told_of_when_they_were_read(self, root, kind):
+        content, reason = NOT_FINITE_CONTENT[kind]
+        (root / "up" / "bad.npy").write_bytes(content)
+        folder = HeatmapFolder(root)
+        with pytest.raises(BadFilesError, match=re.escape(f"  up/bad.npy: {reason}\n")):
+            read_all(folder)
+        with pytest.raises(BadFilesError, match=re.escape(f"  up/bad.npy: {reason}\n")):
+            list(folder.map(np.copy))
+        with pytest.raises(BadFilesError, match=re.escape(reason)):
+            read_heatmaps(root / "up" / "bad.npy")
+
+    def test_special_files(self, root):
+        (root / "up" / "folder.npy").mkdir()
+        (root / "up" / "gone.npy").symlink_to(root / "nowhere")
+        (root / "up" / "itself.npy").symlink_to(root / "up" / "itself.npy")
+        os.mkfifo(root / "up" / "pipe.npy")
+        with pytest.raises(BadFilesError) as caught:
+            HeatmapFolder(root)
+        special = "expected a file, got a broken link, a pipe or a device"
+        assert caught.value.bad_files == (
+            BadFile("up/folder.npy", "expected a file, got a folder"),
+            BadFile("up/gone.npy", special),
+            BadFile("up/itself.npy", special),
+            BadFile("up/pipe.npy", special),
+        )
+        with pytest.raises(BadFilesError, match=r"got a folder"):
+            read_heatmaps(root / "up" / "folder.npy")
+        with pytest.raises(BadFilesError, match=r"got a broken link, a pipe"):
+            read_heatmaps(root / "up" / "pipe.npy")
+        with pytest.raises(FileNotFoundError, match=r"No such file: .*nowhere"):
+            read_heatmaps(root / "nowhere")
+
+    def test_unreadable(self, root, monkeypatch):
+        """Permissions do not stop root, who may run the tests."""
+
+        really_open = os.open
+
+        def denied(path, *arguments, **options):
+            if "up_10" in str(path):
+                raise PermissionError(13, "Permission denied", path)
+            return really_open(path, *arguments, **options)
+
+        monkeypatch.setattr(os, "open", denied)
+        with pytest.raises(BadFilesError, match=r"up/up_10\.npy: expected a readable file, got: Permission denied"):
+            HeatmapFolder(root)
+        with pytest.raises(BadFilesError, match=r"up_10\.npy: expected a readable file, got: Permission denied"):
+            read_heatmaps(root / "up" / "up_10.npy")
+
+    def test_unreadable_folder(self, root, monkeypatch):
+        scan = os.scandir
+
+        def denied(path):
+            if path.endswith("up"):
+                raise PermissionError(13, "Permission denied", path)
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", denied)
+        with pytest.raises(BadFilesError, match=r"up/: expected a readable folder, got: Permission denied"):
+            HeatmapFolder(root)
+
+    def test_names_that_are_no_text(self, root):
+        try:
+            (root / "up" / os.fsdecode(b"\xff.npy")).write_bytes(GOOD)
+        except OSError:
+            pytest.skip("this file system takes names in UTF-8 alone")
+        with pytest.raises(BadFilesError, match=r"up/\\udcff\.npy: expected a name in UTF-8"):
+            HeatmapFolder(root)
+
+    def test_all_are_told_of_at_once(self, root):
+        for number in range(57):
+            (root / "up" / f"bad_{number}.npy").write_bytes(b"")
+        with pytest.raises(BadFilesError) as caught:
+            HeatmapFolder(root)
+        lines = str(caught.value).splitlines()
+        assert lines[0] == f"57 bad files in {root}:"
+        assert lines[20] == "  up/bad_19.npy: expected an .npy file, got an empty one"
+        assert lines[21] == "  ... and 37 more"
+        assert "--skip-bad" in lines[22]
+        assert len(lines) == 23
+        assert len(caught.value.bad_files) == 57
+
+    def test_of_two_sizes_the_rarer_is_bad(self, root):
+        for number in range(5):
+            save(root / "up" / f"large_{number}.npy", heatmaps(shape=(17, 8, 6)))
+        with pytest.raises(BadFilesError, match=r"got \(1, 17, 4, 3\)") as caught:
+            HeatmapFolder(root)
+        assert len(caught.value.bad_files) == 4
+        (root / "down" / "down_1.npy").unlink()
+        save(root / "down" / "large.npy", heatmaps(shape=(17, 8, 6)))
+        assert HeatmapFolder(root, skip_bad=True).heatmap_shape == (17, 8, 6)
+
+    def test_the_error_travels_between_processes(self):
+        error = BadFilesError([BadFile("a.npy", "reason")], "data")
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+        assert pickle.loads(pickle.dumps(error)).bad_files == error.bad_files
+
+    def test_other_numbers_of_keypoints_can_be_expected(self, tmp_path):
+        save(tmp_path / "up" / "1.npy", heatmaps(shape=(1, 4, 3)))
+        assert HeatmapFolder(tmp_path, n_keypoints=1).heatmap_shape == (1, 4, 3)
+        assert read_heatmaps(tmp_path / "up" / "1.npy", n_keypoints=1).shape == (1, 1, 4, 3)
+
+
+class TestSkipBad:
+    def test_bad_files_are_left_out_and_counted(self, root, caplog):
+        (root / "up" / "up_10.npy").write_bytes(b"")
+        save(root / "stray.npy", heatmaps())
+        folder = HeatmapFolder(root, skip_bad=True)
+        assert [bad.path for bad in folder.bad_files] == ["stray.npy", "up/up_10.npy"]
+        assert folder.index["path"].tolist() == ["down/down_1.npy", "up/up_9.npy", "up/up_11.npy"]
+        np.testing.assert_array_equal(read_all(folder)[0], ALL[[0, 1, 3]])
+        assert "Left out 2 bad files" in caplog.text
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+    def test_of_a_readable_file_only_the_samples_that_are_not_finite(self, root, batch_size, caplog):
+        np.save(root / "up" / "up_9.npy", NAN)
+        folder = HeatmapFolder(root, skip_bad=True)
+        assert folder.bad_files == ()
+        values, rows = read_all(folder, batch_size=batch_size)
+        assert rows.tolist() == [0, 1, 4, 5]
+        np.testing.assert_array_equal(values, np.stack([ALL[0], NAN[0], ALL[2], ALL[3]]))
+        assert [bad.path for bad in folder.bad_files] == ["up/up_9.npy"]
+        read_all(folder)
+        assert len(folder.bad_files) == 1
+        assert caplog.text.count("Left out") == 1
+
+    @pytest.mark.parametrize("skip_bad", [False, True])
+    @pytest.mark.parametrize("change", ["shorter", "longer", "other", "gone"])
+    def test_files_that_change_after_they_were_listed(self, root, change, skip_bad):
+        folder = HeatmapFolder(root, skip_bad=skip_bad)
+        path = root / "up" / "up_10.npy"
+        if change == "gone":
+            path.unlink()
+        else:
+            other = npy_bytes(heatmaps()[0].transpose(1, 0, 2).copy())
+            path.write_bytes({"shorter": GOOD[:-4], "longer": GOOD + b"0000", "other": other}[change])
+        if skip_bad:
+            values, rows = read_all(folder)
+            assert rows.tolist() == [0, 1, 3]
+            np.testing.assert_array_equal(values, ALL[rows])
+        else:
+            with pytest.raises(BadFilesError, match=r"up/up_10\.npy: expected .*(changed|No such file)"):
+                read_all(folder)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("n", [None, 1, 7])
+def test_every_layout_gives_the_same_heatmaps(tmp_path, dtype, order, n):
+    values = heatmaps(n or 1).astype(np.float16)  # exact in every dtype
+    save(tmp_path / "up" / "1.npy", np.asarray(values[0] if n is None else values, dtype=dtype, order=order))
+    read = read_heatmaps(tmp_path / "up" / "1.npy")
+    assert read.dtype == np.float32
+    assert read.flags.c_contiguous
+    np.testing.assert_array_equal(read, values)
+    np.testing.assert_array_equal(read_all(HeatmapFolder(tmp_path), batch_size=3)[0], values)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_every_version_of_the_format(tmp_path, version):
+    with (tmp_path / "1.npy").open("wb") as file:
+        np.lib.format.write_array(file, heatmaps(), version=version)
+    np.testing.assert_array_equal(read_heatmaps(tmp_path / "1.npy"), heatmaps())
+
+
+def test_headers_of_python_2(tmp_path):
+    content = GOOD.replace(b"(1, 17, 4, 3), } ", b"(1L, 17, 4, 3), }")
+    assert len(content) == len(GOOD)
+    (tmp_path / "1.npy").write_bytes(content)
+    np.testing.assert_array_equal(read_heatmaps(tmp_path / "1.npy"), heatmaps())
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 1000])
+def test_batches_are_the_same_whatever_their_size(root, batch_size):
+    folder = HeatmapFolder(root)
+    values, rows = read_all(folder, batch_size=batch_size)  # kept until the end: no array is used twice
+    np.testing.assert_array_equal(values, ALL)
+    assert rows.tolist() == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match=r"batch_size of at least 1, got 0"):
+        next(folder.batches(0))
+
+
+class TestMap:
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
+        """Files of 1, 2, ... 8 samples, read in chunks of three."""
+        for count in range(1, 9):
+            save(tmp_path / "up" / f"{count}.npy", heatmaps(count, seed=count))
+        monkeypatch.setattr(folder_module, "_CHUNK_BYTES", 3 * 4 * np.prod(SHAPE))
+        return HeatmapFolder(tmp_path)
+
+    @pytest.mark.parametrize("n_jobs", [None, -1, 1, 2, 5])
+    def test_results_are_in_order_whatever_the_threads(self, folder, n_jobs):
+        parts = list(folder.map(lambda part: part.sum(axis=(2, 3)), n_jobs=n_jobs))
+        expected = np.concatenate([heatmaps(count, seed=count) for count in range(1, 9)]).sum(axis=(2, 3))
+        np.testing.assert_array_equal(np.concatenate([result for result, _ in parts]), expected)
+        np.testing.assert_array_equal(np.concatenate([rows for _, rows in parts]), np.arange(36))
+
+    def test_progress_counts_up_in_this_thread(self, folder):
+        calls = []
+        list(folder.map(np.copy, n_jobs=2, progress=lambda *call: calls.append((*call, threading.get_ident()))))
+        assert calls == [(done, 36, threading.get_ident()) for done in range(3, 37, 3)]
+
+    @pytest.mark.parametrize("where", ["progress", "function"])
+    def test_an_interruption_ends_all_threads(self, folder, where):
+        calls = []
+
+        def interrupt(*_):
+            calls.append(None)
+            raise KeyboardInterrupt
+
+        before = threading.active_count()
+        with pytest.raises(KeyboardInterrupt):
+            if where == "progress":
+                list(folder.map(np.copy, n_jobs=2, progress=interrupt))
+            else:
+                list(folder.map(interrupt, n_jobs=2))
+        assert threading.active_count() == before
+        assert len(calls) < 12 or where == "function"
+
+    def test_a_loop_left_early_ends_all_threads(self, folder):
+        before = threading.active_count()
+        for _ in folder.map(np.copy, n_jobs=2):
+            break
+        assert threading.active_count() == before
+
+    def test_threads_that_cannot_be(self, folder):
+        with pytest.raises(ValueError, match=r"n_jobs of at least 1, or -1 for all cores, got 0"):
+            next(folder.map(np.copy, n_jobs=0))
+
+    def test_memory_is_bounded(self, tmp_path):
+        save(tmp_path / "up" / "1.npy", np.zeros((400, 17, 64, 48), np.float16))  # 84 MB as float32
+        folder = HeatmapFolder(tmp_path)
+        tracemalloc.start()
+        try:
+            for _ in folder.map(lambda part: part[:, :, 0, 0].copy(), n_jobs=1):
+                pass
+            for _ in folder.batches(16):
+                pass
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 30e6
+
+
+def test_pickled_payloads_never_run(tmp_path):
+    np.save(tmp_path / "1.npy", np.full((1, *SHAPE), Payload(), dtype=object), allow_pickle=True)
+    with pytest.raises(BadFilesError, match=r"got Python objects, which are never unpickled"):
+        read_heatmaps(tmp_path / "1.npy")
+    (tmp_path / "2.npy").write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(BadFilesError, match=r"got one that starts with"):
+        read_heatmaps(tmp_path / "2.npy")
+    assert not Payload.ran
+    np.load(tmp_path / "1.npy", allow_pickle=True)
+    assert Payload.ran  # it would have
+    Payload.ran = False
+
+
+ORIGINALS = [
+    npy_bytes(np.asarray(heatmaps(2).astype(dtype), order=order)) for dtype in ("<f4", ">f8", "<f2") for order in "CF"
+]
+TOKENS = [
+    b"'<f4'",
+    b"'<f8'",
+    b"'<f2'",
+    b"'|O'",
+    b"'<M8[s]'",
+    b"[('a', '<f4')]",
+    b"False",
+    b"True",
+    b"None",
+    b"(2, ",
+    b"17",
+]
+TOKENS += [
+    b"4",
+    b"-1",
+    b"0",
+    b"99999999999999999999",
+    b"1e9",
+    b"2L",
+    b"0x11",
+    b"((((",
+    b"\\",
+    b"'",
+    b"#",
+    b"\n",
+    b"}",
+    b"{",
+]
+TOKENS += [
+    b"[",
+    b"__import__('os')",
+    b"'shape'",
+    b"'descr'",
+    b"\0",
+    b"\xff",
+    b"f'{1}'",
+    b"1_7",
+    b"17,)*9",
+    b"lambda:0",
+]
+
+
+@st.composite
+def damaged_files(draw):
+    content = bytearray(draw(st.sampled_from(ORIGINALS)))
+    for _ in range(draw(st.integers(1, 3))):
+        match draw(st.sampled_from(["flip", "flip", "token", "token", "cut", "add"])):
+            case "flip":
+                last = draw(st.sampled_from([16, 128, len(content)]))  # mostly in the header
+                position = draw(st.integers(0, min(last, len(content)) - 1)) if content else None
+                if position is not None:
+                    content[position] = draw(st.integers(0, 255))
+            case "token":
+                old = draw(st.sampled_from(TOKENS))
+                content = content.replace(old, draw(st.sampled_from(TOKENS)), 1)
+            case "cut":
+                del content[draw(st.integers(0, len(content))) :]
+            case "add":
+                content += draw(st.binary(max_size=20))
+    return bytes(content)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("damaged") / "file.npy"
+
+
+@settings(max_examples=400, deadline=None)
+@given(content=damaged_files())
+def test_a_damaged_file_is_read_right_or_refused(scratch, content):
+    scratch.write_bytes(content)
+    tracemalloc.start()
+    try:
+        read = read_heatmaps(scratch)
+    except BadFilesError:
+        return
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2e6
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = np.load(scratch, allow_pickle=False).astype(np.float32)
+    np.testing.assert_array_equal(read, expected if expected.ndim == 4 else expected[None])
+    assert np.isfinite(read).all()

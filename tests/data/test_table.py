@@ -1,0 +1,337 @@
+"""The keypoint table: the same from a folder and from a file, and strict about both."""
+
+import logging
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from heatpose.data import folder as folder_module
+from heatpose.data.folder import BadFilesError, HeatmapFolder
+from heatpose.data.table import (
+    extract_keypoints,
+    keypoint_frame,
+    load_data,
+    read_table,
+    table_keypoints,
+    write_table,
+)
+from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.skeleton import COCO_17
+
+COLUMNS = list(COCO_17.columns)
+SHAPE = (17, 12, 10)
+
+
+def blobs(n, seed=0):
+    """Heatmaps with a Gaussian peak for each keypoint, (n, 17, 12, 10)."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(2, 7, (2, n, 17, 1, 1))
+    rows, columns = np.mgrid[:12, :10]
+    return np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 4).astype(np.float32)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two classes; up has a file of five samples, down has ten of one."""
+    for name in ("up", "down"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    np.save(tmp_path / "data" / "up" / "up.npy", blobs(5, seed=1))
+    for number, heatmap in enumerate(blobs(10, seed=2)):
+        np.save(tmp_path / "data" / "down" / f"{number}.npy", heatmap)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def table():
+    """Three rows; keypoint coordinates 0, 1, 2, ... and confidences of a half."""
+    keypoints = np.arange(3 * 51, dtype=np.float32).reshape(3, 17, 3)
+    keypoints[..., 2] = 0.5
+    columns = {
+        "path": ["up/1.npy", "up/2.npy", pd.NA],
+        "label": ["up", "up", "007"],
+        "group": ["anna", pd.NA, "12"],
+    }
+    index = pd.DataFrame(columns, dtype="string")
+    index.insert(1, "sample", [0, 3, 0])
+    return pd.concat([index, keypoint_frame(keypoints)], axis=1)
+
+
+def test_frame_and_keypoints_are_each_others_reverse():
+    keypoints = np.random.default_rng(0).random((4, 17, 3), dtype=np.float32)
+    frame = keypoint_frame(keypoints)
+    assert list(frame.columns) == COLUMNS
+    assert (frame.dtypes == np.float32).all()
+    np.testing.assert_array_equal(frame["left_wrist_y"], keypoints[:, COCO_17.keypoints.index("left_wrist"), 1])
+    shuffled = frame[COLUMNS[::-1]].assign(other=1)
+    np.testing.assert_array_equal(table_keypoints(shuffled), keypoints)
+    assert table_keypoints(keypoint_frame(np.empty((0, 17, 3)))).shape == (0, 17, 3)
+
+
+def test_keypoints_are_copies_both_ways():
+    keypoints = np.zeros((2, 17, 3), dtype=np.float32)
+    frame = keypoint_frame(keypoints)
+    table_keypoints(frame)[:] = 1
+    keypoints[:] = 1
+    assert (frame == 0).all(axis=None)
+
+
+def test_keypoints_of_another_shape():
+    with pytest.raises(ValueError, match=r"Expected keypoints of shape \(n, 17, 3\), got \(2, 17, 2\)\."):
+        keypoint_frame(np.zeros((2, 17, 2)))
+    with pytest.raises(ValueError, match=r"Expected 51 columns in the table, got 50 of them; missing: nose_y\."):
+        table_keypoints(keypoint_frame(np.zeros((2, 17, 3))).drop(columns="nose_y"))
+
+
+class TestExtract:
+    @pytest.mark.parametrize("method", ["gaussian", "argmax"])
+    def test_the_table_is_the_index_and_the_decoded_heatmaps(self, root, method):
+        folder = HeatmapFolder(root)
+        table = extract_keypoints(folder, method)
+        assert list(table.columns) == ["path", "sample", "label", "group", *COLUMNS]
+        pd.testing.assert_frame_equal(table[folder.index.columns], folder.index)
+        expected = decode_heatmaps(np.concatenate([blobs(10, seed=2), blobs(5, seed=1)]), method)
+        np.testing.assert_array_equal(table_keypoints(table), expected)
+
+    @pytest.mark.parametrize("chunk", [1, 4, 7, 1000])
+    @pytest.mark.parametrize("n_jobs", [1, 3])
+    def test_the_table_depends_on_neither_threads_nor_chunks(self, root, n_jobs, chunk, monkeypatch):
+        folder = HeatmapFolder(root)
+        expected = extract_keypoints(folder, n_jobs=1)
+        monkeypatch.setattr(folder_module, "_CHUNK_BYTES", chunk * 4 * np.prod(SHAPE))
+        pd.testing.assert_frame_equal(extract_keypoints(folder, n_jobs=n_jobs), expected, check_exact=True)
+
+    def test_progress(self, root):
+        calls = []
+        extract_keypoints(
+            HeatmapFolder(root),
+            progress=lambda done, total: calls.append((done, total, threading.get_ident())),
+        )
+        assert calls[-1] == (15, 15, threading.get_ident())
+
+    def test_groups_of_the_index_are_kept(self, root):
+        folder = HeatmapFolder(root)
+        folder.index["group"] = folder.index["label"]
+        assert (extract_keypoints(folder)["group"] == folder.index["label"]).all()
+
+    def test_a_heatmap_without_a_peak_is_a_missing_keypoint(self, root):
+        heatmaps = blobs(1)
+        heatmaps[0, 3] = 0
+        np.save(root / "up" / "up.npy", heatmaps)
+        keypoints = table_keypoints(extract_keypoints(HeatmapFolder(root)))[-1]
+        np.testing.assert_array_equal(keypoints[3], [np.nan, np.nan, 0])
+        assert np.isfinite(np.delete(keypoints, 3, axis=0)).all()
+
+    def test_values_that_are_not_finite(self, root):
+        heatmaps = blobs(5, seed=1)
+        heatmaps[3, 0, 0, 0] = np.nan
+        np.save(root / "up" / "up.npy", heatmaps)
+        with pytest.raises(BadFilesError, match=r"up/up\.npy: expected finite values, got NaN .* in sample 3"):
+            extract_keypoints(HeatmapFolder(root))
+        table = extract_keypoints(HeatmapFolder(root, skip_bad=True))
+        assert table["sample"].tolist() == [0] * 10 + [0, 1, 2, 4]
+        np.testing.assert_array_equal(table_keypoints(table)[-1], decode_heatmaps(blobs(5, seed=1))[-1])
+        np.save(root / "up" / "up.npy", np.full_like(heatmaps, np.inf))
+        with pytest.raises(ValueError, match=r"Expected finite heatmaps in every class .* got none in up\."):
+            extract_keypoints(HeatmapFolder(root, skip_bad=True))
+
+    def test_other_keypoints(self, tmp_path):
+        (tmp_path / "up").mkdir()
+        np.save(tmp_path / "up" / "1.npy", np.zeros((21, 4, 3)))
+        with pytest.raises(ValueError, match=r"Expected heatmaps of 17 keypoints, got 21 in "):
+            extract_keypoints(HeatmapFolder(tmp_path, n_keypoints=21))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".CSV"])
+class TestRoundTrip:
+    def test_a_table_comes_back_the_same(self, table, tmp_path, suffix):
+        write_table(table, tmp_path / f"table{suffix}")
+        pd.testing.assert_frame_equal(read_table(tmp_path / f"table{suffix}"), table, check_exact=True)
+        assert [path.name for path in tmp_path.iterdir()] == [f"table{suffix}"]
+
+    def test_a_file_is_replaced_in_one_step(self, table, tmp_path, suffix):
+        path, old = tmp_path / f"table{suffix}", tmp_path / "old"
+        path.write_text("old")
+        old.hardlink_to(path)
+        write_table(table, path)
+        assert old.read_text() == "old"  # nobody who reads it meanwhile sees half a table
+        pd.testing.assert_frame_equal(read_table(path), table)
+
+    def test_from_heatmaps_too(self, root, tmp_path, suffix):
+        heatmaps = blobs(1)
+        heatmaps[0, 3] = 0
+        np.save(root / "up" / "up.npy", heatmaps)
+        extracted = extract_keypoints(HeatmapFolder(root))
+        write_table(extracted, tmp_path / f"table{suffix}")
+        pd.testing.assert_frame_equal(read_table(tmp_path / f"table{suffix}"), extracted, check_exact=True)
+
+    @pytest.mark.parametrize("label", ["NA", "null", "nan", "None", "1.0", "1e5", "True", 'a "b", c', "Grüße", "a\nb"])
+    def test_labels_stay_what_they_are(self, table, tmp_path, suffix, label):
+        write_table(table.assign(label=label, group=label), tmp_path / f"table{suffix}")
+        read = read_table(tmp_path / f"table{suffix}")
+        assert read["label"].tolist() == [label] * 3
+        assert read["group"].tolist() == [label] * 3
+
+    def test_the_old_file_stays_when_writing_fails(self, table, tmp_path, suffix, monkeypatch):
+        path = tmp_path / f"table{suffix}"
+        path.write_text("old")
+
+        def fail(self, file, **_):
+            file.write_text("half")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
+        monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
+        with pytest.raises(KeyboardInterrupt):
+            write_table(table, path)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_only_labels_and_keypoints_are_needed(self, table, tmp_path, suffix, caplog):
+        path = tmp_path / f"table{suffix}"
+        write_table(table[["label", *COLUMNS[::-1]]].assign(weather="fine"), path)
+        with caplog.at_level(logging.INFO, logger="heatpose"):
+            read = read_table(path)
+        assert "Ignored 1 columns" in caplog.text
+        assert "weather" in caplog.text
+        assert read[["path", "group"]].isna().all(axis=None)
+        assert (read["sample"] == 0).all()
+        pd.testing.assert_frame_equal(read[["label", *COLUMNS]], table[["label", *COLUMNS]])
+
+    def test_a_missing_keypoint_is_nan_with_confidence_0(self, table, tmp_path, suffix):
+        table.loc[0, "nose_confidence"] = 0
+        table.loc[1, "nose_confidence"] = np.nan
+        table.loc[2, "nose_confidence"] = np.float32(-0.1)
+        table.loc[0, "left_eye_x"] = np.nan
+        table.loc[1, "left_eye_y"] = np.nan
+        write_table(table, tmp_path / f"table{suffix}")
+        keypoints = table_keypoints(read_table(tmp_path / f"table{suffix}"))
+        missing = [np.nan, np.nan, 0]
+        np.testing.assert_array_equal(keypoints[:, 0], [missing] * 3)
+        np.testing.assert_array_equal(keypoints[:, 1], [missing, missing, table_keypoints(table)[2, 1]])
+        assert np.isfinite(keypoints[:, 2:]).all()
+
+    def test_whole_numbers_are_numbers(self, table, tmp_path, suffix):
+        write_table(table.assign(nose_x=[1, 2, 3]), tmp_path / f"table{suffix}")
+        assert read_table(tmp_path / f"table{suffix}")["nose_x"].tolist() == [1, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"nose_x": ["1", "left", "2"]}, r"Expected numbers in column nose_x of .*, got 'left'\."),
+            ({"nose_x": [True, False, True]}, r"Expected numbers in column nose_x of .*, got .*bool"),
+            (
+                {"nose_x": [1, np.inf, 2]},
+                r"Expected finite .* got 1 infinite ones, the first in row 2, column nose_x",
+            ),
+            (
+                {"nose_x": [1, 2, 1e300]},
+                r"Expected finite .* got 1 infinite ones, the first in row 3, column nose_x",
+            ),
+            (
+                {"label": ["up", None, " "]},
+                r"Expected a label in every row of .*, got none in 2, the first .* row 2\.",
+            ),
+            ({"sample": [0, 1.5, 2]}, r"Expected whole numbers in column sample of .*, got others\."),
+        ],
+    )
+    def test_bad_values(self, table, tmp_path, suffix, change, message):
+        write_table(table.assign(**change), tmp_path / f"table{suffix}")
+        with pytest.raises(ValueError, match=message):
+            read_table(tmp_path / f"table{suffix}")
+
+    def test_missing_columns_are_named(self, table, tmp_path, suffix):
+        path = tmp_path / f"table{suffix}"
+        write_table(table.drop(columns=["label", "nose_x", "right_ankle_confidence"]), path)
+        with pytest.raises(ValueError, match=r"Expected 52 .* got 49 of them; missing: label, nose_x, right_ankle_"):
+            read_table(path)
+        write_table(table[["path", "label"]], path)
+        with pytest.raises(ValueError, match=r"got 1 of them; missing: nose_x, .*, left_eye_confidence, \.\.\.\."):
+            read_table(path)
+
+    def test_no_rows(self, table, tmp_path, suffix):
+        write_table(table[:0], tmp_path / f"table{suffix}")
+        with pytest.raises(ValueError, match=r"Expected at least one row, got none in "):
+            read_table(tmp_path / f"table{suffix}")
+
+    @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'label,nose_x\n"up', b"PAR1 broken PAR1"])
+    def test_files_that_are_no_table(self, tmp_path, suffix, content):
+        path = tmp_path / f"table{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"Expected (a \.\w+ table, got a file that cannot be read|52 columns)"):
+            read_table(path)
+
+
+def test_labels_that_are_numbers_in_parquet_become_text(table, tmp_path):
+    path = tmp_path / "table.parquet"
+    write_table(table.assign(label=[1, 2, 3]), path)
+    assert read_table(path)["label"].tolist() == ["1", "2", "3"]
+    write_table(table.assign(label=pd.Categorical(["a", "b", "a"])), path)
+    assert read_table(path)["label"].tolist() == ["a", "b", "a"]
+    write_table(table.assign(label=[1.0, 2.0, 3.5]), path)
+    with pytest.raises(ValueError, match=r"Expected text in column label of .*, got float64\."):
+        read_table(path)
+
+
+def test_a_csv_saved_by_a_spreadsheet(table, tmp_path):
+    text = table.to_csv(index=False, lineterminator="\r\n")
+    (tmp_path / "table.csv").write_text("\ufeff" + text, encoding="utf-8", newline="")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), table)
+
+
+def test_a_csv_row_that_is_too_long(table, tmp_path):
+    lines = table.to_csv(index=False).splitlines()
+    for row in (1, 3):
+        longer = [line + ",1" * (number == row) for number, line in enumerate(lines)]
+        (tmp_path / "table.csv").write_text("\n".join(longer))
+        with pytest.raises(ValueError, match=r"Expected a \.csv table, got a file that cannot be read"):
+            read_table(tmp_path / "table.csv")
+
+
+def test_names_of_tables(table, tmp_path):
+    for name in ("table.xlsx", "table"):
+        with pytest.raises(ValueError, match=r"Expected a table that ends in \.parquet or \.csv, got .*table"):
+            write_table(table, tmp_path / name)
+        with pytest.raises(ValueError, match=r"Expected a table that ends in \.parquet or \.csv, got .*table"):
+            read_table(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"No such table: .*table\.csv"):
+        read_table(tmp_path / "table.csv")
+    with pytest.raises(FileNotFoundError, match=r"No such folder to write table\.csv in: .*nowhere"):
+        write_table(table, tmp_path / "nowhere" / "table.csv")
+
+
+def test_data_are_a_folder_or_a_table(root, tmp_path):
+    table = extract_keypoints(HeatmapFolder(root), "argmax")
+    write_table(table, tmp_path / "table.parquet")
+    pd.testing.assert_frame_equal(load_data(root, "argmax"), table)
+    pd.testing.assert_frame_equal(load_data(tmp_path / "table.parquet"), table)
+    (root / "up" / "bad.npy").write_bytes(b"")
+    with pytest.raises(BadFilesError, match=r"up/bad\.npy"):
+        load_data(root)
+    pd.testing.assert_frame_equal(load_data(root, "argmax", skip_bad=True), table)
+    with pytest.raises(FileNotFoundError, match=r"No such folder or table: .*nowhere"):
+        load_data(tmp_path / "nowhere")
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=arrays(np.float32, 51, elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
+def test_csv_keeps_every_bit(values, tmp_path_factory):
+    keypoints = values.reshape(1, 17, 3)
+    keypoints[..., 2] = np.abs(keypoints[..., 2]) + np.float32(1e-30)
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    write_table(keypoint_frame(keypoints).assign(label="up"), path)
+    np.testing.assert_array_equal(table_keypoints(read_table(path)), keypoints)
+
+
+def test_labels_are_only_needed_where_they_are_asked_for(tmp_path):
+    file = tmp_path / "poses.csv"
+    write_table(keypoint_frame(np.ones((2, 17, 3))), file)
+    with pytest.raises(ValueError, match="missing: label"):
+        read_table(file)
+    table = read_table(file, labelled=False)
+    assert table["label"].isna().all()
+    np.testing.assert_array_equal(table_keypoints(table), np.ones((2, 17, 3)))

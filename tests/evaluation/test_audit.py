@@ -1,0 +1,199 @@
+"""Whether a number can be trusted: twins on both sides of a split, meaningless labels, more groups, advice."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from heatpose.data.groups import Grouping, grouped_folds, random_folds
+from heatpose.datasets.simulation import simulate_poses
+from heatpose.evaluation.audit import AuditPlan, advise_classes, audit_training, learning_curve
+from heatpose.evaluation.metrics import evaluate_predictions
+
+CLASSES = ["action_up", "action_down", "category_motion", "select_avatar"]
+POSES = simulate_poses(4, 2, 8, classes=CLASSES, random_state=5)
+LABELS = POSES.labels
+X = POSES.keypoints.reshape(len(POSES), -1)
+PERFORMERS = Grouping(POSES.performers.astype(str), "groups nobody trained on", "regex")
+
+
+def plan(grouping=PERFORMERS, labels=LABELS):
+    folds = grouped_folds(labels, grouping.groups)
+    return AuditPlan(POSES.keypoints, labels, grouping, folds, random_folds(labels, len(folds), 0))
+
+
+def meaningless():
+    """Labels drawn anew for each clip."""
+    clips, clip = np.unique(POSES.clips, return_inverse=True)
+    return np.random.default_rng(1).permutation(np.resize(CLASSES, len(clips)))[clip]
+
+
+def scattered():
+    """A grouping that has frames of each clip in each of its groups."""
+    return Grouping(np.char.add("part ", (np.arange(len(POSES)) % 3).astype(str)), "parts", "column")
+
+
+def nearest(audit, folds):
+    """What a model that remembers all says: the label of the nearest training frame."""
+    said = np.empty(len(LABELS), dtype=audit.labels.dtype)
+    for train, test in folds:
+        _, rows = audit._neighbours.nearest(test, train)
+        said[test] = audit.labels[rows[:, 0]]
+    return said
+
+
+def audited(grouping, labels=LABELS):
+    """Audit a model that remembers all."""
+    audit = plan(grouping, labels)
+    said = nearest(audit, grouped_folds(labels, grouping.groups))
+    chosen = evaluate_predictions(labels, said, groups=grouping.groups)
+    predictions = pd.DataFrame({"label": labels, "group": grouping.groups, "predicted": said})
+
+    def ask_without(tests):
+        everybody = np.arange(len(labels))
+        return nearest(audit, [(np.setdiff1d(everybody, test), test) for test in tests])
+
+    return audit_training(audit, X, chosen, predictions, 0.99, ask_without, n_jobs=1)
+
+
+def test_a_split_by_performer_leaves_no_twins_and_a_random_one_does():
+    audit = audited(PERFORMERS).audit
+    assert audit.chosen.near_identical == 0
+    assert audit.random.near_identical > 0.9
+    assert not audit.leaks
+    assert audit.proposed is None
+    assert "does not leak" in audit.verdict
+
+
+def test_meaningless_labels_are_remembered_by_a_random_split_alone():
+    permuted = audited(PERFORMERS).audit.permuted
+    assert permuted.chance == 1 / 4
+    assert permuted.random > 0.9
+    assert permuted.chosen == pytest.approx(0.25, abs=0.1)
+
+
+def test_a_split_that_leaks_is_told_of_whatever_it_calls_itself():
+    audit = audited(scattered()).audit
+    assert audit.leaks
+    assert audit.chosen.near_identical > 0.9
+    assert audit.permuted.chosen > 0.9
+    assert audit.verdict.startswith("This split leaks")
+
+
+@pytest.mark.parametrize(("grouping", "shows_nothing"), [(scattered(), True), (PERFORMERS, False)])
+def test_a_number_that_labels_without_meaning_reach_too_shows_nothing(grouping, shows_nothing):
+    said = np.where(np.arange(len(LABELS)) % 5 == 0, CLASSES[0], LABELS)
+    audit = plan(grouping).conclude(evaluate_predictions(LABELS, said, groups=grouping.groups), 1.0)
+    assert audit.chosen.balanced_accuracy > 0.5
+    assert ("nothing but that clips are recognised" in audit.verdict) == shows_nothing
+
+
+def test_groups_are_proposed_from_the_frames_where_none_hold():
+    audit = plan(scattered())
+    assert adjusted_rand_score(POSES.clips, audit.proposed.groups) > 0.9
+    assert audit.proposed.kind == "proposed"
+    for train, test in audit.proposed_folds:
+        assert not set(audit.proposed.groups[train]) & set(audit.proposed.groups[test])
+    assert audit._share("proposed") < 0.01
+
+
+def test_the_number_by_proposed_groups_stands_beside_the_one_that_leaks():
+    audit = audited(scattered()).audit
+    assert audit.chosen.balanced_accuracy > 0.99
+    assert audit.proposed.balanced_accuracy < audit.chosen.balanced_accuracy
+    assert f"it is {audit.proposed.balanced_accuracy:.3f}; the same people" in audit.verdict
+    assert audit.verdict.endswith("and say with --groups who is who.")
+
+
+def test_of_two_numbers_the_stricter_one_is_said_to_be():
+    audit = plan(scattered())
+    poor = evaluate_predictions(LABELS, np.roll(LABELS, 20), groups=scattered().groups)
+    good = evaluate_predictions(LABELS, LABELS, groups=scattered().groups)
+    assert "the number above is the stricter one" in audit.conclude(poor, 1.0, good).verdict
+    assert "the number above is the stricter one" not in audit.conclude(good, 1.0, poor).verdict
+
+
+@pytest.mark.parametrize("grouping", [PERFORMERS, scattered()], ids=["by performer", "leaking"])
+@pytest.mark.parametrize(
+    "labels", [meaningless(), np.random.default_rng(2).permutation(LABELS)], ids=["by clip", "by frame"]
+)
+def test_meaningless_labels_are_never_called_better_than_guessing(grouping, labels):
+    findings = audited(grouping, labels)
+    assert not findings.audit.better_than_chance
+    assert "as good as guessing" in findings.audit.verdict
+    assert {advice.advice for advice in findings.advice} == {
+        "Nothing can be told of it while nothing holds for other frames."
+    }
+
+
+def test_where_no_groups_can_be_proposed_it_says_why():
+    one_run = np.repeat(POSES.keypoints[[0, 100]], 20, axis=0)
+    labels = np.repeat(["a", "b"], 20)
+    blocks = Grouping(np.tile(["0", "1"], 20), "blocks", "blocks")
+    folds = grouped_folds(labels, blocks.groups)
+    audit = AuditPlan(one_run, labels, blocks, folds, random_folds(labels, 2, 0))
+    assert audit.proposed is None
+    assert audit.proposed_folds == []
+    chosen = evaluate_predictions(labels, labels, groups=blocks.groups)
+    assert "no groups can be proposed" in audit.conclude(chosen, 1.0).verdict
+
+
+# More groups
+
+
+def test_the_curve_rises_with_the_groups_and_ends_with_all_but_one():
+    curve = learning_curve(X, LABELS, PERFORMERS, n_jobs=1)
+    assert curve.n_groups.tolist() == [1, 2, 3]
+    assert ((curve.low <= curve.balanced_accuracy) & (curve.balanced_accuracy <= curve.high)).all()
+    assert curve.balanced_accuracy[-1] >= curve.balanced_accuracy[0]
+    assert curve.gain == pytest.approx(curve.balanced_accuracy[-1] - curve.balanced_accuracy[-2])
+    assert curve.gain_interval[0] <= curve.gain <= curve.gain_interval[1]
+
+
+def test_the_curve_of_meaningless_labels_promises_nothing():
+    curve = learning_curve(X, meaningless(), PERFORMERS, n_jobs=1)
+    assert curve.balanced_accuracy.max() < 0.5
+    assert "as good as guessing" in curve.verdict
+
+
+@pytest.mark.parametrize(
+    "grouping",
+    [Grouping(PERFORMERS.groups, "", "blocks"), Grouping((POSES.performers % 2).astype(str), "", "regex")],
+    ids=["blocks", "two"],
+)
+def test_there_is_no_curve_without_three_real_groups(grouping):
+    assert learning_curve(X, LABELS, grouping) is None
+
+
+# Advice
+
+
+def advice(predicted, groups, kind="regex"):
+    predictions = pd.DataFrame({"label": "up", "group": groups, "predicted": predicted})
+    return advise_classes(predictions, ["up"], Grouping(np.array(groups), "", kind))[0]
+
+
+def test_advice_names_what_a_class_is_taken_for():
+    said = advice(["up", "down", "down", "left"] * 3, ["1"] * 4 + ["2"] * 4 + ["3"] * 4)
+    assert (said.recall, said.n_samples, said.n_groups) == (0.25, 12, 3)
+    assert said.taken_for == (("down", 6), ("left", 3))
+    assert "6 of 12 are taken for down; seen on 3 groups" in said.advice
+
+
+def test_advice_names_the_group_that_does_it_otherwise():
+    said = advice(["up"] * 10 + ["down"] * 5, ["1"] * 5 + ["2"] * 5 + ["3"] * 5)
+    assert (said.weakest_group, said.weakest_recall) == ("3", 0)
+    assert "group 3 does it otherwise" in said.advice
+
+
+def test_few_people_are_reason_for_more_whatever_the_recall():
+    assert "Only seen on 2 groups" in advice(["up"] * 10, ["1"] * 5 + ["2"] * 5).advice
+    assert advice(["up"] * 10, ["1"] * 5 + ["2"] * 5, "blocks").advice == "Nothing to do."
+
+
+def test_everything_becomes_json():
+    findings = audited(PERFORMERS)
+    for record in (findings.audit, findings.learning_curve, *findings.advice):
+        assert json.loads(json.dumps(record.to_dict(), allow_nan=False))

@@ -1,0 +1,210 @@
+"""Two models on the same data: what is better, and when that cannot be said."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heatpose.cli import main
+from heatpose.data.table import keypoint_frame, write_table
+from heatpose.datasets.simulation import simulate_poses
+from heatpose.evaluation.comparison import (
+    compare_models,
+    compare_predictions,
+    compare_records,
+    share_trained_on,
+    sketch_data,
+)
+from heatpose.model.candidates import make_pose_pipeline
+from heatpose.pose.skeleton import COCO_17
+
+CLASSES = ["up", "down", "left", "right"]
+
+
+def predictions(share_right, n_groups=8, per_class=25, seed=0):
+    """Labels, groups, and what somebody says who is right in a share of each class and group."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.repeat(CLASSES, per_class), n_groups)
+    groups = np.repeat(np.arange(n_groups), per_class * len(CLASSES))
+    right = rng.uniform(size=len(labels)) < share_right
+    return labels, groups, np.where(right, labels, np.where(labels == "up", "down", "up"))
+
+
+def test_the_better_one_is_called_better_and_the_other_way_round_worse():
+    labels, groups, good = predictions(0.9)
+    _, _, bad = predictions(0.7, seed=1)
+    better = compare_predictions(labels, bad, good, groups=groups)
+    worse = compare_predictions(labels, good, bad, groups=groups)
+    assert (better.verdict, worse.verdict) == ("better", "worse")
+    assert better.difference == pytest.approx(-worse.difference)
+    assert better.interval[0] < better.difference < better.interval[1]
+    assert better.unit == "group"
+    assert "B is better than A" in better.statement
+    assert "other people" not in better.statement
+
+
+def test_equals_cannot_be_told_apart():
+    labels, groups, said = predictions(0.8)
+    comparison = compare_predictions(labels, said, predictions(0.8, seed=1)[2], groups=groups)
+    assert comparison.verdict == "cannot tell"
+    same = compare_predictions(labels, said, said, groups=groups)
+    assert (same.verdict, same.difference, same.interval, same.p_value) == ("cannot tell", 0, (0, 0), 1)
+
+
+def test_a_lead_in_one_group_of_many_is_no_lead():
+    labels, groups, said = predictions(0.5)
+    lucky = np.where(groups == 3, labels, said)
+    assert compare_predictions(labels, said, lucky, groups=groups).verdict == "cannot tell"
+    assert compare_predictions(labels, said, lucky).verdict == "better"  # as if samples were independent
+
+
+def test_the_counts_are_those_of_the_samples():
+    labels = np.array(["up"] * 4 + ["down"] * 6)
+    first = np.array(["up", "up", "down", "down"] + ["down"] * 6)
+    second = np.array(["up", "down", "up", "down"] + ["down"] * 5 + ["up"])
+    comparison = compare_predictions(labels, first, second)
+    counts = (comparison.both_right, comparison.first_only, comparison.second_only, comparison.both_wrong)
+    assert counts == (6, 2, 1, 1)
+    assert comparison.p_value == 1  # 2 against 1
+    assert comparison.first == pytest.approx((2 / 4 + 1) / 2)
+    assert comparison.second == pytest.approx((2 / 4 + 5 / 6) / 2)
+
+
+def test_few_groups_leave_clips_and_a_statement():
+    labels, groups, good = predictions(0.9, n_groups=2)
+    comparison = compare_predictions(
+        labels, predictions(0.5, n_groups=2, seed=1)[2], good, groups=groups, clips=np.arange(len(labels)) // 5
+    )
+    assert (comparison.unit, comparison.n_units) == ("clip", len(labels) // 5)
+    assert "2 groups are too few to resample" in comparison.statement
+    assert "says nothing of other people" in comparison.statement
+
+
+def test_data_that_one_was_trained_on_tell_nothing():
+    labels, groups, said = predictions(0.7)
+    comparison = compare_predictions(labels, said, labels, groups=groups, trained_on=(0.0, 0.4))
+    assert comparison.verdict == "cannot tell"
+    assert "B was trained on 40%" in comparison.statement
+
+
+def test_better_than_nothing_is_told_to_be_nothing():
+    labels, groups, said = predictions(0.02)
+    comparison = compare_predictions(labels, said, predictions(0.25, seed=1)[2], groups=groups)
+    assert "Neither is better than guessing" in comparison.statement
+
+
+def test_lengths_must_agree():
+    with pytest.raises(ValueError, match="Expected as many predictions of both as labels, got 2 and 1 for 2"):
+        compare_predictions(["a", "b"], ["a", "b"], ["a"])
+
+
+# Models, and what they were trained on
+
+
+def a_table(seed, n_performers=6):
+    poses = simulate_poses(
+        n_performers, 1, 4, classes=["action_up", "action_down", "category_motion"], random_state=seed
+    )
+    return keypoint_frame(poses.keypoints).assign(
+        label=poses.labels, group=poses.performers.astype(str), path=[f"{n}.npy" for n in range(len(poses))], sample=0
+    )
+
+
+def test_models_are_compared_on_a_table():
+    train, test = a_table(1), a_table(2)
+    X = train[list(COCO_17.columns)].to_numpy()
+    good, dummy = (make_pose_pipeline(name, performers=0) for name in ("lda", "dummy"))
+    for model in (good, dummy):
+        model[1:].fit(X, train["label"].to_numpy())
+    comparison = compare_models(dummy, good, test, test["group"].to_numpy())
+    assert (comparison.verdict, comparison.unit, comparison.n_units) == ("better", "group", 6)
+    assert compare_models(dummy, good, test).unit == "clip"
+    assert json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+
+
+@pytest.mark.parametrize("n_performers", [2, 60])
+def test_a_sketch_tells_what_share_was_trained_on(n_performers):
+    table, other = a_table(1, n_performers), a_table(2, n_performers)
+    record = {"data": {"sketch": sketch_data(table)}}
+    assert share_trained_on(table, record) == 1
+    assert share_trained_on(other, record) == 0
+    relabelled = table.sample(frac=1, random_state=0).assign(label="up", path="elsewhere.npy")
+    assert share_trained_on(relabelled, record) == 1
+    half = pd.concat([table, other])
+    assert share_trained_on(half, record) == pytest.approx(0.5, abs=0.08)
+    assert share_trained_on(table, {}) == 0
+
+
+def records(share_first, share_second, n_groups=8, kind="regex"):
+    both = []
+    for share, seed in ((share_first, 0), (share_second, 1)):
+        labels, groups, said = predictions(share, n_groups, seed=seed)
+        table = pd.DataFrame({"group": groups.astype(str), "label": labels, "predicted": said})
+        rows = table.value_counts().reset_index().to_numpy(dtype=object).tolist()
+        both.append({"data": {"digest": "d"}, "groups": {"kind": kind, "description": "g"}, "by_group": rows})
+    return both
+
+
+def test_trainings_on_the_same_data_are_compared_by_group():
+    first, second = records(0.6, 0.9)
+    comparison = compare_records(first, second)
+    assert (comparison.verdict, comparison.n_units) == ("better", 8)
+    labels, groups, said = predictions(0.6)
+    expected = compare_predictions(labels, said, predictions(0.9, seed=1)[2], groups=groups.astype(str))
+    assert comparison.difference == pytest.approx(expected.difference)
+    assert comparison.interval == pytest.approx(expected.interval)
+    assert comparison.first_only is None
+
+
+def test_two_people_are_too_few_to_compare_trainings_by():
+    comparison = compare_records(*records(0.6, 0.9, n_groups=2))
+    assert comparison.verdict == "cannot tell"
+    assert "2 groups are too few" in comparison.statement
+    assert comparison.to_dict()["interval"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"data": {"digest": "other"}}, "trained on different data"),
+        ({"groups": {"kind": "regex", "description": "other"}}, "not split by the same groups"),
+        ({"by_group": None}, "not split by the same groups"),
+    ],
+)
+def test_otherwise_data_are_asked_for(change, why):
+    first, second = records(0.6, 0.9)
+    with pytest.raises(ValueError, match=f"Expected DATA .* {why}"):
+        compare_records(first, {**second, **change})
+    with pytest.raises(ValueError, match="Expected DATA"):
+        compare_records(*records(0.6, 0.9, kind="blocks"))
+
+
+def test_from_the_command_line(tmp_path, capsys):
+    write_table(a_table(1), tmp_path / "train.parquet")
+    write_table(a_table(2), tmp_path / "test.parquet")
+    for name in ("lda", "knn"):
+        model = tmp_path / f"{name}.joblib"
+        code = main(
+            ["train", str(tmp_path / "train.parquet"), "--classifiers", name, "--jobs", "1", "--out", str(model)]
+        )
+        assert code == 0
+    models = [str(tmp_path / f"{name}.joblib") for name in ("lda", "knn")]
+    capsys.readouterr()
+
+    assert main(["compare", *models, str(tmp_path / "test.parquet"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["unit"] == "group"
+    assert json.loads(told.out)["n_samples"] == 72
+    assert "trained on" not in told.err
+
+    assert main(["compare", *models]) == 0
+    assert "groups it was not trained on" in capsys.readouterr().out
+
+    assert main(["compare", *models, str(tmp_path / "train.parquet")]) == 0
+    told = capsys.readouterr()
+    assert told.err.count("was trained on about 100% of these data") == 2
+    assert "Cannot tell: A was trained on 100% and B was trained on 100% of these data" in told.out
+
+    assert main(["evaluate", models[0], str(tmp_path / "train.parquet")]) == 0
+    assert "the data that the model was trained on" in capsys.readouterr().err

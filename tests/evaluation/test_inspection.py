@@ -1,0 +1,228 @@
+"""What an inspection finds of faults that were planted, and what it leaves alone."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heatpose.data.table import load_data, write_table
+from heatpose.datasets.simulation import render_heatmaps, simulate_poses, write_heatmaps
+from heatpose.evaluation.inspection import PROBLEM_KINDS, inspect_data, write_fix_list
+from heatpose.pose.skeleton import COCO_17
+
+CLASSES = ["action_up", "action_down", "category_motion", "select_avatar"]
+BY_PERFORMER = r"_(\d+)\.npy$"
+
+
+def named(inspection, *kinds):
+    return {path for problem in inspection.problems if problem.kind in kinds for path in problem.paths}
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    """160 files: 4 classes, 4 performers, a clip of 10 frames each."""
+    return write_heatmaps(
+        simulate_poses(4, 1, 10, classes=CLASSES, random_state=31), tmp_path_factory.mktemp("a") / "b"
+    )
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory):
+    """The same with faults; the folder, and who has which."""
+    root = tmp_path_factory.mktemp("c") / "d"
+    write_heatmaps(simulate_poses(4, 1, 10, classes=CLASSES, random_state=31), root)
+    rng = np.random.default_rng(0)
+
+    def path(label, frame, performer):
+        return f"{label}/{label}_{frame}_{performer}.npy"
+
+    def alter(name, function):
+        np.save(root / name, function(np.load(root / name)).astype(np.float32))
+        return name
+
+    def copy(name, to, function=lambda heatmaps: heatmaps):
+        np.save(root / to, function(np.load(root / name)).astype(np.float32))
+        return to
+
+    def noisy(heatmaps):
+        return np.roll(0.95 * heatmaps, 1, axis=3) + rng.normal(0, 0.01, heatmaps.shape)
+
+    faults = {
+        "swapped": {alter(path("category_motion", 4, 2), lambda h: h[:, COCO_17.swap])},
+        "dark": {alter(path("action_up", 1, 1), np.zeros_like)},
+        "faint": {alter(path("action_up", 6, 1), lambda h: h / 10)},
+        "people": {
+            alter(path("action_down", 3, 3), lambda h: np.maximum(h, 0.8 * np.roll(h, 22, axis=3))),
+        },
+        "exact": {copy(path("action_up", 3, 0), path("action_up", 50, 2)), path("action_up", 3, 0)},
+        "exact class": {copy(path("action_up", 8, 0), path("select_avatar", 51, 0)), path("action_up", 8, 0)},
+        "near": {copy(path("action_down", 5, 0), path("action_down", 52, 1), noisy), path("action_down", 5, 0)},
+        "label": {copy(path("select_avatar", 5, 3), path("category_motion", 53, 3))},
+        "name": {copy(path("select_avatar", 2, 2), "action_down/select_avatar_2_2.npy")},
+        "bad": {"action_up/text.npy", path("action_down", 9, 2)},
+        "small": {"wave/wave_0_0.npy"},
+    }
+    for moved in (path("select_avatar", 5, 3), path("select_avatar", 2, 2)):
+        (root / moved).unlink()
+    (root / "action_up/text.npy").write_text("nothing")
+    alter(path("action_down", 9, 2), lambda h: np.where(h == h.max(), np.nan, h))
+    (root / "wave").mkdir()
+    (root / "nobody").mkdir()
+    np.save(root / "wave/wave_0_0.npy", np.load(root / path("action_up", 0, 0))[:, :, ::-1])
+    groups = root.parent / "groups.csv"
+    with groups.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "group"])
+        for each in root.rglob("*.npy"):
+            table.writerow([each.relative_to(root).as_posix(), each.stem.rpartition("_")[2]])
+    return inspect_data(root, str(groups)), faults, root
+
+
+def test_a_clean_set_has_no_problem(clean):
+    inspection = inspect_data(clean, BY_PERFORMER)
+    assert [problem for problem in inspection.problems if problem.kind != "small-class"] == []
+    assert (inspection.n_samples, inspection.n_files, inspection.n_groups) == (160, 160, 4)
+    assert {(each.name, each.n_samples, each.n_groups) for each in inspection.classes} == {
+        (name, 40, 4) for name in CLASSES
+    }
+    assert inspection.shapes == {"[1, 17, 64, 48]": 160}
+    assert inspection.dtypes == {"float32": 160}
+    assert inspection.n_bytes == 160 * 17 * 64 * 48 * 4
+    assert inspection.near_identical["own_class"] > 0.9
+    assert inspection.near_identical["other_groups"] == inspection.near_identical["other_classes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("bad", "bad-file"),
+        ("dark", "dark"),
+        ("faint", "odd-values"),
+        ("people", "several-people"),
+        ("swapped", "swapped-sides"),
+        ("exact", "duplicate-across-groups"),
+        ("exact class", "duplicate-across-classes"),
+        ("near", "near-duplicate-across-groups"),
+        ("label", "label"),
+        ("name", "wrong-folder"),
+        ("small", "small-class"),
+    ],
+)
+def test_each_fault_is_named_as_what_it_is(spoilt, fault, kind):
+    inspection, faults, _ = spoilt
+    if kind == "label":  # some of the others have a wrong label too
+        assert named(inspection, kind) >= faults[fault]
+    else:
+        assert named(inspection, kind) == faults[fault]
+
+
+def test_nobody_else_is_accused(spoilt):
+    inspection, faults, _ = spoilt
+    assert named(inspection, *PROBLEM_KINDS) <= set().union(*faults.values())
+
+
+def test_an_empty_class_folder_is_told_of(spoilt):
+    messages = [problem.message for problem in spoilt[0].problems if problem.kind == "small-class"]
+    assert any("nobody has no file" in message for message in messages)
+
+
+def test_the_most_harmful_come_first(spoilt):
+    problems = spoilt[0].problems
+    order = [(["error", "warning", "note"].index(p.severity), list(PROBLEM_KINDS).index(p.kind)) for p in problems]
+    assert order == sorted(order)
+
+
+def test_nothing_is_changed(spoilt):
+    _, _, root = spoilt
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in root.rglob("*")}
+    inspect_data(root)
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in root.rglob("*")} == before
+
+
+def test_the_fix_list_has_a_line_for_each_file_of_each_problem(spoilt, tmp_path):
+    inspection, _, _ = spoilt
+    count = write_fix_list(inspection, tmp_path / "fix.csv")
+    with (tmp_path / "fix.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == count == sum(len(problem.paths) for problem in inspection.problems)
+    assert rows[0]["severity"] == "error"
+    assert {row["path"] for row in rows} == named(inspection, *PROBLEM_KINDS)
+
+
+def test_it_becomes_json(spoilt):
+    assert json.loads(json.dumps(spoilt[0].to_dict(), allow_nan=False))["problems"][0]["kind"] == "bad-file"
+
+
+def test_a_table_is_inspected_too(spoilt, tmp_path):
+    _, faults, root = spoilt
+    table = load_data(_without_empty(root, tmp_path), skip_bad=True)
+    write_table(table, tmp_path / "table.parquet")
+    inspection = inspect_data(tmp_path / "table.parquet")
+    assert inspection.source == "table"
+    assert faults["exact class"] <= named(inspection, "duplicate-across-classes")
+    assert faults["dark"] <= named(inspection, "dark")
+    anonymous = table.drop(columns=["path", "sample"])
+    anonymous.to_csv(tmp_path / "table.csv", index=False)
+    rows = named(inspect_data(tmp_path / "table.csv"), "dark")
+    assert rows == {f"row {1 + int(np.flatnonzero(table['path'] == next(iter(faults['dark'])))[0])}"}
+
+
+def _without_empty(root, tmp_path):
+    """A folder with the class folders that hold files."""
+    (tmp_path / "links").mkdir()
+    for folder in root.iterdir():
+        if folder.is_dir() and any(folder.iterdir()):
+            (tmp_path / "links" / folder.name).symlink_to(folder)
+    return tmp_path / "links"
+
+
+def test_samples_of_one_file_are_told_apart(tmp_path):
+    poses = simulate_poses(2, 1, 6, classes=CLASSES[:2], random_state=4)
+    for label in CLASSES[:2]:
+        (tmp_path / label).mkdir()
+        heatmaps = render_heatmaps(poses.keypoints[poses.labels == label])
+        np.save(tmp_path / label / "clip.npy", np.concatenate([heatmaps, heatmaps[:1]]))
+    inspection = inspect_data(tmp_path)
+    assert named(inspection, "duplicate") == {f"{label}/clip.npy[{k}]" for label in CLASSES[:2] for k in (0, 12)}
+
+
+@pytest.mark.parametrize("by_clip", [True, False])
+def test_meaningless_labels_are_called_so_and_nobody_is_accused(tmp_path, by_clip):
+    poses = simulate_poses(4, 2, 6, classes=CLASSES, random_state=8)
+    _, clip = np.unique(poses.clips, return_inverse=True)
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(poses.labels[::6])[clip] if by_clip else rng.permutation(poses.labels)
+    table = pd.DataFrame(poses.keypoints.reshape(-1, 51), columns=COCO_17.columns)
+    table = table.assign(label=labels, group=poses.performers.astype(str))
+    write_table(table, tmp_path / "table.parquet")
+    inspection = inspect_data(tmp_path / "table.parquet")
+    assert [problem.kind for problem in inspection.problems if problem.severity == "error"] == ["meaningless-labels"]
+    assert not named(inspection, "label", "wrong-folder")
+
+
+def test_classes_that_look_alike_are_told_of(tmp_path):
+    poses = simulate_poses(4, 2, 6, classes=CLASSES, random_state=9)
+    table = pd.DataFrame(poses.keypoints.reshape(-1, 51), columns=COCO_17.columns)
+    twins = np.where(poses.clips % 2 == 1, "wave", "greet")
+    table = table.assign(
+        label=np.where(poses.labels == "action_up", twins, poses.labels), group=poses.performers.astype(str)
+    )
+    write_table(table, tmp_path / "table.parquet")
+    alike = [p.message for p in inspect_data(tmp_path / "table.parquet").problems if p.kind == "alike-classes"]
+    assert len(alike) == 1
+    assert alike[0].startswith("greet and wave are taken for each other")
+
+
+def test_a_folder_of_bad_files_alone_is_reported(tmp_path):
+    (tmp_path / "up").mkdir()
+    (tmp_path / "up" / "a.npy").write_bytes(b"nothing")
+    inspection = inspect_data(tmp_path)
+    assert named(inspection, "bad-file") == {"up/a.npy"}
+    assert inspection.n_samples == 0
+
+
+def test_what_is_not_there_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No such folder or table"):
+        inspect_data(tmp_path / "nothing")

@@ -1,0 +1,469 @@
+"""Watching: every file is told of once, when it is complete; what is not there yet is no error."""
+
+import argparse
+import contextlib
+import inspect
+import io
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+
+from heatpose import PoseStream, make_pose_pipeline, save_model, simulate_poses, simulate_stream
+from heatpose.cli import main, watch
+from heatpose.data.folder import BadFilesError, UnfinishedFileError, read_heatmaps, read_stream
+from heatpose.datasets.simulation import STREAM_RATE
+from heatpose.live.watching import Frame, GrowingFolder, follow_folder, follow_stream, watch_frames
+
+CLASSES = ["action_down", "action_up", "category_sound"]
+HEATMAPS = np.random.default_rng(0).random((17, 8, 6)).astype(np.float32)
+
+
+def write(path, heatmaps=HEATMAPS, at=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, heatmaps)
+    if at is not None:
+        os.utime(path, (at, at))
+
+
+def paths(frames):
+    return [frame.path for frame in frames]
+
+
+# A growing folder -------------------------------------------------------------------------------------------
+
+
+def test_new_files_are_told_of_once_and_old_ones_not(tmp_path):
+    write(tmp_path / "old.npy")
+    folder = GrowingFolder(tmp_path)
+    assert list(folder.poll()) == []
+    write(tmp_path / "new.npy", at=12.5)
+    (frame,) = folder.poll()
+    assert frame.path == "new.npy"
+    assert frame.time == 12.5
+    np.testing.assert_array_equal(frame.heatmaps, HEATMAPS[np.newaxis])
+    assert list(folder.poll()) == []
+    assert paths(GrowingFolder(tmp_path, existing=True).poll()) == ["new.npy", "old.npy"]
+
+
+def test_files_come_in_the_order_in_which_they_were_written(tmp_path):
+    folder = GrowingFolder(tmp_path)
+    for name, at in (("b_10.npy", 3), ("b_9.npy", 3), ("a.npy", 5), ("c.npy", 1)):
+        write(tmp_path / name, at=at)
+    assert paths(folder.poll()) == ["c.npy", "b_9.npy", "b_10.npy", "a.npy"]
+
+
+def test_folders_inside_count_also_those_that_come_later(tmp_path):
+    write(tmp_path / "one" / "old.npy")
+    folder = GrowingFolder(tmp_path)
+    write(tmp_path / "one" / "1.npy", at=1)
+    write(tmp_path / "two" / "deep" / "2.npy", at=2)
+    (tmp_path / "two" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "two" / "itself").symlink_to(tmp_path / "two", target_is_directory=True)
+    write(tmp_path / ".hidden" / "3.npy")
+    write(tmp_path / ".4.npy.part.npy")
+    (tmp_path / "notes.txt").touch()
+    assert paths(folder.poll()) == ["one/1.npy", "two/deep/2.npy"]
+    assert list(folder.poll()) == []
+
+
+def test_a_folder_that_goes_and_comes_back(tmp_path):
+    write(tmp_path / "cam" / "1.npy")
+    folder = GrowingFolder(tmp_path)
+    (tmp_path / "cam" / "1.npy").unlink()
+    (tmp_path / "cam").rmdir()
+    assert list(folder.poll()) == []
+    write(tmp_path / "cam" / "1.npy")
+    assert paths(folder.poll()) == ["cam/1.npy"]
+
+
+def test_a_file_that_replaces_another_is_new(tmp_path):
+    folder = GrowingFolder(tmp_path)
+    for number in range(3):
+        write(tmp_path / ".part", HEATMAPS + number)
+        (tmp_path / ".part.npy").rename(tmp_path / "latest.npy")
+        (frame,) = folder.poll()
+        np.testing.assert_array_equal(frame.heatmaps[0], HEATMAPS + number)
+
+
+def test_a_half_written_file_is_waited_for_byte_by_byte(tmp_path, caplog):
+    write(tmp_path / "whole.npy")
+    content = (tmp_path / "whole.npy").read_bytes()
+    folder = GrowingFolder(tmp_path)
+    ends = [0, 1, 5, 6, 8, 9, 10, 50, 127, 128, 129, len(content) - 1]
+    with (tmp_path / "slow.npy").open("wb") as file:
+        for start, end in zip([0, *ends], [*ends, len(content)], strict=True):
+            assert list(folder.poll()) == []
+            assert folder.n_unfinished == 1
+            file.write(content[start:end])
+            file.flush()
+    assert paths(folder.poll()) == ["slow.npy"]
+    assert folder.n_unfinished == 0
+    assert caplog.messages == []
+
+
+def test_a_file_that_does_not_grow_is_given_up_and_told_of(tmp_path, caplog):
+    folder = GrowingFolder(tmp_path, patience=0.05)
+    (tmp_path / "dead.npy").write_bytes(b"\x93NUMPY")
+    assert list(folder.poll()) == [] and folder.n_unfinished == 1
+    time.sleep(0.06)
+    assert list(folder.poll()) == [] and folder.n_unfinished == 0
+    assert len(caplog.messages) == 1 and "dead.npy: expected" in caplog.text and "for 0.05 s" in caplog.text
+    assert list(folder.poll()) == [] and len(caplog.messages) == 1
+
+
+def test_a_bad_file_is_told_of_and_left_out(tmp_path, caplog):
+    folder = GrowingFolder(tmp_path)
+    (tmp_path / "text.npy").write_text("no heatmaps")
+    write(tmp_path / "shape.npy", np.zeros((16, 8, 6)))
+    write(tmp_path / "nan.npy", np.full((17, 8, 6), np.nan))
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "gone.npy").symlink_to(tmp_path / "nowhere.npy")
+    write(tmp_path / "good.npy")
+    with caplog.at_level(logging.WARNING):
+        assert paths(folder.poll()) == ["good.npy"]
+    assert all(f"{name}.npy: expected" in caplog.text for name in ("text", "shape", "nan", "objects"))
+    assert folder.n_unfinished == 0
+
+
+def test_folders_in_which_nothing_happens_are_not_read_again(tmp_path, monkeypatch):
+    write(tmp_path / "quiet" / "1.npy")
+    folder = GrowingFolder(tmp_path)
+    now = time.monotonic()
+    monkeypatch.setattr("heatpose.live.watching.time.monotonic", lambda: now + 10)
+    read = []
+    scandir = os.scandir
+    monkeypatch.setattr("heatpose.live.watching.os.scandir", lambda path: read.append(str(path)) or scandir(path))
+    assert list(folder.poll()) == [] and read == []
+    write(tmp_path / "2.npy")
+    assert paths(folder.poll()) == ["2.npy"]
+    assert read == [str(tmp_path)]
+
+
+def test_what_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileNotFoundError, match=r"No such folder: .*nowhere"):
+        GrowingFolder(tmp_path / "nowhere")
+    with pytest.raises(NotADirectoryError, match="Expected a folder to watch, got a file"):
+        GrowingFolder(tmp_path / "file")
+
+
+def test_following_ends_when_all_is_there_or_nothing_comes(tmp_path):
+    write(tmp_path / "1.npy")
+    frames = list(follow_folder(GrowingFolder(tmp_path, existing=True), once=True))
+    assert paths(filter(None, frames)) == ["1.npy"]
+    frames = list(follow_folder(GrowingFolder(tmp_path), until_idle=0.03))
+    assert frames and set(frames) == {None}
+
+
+def test_nothing_is_missed_or_told_twice_while_somebody_writes(tmp_path):
+    folder = GrowingFolder(tmp_path)
+    names = [f"cam{i % 3}/{i}.npy" for i in range(150)]
+    content = io.BytesIO()
+    np.save(content, HEATMAPS)
+
+    def writer():
+        for number, name in enumerate(names):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            if number % 2:
+                with (tmp_path / name).open("wb") as file:  # in two parts, under its own name
+                    file.write(content.getvalue()[:100])
+                    file.flush()
+                    file.write(content.getvalue()[100:])
+            else:
+                (tmp_path / ".part").write_bytes(content.getvalue())
+                (tmp_path / ".part").rename(tmp_path / name)
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=writer)
+    thread.start()
+    got = paths(filter(None, follow_folder(folder, until_idle=1, pause=0.001)))
+    thread.join()
+    assert sorted(got) == sorted(names)
+
+
+# Files and pipes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [0, 3, 9, 60, 128, 200, -1])
+def test_a_file_that_ends_early_is_unfinished(tmp_path, end):
+    write(tmp_path / "a.npy")
+    (tmp_path / "b.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:end])
+    with pytest.raises(UnfinishedFileError, match=r"b\.npy: expected"):
+        read_heatmaps(tmp_path / "b.npy")
+
+
+@pytest.mark.parametrize("content", [b"\x94", b"text", b"\x93NUMPY\x09\x00" + b" " * 200])
+def test_a_file_that_can_become_none_is_bad(tmp_path, content):
+    (tmp_path / "b.npy").write_bytes(content)
+    with pytest.raises(BadFilesError) as caught:
+        read_heatmaps(tmp_path / "b.npy")
+    assert not isinstance(caught.value, UnfinishedFileError)
+
+
+def piped(*arrays):
+    pipe = io.BytesIO()
+    for array in arrays:
+        np.save(pipe, array)
+    return pipe.getvalue()
+
+
+def test_arrays_come_out_of_a_pipe_as_they_were_saved():
+    arrays = [HEATMAPS, HEATMAPS.astype(np.float16)[np.newaxis], np.asfortranarray(np.stack([HEATMAPS] * 3))]
+    got = list(read_stream(io.BytesIO(piped(*arrays))))
+    assert [heatmaps.shape for heatmaps in got] == [(1, 17, 8, 6), (1, 17, 8, 6), (3, 17, 8, 6)]
+    assert all(heatmaps.dtype == np.float32 for heatmaps in got)
+    np.testing.assert_array_equal(got[2][1], HEATMAPS)
+    assert list(read_stream(io.BytesIO())) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (piped(HEATMAPS)[:-1], "array 1 of the stream: expected 3264 bytes of data, got 3263 before the end"),
+        (piped(HEATMAPS)[:40], "array 1 of the stream: expected"),
+        (piped(HEATMAPS)[:3], "array 1 of the stream: expected"),
+        (b"no array", "got b'no array'"),
+        (piped(np.zeros((16, 8, 6))), r"expected shape \(n, 17, H, W\), got \(16, 8, 6\)"),
+        (piped(np.zeros((17, 8, 6), np.int64)), "got int64"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "header of at most"),
+        (piped(HEATMAPS).replace(b"(17, 8, 6)", b"(17, 8, 6000000000000)"[:10]), "damaged header"),
+    ],
+)
+def test_what_is_no_array_in_a_pipe_is_told_of(content, message):
+    arrays = read_stream(io.BytesIO(piped(HEATMAPS) + content))
+    next(arrays)
+    with pytest.raises(BadFilesError, match=message):
+        next(arrays)
+
+
+def test_an_array_is_there_as_soon_as_it_was_written_and_none_while_nothing_comes(caplog):
+    read, written = os.pipe()
+    with os.fdopen(read, "rb") as reader, os.fdopen(written, "wb", buffering=0) as writer:
+        frames = follow_stream(reader, pause=0.01)
+        assert next(frames) is None
+        writer.write(piped(HEATMAPS, np.full((17, 8, 6), np.nan), HEATMAPS + 1))
+        first, second = next(frames), next(frames)
+        assert first.path is None and first.time <= second.time <= time.time()
+        np.testing.assert_array_equal(second.heatmaps[0], HEATMAPS + 1)
+        assert "NaN" in caplog.text
+        assert next(frames) is None
+        writer.close()
+        assert next(frames, "end") == "end"
+
+
+# Records ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model():
+    poses = simulate_poses(3, 2, 5, classes=CLASSES)
+    return make_pose_pipeline("logistic", performers=3, threshold=0.3).fit(poses.heatmaps(), poses.labels)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """Two seconds, ten frames a second."""
+    poses = simulate_stream(["action_up", "action_down"], seconds=0.8, move=0.4, performer=1)
+    return poses.heatmaps()[::6], poses.frames[::6] / STREAM_RATE
+
+
+def test_records_are_of_frames_and_events_in_order(model, clip):
+    frames = [Frame(f"p1/{i}.npy", when, one[np.newaxis]) for i, (one, when) in enumerate(zip(*clip, strict=True))]
+    person = re.compile(r"p(\d)/").match
+    options = {"person": lambda path: person(path).group(1)}
+    records = list(watch_frames(PoseStream(model), frames, wanted=("frames", "events"), **options))
+    events = PoseStream(model).push(*clip, person="1")
+    told = [record for record in records if record["kind"] != "frame"]
+    assert [(record["kind"], record["label"]) for record in told][: len(events)] == [
+        (event.kind, event.label) for event in events
+    ]
+    assert told[-1]["kind"] == "left"  # at the end
+    shown = [record for record in records if record["kind"] == "frame"]
+    assert [record["path"] for record in shown] == [frame.path for frame in frames]
+    assert {record["person"] for record in records} == {"1"}
+    assert {"action_up", "action_down"} <= {record["label"] for record in shown}
+    only = list(watch_frames(PoseStream(model), frames, wanted=["events"], **options))
+    assert only == told
+    json.dumps(records, allow_nan=False)
+
+
+def test_times_come_from_the_clock_or_from_the_rate_and_never_go_back(model, clip):
+    heatmaps = clip[0][:3]
+    frames = [Frame("a.npy", 5.0, heatmaps[:1]), Frame("b.npy", 3.0, heatmaps[:1]), Frame("c.npy", 6.0, heatmaps)]
+    records = list(watch_frames(PoseStream(model), frames))
+    assert [record["time"] for record in records] == [5, 5, 6, 6, 6]
+    assert [record["sample"] for record in records] == [0, 0, 0, 1, 2]
+    records = list(watch_frames(PoseStream(model), frames, fps=4))
+    assert [record["time"] for record in records] == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_who_is_gone_leaves_the_pose_although_no_frame_comes(model, clip, monkeypatch):
+    heatmaps, times = clip[0][:6], clip[1][:6]
+    now = [100.0]
+    monkeypatch.setattr("heatpose.live.watching.time.monotonic", lambda: now[0])
+
+    def frames():
+        for one, when in zip(heatmaps, times, strict=True):
+            yield Frame("a.npy", when, one[np.newaxis])
+        now[0] += 0.9
+        yield None
+        seen.append("pause")
+        now[0] += 0.2
+        yield None
+        seen.append("end")
+
+    seen = []
+    for record in watch_frames(PoseStream(model, held_after=[]), frames(), wanted=["events"]):
+        seen.append(record["kind"])
+    assert seen == ["entered", "pause", "left", "end"]
+
+
+# The command ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model_file(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "pose.joblib"
+    save_model(model, path)
+    return path
+
+
+def run(capsys, *arguments):
+    code = main(["watch", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, [json.loads(line) for line in captured.out.splitlines()], captured.err
+
+
+def test_options_have_the_defaults_of_the_stream():
+    parser = argparse.ArgumentParser()
+    watch.add_arguments(parser)
+    defaults = {name: value.default for name, value in inspect.signature(PoseStream).parameters.items()}
+    options = {name: value for name, value in vars(parser.parse_args(["model", "folder"])).items() if name in defaults}
+    assert set(options) >= {"smoothing", "hold", "release", "gap", "held_after"}
+    for name in {"smoothing", "hold", "release", "gap"}:
+        assert options[name] == defaults[name]
+    assert tuple(options["held_after"]) == defaults["held_after"]
+
+
+def test_once_names_what_is_there(capsys, model_file, model, clip, tmp_path):
+    for number, heatmaps in enumerate(clip[0]):
+        write(tmp_path / f"cam7/{number}.npy", heatmaps, at=1000 + clip[1][number])
+    code, records, err = run(capsys, model_file, tmp_path, "--once", "--person", r"cam(\d+)/")
+    assert (code, err) == (0, f"Watching {tmp_path}\n")
+    assert [record["path"] for record in records] == [f"cam7/{number}.npy" for number in range(len(clip[0]))]
+    assert {record["person"] for record in records} == {"7"}
+    sure = [record["label"] for record in records if record["label"] != "unknown"]
+    assert sure == [
+        label for label, record in zip(model.predict(clip[0]), records, strict=True) if record["label"] != "unknown"
+    ]
+    code, events, _ = run(capsys, model_file, tmp_path, "--once", "--events", "--held-after", "0.5,0.7")
+    assert [(event["kind"], event["label"]) for event in events] == [
+        ("entered", "action_up"),
+        ("held", "action_up"),
+        ("held", "action_up"),
+        ("left", "action_up"),
+        ("entered", "action_down"),
+        ("held", "action_down"),
+        ("held", "action_down"),
+        ("left", "action_down"),
+    ]
+    assert 1000 == events[0]["time"] < events[3]["time"] < 1002
+    both = run(capsys, model_file, tmp_path, "--once", "--events", "--frames", "--fps", 10)[1]
+    assert [record["label"] for record in both if record["kind"] == "entered"] == ["action_up", "action_down"]
+    assert sum(record["kind"] == "frame" for record in both) == len(clip[0])
+    assert max(record["time"] for record in both) == pytest.approx((len(clip[0]) - 1) / 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["{tmp}", "--person", "("], "--person: expected a regular expression"),
+        (["{tmp}", "--person", "a"], "with 0"),
+        (["{tmp}", "--frames"], "--frames goes with --events"),
+        (["-", "--once"], "are for folders"),
+        (["{tmp}", "--hold", "-1"], "expected a number of 0 or more, got '-1'"),
+        (["{tmp}", "--fps", "0"], "expected a number above 0, got '0'"),
+        (["{tmp}", "--held-after", "1,x"], "expected a number above 0, got 'x'"),
+    ],
+)
+def test_wrong_usage(capsys, tmp_path, options, message):
+    code, records, err = run(capsys, "no.joblib", *(option.format(tmp=tmp_path) for option in options))
+    assert (code, records) == (2, [])
+    assert message in err
+
+
+def test_what_is_not_there(capsys, tmp_path, model_file):
+    assert run(capsys, model_file, tmp_path / "nowhere")[::2] == (1, f"Error: No such folder: {tmp_path / 'nowhere'}\n")
+    code, _, err = run(capsys, tmp_path / "no.joblib", tmp_path)
+    assert code == 1 and "No such model file" in err
+
+
+@pytest.fixture
+def watching(model_file):
+    processes = []
+
+    def start(path, *options):
+        command = [sys.executable, "-m", "heatpose", "watch", str(model_file), str(path), *options]
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        # A shell starts what is in the background with SIGINT ignored, and that is inherited.
+        before = None if os.name == "nt" else partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, preexec_fn=before, **pipes)
+        processes.append(process)
+        assert process.stderr.readline().startswith(b"Watching ")
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_live_folder_until_somebody_ends_it(watching, clip, tmp_path, how):
+    write(tmp_path / "before.npy", clip[0][0])
+    process = watching(tmp_path, "--events", "--frames", "--hold", "0.05")
+    for number in range(6):
+        write(tmp_path / f"{number}.npy", clip[0][number])
+        while (record := json.loads(process.stdout.readline()))["kind"] != "frame":
+            pass
+        assert record["path"] == f"{number}.npy"
+        time.sleep(0.02)
+    process.send_signal(how)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert json.loads(out.splitlines()[-1])["kind"] == "left"
+
+
+def test_a_pipe_is_answered_array_by_array(watching, clip):
+    process = watching("-")
+    for heatmaps in clip[0][:3]:
+        process.stdin.write(piped(heatmaps))
+        process.stdin.flush()
+        record = json.loads(process.stdout.readline())
+        assert (record["label"], record["path"]) == ("action_up", None)
+    out, err = process.communicate(piped(clip[0][0])[:-5], timeout=60)
+    assert (process.returncode, out) == (1, b"")
+    assert b"Error: 1 bad file:\n  array 3 of the stream: expected" in err
+
+
+def test_a_listener_that_is_gone_is_no_error(watching, clip):
+    process = watching("-")
+    process.stdout.close()
+    process.stdin.write(piped(clip[0][0]))
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr.read() == b""

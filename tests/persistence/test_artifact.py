@@ -1,0 +1,883 @@
+"""Saved models: what is loaded is what was saved, at whatever moment the saving was cut off."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from heatpose.data.table import keypoint_frame
+from heatpose.datasets.simulation import simulate_poses
+from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
+from heatpose.persistence import manifest as manifests
+from heatpose.persistence.artifact import (
+    FORMAT_VERSION,
+    ModelError,
+    data_digest,
+    load_model,
+    read_manifest,
+    save_model,
+    sha256_file,
+)
+from heatpose.persistence.manifest import to_bytes
+from heatpose.persistence.selftest import check_self_test
+from heatpose.pose import decoding
+from heatpose.pose.skeleton import COCO_17
+
+CLASSES = ["action_down", "action_up", "dummy"]
+RECORD = {
+    "groups": {"description": "groups nobody trained on: 2 (ann, bob)", "kind": "regex", "n_groups": 2},
+    "n_samples": 1200,
+    "data": {"path": "gestures", "digest": "d" * 64},
+    "scores": {
+        "name": "extra-trees",
+        "balanced_accuracy": 0.875,
+        "balanced_accuracy_interval": [0.75, 0.9375],
+        "interval_unit": "sample",
+        "macro_f1": 0.8125,
+        "random_split_balanced_accuracy": 0.998,
+        "train_balanced_accuracy": 1.0,
+        "dummy_balanced_accuracy": 0.333,
+        "nested": True,
+        "per_class_recall": [
+            {"class": "action_up", "recall": 0.625, "low": 0.5, "high": 0.75, "support": 40},
+            {"class": "a|b", "recall": float("nan"), "low": None, "high": None, "support": 0},
+        ],
+    },
+    "random_state": 7,
+}
+
+
+@pytest.fixture(scope="module")
+def poses():
+    return simulate_poses(n_performers=2, clips_per_class=1, frames_per_clip=2, classes=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def heatmaps(poses):
+    return poses.heatmaps()
+
+
+@pytest.fixture(scope="module")
+def pipelines(poses, heatmaps):
+    """Two fitted pipelines that differ in their threshold."""
+    classifier = make_pipeline(PoseFeatures(), SimpleImputer(keep_empty_features=True), GaussianNB())
+    return [
+        Pipeline(
+            [
+                ("decode", HeatmapDecoder()),
+                ("classify", PoseClassifier(classifier, performers=1, threshold=threshold, random_state=0)),
+            ]
+        ).fit(heatmaps, poses.labels)
+        for threshold in (0.25, 0.75)
+    ]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "pose.joblib"
+
+
+@pytest.fixture
+def saved(path, pipelines):
+    """The path of a model that was saved."""
+    save_model(pipelines[0], path, record=RECORD)
+    return path
+
+
+class Payload:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, file):
+        self.file = str(file)
+
+    def __reduce__(self):
+        return open, (self.file, "w")
+
+
+def threshold(pipeline):
+    return pipeline["classify"].threshold
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+def edit_manifest(path, **changes):
+    """Change entries of a model's manifest, digest included; None takes one out."""
+    file = path.with_suffix(".json")
+    manifest = {**json.loads(file.read_bytes()), **changes}
+    del manifest["digest"]
+    file.write_bytes(to_bytes({key: value for key, value in manifest.items() if value is not None}))
+
+
+# Save and load
+
+
+def test_loaded_equals_saved(saved, pipelines, heatmaps):
+    loaded = load_model(saved)
+    assert type(loaded) is Pipeline
+    np.testing.assert_array_equal(loaded.predict_proba(heatmaps), pipelines[0].predict_proba(heatmaps))
+    np.testing.assert_array_equal(loaded.predict(heatmaps), pipelines[0].predict(heatmaps))
+
+
+def test_joblib_alone_loads_it_in_a_new_process(saved, pipelines, heatmaps):
+    np.save(saved.parent / "heatmaps.npy", heatmaps)
+    script = (
+        "import joblib, numpy as np\n"
+        "heatmaps = np.load('heatmaps.npy')\n"
+        "pipeline = joblib.load('pose.joblib')\n"
+        "print(*pipeline.predict(heatmaps), *pipeline.predict(heatmaps[3]))\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=saved.parent, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    expected = pipelines[0].predict(heatmaps)
+    assert done.stdout.split() == [*expected, expected[3]]
+
+
+def test_saving_the_same_twice_gives_the_same_bytes(saved, pipelines):
+    before = saved.read_bytes()
+    save_model(pipelines[0], saved)
+    assert saved.read_bytes() == before
+
+
+def test_three_files_and_nothing_else(saved):
+    assert names(saved.parent) == ["pose.joblib", "pose.json", "pose.md"]
+
+
+def test_the_folder_is_made_and_text_paths_will_do(tmp_path, pipelines):
+    save_model(pipelines[0], str(tmp_path / "a" / "b" / "pose.v2.joblib"))
+    assert names(tmp_path / "a" / "b") == ["pose.v2.joblib", "pose.v2.json", "pose.v2.md"]
+    assert threshold(load_model(str(tmp_path / "a" / "b" / "pose.v2.joblib"))) == 0.25
+
+
+def test_renamed_together_they_still_load(saved):
+    for suffix in (".joblib", ".json"):
+        saved.with_suffix(suffix).rename(saved.with_name(f"best{suffix}"))
+    assert threshold(load_model(saved.with_name("best.joblib"))) == 0.25
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_files_are_as_readable_as_any_other(saved):
+    other = saved.with_name("other")
+    other.touch()
+    modes = {file.stat().st_mode for file in saved.parent.iterdir()}
+    assert modes == {other.stat().st_mode}
+
+
+# The manifest
+
+
+def test_manifest(saved, pipelines):
+    manifest = read_manifest(saved)
+    stored = json.loads(saved.with_suffix(".json").read_bytes())
+    assert len(stored.pop("digest")) == 64
+    assert manifest == stored
+    assert manifest["format_version"] == FORMAT_VERSION
+    assert manifest["sha256"] == hashlib.sha256(saved.read_bytes()).hexdigest() == sha256_file(saved)
+    assert manifest["size"] == saved.stat().st_size
+    assert manifest["classes"] == CLASSES == pipelines[0].classes_.tolist()
+    assert manifest["keypoints"] == list(COCO_17.keypoints)
+    assert manifest["threshold"] == 0.25 and manifest["temperature"] == 1.0
+    assert manifest["decoder"] == HeatmapDecoder().get_params()
+    assert manifest["features"] == PoseFeatures().get_params()
+    assert manifest["estimators"]["classify"] == "heatpose.model.estimators.PoseClassifier"
+    assert manifest["estimators"]["classify__estimator__gaussiannb"] == "sklearn.naive_bayes.GaussianNB"
+    assert manifest["parameters"]["classify__threshold"] == 0.25
+    assert manifest["parameters"]["classify__temperature"] == 1.0
+    assert not [name for name in manifest["parameters"] if name.startswith("decode__")]
+    assert manifest["versions"]["scikit-learn"] == version("scikit-learn")
+    assert set(manifest["versions"]) == {
+        *("python", "heatpose", "numpy", "scipy", "scikit-learn", "pandas", "joblib", "xgboost")
+    }
+    assert None not in manifest["versions"].values()
+
+
+def test_save_returns_the_manifest(saved, pipelines):
+    assert save_model(pipelines[1], saved) == read_manifest(saved)
+
+
+def test_without_decoder_and_features(path, poses, heatmaps):
+    table = HeatmapDecoder().transform(heatmaps)
+    pipeline = make_pipeline(SimpleImputer(keep_empty_features=True), GaussianNB()).fit(table, poses.labels)
+    manifest = save_model(pipeline, path)
+    assert manifest["decoder"] is None and manifest["features"] is None
+    np.testing.assert_array_equal(load_model(path).predict(table), pipeline.predict(table))
+
+
+def test_record_becomes_plain(path, pipelines):
+    record = {
+        "created": "yesterday",
+        "score": np.float32(0.5),
+        "none": np.nan,
+        "inside": ({"array": np.array([[1, 2]]), "text": np.str_("ü")}, np.bool_(True)),
+    }
+    stored = {
+        "created": "yesterday",
+        "score": 0.5,
+        "none": None,
+        "inside": [{"array": [[1, 2]], "text": "ü"}, True],
+    }
+    assert save_model(pipelines[0], path, record=record)["record"] == stored
+    assert read_manifest(path)["record"] == stored
+
+
+def test_created_is_noted(path, pipelines):
+    assert pd.Timestamp.now("UTC") - pd.Timestamp(save_model(pipelines[0], path)["record"]["created"]) < pd.Timedelta(
+        "1min"
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "error", "message"),
+    [
+        ({"a": [{"b": np.inf}]}, ValueError, r"got inf in record\['a'\]\[0\]\['b'\]"),
+        ({"a": np.array([1.0, -np.inf])}, ValueError, r"got -inf in record\['a'\]\[1\]"),
+        ({"a": Path("x")}, TypeError, r"got PosixPath in record\['a'\]|got WindowsPath"),
+        ({"a": {1: 2}}, TypeError, r"texts as keys, got 1 in record\['a'\]"),
+        ({"a": np.datetime64("2020-01-01")}, TypeError, "got date in record"),
+        ([1], TypeError, "Expected a record as a dictionary, got list"),
+    ],
+)
+def test_record_is_refused_before_anything_is_written(path, pipelines, record, error, message):
+    with pytest.raises(error, match=message):
+        save_model(pipelines[0], path, record=record)
+    assert names(path.parent) == []
+
+
+def test_what_is_no_trained_classifier_is_refused(path, pipelines):
+    with pytest.raises(TypeError, match="Expected a scikit-learn Pipeline, got PoseClassifier"):
+        save_model(pipelines[0]["classify"], path)
+    with pytest.raises(NotFittedError):
+        save_model(make_pipeline(HeatmapDecoder(), GaussianNB()), path)
+    with pytest.raises(ValueError, match="ends in a classifier"):
+        save_model(make_pipeline(StandardScaler()).fit([[0.0], [1.0]]), path)
+    assert names(path.parent) == []
+
+
+@pytest.mark.parametrize("use", [load_model, read_manifest, lambda path: save_model(None, path)])
+def test_other_endings_are_refused(tmp_path, use):
+    with pytest.raises(ValueError, match=r"ends in \.joblib or a safe file .*, got .*pose\.json"):
+        use(tmp_path / "pose.json")
+
+
+# The card
+
+
+def test_card_tells_the_honest_number_first(saved):
+    card = saved.with_suffix(".md").read_text("utf-8")
+    first_number = card.index("0.")
+    assert card[first_number:].startswith("0.875**, 95 % interval 0.750 to 0.938. Split by groups nobody")
+    assert "| 0.998 (+0.123 against held out) |" in card
+    assert "| 0.333 |" in card
+    assert "nothing about other people" in card
+    assert "| action_up | 0.625 | 0.500 to 0.750 | 40 |" in card
+    assert r"| a\|b | not known | not known | 0 |" in card
+    assert "1,200 samples in 2 groups from gestures" in card
+    assert sha256_file(saved) in card
+
+
+def test_card_without_a_record(path, pipelines):
+    save_model(pipelines[0], path)
+    card = path.with_suffix(".md").read_text("utf-8")
+    assert "It was not measured on held-out data." in card
+    assert ", ".join(CLASSES) in card
+    assert "None" not in card
+
+
+def test_the_code_on_the_card_runs(saved, heatmaps, monkeypatch):
+    monkeypatch.chdir(saved.parent)
+    np.save("frame.npy", heatmaps[:2])
+    code = Path("pose.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
+    assert len([line for line in code.splitlines() if line]) == 5
+    scope = {"load_model": load_model}
+    exec(code.replace("import heatpose\n", "").replace("heatpose.load_model", "load_model"), scope)
+    assert len(scope["pipeline"].predict(scope["heatmaps"])) == 2
+    says = "pipeline[:-1].transform(heatmaps)"
+    assert says in Path("pose.md").read_text("utf-8")
+    eval(f'pipeline["classify"].predict_or_unknown({says})', scope)
+
+
+# Cut off while saving
+
+
+def watch_replace(monkeypatch, before):
+    replace = os.replace
+
+    def watched(source, target):
+        before(Path(source), Path(target))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+
+
+def test_a_matching_pair_at_every_moment(saved, pipelines, tmp_path_factory, monkeypatch):
+    """Each snapshot is what a kill would have left behind just before a file is put in place."""
+    snapshots, snapshots_root = [], tmp_path_factory.mktemp("snapshots")
+
+    def snapshot(source, target):
+        snapshots.append(shutil.copytree(saved.parent, snapshots_root / str(len(snapshots))))
+
+    watch_replace(monkeypatch, snapshot)
+    save_model(pipelines[1], saved)
+    monkeypatch.undo()
+    assert len(snapshots) == 4
+    assert [threshold(load_model(copy / "pose.joblib")) for copy in snapshots] == [0.25, 0.25, 0.75, 0.75]
+    for copy in snapshots:
+        file = copy / "pose.joblib"
+        manifest = read_manifest(file)
+        assert manifest["sha256"] == sha256_file(file)
+        assert manifest["parameters"]["classify__threshold"] == threshold(load_model(file))
+        assert "previous" not in manifest
+        # What was left behind does not stand in the way of the next save.
+        save_model(pipelines[0], file)
+        assert threshold(load_model(file)) == 0.25
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("step", range(4))
+def test_interrupted(saved, pipelines, monkeypatch, step, error):
+    calls = []
+
+    def interrupt(source, target):
+        calls.append(target)
+        if len(calls) == step + 1:
+            raise error
+
+    watch_replace(monkeypatch, interrupt)
+    with pytest.raises(error):
+        save_model(pipelines[1], saved)
+    monkeypatch.undo()
+    assert names(saved.parent) == ["pose.joblib", "pose.json", "pose.md"]
+    assert threshold(load_model(saved)) == (0.25 if step < 2 else 0.75)
+
+
+def test_interrupted_twice(saved, pipelines, monkeypatch):
+    """The previous model is the one in the file, not the one whose saving was cut off."""
+    for _ in range(2):
+
+        def interrupt(source, target):
+            if target == saved:
+                raise KeyboardInterrupt
+
+        watch_replace(monkeypatch, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            save_model(pipelines[1], saved, record={"n_samples": 5})
+        monkeypatch.undo()
+        assert threshold(load_model(saved)) == 0.25
+        assert read_manifest(saved)["record"]["n_samples"] == 1200
+
+
+def test_disk_full(saved, pipelines, monkeypatch):
+    """Everything is written before anything is replaced."""
+    before = {file.name: file.read_bytes() for file in saved.parent.iterdir()}
+    sync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(pipelines[1], saved)
+    assert {file.name: file.read_bytes() for file in saved.parent.iterdir()} == before
+
+
+def test_first_save_interrupted(path, pipelines, monkeypatch):
+    def interrupt(source, target):
+        if target == path:
+            raise KeyboardInterrupt
+
+    watch_replace(monkeypatch, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(pipelines[0], path)
+    monkeypatch.undo()
+    with pytest.raises(FileNotFoundError, match="No such model file"):
+        load_model(path)
+    save_model(pipelines[0], path)
+    assert threshold(load_model(path)) == 0.25
+
+
+def test_synced_and_hidden_before_put_in_place(saved, pipelines, monkeypatch):
+    sync, synced, replaced = os.fsync, set(), []
+
+    def note(descriptor):
+        synced.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    def check(source, target):
+        assert source.stat().st_ino in synced
+        assert source.name.startswith(".") and source.parent == target.parent
+        replaced.append(target.name)
+
+    monkeypatch.setattr(os, "fsync", note)
+    watch_replace(monkeypatch, check)
+    save_model(pipelines[1], saved)
+    assert replaced == ["pose.json", "pose.joblib", "pose.json", "pose.md"]
+
+
+def test_what_cannot_be_stored_leaves_the_old_model(saved, pipelines):
+    with_function = Pipeline(pipelines[1].steps)
+    with_function.note = lambda: None
+    with pytest.raises(Exception, match="lambda"):
+        save_model(with_function, saved)
+    assert threshold(load_model(saved)) == 0.25
+
+
+def test_saved_anew_while_loading(saved, pipelines, monkeypatch):
+    read, saves = Path.read_bytes, []
+
+    def read_late(file):
+        data = read(file)
+        if file.suffix == ".json" and not saves:
+            saves.append(1)  # save_model reads, too
+            save_model(pipelines[1], saved)
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", read_late)
+    assert threshold(load_model(saved)) == 0.75
+
+
+# Damaged, mixed up, crafted
+
+
+def test_missing_files(saved):
+    with pytest.raises(FileNotFoundError, match=r"No such model file: .*nothing\.joblib"):
+        load_model(saved.with_name("nothing.joblib"))
+    saved.with_suffix(".json").unlink()
+    for read in (load_model, read_manifest):
+        with pytest.raises(ModelError, match=r"Expected the manifest pose\.json .*got none.*train again"):
+            read(saved)
+
+
+def test_model_errors_are_value_errors():
+    assert issubclass(ModelError, ValueError)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "short", "long", "empty"])
+def test_damaged_model(saved, damage):
+    data = saved.read_bytes()
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    saved.write_bytes({"flipped": flipped, "short": data[:-1], "long": data + b"0", "empty": b""}[damage])
+    for read in (load_model, read_manifest):
+        with pytest.raises(ModelError, match=r"pose\.joblib .*changed or damaged after it was saved.*Copy"):
+            read(saved)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "in JSON, got something else"),
+        (b"{", "in JSON, got something else"),
+        (b"\xff\xfe{", "in JSON, got something else"),
+        (b"[" * 100_000, "in JSON, got something else"),
+        (b"[1, 2]", r"Expected a JSON object, got \[1, 2\]"),
+        (b"{}", "format_version 2, got null"),
+    ],
+)
+def test_bad_manifest(saved, text, message):
+    saved.with_suffix(".json").write_bytes(text)
+    with pytest.raises(ModelError, match=rf"{message}.*pose\.json.*train again"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 3}, "format_version 2, got 3 .*Install the newer heatpose"),
+        ({"format_version": True}, "format_version 2, got true"),
+        ({"format_version": "1"}, 'format_version 2, got "1"'),
+        ({"sha256": None, "classes": None}, "got none for sha256, classes"),
+        ({"sha256": "abc"}, '64 hexadecimal digits as sha256, got "abc"'),
+        ({"sha256": 5}, "64 hexadecimal digits as sha256, got 5"),
+        ({"size": "5"}, 'a whole number of bytes as size, got "5"'),
+        ({"size": 5.0}, r"a whole number of bytes as size, got 5\.0"),
+        ({"size": 5}, "Expected .* to have 5 bytes"),
+        ({"classes": []}, r"a list of classes as classes, got \[\]"),
+        ({"keypoints": list(COCO_17.keypoints[::-1])}, "in their order as keypoints, got .*right_ankle.*"),
+        ({"decoder": []}, "an object or null as decoder"),
+        ({"features": 1}, "an object or null as features"),
+        ({"estimators": {"a": 1}}, "an object of texts as estimators"),
+        ({"parameters": []}, "an object as parameters"),
+        ({"versions": {"numpy": 2}}, "an object of texts or nulls as versions"),
+        ({"record": "x"}, "an object with created as record"),
+        ({"previous": {"format_version": 2}}, "got none for sha256, .* in 'previous' of "),
+        ({"previous": 3}, "Expected a JSON object, got 3 in 'previous' of "),
+    ],
+)
+def test_bad_entries(saved, changes, message):
+    edit_manifest(saved, **changes)
+    for read in (load_model, read_manifest):
+        with pytest.raises(ModelError, match=message):
+            read(saved)
+
+
+def test_every_key_is_needed(saved):
+    text = saved.with_suffix(".json").read_bytes()
+    for key in set(json.loads(text)) - {"digest"}:
+        saved.with_suffix(".json").write_bytes(text)
+        edit_manifest(saved, **{key: None})
+        with pytest.raises(ModelError, match=key):
+            load_model(saved)
+
+
+def test_a_crafted_model_is_refused_before_it_runs(saved, tmp_path):
+    trace = tmp_path / "trace"
+    joblib.dump(Payload(trace), saved)
+    with pytest.raises(ModelError, match="changed or damaged"):
+        load_model(saved)
+    saved.with_suffix(".json").unlink()
+    with pytest.raises(ModelError, match="Expected the manifest"):
+        load_model(saved)
+    assert not trace.exists()
+    joblib.load(saved).close()
+    assert trace.exists()
+
+
+def test_what_was_checked_is_what_is_loaded(saved, tmp_path, monkeypatch):
+    """A file that is exchanged after its first reading is not read again."""
+    trace = tmp_path / "trace"
+    read = Path.read_bytes
+
+    def exchange(file):
+        data = read(file)
+        if file == saved:
+            joblib.dump(Payload(trace), saved)
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", exchange)
+    assert threshold(load_model(saved)) == 0.25
+    assert not trace.exists()
+
+
+def test_reading_the_manifest_runs_nothing(saved, tmp_path):
+    trace = tmp_path / "trace"
+    joblib.dump(Payload(trace), saved)
+    edit_manifest(saved, sha256=sha256_file(saved), size=saved.stat().st_size)
+    read_manifest(saved)
+    assert not trace.exists()
+
+
+def test_what_is_no_pipeline(saved):
+    joblib.dump([1, 2], saved)
+    edit_manifest(saved, sha256=sha256_file(saved), size=saved.stat().st_size)
+    with pytest.raises(ModelError, match=r"Expected a scikit-learn Pipeline .*got list"):
+        load_model(saved)
+
+
+def test_what_does_not_unpickle_here(saved):
+    saved.write_bytes(b"csklearn.no_such_module\nThing\n.")
+    edit_manifest(saved, sha256=sha256_file(saved), size=saved.stat().st_size)
+    with pytest.raises(ModelError, match=r"ModuleNotFoundError.*no_such_module.*saved with python.*scikit-learn"):
+        load_model(saved)
+
+
+def test_a_crafted_model_with_a_manifest_to_match_is_refused_before_it_runs(saved, tmp_path):
+    trace = tmp_path / "trace"
+    joblib.dump(Payload(trace), saved)
+    edit_manifest(saved, sha256=sha256_file(saved), size=saved.stat().st_size)
+    with pytest.raises(ModelError, match=r"got (_?io|builtins)\.open, and stopped there"):
+        load_model(saved)
+    assert not trace.exists()
+
+
+def test_other_packages_are_loaded_if_they_are_trusted(saved):
+    saved.write_bytes(b"cnumpy.linalg\nLinAlgError\n.")
+    edit_manifest(saved, sha256=sha256_file(saved), size=saved.stat().st_size)
+    with pytest.raises(ModelError, match=r"numpy\.linalg\.LinAlgError.*trusted=\['numpy'\]"):
+        load_model(saved)
+    with pytest.raises(ModelError, match=r"Expected a scikit-learn Pipeline .*got type"):
+        load_model(saved, trusted=["numpy"])
+
+
+def test_a_manifest_of_the_first_format_says_how_to_go_on(saved):
+    file = saved.with_suffix(".json")
+    manifest = {**json.loads(file.read_bytes()), "format_version": 1}
+    for key in ("digest", "self_test", "threshold", "temperature"):
+        del manifest[key]
+    file.write_text(json.dumps(manifest, indent=2) + "\n")
+    with pytest.raises(ModelError, match=r"format_version 2, got 1 .*save it again: .*joblib\.load"):
+        load_model(saved)
+    save_model(joblib.load(saved), saved)
+    assert threshold(load_model(saved)) == 0.25
+
+
+def test_any_other_byte_is_refused(saved):
+    """In the model as in the manifest, white space too; and none of it is unpickled."""
+    rng = np.random.default_rng(0)
+    for file in (saved, saved.with_suffix(".json")):
+        content = file.read_bytes()
+        for position in rng.integers(len(content), size=150):
+            changed = bytearray(content)
+            changed[position] ^= rng.integers(1, 256)
+            file.write_bytes(changed)
+            with pytest.raises(ModelError):
+                load_model(saved)
+        file.write_bytes(content)
+    file.write_bytes(content.replace(b"\n", b"\r\n"))
+    with pytest.raises(ModelError, match="the manifest was changed"):
+        load_model(saved)
+
+
+def test_a_damaged_model_is_replaced(saved, pipelines):
+    saved.write_bytes(b"damaged")
+    save_model(pipelines[1], saved)
+    assert threshold(load_model(saved)) == 0.75
+
+
+# Versions
+
+
+def saved_with(path, **versions):
+    here = json.loads(path.with_suffix(".json").read_bytes())["versions"]
+    edit_manifest(path, versions={**here, **{name.replace("_", "-"): value for name, value in versions.items()}})
+
+
+def changed_answers(path, change):
+    """Have the self-test of a saved model expect other answers."""
+    self_test = json.loads(path.with_suffix(".json").read_bytes())["self_test"]
+    change(self_test["keypoints"]["output"])
+    edit_manifest(path, self_test=self_test)
+
+
+def test_other_versions_that_predict_the_same_are_fine(saved):
+    saved_with(saved, scikit_learn="0.7.1", numpy="0.7.1", xgboost="0.7.1", pandas="0.1", python="3.4")
+    load_model(saved)  # warnings are errors
+
+
+def other_names(output):
+    """Have the fourth pose called by another name than the model calls it, for sure."""
+    other = CLASSES[CLASSES.index(output["labels"][3]) - 1]
+    output["labels"][3] = other
+    output["probabilities"][3] = [float(name == other) for name in CLASSES]
+
+
+def test_a_version_that_names_poses_otherwise_is_refused(saved):
+    saved_with(saved, scikit_learn="0.7.1")
+    changed_answers(saved, other_names)
+    message = (
+        r"got '.*' instead of '.*' of the keypoints number 4.* saved with scikit-learn 0\.7\.1, but here is "
+        r"scikit-learn \d.*Train it again.*pip install 'scikit-learn==0\.7\.1'"
+    )
+    with pytest.raises(ModelError, match=message):
+        load_model(saved)
+
+
+def test_the_same_versions_that_name_poses_otherwise_are_refused(saved):
+    changed_answers(saved, other_names)
+    with pytest.raises(ModelError, match=r"saved with python .*; here is python .*or train again"):
+        load_model(saved)
+
+
+def move_probability(by):
+    """Have the first pose's most probable class be less probable, but still the most, than the model says."""
+
+    def change(output):
+        probabilities = np.array(output["probabilities"][0])
+        best = int(probabilities.argmax())
+        probabilities[best] -= by
+        probabilities[best - 1] += by
+        output["probabilities"][0] = probabilities.tolist()
+
+    return change
+
+
+def test_other_probabilities_are_told(saved):
+    saved_with(saved, numpy="0.7.1")
+    changed_answers(saved, move_probability(0.005))
+    message = r"differ by up to 0\.005\. It was saved with numpy 0\.7\.1, but here is numpy \d"
+    with pytest.warns(UserWarning, match=message) as warned:
+        load_model(saved)
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+
+
+def test_probabilities_far_off_are_refused_whatever_the_names(saved):
+    saved_with(saved, numpy="0.7.1")
+    changed_answers(saved, move_probability(0.1))
+    with pytest.raises(ModelError, match=r"differ by up to 0\.100\. It was saved with numpy 0\.7\.1"):
+        load_model(saved)
+
+
+def test_either_of_two_equal_classes_will_do(saved):
+    stored = json.loads(saved.with_suffix(".json").read_bytes())["self_test"]
+    output = stored["keypoints"]["output"]
+    best, other = np.argsort(output["probabilities"][0])[[-1, -2]]
+    output["labels"][0] = CLASSES[other]
+    output["probabilities"][0] = [0.5 * (i in (best, other)) for i in range(3)]
+    assert check_self_test(load_model(saved), stored)[0] == []
+
+
+def without_test(path, **versions):
+    saved_with(path, **versions)
+    file = path.with_suffix(".json")
+    manifest = {**json.loads(file.read_bytes()), "self_test": None}
+    del manifest["digest"]
+    file.write_bytes(to_bytes(manifest))
+
+
+@pytest.mark.parametrize("package", ["scikit-learn", "numpy"])
+def test_without_a_self_test_other_versions_are_told(saved, package):
+    without_test(saved, **{package: "0.7.1"})
+    message = rf"{package} 0\.7\.1, but here is {package} {version(package)}. .*pip install '{package}==0\.7\.1'"
+    with pytest.warns(UserWarning, match=message) as warned:
+        load_model(saved)
+    assert len(warned) == 1
+    assert warned[0].filename == __file__
+
+
+def test_xgboost_matters_to_models_that_use_it(saved):
+    without_test(saved, xgboost="0.9")
+    load_model(saved)
+    without_test(saved, xgboost=None)
+    load_model(saved)
+    manifest = json.loads(saved.with_suffix(".json").read_bytes())
+    del manifest["digest"]
+    manifest["estimators"] = {"classify": "xgboost.sklearn.XGBClassifier"}
+    manifest["versions"]["xgboost"] = "0.9"
+    saved.with_suffix(".json").write_bytes(to_bytes(manifest))
+    with pytest.warns(UserWarning, match=r"xgboost 0\.9, but here is xgboost \d"):
+        load_model(saved)
+
+
+def test_small_differences_are_not_told(saved):
+    sklearn, numpy = version("scikit-learn").split("."), version("numpy").split(".")
+    without_test(saved, scikit_learn=".".join([*sklearn[:2], "99"]), numpy=f"{numpy[0]}.99", pandas="0.1", python="3.4")
+    load_model(saved)  # warnings are errors
+
+
+def test_scikit_learn_does_not_warn_for_each_estimator(path, pipelines, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sklearn.base.__version__", "0.7.1")
+        save_model(pipelines[0], path)
+    load_model(path)
+
+
+# The self-test
+
+
+def test_the_self_test_asks_about_the_given_poses(path, pipelines, heatmaps):
+    keypoints = HeatmapDecoder().transform(heatmaps)[:3]
+    stored = save_model(pipelines[0], path, samples=keypoints)["self_test"]
+    asked = np.array(stored["keypoints"]["input"], dtype=float)
+    np.testing.assert_allclose(asked[:3], keypoints, rtol=1e-4)
+    assert np.isnan(asked[3:]).any(axis=1).all()  # the others have parts hidden
+    says = stored["keypoints"]["output"]
+    assert says["labels"] == pipelines[0][1:].predict(asked).tolist()
+    np.testing.assert_allclose(says["probabilities"], pipelines[0][1:].predict_proba(asked), atol=1e-6)
+
+
+def test_the_self_test_goes_through_the_decoder(path, pipelines):
+    stored = save_model(pipelines[0], path)["self_test"]["heatmaps"]
+    peaks = np.array(stored["input"], dtype=float)
+    decoded = np.array(stored["output"]["decoded"], dtype=float).reshape(peaks.shape)
+    np.testing.assert_allclose(decoded[..., :2], peaks[..., :2], atol=0.02)
+
+
+def test_a_decoder_that_changed_is_refused(saved, monkeypatch):
+    monkeypatch.setitem(decoding.DECODERS, "gaussian", decoding.DECODERS["argmax"])
+    with pytest.raises(ModelError, match="keypoints elsewhere"):
+        load_model(saved)
+
+
+def test_a_small_manifest(path, pipelines):
+    """Whatever the data: the self-test takes a few of the poses."""
+    many = np.random.default_rng(0).uniform(0, 40, (500, 17, 3))
+    save_model(pipelines[0], path, samples=many)
+    assert path.with_suffix(".json").stat().st_size < 40_000
+
+
+def test_what_takes_other_input_is_saved_without_a_self_test(path):
+    pipeline = make_pipeline(StandardScaler(), GaussianNB()).fit([[0.0, 1.0], [1.0, 3.0]], ["a", "b"])
+    assert save_model(pipeline, path)["self_test"] is None
+    load_model(path)
+
+
+def test_xgboost_is_found_under_either_name(monkeypatch):
+    def only_cpu(name):
+        if name != "xgboost-cpu":
+            raise manifests.PackageNotFoundError(name)
+        return "3.1.4"
+
+    monkeypatch.setattr(manifests, "version", only_cpu)
+    assert manifests.versions()["xgboost"] == "3.1.4"
+    assert manifests.versions()["numpy"] is None
+
+
+# Digests
+
+
+@pytest.fixture
+def table():
+    """Two rows with a missing keypoint each."""
+    keypoints = np.arange(2 * 51, dtype=np.float32).reshape(2, 17, 3)
+    keypoints[:, 4] = (np.nan, np.nan, 0)
+    index = pd.DataFrame({"path": ["a/1.npy", pd.NA], "label": ["a", "b"]}, dtype="string")
+    return pd.concat([index, keypoint_frame(keypoints)], axis=1)
+
+
+def test_data_digest_by_hand(table):
+    values = table[list(COCO_17.columns)].to_numpy("<f4")
+    texts = b'[["a/1.npy", null], ["a", "b"]]'
+    assert data_digest(table) == hashlib.sha256(texts + values.tobytes()).hexdigest()
+
+
+def test_data_digest_stays_the_same(table):
+    digest = data_digest(table)
+    before = table.copy()
+    assert data_digest(table[table.columns[::-1]].set_index(np.array([7, 7])).assign(group="x")) == digest
+    columns = list(COCO_17.columns)
+    assert data_digest(table.astype(dict.fromkeys(columns, np.float64))) == digest
+    assert data_digest(table.astype({"path": object, "label": "category"})) == digest
+    other_nan = np.array([0xFFC00001], dtype=np.uint32).view(np.float32)[0]
+    values = table[columns].to_numpy(copy=True)
+    values[np.isnan(values)] = other_nan
+    values[values == 0] = -0.0
+    assert data_digest(table.assign(**dict(zip(columns, values.T, strict=True)))) == digest
+    pd.testing.assert_frame_equal(table, before)
+
+
+def test_data_digest_tells_changes(table):
+    moved = table.copy()
+    moved.loc[0, "nose_x"] = np.nextafter(np.float32(moved.loc[0, "nose_x"]), np.float32(9))
+    others = [
+        table,
+        moved,
+        table[::-1],
+        table[:1],
+        table.drop(columns="path"),
+        table.assign(label=["b", "a"]),
+        table.assign(path=["a", "/1.npy"]),
+        table.assign(path=pd.NA, label=["a/1.npy", "b"]),
+    ]
+    assert len({data_digest(other) for other in others}) == len(others)
+
+
+def test_data_digest_needs_labels(table):
+    with pytest.raises(ValueError, match="column label"):
+        data_digest(table.drop(columns="label"))
+    with pytest.raises(ValueError, match="nose_x"):
+        data_digest(table.drop(columns="nose_x"))
+
+
+def test_sha256_of_a_known_file(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_file(tmp_path / "abc") == expected

@@ -1,0 +1,260 @@
+"""ONNX graphs say what the model says, in onnxruntime alone, and are refused when they are not what was written."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+
+from heatpose.datasets.simulation import simulate_poses
+from heatpose.model import arrays
+from heatpose.model.arrays import to_plain
+from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
+from heatpose.persistence.export import CannotExportError, export_model, trial_heatmaps, trial_keypoints
+from heatpose.pose.decoding import DECODERS
+
+onnxruntime = pytest.importorskip("onnxruntime")
+from heatpose.persistence import onnx_graph  # noqa: E402
+from heatpose.persistence.onnx_model import OnnxModel, load_onnx  # noqa: E402
+
+CLASSES = ["action_down", "action_up", "dummy"]
+FROM_KEYPOINTS = [name for name, candidate in CANDIDATES.items() if candidate.takes == "keypoints"]
+
+
+@pytest.fixture(scope="module")
+def poses():
+    return simulate_poses(2, 1, 3, classes=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def fit(poses):
+    """Fit a small pipeline of one of the candidates."""
+
+    def fit(name, decoder="gaussian", **options):
+        pipeline = make_pose_pipeline(name, decoder=decoder, max_samples=300, temperature=0.8, threshold=0.6, **options)
+        for key, value in pipeline.get_params().items():
+            if key.endswith("__n_estimators") and value is not None:
+                pipeline.set_params(**{key: 10})
+        pipeline[1:].fit(poses.keypoints.reshape(-1, 51), poses.labels)
+        return pipeline
+
+    return fit
+
+
+@pytest.fixture(scope="module")
+def heatmaps():
+    return trial_heatmaps()
+
+
+@pytest.fixture(scope="module")
+def model(fit):
+    return fit("ensemble")
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    file = tmp_path_factory.mktemp("onnx") / "pose.onnx"
+    save_model(model, file.with_suffix(".joblib"), record={"n_samples": 7})
+    export_model(file.with_suffix(".joblib"), file, "onnx")
+    return file
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    for file in (exported, exported.with_name("pose.onnx.json")):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path / "pose.onnx"
+
+
+def graph_of(pipeline, source="heatmaps"):
+    notes = {"classes": json.dumps(pipeline.classes_.tolist()), "threshold": "0.5"}
+    block = to_plain(pipeline[-1].estimator_)
+    return OnnxModel(onnx_graph.build_graph(pipeline, block, notes, source).SerializeToString())
+
+
+# The same as the model
+
+
+@pytest.mark.parametrize("name", FROM_KEYPOINTS)
+def test_each_candidate_from_keypoints(fit, name):
+    pipeline = fit(name)
+    keypoints = trial_keypoints().astype(np.float32)
+    table = keypoints.reshape(len(keypoints), -1)
+    graph = graph_of(pipeline, "keypoints")
+    np.testing.assert_allclose(graph.predict_proba(keypoints), pipeline[1:].predict_proba(table), atol=1e-5)
+    np.testing.assert_array_equal(graph.predict(keypoints), pipeline[1:].predict(table))
+
+
+def test_from_heatmaps(model, exported, heatmaps):
+    graph = load_onnx(exported)
+    np.testing.assert_allclose(graph.predict_proba(heatmaps), model.predict_proba(heatmaps), atol=1e-5)
+    np.testing.assert_array_equal(graph.predict(heatmaps), model.predict(heatmaps))
+    np.testing.assert_array_equal(graph.predict(heatmaps[3]), model.predict(heatmaps[3]))
+    labels, confidence = graph.predict_or_unknown(heatmaps, return_confidence=True)
+    expected, expected_confidence = model[-1].predict_or_unknown(model[0].transform(heatmaps), return_confidence=True)
+    np.testing.assert_allclose(confidence, expected_confidence, atol=1e-5)
+    sure = np.abs(confidence - 0.6) > 1e-5
+    np.testing.assert_array_equal(labels[sure], expected[sure])
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_each_decoder(fit, heatmaps, decoder):
+    pipeline = fit("lda", decoder)
+    graph = graph_of(pipeline)
+    (keypoints,) = graph._run(heatmaps, "keypoints")
+    expected = pipeline[0].transform(heatmaps).reshape(keypoints.shape)
+    np.testing.assert_allclose(keypoints, expected, atol=1e-4)
+    np.testing.assert_allclose(graph.predict_proba(heatmaps), pipeline.predict_proba(heatmaps), atol=1e-5)
+
+
+def test_positions_are_the_same_to_the_last_bit(model, exported, poses):
+    """So that no tree takes another turn."""
+    heatmaps = poses.heatmaps()
+    (keypoints,) = load_onnx(exported)._run(heatmaps, "keypoints")
+    np.testing.assert_array_equal(keypoints.reshape(-1, 51), model[0].transform(heatmaps))
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (7, 7), (96, 72), (20, 9)])
+def test_heatmaps_of_any_size(fit, shape):
+    pipeline = fit("lda")
+    heatmaps = np.random.default_rng(0).random((5, 17, *shape), dtype=np.float32) ** 8
+    np.testing.assert_allclose(graph_of(pipeline).predict_proba(heatmaps), pipeline.predict_proba(heatmaps), atol=1e-5)
+
+
+def test_each_sample_alone_and_none(exported, heatmaps):
+    graph = load_onnx(exported)
+    together = graph.predict_proba(heatmaps[:9])
+    for i in range(9):
+        np.testing.assert_allclose(graph.predict_proba(heatmaps[i : i + 1]), together[i : i + 1], atol=1e-6)
+
+
+def test_all_features(fit):
+    switches = dict.fromkeys(["coordinates", "distances", "limbs", "joints"], False)
+    keypoints = trial_keypoints().astype(np.float32)
+    table = keypoints.reshape(len(keypoints), -1)
+    for name in (*switches, "vectors"):
+        pipeline = fit("logistic", features={**switches, name: True})
+        got = graph_of(pipeline, "keypoints").predict_proba(keypoints)
+        np.testing.assert_allclose(got, pipeline[1:].predict_proba(table), atol=1e-5)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("name", ["xgboost", "svm-rbf", "knn", "mlp", "extra-trees"])
+def test_two_classes_and_more(name, n_classes):
+    X, y = make_classification(200, 8, n_informative=6, n_redundant=0, n_classes=n_classes, random_state=0)
+    X = X.astype(np.float32)
+    X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
+    classifier = CANDIDATES[name].build(0)
+    if hasattr(classifier, "n_estimators"):
+        classifier.set_params(n_estimators=10)
+    classifier.fit(X, y)
+    g = onnx_graph.Graph()
+    output = g.cast(onnx_graph._write(g, to_plain(classifier), onnx_graph.Value("x", np.dtype("f4"))), np.dtype("f8"))
+    g.op("Identity", output, name="y")
+    helper, double = onnx_graph.helper, onnx_graph.TensorProto.DOUBLE
+    x = helper.make_tensor_value_info("x", onnx_graph.TensorProto.FLOAT, ["N", 8])
+    y = helper.make_tensor_value_info("y", double, ["N", n_classes])
+    opsets = [helper.make_opsetid(domain, number) for domain, number in onnx_graph._OPSETS.items()]
+    graph = helper.make_graph(g.nodes, "test", [x], [y], g.constants)
+    content = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"x": X})[0], classifier.predict_proba(X), atol=1e-5)
+
+
+# The file
+
+
+def test_it_runs_with_onnxruntime_alone(model, exported, poses, tmp_path):
+    heatmaps = poses.heatmaps()[:4]
+    np.save(tmp_path / "heatmaps.npy", heatmaps)
+    script = (
+        "import sys\n"
+        "for name in ('sklearn', 'heatpose', 'onnx', 'xgboost', 'pandas'):\n    sys.modules[name] = None\n"
+        "import json, numpy as np, onnxruntime\n"
+        f"session = onnxruntime.InferenceSession({str(exported)!r})\n"
+        f"heatmaps = np.load({str(tmp_path / 'heatmaps.npy')!r})\n"
+        "labels, confidence = session.run(['label', 'confidence'], {'heatmaps': heatmaps})\n"
+        "notes = session.get_modelmeta().custom_metadata_map\n"
+        "print(json.dumps([labels.tolist(), confidence.shape, json.loads(notes['classes']), notes['threshold'], "
+        "notes['schema'], json.loads(notes['record'])['n_samples'], json.loads(notes['keypoints'])[0]]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    labels = model.predict(heatmaps).tolist()
+    assert json.loads(done.stdout) == [labels, [4], CLASSES, "0.6", "heatpose 2", 7, "nose"]
+
+
+def test_the_manifest_beside_it(exported):
+    manifest = read_manifest(exported)
+    assert manifest["size"] == exported.stat().st_size
+    assert manifest["record"]["n_samples"] == 7
+    assert {file.name for file in exported.parent.iterdir()} == {
+        *("pose.joblib", "pose.json", "pose.md", "pose.onnx", "pose.onnx.json")
+    }
+
+
+def test_the_same_model_gives_the_same_bytes(exported, tmp_path):
+    export_model(exported.with_suffix(".joblib"), tmp_path / "pose.onnx", "onnx")
+    assert (tmp_path / "pose.onnx").read_bytes() == exported.read_bytes()
+
+
+def test_from_keypoints(exported, tmp_path):
+    export_model(exported.with_suffix(".joblib"), tmp_path / "pose.onnx", "onnx", source="keypoints")
+    graph = load_onnx(tmp_path / "pose.onnx")
+    keypoints = trial_keypoints()
+    expected = load_model(exported.with_suffix(".joblib"))[1:].predict(keypoints.reshape(-1, 51).astype(np.float32))
+    np.testing.assert_array_equal(graph.predict(keypoints), expected)
+
+
+def test_from_a_safe_file(exported, tmp_path, poses):
+    export_model(exported.with_suffix(".joblib"), tmp_path / "pose.heatpose")
+    export_model(tmp_path / "pose.heatpose", tmp_path / "pose.onnx", "onnx")
+    heatmaps = poses.heatmaps()
+    expected = load_onnx(exported).predict_proba(heatmaps)
+    np.testing.assert_array_equal(load_onnx(tmp_path / "pose.onnx").predict_proba(heatmaps), expected)
+
+
+def test_what_would_predict_otherwise_is_not_written(model, tmp_path, monkeypatch):
+    def wrong(g, block, x):
+        return g.add(onnx_graph._fill(g, block, x), 0.01)
+
+    monkeypatch.setattr(onnx_graph, "_WRITERS", {**onnx_graph._WRITERS, arrays.Fill: wrong})
+    with pytest.raises(ModelError, match=r"same probabilities .*to 1e-05, .*Nothing was written"):
+        export_model(model, tmp_path / "pose.onnx", "onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_said_is_named(fit, tmp_path, monkeypatch):
+    monkeypatch.delitem(onnx_graph._DECODERS, "quarter")
+    with pytest.raises(CannotExportError, match=r"decoder 'quarter' has no form in ONNX; argmax, .* have"):
+        export_model(fit("lda", "quarter"), tmp_path / "pose.onnx", "onnx")
+    with pytest.raises(ValueError, match="a source out of heatmaps, keypoints, got 'pixels'"):
+        export_model(fit("lda"), tmp_path / "pose.onnx", "onnx", source="pixels")
+
+
+# Damage
+
+
+def test_any_other_byte_is_refused(copy):
+    rng = np.random.default_rng(0)
+    for file in (copy, copy.with_name("pose.onnx.json")):
+        content = file.read_bytes()
+        for position in rng.integers(len(content), size=150):
+            changed = bytearray(content)
+            changed[position] ^= rng.integers(1, 256)
+            file.write_bytes(changed)
+            with pytest.raises(ModelError):
+                load_onnx(copy)
+        file.write_bytes(content)
+
+
+def test_missing_and_mixed_up(copy):
+    with pytest.raises(ValueError, match=r"heatpose\.load_onnx loads"):
+        load_model(copy)
+    with pytest.raises(FileNotFoundError, match="No such model file"):
+        load_onnx(copy.with_name("other.onnx"))
+    copy.with_name("pose.onnx.json").unlink()
+    with pytest.raises(ModelError, match=r"manifest pose\.onnx\.json beside .*got none"):
+        load_onnx(copy)

@@ -1,0 +1,364 @@
+"""Safe files: what was exported comes back, and nothing else gets in."""
+
+import hashlib
+import io
+import json
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from sklearn.impute import SimpleImputer
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+
+from heatpose.datasets.simulation import simulate_poses
+from heatpose.model.arrays import PlainClassifier, Softmax
+from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.estimators import PoseClassifier
+from heatpose.persistence import safe
+from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
+from heatpose.persistence.export import CannotExportError, export_model, trial_heatmaps, trial_keypoints
+from heatpose.persistence.manifest import to_bytes
+
+CLASSES = ["action_down", "action_up", "dummy", "land"]
+FROM_KEYPOINTS = [name for name, candidate in CANDIDATES.items() if candidate.takes == "keypoints"]
+
+
+@pytest.fixture(scope="module")
+def poses():
+    return simulate_poses(2, 1, 3, classes=CLASSES[:3])
+
+
+@pytest.fixture(scope="module")
+def pipelines(poses):
+    """A small one of each kind, fitted when it is first asked for."""
+    fitted = {}
+
+    def fit(name):
+        if name not in fitted:
+            pipeline = make_pose_pipeline(name, max_samples=300, temperature=0.8, threshold=0.6)
+            for key, value in pipeline.get_params().items():
+                if key.endswith("__n_estimators") and value is not None:
+                    pipeline.set_params(**{key: 10})
+            keypoints = poses.keypoints.reshape(-1, 51)
+            pipeline[1:].fit(keypoints, poses.labels)
+            fitted[name] = pipeline
+        return fitted[name]
+
+    return fit
+
+
+@pytest.fixture(scope="module")
+def keypoints():
+    return trial_keypoints().reshape(-1, 51)
+
+
+@pytest.fixture(scope="module")
+def content(pipelines, tmp_path_factory):
+    """The bytes of a safe file with trees and a network."""
+    file = tmp_path_factory.mktemp("model") / "pose.heatpose"
+    export_model(pipelines("ensemble"), file)
+    return file.read_bytes()
+
+
+@pytest.fixture
+def file(tmp_path, content):
+    (tmp_path / "pose.heatpose").write_bytes(content)
+    return tmp_path / "pose.heatpose"
+
+
+def entries_of(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def craft(file, entries, **zip_options):
+    """Write entries as somebody would who knows how digests are made."""
+    manifest = json.loads(entries["manifest.json"])
+    del manifest["digest"]
+    rest = {name: content for name, content in entries.items() if name != "manifest.json"}
+    payload = b"".join(rest.values())
+    manifest.update(sha256=hashlib.sha256(payload).hexdigest(), size=len(payload))
+    file.write_bytes(safe.zip_model(rest, manifest))
+
+
+def array_bytes(array, **options):
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, **{"version": (1, 0), **options})
+    return buffer.getvalue()
+
+
+def sign(content):
+    return content[:-80] + b"heatpose sha256 " + hashlib.sha256(content[:-80]).hexdigest().encode()
+
+
+# There and back
+
+
+@pytest.mark.parametrize("name", FROM_KEYPOINTS)
+def test_each_candidate_comes_back(pipelines, keypoints, tmp_path, name):
+    pipeline, file = pipelines(name), tmp_path / "pose.heatpose"
+    export_model(pipeline, file)
+    loaded = load_model(file)
+    expected, got = pipeline[1:].predict_proba(keypoints), loaded[1:].predict_proba(keypoints)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    np.testing.assert_array_equal(loaded[1:].predict(keypoints), pipeline[1:].predict(keypoints))
+    classify, own = pipeline[-1], loaded[-1]
+    assert type(own) is PoseClassifier and own.threshold == 0.6 and own.temperature == 0.8
+    labels, confidence = own.predict_or_unknown(keypoints, return_confidence=True)
+    expected_labels, expected_confidence = classify.predict_or_unknown(keypoints, return_confidence=True)
+    np.testing.assert_allclose(confidence, expected_confidence, atol=1e-6)
+    sure = np.abs(confidence - 0.6) > 1e-6
+    np.testing.assert_array_equal(labels[sure], expected_labels[sure])
+    # ... and once more, from what was loaded.
+    export_model(loaded, tmp_path / "again.heatpose")
+    np.testing.assert_array_equal(load_model(tmp_path / "again.heatpose")[1:].predict_proba(keypoints), got)
+
+
+def test_from_heatmaps(pipelines, file):
+    heatmaps = trial_heatmaps()
+    pipeline, loaded = pipelines("ensemble"), load_model(file)
+    np.testing.assert_allclose(loaded.predict_proba(heatmaps), pipeline.predict_proba(heatmaps), atol=1e-6)
+    np.testing.assert_array_equal(loaded.predict(heatmaps[3]), pipeline.predict(heatmaps[3]))
+
+
+def test_what_a_saved_model_knows_goes_with_it(pipelines, tmp_path):
+    saved = save_model(pipelines("lda"), tmp_path / "pose.joblib", record={"n_samples": 7})
+    written = export_model(tmp_path / "pose.joblib", tmp_path / "deep" / "pose.heatpose", "safe")
+    found = read_manifest(tmp_path / "deep" / "pose.heatpose")
+    assert found == written
+    differing = {key for key in found if found[key] != saved[key]}
+    assert differing == {"sha256", "size"}
+
+
+def test_the_same_model_gives_the_same_bytes(pipelines, tmp_path):
+    save_model(pipelines("lda"), tmp_path / "pose.joblib")
+    for name in "ab":
+        export_model(tmp_path / "pose.joblib", tmp_path / f"{name}.heatpose")
+    assert (tmp_path / "a.heatpose").read_bytes() == (tmp_path / "b.heatpose").read_bytes()
+
+
+def test_whatever_it_is_called(file):
+    assert type(load_model(file.rename(file.with_name("pose.joblib")))[-1].estimator_) is PlainClassifier
+
+
+def test_it_needs_no_xgboost(file, tmp_path):
+    """Nor does its version matter, nor scikit-learn's: both only trained it."""
+    script = (
+        "import sys\nsys.modules['xgboost'] = None\nimport heatpose\n"
+        f"print(heatpose.load_model({str(file)!r}).classes_.tolist())"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(CLASSES[:3])
+
+
+def test_what_cannot_be_exported_is_named(pipelines, tmp_path, poses):
+    with pytest.raises(CannotExportError, match=r"HeatmapDecoder and a PoseClassifier .* made of GaussianNB"):
+        export_model(make_pipeline(GaussianNB()).fit([[0.0] * 51, [1.0] * 51], ["a", "b"]), tmp_path / "x")
+    bayes = make_pose_pipeline(make_pipeline(SimpleImputer(keep_empty_features=True), GaussianNB()), performers=0)
+    bayes[1:].fit(poses.keypoints.reshape(-1, 51), poses.labels)
+    with pytest.raises(CannotExportError, match="GaussianNB has no form as plain arrays"):
+        export_model(bayes, tmp_path / "x")
+    pixels = make_pose_pipeline("pixel-dense-1", epochs=1)
+    pixels.fit(poses.heatmaps(), poses.labels)
+    with pytest.raises(CannotExportError, match=r"made of HeatmapPixels, PixelDense"):
+        export_model(pixels, tmp_path / "x")
+    numbers = make_pose_pipeline("lda")
+    numbers[1:].fit(poses.keypoints.reshape(-1, 51), np.arange(len(poses.labels)) % 2)
+    with pytest.raises(CannotExportError, match=r"classes with names .* got \[0, 1\]"):
+        export_model(numbers, tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_would_predict_otherwise_is_not_written(pipelines, tmp_path, monkeypatch):
+    monkeypatch.setattr(Softmax, "__call__", lambda self, x: x)
+    with pytest.raises(ModelError, match=r"same probabilities .*Nothing was written"):
+        export_model(pipelines("lda"), tmp_path / "pose.heatpose")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_format(pipelines, tmp_path):
+    with pytest.raises(ValueError, match="a format out of safe"):
+        export_model(pipelines("lda"), tmp_path / "x", "pickle")
+
+
+# Damage
+
+
+def test_any_other_byte_is_refused(file, content):
+    rng = np.random.default_rng(0)
+    for position in [*range(8), *range(-120, 0), *rng.integers(len(content), size=200)]:
+        changed = bytearray(content)
+        changed[position] ^= rng.integers(1, 256)
+        file.write_bytes(changed)
+        with pytest.raises(ModelError):
+            load_model(file)
+
+
+@pytest.mark.parametrize("change", [lambda b: b[:-1], lambda b: b + b"\0", lambda b: b"", lambda b: b"PK\3\4" * 99])
+def test_other_lengths_are_refused(file, content, change):
+    file.write_bytes(change(content))
+    for read in (load_model, read_manifest):
+        with pytest.raises(ModelError, match=r"end in the digest of the rest"):
+            read(file)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No such model file"):
+        load_model(tmp_path / "pose.heatpose")
+
+
+# Crafted
+
+
+def test_a_crafted_copy_of_the_same_is_fine(file, content):
+    """So that what is refused below is not refused for how it was crafted."""
+    craft(file, entries_of(content))
+    load_model(file)
+
+
+@pytest.mark.parametrize(
+    ("rename", "message"),
+    [
+        (("arrays/000.npy", "../../evil.npy"), "got other entries"),
+        (("arrays/000.npy", "/etc/evil.npy"), "got other entries"),
+        (("arrays/000.npy", "arrays/000.pkl"), "got other entries"),
+        (("model.json", "model.py"), "got other entries"),
+    ],
+)
+def test_other_names_are_refused(file, content, rename, message):
+    entries = {rename[1] if name == rename[0] else name: part for name, part in entries_of(content).items()}
+    craft(file, entries)
+    with pytest.raises(ModelError, match=message):
+        load_model(file)
+
+
+def test_a_bomb_is_not_unpacked(pipelines, file):
+    export_model(pipelines("lda"), file)
+    entries = entries_of(file.read_bytes())
+    craft(file, {**entries, "arrays/000.npy": array_bytes(np.zeros(1 << 23))})
+    assert file.stat().st_size < 1 << 20
+    with pytest.raises(ModelError, match=r"at most .* bytes in all, got more"):
+        load_model(file)
+
+
+def test_sizes_that_are_not_true_are_refused(file, content):
+    """The directory of the archive says how much there is; more than that is not unpacked."""
+    entries = entries_of(content)
+    craft(file, {**entries, "arrays/000.npy": array_bytes(np.zeros(1 << 16))})
+    changed = bytearray(file.read_bytes())
+    where = changed.rindex(b"arrays/000.npy") - 46 + 24  # the unpacked size in the directory
+    changed[where : where + 4] = (256).to_bytes(4, "little")
+    file.write_bytes(sign(bytes(changed)))
+    with pytest.raises(ModelError, match="got something else"):
+        load_model(file)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pickle.dumps(print),
+        b"",
+        b"\x93NUMPY\x01\x00",
+        array_bytes(np.array([{}]), allow_pickle=True),
+        array_bytes(np.zeros(3, "<c16")),
+        array_bytes(np.zeros(3, ">f8")),
+        array_bytes(np.zeros(3, "<f8"), version=(2, 0)),
+        array_bytes(np.asfortranarray(np.zeros((3, 2)))),
+        array_bytes(np.zeros(3))[:-1],
+        array_bytes(np.zeros(3)).replace(b"(3,)", b"(9,)"),
+        array_bytes(np.full(3, np.nan)),
+        array_bytes(np.zeros((0, 3))),
+        array_bytes(np.zeros(3)).replace(b"(3,), }     ", b"(10**99,), }"),
+    ],
+)
+def test_other_arrays_are_refused(file, content, array):
+    craft(file, {**entries_of(content), "arrays/000.npy": array})
+    with pytest.raises(ModelError, match=r"Expected .*pose\.heatpose to hold a model, got something else"):
+        load_model(file)
+
+
+def facts(**changes):
+    def change(described):
+        described.update(changes)
+
+    return change
+
+
+def set_in(place, **changes):
+    def change(described):
+        described[place].update(changes)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (facts(block=None), "Expected a block"),
+        (facts(block={"kind": "Softmax"}), "each array to be used once"),
+        (facts(more=1), "got other entries"),
+        (facts(decoder={"method": "eval"}), "a decoder out of"),
+        (facts(decoder={"method": "argmax", "n_jobs": 99}), "a decoder out of"),
+        (facts(decoder=None), "a decoder out of"),
+        (facts(classifier=None), "of the classifier, got others"),
+        (set_in("classifier", threshold="1"), "a number as threshold"),
+        (set_in("classifier", threshold=1e999), "finite numbers, got Infinity"),
+        (set_in("classifier", temperature=-1.0), "temperature above 0"),
+        (facts(classes=["a"]), "two or more classes"),
+        (facts(classes=["b", "a", "c"]), "alphabetical order"),
+        (facts(classes=["a", "b", "c", "d", "e"]), "probabilities of 5 classes, got 4"),
+        (facts(classes=["a", "b", "c"]), "classes that the manifest says"),
+        (facts(classes=[["a"], "b", "c"]), "classes' names"),
+    ],
+)
+def test_other_facts_are_refused(file, content, change, message):
+    entries = entries_of(content)
+    described = json.loads(entries["model.json"])
+    change(described)
+    craft(file, {**entries, "model.json": json.dumps(described).encode()})
+    with pytest.raises(ModelError, match=message):
+        load_model(file)
+
+
+def test_json_of_many_levels_is_refused(file, content):
+    craft(file, {**entries_of(content), "model.json": b"[" * 100_000})
+    with pytest.raises(ModelError, match="got something else"):
+        load_model(file)
+
+
+def test_the_model_of_another_manifest_is_refused(file, content):
+    entries = entries_of(content)
+    manifest = json.loads(entries["manifest.json"])
+    del manifest["digest"]
+    file.write_bytes(safe.zip_model({name: entries[name] for name in list(entries)[1:]}, {**manifest, "size": 5}))
+    with pytest.raises(ModelError, match="the model that its manifest was written for"):
+        load_model(file)
+    assert entries["manifest.json"] == to_bytes(manifest)
+
+
+def test_crafted_numbers_cannot_make_it_crash(file, content, keypoints):
+    """Arrays of any numbers: refused with a message, or loaded and able to predict."""
+    rng = np.random.default_rng(0)
+    entries = entries_of(content)
+    arrays = [name for name in entries if name.startswith("arrays/")]
+    outcomes = set()
+    for _ in range(60):
+        name = arrays[rng.integers(len(arrays))]
+        array = np.lib.format.read_array(io.BytesIO(entries[name])).copy()
+        kind = array.dtype.kind
+        values = {"f": [1e30, -1e30, 0, 1e-30], "i": [-(2**31), -1, 0, 1, 2, 2**31 - 1], "b": [False, True]}[kind]
+        array.reshape(-1)[rng.integers(array.size, size=rng.integers(1, 4))] = rng.choice(values)
+        craft(file, {**entries, name: array_bytes(array)})
+        try:
+            manifest, pipeline = safe.read_safe_file(file)
+        except ModelError:
+            outcomes.add("refused")
+        else:
+            with np.errstate(all="ignore"):
+                assert set(pipeline[1:].predict(keypoints[::9])) <= set(manifest["classes"])
+            outcomes.add("predicts")
+    assert outcomes == {"refused", "predicts"}

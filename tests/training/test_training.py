@@ -1,0 +1,486 @@
+import json
+import pickle
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from heatpose.data.groups import Grouping
+from heatpose.datasets.simulation import simulate_poses
+from heatpose.evaluation.metrics import permute_labels_between_groups
+from heatpose.model import candidates
+from heatpose.model.candidates import CANDIDATES, Candidate
+from heatpose.model.estimators import UNKNOWN, temper
+from heatpose.pose.skeleton import COCO_17
+from heatpose.training import training
+from heatpose.training.training import choose_classifiers, evaluate_model, fit_temperature, train_pose_classifier
+
+CLASSES = ["action_up", "action_down", "category_motion", "dummy", "select_avatar"]
+
+# Quick ones, good enough to be above chance and to differ
+QUICK = {
+    "near": Candidate(
+        lambda random_state: candidates._scaled(KNeighborsClassifier(3, algorithm="ball_tree")),
+        "nearest poses",
+        {"distances": False},
+        {"performers": 0},
+    ),
+    "tree": Candidate(
+        lambda random_state: DecisionTreeClassifier(max_depth=6, random_state=random_state),
+        "a tree",
+        {"distances": False},
+        {"performers": 1},
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    table = MappingProxyType({**CANDIDATES, **QUICK})
+    for module in (candidates, training):
+        monkeypatch.setattr(module, "CANDIDATES", table)
+
+
+def a_table(n_performers=4, clips=1, frames=4, **options):
+    poses = simulate_poses(n_performers, clips, frames, classes=CLASSES, **options)
+    table = pd.DataFrame(poses.keypoints.reshape(-1, 51), columns=COCO_17.columns)
+    return table.assign(
+        label=poses.labels,
+        group=np.char.add("performer ", poses.performers.astype(str)),
+        path=[f"{label}/{row}.npy" for row, label in enumerate(poses.labels)],
+    )
+
+
+TABLE = a_table()
+
+
+def train(table=TABLE, classifiers="near,tree", **options):
+    return train_pose_classifier(table, classifiers=classifiers, n_jobs=1, **options)
+
+
+@pytest.fixture(scope="module")
+def result():
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (candidates, training):
+            patch.setattr(module, "CANDIDATES", MappingProxyType({**CANDIDATES, **QUICK}))
+        return train()
+
+
+def balanced_accuracy(labels, predicted):
+    return np.mean([np.mean(predicted[labels == name] == name) for name in np.unique(labels)])
+
+
+# What it reports
+
+
+def test_the_number_is_that_of_the_predictions_for_samples_not_trained_on(result):
+    predictions = result.predictions
+    assert predictions.columns.tolist() == ["path", "label", "group", "predicted", "confidence"]
+    for column in ("path", "label", "group"):
+        assert predictions[column].tolist() == TABLE[column].tolist()
+    labels, predicted = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
+    assert result.evaluation.balanced_accuracy == pytest.approx(balanced_accuracy(labels, predicted))
+    assert predictions["confidence"].between(0, 1).all()
+    assert result.evaluation.n_samples == len(TABLE)
+    assert result.evaluation.n_groups == 4
+
+
+def test_it_is_far_above_the_dummy_and_below_1(result):
+    assert result.leaderboard["classifier"].iloc[-1] == "dummy"
+    assert result.leaderboard["balanced_accuracy"].iloc[-1] == pytest.approx(1 / len(CLASSES))
+    assert 0.5 < result.evaluation.balanced_accuracy < 1
+
+
+def test_the_leaderboard_has_a_row_for_each_candidate_best_first(result):
+    board = result.leaderboard
+    assert sorted(board["classifier"]) == ["dummy", "near", "tree"]
+    assert board["balanced_accuracy"].is_monotonic_decreasing
+    assert board["classifier"].iloc[0] == result.classifier
+    low, score, high = (board[f"balanced_accuracy{end}"] for end in ("_low", "", "_high"))
+    assert ((low <= score) & (score <= high)).all()
+    assert (board[["macro_f1", "log_loss", "calibration_error", "fit_seconds"]] >= 0).all(axis=None)
+    learned = board[board["classifier"] != "dummy"]
+    assert (learned["train_balanced_accuracy"] > learned["balanced_accuracy"]).all()
+    assert board["summary"].tolist() == [training.CANDIDATES[name].summary for name in board["classifier"]]
+
+
+def test_with_one_candidate_the_leaderboard_says_the_same_as_the_evaluation():
+    result = train(classifiers="near")
+    first = result.leaderboard.iloc[0]
+    assert (result.classifier, first["classifier"]) == ("near", "near")
+    assert result.evaluation.balanced_accuracy == first["balanced_accuracy"]
+    assert result.evaluation.macro_f1 == pytest.approx(first["macro_f1"])
+    assert not result.nested
+    assert "nothing but its temperature was chosen" in result.note
+
+
+def test_the_baseline_is_never_chosen_from_others_but_can_be_asked_for():
+    result = train(classifiers="dummy")
+    assert result.classifier == "dummy"
+    assert result.leaderboard["classifier"].tolist() == ["dummy"]
+    assert result.evaluation.balanced_accuracy == pytest.approx(1 / len(CLASSES))
+    # Where nothing can be learned the dummy may be first, and still isn't the one to deploy.
+    noise = TABLE.assign(label=permute_labels_between_groups(TABLE["label"], TABLE["group"], random_state=1))
+    assert train(noise, "dummy,near").classifier == "near"
+
+
+def test_the_record_is_plain_and_says_what_the_result_says(result):
+    record = json.loads(json.dumps(result.to_record(), allow_nan=False))
+    assert record["groups"] == {"description": result.grouping.description, "kind": "column", "n_groups": 4}
+    assert (record["n_samples"], record["n_folds"], record["random_state"]) == (len(TABLE), 4, 0)
+    scores = record["scores"]
+    assert scores["name"] == result.classifier
+    assert scores["balanced_accuracy"] == result.evaluation.balanced_accuracy
+    assert scores["random_split_balanced_accuracy"] == result.random_split
+    assert scores["dummy_balanced_accuracy"] == pytest.approx(1 / len(CLASSES))
+    assert [entry["class"] for entry in scores["per_class_recall"]] == sorted(CLASSES)
+    assert len(record["leaderboard"]) == 3
+
+
+# Honesty
+
+
+def trained_without(monkeypatch):
+    """Make training note, for each fit, the candidate and the samples that it was asked about."""
+    fits, fit = [], training.train_without
+
+    def noting(name, parameters, X, y, test, *others):
+        fits.append((name, test))
+        return fit(name, parameters, X, y, test, *others)
+
+    monkeypatch.setattr(training, "train_without", noting)
+    return fits
+
+
+def test_no_fit_shares_a_group_with_the_samples_it_is_asked_about(monkeypatch):
+    fits = trained_without(monkeypatch)
+    table = a_table(6, 1, 2)
+    result = train(table, n_folds=3)
+    groups = table["group"].to_numpy()
+    random = fits[-3:]  # the split to compare with comes last
+    for _, test in fits[:-3]:
+        assert not set(groups[test]) & set(np.delete(groups, test))
+    for _, test in random:
+        assert set(groups[test]) <= set(np.delete(groups, test))
+    assert result.n_folds == 3
+    for name in ("near", "tree"):
+        # Each sample once by a model without its fold, and once by each without that and another one
+        asked = np.bincount(np.concatenate([test for who, test in fits[:-3] if who == name]), minlength=len(table))
+        assert set(asked) == {1 + 2}
+
+
+def test_what_is_said_of_a_group_does_not_depend_on_its_labels():
+    # Neither through training, nor through the choice between candidates, nor through the temperature.
+    one = TABLE["group"] == "performer 2"
+    shuffled = TABLE.copy()
+    shuffled.loc[one, "label"] = np.random.default_rng(0).permutation(TABLE.loc[one, "label"])
+    before, after = train().predictions[one], train(shuffled).predictions[one]
+    assert (before["label"] != after["label"]).any()
+    pd.testing.assert_frame_equal(before[["predicted", "confidence"]], after[["predicted", "confidence"]])
+
+
+def pretend(monkeypatch, share_right):
+    """Let candidates be right as often as said: share_right(name, group, n_groups_left_out), always 90 % sure."""
+    fit = training.train_without
+    groups, labels = TABLE["group"].to_numpy(), TABLE["label"].to_numpy()
+    classes = np.unique(labels)
+    frame = np.arange(len(TABLE)) % 4  # of four in a clip
+
+    def pretending(name, parameters, X, y, test, *others):
+        real = fit(name, parameters, X, y, test, *others)
+        probabilities = np.full_like(real.probabilities, np.nan)
+        for row in test:
+            right = frame[row] < 4 * share_right(name, groups[row], len(set(groups[test])))
+            said = np.searchsorted(classes, labels[row]) + (0 if right else 1)
+            probabilities[row] = 0.1 / (len(classes) - 1)
+            probabilities[row, said % len(classes)] = 0.9
+        return replace(real, probabilities=probabilities)
+
+    monkeypatch.setattr(training, "train_without", pretending)
+
+
+def test_a_group_has_no_say_in_the_choice_for_it(monkeypatch):
+    # `near` owes its lead to one group alone.
+    lucky = "performer 2"
+    pretend(
+        monkeypatch,
+        lambda name, group, n_out: {"near": (0.25, 1.0), "tree": (0.5, 0.0), "dummy": (0.0, 0.0)}[name][group == lucky],
+    )
+    result = train()
+    assert result.classifier == "near"
+    assert result.leaderboard["balanced_accuracy"].iloc[0] == pytest.approx((3 * 0.25 + 1) / 4)
+    right = result.predictions["predicted"] == result.predictions["label"]
+    # For the lucky group the others choose `tree`.
+    assert right.groupby(result.predictions["group"]).mean().tolist() == [0.25, 0.25, 0, 0.25]
+    assert result.evaluation.balanced_accuracy == pytest.approx(3 * 0.25 / 4)
+
+
+def test_the_choice_for_a_group_asks_models_that_did_not_see_it(monkeypatch):
+    # `near` shines where it was trained on all groups but the one it is asked about, and fails with one group less.
+    pretend(
+        monkeypatch,
+        lambda name, group, n_out: {"near": (1.0, 0.25), "tree": (0.5, 0.75), "dummy": (0.0, 0.0)}[name][n_out == 2],
+    )
+    result = train()
+    assert result.classifier == "near"
+    assert result.leaderboard["balanced_accuracy"].iloc[0] == 1
+    assert result.evaluation.balanced_accuracy == pytest.approx(0.5)  # of `tree` in every fold
+    # Those with one group less are right three times in four where they say .9, and so .75 is said instead.
+    known = result.evaluation.calibration
+    right, wrong = 0.75, 0.25 / 4  # the tree is right in half of the cases, else in one of the four others
+    assert known.log_loss == pytest.approx(-np.mean(np.log([right, wrong])), abs=0.01)
+
+
+def test_the_choice_is_nested_or_the_note_says_why_not(result):
+    assert result.nested
+    assert "made anew for each fold" in result.note
+    two = train(a_table(2, 1, 4))
+    assert two.n_folds == 2
+    assert not two.nested
+    assert "2 folds" in two.note
+    assert "could not be made" in two.note
+
+
+def test_random_labels_score_at_chance_while_a_random_split_believes_them():
+    n_performers, n_seeds, n_classes = 5, 4, len(CLASSES)
+    table = a_table(n_performers, 1, 6, difficulty=0.5)
+    honest, random = [], []
+    for seed in range(n_seeds):
+        labels = permute_labels_between_groups(table["label"], table["group"], random_state=seed)
+        result = train(table.assign(label=labels), "near")
+        honest.append(result.evaluation.balanced_accuracy)
+        random.append(result.random_split)
+    # Frames of a class and performer stand or fall together: so many of these are right by chance
+    chance, trials = 1 / n_classes, n_performers * n_classes * n_seeds
+    assert abs(np.mean(honest) - chance) < 3.5 * np.sqrt(chance * (1 - chance) / trials)
+    assert np.mean(random) > 0.8
+
+
+def test_a_random_split_claims_more_than_is_true():
+    result = train(a_table(4, 2, 6, difficulty=1.5), "near")
+    assert result.random_split > result.evaluation.balanced_accuracy + 0.1
+
+
+def test_a_perfect_random_split_is_told_of_even_where_groups_are_blocks():
+    result = train(TABLE.drop(columns="group"), "near", groups="blocks:2")
+    assert result.grouping.kind == "blocks"
+    assert "does not speak for new people" in result.grouping.description
+
+
+# Same in, same out
+
+
+def assert_same(first, second):
+    timed = "fit_seconds"
+    pd.testing.assert_frame_equal(first.leaderboard.drop(columns=timed), second.leaderboard.drop(columns=timed))
+    pd.testing.assert_frame_equal(first.predictions, second.predictions)
+    assert first.evaluation.to_dict() == second.evaluation.to_dict()
+    assert (first.random_split, first.temperature, first.threshold) == (
+        second.random_split,
+        second.temperature,
+        second.threshold,
+    )
+    X = TABLE[list(COCO_17.columns)].to_numpy()
+    np.testing.assert_array_equal(first.pipeline[1:].predict_proba(X), second.pipeline[1:].predict_proba(X))
+
+
+def test_the_same_seed_gives_the_same_result_and_another_seed_another(result):
+    assert_same(result, train())
+    other = train(random_state=1)
+    X = TABLE[list(COCO_17.columns)].to_numpy()
+    assert other.random_state == other.pipeline[-1].random_state == 1
+    assert other.random_split != result.random_split or not np.array_equal(
+        other.pipeline[1:].predict_proba(X), result.pipeline[1:].predict_proba(X)
+    )
+
+
+def test_the_number_of_processes_changes_nothing():
+    small = a_table(3, 1, 2)
+    one, two = (train_pose_classifier(small, classifiers="lda,dummy", n_jobs=n_jobs) for n_jobs in (1, 2))
+    assert_same(one, two)
+
+
+def test_the_table_is_not_changed():
+    before = TABLE.copy()
+    train(classifiers="near")
+    pd.testing.assert_frame_equal(TABLE, before)
+
+
+def test_groups_can_be_given_resolved_or_as_a_spec():
+    halves = Grouping(np.where(TABLE["group"] < "performer 2", "first", "second"), "two halves", "csv")
+    given = train(classifiers="near", groups=halves)
+    assert given.grouping is halves
+    assert given.n_folds == 2
+    spec = train(TABLE.assign(path=TABLE["group"] + "/" + TABLE["path"]), "near", groups=r"^performer (\d)/")
+    assert spec.grouping.kind == "regex"
+    assert spec.evaluation.balanced_accuracy == train(classifiers="near").evaluation.balanced_accuracy
+
+
+def test_a_class_that_a_group_lacks_is_no_obstacle():
+    lacking = TABLE[(TABLE["group"] != "performer 1") | (TABLE["label"] != "action_up")].reset_index(drop=True)
+    result = train(lacking, "near", n_folds=3)
+    assert len(result.predictions) == len(lacking)
+    assert sorted(result.pipeline.classes_) == sorted(CLASSES)
+
+
+def test_progress_counts_to_its_total():
+    steps = []
+    train(classifiers="near", progress=lambda done, total: steps.append((done, total)))
+    done, totals = zip(*steps, strict=True)
+    assert len(set(totals)) == 1
+    assert list(done) == list(range(totals[0] + 1))
+
+
+# Errors come before any work
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        (TABLE[TABLE["label"] == "dummy"], {}, "at least 2 classes, got only 'dummy'"),
+        (TABLE[TABLE["group"] == "performer 0"], {}, "group"),
+        (TABLE, {"n_folds": 5}, "5 folds"),
+        (
+            TABLE[(TABLE["label"] != "dummy") | (TABLE["group"] == "performer 0")],
+            {},
+            r"class 'dummy' has .*1 group|class 'dummy' has",
+        ),
+        (TABLE, {"classifiers": "near,forest"}, "got 'forest'"),
+        (TABLE, {"classifiers": []}, "got none"),
+        (TABLE, {"groups": "blocks"}, "blocks:N"),
+        (TABLE, {"mirror": {"action_up": "up"}}, "got up"),
+    ],
+    ids=["one class", "one group", "too few groups", "a class in one group", "name", "no name", "groups", "mirror"],
+)
+def test_errors_come_before_any_work(table, options, message, monkeypatch):
+    fits = trained_without(monkeypatch)
+    with pytest.raises(ValueError, match=message):
+        train(table, **options)
+    assert not fits
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, candidates.DEFAULT_CANDIDATES),
+        ("lda", ("lda",)),
+        ("lda, knn", ("lda", "knn")),
+        (["knn", "lda", "knn"], ("knn", "lda")),
+        ("all", (*(name for name in CANDIDATES if CANDIDATES[name].takes == "keypoints"), *QUICK)),
+    ],
+)
+def test_candidates_are_chosen_by_name(given, expected):
+    assert choose_classifiers(given) == expected
+
+
+@pytest.mark.parametrize(("given", "got"), [("forest", "'forest'"), ("lda,", "''"), ([], "none"), ("", "''")])
+def test_unknown_candidates_are_named_beside_the_known(given, got):
+    with pytest.raises(ValueError, match=f"out of dummy, logistic, .*or all, got {got}"):
+        choose_classifiers(given)
+
+
+# The model
+
+
+def test_the_model_is_trained_on_all_data_and_ready(result):
+    X, y = TABLE[list(COCO_17.columns)].to_numpy(), TABLE["label"].to_numpy()
+    assert list(result.pipeline.named_steps) == ["decode", "classify"]
+    assert result.pipeline.classes_.tolist() == sorted(CLASSES)
+    model = result.pipeline[1:]
+    again = clone(model).fit(X, y)
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert balanced_accuracy(y, model.predict(X)) > result.evaluation.balanced_accuracy
+    assert model[-1].temperature == result.temperature
+    assert model[-1].threshold == result.threshold
+    unknown = np.mean(model[-1].predict_or_unknown(X) == UNKNOWN)
+    assert unknown <= 0.1  # surer of what it was trained on than the 5 % of people held out
+
+
+def test_what_is_each_other_s_mirror_image_goes_into_every_model(monkeypatch):
+    parameters = []
+    without = training.train_without
+
+    def spy(name, given, *arguments, **options):
+        parameters.append(given)
+        return without(name, given, *arguments, **options)
+
+    monkeypatch.setattr(training, "train_without", spy)
+    images = {"action_up": "action_up"}
+    result = train(TABLE, classifiers="tree", mirror=images)
+    assert parameters and all(given == {"classify__mirror": images} for given in parameters)
+    assert result.pipeline[-1].mirror == images
+
+
+def test_the_decoder_becomes_the_first_step():
+    assert train(classifiers="near", decoder="quarter").pipeline["decode"].method == "quarter"
+
+
+def test_a_loaded_model_gives_the_same_answers(result):
+    X = TABLE[list(COCO_17.columns)].to_numpy()
+    loaded = pickle.loads(pickle.dumps(result.pipeline))
+    np.testing.assert_array_equal(loaded[1:].predict_proba(X), result.pipeline[1:].predict_proba(X))
+    heatmaps = simulate_poses(1, 1, 2, classes=CLASSES).heatmaps()
+    np.testing.assert_array_equal(loaded.predict_proba(heatmaps), result.pipeline.predict_proba(heatmaps))
+    assert evaluate_model(loaded, TABLE).to_dict() == evaluate_model(result.pipeline, TABLE).to_dict()
+
+
+def test_evaluating_a_model_is_counting_what_it_gets_right(result):
+    other = a_table(2, 1, 3, random_state=9)
+    evaluation = evaluate_model(result.pipeline, other, groups=other["group"].to_numpy())
+    predicted = result.pipeline[1:].predict(other[list(COCO_17.columns)].to_numpy())
+    assert evaluation.balanced_accuracy == pytest.approx(balanced_accuracy(other["label"].to_numpy(), predicted))
+    assert evaluation.n_groups == 2
+    assert evaluate_model(result.pipeline, other).n_groups is None
+
+
+def test_a_class_the_model_does_not_know_cannot_be_scored(result):
+    with pytest.raises(ValueError, match=r"classes that the model knows \(.*dummy.*\), got jump too"):
+        evaluate_model(result.pipeline, TABLE.assign(label="jump"))
+
+
+# Temperature
+
+
+def a_sample(probabilities, shares, n=1000):
+    """Probabilities (n, C) alike for all, and true classes as often as the shares say."""
+    counts = np.round(np.array(shares) * n).astype(int)
+    return np.tile(probabilities, (n, 1)), np.repeat(np.arange(len(shares)), counts)
+
+
+@pytest.mark.parametrize(
+    ("said", "true", "temperature"),
+    [
+        ([0.9, 0.1], [0.75, 0.25], 2.0),  # odds of 9 where 3 are right
+        ([0.75, 0.25], [0.9, 0.1], 0.5),
+        ([0.6, 0.4], [0.6, 0.4], 1.0),
+        ([0.9, 0.1], [0.5, 0.5], 5.0),  # as far as it goes
+        ([0.6, 0.4], [1.0, 0.0], 0.2),
+    ],
+)
+def test_temperature_makes_probabilities_say_the_truth(said, true, temperature):
+    assert fit_temperature(*a_sample(said, true)) == pytest.approx(temperature, abs=0.02)
+
+
+def test_temperature_undoes_a_temperature():
+    rng = np.random.default_rng(0)
+    true = rng.dirichlet([1, 1, 1], 4000)
+    codes = np.array([rng.choice(3, p=row) for row in true])
+    assert fit_temperature(true, codes) == pytest.approx(1, abs=0.1)
+    assert fit_temperature(temper(true, 1 / 2), codes) == pytest.approx(2, abs=0.2)
+
+
+def test_samples_without_probabilities_have_no_say():
+    probabilities, codes = a_sample([0.9, 0.1], [0.75, 0.25])
+    with_others = np.concatenate([probabilities, np.full((500, 2), np.nan)])
+    assert fit_temperature(with_others, np.concatenate([codes, np.ones(500, int)])) == fit_temperature(
+        probabilities, codes
+    )
+
+
+def test_a_class_given_no_chance_at_all_does_not_break_it():
+    assert 0.2 <= fit_temperature(np.array([[1.0, 0.0], [0.9, 0.1]]), np.array([1, 0])) <= 5
