@@ -72,7 +72,7 @@ TORCH ?= torch
 	@touch $@
 
 test-networks: .venv/installed-networks  ## test what needs PyTorch and transformers; TORCH says which PyTorch
-	$(BIN)/python -m pytest -n auto tests/test_inputs.py tests/test_pixels.py tests/test_photos.py
+	$(BIN)/python -m pytest -n auto tests/pose/test_inputs.py tests/model/test_pixels.py tests/datasets/test_photos.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
