@@ -30,7 +30,7 @@ from heatpose.data.groups import resolve_groups
 from heatpose.datasets.simulation import COMMANDS, simulate_poses
 from heatpose.evaluation.metrics import auroc, coverage_curve, expected_calibration_error
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
-from heatpose.model.estimators import temper
+from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import Variation, drop_keypoints, repose
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.geometry import mask_uncertain, mirror_keypoints
@@ -289,7 +289,9 @@ def confidence(bench: Bench) -> Iterator[Row]:
             right = model.predict(X) == trial.truth
             fellows = [other for other in trials if other.source is trial.source and other.seed == trial.seed]
             probabilities = model.predict_proba(X)
-            chosen = temper(probabilities, _temperature(bench, [other for other in fellows if other is not trial]))
+            chosen = apply_temperature(
+                probabilities, _temperature(bench, [other for other in fellows if other is not trial])
+            )
             errors.append(
                 [
                     expected_calibration_error(probabilities.max(axis=1), right),
@@ -442,7 +444,7 @@ BLOCKS = ("coordinates", "distances", "limbs", "joints")
 OPTIONS: dict[str, dict[str, Any]] = {
     "the default": {},
     "no re-posing, hiding, strangers": {"performers": 0},
-    "no strangers": {"strangers": 0},
+    "no strangers": {"unknown_poses": 0},
     "nothing hidden": {"hidden": 0},
     "no mirror": {"mirror": None},
     **{f"no {part.name}": {"variation": Variation(**{part.name: 0})} for part in fields(Variation)},

@@ -34,7 +34,8 @@ from benchmarks import describe_machine, print_table
 from benchmarks.generalisation import CHANGES, PERFORMER, Change
 from heatpose.data.folder import HeatmapFolder, HeatmapRows
 from heatpose.data.groups import resolve_groups
-from heatpose.model.candidates import CANDIDATES, DEFAULT, make_pose_pipeline, takes_heatmaps
+from heatpose.model.candidates import CANDIDATES, DEFAULT, make_pose_pipeline
+from heatpose.model.inputs import input_of
 from heatpose.pose.decoding import decode_heatmaps
 
 NAMES = ("pixel-dense-1", "pixel-dense-2", "pixel-cnn", DEFAULT)
@@ -83,7 +84,7 @@ def fit(name: str, frames: Frames, train: np.ndarray, seed: int) -> tuple[Any, f
     """Train a candidate on some frames; also the seconds that the processor took, reading included."""
     pipeline = make_pose_pipeline(name, random_state=seed)
     start = time.process_time()
-    if takes_heatmaps(pipeline):
+    if not input_of(pipeline).has_keypoints:
         samples: Any = frames.heatmaps.subset(train)
     else:
         samples = np.concatenate([decode_heatmaps(some) for some in frames.batches(train)]).reshape(len(train), -1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heatpose.cli._console import (
@@ -69,26 +68,18 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _on_data(args: argparse.Namespace, records: list[dict]) -> Comparison:
-    from heatpose.data.folder import HeatmapFolder, HeatmapRows
     from heatpose.data.groups import resolve_groups
     from heatpose.evaluation.comparison import compare_models, share_trained_on
-    from heatpose.model.candidates import takes_heatmaps
+    from heatpose.model.inputs import input_of, read_samples, shared_decoder
     from heatpose.persistence.artifact import load_model
 
     models = first, second = load_model(args.first), load_model(args.second)
-    decoders = {model[0].method for model in models if not takes_heatmaps(model)}
-    if len(decoders) > 1:
-        raise ValueError(f"Expected two models with the same decoder, got {' and '.join(sorted(decoders))}.")
     table = read_data(
         args,
-        decoders.pop() if decoders else "gaussian",
+        shared_decoder(*models),
         check=lambda index: args.groups and resolve_groups(index, args.groups),
     )
-    heatmaps = None
-    if any(map(takes_heatmaps, models)):
-        if not Path(args.data).is_dir():
-            raise ValueError(f"Expected a folder of heatmaps, which one of the models works from, got {args.data}")
-        heatmaps = HeatmapRows.of(HeatmapFolder(args.data, skip_bad=args.skip_bad), table)
+    heatmaps = read_samples(map(input_of, models), args.data, table, skip_bad=args.skip_bad)
     grouping = resolve_groups(table, args.groups or "auto")
     groups = grouping.groups if args.groups or grouping.kind != "blocks" else None
     shares = [share_trained_on(table, record) for record in records]

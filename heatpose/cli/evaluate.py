@@ -46,12 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from heatpose.cli._results import show_evaluation
-    from heatpose.data.folder import HeatmapFolder, HeatmapRows
     from heatpose.data.groups import resolve_groups
     from heatpose.data.storage import redact
-    from heatpose.data.table import is_folder
     from heatpose.evaluation.comparison import share_trained_on
-    from heatpose.model.candidates import takes_heatmaps
+    from heatpose.model.inputs import input_of, read_samples, shared_decoder
     from heatpose.model.prediction import mirror_table
     from heatpose.persistence.artifact import data_digest, load_model, read_manifest
     from heatpose.training.training import evaluate_model
@@ -59,13 +57,9 @@ def run(args: argparse.Namespace) -> None:
     check_groups(args)
     check_report(args)
     pipeline = load_model(args.model)
-    needs_heatmaps = takes_heatmaps(pipeline)
-    if needs_heatmaps and not is_folder(args.data):
-        raise ValueError(
-            f"Expected a folder of heatmaps, which {args.model} works from, got a keypoint table: {args.data}"
-        )
-    decoder = "gaussian" if needs_heatmaps else pipeline[0].method
-    table = read_data(args, decoder, check=lambda index: args.groups and resolve_groups(index, args.groups))
+    table = read_data(
+        args, shared_decoder(pipeline), check=lambda index: args.groups and resolve_groups(index, args.groups)
+    )
     grouping = resolve_groups(table, args.groups or "auto")
     # Blocks that nobody asked for are parts of the same recordings: intervals over them would promise too much.
     groups = grouping.groups if args.groups or grouping.kind != "blocks" else None
@@ -82,10 +76,7 @@ def run(args: argparse.Namespace) -> None:
         cautions.append("When it was trained, this model was as good as guessing on what it had not seen.")
     for caution in cautions:
         complain(f"Warning: {caution[0].lower()}{caution[1:]}")
-    heatmaps = None
-    if needs_heatmaps:
-        folder = HeatmapFolder(args.data, skip_bad=args.skip_bad)
-        heatmaps = HeatmapRows.of(folder, table, mirrored=args.mirrored)
+    heatmaps = read_samples([input_of(pipeline)], args.data, table, skip_bad=args.skip_bad, mirrored=args.mirrored)
     if args.mirrored:
         table = mirror_table(table)
     evaluation = evaluate_model(pipeline, table, groups, heatmaps=heatmaps)

@@ -124,7 +124,6 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
 
 def run(args: argparse.Namespace) -> None:
     opened = open_data(args)
-    from heatpose.data.folder import HeatmapFolder, HeatmapRows
     from heatpose.data.table import is_folder
     from heatpose.training.training import choose_classifiers
 
@@ -146,6 +145,7 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.data.storage import redact
     from heatpose.evaluation.comparison import sketch_data
     from heatpose.model.candidates import CANDIDATES
+    from heatpose.model.inputs import read_samples
     from heatpose.persistence.artifact import data_digest, save_model
     from heatpose.persistence.selftest import choose_samples
     from heatpose.training.training import check_mirror, train_pose_classifier
@@ -176,9 +176,7 @@ def run(args: argparse.Namespace) -> None:
         )
         # If nothing was left out for NaN or infinity since, these are the samples that were looked at.
         grouping = checked[len(table)] if len(table) in checked else resolve_groups(table, spec)
-        heatmaps = None
-        if any(CANDIDATES[name].takes == "heatmaps" for name in names):
-            heatmaps = HeatmapRows.of(HeatmapFolder(args.data, skip_bad=args.skip_bad), table)
+        heatmaps = read_samples((CANDIDATES[name].takes for name in names), args.data, table, skip_bad=args.skip_bad)
         say(console, f"Split by {grouping.description}")
         with progress(f"{'Searching (seconds)' if tuning else 'Training'} {', '.join(names)}") as advance:
             result = train(

@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
     from threadpoolctl import threadpool_limits
 
     from heatpose.live.stream import PoseStream
-    from heatpose.live.watching import GrowingFolder, event_record, follow_folder, follow_stream, warm_up, watch_frames
+    from heatpose.live.watching import GrowingFolder, event_record, follow_folder, follow_stream, watch_frames
     from heatpose.persistence.artifact import load_model
     from heatpose.persistence.onnx_model import load_onnx
 
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> None:
     before = signal.signal(signal.SIGTERM, _interrupt)  # whoever started it may end it so
     try:
         with threadpool_limits(1):  # of so little work at a time, threads only make more
-            warm_up(model)
+            stream.warm_up()
             complain(f"Watching {'stdin' if piped else args.path}")
             frames = (
                 follow_stream(sys.stdin.buffer)

@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline
 
-from heatpose.model.estimators import PoseClassifier, PoseFeatures, as_table, share_known
+from heatpose.model.estimators import PoseClassifier, PoseFeatures, as_table
+from heatpose.model.openset import split_known
 from heatpose.pose import geometry
 from heatpose.pose.skeleton import COCO_17
 
@@ -189,7 +190,7 @@ def _experiments(classifier: Pipeline, keypoints: np.ndarray) -> Iterator[_Exper
     inner = last.estimator_
     if isinstance(inner, Pipeline) and isinstance(inner[0], PoseFeatures):
         yield (
-            lambda features: share_known(inner[1:].predict_proba(features), last.classes_)[0],
+            lambda features: split_known(inner[1:].predict_proba(features), last.classes_)[0],
             inner[0].transform(as_table(seen)),
             _measurements(inner[0].get_feature_names_out()),
         )

@@ -23,7 +23,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from heatpose.model.estimators import UNKNOWN, HeatmapDecoder
+from heatpose.model.conversion import frame_predictor
+from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
+from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
 
@@ -163,6 +165,11 @@ class PoseStream:
         self.labels = (*self._model.classes, UNKNOWN)
         """The states: the model's classes, and "unknown"."""
         self._tracks: dict[Hashable, _Track] = {}
+
+    def warm_up(self) -> None:
+        """Classify noise once, so that the first frame does not take longer than the others."""
+        noise = np.random.default_rng(0).random((_N_KEYPOINTS, 64, 48), dtype=np.float32)
+        self._model.evidence(self._model.read(noise))
 
     def push(
         self, pose: ArrayLike | None, time: ArrayLike, person: Hashable | Sequence[Hashable] = None
@@ -461,6 +468,8 @@ class _Model:
         elif getattr(model, "n_features_in_", 0) == _N_COLUMNS:
             self._decoder = HeatmapDecoder(decoder)
         *self._transformers, self._classifier = steps
+        if isinstance(self._classifier, PoseClassifier):
+            self._classifier = frame_predictor(self._classifier)
         self._names = getattr(steps[0], "feature_names_in_", None)
         self._mirrored = mirrored
         self.classes = tuple(map(str, model.classes_))

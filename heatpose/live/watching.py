@@ -20,9 +20,8 @@ import numpy as np
 
 from heatpose.data.folder import BadFilesError, UnfinishedFileError, natural_key, read_heatmaps, read_stream
 from heatpose.live.stream import PoseEvent, PoseStream
-from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["Frame", "GrowingFolder", "event_record", "follow_folder", "follow_stream", "warm_up", "watch_frames"]
+__all__ = ["Frame", "GrowingFolder", "event_record", "follow_folder", "follow_stream", "watch_frames"]
 
 logger = logging.getLogger(__name__)
 
@@ -247,12 +246,6 @@ def _is_ready(stream: IO[bytes], seconds: float) -> bool:
         return bool(select.select([stream], [], [], seconds)[0])
     except (OSError, ValueError, TypeError):  # no pipe, or Windows
         return True
-
-
-def warm_up(model: Any) -> None:
-    """Classify something once, so that the first frame does not take longer than the others."""
-    noise = np.random.default_rng(0).random((len(COCO_17.keypoints), 64, 48), dtype=np.float32)
-    PoseStream(model).push(noise, 0.0)
 
 
 def watch_frames(

@@ -1,41 +1,54 @@
-"""Fitted classifiers as plain arrays: what they compute, without the library that trained them.
+"""Blocks: the functions that fitted classifiers compute, as arrays that NumPy alone evaluates.
 
-A classifier becomes a block, or a chain of them: :class:`Fill`, :class:`Scale`, :class:`Linear`, :class:`Trees` and
-so on, each a small function of arrays that NumPy alone evaluates, from a keypoint table (N, 51) to probabilities
-(N, C). A block is data: it says nothing that could be run, it checks its arrays when it is made, and every walk
-through a tree ends. The safe file is written from blocks, and so is the ONNX graph.
-
-To have another classifier exported, add a function to ``_BLOCKS``, out of the blocks that are here.
+A classifier is a block or a chain of them, :class:`Fill`, :class:`Scale`, :class:`Linear`, :class:`Trees` and so on,
+from a keypoint table (N, 51) to probabilities (N, C). A block is data: it contains no executable code, it checks its
+arrays when it is made, and every walk through a tree ends. The safe file and the ONNX graph are written from blocks;
+:mod:`heatpose.model.conversion` makes them from fitted classifiers.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassifierMixin
 
-from heatpose.model.estimators import PoseFeatures, doubt
+from heatpose.model._checks import check_array, check_number, check_range, check_width
+from heatpose.model.openset import lower_confidence
 from heatpose.pose import geometry
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["BLOCKS", "Block", "CannotExportError", "PlainClassifier", "from_parts", "to_parts", "to_plain"]
+__all__ = [
+    "BLOCKS",
+    "N_COLUMNS",
+    "Activation",
+    "Block",
+    "Constant",
+    "Features",
+    "Fill",
+    "Kernel",
+    "Linear",
+    "LowerConfidence",
+    "Mean",
+    "Neighbours",
+    "Platt",
+    "Scale",
+    "Softmax",
+    "Steps",
+    "Trees",
+    "from_parts",
+    "to_parts",
+]
 
 N_COLUMNS = len(COCO_17.columns)
 
 _CHUNK = 1 << 22  # numbers that a block has in memory at a time
 _MAX_DEPTH = 1000  # of trees; deeper ones were not trained
-
-
-class CannotExportError(ValueError):
-    """A model that has no plain form, and why."""
 
 
 # Blocks -----------------------------------------------------------------------------------------------------
@@ -80,7 +93,7 @@ class Mean(Block):
     weights: np.ndarray
 
     def __post_init__(self):
-        _check("weights", self.weights, (len(self.members),), "f")
+        check_array("weights", self.weights, (len(self.members),), "f")
         if not (self.members and self.weights.min() >= 0 and self.weights.sum() > 0):
             raise ValueError(f"Expected weights of 0 or more, not all 0, got {self.weights}.")
 
@@ -97,16 +110,17 @@ class Mean(Block):
 
 
 @dataclass(frozen=True, eq=False)
-class Doubt(Block):
-    """Confidence of a first block, lowered where a second one disagrees; see
-    :func:`heatpose.model.estimators.doubt`.
+class LowerConfidence(Block):
+    """Confidence of a first block, lowered where a second disagrees.
+
+    See :func:`heatpose.model.openset.lower_confidence`.
     """
 
     members: tuple[Block, ...]
     share: float
 
     def __post_init__(self):
-        _check_number("share", self.share, float, 0, 1)
+        check_number("share", self.share, float, 0, 1)
         if len(self.members) != 2:
             raise ValueError(f"Expected two members, got {len(self.members)}.")
 
@@ -120,7 +134,7 @@ class Doubt(Block):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluate."""
         first, second = (member(x) for member in self.members)
-        return doubt(first, second, self.share)
+        return lower_confidence(first, second, self.share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +150,7 @@ class Features(Block):
 
     def __post_init__(self):
         for field in fields(self):
-            _check_number(field.name, getattr(self, field.name), float if field.name == "min_confidence" else bool)
+            check_number(field.name, getattr(self, field.name), float if field.name == "min_confidence" else bool)
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -145,7 +159,7 @@ class Features(Block):
 
     def width(self, width: int) -> int:
         """Number of features."""
-        _check_width(N_COLUMNS, width)
+        check_width(N_COLUMNS, width)
         n_pairs = len(COCO_17.pairs)
         sizes = {
             "coordinates": 2 * len(COCO_17.keypoints),
@@ -172,11 +186,11 @@ class Fill(Block):
     values: np.ndarray
 
     def __post_init__(self):
-        _check("values", self.values, (None,), "f")
+        check_array("values", self.values, (None,), "f")
 
     def width(self, width: int) -> int:
         """The same."""
-        return _check_width(len(self.values), width)
+        return check_width(len(self.values), width)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluate; the type stays."""
@@ -191,14 +205,14 @@ class Scale(Block):
     scale: np.ndarray
 
     def __post_init__(self):
-        _check("mean", self.mean, (None,), "f")
-        _check("scale", self.scale, self.mean.shape, "f")
+        check_array("mean", self.mean, (None,), "f")
+        check_array("scale", self.scale, self.mean.shape, "f")
         if not np.all(self.scale != 0):
             raise ValueError("Expected scales other than 0, got some.")
 
     def width(self, width: int) -> int:
         """The same."""
-        return _check_width(len(self.mean), width)
+        return check_width(len(self.mean), width)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluate; the type stays."""
@@ -213,12 +227,12 @@ class Linear(Block):
     bias: np.ndarray
 
     def __post_init__(self):
-        _check("weights", self.weights, (None, None), "f")
-        _check("bias", self.bias, self.weights.shape[1:], "f")
+        check_array("weights", self.weights, (None, None), "f")
+        check_array("bias", self.bias, self.weights.shape[1:], "f")
 
     def width(self, width: int) -> int:
         """As many as there are columns of weights."""
-        _check_width(len(self.weights), width)
+        check_width(len(self.weights), width)
         return self.weights.shape[1]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -272,7 +286,7 @@ class Constant(Block):
     values: np.ndarray
 
     def __post_init__(self):
-        _check("values", self.values, (None,), "f")
+        check_array("values", self.values, (None,), "f")
 
     def width(self, width: int) -> int:
         """As many as there are values."""
@@ -322,25 +336,25 @@ class Trees(Block):
     base: np.ndarray
 
     def __post_init__(self):
-        _check("feature", self.feature, (None,), "i")
+        check_array("feature", self.feature, (None,), "i")
         shape = self.feature.shape
         for name, kind in (("left", "i"), ("right", "i"), ("leaf", "i"), ("threshold", "f"), ("missing_left", "b")):
-            _check(name, getattr(self, name), shape, kind)
-        _check("roots", self.roots, (None,), "i")
-        _check("target", self.target, self.roots.shape, "i")
-        _check("values", self.values, (None, None), "f")
-        _check("base", self.base, (None,), "f")
+            check_array(name, getattr(self, name), shape, kind)
+        check_array("roots", self.roots, (None,), "i")
+        check_array("target", self.target, self.roots.shape, "i")
+        check_array("values", self.values, (None, None), "f")
+        check_array("base", self.base, (None,), "f")
         n_nodes, number = len(self.feature), np.arange(len(self.feature))
         is_leaf = self.leaf >= 0
         inner = number[~is_leaf]
         children = np.concatenate([self.left[inner], self.right[inner]])
-        _check_range("feature", self.feature, 0, None)
-        _check_range("roots", self.roots, 0, n_nodes)
-        _check_range("left and right", np.concatenate([self.left, self.right]), 0, n_nodes)
-        _check_range("leaf", self.leaf, -1, len(self.values))
-        _check_range("target", self.target, 0, len(self.base) if self.one_column else 1)
+        check_range("feature", self.feature, 0, None)
+        check_range("roots", self.roots, 0, n_nodes)
+        check_range("left and right", np.concatenate([self.left, self.right]), 0, n_nodes)
+        check_range("leaf", self.leaf, -1, len(self.values))
+        check_range("target", self.target, 0, len(self.base) if self.one_column else 1)
         if not self.one_column:
-            _check_width(len(self.base), self.values.shape[1])
+            check_width(len(self.base), self.values.shape[1])
         own = (self.left == number) & (self.right == number)
         if not np.array_equal(own, is_leaf) or not np.all(children > np.tile(inner, 2)):
             raise ValueError("Expected children after their parent, and leaves to be their own, got other ones.")
@@ -428,15 +442,15 @@ class Kernel(Block):
     gamma: float
 
     def __post_init__(self):
-        _check("points", self.points, (None, None), "f")
-        _check("counts", self.counts, (None,), "i")
-        _check_range("counts", self.counts, 0, len(self.points) + 1)
+        check_array("points", self.points, (None, None), "f")
+        check_array("counts", self.counts, (None,), "i")
+        check_range("counts", self.counts, 0, len(self.points) + 1)
         n_classes = len(self.counts)
         if n_classes < 2 or self.counts.sum() != len(self.points):
             raise ValueError(f"Expected counts of two classes or more that add up to {len(self.points)}, got others.")
-        _check("weights", self.weights, (n_classes - 1, len(self.points)), "f")
-        _check("bias", self.bias, (n_classes * (n_classes - 1) // 2,), "f")
-        _check_number("gamma", self.gamma, float)
+        check_array("weights", self.weights, (n_classes - 1, len(self.points)), "f")
+        check_array("bias", self.bias, (n_classes * (n_classes - 1) // 2,), "f")
+        check_number("gamma", self.gamma, float)
 
     @cached_property
     def pairs(self) -> np.ndarray:
@@ -451,7 +465,7 @@ class Kernel(Block):
 
     def width(self, width: int) -> int:
         """One for each class; of two classes, one in all."""
-        _check_width(self.points.shape[1], width)
+        check_width(self.points.shape[1], width)
         return len(self.counts) if len(self.counts) > 2 else 1
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -483,12 +497,12 @@ class Platt(Block):
     shift: np.ndarray
 
     def __post_init__(self):
-        _check("slope", self.slope, (None,), "f")
-        _check("shift", self.shift, self.slope.shape, "f")
+        check_array("slope", self.slope, (None,), "f")
+        check_array("shift", self.shift, self.slope.shape, "f")
 
     def width(self, width: int) -> int:
         """One for each class; two where one decision is between two classes."""
-        return max(2, _check_width(len(self.slope), width))
+        return max(2, check_width(len(self.slope), width))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluate."""
@@ -509,15 +523,15 @@ class Neighbours(Block):
     n_neighbours: int
 
     def __post_init__(self):
-        _check("points", self.points, (None, None), "f")
-        _check("codes", self.codes, self.points.shape[:1], "i")
-        _check_number("n_classes", self.n_classes, int, least=2, most=1 << 16)
-        _check_number("n_neighbours", self.n_neighbours, int, least=1, most=len(self.points))
-        _check_range("codes", self.codes, 0, self.n_classes)
+        check_array("points", self.points, (None, None), "f")
+        check_array("codes", self.codes, self.points.shape[:1], "i")
+        check_number("n_classes", self.n_classes, int, least=2, most=1 << 16)
+        check_number("n_neighbours", self.n_neighbours, int, least=1, most=len(self.points))
+        check_range("codes", self.codes, 0, self.n_classes)
 
     def width(self, width: int) -> int:
         """One for each class."""
-        _check_width(self.points.shape[1], width)
+        check_width(self.points.shape[1], width)
         return self.n_classes
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -540,7 +554,7 @@ class Neighbours(Block):
 BLOCKS: Mapping[str, type[Block]] = {
     kind.__name__: kind
     for kind in (
-        *(Steps, Mean, Doubt, Features, Fill, Scale, Linear, Activation, Softmax),
+        *(Steps, Mean, LowerConfidence, Features, Fill, Scale, Linear, Activation, Softmax),
         *(Constant, Trees, Kernel, Platt, Neighbours),
     )
 }
@@ -562,38 +576,6 @@ def _squared_distances(x: np.ndarray, points: np.ndarray) -> np.ndarray:
     products += np.square(x).sum(axis=1)[:, np.newaxis]
     products += np.square(points).sum(axis=1)
     return np.maximum(products, 0, out=products)
-
-
-def _check(name: str, array: Any, shape: Sequence[int | None], kind: str) -> None:
-    """Refuse what is no finite array of that shape (None: any, but not 0) and kind of numbers."""
-    if not isinstance(array, np.ndarray) or array.dtype.kind != kind:
-        got = getattr(array, "dtype", type(array).__name__)
-        raise ValueError(f"Expected an array of kind {kind!r} as {name}, got {got}.")
-    fits = len(shape) == array.ndim and all(
-        n > 0 if wanted is None else n == wanted for wanted, n in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
-        wanted = ", ".join("any" if n is None else str(n) for n in shape)
-        raise ValueError(f"Expected {name} of shape ({wanted}), got {array.shape}.")
-    if kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"Expected finite numbers as {name}, got others.")
-
-
-def _check_range(name: str, array: np.ndarray, least: int, end: int | None) -> None:
-    if array.min() < least or (end is not None and array.max() >= end):
-        wanted = f"{least} or more" if end is None else f"{least} to {end - 1}"
-        raise ValueError(f"Expected {name} of {wanted}, got {array.min()} to {array.max()}.")
-
-
-def _check_number(name: str, value: Any, kind: type, least: float = -1e300, most: float = 1e300) -> None:
-    if not isinstance(value, int | float) or type(value) is not kind or not least <= value <= most:
-        raise ValueError(f"Expected a {kind.__name__} as {name}, from {least} to {most}, got {value!r}.")
-
-
-def _check_width(wanted: int, width: int) -> int:
-    if width != wanted:
-        raise ValueError(f"Expected {wanted} columns, got {width}.")
-    return width
 
 
 # To a file and back -----------------------------------------------------------------------------------------
@@ -654,340 +636,3 @@ def from_parts(described: Any, arrays: Mapping[str, np.ndarray]) -> Block:
     if sorted(used) != sorted(arrays):
         raise ValueError("Expected each array to be used once, got others.")
     return block
-
-
-class PlainClassifier(ClassifierMixin, BaseEstimator):
-    """A fitted classifier as plain arrays; it predicts, and cannot be trained.
-
-    Parameters
-    ----------
-    block : Block
-        From a keypoint table (N, 51) to probabilities (N, C).
-
-    Attributes
-    ----------
-    classes_ : ndarray of int
-        0 to C - 1.
-    """
-
-    def __init__(self, block: Block):
-        self.block = block
-
-    @property
-    def classes_(self) -> np.ndarray:
-        """Class numbers."""
-        return np.arange(self.block.width(N_COLUMNS))
-
-    def fit(self, X: ArrayLike, y: ArrayLike) -> PlainClassifier:
-        """Refuse: what trained it is not there any more."""
-        raise ValueError(
-            "Expected a classifier to train, got one that was loaded from a safe file, which only predicts: "
-            "build one with heatpose.make_pose_pipeline."
-        )
-
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Probabilities of the classes, (N, C)."""
-        return self.block(np.asarray(X))
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Class numbers, (N,)."""
-        return self.predict_proba(X).argmax(axis=1)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
-
-# From fitted estimators -------------------------------------------------------------------------------------
-
-
-def to_plain(estimator: BaseEstimator) -> Block:
-    """Turn a fitted classifier, or a pipeline of one, into a block.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Whose classes, if it has any, are 0 to C - 1.
-
-    Returns
-    -------
-    Block
-
-    Raises
-    ------
-    CannotExportError
-        If a part of it is of a kind, or has an option, that is not known here.
-
-    Examples
-    --------
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> X, y = np.array([[0.0], [1.0], [2.0], [4.0]]), np.array([0, 0, 1, 1])
-    >>> logistic = LogisticRegression().fit(X, y)
-    >>> bool(np.allclose(to_plain(logistic)(X), logistic.predict_proba(X)))
-    True
-    """
-    for kind in type(estimator).__mro__:
-        name = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
-        if name in _BLOCKS:
-            classes = getattr(estimator, "classes_", None)
-            if classes is not None and not np.array_equal(classes, np.arange(len(classes))):
-                raise CannotExportError(f"Expected the classes 0 to {len(classes) - 1} in {name}, got {classes}.")
-            return _BLOCKS[name](estimator)
-    raise CannotExportError(
-        f"{type(estimator).__module__}.{type(estimator).__qualname__} has no form as plain arrays; those that have "
-        f"are {', '.join(name.partition('.')[2] for name in _BLOCKS)}."
-    )
-
-
-def _need(estimator: BaseEstimator, **options: Any) -> None:
-    """Refuse an estimator with other values of some parameters, which would mean something else."""
-    for name, value in options.items():
-        if getattr(estimator, name) != value:
-            raise CannotExportError(
-                f"{type(estimator).__name__} has a form as plain arrays with {name}={value!r}, got "
-                f"{getattr(estimator, name)!r}."
-            )
-
-
-def _steps(pipeline: Any) -> Block:
-    blocks: list[Block] = []
-    for _, step in pipeline.steps:
-        if step in (None, "passthrough"):
-            continue
-        block = to_plain(step)
-        blocks += block.steps if isinstance(block, Steps) else [block]
-    return Steps(tuple(blocks))
-
-
-def _features(features: PoseFeatures) -> Block:
-    parts: dict[str, Any] = {field.name: bool(getattr(features, field.name)) for field in fields(Features)}
-    parts["min_confidence"] = float(features.min_confidence)
-    return Features(**parts)
-
-
-def _imputer(imputer: Any) -> Block:
-    statistics = np.asarray(imputer.statistics_)
-    _need(imputer, add_indicator=False)
-    if np.isnan(statistics).any() or not np.isnan(imputer.missing_values):
-        raise CannotExportError("SimpleImputer has a form as plain arrays with keep_empty_features=True and NaN only.")
-    return Fill(statistics)
-
-
-def _scaler(scaler: Any) -> Block:
-    n = scaler.n_features_in_
-    mean = scaler.mean_ if scaler.with_mean else np.zeros(n)
-    return Scale(np.asarray(mean), np.asarray(scaler.scale_ if scaler.with_std else np.ones(n)))
-
-
-def _two_columns(weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of both classes where the last layer has one for the second only: the first one's is 0."""
-    if weights.shape[1] > 1:
-        return weights, bias
-    return np.concatenate([np.zeros_like(weights), weights], axis=1), np.concatenate([np.zeros_like(bias), bias])
-
-
-def _logistic(classifier: Any) -> Block:
-    if classifier.solver == "liblinear":
-        raise CannotExportError("LogisticRegression with solver='liblinear' has no form as plain arrays.")
-    return _linear(classifier)
-
-
-def _linear(classifier: Any) -> Block:
-    weights, bias = _two_columns(np.asarray(classifier.coef_).T, np.atleast_1d(classifier.intercept_))
-    return Steps((Linear(weights, bias.astype(weights.dtype)), Softmax()))
-
-
-def _mlp(network: Any) -> Block:
-    blocks: list[Block] = []
-    *hidden, last = zip(network.coefs_, network.intercepts_, strict=True)
-    for weights, bias in hidden:
-        blocks.append(Linear(weights, bias))
-        if network.activation != "identity":
-            blocks.append(Activation(network.activation))
-    return Steps((*blocks, Linear(*_two_columns(*last)), Softmax()))
-
-
-def _dummy(dummy: Any) -> Block:
-    _need(dummy, strategy="prior")
-    return Constant(np.asarray(dummy.class_prior_, dtype=np.float64))
-
-
-def _voting(voting: Any) -> Block:
-    _need(voting, voting="soft")
-    members = tuple(to_plain(member) for member in voting.estimators_)
-    weights = [1.0] * len(members) if voting.weights is None else voting._weights_not_none
-    return Mean(members, np.asarray(weights, dtype=np.float64))
-
-
-def _bagging(bag: Any) -> Block:
-    _need(bag, max_features=1.0, bootstrap_features=False)
-    return Mean(tuple(to_plain(member) for member in bag.estimators_), np.ones(len(bag.estimators_)))
-
-
-def _second_opinion(classifier: Any) -> Block:
-    first = to_plain(classifier.estimator_)
-    if len(classifier.classes_) == len(classifier.second_.classes_):  # no strangers: it has no say
-        return first
-    return Doubt((first, to_plain(classifier.second_)), float(classifier.share))
-
-
-def _forest(forest: Any) -> Block:
-    trees = [member.tree_ for member in forest.estimators_]
-    values = np.concatenate([tree.value[tree.children_left < 0, 0] for tree in trees])
-    parts = [
-        _Tree(
-            feature=tree.feature,
-            left=tree.children_left,
-            right=tree.children_right,
-            # Of the float32 numbers those up to the threshold are those up to the next float32 below it.
-            threshold=_round_down(tree.threshold),
-            missing_left=np.asarray(getattr(tree, "missing_go_to_left", np.zeros(tree.node_count)), dtype=bool),
-        )
-        for tree in trees
-    ]
-    share = values / values.sum(axis=1, keepdims=True) / len(trees)
-    n_columns = share.shape[1]
-    if n_columns == 1:
-        raise CannotExportError("A forest of one class has no form as plain arrays.")
-    return _trees(parts, share.astype(np.float32), np.zeros(len(parts), int), np.zeros(n_columns))
-
-
-def _round_down(values: np.ndarray) -> np.ndarray:
-    """The greatest finite float32 that is not above each value; an infinite threshold tells missing from there."""
-    rounded = np.minimum(values, np.finfo(np.float32).max).astype(np.float32)
-    return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
-
-
-def _xgboost(classifier: Any) -> Block:
-    booster = classifier.get_booster()
-    model = json.loads(bytes(booster.save_raw("json")))["learner"]
-    objective, boosted = model["objective"]["name"], model["gradient_booster"]
-    if boosted["name"] != "gbtree" or objective not in ("multi:softprob", "binary:logistic"):
-        raise CannotExportError(
-            "XGBClassifier has a form as plain arrays with the booster gbtree and the objectives multi:softprob and "
-            f"binary:logistic, got {boosted['name']} and {objective}."
-        )
-    if booster.attr("best_iteration") is not None:
-        raise CannotExportError("XGBClassifier that was stopped early has no form as plain arrays.")
-    trees, groups = boosted["model"]["trees"], boosted["model"]["tree_info"]
-    if any(tree["categories"] or int(tree["tree_param"].get("size_leaf_vector", 1)) > 1 for tree in trees):
-        raise CannotExportError(
-            "XGBClassifier with categories or several outputs in one tree has no form as plain arrays."
-        )
-    parts, values = [], []
-    for tree in trees:
-        condition, left = np.array(tree["split_conditions"], dtype=np.float32), np.array(tree["left_children"])
-        parts.append(
-            _Tree(
-                feature=np.array(tree["split_indices"]),
-                left=left,
-                right=np.array(tree["right_children"]),
-                threshold=np.nextafter(condition, np.float32(-np.inf)),  # below it is up to the number before it
-                missing_left=np.array(tree["default_left"], dtype=bool),
-            )
-        )
-        values.append(condition[left < 0])
-    is_binary = objective == "binary:logistic"
-    base = np.atleast_1d(np.array(json.loads(model["learner_model_param"]["base_score"]), dtype=np.float64))
-    if is_binary:
-        base = np.array([0.0, np.log(base[0] / (1 - base[0]))])
-        groups = [1] * len(trees)
-    else:
-        base = np.broadcast_to(base, (len(classifier.classes_),)).copy()
-    return Steps((_trees(parts, np.concatenate(values)[:, np.newaxis], np.array(groups), base), Softmax()))
-
-
-@dataclass(frozen=True)
-class _Tree:
-    """One tree's arrays; a child below 0 is none."""
-
-    feature: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    threshold: np.ndarray
-    missing_left: np.ndarray
-
-
-def _trees(parts: Sequence[_Tree], values: np.ndarray, target: np.ndarray, base: np.ndarray) -> Trees:
-    """Join trees, whose leaves' values come in the order of the nodes."""
-    sizes = [len(part.left) for part in parts]
-    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    offset = np.repeat(roots, sizes)
-    left = np.concatenate([part.left for part in parts]).astype(np.int64)
-    right = np.concatenate([part.right for part in parts]).astype(np.int64)
-    is_leaf = left < 0
-    number = np.arange(len(left))
-    leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1)
-
-    def inner(name: str, dtype: type) -> np.ndarray:
-        return np.where(is_leaf, 0, np.concatenate([getattr(part, name) for part in parts])).astype(dtype)
-
-    return Trees(
-        feature=inner("feature", np.int32),
-        left=np.where(is_leaf, number, left + offset).astype(np.int32),
-        right=np.where(is_leaf, number, right + offset).astype(np.int32),
-        threshold=inner("threshold", np.float32),
-        missing_left=inner("missing_left", np.bool_),
-        leaf=leaf.astype(np.int32),
-        roots=roots.astype(np.int32),
-        values=values,
-        target=target.astype(np.int32),
-        base=base,
-    )
-
-
-def _svc(machine: Any) -> Block:
-    _need(machine, kernel="rbf", decision_function_shape="ovr", break_ties=False)
-    return Kernel(
-        points=np.asarray(machine.support_vectors_, dtype=np.float64),
-        counts=np.asarray(machine.n_support_, dtype=np.int32),
-        weights=np.asarray(machine.dual_coef_, dtype=np.float64),
-        bias=np.asarray(machine.intercept_, dtype=np.float64),
-        gamma=float(machine._gamma),
-    )
-
-
-def _calibrated(calibrated: Any) -> Block:
-    _need(calibrated, method="sigmoid")
-    means = []
-    for member in calibrated.calibrated_classifiers_:
-        block = to_plain(member.estimator)
-        last = block.steps[-1] if isinstance(block, Steps) else block
-        if not isinstance(last, Kernel):
-            raise CannotExportError("CalibratedClassifierCV has a form as plain arrays with support vectors only.")
-        slope, shift = ([getattr(sigmoid, name) for sigmoid in member.calibrators] for name in ("a_", "b_"))
-        steps = block.steps if isinstance(block, Steps) else (block,)
-        means.append(Steps((*steps, Platt(np.array(slope, dtype=np.float64), np.array(shift, dtype=np.float64)))))
-    return means[0] if len(means) == 1 else Mean(tuple(means), np.ones(len(means)))
-
-
-def _neighbours(classifier: Any) -> Block:
-    _need(classifier, weights="distance", effective_metric_="euclidean")
-    return Neighbours(
-        points=np.asarray(classifier._fit_X),
-        codes=np.asarray(classifier._y, dtype=np.int32),
-        n_classes=len(classifier.classes_),
-        n_neighbours=int(classifier.n_neighbors),
-    )
-
-
-_BLOCKS: Mapping[str, Callable[[Any], Block]] = {
-    "heatpose.PlainClassifier": lambda plain: plain.block,
-    "heatpose.PoseFeatures": _features,
-    "heatpose.SecondOpinion": _second_opinion,
-    "sklearn.Pipeline": _steps,
-    "sklearn.SimpleImputer": _imputer,
-    "sklearn.StandardScaler": _scaler,
-    "sklearn.DummyClassifier": _dummy,
-    "sklearn.LogisticRegression": _logistic,
-    "sklearn.LinearDiscriminantAnalysis": _linear,
-    "sklearn.MLPClassifier": _mlp,
-    "sklearn.RandomForestClassifier": _forest,
-    "sklearn.ExtraTreesClassifier": _forest,
-    "sklearn.SVC": _svc,
-    "sklearn.CalibratedClassifierCV": _calibrated,
-    "sklearn.KNeighborsClassifier": _neighbours,
-    "sklearn.VotingClassifier": _voting,
-    "sklearn.BaggingClassifier": _bagging,
-    "xgboost.XGBClassifier": _xgboost,
-}
-"""Estimators, by package and name, to what turns a fitted one into a block; subclasses go with their parents."""

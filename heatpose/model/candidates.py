@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -29,10 +29,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures, SecondOpinion
+from heatpose.model.inputs import HEATMAPS, KEYPOINTS, ModelInput
 from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
 from heatpose.model.spaces import Range, Space, within
 
-__all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pose_pipeline", "takes_heatmaps"]
+__all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pose_pipeline"]
 
 
 _FEWEST_SAMPLES = 3_000
@@ -61,10 +62,10 @@ class Candidate:
         Parameters of the classifier that ``--search`` tunes, as its ``set_params`` names them, and what they can be.
         An empty one tunes what all candidates have in common; without one the candidate is tried as it is.
     training_space : mapping, default empty
-        What differs in :data:`heatpose.training.search.TRAINING_SPACE`.
-    takes : {"keypoints", "heatmaps"}
-        What it is trained on. A candidate that takes heatmaps has neither `features` nor `training`: what it builds
-        stands on its own, see :mod:`heatpose.model.pixels`.
+        What differs in :data:`TRAINING_SPACE`.
+    takes : ModelInput, default KEYPOINTS
+        Input that it is trained on. A candidate that takes heatmaps has neither `features` nor `training`, see
+        :mod:`heatpose.model.pixels`.
     requires : (str, str), optional
         A package that has to be importable, and heatpose's extra that installs it.
     """
@@ -75,8 +76,34 @@ class Candidate:
     training: Mapping[str, Any] = field(default_factory=dict)
     space: Space | None = None
     training_space: Space = field(default_factory=dict)
-    takes: Literal["keypoints", "heatmaps"] = "keypoints"
+    takes: ModelInput = KEYPOINTS
     requires: tuple[str, str] | None = None
+
+    def search_space(self) -> Space:
+        """Return the pipeline parameters that ``--search`` tunes; empty for a candidate without a space."""
+        if self.space is None:
+            return {}
+        if not self.takes.has_keypoints:
+            return within("classify", self.space)
+        return {
+            **within("classify", {**TRAINING_SPACE, **self.training_space}),
+            **within("classify__estimator__features", FEATURE_SPACE),
+            **within("classify__estimator__classifier", self.space),
+        }
+
+
+TRAINING_SPACE: Space = {
+    "performers": Range(2, 15),
+    # All folds come from much the same cameras and one estimator, most often with the whole body in the picture: they
+    # cannot measure what is lost elsewhere. So the parameters that prepare a model for other cameras keep a lower
+    # limit, and `unknown_poses` and `min_confidence` are not searched.
+    "variation": Range(0.7, 2.0, log=True),
+    "hidden": Range(0.3, 0.8),
+}
+"""Parameters of :class:`heatpose.PoseClassifier` that are searched with every candidate that takes keypoints."""
+
+FEATURE_SPACE: Space = dict.fromkeys(("coordinates", "distances", "limbs", "joints", "vectors"), (True, False))
+"""Parameters of :class:`heatpose.PoseFeatures` that are searched likewise."""
 
 
 class FixedEpochsMLP(MLPClassifier):
@@ -265,19 +292,19 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             lambda random_state: PixelDense(1, random_state=random_state),
             "dense network on raw heatmaps",
             space=_PIXEL_SPACE,
-            takes="heatmaps",
+            takes=HEATMAPS,
         ),
         "pixel-dense-2": Candidate(
             lambda random_state: PixelDense(2, random_state=random_state),
             "the same with one more layer",
             space=_PIXEL_SPACE,
-            takes="heatmaps",
+            takes=HEATMAPS,
         ),
         "pixel-cnn": Candidate(
             lambda random_state: PixelCNN(random_state=random_state),
             "convolutional network on raw heatmaps",
             space={**_PIXEL_SPACE, "channels": Range(8, 64, log=True), "dropout": Range(0.0, 0.7)},
-            takes="heatmaps",
+            takes=HEATMAPS,
             requires=("torch", "cnn"),
         ),
     }
@@ -320,7 +347,7 @@ def make_pose_pipeline(
     Pipeline
         ``fit`` and ``predict`` take heatmaps (N, 17, H, W) and class names. Its first step, ``decode``, makes the
         keypoint table; ``pipeline[1:]`` works from such a table (N, 51). Candidates that take heatmaps have a step
-        ``heatmaps`` instead, which hands them on, and no use for `decoder`; see :func:`takes_heatmaps`.
+        ``heatmaps`` instead, which passes them on, and do not use `decoder`.
 
     Raises
     ------
@@ -339,7 +366,7 @@ def make_pose_pipeline(
             raise ValueError(f"Expected a classifier out of {', '.join(CANDIDATES)}, got {classifier!r}.")
         candidate = CANDIDATES[classifier]
         built = candidate.build(random_state)
-        if candidate.takes == "heatmaps":
+        if not candidate.takes.has_keypoints:
             if features:
                 raise ValueError(f"Expected no features for {classifier}, which takes heatmaps as they are, got some.")
             return Pipeline([("heatmaps", HeatmapPixels()), ("classify", built.set_params(**training))])
@@ -353,14 +380,3 @@ def make_pose_pipeline(
             ("classify", PoseClassifier(described, random_state=random_state, **training)),
         ]
     )
-
-
-def takes_heatmaps(pipeline: Pipeline) -> bool:
-    """Whether a pipeline works from heatmaps as they are, so that ``pipeline[1:]`` takes no keypoint table.
-
-    Examples
-    --------
-    >>> takes_heatmaps(make_pose_pipeline("pixel-dense-1")), takes_heatmaps(make_pose_pipeline("lda"))
-    (True, False)
-    """
-    return isinstance(pipeline[0], HeatmapPixels)

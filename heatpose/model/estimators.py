@@ -7,11 +7,8 @@ nose_confidence, left_eye_x, ...`` comes out of :class:`HeatmapDecoder` and goes
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -28,42 +25,23 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter, validate_data
 
+from heatpose.model.openset import OpenSetMixin, apply_temperature, lower_confidence, split_known
 from heatpose.pose import augmentation, geometry
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = [
-    "UNKNOWN",
     "HeatmapDecoder",
-    "OpenSetMixin",
     "PoseClassifier",
     "PoseFeatures",
     "SecondOpinion",
+    "as_table",
     "check_heatmaps",
     "check_labels",
-    "doubt",
-    "temper",
 ]
 
-NONE_OF_THESE = frozenset(
-    {"background", "dummy", "negative", "no_class", "no_gesture", "no_pose", "none", "nothing", "other", "others"}
-)
-"""Names of a class that stands for whatever is none of the others. Strangers are its own, see :func:`share_known`."""
-
-UNKNOWN = "unknown"
-"""What :meth:`PoseClassifier.predict_or_unknown` says of a pose that is none of the classes for sure."""
-
 _N_COLUMNS = len(COCO_17.columns)
-
-_STRANGERS_IN_USE = 0.1
-"""Strangers are a fifth of what a classifier is trained on. Before a camera they are rarer by about so much."""
-
-_TINY = 1e-12  # probability
-_FEW_SAMPLES = 16  # up to which plain arrays are quicker
-_WORTH_CALLS = 3  # from which it is worth to have them, which can take a second
-_few_calls: WeakKeyDictionary[BaseEstimator, int] = WeakKeyDictionary()
-_plain_forms: WeakKeyDictionary[BaseEstimator, Callable[[np.ndarray], np.ndarray]] = WeakKeyDictionary()
 
 _FEWEST_PERFORMERS = 3  # before frames are left out to train on no more than `max_samples`
 
@@ -220,51 +198,6 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         return tags
 
 
-class OpenSetMixin:
-    """Predictions of a classifier that can doubt that a pose is one of its classes at all.
-
-    The classifier gives ``predict_proba_and_known``, and has ``classes_`` and ``threshold``.
-    """
-
-    classes_: np.ndarray
-    threshold: float
-
-    @abstractmethod
-    def predict_proba_and_known(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Both, for the price of one: see :meth:`predict_proba` and :meth:`predict_known`."""
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probability of each class of `classes_`, shape (N, C), provided that it is one of them."""
-        return self.predict_proba_and_known(X)[0]
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Name the most probable class of each sample, shape (N,)."""
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
-
-    def predict_confidence(self, X: Any) -> np.ndarray:
-        """Probability that the most probable class is right, shape (N,): that the pose is known, and then this one."""
-        probabilities, known = self.predict_proba_and_known(X)
-        return known * probabilities.max(axis=1)
-
-    def predict_or_unknown(
-        self, X: Any, *, return_confidence: bool = False
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Name the most probable class of each sample, or ``"unknown"`` where its confidence is below `threshold`.
-
-        With `return_confidence`, also what :meth:`predict_confidence` gives, for the price of one.
-        """
-        probabilities, known = self.predict_proba_and_known(X)
-        confidence = known * probabilities.max(axis=1)
-        labels = self.classes_[probabilities.argmax(axis=1)].astype(object)
-        labels[confidence < self.threshold] = UNKNOWN
-        return (labels, confidence) if return_confidence else labels
-
-    def predict_known(self, X: Any) -> np.ndarray:
-        """Probability that a pose is one of the classes at all, shape (N,)."""
-        return self.predict_proba_and_known(X)[1]
-
-
 class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Train a classifier on each pose as many performers would hold it; say so when a pose is none it knows.
 
@@ -272,7 +205,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     ----------
     estimator : estimator
         Takes a keypoint table (N, 51) with NaN and integer labels; gives probabilities. If its ``fit`` has a parameter
-        ``n_filmed``, or that of the last step of a pipeline, it is told how many of its rows, from the first on, are
+        ``n_original``, or that of the last step of a pipeline, it is told how many of its rows, from the first on, are
         poses as they were filmed; see :class:`SecondOpinion`.
     performers : int, default 10
         How many performers pose each training sample again, beside the one who did. 0 trains on the data alone.
@@ -280,10 +213,10 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         How much they differ: a :class:`heatpose.pose.augmentation.Variation`, or a multiple of the usual one.
     hidden : float, default 0.5
         Share of the re-posed samples of which a part is hidden, see :func:`heatpose.pose.augmentation.drop_keypoints`.
-    strangers : float, default 0.25
-        How many poses that nobody held are composed, per re-posed sample, see
-        :func:`heatpose.pose.augmentation.compose_strangers`. They are what :meth:`predict_or_unknown` knows besides the
-        classes; 0 leaves it with the classes' probabilities alone.
+    unknown_poses : float, default 0.25
+        Unknown poses to compose, per re-posed sample, see
+        :func:`heatpose.pose.augmentation.compose_unknown_poses`. They are a class of their own in training, by which
+        :meth:`predict_or_unknown` abstains; with 0 it has the probabilities of the classes only.
     mirror : {"names", None} or dict of str to str, default "names"
         Which classes are trained on in the mirror too: those whose names differ in left and right only; none; or those
         and what the dictionary says, see :func:`heatpose.pose.augmentation.mirror_classes`.
@@ -307,7 +240,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     classes_ : ndarray of str
         Class names, sorted.
     estimator_ : estimator
-        The fitted classifier; its classes are positions in `classes_`, and the one after the last is a stranger.
+        The fitted classifier; its classes are positions in `classes_`, and the one after the last is the unknown poses.
     n_samples_fit_ : int
         Samples it was trained on, re-posed ones included.
 
@@ -323,7 +256,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         performers: int = 10,
         variation: float | augmentation.Variation = 1.0,
         hidden: float = 0.5,
-        strangers: float = 0.25,
+        unknown_poses: float = 0.25,
         mirror: str | Mapping[str, str] | None = "names",
         min_samples: int = 0,
         max_samples: int = 60_000,
@@ -336,7 +269,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         self.performers = performers
         self.variation = variation
         self.hidden = hidden
-        self.strangers = strangers
+        self.unknown_poses = unknown_poses
         self.mirror = mirror
         self.min_samples = min_samples
         self.max_samples = max_samples
@@ -360,9 +293,9 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         self.classes_, codes = check_labels(y, len(keypoints))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
 
-        table, codes, n_filmed = self._training_set(self._seen(keypoints), codes, rng)
+        table, codes, n_original = self._training_set(self._seen(keypoints), codes, rng)
         self.n_samples_fit_ = len(table)
-        self.estimator_ = clone(self.estimator).fit(table, codes, **_filmed(self.estimator, n_filmed))
+        self.estimator_ = clone(self.estimator).fit(table, codes, **_fit_options(self.estimator, n_original))
         return self
 
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -370,17 +303,17 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         if not hasattr(self, "estimator_"):
             check_is_fitted(self)
         keypoints = _check_table(self, X, reset=False)
-        probabilities = _probabilities(self.estimator_, as_table(self._seen(keypoints)))
-        share, known = share_known(probabilities, self.classes_)
-        return temper(share, self.temperature), known
+        probabilities = self.estimator_.predict_proba(as_table(self._seen(keypoints)))
+        conditional, known = split_known(probabilities, self.classes_)
+        return apply_temperature(conditional, self.temperature), known
 
     def _check_parameters(self) -> None:
         if self.temperature <= 0:
             raise ValueError(f"Expected a temperature above 0, got {self.temperature}.")
         if self.performers < 0:
             raise ValueError(f"Expected a number of performers of 0 or more, got {self.performers}.")
-        if self.strangers < 0:
-            raise ValueError(f"Expected a share of strangers of 0 or more, got {self.strangers}.")
+        if self.unknown_poses < 0:
+            raise ValueError(f"Expected unknown_poses of 0 or more, got {self.unknown_poses}.")
         if isinstance(self.mirror, str) and self.mirror != "names":
             raise ValueError(f"Expected mirror to be 'names', None or a dict of classes, got {self.mirror!r}.")
 
@@ -401,7 +334,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
                 xy = np.concatenate([xy, geometry.mirror_keypoints(xy[has_mirror])])
                 codes = np.concatenate([codes, other[codes[has_mirror]]])
         # A few performers are worth more than further frames of a clip.
-        of_each = 1 + self.strangers  # samples that one more performer adds for each pose
+        of_each = 1 + self.unknown_poses  # samples that one more performer adds for each pose
         kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
         xy, codes = xy[kept], codes[kept]
         affordable = max(0, int((self.max_samples / len(xy) - 1) / of_each + 1e-9))
@@ -415,75 +348,18 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             reposed = augmentation.repose(xy, variation, random_state=rng)
             poses.append(augmentation.drop_keypoints(reposed, self.hidden, random_state=rng))
         codes = np.tile(codes, performers + 1)
-        n_strangers = int(self.strangers * len(xy) * performers)
-        if n_strangers:
-            strangers = augmentation.compose_strangers(xy, n_strangers, random_state=rng)
-            strangers = augmentation.repose(strangers, variation, random_state=rng)
-            poses.append(augmentation.drop_keypoints(strangers, self.hidden, random_state=rng))
-            codes = np.concatenate([codes, np.full(len(strangers), len(self.classes_))])
+        n_unknown = int(self.unknown_poses * len(xy) * performers)
+        if n_unknown:
+            unknown = augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng)
+            unknown = augmentation.repose(unknown, variation, random_state=rng)
+            poses.append(augmentation.drop_keypoints(unknown, self.hidden, random_state=rng))
+            codes = np.concatenate([codes, np.full(len(unknown), len(self.classes_))])
         return as_table(np.concatenate(poses)), codes, len(xy)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Raise probabilities (N, C) to the power of 1 / temperature and scale them to sum to 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> temper(np.array([[0.8, 0.2]]), 0.5).round(3).tolist()
-    [[0.941, 0.059]]
-    """
-    probabilities = np.asarray(probabilities, dtype=np.float64)
-    if temperature == 1:
-        return probabilities
-    logits = np.log(np.maximum(probabilities, 1e-12)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def share_known(probabilities: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is said of the classes, and of strangers.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (N, C) or (N, C + 1)
-        Of the classes and, in a last column, of a stranger.
-    classes : ndarray of str, shape (C,)
-        Their names.
-
-    Returns
-    -------
-    share : ndarray, shape (N, C)
-        Of the classes, provided that it is one of them. A class that stands for all that is none of the others, by
-        its name in :data:`NONE_OF_THESE`, is given the strangers too, as far as they are met in use.
-    known : ndarray, shape (N,)
-        That it is one of the classes.
-
-    Examples
-    --------
-    >>> probabilities = np.array([[0.1, 0.1, 0.8]])
-    >>> share, known = share_known(probabilities, np.array(["up", "wave"]))
-    >>> share.round(3).tolist(), known.round(3).tolist()
-    ([[0.5, 0.5]], [0.2])
-    >>> share_known(probabilities, np.array(["dummy", "wave"]))[0].round(3).tolist()  # 0.1 + 0.1 * 0.8 and 0.1
-    [[0.643, 0.357]]
-    """
-    n_classes = len(classes)
-    of_classes, of_strangers = probabilities[:, :n_classes], probabilities[:, n_classes:].sum(axis=1, keepdims=True)
-    # Where all is given to the strangers, the classes are equally probable.
-    share = of_classes + 1e-9 + of_strangers * _strangers_share(classes)
-    return share / share.sum(axis=1, keepdims=True), of_classes.sum(axis=1)
-
-
-def _strangers_share(classes: np.ndarray) -> np.ndarray:
-    """How much of a stranger's probability each class is given, (C,)."""
-    none_of_these = np.array([str(name).lower() in NONE_OF_THESE for name in classes])
-    return _STRANGERS_IN_USE * none_of_these / max(1, none_of_these.sum())
 
 
 def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
@@ -527,11 +403,11 @@ class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     Parameters
     ----------
     estimator : classifier
-        Trained on all samples. Its last class is strangers; without one the second has no say.
+        Trained on all samples. Its last class is the unknown poses; without it `second` is not used.
     second : classifier
-        Trained on the samples as filmed, whose classes are all but the strangers.
+        Trained on the samples as filmed, whose classes are all but the unknown poses.
     share : float, default 0.1
-        How much the second has to say, see :func:`doubt`. More of it tells poses of no class from known ones less well.
+        See :func:`heatpose.model.openset.lower_confidence`. A larger one separates unknown from known poses less well.
 
     Attributes
     ----------
@@ -546,82 +422,30 @@ class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.second = second
         self.share = share
 
-    def fit(self, X: ArrayLike, y: ArrayLike, n_filmed: int | None = None) -> SecondOpinion:
-        """Train; the first `n_filmed` samples, by default all of them, are as filmed."""
+    def fit(self, X: ArrayLike, y: ArrayLike, n_original: int | None = None) -> SecondOpinion:
+        """Train; the first `n_original` samples, by default all of them, are as filmed."""
         X, y = np.asarray(X), np.asarray(y)
         self.estimator_ = clone(self.estimator).fit(X, y)
-        self.second_ = clone(self.second).fit(X[:n_filmed], y[:n_filmed])
+        self.second_ = clone(self.second).fit(X[:n_original], y[:n_original])
         self.classes_ = self.estimator_.classes_
         return self
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Probability of each class, shape (N, C)."""
         check_is_fitted(self)
-        return doubt(self.estimator_.predict_proba(X), self.second_.predict_proba(X), self.share)
+        return lower_confidence(self.estimator_.predict_proba(X), self.second_.predict_proba(X), self.share)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Name the most probable class of each sample, shape (N,)."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-def doubt(probabilities: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
-    """Give strangers some of what is said of the classes, where a second opinion does not share that certainty.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (N, C + 1)
-        Of the classes and, in the last column, of a stranger.
-    second : ndarray, shape (N, C)
-        Of the classes, by somebody else. If there are as many columns in both, nothing is changed.
-    share : float
-        Where the second gives the most probable class nothing, its probability is 1 - share at the most; where it
-        gives it as much as the first does, 1.
-
-    Returns
-    -------
-    ndarray, shape (N, C + 1)
-        The classes' probabilities have the same proportions as before.
-
-    Examples
-    --------
-    >>> doubt(np.array([[0.8, 0.16, 0.04]]), np.array([[0.0, 1.0]]), 0.5).round(2).tolist()
-    [[0.5, 0.1, 0.4]]
-    >>> doubt(np.array([[0.8, 0.16, 0.04]]), np.array([[0.9, 0.1]]), 0.5).round(2).tolist()
-    [[0.8, 0.16, 0.04]]
-    """
-    n_classes = second.shape[1]
-    if probabilities.shape[1] == n_classes:
-        return probabilities
-    of_classes = probabilities[:, :n_classes].astype(np.float64)
-    best = of_classes.argmax(axis=1)[:, np.newaxis]
-    total, highest = of_classes.sum(axis=1, keepdims=True), np.take_along_axis(of_classes, best, axis=1)
-    agreed = np.minimum(np.take_along_axis(second, best, axis=1) * total / np.maximum(highest, _TINY), 1)
-    kept = np.minimum((1 - share * (1 - agreed)) / np.maximum(highest, _TINY), 1)
-    return np.concatenate([of_classes * kept, probabilities[:, n_classes:] + total * (1 - kept)], axis=1)
-
-
-def _filmed(estimator: BaseEstimator, count: int) -> dict[str, int]:
+def _fit_options(estimator: BaseEstimator, count: int) -> dict[str, int]:
     """How `fit` is told the number of poses as filmed; nothing where it does not ask."""
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
-        return {f"{name}__{option}": value for option, value in _filmed(last, count).items()}
-    return {"n_filmed": count} if has_fit_parameter(estimator, "n_filmed") else {}
-
-
-def _probabilities(classifier: BaseEstimator, table: np.ndarray) -> np.ndarray:
-    """Call `predict_proba`; of a few samples again and again, as plain arrays.
-
-    scikit-learn's checks take longer than the rest then, as does a forest's way through its trees.
-    """
-    if len(table) > _FEW_SAMPLES:
-        return classifier.predict_proba(table)
-    _few_calls[classifier] = calls = _few_calls.get(classifier, 0) + 1
-    if calls == _WORTH_CALLS:
-        from heatpose.model.arrays import CannotExportError, to_plain
-
-        with suppress(CannotExportError):
-            _plain_forms[classifier] = to_plain(classifier)
-    return _plain_forms.get(classifier, classifier.predict_proba)(table)
+        return {f"{name}__{option}": value for option, value in _fit_options(last, count).items()}
+    return {"n_original": count} if has_fit_parameter(estimator, "n_original") else {}
 
 
 def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.ndarray:

@@ -27,7 +27,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.folder import HeatmapRows
-from heatpose.model.estimators import OpenSetMixin, check_heatmaps, check_labels, temper
+from heatpose.model.estimators import check_heatmaps, check_labels
+from heatpose.model.openset import OpenSetMixin, apply_temperature
 
 __all__ = ["HeatmapPixels", "PixelCNN", "PixelDense"]
 
@@ -101,7 +102,7 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
         for start in range(0, len(heatmaps), _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, len(heatmaps)))
             probabilities[rows] = self._ask(_float32(heatmaps[rows]))
-        return temper(probabilities, self.temperature), np.ones(len(heatmaps))
+        return apply_temperature(probabilities, self.temperature), np.ones(len(heatmaps))
 
     def _shuffled(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> Iterator[tuple]:
         """All samples once, in random order: heatmaps (n, K, H, W) and class numbers, whole batches at a time."""

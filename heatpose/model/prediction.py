@@ -18,8 +18,8 @@ from sklearn.pipeline import Pipeline
 from heatpose.data.folder import BadFile, BadFilesError, read_heatmaps
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, read_table, table_keypoints
-from heatpose.model.candidates import takes_heatmaps
-from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
+from heatpose.model.inputs import input_of
+from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["Prediction", "list_pose_files", "mirror_table", "predict_files"]
@@ -30,7 +30,7 @@ _HEATMAP_SUFFIX = ".npy"
 _BLOCK = 256  # files whose keypoints are classified together
 _RUN = 16  # files that a thread reads at a time, and samples that it decodes together: that is quicker
 
-# The path of each sample, and what the classifier takes: keypoints (n, 17, 3), or heatmaps (n, 17, H, W) as they are.
+# The path of each sample, and what the classifier takes: keypoints (n, 51) or heatmaps (n, 17, H, W).
 _Poses = tuple[list[str], np.ndarray]
 
 
@@ -236,8 +236,6 @@ def _load(pipeline: Pipeline, files: Sequence[str]) -> list[_Poses | BadFile]:
         if waiting:
             heatmaps = waiting[0][1] if len(waiting) == 1 else np.concatenate([part for _, part in waiting])
             poses = pipeline[0].transform(heatmaps)
-            if not takes_heatmaps(pipeline):
-                poses = poses.reshape(len(heatmaps), -1, 3)
             ends = np.cumsum([len(part) for _, part in waiting])
             parts = np.split(poses, ends[:-1])
             results.extend(([redact(file)] * len(part), part) for (file, _), part in zip(waiting, parts, strict=True))
@@ -264,15 +262,11 @@ def _read(file: str, pipeline: Pipeline) -> np.ndarray | _Poses | BadFile:
     try:
         file.encode()  # file systems also hold names that are just bytes, which no table can
         if _suffix(file) in TABLE_SUFFIXES:
-            if takes_heatmaps(pipeline):
-                return BadFile(shown, "expected heatmaps, which the model works from, got a keypoint table")
+            input_of(pipeline).check_read(pipeline, None)
             table = read_table(file, labelled=False)
-            return table["path"].fillna(shown).tolist(), table_keypoints(table)
+            return table["path"].fillna(shown).tolist(), table[list(COCO_17.columns)].to_numpy()
         heatmaps = read_heatmaps(file)
-        if takes_heatmaps(pipeline) and heatmaps.shape[1:] != (expected := pipeline[-1].heatmap_shape_):
-            return BadFile(
-                shown, f"expected heatmaps {expected}, as the model was trained on, got {heatmaps.shape[1:]}"
-            )
+        input_of(pipeline).check_read(pipeline, heatmaps.shape[1:])
         return heatmaps
     except UnicodeEncodeError:
         return BadFile(file.encode(errors="backslashreplace").decode(), "expected a name in UTF-8")
@@ -285,10 +279,7 @@ def _read(file: str, pipeline: Pipeline) -> np.ndarray | _Poses | BadFile:
 def _predict(
     pipeline: Pipeline, names: Sequence[str], poses: np.ndarray, mirrored: bool, unknown: bool
 ) -> Iterator[Prediction]:
-    if takes_heatmaps(pipeline):
-        samples = mirror_heatmaps(poses) if mirrored else poses
-    else:
-        samples = (mirror_keypoints(poses) if mirrored else poses).reshape(len(poses), -1)
+    samples = input_of(pipeline).mirror(poses) if mirrored else poses
     if unknown:
         for step in pipeline[1:-1]:
             samples = step.transform(samples)

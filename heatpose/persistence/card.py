@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from heatpose.model.estimators import UNKNOWN, PoseClassifier
+from heatpose.model.estimators import PoseClassifier
+from heatpose.model.openset import UNKNOWN
 from heatpose.persistence.manifest import SAFE_SUFFIX, kind_of, listed
 
 __all__ = ["write_card"]

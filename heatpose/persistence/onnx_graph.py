@@ -19,8 +19,8 @@ from scipy.linalg import block_diag
 from sklearn.pipeline import Pipeline
 
 from heatpose.model import arrays
-from heatpose.model.arrays import CannotExportError
-from heatpose.model.estimators import _TINY, _strangers_share
+from heatpose.model.conversion import CannotExportError
+from heatpose.model.openset import TINY, unknown_shares
 from heatpose.pose import decoding, geometry
 from heatpose.pose.skeleton import COCO_17
 
@@ -218,10 +218,10 @@ _Opinion = tuple[Value, Value, Value]  # probabilities of classes (N, C), of str
 def _classify(g: Graph, opinion: _Opinion, classes: Sequence[str], temperature: float) -> None:
     """What PoseClassifier makes of its estimator's probabilities, under the names of the outputs.
 
-    See :func:`heatpose.model.estimators.share_known` and :func:`heatpose.model.estimators.temper`.
+    See :func:`heatpose.model.openset.split_known` and :func:`heatpose.model.openset.apply_temperature`.
     """
     own, strangers, known = opinion
-    given = g.like(_strangers_share(np.array(classes))[np.newaxis], own)
+    given = g.like(unknown_shares(np.array(classes))[np.newaxis], own)
     share = g.add(g.op("Gemm", strangers, given, own), 1e-9)
     share = g.div(share, g.reduce("Sum", share, 1))
     if temperature != 1:
@@ -559,7 +559,7 @@ def _steps(g: Graph, block: arrays.Steps, x: Any) -> Value:
 
 def _without_scales(block: arrays.Block) -> arrays.Block:
     """Let layers that follow a scale do the scaling with their weights, where float32 allows."""
-    if isinstance(block, arrays.Mean | arrays.Doubt):
+    if isinstance(block, arrays.Mean | arrays.LowerConfidence):
         return replace(block, members=tuple(map(_without_scales, block.members)))
     if not isinstance(block, arrays.Steps):
         return block
@@ -653,26 +653,26 @@ def _opinion(g: Graph, block: arrays.Block, x: Any, n_classes: int) -> _Opinion:
     """Write a block whose last column, if it has one more than there are classes, is of strangers."""
     *steps, last = _parts(block)
     x = _steps(g, arrays.Steps(tuple(steps)), x)
-    if isinstance(last, arrays.Doubt):
+    if isinstance(last, arrays.LowerConfidence):
         return _doubted(g, last, x)
     probabilities = _write(g, last, x)
     own, strangers = g.slice(probabilities, 0, n_classes, 1), g.slice(probabilities, n_classes, n_classes + 1, 1)
     return own, g.reduce("Sum", strangers, 1), g.reduce("Sum", own, 1)
 
 
-def _doubt(g: Graph, block: arrays.Doubt, x: Any) -> Value:
+def _doubt(g: Graph, block: arrays.LowerConfidence, x: Any) -> Value:
     own, strangers, _ = _doubted(g, block, x)
     return g.concat(own, strangers, axis=1)
 
 
-def _doubted(g: Graph, block: arrays.Doubt, x: Any) -> _Opinion:
-    """See :func:`heatpose.model.estimators.doubt`."""
+def _doubted(g: Graph, block: arrays.LowerConfidence, x: Any) -> _Opinion:
+    """See :func:`heatpose.model.openset.lower_confidence`."""
     probabilities, second = (_write(g, member, x) for member in block.members)
     second = g.cast(second, probabilities.dtype)
     own, strangers = g.slice(probabilities, 0, -1, 1), g.gather(probabilities, [-1], 1)
     total, highest = g.reduce("Sum", own, 1), g.reduce("Max", own, 1)
     best = g.op("ArgMax", own, dtype=_I64, axis=1, keepdims=1)
-    highest = g.binary("Max", highest, _TINY)
+    highest = g.binary("Max", highest, TINY)
     heard = g.mul(g.op("GatherElements", second, best, axis=1), total)
     agreed = g.binary("Min", g.div(heard, highest), 1)
     ceiling = g.add(g.mul(agreed, block.share), 1 - block.share)
@@ -807,7 +807,7 @@ def _neighbours(g: Graph, block: arrays.Neighbours, x: Value) -> Value:
 _WRITERS: Mapping[type[arrays.Block], Callable[[Graph, Any, Any], Value]] = {
     arrays.Steps: _steps,
     arrays.Mean: _mean,
-    arrays.Doubt: _doubt,
+    arrays.LowerConfidence: _doubt,
     arrays.Features: _features,
     arrays.Fill: _fill,
     arrays.Scale: _scale,

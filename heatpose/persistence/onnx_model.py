@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from heatpose.model.estimators import UNKNOWN
+from heatpose.model.openset import UNKNOWN
 from heatpose.persistence.manifest import RESTORE, ModelError, from_bytes, onnx_manifest_path
 from heatpose.persistence.selftest import check_self_test
 from heatpose.pose.inputs import as_heatmaps

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from heatpose.model.arrays import N_COLUMNS, Block, CannotExportError, PlainClassifier, from_parts, to_parts, to_plain
+from heatpose.model.arrays import N_COLUMNS, Block, from_parts, to_parts
+from heatpose.model.conversion import ArrayClassifier, CannotExportError, to_block
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, from_bytes, to_bytes
 from heatpose.pose.decoding import DECODERS
@@ -54,7 +55,7 @@ def to_safe_pipeline(pipeline: Pipeline) -> Pipeline:
     Returns
     -------
     Pipeline
-        Of a HeatmapDecoder and a PoseClassifier whose estimator is a :class:`heatpose.model.arrays.PlainClassifier`.
+        Of a HeatmapDecoder and a PoseClassifier with a :class:`heatpose.model.conversion.ArrayClassifier`.
 
     Raises
     ------
@@ -219,7 +220,7 @@ def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
             f"it; this one is made of {', '.join(kind.__name__ for kind in kinds)}."
         )
     decoder, classifier = pipeline[0], pipeline[-1]
-    block = to_plain(classifier.estimator_)
+    block = to_block(classifier.estimator_)
     classes = [str(name) for name in classifier.classes_]
     if classes != classifier.classes_.tolist():
         raise CannotExportError(f"Only classes with names can be exported, got {classifier.classes_.tolist()[:3]}.")
@@ -251,7 +252,7 @@ def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
     width = block.width(N_COLUMNS)
     if width not in (len(classes), len(classes) + 1):  # strangers are one more
         raise ValueError(f"Expected probabilities of {len(classes)} classes, got {width}.")
-    plain = PlainClassifier(block)
+    plain = ArrayClassifier(block)
     classifier = PoseClassifier(plain, **parameters)
     classifier.estimator_ = plain
     classifier.classes_ = np.array(classes)

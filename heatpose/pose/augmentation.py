@@ -20,7 +20,7 @@ from heatpose.pose.skeleton import COCO_17, Skeleton, swap_sides
 __all__ = [
     "PARTIAL_BODIES",
     "Variation",
-    "compose_strangers",
+    "compose_unknown_poses",
     "drop_keypoints",
     "hide_part",
     "mirror_classes",
@@ -255,14 +255,14 @@ def hide_part(
     return left
 
 
-def compose_strangers(
+def compose_unknown_poses(
     xy: np.ndarray, n_poses: int, *, random_state: Seed = None, skeleton: Skeleton = COCO_17
 ) -> np.ndarray:
     """Poses that nobody held, put together from parts of those that were.
 
     One sample's trunk gets the left arm of a second, the right arm of a third and sometimes the legs of a fourth; arms
     are sometimes those of the other side, mirrored, or turned. What comes out near a pose of the data is thrown away.
-    A classifier that is told of such strangers learns where its classes end [1]_.
+    A classifier that is trained on them as a class of their own learns where its classes end [1]_.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ def compose_strangers(
     ends = np.concatenate([arms["left"][1:], arms["right"][1:], legs])
     known = whole[rng.permutation(len(whole))[:_KNOWN_POSES]][:, ends]
 
-    strangers: list[np.ndarray] = []
+    kept: list[np.ndarray] = []
     missing = n_poses
     for _ in range(4):
         drawn = rng.integers(0, len(whole), (4, missing))
@@ -308,11 +308,11 @@ def compose_strangers(
             composed[:, arm[1:]] = composed[:, arm[:1]] + _rotate(limbs, turn).cumsum(axis=1)
         swaps_legs = rng.uniform(size=missing) < 0.2
         composed[np.ix_(swaps_legs, legs)] = whole[drawn[3][swaps_legs]][:, legs]
-        strangers.append(composed[_distance_to_nearest(composed[:, ends], known) > _STRANGE])
-        missing -= len(strangers[-1])
+        kept.append(composed[_distance_to_nearest(composed[:, ends], known) > _STRANGE])
+        missing -= len(kept[-1])
         if missing <= 0:
             break
-    return np.concatenate(strangers)
+    return np.concatenate(kept)
 
 
 def mirror_classes(classes: Iterable[str], mirror: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -28,7 +28,7 @@ from heatpose.data.table import table_keypoints
 from heatpose.evaluation.importance import measure_importance
 from heatpose.evaluation.inspection import PROBLEM_KINDS, Inspection, Problem
 from heatpose.evaluation.metrics import Evaluation
-from heatpose.model.candidates import takes_heatmaps
+from heatpose.model.inputs import input_of
 from heatpose.persistence.artifact import data_digest, replace_files
 from heatpose.persistence.manifest import versions
 from heatpose.pose.geometry import mask_uncertain, normalise_poses
@@ -196,7 +196,7 @@ class _Material:
         if self.pipeline is None or self.table is None:
             return None
         rows = self.heatmaps if isinstance(self.heatmaps, HeatmapRows) else None
-        if takes_heatmaps(self.pipeline) and rows is None:
+        if not input_of(self.pipeline).has_keypoints and rows is None:
             return None
         groups = None if self.groups is None else self.groups.groups
         return predict_table(self.pipeline, self.table, groups, heatmaps=rows)
@@ -206,7 +206,7 @@ class _Material:
         """What the model goes by."""
         if self.training is not None:
             return self.training.importance
-        if self.pipeline is None or self.table is None or takes_heatmaps(self.pipeline):
+        if self.pipeline is None or self.table is None or not input_of(self.pipeline).has_keypoints:
             return None
         keypoints = self.table[list(COCO_17.columns)].to_numpy()
         return measure_importance(self.pipeline[1:], keypoints, self.table["label"].to_numpy(dtype=str))

@@ -41,8 +41,7 @@ from heatpose.data.table import table_keypoints
 from heatpose.evaluation.audit import AuditPlan, audit_training
 from heatpose.evaluation.metrics import evaluate_predictions, threshold_for_coverage
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
-from heatpose.model.estimators import temper
-from heatpose.model.spaces import Range, Space, within
+from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import PARTIAL_BODIES
 from heatpose.pose.decoding import DECODERS
 from heatpose.pose.skeleton import COCO_17
@@ -61,7 +60,6 @@ from heatpose.training.training import (
     joined_importance,
     mirroring,
     questions,
-    samples_for,
     train_without,
 )
 
@@ -89,38 +87,11 @@ _TRAIN_SCORE_SAMPLES = 2_000
 
 # What there is to choose ------------------------------------------------------------------------------------
 
-TRAINING_SPACE: Space = {
-    "performers": Range(2, 15),
-    # All folds come from much the same cameras and one estimator, most often with the whole body in the picture:
-    # they cannot tell what is lost elsewhere. So what makes models ready for that is not searched down to nothing,
-    # and `strangers` and `min_confidence` not at all.
-    "variation": Range(0.7, 2.0, log=True),
-    "hidden": Range(0.3, 0.8),
-}
-"""Parameters of :class:`heatpose.PoseClassifier` that are searched with every candidate that takes keypoints."""
-
-FEATURE_SPACE: Space = dict.fromkeys(("coordinates", "distances", "limbs", "joints", "vectors"), (True, False))
-"""Parameters of :class:`heatpose.PoseFeatures`, likewise."""
-
-
-def _space(name: str) -> Space:
-    """What can be tuned of a candidate: nothing of one whose entry has no space, which is tried as it is."""
-    candidate = CANDIDATES[name]
-    if candidate.space is None:
-        return {}
-    if candidate.takes == "heatmaps":
-        return within("classify", candidate.space)
-    return {
-        **within("classify", {**TRAINING_SPACE, **candidate.training_space}),
-        **within("classify__estimator__features", FEATURE_SPACE),
-        **within("classify__estimator__classifier", candidate.space),
-    }
-
 
 def _suggest(trial: optuna.Trial, name: str) -> dict[str, Any]:
     """Let a trial choose parameters of a candidate. Each candidate's are its own, also those that all have."""
     suggested: dict[str, Any] = {}
-    for parameter, choices in _space(name).items():
+    for parameter, choices in CANDIDATES[name].search_space().items():
         where = f"{name}/{parameter}"
         if isinstance(choices, tuple):
             suggested[parameter] = trial.suggest_categorical(where, choices)
@@ -134,7 +105,7 @@ def _suggest(trial: optuna.Trial, name: str) -> dict[str, Any]:
 def _defaults(name: str) -> dict[str, Any]:
     """Parameters of a candidate that nobody tuned, in the terms of its space."""
     untuned = make_pose_pipeline(name).get_params()
-    defaults = {parameter: untuned[parameter] for parameter in _space(name)}
+    defaults = {parameter: untuned[parameter] for parameter in CANDIDATES[name].search_space()}
     # A network of one layer is told by a number as well as by a tuple of one.
     return {
         parameter: value[0] if isinstance(value, tuple) and len(value) == 1 else value
@@ -326,7 +297,7 @@ def search_pose_classifier(
     for best, fit, (train, test), (_, by_groups) in zip(found, asked, folds, inner, strict=True):
         # How sure a model is of its own group's blocks is no measure of how sure to be of another group.
         before = best.held_out.probabilities if by_groups else said[train]
-        honest[test] = temper(fit.probabilities[test], fit_temperature(before, codes[train]))
+        honest[test] = apply_temperature(fit.probabilities[test], fit_temperature(before, codes[train]))
         confidence[test] = fit.known[test] * honest[test].max(axis=1)
         for part, columns in fit.partial.items():
             partial_bodies[part][test] = columns
@@ -357,13 +328,13 @@ def search_pose_classifier(
     leaderboard["parameters"] = pd.Series([*(best.parameters for best in tuned), {}], dtype=object)
 
     temperature = fit_temperature(chosen.held_out.probabilities, codes)
-    surely = chosen.held_out.known * temper(chosen.held_out.probabilities, temperature).max(axis=1)
+    surely = chosen.held_out.known * apply_temperature(chosen.held_out.probabilities, temperature).max(axis=1)
     threshold = float(threshold_for_coverage(surely, COVERAGE))
     pipeline = make_pose_pipeline(
         chosen.classifier, decoder=decoder, random_state=random_state, temperature=temperature, threshold=threshold
     ).set_params(**mirroring(chosen.classifier, mirror), **chosen.parameters)
     with threadpool_limits(1):
-        pipeline[1:].fit(samples_for(chosen.classifier, X, heatmaps), y)
+        pipeline[1:].fit(CANDIDATES[chosen.classifier].takes.samples(X, heatmaps), y)
     if progress is not None:
         progress(round(budget), round(budget))
 
@@ -481,7 +452,7 @@ class _Search:
         """The best trial of all, or of a candidate."""
         trial = self._best_trial(name)
         name = trial.params["classifier"]
-        parameters = {parameter: trial.params[f"{name}/{parameter}"] for parameter in _space(name)}
+        parameters = {parameter: trial.params[f"{name}/{parameter}"] for parameter in CANDIDATES[name].search_space()}
         number, held_out = self._kept.get(name, (None, None))
         if held_out is None or number != trial.number:
             held_out = _join(self.train_all([(name, parameters, test) for test in self.tested]))
@@ -544,7 +515,7 @@ def _score(probabilities: np.ndarray, codes: np.ndarray) -> float:
     probabilities, codes = probabilities[there], codes[there]
     count = np.bincount(codes)
     recall = np.bincount(codes, weights=probabilities.argmax(axis=1) == codes)[count > 0] / count[count > 0]
-    of_truth = temper(probabilities, fit_temperature(probabilities, codes))[np.arange(len(codes)), codes]
+    of_truth = apply_temperature(probabilities, fit_temperature(probabilities, codes))[np.arange(len(codes)), codes]
     log_loss = -np.log(np.maximum(of_truth, np.finfo(float).eps)).mean()
     return float(recall.mean() - LOG_LOSS_WEIGHT * log_loss)
 
@@ -650,7 +621,7 @@ def _digest(
     mirror: Mirror,
 ) -> str:
     """What must be the same for trials to be worth as much as ever."""
-    spaces = {name: repr(_space(name)) for name in names}
+    spaces = {name: repr(CANDIDATES[name].search_space()) for name in names}
     rest = [__version__, random_state, mirror, spaces, y.tolist(), [test.tolist() for test in tested]]
     digest = hashlib.sha256(json.dumps(rest).encode())
     digest.update(np.asarray(X, dtype="<f8").tobytes())

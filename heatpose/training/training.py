@@ -31,8 +31,9 @@ from heatpose.data.table import table_keypoints
 from heatpose.evaluation.audit import AuditPlan, ClassAdvice, LeakageAudit, LearningCurve, audit_training
 from heatpose.evaluation.importance import average_importance, measure_importance
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, threshold_for_coverage, to_plain
-from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES, Candidate, make_pose_pipeline, takes_heatmaps
-from heatpose.model.estimators import temper
+from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES, Candidate, make_pose_pipeline
+from heatpose.model.inputs import input_of
+from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import PARTIAL_BODIES, hide_part, mirror_classes
 from heatpose.pose.decoding import DECODERS
 from heatpose.pose.skeleton import COCO_17
@@ -225,7 +226,7 @@ def choose_classifiers(names: str | Sequence[str] | None = None, *, heatmaps: bo
 
 def _obstacle(candidate: Candidate, heatmaps: bool) -> str:
     """Why a candidate cannot run, or nothing."""
-    if candidate.takes == "heatmaps" and not heatmaps:
+    if not candidate.takes.has_keypoints and not heatmaps:
         return "takes heatmaps, and the data are keypoints"
     if candidate.requires is not None:
         package, extra = candidate.requires
@@ -332,7 +333,7 @@ def train_pose_classifier(
     chosen = next((name for name in leaderboard["classifier"] if name != BASELINE), BASELINE)
     temperature = fit_temperature(held_out[chosen], codes)
     known = {name: np.nansum([fits[name, (k,)].known for k in range(len(folds))], axis=0) for name in held_out}
-    confidence = known[chosen] * temper(held_out[chosen], temperature).max(axis=1)
+    confidence = known[chosen] * apply_temperature(held_out[chosen], temperature).max(axis=1)
     threshold = float(threshold_for_coverage(confidence, COVERAGE))
 
     # The same once more for each fold, as if it did not exist, and then it is asked.
@@ -346,7 +347,7 @@ def train_pose_classifier(
         else:
             name, before = chosen, {chosen: held_out[chosen].copy()}
             before[name][test] = np.nan
-        honest[test] = temper(held_out[name][test], fit_temperature(before[name], codes))
+        honest[test] = apply_temperature(held_out[name][test], fit_temperature(before[name], codes))
         confidence[test] = known[name][test] * honest[test].max(axis=1)
         asked.append(fits[name, (k,)])
         for part, said in asked[-1].partial.items():
@@ -373,7 +374,7 @@ def train_pose_classifier(
 
     def train_on_all() -> None:
         with threadpool_limits(1):
-            pipeline[1:].fit(samples_for(chosen, X, heatmaps), y)
+            pipeline[1:].fit(CANDIDATES[chosen].takes.samples(X, heatmaps), y)
         run.advance()
 
     # One of the longest trainings is not waited for alone.
@@ -475,9 +476,7 @@ def _ask(
     unknown = sorted(set(labels) - set(classes))
     if unknown:
         raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too.")
-    samples: Any = heatmaps if takes_heatmaps(pipeline) else table[list(COCO_17.columns)].to_numpy()
-    if samples is None:
-        raise ValueError("Expected heatmaps for a model that works from them, got a keypoint table only.")
+    samples = input_of(pipeline).samples(table, heatmaps)
     probabilities, known = pipeline[-1].predict_proba_and_known(samples)
     return labels, probabilities, known * probabilities.max(axis=1)
 
@@ -502,7 +501,7 @@ def fit_temperature(probabilities: np.ndarray, codes: np.ndarray) -> float:
     rows = np.arange(len(codes))
 
     def log_loss(log_temperature: float) -> float:
-        tempered = temper(probabilities, float(np.exp(log_temperature)))
+        tempered = apply_temperature(probabilities, float(np.exp(log_temperature)))
         return -float(np.log(np.maximum(tempered[rows, codes], 1e-12)).mean())
 
     best = minimize_scalar(log_loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded")
@@ -589,30 +588,29 @@ def train_without(
 
     `ask` can hold ``parts``, what it says of the samples with a part of the body hidden, and ``importance``.
     """
-    samples = samples_for(name, X, heatmaps)
+    takes = CANDIDATES[name].takes
+    samples = takes.samples(X, heatmaps)
+    held_out = takes.subset(samples, test)
     train = np.setdiff1d(np.arange(len(y)), test)
     start = time.perf_counter()
     classifier = make_pose_pipeline(name, random_state=random_state).set_params(**parameters)[1:]
-    classifier.fit(_some(samples, train), y[train])
+    classifier.fit(takes.subset(samples, train), y[train])
     seconds = time.perf_counter() - start
     classes = np.unique(y)
     columns = np.searchsorted(classes, classifier.classes_)
     probabilities, known = np.full((len(y), len(classes)), np.nan), np.full(len(y), np.nan)
     probabilities[test] = 0  # also for a class that is not in this part of the data
-    probabilities[np.ix_(test, columns)], known[test] = classifier[-1].predict_proba_and_known(_some(samples, test))
+    probabilities[np.ix_(test, columns)], known[test] = classifier[-1].predict_proba_and_known(held_out)
     keypoints = X[test].reshape(len(test), -1, 3)
     partial = {}
     for part in PARTIAL_BODIES if "parts" in ask else ():
         left = hide_part(keypoints, part, random_state=random_state)
-        if isinstance(samples, HeatmapRows):
-            rest: Any = samples.subset(test).hide(np.isnan(left[..., 0]))
-        else:
-            rest = left.reshape(len(test), -1)
+        rest = takes.hide(held_out, np.isnan(left[..., 0]))
         partial[part] = columns[classifier.predict_proba(rest).argmax(axis=1)]
     some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]
-    train_score = balanced_accuracy_score(y[some], classifier.predict(_some(samples, some)))
+    train_score = balanced_accuracy_score(y[some], classifier.predict(takes.subset(samples, some)))
     importance = None
-    if "importance" in ask and samples is X:  # pixels are nobody's elbow
+    if "importance" in ask and takes.has_keypoints:
         importance = measure_importance(classifier, X[test], y[test], random_state=random_state)
     return _Fit(probabilities, known, partial, float(train_score), seconds, importance)
 
@@ -625,7 +623,7 @@ def check_mirror(classes: np.ndarray, mirror: Mirror) -> None:
 
 def mirroring(name: str, mirror: Mirror) -> dict[str, Any]:
     """The parameters of a candidate's pipeline that say so; none for one that knows no mirror."""
-    return {} if mirror == "names" or CANDIDATES[name].takes == "heatmaps" else {"classify__mirror": mirror}
+    return CANDIDATES[name].takes.mirror_parameters(mirror)
 
 
 def questions(importance: bool) -> tuple[Question, ...]:
@@ -637,19 +635,6 @@ def joined_importance(fits: Sequence[_Fit]) -> pd.DataFrame | None:
     """What was measured of each fold's model, as one; None if it was not."""
     measured = [fit.importance for fit in fits if fit.importance is not None]
     return average_importance(measured) if measured else None
-
-
-def samples_for(name: str, X: np.ndarray, heatmaps: HeatmapRows | None) -> np.ndarray | HeatmapRows:
-    """What a candidate is trained on: the keypoint table (N, 51), or heatmaps that are read when their turn comes."""
-    if CANDIDATES[name].takes == "keypoints":
-        return X
-    if heatmaps is None:
-        raise ValueError(f"Expected heatmaps for {name}, got a keypoint table only.")
-    return heatmaps
-
-
-def _some(samples: np.ndarray | HeatmapRows, rows: np.ndarray) -> np.ndarray | HeatmapRows:
-    return samples.subset(rows) if isinstance(samples, HeatmapRows) else samples[rows]
 
 
 def _predictions(

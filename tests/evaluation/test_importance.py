@@ -45,7 +45,7 @@ def poses_by(feature):
     values = features.transform(X)[:, features.get_feature_names_out().tolist().index(feature)]
     y = np.where(values > np.nanmedian(values), "more", "less")
     classifier = make_pipeline(
-        PoseClassifier(make_pipeline(PoseFeatures(), Threshold(feature)), performers=0, strangers=0, mirror=None)
+        PoseClassifier(make_pipeline(PoseFeatures(), Threshold(feature)), performers=0, unknown_poses=0, mirror=None)
     )
     return X, y, classifier.fit(X, y)
 

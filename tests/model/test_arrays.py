@@ -13,25 +13,23 @@ from xgboost import XGBClassifier
 
 from heatpose.model import arrays
 from heatpose.model.arrays import (
-    CannotExportError,
-    Doubt,
     Features,
     Kernel,
     Linear,
+    LowerConfidence,
     Mean,
     Neighbours,
-    PlainClassifier,
     Scale,
     Softmax,
     Steps,
     Trees,
     from_parts,
     to_parts,
-    to_plain,
 )
 from heatpose.model.candidates import CANDIDATES, FixedEpochsMLP
+from heatpose.model.conversion import ArrayClassifier, CannotExportError, to_block
 
-FROM_KEYPOINTS = [name for name, candidate in CANDIDATES.items() if candidate.takes == "keypoints"]
+FROM_KEYPOINTS = [name for name, candidate in CANDIDATES.items() if candidate.takes.has_keypoints]
 
 
 def data(n_classes, missing=0.1):
@@ -69,10 +67,10 @@ def test_the_same_probabilities_as_each_candidate(name, n_classes):
     if hasattr(classifier, "n_estimators"):
         classifier.set_params(n_estimators=20)
     classifier.fit(X[:200], y[:200])
-    expected, got = classifier.predict_proba(X), to_plain(classifier)(X)
+    expected, got = classifier.predict_proba(X), to_block(classifier)(X)
     np.testing.assert_allclose(got, expected, atol=1e-6)
     np.testing.assert_array_equal(got.argmax(axis=1), expected.argmax(axis=1))
-    np.testing.assert_allclose(to_plain(classifier)(X[:1]), expected[:1], atol=1e-6)
+    np.testing.assert_allclose(to_block(classifier)(X[:1]), expected[:1], atol=1e-6)
 
 
 @pytest.mark.parametrize("forest", [RandomForestClassifier, ExtraTreesClassifier])
@@ -83,16 +81,16 @@ def test_features_at_a_threshold_go_the_same_way(forest):
     y = rng.integers(0, 3, 200)
     classifier = forest(10, random_state=0).fit(X, y)
     near = np.concatenate([X, np.nextafter(X, np.float32(9)), np.nextafter(X, np.float32(-9))])
-    np.testing.assert_allclose(to_plain(classifier)(near), classifier.predict_proba(near), atol=1e-6)
+    np.testing.assert_allclose(to_block(classifier)(near), classifier.predict_proba(near), atol=1e-6)
     boosted = XGBClassifier(n_estimators=10, max_depth=3).fit(X, y)
-    np.testing.assert_allclose(to_plain(boosted)(near), boosted.predict_proba(near), atol=1e-6)
+    np.testing.assert_allclose(to_block(boosted)(near), boosted.predict_proba(near), atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 def test_networks_of_any_activation(activation):
     X, y = data(3, missing=0)
     network = FixedEpochsMLP((7, 5), activation=activation, max_iter=5, random_state=0).fit(X, y)
-    np.testing.assert_allclose(to_plain(network)(X), network.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(to_block(network)(X), network.predict_proba(X), atol=1e-6)
 
 
 def test_members_and_steps():
@@ -100,15 +98,15 @@ def test_members_and_steps():
     members = [(str(C), make_pipeline(SimpleImputer(), "passthrough", LogisticRegression(C=C))) for C in (0.1, 10)]
     for weights in (None, [1, 3]):
         voting = VotingClassifier(members, voting="soft", weights=weights).fit(X, y)
-        np.testing.assert_allclose(to_plain(voting)(X), voting.predict_proba(X), atol=1e-6)
+        np.testing.assert_allclose(to_block(voting)(X), voting.predict_proba(X), atol=1e-6)
     scaled = make_pipeline(SimpleImputer(), StandardScaler(with_mean=False), LogisticRegression()).fit(X, y)
-    np.testing.assert_allclose(to_plain(scaled)(X), scaled.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(to_block(scaled)(X), scaled.predict_proba(X), atol=1e-6)
 
 
 def test_many_rows_give_what_each_alone_gives(monkeypatch):
     X, y = data(3)
     classifier = RandomForestClassifier(5, random_state=0).fit(X, y)
-    block = to_plain(classifier)
+    block = to_block(classifier)
     whole = block(X)
     monkeypatch.setattr(arrays, "_CHUNK", 40)
     np.testing.assert_array_equal(block(X), whole)
@@ -147,18 +145,18 @@ def test_columns_are_counted():
 def test_what_has_no_form_is_named(classifier, message):
     X, y = data(3, missing=0)
     with pytest.raises(CannotExportError, match=message):
-        to_plain(classifier.fit(X, y))
+        to_block(classifier.fit(X, y))
 
 
 def test_other_labels_have_no_form():
     X, y = data(3, missing=0)
     with pytest.raises(CannotExportError, match="Expected the classes 0 to 2"):
-        to_plain(LogisticRegression().fit(X, y + 1))
+        to_block(LogisticRegression().fit(X, y + 1))
 
 
 def test_a_plain_classifier_cannot_be_trained():
     with pytest.raises(ValueError, match="only predicts"):
-        PlainClassifier(Softmax()).fit([[0.0]], [0])
+        ArrayClassifier(Softmax()).fit([[0.0]], [0])
 
 
 # To parts and back
@@ -167,7 +165,7 @@ def test_a_plain_classifier_cannot_be_trained():
 @pytest.mark.parametrize("name", ["ensemble", "svm-rbf", "knn", "dummy"])
 def test_parts_make_the_same_block(name):
     X, y = data(4)
-    block = to_plain(CANDIDATES[name].build(0).fit(X, y))
+    block = to_block(CANDIDATES[name].build(0).fit(X, y))
     np.testing.assert_array_equal(from_parts(*to_parts(block))(X), block(X))
 
 
@@ -251,9 +249,9 @@ def test_trees_without_end_are_refused():
     ("make", "message"),
     [
         (lambda: Mean((Softmax(),), np.array([0.0])), "weights of 0 or more"),
-        (lambda: Doubt((Softmax(),), 0.1), "two members, got 1"),
-        (lambda: Doubt((Softmax(), Softmax()), 1.5), "share"),
-        (lambda: Doubt((Softmax(), Softmax()), 0.5).width(3), "second member with 2 columns, got 3"),
+        (lambda: LowerConfidence((Softmax(),), 0.1), "two members, got 1"),
+        (lambda: LowerConfidence((Softmax(), Softmax()), 1.5), "share"),
+        (lambda: LowerConfidence((Softmax(), Softmax()), 0.5).width(3), "second member with 2 columns, got 3"),
         (lambda: Mean((Softmax(),), np.array([1.0, 1])), r"weights of shape \(1\)"),
         (lambda: Scale(np.zeros(2), np.array([1.0, 0])), "other than 0"),
         (lambda: Linear(np.full((2, 2), np.inf), np.zeros(2)), "finite numbers"),

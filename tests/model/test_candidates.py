@@ -31,7 +31,7 @@ CLASSES = ["action_up", "dummy", "select_avatar"]
 SIMULATED = simulate_poses(3, 1, 5, classes=CLASSES)
 TABLE = SIMULATED.keypoints.reshape(-1, 51)
 LABELS = SIMULATED.labels
-KEYPOINT_CANDIDATES = [name for name, candidate in CANDIDATES.items() if candidate.takes == "keypoints"]
+KEYPOINT_CANDIDATES = [name for name, candidate in CANDIDATES.items() if candidate.takes.has_keypoints]
 NAMED = ["dummy", "logistic", "lda", "svm-rbf", "knn", "random-forest", "extra-trees", "xgboost", "mlp"]
 
 

@@ -16,16 +16,14 @@ from sklearn.utils.validation import validate_data
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model import estimators
 from heatpose.model.candidates import make_pose_pipeline
+from heatpose.model.conversion import ArrayClassifier, frame_predictor
 from heatpose.model.estimators import (
-    UNKNOWN,
     HeatmapDecoder,
     PoseClassifier,
     PoseFeatures,
     SecondOpinion,
-    doubt,
-    share_known,
-    temper,
 )
+from heatpose.model.openset import UNKNOWN, apply_temperature, lower_confidence, split_known
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
@@ -268,7 +266,7 @@ def test_what_are_no_labels_is_refused(y, message):
     [
         ({"temperature": 0}, "temperature above 0, got 0"),
         ({"performers": -1}, "performers of 0 or more, got -1"),
-        ({"strangers": -0.1}, "0 or more, got -0.1"),
+        ({"unknown_poses": -0.1}, "0 or more, got -0.1"),
         ({"mirror": "left"}, "'names', None or a dict of classes, got 'left'"),
         ({"mirror": {"up": "down"}}, "out of action_up, dummy, select_avatar, got down, up"),
     ],
@@ -396,14 +394,16 @@ def test_temperature_changes_confidence_and_no_prediction(temperature):
     assert (np.sign(highest[0] - highest[1])[unsure] == np.sign(1 - temperature)).all()
 
 
-def test_temper_by_hand():
-    np.testing.assert_allclose(temper(np.array([[0.9, 0.1]]), 2), [[0.75, 0.25]])  # odds of 9 become odds of 3
-    np.testing.assert_allclose(temper(np.array([[0.2, 0.3, 0.5]]), 0.5), [[4 / 38, 9 / 38, 25 / 38]])
-    np.testing.assert_array_equal(temper(np.array([[0.2, 0.8], [1, 0]]), 1), [[0.2, 0.8], [1, 0]])
-    np.testing.assert_allclose(temper(np.array([[1.0, 0.0]]), 5).sum(), 1)
+def test_temperature_scaling_by_hand():
+    np.testing.assert_allclose(
+        apply_temperature(np.array([[0.9, 0.1]]), 2), [[0.75, 0.25]]
+    )  # odds of 9 become odds of 3
+    np.testing.assert_allclose(apply_temperature(np.array([[0.2, 0.3, 0.5]]), 0.5), [[4 / 38, 9 / 38, 25 / 38]])
+    np.testing.assert_array_equal(apply_temperature(np.array([[0.2, 0.8], [1, 0]]), 1), [[0.2, 0.8], [1, 0]])
+    np.testing.assert_allclose(apply_temperature(np.array([[1.0, 0.0]]), 5).sum(), 1)
     # Float32 rounding makes no ties.
     close = np.array([[0.45, np.nextafter(np.float32(0.45), np.float32(1)), 0.1]], dtype=np.float32)
-    assert temper(close, 5).argmax() == close.argmax() == 1
+    assert apply_temperature(close, 5).argmax() == close.argmax() == 1
 
 
 def test_threshold_decides_what_is_unknown():
@@ -428,7 +428,7 @@ def test_confidence_is_at_most_the_best_class_s_probability(fitted):
     assert confidence.shape == (18,)
     assert ((confidence >= 0) & (confidence <= best + 1e-6)).all()
     np.testing.assert_allclose(confidence, best * fitted.predict_known(TABLE))
-    without = classifier(strangers=0).fit(TABLE, LABELS)
+    without = classifier(unknown_poses=0).fit(TABLE, LABELS)
     np.testing.assert_allclose(without.predict_confidence(TABLE), without.predict_proba(TABLE).max(axis=1))
     np.testing.assert_allclose(without.predict_known(TABLE), 1)
 
@@ -439,7 +439,7 @@ def test_confidence_is_at_most_the_best_class_s_probability(fitted):
 @pytest.mark.parametrize("name", ["dummy", "No_Class", "none"])
 def test_a_class_of_none_of_the_others_is_given_strangers(name):
     said = np.array([[0.05, 0.02, 0.01, 0.92], [0.9, 0.05, 0.05, 0.0]])
-    share, known = share_known(said, np.array(["a", name, "z"]))
+    share, known = split_known(said, np.array(["a", name, "z"]))
     assert share.argmax(axis=1).tolist() == [1, 0]
     np.testing.assert_allclose(share.sum(axis=1), 1)
     np.testing.assert_allclose(known, [0.08, 1])  # it is no more known for that
@@ -447,8 +447,8 @@ def test_a_class_of_none_of_the_others_is_given_strangers(name):
 
 def test_without_such_a_class_or_without_strangers_shares_are_as_they_are():
     said = np.array([[0.05, 0.02, 0.01, 0.92]])
-    np.testing.assert_allclose(share_known(said, np.array(["a", "b", "c"]))[0], said[:, :3] / 0.08, atol=1e-6)
-    np.testing.assert_allclose(share_known(said[:, :3] / 0.08, np.array(["a", "dummy", "c"]))[0], said[:, :3] / 0.08)
+    np.testing.assert_allclose(split_known(said, np.array(["a", "b", "c"]))[0], said[:, :3] / 0.08, atol=1e-6)
+    np.testing.assert_allclose(split_known(said[:, :3] / 0.08, np.array(["a", "dummy", "c"]))[0], said[:, :3] / 0.08)
 
 
 def test_without_performers_it_trains_on_the_data_alone():
@@ -473,7 +473,7 @@ def test_training_and_asking_see_the_same_keypoints(share):
 
 
 def test_each_performer_poses_each_sample_with_its_label():
-    keypoints, codes = spied(TABLE, LABELS, performers=3, strangers=0)
+    keypoints, codes = spied(TABLE, LABELS, performers=3, unknown_poses=0)
     assert len(keypoints) == 4 * len(TABLE)
     np.testing.assert_array_equal(codes.reshape(4, -1), np.tile(codes[: len(TABLE)], (4, 1)))
     poses = np.nan_to_num(PoseFeatures().fit_transform(keypoints.reshape(-1, 51))).reshape(4, len(TABLE), -1)
@@ -481,24 +481,24 @@ def test_each_performer_poses_each_sample_with_its_label():
 
 
 def test_variation_0_and_hidden_0_repeat_the_poses():
-    keypoints, _ = spied(TABLE, LABELS, performers=1, variation=0, hidden=0, strangers=0)
+    keypoints, _ = spied(TABLE, LABELS, performers=1, variation=0, hidden=0, unknown_poses=0)
     first, second = PoseFeatures().fit_transform(keypoints.reshape(-1, 51)).reshape(2, len(TABLE), -1)
     np.testing.assert_allclose(first, second, atol=1e-5)
 
 
 def test_strangers_are_a_class_of_their_own():
-    _, codes = spied(TABLE, LABELS, performers=2, strangers=0.5, mirror=None)
+    _, codes = spied(TABLE, LABELS, performers=2, unknown_poses=0.5, mirror=None)
     n_strangers = np.count_nonzero(codes == 3)
     assert 0 < n_strangers <= len(TABLE)
     assert len(codes) == 3 * len(TABLE) + n_strangers
 
 
 @pytest.mark.parametrize("performers", [0, 1, 2, 3, 10])
-@pytest.mark.parametrize("strangers", [0, 0.25, 1.0])
-def test_there_are_never_more_training_samples_than_allowed(performers, strangers):
+@pytest.mark.parametrize("unknown_poses", [0, 0.25, 1.0])
+def test_there_are_never_more_training_samples_than_allowed(performers, unknown_poses):
     for mirror, max_samples in product([None, {name: name for name in LABELS}], [10, 19, 47, 72, 100, 1000]):
         fitted = PoseClassifier(
-            DummyClassifier(), performers=performers, strangers=strangers, mirror=mirror, max_samples=max_samples
+            DummyClassifier(), performers=performers, unknown_poses=unknown_poses, mirror=mirror, max_samples=max_samples
         ).fit(TABLE, LABELS)
         assert fitted.n_samples_fit_ <= max_samples
         assert set(fitted.estimator_.classes_) >= {0, 1, 2}
@@ -515,13 +515,13 @@ def test_there_are_never_more_training_samples_than_allowed(performers, stranger
     ],
 )
 def test_performers_are_saved_first_and_frames_then(performers, max_samples, expected):
-    _, codes = spied(TABLE, LABELS, performers=performers, max_samples=max_samples, strangers=0)
+    _, codes = spied(TABLE, LABELS, performers=performers, max_samples=max_samples, unknown_poses=0)
     assert len(codes) == expected
     assert len(set(np.bincount(codes))) == 1  # each class as often as the others
 
 
 def test_a_few_samples_are_posed_by_more_performers():
-    few = {"hidden": 0, "performers": 2, "strangers": 0}
+    few = {"hidden": 0, "performers": 2, "unknown_poses": 0}
     assert len(spied(TABLE, LABELS, **few, min_samples=100)[1]) == 108  # 18 frames by the one who did and 5 more
     assert len(spied(TABLE, LABELS, **few, min_samples=54)[1]) == 54
     assert len(spied(TABLE, LABELS, **few, min_samples=1000, max_samples=60)[1]) == 54
@@ -529,7 +529,7 @@ def test_a_few_samples_are_posed_by_more_performers():
 
 
 def test_strangers_count_among_the_samples():
-    _, codes = spied(TABLE, LABELS, performers=10, max_samples=49, strangers=0.5)
+    _, codes = spied(TABLE, LABELS, performers=10, max_samples=49, unknown_poses=0.5)
     # Two frames of each class by four performers and the one filmed, and up to half as many strangers as re-posed ones
     *known, n_strangers = np.bincount(codes)
     assert known == [10, 10, 10]
@@ -553,7 +553,7 @@ def test_doubt_changes_how_sure_an_answer_is_and_not_the_answer(share):
     rng = np.random.default_rng(0)
     said, second = rng.dirichlet([0.3] * 4, 500), rng.dirichlet(np.ones(3), 500)
     said[0] = 0, 0, 0, 1  # a stranger for sure
-    doubted = doubt(said, second, share)
+    doubted = lower_confidence(said, second, share)
     np.testing.assert_allclose(doubted.sum(axis=1), 1)
     highest, now = said[:, :3].max(axis=1), doubted[:, :3].max(axis=1)
     np.testing.assert_allclose(doubted[:, :3] * highest[:, np.newaxis], said[:, :3] * now[:, np.newaxis], atol=1e-12)
@@ -568,7 +568,7 @@ def test_doubt_changes_how_sure_an_answer_is_and_not_the_answer(share):
 
 def test_the_less_the_second_gives_the_named_class_the_less_sure_it_is():
     second = np.array([[heard, 1 - heard] for heard in np.linspace(0, 1, 11)])
-    sure = doubt(np.tile([0.9, 0.1, 0.0], (11, 1)), second, 0.5)[:, 0]
+    sure = lower_confidence(np.tile([0.9, 0.1, 0.0], (11, 1)), second, 0.5)[:, 0]
     np.testing.assert_allclose(sure[[0, -1]], [0.5, 0.9])
     assert (np.diff(sure)[:7] > 0).all() and (np.diff(sure)[8:] == 0).all()
 
@@ -579,17 +579,17 @@ def test_the_second_is_trained_on_the_poses_as_filmed(nested):
     mixed = PoseClassifier(Pipeline([("spy", inner)]) if nested else inner, performers=3, random_state=0)
     mixed.fit(TABLE, LABELS)
     fitted = mixed.estimator_[-1] if nested else mixed.estimator_
-    n_filmed = len(fitted.second_.X_)
-    assert n_filmed == len(TABLE) < len(fitted.estimator_.X_) == mixed.n_samples_fit_
-    np.testing.assert_array_equal(fitted.second_.X_, fitted.estimator_.X_[:n_filmed])
+    n_original = len(fitted.second_.X_)
+    assert n_original == len(TABLE) < len(fitted.estimator_.X_) == mixed.n_samples_fit_
+    np.testing.assert_array_equal(fitted.second_.X_, fitted.estimator_.X_[:n_original])
     np.testing.assert_array_equal(mixed.classes_[fitted.second_.y_], LABELS)
     assert fitted.classes_.tolist() == [0, 1, 2, 3]
 
 
 def test_without_strangers_the_second_has_no_say():
     tree = DecisionTreeClassifier(max_depth=2, random_state=0)
-    alone = classifier(tree, strangers=0).fit(TABLE, LABELS)
-    mixed = classifier(SecondOpinion(tree, DummyClassifier()), strangers=0).fit(TABLE, LABELS)
+    alone = classifier(tree, unknown_poses=0).fit(TABLE, LABELS)
+    mixed = classifier(SecondOpinion(tree, DummyClassifier()), unknown_poses=0).fit(TABLE, LABELS)
     np.testing.assert_array_equal(mixed.predict_proba(TABLE), alone.predict_proba(TABLE))
 
 
@@ -709,26 +709,23 @@ def test_the_pipeline_is_cloned_pickled_and_independent_of_threads(pipeline, hea
 
 
 @pytest.mark.parametrize("name", ["logistic", "xgboost"])
-def test_frames_one_by_one_are_told_as_all_at_once(name):
-    """Also once it is plain arrays that tell, which are not scikit-learn's."""
+def test_the_frame_predictor_predicts_what_the_classifier_does(name):
     table, labels = np.tile(TABLE, (2, 1)), np.tile(LABELS, 2)
     table[3] = np.nan
     fitted = make_pose_pipeline(name, performers=1)[-1].fit(table, labels)
     together, known = fitted.predict_proba_and_known(table)
-    alone = [fitted.predict_proba_and_known(table[row : row + 1]) for row in range(len(table))]
-    assert fitted.estimator_ in estimators._plain_forms
+    fast = frame_predictor(fitted)
+    assert isinstance(fast.estimator_, ArrayClassifier)
+    assert not isinstance(fitted.estimator_, ArrayClassifier)
+    alone = [fast.predict_proba_and_known(table[row : row + 1]) for row in range(len(table))]
     np.testing.assert_allclose(np.concatenate([probabilities for probabilities, _ in alone]), together, atol=1e-6)
     np.testing.assert_allclose(np.concatenate([known for _, known in alone]), known, atol=1e-6)
 
-    fitted.fit(table, np.roll(labels, 5))  # now it is another one
-    np.testing.assert_allclose(fitted.predict_proba(table[:5]), fitted.predict_proba(table)[:5], atol=1e-6)
 
-
-def test_a_classifier_that_has_no_plain_form_predicts_frames_too():
-    fitted = PoseClassifier(Spy()).fit(TABLE, LABELS)
-    for _ in range(5):
-        assert fitted.predict(TABLE[:1]).shape == (1,)
-        assert fitted.estimator_.asked_.shape == (1, 51)
+def test_a_classifier_that_cannot_be_converted_predicts_frames_too():
+    fast = frame_predictor(PoseClassifier(Spy()).fit(TABLE, LABELS))
+    assert fast.predict(TABLE[:1]).shape == (1,)
+    assert fast.estimator_.asked_.shape == (1, 51)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from heatpose.data.folder import HeatmapFolder, HeatmapRows
 from heatpose.data.table import extract_keypoints
 from heatpose.datasets.simulation import render_heatmaps, simulate_poses
 from heatpose.model import pixels
-from heatpose.model.candidates import CANDIDATES, make_pose_pipeline, takes_heatmaps
+from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.inputs import HEATMAPS, input_of
 from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.training import training
@@ -191,7 +192,7 @@ def quick(monkeypatch):
 @pytest.mark.parametrize("name", ["pixel-dense-1", "pixel-dense-2", "pixel-cnn"])
 def test_candidates_are_built_without_a_decoder(name):
     pipeline = make_pose_pipeline(name, temperature=2.0, random_state=3)
-    assert takes_heatmaps(pipeline)
+    assert input_of(pipeline) is HEATMAPS
     assert list(pipeline.named_steps) == ["heatmaps", "classify"]
     assert (pipeline[-1].temperature, pipeline[-1].random_state) == (2.0, 3)
     with pytest.raises(ValueError, match="no features for pixel"):

@@ -12,7 +12,7 @@ from heatpose.data.folder import BadFilesError
 from heatpose.data.table import keypoint_frame, table_keypoints, write_table
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.candidates import make_pose_pipeline
-from heatpose.model.estimators import UNKNOWN
+from heatpose.model.openset import UNKNOWN
 from heatpose.model.prediction import Prediction, list_pose_files, mirror_table, predict_files
 
 POSES = simulate_poses(2, 1, 4, classes=["action_up", "category_motion", "category_sound"])

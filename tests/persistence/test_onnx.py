@@ -10,8 +10,8 @@ from sklearn.datasets import make_classification
 
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model import arrays
-from heatpose.model.arrays import to_plain
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.conversion import to_block
 from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
 from heatpose.persistence.export import CannotExportError, export_model, trial_heatmaps, trial_keypoints
 from heatpose.pose.decoding import DECODERS
@@ -21,7 +21,7 @@ from heatpose.persistence import onnx_graph  # noqa: E402
 from heatpose.persistence.onnx_model import OnnxModel, load_onnx  # noqa: E402
 
 CLASSES = ["action_down", "action_up", "dummy"]
-FROM_KEYPOINTS = [name for name, candidate in CANDIDATES.items() if candidate.takes == "keypoints"]
+FROM_KEYPOINTS = [name for name, candidate in CANDIDATES.items() if candidate.takes.has_keypoints]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def copy(exported, tmp_path):
 
 def graph_of(pipeline, source="heatmaps"):
     notes = {"classes": json.dumps(pipeline.classes_.tolist()), "threshold": "0.5"}
-    block = to_plain(pipeline[-1].estimator_)
+    block = to_block(pipeline[-1].estimator_)
     return OnnxModel(onnx_graph.build_graph(pipeline, block, notes, source).SerializeToString())
 
 
@@ -152,7 +152,7 @@ def test_two_classes_and_more(name, n_classes):
         classifier.set_params(n_estimators=10)
     classifier.fit(X, y)
     g = onnx_graph.Graph()
-    output = g.cast(onnx_graph._write(g, to_plain(classifier), onnx_graph.Value("x", np.dtype("f4"))), np.dtype("f8"))
+    output = g.cast(onnx_graph._write(g, to_block(classifier), onnx_graph.Value("x", np.dtype("f4"))), np.dtype("f8"))
     g.op("Identity", output, name="y")
     helper, double = onnx_graph.helper, onnx_graph.TensorProto.DOUBLE
     x = helper.make_tensor_value_info("x", onnx_graph.TensorProto.FLOAT, ["N", 8])

@@ -15,8 +15,9 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.model.arrays import PlainClassifier, Softmax
+from heatpose.model.arrays import Softmax
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.conversion import ArrayClassifier
 from heatpose.model.estimators import PoseClassifier
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
@@ -24,7 +25,7 @@ from heatpose.persistence.export import CannotExportError, export_model, trial_h
 from heatpose.persistence.manifest import to_bytes
 
 CLASSES = ["action_down", "action_up", "dummy", "land"]
-FROM_KEYPOINTS = [name for name, candidate in CANDIDATES.items() if candidate.takes == "keypoints"]
+FROM_KEYPOINTS = [name for name, candidate in CANDIDATES.items() if candidate.takes.has_keypoints]
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,7 @@ def test_the_same_model_gives_the_same_bytes(pipelines, tmp_path):
 
 
 def test_whatever_it_is_called(file):
-    assert type(load_model(file.rename(file.with_name("pose.joblib")))[-1].estimator_) is PlainClassifier
+    assert type(load_model(file.rename(file.with_name("pose.joblib")))[-1].estimator_) is ArrayClassifier
 
 
 def test_it_needs_no_xgboost(file, tmp_path):

@@ -8,7 +8,7 @@ from heatpose.datasets.simulation import joint_angles as simulated_angles
 from heatpose.pose.augmentation import (
     PARTIAL_BODIES,
     Variation,
-    compose_strangers,
+    compose_unknown_poses,
     drop_keypoints,
     hide_part,
     mirror_classes,
@@ -71,13 +71,13 @@ def test_input_is_not_changed_and_no_poses_are_fine():
     before = POSES.copy()
     repose(POSES, random_state=0)
     drop_keypoints(POSES, 1.0, random_state=0)
-    compose_strangers(POSES, 10, random_state=0)
+    compose_unknown_poses(POSES, 10, random_state=0)
     np.testing.assert_array_equal(POSES, before)
     assert repose(POSES[:0]).shape == drop_keypoints(POSES[:0]).shape == (0, 17, 2)
 
 
 @pytest.mark.parametrize(
-    "draw", [repose, drop_keypoints, lambda xy, random_state: compose_strangers(xy, 50, random_state=random_state)]
+    "draw", [repose, drop_keypoints, lambda xy, random_state: compose_unknown_poses(xy, 50, random_state=random_state)]
 )
 def test_the_seed_decides(draw):
     first = draw(POSES, random_state=3)
@@ -260,7 +260,7 @@ def test_a_part_is_hidden_in_every_body(part):
 
 def test_strangers_are_put_together_from_limbs_of_the_data():
     known = normalise_poses(whole_poses())
-    strangers = compose_strangers(whole_poses(), 40, random_state=0)
+    strangers = compose_unknown_poses(whole_poses(), 40, random_state=0)
     assert 0 < len(strangers) <= 40
     assert strangers.shape[1:] == (17, 2)
     for limb_name in ("upper_arm", "forearm"):
@@ -274,7 +274,7 @@ def test_strangers_are_put_together_from_limbs_of_the_data():
 
 
 def test_strangers_are_far_from_every_known_pose():
-    known, strangers = normalise_poses(whole_poses()), compose_strangers(whole_poses(), 40, random_state=0)
+    known, strangers = normalise_poses(whole_poses()), compose_unknown_poses(whole_poses(), 40, random_state=0)
     joints = ("elbow", "wrist", "knee", "ankle")
     ends = COCO_17.index(*(f"{side}_{joint}" for side in ("left", "right") for joint in joints))
     apart = np.linalg.norm(strangers[:, None, ends] - known[:, ends], axis=3).max(axis=2)
@@ -283,7 +283,7 @@ def test_strangers_are_far_from_every_known_pose():
 
 @pytest.mark.parametrize("poses", [POSES[:0], np.full((3, 17, 2), np.nan)], ids=["no poses", "no arms"])
 def test_there_are_no_strangers_without_whole_poses(poses):
-    assert compose_strangers(poses, 10, random_state=0).shape == (0, 17, 2)
+    assert compose_unknown_poses(poses, 10, random_state=0).shape == (0, 17, 2)
 
 
 # Mirrored classes

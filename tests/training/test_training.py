@@ -15,7 +15,7 @@ from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.metrics import permute_labels_between_groups
 from heatpose.model import candidates
 from heatpose.model.candidates import CANDIDATES, Candidate
-from heatpose.model.estimators import UNKNOWN, temper
+from heatpose.model.openset import UNKNOWN, apply_temperature
 from heatpose.pose.skeleton import COCO_17
 from heatpose.training import training
 from heatpose.training.training import choose_classifiers, evaluate_model, fit_temperature, train_pose_classifier
@@ -371,7 +371,7 @@ def test_errors_come_before_any_work(table, options, message, monkeypatch):
         ("lda", ("lda",)),
         ("lda, knn", ("lda", "knn")),
         (["knn", "lda", "knn"], ("knn", "lda")),
-        ("all", (*(name for name in CANDIDATES if CANDIDATES[name].takes == "keypoints"), *QUICK)),
+        ("all", (*(name for name in CANDIDATES if CANDIDATES[name].takes.has_keypoints), *QUICK)),
     ],
 )
 def test_candidates_are_chosen_by_name(given, expected):
@@ -471,7 +471,7 @@ def test_temperature_undoes_a_temperature():
     true = rng.dirichlet([1, 1, 1], 4000)
     codes = np.array([rng.choice(3, p=row) for row in true])
     assert fit_temperature(true, codes) == pytest.approx(1, abs=0.1)
-    assert fit_temperature(temper(true, 1 / 2), codes) == pytest.approx(2, abs=0.2)
+    assert fit_temperature(apply_temperature(true, 1 / 2), codes) == pytest.approx(2, abs=0.2)
 
 
 def test_samples_without_probabilities_have_no_say():

@@ -1,0 +1,200 @@
+"""The one place that knows what a model reads, keypoints or heatmaps, and what follows from it.
+
+Most models decode heatmaps in their first step and work from keypoints, (N, 51); networks on pixels work from the
+heatmaps themselves. A :class:`ModelInput` handles the samples of either kind, so that nobody else has to ask which it
+is: :data:`KEYPOINTS` and :data:`HEATMAPS`.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from heatpose.data.folder import HeatmapFolder, HeatmapRows
+from heatpose.data.table import is_folder
+from heatpose.model.pixels import HeatmapPixels
+from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["HEATMAPS", "KEYPOINTS", "ModelInput", "input_of", "read_samples", "shared_decoder"]
+
+Samples = np.ndarray | HeatmapRows
+
+
+class ModelInput(ABC):
+    """Kind of samples that a model works from, after its first step.
+
+    Attributes
+    ----------
+    name : {"keypoints", "heatmaps"}
+    has_keypoints : bool
+        Whether poses are described by named keypoints: then they can be augmented, mirrored by name and explained.
+    """
+
+    name: ClassVar[str]
+    has_keypoints: ClassVar[bool]
+
+    @abstractmethod
+    def samples(self, keypoints: np.ndarray | pd.DataFrame, heatmaps: HeatmapRows | None = None) -> Samples:
+        """Return what the model works from: one of both, whose rows belong together.
+
+        Parameters
+        ----------
+        keypoints : DataFrame with the keypoint columns, or ndarray, shape (N, 51)
+        heatmaps : HeatmapRows, optional
+            Of the same samples.
+
+        Raises
+        ------
+        ValueError
+            If the model works from heatmaps and there are none.
+        """
+
+    @abstractmethod
+    def subset(self, samples: Samples, rows: np.ndarray) -> Samples:
+        """Return some of the samples, given by their positions."""
+
+    @abstractmethod
+    def hide(self, samples: Samples, hidden: np.ndarray) -> Samples:
+        """Return the samples with some keypoints missing, hidden (N, 17) bool."""
+
+    @abstractmethod
+    def mirror(self, samples: np.ndarray) -> np.ndarray:
+        """Return the samples as seen in a mirror, left and right keypoints swapped."""
+
+    @abstractmethod
+    def check_read(self, pipeline: Pipeline, shape: tuple[int, ...] | None) -> None:
+        """Raise ValueError where a file of heatmaps of a shape (K, H, W), or a keypoint table (None), is unusable."""
+
+    @abstractmethod
+    def mirror_parameters(self, mirror: str | Mapping[str, str] | None) -> dict[str, Any]:
+        """Pipeline parameters of a mirror mode, see :class:`heatpose.PoseClassifier`."""
+
+
+class _Keypoints(ModelInput):
+    name, has_keypoints = "keypoints", True
+
+    def samples(self, keypoints: np.ndarray | pd.DataFrame, heatmaps: HeatmapRows | None = None) -> np.ndarray:
+        return keypoints[list(COCO_17.columns)].to_numpy() if isinstance(keypoints, pd.DataFrame) else keypoints
+
+    def subset(self, samples: Any, rows: np.ndarray) -> np.ndarray:
+        return samples[rows]
+
+    def hide(self, samples: Any, hidden: np.ndarray) -> np.ndarray:
+        # Float64 whatever comes in, as for other estimators' results.
+        return np.where(np.repeat(hidden, 3, axis=1), np.nan, np.asarray(samples, dtype=np.float64))
+
+    def mirror(self, samples: np.ndarray) -> np.ndarray:
+        return mirror_keypoints(samples.reshape(len(samples), -1, 3)).reshape(samples.shape)
+
+    def check_read(self, pipeline: Pipeline, shape: tuple[int, ...] | None) -> None:
+        pass
+
+    def mirror_parameters(self, mirror: str | Mapping[str, str] | None) -> dict[str, Any]:
+        return {} if mirror == "names" else {"classify__mirror": mirror}
+
+
+class _Heatmaps(ModelInput):
+    name, has_keypoints = "heatmaps", False
+
+    def samples(self, keypoints: np.ndarray | pd.DataFrame, heatmaps: HeatmapRows | None = None) -> HeatmapRows:
+        if heatmaps is None:
+            raise ValueError("Expected heatmaps for a model that works from them, got a keypoint table only.")
+        return heatmaps
+
+    def subset(self, samples: Any, rows: np.ndarray) -> HeatmapRows:
+        return samples.subset(rows)
+
+    def hide(self, samples: Any, hidden: np.ndarray) -> HeatmapRows:
+        return samples.hide(hidden)
+
+    def mirror(self, samples: np.ndarray) -> np.ndarray:
+        return mirror_heatmaps(samples)
+
+    def check_read(self, pipeline: Pipeline, shape: tuple[int, ...] | None) -> None:
+        if shape is None:
+            raise ValueError("expected heatmaps, which the model works from, got a keypoint table")
+        if shape != (expected := pipeline[-1].heatmap_shape_):
+            raise ValueError(f"expected heatmaps {expected}, as the model was trained on, got {shape}")
+
+    def mirror_parameters(self, mirror: str | Mapping[str, str] | None) -> dict[str, Any]:
+        return {}
+
+
+KEYPOINTS: ModelInput = _Keypoints()
+"""Input of models whose first step decodes heatmaps."""
+
+HEATMAPS: ModelInput = _Heatmaps()
+"""Input of networks on pixels."""
+
+
+def input_of(pipeline: Pipeline) -> ModelInput:
+    """Return what a pipeline from heatmaps to class names works from after its first step.
+
+    Examples
+    --------
+    >>> from heatpose import make_pose_pipeline
+    >>> input_of(make_pose_pipeline("pixel-dense-1")).name, input_of(make_pose_pipeline("lda")).name
+    ('heatmaps', 'keypoints')
+    """
+    return HEATMAPS if isinstance(pipeline[0], HeatmapPixels) else KEYPOINTS
+
+
+def shared_decoder(*pipelines: Pipeline) -> str:
+    """Return the decoder of pipelines that work from keypoints; the default one where none does.
+
+    Raises
+    ------
+    ValueError
+        If they have different ones.
+    """
+    decoders = {pipeline[0].method for pipeline in pipelines if input_of(pipeline).has_keypoints}
+    if len(decoders) > 1:
+        raise ValueError(f"Expected models with the same decoder, got {' and '.join(sorted(decoders))}.")
+    return decoders.pop() if decoders else "gaussian"
+
+
+def read_samples(
+    inputs: Iterable[ModelInput],
+    source: str | os.PathLike[str],
+    table: pd.DataFrame,
+    *,
+    skip_bad: bool = False,
+    mirrored: bool = False,
+) -> HeatmapRows | None:
+    """Return the heatmaps that a keypoint table was made from, if any model works from them.
+
+    Parameters
+    ----------
+    inputs : iterable of ModelInput
+        Of the models.
+    source : path or URL
+        The folder that `table` was read from.
+    table : DataFrame
+        Keypoint table with ``path`` and ``sample``.
+    skip_bad : bool, default False
+        As when the table was read.
+    mirrored : bool, default False
+        Return the mirror image.
+
+    Returns
+    -------
+    HeatmapRows or None
+        None where all models work from keypoints.
+
+    Raises
+    ------
+    ValueError
+        If heatmaps are needed and the source is no folder of them.
+    """
+    if all(kind.has_keypoints for kind in inputs):
+        return None
+    if not is_folder(source):
+        raise ValueError(f"Expected a folder of heatmaps, which the model works from, got {source}.")
+    return HeatmapRows.of(HeatmapFolder(source, skip_bad=skip_bad), table, mirrored=mirrored)

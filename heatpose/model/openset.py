@@ -1,0 +1,200 @@
+"""Open-set recognition: probabilities of the known classes, of an unknown pose, and their calibration.
+
+Pure functions that the estimators, their array form and the ONNX graph share, and the methods that every classifier
+has which can abstain. Arrays of probabilities are (N, C), or (N, C + 1) with the unknown poses in the last column.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "NONE_OF_THESE",
+    "TINY",
+    "UNKNOWN",
+    "OpenSetMixin",
+    "apply_temperature",
+    "lower_confidence",
+    "split_known",
+    "unknown_shares",
+]
+
+UNKNOWN = "unknown"
+"""Label of a pose that is none of the classes with enough confidence."""
+
+NONE_OF_THESE = frozenset(
+    {"background", "dummy", "negative", "no_class", "no_gesture", "no_pose", "none", "nothing", "other", "others"}
+)
+"""Names of a class that stands for everything that is none of the others: unknown poses belong to it."""
+
+TINY = 1e-12
+"""Floor of probabilities in logarithms and quotients, far below the resolution of float32 near 1 (6e-8)."""
+
+_UNKNOWN_IN_USE = 0.1
+"""Unknown poses are a fifth of the training samples; in front of a camera they are rarer by about this factor."""
+
+_SMOOTHING = 1e-9  # added to each class, so that they are equally probable where all goes to the unknown poses
+
+
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Apply temperature scaling: raise to the power of 1 / temperature and normalise.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (N, C)
+        Each row sums to 1.
+    temperature : float
+        Above 1 lowers the confidence, below 1 raises it.
+
+    Returns
+    -------
+    ndarray, shape (N, C), float64
+
+    References
+    ----------
+    C. Guo et al., "On calibration of modern neural networks", ICML 2017.
+
+    Examples
+    --------
+    >>> apply_temperature(np.array([[0.8, 0.2]]), 0.5).round(3).tolist()
+    [[0.941, 0.059]]
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if temperature == 1:
+        return probabilities
+    logits = np.log(np.maximum(probabilities, TINY)) / temperature
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def split_known(probabilities: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split probabilities into those of the classes, given a known pose, and that of being known.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (N, C) or (N, C + 1)
+        Of the classes and, in a last column, of an unknown pose.
+    classes : ndarray of str, shape (C,)
+        Class names.
+
+    Returns
+    -------
+    conditional : ndarray, shape (N, C)
+        Probabilities of the classes, given that the pose is one of them. A class of :data:`NONE_OF_THESE` also gets
+        the unknown poses, weighted by how often they occur in use.
+    known : ndarray, shape (N,)
+        Probability that the pose is one of the classes.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[0.1, 0.1, 0.8]])
+    >>> conditional, known = split_known(probabilities, np.array(["up", "wave"]))
+    >>> conditional.round(3).tolist(), known.round(3).tolist()
+    ([[0.5, 0.5]], [0.2])
+    >>> split_known(probabilities, np.array(["dummy", "wave"]))[0].round(3).tolist()  # 0.1 + 0.1 * 0.8 and 0.1
+    [[0.643, 0.357]]
+    """
+    n_classes = len(classes)
+    of_classes, of_unknown = probabilities[:, :n_classes], probabilities[:, n_classes:].sum(axis=1, keepdims=True)
+    conditional = of_classes + _SMOOTHING + of_unknown * unknown_shares(classes)
+    return conditional / conditional.sum(axis=1, keepdims=True), of_classes.sum(axis=1)
+
+
+def unknown_shares(classes: np.ndarray) -> np.ndarray:
+    """Share (C,) of the probability of an unknown pose that each class gets; 0 for ordinary classes."""
+    none_of_these = np.array([str(name).lower() in NONE_OF_THESE for name in classes])
+    return _UNKNOWN_IN_USE * none_of_these / max(1, none_of_these.sum())
+
+
+def lower_confidence(probabilities: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
+    """Move probability to the unknown poses where a second model is less certain of the most probable class.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (N, C + 1)
+        Of the classes and, in the last column, of an unknown pose.
+    second : ndarray, shape (N, C)
+        Of the classes, by the second model. With as many columns in both, nothing is changed.
+    share : float
+        Where the second model gives the most probable class nothing, its probability is at most 1 - share; where it
+        gives it as much as the first does, at most 1.
+
+    Returns
+    -------
+    ndarray, shape (N, C + 1)
+        The classes' probabilities keep their proportions.
+
+    Examples
+    --------
+    >>> lower_confidence(np.array([[0.8, 0.16, 0.04]]), np.array([[0.0, 1.0]]), 0.5).round(2).tolist()
+    [[0.5, 0.1, 0.4]]
+    >>> lower_confidence(np.array([[0.8, 0.16, 0.04]]), np.array([[0.9, 0.1]]), 0.5).round(2).tolist()
+    [[0.8, 0.16, 0.04]]
+    """
+    n_classes = second.shape[1]
+    if probabilities.shape[1] == n_classes:
+        return probabilities
+    of_classes = probabilities[:, :n_classes].astype(np.float64)
+    best = of_classes.argmax(axis=1)[:, np.newaxis]
+    total, highest = of_classes.sum(axis=1, keepdims=True), np.take_along_axis(of_classes, best, axis=1)
+    agreed = np.minimum(np.take_along_axis(second, best, axis=1) * total / np.maximum(highest, TINY), 1)
+    kept = np.minimum((1 - share * (1 - agreed)) / np.maximum(highest, TINY), 1)
+    return np.concatenate([of_classes * kept, probabilities[:, n_classes:] + total * (1 - kept)], axis=1)
+
+
+class OpenSetMixin:
+    """Predictions of a classifier that can abstain: each method follows from ``predict_proba_and_known``.
+
+    The classifier has ``classes_`` and ``threshold``.
+    """
+
+    classes_: np.ndarray
+    threshold: float
+
+    @abstractmethod
+    def predict_proba_and_known(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return :meth:`predict_proba` (N, C) and :meth:`predict_known` (N,) from one pass."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, shape (N, C), given that the pose is one of them."""
+        return self.predict_proba_and_known(X)[0]
+
+    def predict_known(self, X: Any) -> np.ndarray:
+        """Return the probability that a pose is one of the classes, shape (N,)."""
+        return self.predict_proba_and_known(X)[1]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each sample, shape (N,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_confidence(self, X: Any) -> np.ndarray:
+        """Return the probability that the pose is known and of its most probable class, shape (N,)."""
+        probabilities, known = self.predict_proba_and_known(X)
+        return known * probabilities.max(axis=1)
+
+    def predict_or_unknown(
+        self, X: Any, *, return_confidence: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        """Return the most probable class, or ``"unknown"`` where its confidence is below `threshold`.
+
+        Parameters
+        ----------
+        X : array_like
+            Samples, as for `predict`.
+        return_confidence : bool, default False
+            Also return :meth:`predict_confidence`, from the same pass.
+
+        Returns
+        -------
+        labels : ndarray of object, shape (N,)
+        confidence : ndarray, shape (N,)
+            With `return_confidence` only.
+        """
+        probabilities, known = self.predict_proba_and_known(X)
+        confidence = known * probabilities.max(axis=1)
+        labels = self.classes_[probabilities.argmax(axis=1)].astype(object)
+        labels[confidence < self.threshold] = UNKNOWN
+        return (labels, confidence) if return_confidence else labels
