@@ -21,7 +21,7 @@ _HOME = {
     "PoseStream": "live.stream",
     "compare_models": "evaluation.comparison",
     "decode_heatmaps": "pose.decoding",
-    "evaluate_model": "training.training",
+    "evaluate_model": "evaluation.scoring",
     "evaluate_predictions": "evaluation.metrics",
     "export_model": "persistence.export",
     "extract_keypoints": "data.table",
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from heatpose.evaluation.comparison import compare_models
     from heatpose.evaluation.inspection import inspect_data
     from heatpose.evaluation.metrics import evaluate_predictions
+    from heatpose.evaluation.scoring import evaluate_model
     from heatpose.live.stream import PoseEvent, PoseStream
     from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
     from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from heatpose.pose.skeleton import COCO_17
     from heatpose.report.report import write_report
     from heatpose.training.search import search_pose_classifier
-    from heatpose.training.training import evaluate_model, train_pose_classifier
+    from heatpose.training.training import train_pose_classifier
 
 
 def __getattr__(name: str) -> Any:

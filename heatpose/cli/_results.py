@@ -11,7 +11,8 @@ from rich.text import Text
 
 from heatpose.evaluation.audit import LearningCurve, SplitAudit
 from heatpose.evaluation.metrics import Evaluation
-from heatpose.training.training import BASELINE, TrainingResult
+from heatpose.evaluation.scores import BASELINE
+from heatpose.training.training import TrainingResult
 
 __all__ = ["data_table", "show_evaluation", "show_training"]
 

@@ -49,10 +49,10 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.data.groups import resolve_groups
     from heatpose.data.storage import redact
     from heatpose.evaluation.comparison import share_trained_on
+    from heatpose.evaluation.scoring import evaluate_model
     from heatpose.model.inputs import input_of, read_samples, shared_decoder
     from heatpose.model.prediction import mirror_table
     from heatpose.persistence.artifact import data_digest, load_model, read_manifest
-    from heatpose.training.training import evaluate_model
 
     check_groups(args)
     check_report(args)

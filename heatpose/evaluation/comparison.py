@@ -22,8 +22,8 @@ from sklearn.utils import check_random_state
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.table import table_keypoints
 from heatpose.evaluation.metrics import MIN_GROUPS, N_RESAMPLES, percentile_interval, to_plain
+from heatpose.evaluation.scoring import predict_table
 from heatpose.pose.similarity import PoseNeighbours, propose_clips
-from heatpose.training.training import predict_table
 
 __all__ = [
     "Comparison",

@@ -28,12 +28,14 @@ from heatpose.data.table import table_keypoints
 from heatpose.evaluation.importance import measure_importance
 from heatpose.evaluation.inspection import PROBLEM_KINDS, Inspection, Problem
 from heatpose.evaluation.metrics import Evaluation
+from heatpose.evaluation.scores import BASELINE
+from heatpose.evaluation.scoring import predict_table
 from heatpose.model.inputs import input_of
 from heatpose.persistence.artifact import data_digest, replace_files
 from heatpose.persistence.manifest import versions
 from heatpose.pose.geometry import mask_uncertain, normalise_poses
 from heatpose.pose.skeleton import COCO_17
-from heatpose.training.training import BASELINE, TrainingResult, predict_table
+from heatpose.training.training import TrainingResult
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

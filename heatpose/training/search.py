@@ -40,20 +40,20 @@ from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds, r
 from heatpose.data.table import table_keypoints
 from heatpose.evaluation.audit import AuditPlan, audit_training
 from heatpose.evaluation.metrics import evaluate_predictions, threshold_for_coverage
+from heatpose.evaluation.scores import BASELINE
+from heatpose.evaluation.scoring import prediction_table
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import PARTIAL_BODIES
 from heatpose.pose.decoding import DECODERS
 from heatpose.pose.skeleton import COCO_17
 from heatpose.training.training import (
-    BASELINE,
     COVERAGE,
     Mirror,
     Question,
     TrainingResult,
     _Fit,
     _leaderboard,
-    _predictions,
     check_mirror,
     choose_classifiers,
     fit_temperature,
@@ -312,7 +312,7 @@ def search_pose_classifier(
         random_state=random_state,
     )
 
-    predictions = _predictions(table, grouping.groups, predicted, confidence)
+    predictions = prediction_table(table, grouping.groups, predicted, confidence)
     findings = audit_training(audit, X, evaluation, predictions, random_split, ask_without, n_jobs=n_jobs)
 
     held_out = {best.classifier: best.held_out for best in tuned} | {BASELINE: baseline}

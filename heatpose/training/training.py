@@ -31,8 +31,9 @@ from heatpose.data.table import table_keypoints
 from heatpose.evaluation.audit import AuditPlan, ClassAdvice, LeakageAudit, LearningCurve, audit_training
 from heatpose.evaluation.importance import average_importance, measure_importance
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, threshold_for_coverage, to_plain
+from heatpose.evaluation.scores import BASELINE, record_scores
+from heatpose.evaluation.scoring import prediction_table
 from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES, Candidate, make_pose_pipeline
-from heatpose.model.inputs import input_of
 from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import PARTIAL_BODIES, hide_part, mirror_classes
 from heatpose.pose.decoding import DECODERS
@@ -41,12 +42,9 @@ from heatpose.pose.skeleton import COCO_17
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["BASELINE", "TrainingResult", "choose_classifiers", "evaluate_model", "train_pose_classifier"]
+__all__ = ["TrainingResult", "choose_classifiers", "train_pose_classifier"]
 
 logger = logging.getLogger(__name__)
-
-BASELINE = "dummy"
-"""Stands in every comparison and is never chosen."""
 
 Question = Literal["parts", "importance"]
 
@@ -127,7 +125,6 @@ class TrainingResult:
     def to_record(self) -> dict[str, Any]:
         """Give what is kept beside the model, as plain values."""
         evaluation = self.evaluation
-        scores = self.leaderboard.set_index("classifier")
         calibration = evaluation.calibration
         return {
             "groups": {
@@ -140,14 +137,11 @@ class TrainingResult:
             "random_state": self.random_state,
             "scores": {
                 "name": self.classifier,
-                "balanced_accuracy": float(evaluation.balanced_accuracy),
+                **record_scores(self),
                 "balanced_accuracy_interval": [float(end) for end in evaluation.balanced_accuracy_interval],
                 "interval_unit": evaluation.interval_unit,
                 "macro_f1": float(evaluation.macro_f1),
                 "macro_f1_interval": [float(end) for end in evaluation.macro_f1_interval],
-                "random_split_balanced_accuracy": self.random_split,
-                "train_balanced_accuracy": float(scores.train_balanced_accuracy[self.classifier]),
-                "dummy_balanced_accuracy": float(scores.balanced_accuracy[BASELINE]),
                 "expected_calibration_error": None
                 if calibration is None
                 else float(calibration.expected_calibration_error),
@@ -379,7 +373,7 @@ def train_pose_classifier(
 
     # One of the longest trainings is not waited for alone.
     random_split = float(balanced_accuracy_score(y, ask_without([test for _, test in mixed], meanwhile=train_on_all)))
-    predictions = _predictions(table, grouping.groups, predicted, confidence)
+    predictions = prediction_table(table, grouping.groups, predicted, confidence)
     findings = audit_training(audit, X, evaluation, predictions, random_split, ask_without, n_jobs=n_jobs)
 
     return TrainingResult(
@@ -400,85 +394,6 @@ def train_pose_classifier(
         importance=joined_importance(asked),
         **findings._asdict(),
     )
-
-
-def evaluate_model(
-    pipeline: Pipeline,
-    table: pd.DataFrame,
-    groups: Sequence[str] | np.ndarray | None = None,
-    random_state: int = 0,
-    *,
-    heatmaps: HeatmapRows | None = None,
-) -> Evaluation:
-    """Score a trained pipeline on a keypoint table it was not trained on.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-        As :func:`heatpose.make_pose_pipeline` builds and `fit` or :func:`heatpose.load_model` gives it.
-    table : DataFrame
-        A keypoint table with ``label``.
-    groups : array of str, optional
-        One for each sample; the intervals are of groups then.
-    random_state : int, default 0
-        For the intervals.
-    heatmaps : HeatmapRows, optional
-        The heatmaps that `table` was made from, for a pipeline that takes these.
-
-    Raises
-    ------
-    ValueError
-        If the pipeline takes heatmaps and there are none, or the table has classes that the model does not know.
-    """
-    labels, probabilities, confidence = _ask(pipeline, table, heatmaps)
-    classes = np.asarray(pipeline.classes_).astype(str)
-    return evaluate_predictions(
-        labels,
-        classes[probabilities.argmax(axis=1)],
-        groups=groups,
-        proba=probabilities,
-        classes=classes,
-        confidence=confidence,
-        random_state=random_state,
-    )
-
-
-def predict_table(
-    pipeline: Pipeline,
-    table: pd.DataFrame,
-    groups: Sequence[str] | np.ndarray | None = None,
-    *,
-    heatmaps: HeatmapRows | None = None,
-) -> pd.DataFrame:
-    """Name the poses of a keypoint table, beside what they are.
-
-    Parameters
-    ----------
-    pipeline, table, groups, heatmaps
-        As for :func:`evaluate_model`.
-
-    Returns
-    -------
-    DataFrame
-        One row a sample: path, label, group, predicted, confidence, as a training's ``predictions``.
-    """
-    _, probabilities, confidence = _ask(pipeline, table, heatmaps)
-    predicted = np.asarray(pipeline.classes_).astype(str)[probabilities.argmax(axis=1)]
-    return _predictions(table, np.full(len(table), "") if groups is None else groups, predicted, confidence)
-
-
-def _ask(
-    pipeline: Pipeline, table: pd.DataFrame, heatmaps: HeatmapRows | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """True labels (N,), probabilities (N, C) and confidences (N,); a class that the model does not know is refused."""
-    labels = table["label"].to_numpy(dtype=str)
-    classes = np.asarray(pipeline.classes_).astype(str)
-    unknown = sorted(set(labels) - set(classes))
-    if unknown:
-        raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too.")
-    samples = input_of(pipeline).samples(table, heatmaps)
-    probabilities, known = pipeline[-1].predict_proba_and_known(samples)
-    return labels, probabilities, known * probabilities.max(axis=1)
 
 
 def fit_temperature(probabilities: np.ndarray, codes: np.ndarray) -> float:
@@ -635,21 +550,6 @@ def joined_importance(fits: Sequence[_Fit]) -> pd.DataFrame | None:
     """What was measured of each fold's model, as one; None if it was not."""
     measured = [fit.importance for fit in fits if fit.importance is not None]
     return average_importance(measured) if measured else None
-
-
-def _predictions(
-    table: pd.DataFrame, groups: Sequence[str] | np.ndarray, predicted: np.ndarray, confidence: np.ndarray
-) -> pd.DataFrame:
-    """What was said of each sample out of fold, beside what is true."""
-    return pd.DataFrame(
-        {
-            "path": table["path"].to_numpy() if "path" in table else np.arange(len(table)).astype(str),
-            "label": table["label"].to_numpy(dtype=str),
-            "group": groups,
-            "predicted": predicted,
-            "confidence": confidence,
-        }
-    )
 
 
 def _balanced_accuracy(probabilities: np.ndarray, codes: np.ndarray) -> float:

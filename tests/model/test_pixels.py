@@ -12,13 +12,14 @@ from heatpose.cli import main
 from heatpose.data.folder import HeatmapFolder, HeatmapRows
 from heatpose.data.table import extract_keypoints
 from heatpose.datasets.simulation import render_heatmaps, simulate_poses
+from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model import pixels
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.inputs import HEATMAPS, input_of
 from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.training import training
-from heatpose.training.training import choose_classifiers, evaluate_model, train_pose_classifier
+from heatpose.training.training import choose_classifiers, train_pose_classifier
 
 CLASSES = ["action_down", "action_up", "dummy"]
 POSES = simulate_poses(3, 1, 6, classes=CLASSES)

@@ -19,10 +19,11 @@ from heatpose.data.table import load_data
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation.inspection import ClassSummary, Inspection, KeypointSummary, Problem
 from heatpose.evaluation.metrics import evaluate_predictions
+from heatpose.evaluation.scoring import evaluate_model
 from heatpose.pose.skeleton import COCO_17
 from heatpose.report import figures, report
 from heatpose.report.report import hardest_frames, write_report
-from heatpose.training.training import evaluate_model, train_pose_classifier
+from heatpose.training.training import train_pose_classifier
 
 # Names of classes come from the data, so all tests are made with bad ones.
 HOSTILE = {

@@ -13,12 +13,13 @@ from sklearn.tree import DecisionTreeClassifier
 from heatpose.data.groups import Grouping
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.metrics import permute_labels_between_groups
+from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model import candidates
 from heatpose.model.candidates import CANDIDATES, Candidate
 from heatpose.model.openset import UNKNOWN, apply_temperature
 from heatpose.pose.skeleton import COCO_17
 from heatpose.training import training
-from heatpose.training.training import choose_classifiers, evaluate_model, fit_temperature, train_pose_classifier
+from heatpose.training.training import choose_classifiers, fit_temperature, train_pose_classifier
 
 CLASSES = ["action_up", "action_down", "category_motion", "dummy", "select_avatar"]
 

@@ -1,0 +1,109 @@
+"""Scores and predictions of a fitted pipeline on a labelled keypoint table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from heatpose.data.folder import HeatmapRows
+from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
+from heatpose.model.inputs import input_of
+
+__all__ = ["evaluate_model", "predict_table", "prediction_table"]
+
+
+def evaluate_model(
+    pipeline: Pipeline,
+    table: pd.DataFrame,
+    groups: Sequence[str] | np.ndarray | None = None,
+    random_state: int = 0,
+    *,
+    heatmaps: HeatmapRows | None = None,
+) -> Evaluation:
+    """Score a trained pipeline on a keypoint table it was not trained on.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        As :func:`heatpose.make_pose_pipeline` builds and `fit` or :func:`heatpose.load_model` gives it.
+    table : DataFrame
+        A keypoint table with ``label``.
+    groups : array of str, optional
+        One for each sample; the intervals then come from resampling groups.
+    random_state : int, default 0
+        For the intervals.
+    heatmaps : HeatmapRows, optional
+        The heatmaps that `table` was made from, for a pipeline that takes these.
+
+    Raises
+    ------
+    ValueError
+        If the pipeline takes heatmaps and there are none, or the table has classes that the model does not know.
+    """
+    labels, probabilities, confidence = _predict(pipeline, table, heatmaps)
+    classes = np.asarray(pipeline.classes_).astype(str)
+    return evaluate_predictions(
+        labels,
+        classes[probabilities.argmax(axis=1)],
+        groups=groups,
+        proba=probabilities,
+        classes=classes,
+        confidence=confidence,
+        random_state=random_state,
+    )
+
+
+def predict_table(
+    pipeline: Pipeline,
+    table: pd.DataFrame,
+    groups: Sequence[str] | np.ndarray | None = None,
+    *,
+    heatmaps: HeatmapRows | None = None,
+) -> pd.DataFrame:
+    """Predict the poses of a keypoint table, beside their true labels.
+
+    Parameters
+    ----------
+    pipeline, table, groups, heatmaps
+        As for :func:`evaluate_model`.
+
+    Returns
+    -------
+    DataFrame
+        One row a sample: path, label, group, predicted, confidence, as a training's ``predictions``.
+    """
+    _, probabilities, confidence = _predict(pipeline, table, heatmaps)
+    predicted = np.asarray(pipeline.classes_).astype(str)[probabilities.argmax(axis=1)]
+    return prediction_table(table, np.full(len(table), "") if groups is None else groups, predicted, confidence)
+
+
+def _predict(
+    pipeline: Pipeline, table: pd.DataFrame, heatmaps: HeatmapRows | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True labels (N,), probabilities (N, C) and confidences (N,); a class that the model does not know is refused."""
+    labels = table["label"].to_numpy(dtype=str)
+    classes = np.asarray(pipeline.classes_).astype(str)
+    unknown = sorted(set(labels) - set(classes))
+    if unknown:
+        raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too.")
+    samples = input_of(pipeline).samples(table, heatmaps)
+    probabilities, known = pipeline[-1].predict_proba_and_known(samples)
+    return labels, probabilities, known * probabilities.max(axis=1)
+
+
+def prediction_table(
+    table: pd.DataFrame, groups: Sequence[str] | np.ndarray, predicted: np.ndarray, confidence: np.ndarray
+) -> pd.DataFrame:
+    """Return predictions beside the true labels: path, label, group, predicted, confidence."""
+    return pd.DataFrame(
+        {
+            "path": table["path"].to_numpy() if "path" in table else np.arange(len(table)).astype(str),
+            "label": table["label"].to_numpy(dtype=str),
+            "group": groups,
+            "predicted": predicted,
+            "confidence": confidence,
+        }
+    )

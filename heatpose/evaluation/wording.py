@@ -1,0 +1,85 @@
+"""Numbers and sentences as the terminal, the report and the model card show them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = [
+    "PERFECT_SCORE",
+    "capitalised",
+    "format_interval",
+    "format_number",
+    "format_percent",
+    "format_plural",
+    "join_names",
+]
+
+PERFECT_SCORE = "A score without a single error is a reason to check: are frames of one recording on both sides?"
+
+_MISSING = "-"
+
+
+def format_number(value: float | None, missing: str = _MISSING) -> str:
+    """Format a score with three decimals; `missing` for None and NaN.
+
+    Examples
+    --------
+    >>> format_number(0.91849), format_number(float("nan")), format_number(None, "not known")
+    ('0.918', '-', 'not known')
+    """
+    return missing if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def format_interval(ends: Sequence[float | None] | np.ndarray | None, missing: str = "") -> str:
+    """Format both ends of an interval; `missing` for None and NaN.
+
+    Examples
+    --------
+    >>> format_interval((0.9, 1)), format_interval(None)
+    ('[0.900, 1.000]', '')
+    """
+    if ends is None or any(end is None or math.isnan(end) for end in ends):
+        return missing
+    return f"[{', '.join(map(format_number, ends))}]"
+
+
+def format_percent(share: float | None, digits: int = 1) -> str:
+    """Format a share as a percentage; a dash for None and NaN.
+
+    Examples
+    --------
+    >>> format_percent(0.0149), format_percent(0.5, digits=0), format_percent(None)
+    ('1.5 %', '50 %', '-')
+    """
+    return _MISSING if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
+
+
+def format_plural(count: int, noun: str) -> str:
+    """Format a count with its noun.
+
+    Examples
+    --------
+    >>> format_plural(1, "frame"), format_plural(1200, "frame")
+    ('1 frame', '1,200 frames')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def join_names(names: Sequence[str] | np.ndarray) -> str:
+    """Join names with commas and a last "and".
+
+    Examples
+    --------
+    >>> join_names(["a", "b", "c"]), join_names(["a"])
+    ('a, b and c', 'a')
+    """
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else str(last)
+
+
+def capitalised(text: str) -> str:
+    """Return a sentence with its first letter in upper case."""
+    return text[:1].upper() + text[1:]
