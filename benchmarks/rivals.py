@@ -88,7 +88,11 @@ class Rival(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Name the class of each row, (N,)."""
-        return self.classes_[self.classifier.predict(self.features(_keypoints(X)))]
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probability of each class, (N, C)."""
+        return self.classifier.predict_proba(self.features(_keypoints(X)))
 
 
 class TwoStageNeighbors(ClassifierMixin, BaseEstimator):
@@ -114,11 +118,14 @@ class TwoStageNeighbors(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Label each embedding, (N,)."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Share of the votes for each class, (N, C)."""
         by_max = cdist(X, self.embeddings_, "chebyshev").argsort(axis=1, kind="stable")[:, : self.n_nearest_by_max]
         by_mean = np.abs(X[:, np.newaxis] - self.embeddings_[by_max]).mean(axis=2).argsort(axis=1, kind="stable")
         voters = np.take_along_axis(by_max, by_mean[:, : self.n_nearest_by_mean], axis=1)
-        votes = (self.labels_[voters][..., np.newaxis] == self.classes_).sum(axis=1)
-        return self.classes_[votes.argmax(axis=1)]
+        return (self.labels_[voters][..., np.newaxis] == self.classes_).mean(axis=1)
 
 
 def coordinates(keypoints: np.ndarray) -> np.ndarray:
@@ -170,7 +177,7 @@ def _imputed(classifier: BaseEstimator) -> BaseEstimator:
 RIVALS: dict[str, Callable[[int], BaseEstimator]] = {
     "random forest, coordinates": lambda seed: Rival(coordinates, _imputed(RandomForestClassifier(random_state=seed))),
     "XGBoost, coordinates, confidences, distances, angles": lambda seed: Rival(
-        everything, XGBClassifier(random_state=seed)
+        everything, XGBClassifier(n_jobs=1, random_state=seed)
     ),
     "dense network, coordinates": lambda seed: Rival(
         coordinates, _imputed(MLPClassifier((64,), max_iter=500, random_state=seed))
