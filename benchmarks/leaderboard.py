@@ -28,7 +28,7 @@ from benchmarks import describe_machine, print_table
 from benchmarks.rivals import RIVALS
 from heatpose.evaluation.metrics import auroc, coverage_curve, expected_calibration_error
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
-from heatpose.model.estimators import temper
+from heatpose.model.openset import apply_temperature
 from heatpose.pose.decoding import DECODING_VERSION, decode_heatmaps
 from heatpose.training.training import fit_temperature
 
@@ -91,6 +91,7 @@ class Answers:
 
     @property
     def correct(self) -> np.ndarray:
+        """Right or wrong, (N,) bool."""
         return self.classes[self.probabilities.argmax(axis=1)] == self.test.labels
 
 
@@ -240,7 +241,7 @@ def calibrated(answers: Sequence[Answers]) -> np.ndarray:
         labels = np.concatenate([other.test.labels for other in others])
         known = np.isin(labels, classes)
         temperature = fit_temperature(np.concatenate(spread)[known], np.searchsorted(classes, labels[known]))
-        confidence.append(temper(each.probabilities, temperature).max(axis=1))
+        confidence.append(apply_temperature(each.probabilities, temperature).max(axis=1))
     return np.concatenate(confidence)
 
 
@@ -280,11 +281,8 @@ def summary(answers: Sequence[Answers], separation: Sequence[float]) -> Row:
 def print_scores(results: Mapping[str, Mapping[str, Row]]) -> None:
     """Balanced accuracy of all methods on all rows, their mean and their mean rank."""
     accuracy = pd.DataFrame({name: {row: of["accuracy"] for row, of in rows.items()} for name, rows in results.items()})
-    lines = [
-        *accuracy.iterrows(),
-        ("mean", accuracy.mean()),
-        ("mean rank", accuracy.rank(axis=1, ascending=False).mean()),
-    ]
+    ranks = accuracy.rank(axis=1, ascending=False)
+    lines = [*accuracy.iterrows(), ("mean", accuracy.mean()), ("mean rank", ranks.mean())]
     print_table("Balanced accuracy, persons held out", ({"row": row, **values} for row, values in lines))
 
 
