@@ -1,61 +1,53 @@
-"""The command line: one module a subcommand, which says what it takes and hands it to the library.
+"""The command line: one module for each command, which parses its arguments and calls the library.
 
-A subcommand's module has a ``SUMMARY``, ``add_arguments(parser)``, ``epilog()`` with an example, and ``run(args)``.
-It imports the library inside ``run``, so that ``heatpose --help`` does not wait for it.
+May import everything else. A command is a line in ``COMMANDS`` and a module of that name with
 
-Exit codes: 0 fine, 1 a problem with the data or the model, 2 wrong usage, 130 interrupted. Results go to stdout,
+- ``SUMMARY``: one line for the list of commands, without a full stop;
+- ``EXAMPLES``: command lines that parse; the first one is shown by ``heatpose --help``;
+- ``add_arguments(parser)`` and ``run(args)``, which imports the library, so that ``--help`` does not wait for it;
+- ``details()``, optional: text of its ``--help`` between the options and the examples.
+
+Exit codes: 0 success, 1 a problem with the data or the model, 2 wrong usage, 130 interrupted. Results go to stdout,
 everything else to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
 from itertools import groupby
+from types import ModuleType
 
 import heatpose
-from heatpose.cli import (
-    compare,
-    evaluate,
-    export,
-    extract,
-    heatmaps,
-    inspect,
-    predict,
-    push,
-    recorded,
-    simulate,
-    train,
-    watch,
-)
 from heatpose.cli._console import UsageError, complain, complaints_on_stderr
 
-__all__ = ["command_parsers", "main"]
+__all__ = ["COMMANDS", "command_parsers", "main"]
 
-_COMMANDS = {
-    "simulate": simulate,
-    "recorded": recorded,
-    "heatmaps": heatmaps,
-    "inspect": inspect,
-    "extract": extract,
-    "train": train,
-    "evaluate": evaluate,
-    "compare": compare,
-    "predict": predict,
-    "watch": watch,
-    "export": export,
-    "push": push,
-}
+COMMANDS = (
+    "simulate",
+    "recorded",
+    "heatmaps",
+    "inspect",
+    "extract",
+    "train",
+    "evaluate",
+    "compare",
+    "predict",
+    "watch",
+    "export",
+    "push",
+)
+"""The commands, in the order of ``heatpose --help``."""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Wraps descriptions and epilogs to the terminal, but for what is indented: examples and lists."""
+    """Wrap descriptions and epilogs to the terminal, except for indented lines: examples and lists."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         parts: list[str] = []
@@ -66,7 +58,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose epilog can be a function, called when somebody asks for help."""
+    """A parser whose epilog can be a function, called when help is requested."""
 
     def format_help(self) -> str:
         if callable(self.epilog):
@@ -88,31 +80,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     try:
-        with complaints_on_stderr(), _patient_collector():
+        with complaints_on_stderr():
             code = _run(argv)
-        sys.stdout.flush()  # a reader that is gone shows here, and not when Python exits
+        sys.stdout.flush()  # a closed pipe raises here, not when Python exits
     except KeyboardInterrupt:
         complain("Interrupted.")
         return 130
-    except BrokenPipeError:  # the reader has seen enough, like head
+    except BrokenPipeError:  # the reader stopped early, like head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, ImportError) as error:  # what the library says of data, models and missing extras
+    except (ValueError, OSError, ImportError) as error:  # problems with data, models and missing extras
         complain(f"Error: {error}")
         return 1
     return code
 
 
-@contextmanager
-def _patient_collector() -> Iterator[None]:
-    """Look for garbage less often: libraries and lists of files come to stay, and there are many objects in them."""
-    before = gc.get_threshold()
-    gc.set_threshold(200_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.enable()  # whatever a command that ended early left
+def command_parsers() -> dict[str, argparse.ArgumentParser]:
+    """Return the parser of each command by its name, for the documentation."""
+    return _add_commands(_Parser(prog="heatpose"))
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -123,7 +108,7 @@ def _run(argv: Sequence[str] | None) -> int:
             args.run(args)
         except UsageError as error:
             args.parser.error(str(error))
-    except SystemExit as request:  # how argparse ends, after help and after wrong usage
+    except SystemExit as request:  # raised by argparse after help and after wrong usage
         return int(request.code or 0)
     return 0
 
@@ -131,9 +116,16 @@ def _run(argv: Sequence[str] | None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="heatpose",
-        description="Names body poses from keypoint heatmaps, with a score that holds for people nobody trained on.",
-        epilog="Begin with:\n  heatpose simulate data/simulated\n  heatpose train data/simulated\n\n"
-        "heatpose COMMAND --help tells more about each.",
+        description="Classify body poses from keypoint heatmaps, with scores estimated on held-out groups such as "
+        "people.",
+        epilog="\n".join(
+            [
+                "examples:",
+                *(f"  {_module(name).EXAMPLES[0]}" for name in COMMANDS),
+                "",
+                "heatpose COMMAND --help describes each.",
+            ]
+        ),
         formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"heatpose {heatpose.__version__}")
@@ -141,21 +133,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def command_parsers() -> dict[str, argparse.ArgumentParser]:
-    """Return the parser of each command by its name, for the documentation."""
-    return _add_commands(_Parser(prog="heatpose"))
-
-
 def _add_commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, module in _COMMANDS.items():
+    for name in COMMANDS:
+        module = _module(name)
         command = commands.add_parser(
             name,
             help=module.SUMMARY,
             description=f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}.",
-            epilog=module.epilog,  # called by _Parser
+            epilog=partial(_epilog, module),  # type: ignore[arg-type]  # called by _Parser
             formatter_class=_Formatter,
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run, parser=command)
     return commands.choices
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"heatpose.cli.{name}")
+
+
+def _epilog(module: ModuleType) -> str:
+    examples = "\n".join(["examples:", *(f"  {example}" for example in module.EXAMPLES)])
+    return f"{module.details()}\n\n{examples}" if hasattr(module, "details") else examples

@@ -1,4 +1,4 @@
-"""What the subcommands share: options, reading data, progress and complaints."""
+"""Options, data reading, progress and messages that the commands share."""
 
 from __future__ import annotations
 
@@ -14,27 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heatpose.cli._ahead import begin
-
 if TYPE_CHECKING:
     import pandas as pd
     from distributed import Client
     from rich.console import Console
+    from sklearn.pipeline import Pipeline
 
-    from heatpose.data.cache import KeypointCache
-    from heatpose.data.folder import HeatmapFolder
-
-    Opened = pd.DataFrame | tuple[HeatmapFolder, KeypointCache | None]
-
-
-class _Decoders:
-    """The names in ``heatpose.pose.decoding.DECODERS``, looked up when somebody asks: importing it takes a while."""
-
-    def __iter__(self) -> Iterator[str]:
-        from heatpose.pose.decoding import DECODERS
-
-        return iter(DECODERS)
-
+    from heatpose.data.folder import HeatmapRows
 
 Progress = Callable[[int, int], None]
 
@@ -44,6 +30,15 @@ class UsageError(Exception):
 
 
 # Options ----------------------------------------------------------------------------------------------------
+
+
+class _Decoders:
+    """The names of the decoders, looked up when they are needed: importing them takes a while."""
+
+    def __iter__(self) -> Iterator[str]:
+        from heatpose.pose.decoding import DECODERS
+
+        return iter(DECODERS)
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
@@ -61,13 +56,13 @@ def add_decoder(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         choices=_Decoders(),
         default="gaussian",
-        help="how heatmaps become keypoints: %(choices)s (default: %(default)s)",
+        help="method that decodes heatmaps into keypoints: %(choices)s (default: %(default)s)",
     )
 
 
 def add_dtype(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
-        "--dtype", choices=("float32", "float16"), default=default, help="numbers (default: %(default)s)"
+        "--dtype", choices=("float32", "float16"), default=default, help="number format (default: %(default)s)"
     )
 
 
@@ -75,13 +70,17 @@ def add_groups(parser: argparse.ArgumentParser, purpose: str) -> None:
     parser.add_argument(
         "--groups",
         metavar="SPEC",
-        help=f"{purpose}: a regular expression whose one capturing group is found in the path, blocks:N "
-        "(N runs of each class in file order), or a CSV of path,group (default: the table's column group)",
+        help=f"{purpose}: a regular expression with one capturing group, searched in the path; blocks:N (N contiguous "
+        "runs of each class in file order); or a CSV of path,group (default: the table's column group)",
     )
 
 
+def add_mirrored(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--mirrored", action="store_true", help="the pictures are mirrored, as by a selfie camera")
+
+
 def add_skip_bad(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--skip-bad", action="store_true", help="go on without files that cannot be used")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be used")
 
 
 def add_cache(parser: argparse.ArgumentParser) -> None:
@@ -91,10 +90,10 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         type=here,
         default=True,
-        help="keep decoded keypoints there, so that only new and changed files are read another time (default: "
-        ".heatpose beside DATA, or the user's folder for caches)",
+        help="folder for decoded keypoints, so that later runs read new and changed files only (default: .heatpose "
+        "beside DATA, or the user's cache folder)",
     )
-    where.add_argument("--no-cache", dest="cache", action="store_false", help="read all of DATA and keep nothing")
+    where.add_argument("--no-cache", dest="cache", action="store_false", help="read all of DATA, store nothing")
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +105,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--report",
         metavar="PAGE.html",
         type=here,
-        help="write a page for people, complete in itself (needs heatpose[report])",
+        help="write a self-contained report with figures (needs heatpose[report])",
     )
 
 
@@ -117,13 +116,13 @@ def add_dask(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="local",
         type=_scheduler,
-        help="let the workers of a Dask cluster do it: the address of its scheduler, such as tcp://10.0.0.1:8786, or "
-        "nothing for one on this machine (needs heatpose[dask])",
+        help="compute on a Dask cluster: the address of its scheduler, such as tcp://10.0.0.1:8786; without ADDRESS a "
+        "cluster on this machine (needs heatpose[dask])",
     )
 
 
 def _scheduler(text: str) -> str:
-    """Read the address of a scheduler for argparse, which takes what follows --dask for one, whatever it is."""
+    """Parse the address of a scheduler; argparse passes whatever follows --dask."""
     if text == "local" or re.fullmatch(r"(\w+://)?[^/]+:\d+", text):
         return text
     raise argparse.ArgumentTypeError(
@@ -137,28 +136,31 @@ def add_random_state(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=lambda text: count(text, least=0),
         default=0,
-        help="the same number gives the same result (default: %(default)s)",
+        help="seed: the same number gives the same result (default: %(default)s)",
     )
 
 
 def count(text: str, least: int = 1) -> int:
-    """Read a whole number for argparse."""
+    """Parse a whole number."""
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
     return int(text)
 
 
 def here(text: str) -> Path:
-    """Read a path of this machine for argparse; Path would make a folder "s3:" of a URL."""
+    """Parse a path on this machine; Path would make a folder "s3:" of a URL."""
     from heatpose.data.storage import is_url, local_path
 
     if is_url(text):
-        raise argparse.ArgumentTypeError(f"expected a path of this machine, got a URL: {text}")
+        raise argparse.ArgumentTypeError(f"expected a path on this machine, got a URL: {text}")
     return Path(local_path(text))
 
 
+# Checks before any work -------------------------------------------------------------------------------------
+
+
 def check_groups(args: argparse.Namespace) -> None:
-    """Refuse a --groups that is wrong whatever the data, before any work."""
+    """Reject a --groups that is wrong whatever the data."""
     from heatpose.data.groups import check_spec
 
     if args.groups:
@@ -169,18 +171,18 @@ def check_groups(args: argparse.Namespace) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a file that cannot be written, before any work; folders that do not exist yet will be made."""
+    """Reject a file that cannot be written; missing folders will be created."""
     folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent
     if path.is_dir():
         raise UsageError(f"Expected a file to write, got a folder: {path}")
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"Expected a folder that can be written in for {path}, got {folder}")
+        raise UsageError(f"Expected a writable folder for {path}, got {folder}")
 
 
 def check_report(args: argparse.Namespace) -> None:
-    """Refuse a --report that cannot be written, before any work."""
+    """Reject a --report that cannot be written."""
     if args.report is None:
         return
     if args.report.suffix.lower() not in (".html", ".htm"):
@@ -203,7 +205,7 @@ def dask_client(args: argparse.Namespace) -> Iterator[Client | None]:
     from heatpose.data.distributed import LOCAL, connect
 
     if args.jobs is not None and args.dask != LOCAL:
-        raise UsageError("--jobs is of this machine: with --dask ADDRESS the cluster has its own workers")
+        raise UsageError("--jobs applies to this machine; with --dask ADDRESS the cluster has its own workers")
     with connect(args.dask, n_workers=args.jobs) as client:
         yield client
 
@@ -211,44 +213,18 @@ def dask_client(args: argparse.Namespace) -> Iterator[Client | None]:
 # Data -------------------------------------------------------------------------------------------------------
 
 
-def open_data(args: argparse.Namespace) -> Callable[[], Opened] | None:
-    """List DATA, if it is a folder here, while libraries are imported; what is returned is for `read_data`."""
-    return begin(_open_folder, args) if Path(args.data).is_dir() else None
-
-
-def _open_folder(args: argparse.Namespace) -> Opened:
-    """List DATA; a table if there is nothing left to read."""
-    from heatpose.data.table import extract_keypoints, open_folder
-
-    folder, cache = open_folder(args.data, args.decoder, skip_bad=args.skip_bad, cache=args.cache)
-    if cache is not None and all(file in cache for file in folder.files):
-        return extract_keypoints(folder, args.decoder, cache=cache)
-    return folder, cache
-
-
 def read_data(
     args: argparse.Namespace,
     decoder: str,
     check: Callable[[pd.DataFrame], object] | None = None,
     client: Client | None = None,
-    opened: Callable[[], Opened] | None = None,
 ) -> pd.DataFrame:
-    """Read DATA as a keypoint table; what file names can tell is checked before anything is decoded."""
-    from heatpose.data.table import extract_keypoints, load_data
+    """Read DATA as a keypoint table; `check` gets labels and paths before anything is decoded."""
+    from heatpose.data.table import load_data
 
     if isinstance(args.cache, Path):
         check_writable(args.cache / "keypoints")
     with progress("Reading heatmaps") as advance:
-        if opened is not None:
-            found = opened()
-            if check is not None:
-                check(found[0].index if isinstance(found, tuple) else found)
-            if not isinstance(found, tuple):
-                if advance is not None:
-                    advance(len(found), len(found))
-                return found
-            folder, cache = found
-            return extract_keypoints(folder, decoder, n_jobs=args.jobs, progress=advance, cache=cache, client=client)
         return load_data(
             args.data,
             decoder,
@@ -261,14 +237,24 @@ def read_data(
         )
 
 
+def read_for_models(args: argparse.Namespace, *models: Pipeline) -> tuple[pd.DataFrame, HeatmapRows | None]:
+    """Read DATA with the decoder of saved models, and its heatmaps if one of them takes heatmaps."""
+    from heatpose.data.groups import resolve_groups
+    from heatpose.model.inputs import input_of, read_samples, shared_decoder
+
+    check = (lambda index: resolve_groups(index, args.groups)) if args.groups else None
+    table = read_data(args, shared_decoder(*models), check=check)
+    return table, read_samples(map(input_of, models), args.data, table, skip_bad=args.skip_bad)
+
+
 def write_page(args: argparse.Namespace, console: Console | None, *content: Any, **options: Any) -> None:
-    """Write the page that --report asks for, if it does, and say so unless something else is on stdout."""
+    """Write the report of --report, if any; report it on the console unless stdout carries something else."""
     if args.report is None:
         return
     from heatpose.data.storage import redact
     from heatpose.report.report import write_report
 
-    # No user name and password of a URL belongs on a page.
+    # A report never holds the credentials of a URL.
     facts = {"command": redact(args.command_line), "data": redact(args.data), **options.pop("facts", {})}
     with progress("Writing the report") as advance:
         write_report(args.report, *content, facts=facts, progress=advance, **options)
@@ -280,12 +266,12 @@ def write_page(args: argparse.Namespace, console: Console | None, *content: Any,
 
 
 def results() -> Console:
-    """Return the console of stdout; it takes nothing for markup, since what is printed can come from file names."""
+    """Return the console of stdout, without markup: texts can come from file names."""
     from rich.console import Console
 
     class Results(Console):
         def print(self, *objects: Any, **options: Any) -> None:
-            """Print without the spaces at the ends of lines that fill up tables."""
+            """Print without the trailing spaces that pad tables."""
             with self.capture() as captured:
                 super().print(*objects, **options)
             self.file.write(re.sub(" +$", "", captured.get(), flags=re.MULTILINE))
@@ -294,14 +280,14 @@ def results() -> Console:
 
 
 def say(console: Console, text: str) -> None:
-    """Print text that is one line wherever no width is given: in a file or a pipe."""
+    """Print text, on one line unless it goes to a terminal."""
     console.print(text, soft_wrap=not console.is_terminal)
 
 
 @contextmanager
-def progress(description: str, wanted: bool = True) -> Iterator[Progress | None]:
-    """Show how far the work is, how long it took and how long it will, if somebody sits before stderr."""
-    if not wanted or not sys.stderr.isatty():
+def progress(description: str) -> Iterator[Progress | None]:
+    """Show progress, elapsed and remaining time, if stderr is a terminal."""
+    if not sys.stderr.isatty():
         yield None
         return
     from rich import progress as rich
@@ -316,8 +302,8 @@ def progress(description: str, wanted: bool = True) -> Iterator[Progress | None]
         rich.TimeRemainingColumn(compact=True),
         console=Console(stderr=True),
         transient=True,
-        redirect_stdout=False,  # stdout is for results alone
-        speed_estimate_period=600,  # steps of a training take many seconds
+        redirect_stdout=False,  # stdout carries results only
+        speed_estimate_period=600,  # a step of a training can take many seconds
     )
     with bar:
         task = bar.add_task(description, total=None)
@@ -325,11 +311,12 @@ def progress(description: str, wanted: bool = True) -> Iterator[Progress | None]
 
 
 def complain(message: str) -> None:
+    """Print a message to stderr."""
     print(message, file=sys.stderr)  # noqa: T201
 
 
 class _Handler(logging.Handler):
-    """Hands a record to stderr as it is at that moment, so that progress bars make room for it."""
+    """Print records to the current stderr, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
         complain(f"{record.levelname.capitalize()}: {record.getMessage()}")
@@ -337,7 +324,7 @@ class _Handler(logging.Handler):
 
 @contextmanager
 def complaints_on_stderr() -> Iterator[None]:
-    """Send the library's log and Python's warnings to stderr, each as one line."""
+    """Print the library's log and Python's warnings to stderr, one line each."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         complain(f"Warning: {' '.join(str(message).split())}")

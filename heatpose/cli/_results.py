@@ -1,4 +1,4 @@
-"""How a training and an evaluation look in a terminal, from 80 columns on, with and without colour."""
+"""Terminal output of trainings, evaluations and comparisons, from 80 columns on, with and without colour."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from heatpose.cli._console import say
 from heatpose.evaluation.audit import LearningCurve, SplitAudit
+from heatpose.evaluation.comparison import Comparison
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import BASELINE
 from heatpose.training.training import TrainingResult
 
-__all__ = ["data_table", "show_evaluation", "show_training"]
+__all__ = ["data_table", "show_comparison", "show_evaluation", "show_training"]
 
 _MAX_CONFUSIONS = 8
 _MAX_ADVICE = 5
 _WEAK = 0.9  # recall below which a class is given advice
 _BAR_WIDTH = 12
-_WIDE = 90  # columns from which on there is room for what is merely nice to know
+_WIDE = 90  # columns from which the log loss fits into the leaderboard
 
 # Three rows of box-drawing characters for each character of a number.
 _LARGE = {
@@ -39,7 +41,7 @@ _LARGE = {
 
 
 def show_training(console: Console, result: TrainingResult) -> None:
-    """Print what a training found out, the number to tell others first."""
+    """Print the results of a training, the held-out score first."""
     evaluation = result.evaluation
     trusted = result.audit.better_than_chance and not result.audit.leaks
     _show_headline(console, evaluation, f"{result.classifier}, {result.n_folds} folds", trusted)
@@ -53,6 +55,25 @@ def show_evaluation(console: Console, evaluation: Evaluation) -> None:
     """Print a model's scores on other data."""
     _show_headline(console, evaluation)
     _show_classes(console, evaluation)
+
+
+def show_comparison(console: Console, comparison: Comparison) -> None:
+    """Print the difference of two models and its interval."""
+    low, high = comparison.interval
+    scores = data_table("", "balanced accuracy", "95 % interval")
+    scores.add_row("A", f"{comparison.first:.3f}", "")
+    scores.add_row("B", f"{comparison.second:.3f}", "")
+    span = "" if np.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+    scores.add_row("B - A", f"{comparison.difference:+.3f}", span)
+    console.print("", scores, "", sep="\n")
+    say(console, comparison.statement)
+    if comparison.first_only is not None:
+        say(
+            console,
+            f"Of {comparison.n_samples:,} samples both classify {comparison.both_right:,} correctly and "
+            f"{comparison.both_wrong:,} wrongly; only A is correct for {comparison.first_only:,}, only B for "
+            f"{comparison.second_only:,} (McNemar's p for independent samples: {comparison.p_value:.2g}).",
+        )
 
 
 # Parts ------------------------------------------------------------------------------------------------------
@@ -78,39 +99,39 @@ def _show_headline(console: Console, evaluation: Evaluation, how: str = "", trus
     if evaluation.calibration is not None:
         coverage, error = evaluation.calibration.coverage, evaluation.calibration.coverage_error
         console.print(
-            f"Probabilities are off by {_number(evaluation.calibration.expected_calibration_error)} (expected "
-            f"calibration error); {100 * error[coverage == 1][0]:.1f} % of all answers are wrong, "
-            f"{100 * error[coverage == 0.95][0]:.1f} % of the surest 95 %."
+            f"Expected calibration error {_number(evaluation.calibration.expected_calibration_error)}; "
+            f"{100 * error[coverage == 1][0]:.1f} % of all predictions are wrong, "
+            f"{100 * error[coverage == 0.95][0]:.1f} % of the most confident 95 %."
         )
     if evaluation.balanced_accuracy == 1:
-        console.print("Not one error is a reason to look again: are frames of one recording on both sides?")
+        console.print("A score without errors is suspicious: are frames of one recording on both sides of the split?")
 
 
 def _show_beside(console: Console, result: TrainingResult) -> None:
-    """What somebody less honest would have claimed, what costs nothing, and whether the split leaks."""
+    """Print the held-out score beside a random split, the training score and the baselines."""
     audit, scores = result.audit, result.leaderboard.set_index("classifier")
-    # Of the numbers as they are shown, so that they add up.
+    # From the rounded numbers, so that they add up.
     gap = round(result.random_split, 3) - round(result.evaluation.balanced_accuracy, 3)
-    because = f"{gap:.3f} of it is neighbours in training" if gap > 0 else "no more than that"
-    dummy = scores["balanced_accuracy"][BASELINE]
+    because = f"{gap:.3f} higher: near-identical samples" if gap > 0 else "not higher"
+    majority = scores["balanced_accuracy"][BASELINE]
     rows: list[tuple[str, float, str, str]] = [
-        ("the split above", result.evaluation.balanced_accuracy, _twins(audit.chosen), ""),
-        ("a random split", result.random_split, _twins(audit.random), because),
-        ("the training frames", scores["train_balanced_accuracy"][result.classifier], "", ""),
-        ("meaningless labels", audit.permuted.chosen, "", f"by a random split {audit.permuted.random:.3f}"),
-        ("a dummy", dummy, "", "always says the most frequent class"),
+        ("held out", result.evaluation.balanced_accuracy, _share(audit.chosen), ""),
+        ("random split", result.random_split, _share(audit.random), because),
+        ("training data", scores["train_balanced_accuracy"][result.classifier], "", ""),
+        ("permuted labels", audit.permuted.chosen, "", f"{audit.permuted.random:.3f} in a random split"),
+        ("majority class", majority, "", "always predicts the most frequent class"),
     ]
     if audit.proposed is not None:
         remark = f"{audit.proposed.n_groups} runs of near-identical poses"
-        rows.insert(1, ("by clips it found", audit.proposed.balanced_accuracy, _twins(audit.proposed), remark))
+        rows.insert(1, ("detected clips", audit.proposed.balanced_accuracy, _share(audit.proposed), remark))
     beside = _grid("left", "right", "right", "left")
-    beside.add_row("", "score", "twins", "near-identical frames in training", style="bold")
-    for name, score, twins, remark in rows:
-        beside.add_row(name, _number(score), twins, remark)
+    beside.add_row("", "score", "duplicates", "near-identical samples in training", style="bold")
+    for name, score, near, remark in rows:
+        beside.add_row(name, _number(score), near, remark)
     console.print("", beside, "", audit.verdict, sep="\n")
     if result.learning_curve is not None:
         _show_learning_curve(console, result.learning_curve)
-    console.print("", "With a part of the body hidden it is:", sep="\n")
+    console.print("", "Score with a part of the body hidden:", sep="\n")
     partial = _grid("left", "right", "left", "right")
     parts = [(f"without {part}", _number(score)) for part, score in result.partial.items()]
     for first, second in zip(parts[::2], [*parts[1::2], ("", "")], strict=False):
@@ -118,23 +139,23 @@ def _show_beside(console: Console, result: TrainingResult) -> None:
     console.print(partial)
 
 
-def _twins(split: SplitAudit) -> str:
+def _share(split: SplitAudit) -> str:
     return f"{split.near_identical:.1%}"
 
 
 def _show_learning_curve(console: Console, curve: LearningCurve) -> None:
     points = _grid("left", *["right"] * len(curve.n_groups))
-    points.add_row("groups trained on", *map(str, curve.n_groups))
-    points.add_row(f"score of a quick {curve.classifier}", *map(_number, curve.balanced_accuracy))
+    points.add_row("training groups", *map(str, curve.n_groups))
+    points.add_row(f"score of {curve.classifier}", *map(_number, curve.balanced_accuracy))
     console.print("", points, curve.verdict, sep="\n")
 
 
 def _show_advice(console: Console, result: TrainingResult) -> None:
-    """What to do about the classes that are named worst."""
+    """Print advice for the classes with the lowest recall."""
     weak = sorted((advice for advice in result.advice if advice.recall < _WEAK), key=lambda advice: advice.recall)
     if not weak or not result.audit.better_than_chance:
         return
-    console.print("What would make the weakest classes better:")
+    console.print("Advice for the weakest classes:")
     for advice in weak[:_MAX_ADVICE]:
         console.print(f"  {advice.name}: {advice.advice}")
     console.print()
@@ -161,7 +182,7 @@ def _show_leaderboard(console: Console, result: TrainingResult) -> None:
 
 
 def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True) -> None:
-    """Recall by class, worst first, and what is taken for what; without a judgement where the split cannot give one."""
+    """Print recall by class, lowest first, and confusions; without colours where the split is not trusted."""
     classes = _table("class", "recall", "95 % interval", "samples", "")
     classes.columns[3].justify = "right"
     for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
@@ -187,30 +208,30 @@ def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True
 
 
 def _confusions(evaluation: Evaluation) -> RenderableType:
-    taken = evaluation.confusion.copy()
-    np.fill_diagonal(taken, 0)
-    kinds = np.count_nonzero(taken)
+    errors = evaluation.confusion.copy()
+    np.fill_diagonal(errors, 0)
+    kinds = np.count_nonzero(errors)
     if not kinds:
-        return Text("no class was taken for another")
-    table = _table("true class", "taken for", "samples")
-    shown = np.argsort(-taken, axis=None, kind="stable")[: min(_MAX_CONFUSIONS, kinds)]
-    for true, predicted in zip(*np.unravel_index(shown, taken.shape), strict=True):
+        return Text("no confusions")
+    table = _table("true class", "predicted", "samples")
+    shown = np.argsort(-errors, axis=None, kind="stable")[: min(_MAX_CONFUSIONS, kinds)]
+    for true, predicted in zip(*np.unravel_index(shown, errors.shape), strict=True):
         table.add_row(
             evaluation.classes[true],
             evaluation.predicted_labels[predicted],
-            f"{taken[true, predicted]:,} of {evaluation.support[true]:,}",
+            f"{errors[true, predicted]:,} of {evaluation.support[true]:,}",
         )
     if kinds > len(shown):
-        rest = taken.sum() - taken.flat[shown].sum()
+        rest = errors.sum() - errors.flat[shown].sum()
         table.add_row(f"({kinds - len(shown)} other pairs)", "", f"{rest:,}")
     return table
 
 
 def _matrix(console: Console, evaluation: Evaluation) -> Table:
-    """The confusion matrix: true classes in rows, what they were taken for in columns, by number."""
+    """Return the confusion matrix: true classes in rows, predicted ones in columns, by number."""
     numbers = [str(number) for number in range(1, len(evaluation.classes) + 1)]
     others = evaluation.predicted_labels[len(numbers) :]
-    matrix = _table("taken for:", "", *numbers, *others)
+    matrix = _table("predicted:", "", *numbers, *others)
     matrix.padding = 0
     width = len(str(max(len(numbers), evaluation.confusion.max())))
     for column in matrix.columns[1:]:
@@ -240,7 +261,7 @@ def _table(*headers: str) -> Table:
 
 
 def data_table(first: str, *numbers: str) -> Table:
-    """Make a table of names and numbers."""
+    """Return an empty table of names and right-aligned numbers."""
     table = _table(first, *numbers)
     for column in table.columns[1:]:
         column.justify = "right"

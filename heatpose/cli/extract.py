@@ -22,21 +22,18 @@ from heatpose.cli._console import (
     say,
 )
 
-SUMMARY = "decode heatmaps into a keypoint table, which is small and quick to read"
-
-
-def epilog() -> str:
-    return (
-        "examples:\n"
-        "  heatpose extract data/gestures gestures.parquet --groups '_(\\d+)\\.npy$'\n"
-        "  heatpose extract s3://bucket/actions s3://bucket/actions.parquet --dask tcp://10.0.0.1:8786"
-    )
+SUMMARY = "decode heatmaps into a keypoint table, which is small and fast to read"
+EXAMPLES = (
+    "heatpose extract data/gestures gestures.parquet --groups '_(\\d+)\\.npy$'",
+    "heatpose extract s3://bucket/actions s3://bucket/actions.parquet --dask tcp://10.0.0.1:8786",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     add_data(parser)
     parser.add_argument("out", metavar="OUT", help="table to write, .parquet or .csv; can be a URL")
-    add_groups(parser, "fill the table's column group")
+    add_groups(parser, "groups to write into the column group")
     add_decoder(parser)
     add_skip_bad(parser)
     add_cache(parser)
@@ -45,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Run the command."""
     from heatpose.data.groups import resolve_groups
     from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
     from heatpose.data.table import TABLE_SUFFIXES, write_table
@@ -60,10 +58,7 @@ def run(args: argparse.Namespace) -> None:
 
     with dask_client(args) as client:
         table = read_data(
-            args,
-            args.decoder,
-            check=lambda index: args.groups and resolve_groups(index, args.groups),
-            client=client,
+            args, args.decoder, check=lambda index: args.groups and resolve_groups(index, args.groups), client=client
         )
     if args.groups:
         table["group"] = resolve_groups(table, args.groups).groups

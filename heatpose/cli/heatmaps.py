@@ -1,4 +1,4 @@
-"""``heatpose heatmaps``: photos to heatmaps, by a ViTPose model."""
+"""``heatpose heatmaps``: estimate heatmaps from photos with a ViTPose model."""
 
 from __future__ import annotations
 
@@ -9,61 +9,63 @@ from pathlib import Path
 
 from heatpose.cli._console import UsageError, add_dtype, count, progress, results, say
 
-SUMMARY = "turn photos into heatmaps with a ViTPose model"
+SUMMARY = "estimate heatmaps from photos with a ViTPose model"
+EXAMPLES = (
+    "heatpose heatmaps photos data/photos --detector",
+    "heatpose heatmaps photos data/photos --boxes people.csv --people all --dtype float16",
+)
 
 _NEEDS = {"torch": "PyTorch", "transformers": "transformers", "PIL": "Pillow"}
 
 
-def epilog() -> str:
+def details() -> str:
+    """Return the text before the examples."""
     return (
-        "Models are fetched from the Hugging Face hub once, or read from a folder. A run that was stopped goes on\n"
-        "where it was when it is started again.\n\n"
-        "examples:\n"
-        "  heatpose heatmaps photos data/photos --detector\n"
-        "  heatpose heatmaps photos data/photos --boxes people.csv --people all --dtype float16"
+        "Models are downloaded from the Hugging Face Hub once, or read from a folder. An interrupted run continues "
+        "when it is started again."
     )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument("images", metavar="IMAGES", help="folder of <class>/<anything>.jpg (or .png, .webp, ...)")
     parser.add_argument("out", metavar="OUT", help="folder to write: OUT/<class>/<name>.npy")
-    parser.add_argument("--model", metavar="NAME", help="ViTPose model on the hub, or a folder with one")
+    parser.add_argument("--model", metavar="NAME", help="ViTPose model: its name on the Hub, or a folder")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--boxes",
         metavar="FILE",
         type=Path,
-        help="where people are: a CSV of path,x,y,w,h in pixels (default: each picture is one person's)",
+        help="bounding boxes of people: a CSV of path,x,y,w,h in pixels (default: the whole picture is one person)",
     )
     where.add_argument(
         "--detector",
         metavar="NAME",
         nargs="?",
         const="",
-        help="find people with an object detector on the hub, or in a folder",
+        help="detect people with an object detector: its name on the Hub, or a folder",
     )
     parser.add_argument(
         "--people",
         choices=("largest", "all"),
         default="largest",
-        help="whom to take of several in a picture; all are numbered: <name>_p0.npy (default: %(default)s)",
+        help="people to keep of several in a picture; all are numbered: <name>_p0.npy (default: %(default)s)",
     )
     parser.add_argument(
         "--dataset-index",
         metavar="N",
         type=lambda text: count(text, least=0),
         default=0,
-        help="whose experts a ViTPose+ model asks; 0 are those of COCO (default: %(default)s)",
+        help="expert of a ViTPose+ model; 0 is COCO (default: %(default)s)",
     )
     add_dtype(parser, "float32")
-    parser.add_argument(
-        "--batch", metavar="N", type=count, default=16, help="pictures at a time (default: %(default)s)"
-    )
-    parser.add_argument("--device", metavar="NAME", help="where PyTorch works, such as cuda (default: a GPU if any)")
-    parser.add_argument("--skip-bad", action="store_true", help="go on without pictures that cannot be read")
+    parser.add_argument("--batch", metavar="N", type=count, default=16, help="batch size (default: %(default)s)")
+    parser.add_argument("--device", metavar="NAME", help="PyTorch device, such as cuda (default: a GPU if any)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
 
 
 def run(args: argparse.Namespace) -> None:
+    """Run the command."""
     if missing := [name for package, name in _NEEDS.items() if find_spec(package) is None]:
         raise UsageError(f'heatmaps needs {", ".join(missing)}: pip install "heatpose[vitpose]"')
 
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
         write_photo_heatmaps,
     )
 
-    list_photos(args.images)  # before models are fetched, which takes longer
+    list_photos(args.images)  # before models are downloaded, which takes longer
     boxes: Boxes = WholePicture()
     if args.boxes:
         boxes = BoxFile(args.boxes)
@@ -102,5 +104,5 @@ def run(args: argparse.Namespace) -> None:
     before = f", {written.n_before:,} pictures were done before" if written.n_before else ""
     say(console, f"{args.out} has {written.n_files:,} files now{before}")
     if isinstance(boxes, WholePicture):
-        say(console, "Each picture was taken for one person's. With more around people than a margin, use --detector.")
+        say(console, "Each picture was treated as one person. For pictures with more background, use --detector.")
     console.print(f"Next: heatpose train {shlex.quote(args.out)}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``heatpose inspect``: what is in a data set and what is wrong with it."""
+"""``heatpose inspect``: the contents and problems of a data set."""
 
 from __future__ import annotations
 
@@ -30,29 +30,26 @@ if TYPE_CHECKING:
 
     from heatpose.evaluation.inspection import Inspection, Problem
 
-SUMMARY = "tell what is in a data set and what is wrong with it; changes nothing"
-
-
-def epilog() -> str:
-    return (
-        "examples:\n"
-        "  heatpose inspect data/gestures --groups '_(\\d+)\\.npy$'\n"
-        "  heatpose inspect data/gestures --fix-list look-at.csv --json > inspection.json"
-    )
+SUMMARY = "report the contents and problems of a data set; changes nothing"
+EXAMPLES = (
+    "heatpose inspect data/gestures --groups '_(\\d+)\\.npy$'",
+    "heatpose inspect data/gestures --fix-list problems.csv --json > inspection.json",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     add_data(parser)
-    add_groups(parser, "what must not be on both sides of a split, such as people")
-    parser.add_argument("--json", action="store_true", help="write everything as JSON")
+    add_groups(parser, "groups that a split must not divide, such as people")
+    parser.add_argument("--json", action="store_true", help="write the inspection as JSON")
     parser.add_argument(
         "--fix-list",
         metavar="FILE",
         type=here,
-        help="write what to look at as CSV, the most harmful first: path,kind,severity,score,message",
+        help="write the samples to check as CSV, most severe first: path,kind,severity,score,message",
     )
     parser.add_argument(
-        "--show", metavar="N", type=count, default=5, help="problems of a kind to print (default: %(default)s)"
+        "--show", metavar="N", type=count, default=5, help="problems of each kind to print (default: %(default)s)"
     )
     add_decoder(parser)
     add_random_state(parser)
@@ -61,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Run the command."""
     check_groups(args)
     check_report(args)
     if args.fix_list is not None:
@@ -104,7 +102,7 @@ def _show_contents(console: Console, inspection: Inspection) -> None:
             ", ".join(f"{name} ({n:,})" for name, n in counts.items())
             for counts in (inspection.shapes, inspection.dtypes)
         )
-        say(console, f"Shapes: {shapes}; numbers: {dtypes}")
+        say(console, f"Shapes: {shapes}; number formats: {dtypes}")
     values = inspection.values
     span = f"{values['lowest']:.3g} to {values['highest']:.3g}; " if inspection.source == "folder" else ""
     say(
@@ -113,15 +111,15 @@ def _show_contents(console: Console, inspection: Inspection) -> None:
         f"{values['high_peak']:.3g} (98 %)",
     )
     alike = [
-        f"{share:.1%} in {where.replace('_', ' ').replace('own class', 'their class')}"
+        f"{share:.1%} in {where.replace('_', ' ').replace('own class', 'the same class')}"
         for where, share in inspection.near_identical.items()
     ]
     if alike:
-        say(console, f"Samples with a near-identical one: {', '.join(alike)}")
+        say(console, f"Samples with a near-identical sample: {', '.join(alike)}")
     classes = data_table("class", "samples", "files", "groups")
     for each in inspection.classes:
         classes.add_row(each.name, f"{each.n_samples:,}", f"{each.n_files:,}", f"{each.n_groups:,}")
-    keypoints = data_table("keypoint", "well seen", "no peak", "median peak")
+    keypoints = data_table("keypoint", "visible", "no peak", "median peak")
     for keypoint in inspection.keypoints:
         keypoints.add_row(
             keypoint.name, f"{keypoint.seen:.1%}", f"{keypoint.missing:.1%}", f"{keypoint.confidence:.2f}"
@@ -133,9 +131,7 @@ def _show_problems(console: Console, inspection: Inspection, shown: int) -> None
     from heatpose.evaluation.inspection import PROBLEM_KINDS
 
     if not inspection.problems:
-        console.print(
-            "", "Nothing was found that is worth a look. That says nothing of how good a model will be.", sep="\n"
-        )
+        console.print("", "No problems found. This does not predict the score of a model.", sep="\n")
         return
     for (severity, kind), same in groupby(inspection.problems, key=lambda problem: (problem.severity, problem.kind)):
         problems = list(same)
@@ -149,7 +145,7 @@ def _show_problems(console: Console, inspection: Inspection, shown: int) -> None
 
 
 def _line(problem: Problem, shown: int = 3) -> str:
-    """The message, and after it the files, unless it begins with the only one."""
+    """Return the message after its first files, unless it already begins with a file."""
     if not problem.paths or problem.message.startswith(problem.paths[0]):
         return problem.message
     more = f" and {len(problem.paths) - shown} more" if len(problem.paths) > shown else ""

@@ -6,37 +6,39 @@ import argparse
 import csv
 import sys
 
-from heatpose.cli._console import add_jobs, add_skip_bad, progress
+from heatpose.cli._console import add_jobs, add_mirrored, add_skip_bad, progress
 
-SUMMARY = "name the poses in files, as CSV on stdout: path,label,confidence"
+SUMMARY = "predict the pose class of each sample; CSV on stdout: path,label,confidence"
+EXAMPLES = (
+    "heatpose predict models/pose.joblib frame.npy",
+    "heatpose predict models/pose.joblib data/others --mirrored --unknown > poses.csv",
+)
 
 
-def epilog() -> str:
-    return (
-        "One row a sample, in the order of the paths; without --skip-bad none unless every file is good.\n\n"
-        "examples:\n"
-        "  heatpose predict models/pose.joblib frame.npy\n"
-        "  heatpose predict models/pose.joblib data/others --mirrored --unknown > poses.csv"
-    )
+def details() -> str:
+    """Return the text before the examples."""
+    return "Writes one row for each sample, in the order of the paths; nothing if a file is bad, without --skip-bad."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="model that heatpose train saved (.joblib)")
+    """Add the arguments of the command."""
+    parser.add_argument("model", metavar="MODEL", help="saved model (.joblib, .heatpose)")
     parser.add_argument(
         "paths",
         metavar="PATH",
         nargs="+",
         help="heatmaps (.npy), a folder with heatmaps at any depth, or a keypoint table (.csv, .parquet); can be URLs",
     )
-    parser.add_argument("--mirrored", action="store_true", help="the pictures come from a selfie camera")
+    add_mirrored(parser)
     parser.add_argument(
-        "--unknown", action="store_true", help='say "unknown" of a pose that is none of the classes for sure'
+        "--unknown", action="store_true", help='predict "unknown" where no class reaches the model\'s threshold'
     )
     add_skip_bad(parser)
     add_jobs(parser)
 
 
 def run(args: argparse.Namespace) -> None:
+    """Run the command."""
     from heatpose.data.folder import BadFilesError
     from heatpose.model.prediction import Prediction, list_pose_files, predict_files
     from heatpose.persistence.artifact import load_model
@@ -57,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
                 )
             )
     except BadFilesError as error:
-        hint = "Mend or remove them, or leave them out with --skip-bad."
+        hint = "Fix or remove them, or leave them out with --skip-bad."
         raise ValueError(f"{error}\n{hint}") from error
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(Prediction._fields)

@@ -7,28 +7,30 @@ from pathlib import Path
 
 from heatpose.cli._console import UsageError, results, say
 
-SUMMARY = "upload a folder that heatpose export --format hub wrote to the Hugging Face Hub"
+SUMMARY = "upload a folder written by heatpose export --format hub to the Hugging Face Hub"
+EXAMPLES = ("heatpose push hub USER/pose-classifier --private",)
 
 
-def epilog() -> str:
+def details() -> str:
+    """Return the text before the examples."""
     return (
-        "Log in first: hf auth login, or the environment variable HF_TOKEN. HF_ENDPOINT names another address than the "
-        "Hub's.\n\nexample:\n"
-        "  heatpose export models/pose.joblib hub --format hub\n"
-        "  heatpose push hub USER/pose-classifier --private"
+        "Log in first with `hf auth login`, or set the environment variable HF_TOKEN. HF_ENDPOINT selects another "
+        "server than the Hub."
     )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", type=Path, help="folder that heatpose export wrote")
-    parser.add_argument("repo", metavar="USER/NAME", help="repository, made if it is not there")
-    parser.add_argument("--private", action="store_true", help="for its owner only, if it is made")
+    """Add the arguments of the command."""
+    parser.add_argument("folder", metavar="DIR", type=Path, help="folder written by heatpose export --format hub")
+    parser.add_argument("repo", metavar="USER/NAME", help="repository, created if it does not exist")
+    parser.add_argument("--private", action="store_true", help="create the repository as private")
     parser.add_argument(
-        "--message", metavar="TEXT", default="Upload a pose classifier", help="of the commit (default: %(default)s)"
+        "--message", metavar="TEXT", default="Upload a pose classifier", help="commit message (default: %(default)s)"
     )
 
 
 def run(args: argparse.Namespace) -> None:
+    """Run the command."""
     from heatpose.persistence.hub import push_folder
 
     try:

@@ -7,29 +7,26 @@ import shlex
 
 from heatpose.cli._console import add_dtype, add_random_state, count, progress, results, say
 
-SUMMARY = "write heatmaps of simulated performers who do 17 body commands"
-
-
-def epilog() -> str:
-    return "example:\n  heatpose simulate data/simulated --performers 4"
+SUMMARY = "write heatmaps of simulated performers of 17 body commands"
+EXAMPLES = ("heatpose simulate data/simulated --performers 4",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument("out", metavar="OUT", help="folder to write: OUT/<class>/<class>_<frame>_<performer>.npy")
-    for option, default, what in (
-        ("--performers", 6, "people"),
-        ("--clips", 2, "clips of each person and class"),
+    for option, default, meaning in (
+        ("--performers", 6, "number of performers"),
+        ("--clips", 2, "clips of each performer and class"),
         ("--frames", 8, "frames of each clip"),
     ):
-        parser.add_argument(option, metavar="N", type=count, default=default, help=f"{what} (default: %(default)s)")
+        parser.add_argument(option, metavar="N", type=count, default=default, help=f"{meaning} (default: %(default)s)")
     add_dtype(parser, "float32")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="write into a folder that has files, over those of the same name"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files of the same names in an existing OUT")
     add_random_state(parser)
 
 
 def run(args: argparse.Namespace) -> None:
+    """Run the command."""
     from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 
     poses = simulate_poses(args.performers, args.clips, args.frames, random_state=args.random_state)

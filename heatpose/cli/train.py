@@ -1,4 +1,4 @@
-"""``heatpose train``: compare classifiers, choose one, say what it is worth, save it."""
+"""``heatpose train``: compare classifiers on held-out groups, select one, train and save it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from heatpose.cli._console import (
     count,
     dask_client,
     here,
-    open_data,
     progress,
     read_data,
     results,
@@ -36,14 +35,20 @@ from heatpose.cli._console import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
-    from heatpose.data.groups import Grouping
     from heatpose.training.training import TrainingResult
 
-SUMMARY = "train a pose classifier and measure it on groups that it was not trained on"
+SUMMARY = "train a pose classifier and estimate its score on held-out groups"
+EXAMPLES = (
+    "heatpose train data/gestures --groups '_(\\d+)\\.npy$'",
+    "heatpose train gestures.parquet --classifiers lda,xgboost --out models/quick.joblib",
+    "heatpose train s3://bucket/actions --dask tcp://10.0.0.1:8786",
+)
 
 
-def epilog() -> str:
+def details() -> str:
+    """Return the list of classifiers."""
     from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES
 
     width = max(map(len, CANDIDATES))
@@ -54,49 +59,43 @@ def epilog() -> str:
                 f"  {'*' if name in DEFAULT_CANDIDATES else ' '} {name:{width}}  {candidate.summary}"
                 for name, candidate in CANDIDATES.items()
             ),
-            "",
-            "examples:",
-            "  heatpose train data/gestures --groups '_(\\d+)\\.npy$'",
-            "  heatpose train gestures.parquet --classifiers lda,xgboost --out models/quick.joblib",
-            "  heatpose train s3://bucket/actions --dask tcp://10.0.0.1:8786",
         ]
     )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     add_data(parser)
     parser.add_argument(
         "--out",
         metavar="MODEL",
         type=here,
         default=Path("models/pose.joblib"),
-        help="model to write, with its .json and .md beside it (default: %(default)s)",
+        help="model to write; its .json and .md are written beside it (default: %(default)s)",
     )
-    add_groups(parser, "what must not be on both sides of a split, such as people")
-    parser.add_argument(
-        "--classifiers", metavar="NAME,NAME", help="candidates to compare, or all; they are listed below"
-    )
+    add_groups(parser, "groups that a split must not divide, such as people")
+    parser.add_argument("--classifiers", metavar="NAME,NAME", help="classifiers to compare, listed below, or all")
     parser.add_argument(
         "--folds",
         metavar="N",
         type=lambda text: count(text, least=2),
-        help="parts that are held out in turn (default: one for each group, 5 at most)",
+        help="cross-validation folds (default: one for each group, at most 5)",
     )
     parser.add_argument(
         "--search",
         metavar="BUDGET",
-        help="tune the candidates for that long, such as 10m or 1h30m (needs heatpose[search])",
+        help="time to tune hyperparameters, such as 10m or 1h30m (needs heatpose[search])",
     )
     parser.add_argument(
-        "--study", metavar="FILE", type=here, help="keep the trials of --search here, to go on after a stop"
+        "--study", metavar="FILE", type=here, help="file for the trials of --search, to resume after an interruption"
     )
     parser.add_argument(
         "--mirror",
         metavar="CLASS=CLASS,...",
         type=mirror_pairs,
         default="names",
-        help="classes that are each other's mirror image, beyond those whose names differ in left and right only; "
-        "CLASS= has none, and none alone mirrors nothing (default: %(default)s)",
+        help="pairs of classes that are mirror images of each other, in addition to names that differ only in left and "
+        "right; CLASS= for a class without a mirror image; none disables mirroring (default: %(default)s)",
     )
     add_decoder(parser)
     add_skip_bad(parser)
@@ -108,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def mirror_pairs(text: str) -> dict[str, str] | str | None:
-    """Read ``wave=wave,kick_l=kick_r``; a class with another for its image is that one's image too."""
+    """Parse ``wave=wave,kick_l=kick_r``; pairs are symmetric."""
     if text in ("names", "none"):
         return None if text == "none" else text
     pairs: dict[str, str] = {}
@@ -123,7 +122,7 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
 
 
 def run(args: argparse.Namespace) -> None:
-    opened = open_data(args)
+    """Run the command."""
     from heatpose.data.table import is_folder
     from heatpose.training.training import choose_classifiers
 
@@ -142,23 +141,16 @@ def run(args: argparse.Namespace) -> None:
 
     from heatpose.cli._results import show_training
     from heatpose.data.groups import check_enough, resolve_groups
-    from heatpose.data.storage import redact
-    from heatpose.evaluation.comparison import sketch_data
     from heatpose.model.candidates import CANDIDATES
     from heatpose.model.inputs import read_samples
-    from heatpose.persistence.artifact import data_digest, save_model
-    from heatpose.persistence.selftest import choose_samples
     from heatpose.training.training import check_mirror, train_pose_classifier
 
     spec = args.groups or "auto"
     folds: int | Literal["auto"] = args.folds or "auto"
 
-    checked: dict[int, Grouping] = {}  # by the number of samples
-
     def check(index: pd.DataFrame) -> None:
         check_mirror(index["label"].unique(), args.mirror)
-        grouping = checked[len(index)] = resolve_groups(index, spec)
-        check_enough(index["label"], grouping.groups, folds)
+        check_enough(index["label"], resolve_groups(index, spec).groups, folds)
 
     train: Callable[..., TrainingResult] = train_pose_classifier
     if tuning:
@@ -167,15 +159,8 @@ def run(args: argparse.Namespace) -> None:
         train = search_pose_classifier
     console = results()
     with dask_client(args) as client:
-        table = read_data(
-            args,
-            args.decoder,
-            check=check,
-            client=client,
-            opened=opened,
-        )
-        # If nothing was left out for NaN or infinity since, these are the samples that were looked at.
-        grouping = checked[len(table)] if len(table) in checked else resolve_groups(table, spec)
+        table = read_data(args, args.decoder, check=check, client=client)
+        grouping = resolve_groups(table, spec)
         heatmaps = read_samples((CANDIDATES[name].takes for name in names), args.data, table, skip_bad=args.skip_bad)
         say(console, f"Split by {grouping.description}")
         with progress(f"{'Searching (seconds)' if tuning else 'Training'} {', '.join(names)}") as advance:
@@ -194,37 +179,49 @@ def run(args: argparse.Namespace) -> None:
                 progress=advance,
                 **tuning,
             )
-    # Saved before it is shown: a reader of stdout that leaves early must not cost the model.
-    data = {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)}
-    manifest = save_model(
-        result.pipeline, args.out, record={**result.to_record(), "data": data}, samples=choose_samples(table)
-    )
+    manifest = _save(args, result, table)  # before it is shown: a reader that closes stdout must not cost the model
     show_training(console, result)
-    size = decimal(manifest["size"])
-    say(console, f"Saved {args.out} ({size}) with {args.out.stem}.json and {args.out.stem}.md")
-    inspection = None
+    say(console, f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
     if args.report is not None:
-        from heatpose.evaluation.inspection import inspect_data
-
-        with progress("Inspecting the data") as advance:
-            inspection = inspect_data(
-                args.data,
-                spec,
-                decoder=args.decoder,
-                random_state=args.random_state,
-                n_jobs=args.jobs,
-                progress=advance,
-            )
-    model = {"model": f"{args.out}, sha256 {manifest['sha256']}", "decoder": args.decoder}
-    write_page(args, console, result, table, inspection=inspection, heatmaps=args.data, facts=model)
+        _report(args, console, result, table, manifest)
     console.print(f"Next: heatpose predict {shlex.quote(str(args.out))} PATH...", soft_wrap=True)
 
 
+def _save(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame) -> dict[str, Any]:
+    from heatpose.data.storage import redact
+    from heatpose.evaluation.comparison import sketch_data
+    from heatpose.persistence.artifact import save_model
+    from heatpose.persistence.provenance import data_digest
+    from heatpose.persistence.selftest import choose_samples
+
+    data = {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)}
+    record = {**result.to_record(), "data": data}
+    return save_model(result.pipeline, args.out, record=record, samples=choose_samples(table))
+
+
+def _report(
+    args: argparse.Namespace, console: Console, result: TrainingResult, table: pd.DataFrame, manifest: dict[str, Any]
+) -> None:
+    from heatpose.evaluation.inspection import inspect_data
+
+    with progress("Inspecting the data") as advance:
+        inspection = inspect_data(
+            args.data,
+            args.groups or "auto",
+            decoder=args.decoder,
+            random_state=args.random_state,
+            n_jobs=args.jobs,
+            progress=advance,
+        )
+    facts = {"model": f"{args.out}, sha256 {manifest['sha256']}", "decoder": args.decoder}
+    write_page(args, console, result, table, inspection=inspection, heatmaps=args.data, facts=facts)
+
+
 def _tuning(args: argparse.Namespace) -> dict[str, Any]:
-    """Options of a search, if one is wanted."""
+    """Return the options of a search, if --search is given."""
     if not args.search:
         if args.study:
-            raise UsageError("--study goes with --search")
+            raise UsageError("--study requires --search")
         return {}
     if find_spec("optuna") is None:
         raise UsageError('--search needs Optuna: pip install "heatpose[search]"')

@@ -1,4 +1,4 @@
-"""``heatpose watch``: poses as they happen, as JSON lines."""
+"""``heatpose watch``: classify a growing folder or a pipe of heatmaps, as JSON lines."""
 
 from __future__ import annotations
 
@@ -12,75 +12,78 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from heatpose.cli._console import UsageError, complain
+from heatpose.cli._console import UsageError, add_mirrored, complain
 
-SUMMARY = "follow a growing folder or a pipe of heatmaps and write what people do, as JSON lines"
+SUMMARY = "classify a growing folder or a pipe of heatmaps; JSON lines on stdout"
+EXAMPLES = (
+    "heatpose watch models/pose.joblib camera/",
+    "heatpose watch models/pose.joblib camera/ --events --person 'cam(\\d+)/'",
+    "python camera.py | heatpose watch models/pose.joblib - --events",
+)
 
 
-def epilog() -> str:
+def details() -> str:
+    """Return the text before the examples."""
     return (
-        "Writes one line a frame, or with --events one when a pose is entered, held and left; each as soon as it is "
-        "known. Times are when a file was last written or an array came out of the pipe, in seconds since 1970. "
-        "Ctrl-C ends it; what was going on is then left.\n\n"
-        "examples:\n"
-        "  heatpose watch models/pose.joblib camera/\n"
-        "  heatpose watch models/pose.joblib camera/ --events --person 'cam(\\d+)/'\n"
-        "  python camera.py | heatpose watch models/pose.joblib - --events"
+        "Writes one line for each frame, or with --events one when a pose is entered, held and left, as soon as it is "
+        "known. Times are seconds since 1970: a file's modification time, or the arrival of an array in the pipe. "
+        "Ctrl-C ends the command; poses in progress are then left."
     )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="model that heatpose saved (.joblib, .heatpose, .onnx)")
+    """Add the arguments of the command."""
+    parser.add_argument("model", metavar="MODEL", help="saved model (.joblib, .heatpose, .onnx)")
     parser.add_argument(
         "path",
         metavar="PATH",
-        help="folder into which .npy files are written; - for arrays on stdin, as numpy.save writes",
+        help="folder that receives .npy files; - for arrays on stdin, in the format of numpy.save",
     )
-    what = parser.add_argument_group("what is written")
-    what.add_argument("--events", action="store_true", help="poses that are entered, held and left, and no frames")
-    what.add_argument("--frames", action="store_true", help="frames too, with --events")
-    what.add_argument(
-        "--person", metavar="REGEX", help="whose frame it is: its one capturing group is found in the path"
+    output = parser.add_argument_group("output")
+    output.add_argument("--events", action="store_true", help="write events instead of frames")
+    output.add_argument("--frames", action="store_true", help="write frames too, with --events")
+    output.add_argument(
+        "--person", metavar="REGEX", help="regular expression with one capturing group: the person, from the path"
     )
-    what.add_argument("--mirrored", action="store_true", help="the pictures come from a selfie camera")
-    when = parser.add_argument_group("when, in seconds")
+    add_mirrored(output)
+    timing = parser.add_argument_group("timing, in seconds")
     for option, default, text in (
         ("--smoothing", 0.1, "time constant of the smoothing"),
-        ("--hold", 0.25, "how long a pose must last to count"),
-        ("--release", 0.7, "how long it must be away to be left"),
-        ("--gap", 1.0, "how long without a frame a person is still there"),
+        ("--hold", 0.25, "minimum duration of a pose"),
+        ("--release", 0.7, "minimum absence before a pose is left"),
+        ("--gap", 1.0, "longest time without a frame before a person is gone"),
     ):
-        when.add_argument(
+        timing.add_argument(
             option, metavar="SECONDS", type=seconds, default=default, help=f"{text} (default: %(default)s)"
         )
-    when.add_argument(
+    timing.add_argument(
         "--held-after",
         metavar="SECONDS,...",
         type=lambda text: [seconds(part, above_zero=True) for part in text.split(",")],
         default=[1.0],
-        help="after how long to say that a pose is held (default: 1)",
+        help="durations at which a held event is written (default: 1)",
     )
-    when.add_argument(
+    timing.add_argument(
         "--fps",
         metavar="N",
         type=lambda text: seconds(text, above_zero=True),
-        help="N frames a second, whatever the clock says",
+        help="time frames at N per second instead of by the clock",
     )
-    which = parser.add_argument_group("which files, and until when")
-    which.add_argument("--existing", action="store_true", help="also files that are there already")
-    which.add_argument("--once", action="store_true", help="name the files that are there already, and end")
-    which.add_argument("--until-idle", metavar="SECONDS", type=seconds, help="end after that long without a file")
-    which.add_argument(
+    files = parser.add_argument_group("input files")
+    files.add_argument("--existing", action="store_true", help="include files that exist at the start")
+    files.add_argument("--once", action="store_true", help="classify the files that exist at the start, then end")
+    files.add_argument("--until-idle", metavar="SECONDS", type=seconds, help="end after this time without a new file")
+    files.add_argument(
         "--patience",
         metavar="SECONDS",
         type=seconds,
         default=10.0,
-        help="give up a half-written file that does not grow for that long (default: 10)",
+        help="give up on an incomplete file that stopped growing for this long (default: 10)",
     )
 
 
 def seconds(text: str, above_zero: bool = False) -> float:
-    """Read a number for argparse."""
+    """Parse a number of seconds."""
     try:
         value = float(text)
     except ValueError:
@@ -92,11 +95,12 @@ def seconds(text: str, above_zero: bool = False) -> float:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Run the command."""
     if args.frames and not args.events:
-        raise UsageError("--frames goes with --events; without it there is one line a frame anyway")
+        raise UsageError("--frames requires --events; without it every frame is written anyway")
     piped = args.path == "-"
     if piped and (args.existing or args.once or args.until_idle is not None or args.person):
-        raise UsageError("--existing, --once, --until-idle and --person are for folders, and PATH is -")
+        raise UsageError("--existing, --once, --until-idle and --person apply to folders, but PATH is -")
     person = _person(args.person)
 
     from threadpoolctl import threadpool_limits
@@ -106,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.persistence.artifact import load_model
     from heatpose.persistence.onnx_model import load_onnx
 
-    if not piped:  # from now on: what comes while the model is loaded is not missed
+    if not piped:  # before the model is loaded: files written meanwhile count
         folder = GrowingFolder(args.path, existing=args.existing or args.once, patience=args.patience)
     model = (load_onnx if Path(args.model).suffix == ".onnx" else load_model)(args.model)
     stream = PoseStream(
@@ -119,9 +123,9 @@ def run(args: argparse.Namespace) -> None:
         mirrored=args.mirrored,
     )
     wanted = [name for name in ("frames", "events") if getattr(args, name) or (name == "frames" and not args.events)]
-    before = signal.signal(signal.SIGTERM, _interrupt)  # whoever started it may end it so
+    before = signal.signal(signal.SIGTERM, _interrupt)  # ends it like Ctrl-C
     try:
-        with threadpool_limits(1):  # of so little work at a time, threads only make more
+        with threadpool_limits(1):  # single frames are too little work for threads
             stream.warm_up()
             complain(f"Watching {'stdin' if piped else args.path}")
             frames = (
@@ -130,7 +134,7 @@ def run(args: argparse.Namespace) -> None:
                 else follow_folder(folder, once=args.once, until_idle=args.until_idle)
             )
             _write(watch_frames(stream, frames, person=person, fps=args.fps, wanted=wanted))
-    except KeyboardInterrupt:  # how a watch ends
+    except KeyboardInterrupt:  # the usual end
         if args.events:
             _write(map(event_record, stream.close()))
     finally:
@@ -148,7 +152,7 @@ def _interrupt(*signal: object) -> None:
 
 
 def _person(pattern: str | None) -> Callable[[str], str | None] | None:
-    """Make a function from a path to the person that a regular expression finds in it."""
+    """Return a function that finds the person in a path."""
     if pattern is None:
         return None
     try:

@@ -8,7 +8,6 @@ tell damage), ``pose.md`` a card for people to read.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -20,14 +19,11 @@ from typing import Any
 from uuid import uuid4
 
 import joblib
-import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from heatpose.data.table import table_keypoints
 from heatpose.persistence import safe
 from heatpose.persistence.card import write_card
 from heatpose.persistence.manifest import (
@@ -50,7 +46,6 @@ from heatpose.pose.skeleton import COCO_17
 __all__ = [
     "FORMAT_VERSION",
     "ModelError",
-    "data_digest",
     "load_model",
     "make_manifest",
     "read_manifest",
@@ -286,45 +281,6 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes, 64 hexadecimal digits; equal to what ``sha256sum`` prints."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def data_digest(table: pd.DataFrame) -> str:
-    """Return a digest of a keypoint table that is the same on every machine, 64 hexadecimal digits.
-
-    It covers each row's path, label and keypoints in float32, and the order of the rows; all NaN are the
-    same, and so are 0 and -0. It covers neither the order of the columns nor any other column.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As from :func:`heatpose.load_data`; ``path`` may be missing.
-
-    Raises
-    ------
-    ValueError
-        ``label`` or a keypoint column is missing.
-
-    Examples
-    --------
-    >>> from heatpose.data.table import keypoint_frame
-    >>> table = keypoint_frame(np.zeros((2, 17, 3))).assign(label=["up", "down"])
-    >>> data_digest(table) == data_digest(table[::-1])
-    False
-    >>> data_digest(table) == data_digest(table.assign(more=1))
-    True
-    """
-    if "label" not in table:
-        raise ValueError("Expected a column label in the table, got none.")
-    texts = [
-        [None if pd.isna(text) else str(text) for text in table.get(name, [None] * len(table))]
-        for name in ("path", "label")
-    ]
-    keypoints = table_keypoints(table)
-    keypoints[np.isnan(keypoints)] = np.nan
-    keypoints += np.float32(0)  # -0 becomes 0
-    digest = hashlib.sha256(json.dumps(texts).encode())
-    digest.update(keypoints.astype("<f4").tobytes())
-    return digest.hexdigest()
 
 
 # Loading ----------------------------------------------------------------------------------------------------

@@ -31,8 +31,9 @@ from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import BASELINE
 from heatpose.evaluation.scoring import predict_table
 from heatpose.model.inputs import input_of
-from heatpose.persistence.artifact import data_digest, replace_files
+from heatpose.persistence.artifact import replace_files
 from heatpose.persistence.manifest import versions
+from heatpose.persistence.provenance import data_digest
 from heatpose.pose.geometry import mask_uncertain, normalise_poses
 from heatpose.pose.skeleton import COCO_17
 from heatpose.training.training import TrainingResult

@@ -6,15 +6,17 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
 
 import heatpose
-from heatpose.cli import main
+from heatpose.cli import COMMANDS, command_parsers, main
 from heatpose.cli._results import show_training
 from heatpose.data.table import read_table
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
@@ -26,7 +28,6 @@ from heatpose.training.training import train_pose_classifier
 
 CLASSES = ["action_down", "action_up", "category_motion", "dummy"]
 BY_PERFORMER = r"_(\d+)\.npy$"
-COMMANDS = ["simulate", "inspect", "extract", "train", "evaluate", "compare", "predict", "watch"]
 
 
 class Terminal(io.StringIO):
@@ -87,10 +88,23 @@ def test_version(run):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example_that_parses(run, command):
+def test_examples_in_help_parse(run, command):
     code, out, err = run(command, "--help")
     assert (code, err) == (0, "")
-    assert f"\n  heatpose {command} " in out
+    examples = [line for line in out.partition("\nexamples:\n")[2].splitlines() if line]
+    assert examples
+    for example in examples:
+        words = shlex.split(example.rpartition(" | ")[2].partition(" > ")[0])
+        assert words[:2] == ["heatpose", command]
+        args = command_parsers()[command].parse_args(words[2:])
+        assert args.run is import_module(f"heatpose.cli.{command}").run
+
+
+def test_help_shows_an_example_of_each_command(run):
+    code, out, err = run("--help")
+    assert (code, err) == (0, "")
+    examples = out.partition("\nexamples:\n")[2].splitlines()
+    assert [line.split()[:2] for line in examples[: len(COMMANDS)]] == [["heatpose", name] for name in COMMANDS]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -127,16 +141,16 @@ def test_help_does_not_wait_for_the_library():
         (["train", "{data}", "--folds", "1"], "at least 2, got '1'"),
         (["train", "{data}", "--jobs", "0"], "at least 1, got '0'"),
         (["train", "{data}", "--out", "{tmp}/pose.pkl"], "end in .joblib"),
-        (["train", "{data}", "--out", "{tmp}/file/pose.joblib"], "a folder that can be written in"),
+        (["train", "{data}", "--out", "{tmp}/file/pose.joblib"], "a writable folder"),
         (["train", "{data}", "--out", "{tmp}/folder.joblib"], "got a folder"),
         (["train", "{data}", "--search", "10"], "got '10'"),
         (["train", "{data}", "--mirror", "up"], "expected CLASS=CLASS,... or none, got 'up'"),
         (["train", "{data}", "--groups", "_."], "with 0 capturing groups"),
         (["evaluate", "no.joblib", "{data}", "--groups", "("], "no regular expression"),
         (["extract", "{data}", "{tmp}/table.csv", "--groups", "blocks:1"], "at least 2, got 'blocks:1'"),
-        (["train", "{data}", "--study", "{tmp}/study.log"], "--study goes with --search"),
+        (["train", "{data}", "--study", "{tmp}/study.log"], "--study requires --search"),
         (["extract", "{data}", "{tmp}/table.xlsx"], "end in .parquet or .csv"),
-        (["extract", "{data}", "{tmp}/file/table.csv"], "a folder that can be written in"),
+        (["extract", "{data}", "{tmp}/file/table.csv"], "a writable folder"),
         (["simulate", "{tmp}/out", "--performers", "0"], "at least 1, got '0'"),
         (["simulate", "{tmp}/out", "--dtype", "int8"], "invalid choice: 'int8'"),
         (["predict", "model.joblib"], "PATH"),
@@ -184,10 +198,10 @@ def test_train_says_first_what_it_split_by(trained):
     lines = out.splitlines()
     assert lines[0] == rf"Split by groups nobody trained on: 3 (0, 1, 2), from the file names by '{BY_PERFORMER}'"
     assert lines[2].startswith("balanced accuracy   ")  # the honest number, before all others
-    assert "a random split " in out
+    assert "random split " in out
     assert "This split does not leak" in out
-    assert "groups trained on 1 2" in re.sub(" +", " ", out)
-    assert "a dummy" in out
+    assert "training groups 1 2" in re.sub(" +", " ", out)
+    assert "majority class" in out
     assert "The choice between 2 candidates was made anew for each fold" in out
     assert not any(line != line.rstrip() for line in lines)
     assert "\x1b" not in out
@@ -301,7 +315,9 @@ def test_evaluate_tells_of_training_data(run, trained, data):
     code, out, err = run("evaluate", model, data, "--json")
     assert code == 0
     assert json.loads(out)["trained_on_these_data"] is True
-    assert err == "Warning: these are the data that the model was trained on, so the scores tell nothing.\n"
+    assert err == (
+        "Warning: these are the model's training data; the scores do not estimate performance on new data.\n"
+    )
 
 
 # What goes wrong --------------------------------------------------------------------------------------------
@@ -517,12 +533,12 @@ def test_the_gap_to_the_random_split_adds_up(result):
 
     evaluation = replace(result.evaluation, balanced_accuracy=0.9544)
     for random, remark in (
-        (0.9935, "0.994 .*% 0.040 of it is neighbours in training"),
-        (0.9544, "0.954 .*% no more than that"),
+        (0.9935, "0.994 .*% 0.040 higher: near-identical samples"),
+        (0.9544, "0.954 .*% not higher"),
     ):
         console = Console(file=io.StringIO(), width=80)
         show_training(console, replace(result, evaluation=evaluation, random_split=random))
-        assert re.search(f"a random split {remark}", re.sub(" +", " ", console.file.getvalue()))
+        assert re.search(f"random split {remark}", re.sub(" +", " ", console.file.getvalue()))
 
 
 def test_an_encoding_without_lines_and_bars_still_shows_all(result):

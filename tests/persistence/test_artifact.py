@@ -19,14 +19,12 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from heatpose.data.table import keypoint_frame
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
 from heatpose.persistence import manifest as manifests
 from heatpose.persistence.artifact import (
     FORMAT_VERSION,
     ModelError,
-    data_digest,
     load_model,
     read_manifest,
     save_model,
@@ -822,59 +820,6 @@ def test_xgboost_is_found_under_either_name(monkeypatch):
 
 
 # Digests
-
-
-@pytest.fixture
-def table():
-    """Two rows with a missing keypoint each."""
-    keypoints = np.arange(2 * 51, dtype=np.float32).reshape(2, 17, 3)
-    keypoints[:, 4] = (np.nan, np.nan, 0)
-    index = pd.DataFrame({"path": ["a/1.npy", pd.NA], "label": ["a", "b"]}, dtype="string")
-    return pd.concat([index, keypoint_frame(keypoints)], axis=1)
-
-
-def test_data_digest_by_hand(table):
-    values = table[list(COCO_17.columns)].to_numpy("<f4")
-    texts = b'[["a/1.npy", null], ["a", "b"]]'
-    assert data_digest(table) == hashlib.sha256(texts + values.tobytes()).hexdigest()
-
-
-def test_data_digest_stays_the_same(table):
-    digest = data_digest(table)
-    before = table.copy()
-    assert data_digest(table[table.columns[::-1]].set_index(np.array([7, 7])).assign(group="x")) == digest
-    columns = list(COCO_17.columns)
-    assert data_digest(table.astype(dict.fromkeys(columns, np.float64))) == digest
-    assert data_digest(table.astype({"path": object, "label": "category"})) == digest
-    other_nan = np.array([0xFFC00001], dtype=np.uint32).view(np.float32)[0]
-    values = table[columns].to_numpy(copy=True)
-    values[np.isnan(values)] = other_nan
-    values[values == 0] = -0.0
-    assert data_digest(table.assign(**dict(zip(columns, values.T, strict=True)))) == digest
-    pd.testing.assert_frame_equal(table, before)
-
-
-def test_data_digest_tells_changes(table):
-    moved = table.copy()
-    moved.loc[0, "nose_x"] = np.nextafter(np.float32(moved.loc[0, "nose_x"]), np.float32(9))
-    others = [
-        table,
-        moved,
-        table[::-1],
-        table[:1],
-        table.drop(columns="path"),
-        table.assign(label=["b", "a"]),
-        table.assign(path=["a", "/1.npy"]),
-        table.assign(path=pd.NA, label=["a/1.npy", "b"]),
-    ]
-    assert len({data_digest(other) for other in others}) == len(others)
-
-
-def test_data_digest_needs_labels(table):
-    with pytest.raises(ValueError, match="column label"):
-        data_digest(table.drop(columns="label"))
-    with pytest.raises(ValueError, match="nose_x"):
-        data_digest(table.drop(columns="nose_x"))
 
 
 def test_sha256_of_a_known_file(tmp_path):

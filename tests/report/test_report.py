@@ -227,7 +227,7 @@ def test_it_holds_the_numbers_of_the_result(page, result):
 
 
 def test_it_has_what_is_needed_to_get_the_same_again(page, result, table):
-    from heatpose.persistence.artifact import data_digest
+    from heatpose.persistence.provenance import data_digest
 
     again = page.text[page.text.index("heatpose train 'my data'") :]
     for fact in (data_digest(table), result.grouping.description, f"numpy {np.__version__}", "Seed 0"):

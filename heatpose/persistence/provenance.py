@@ -1,0 +1,93 @@
+"""Identify a model's training data: a digest of a keypoint table, and its comparison with other data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heatpose.data.table import table_keypoints
+from heatpose.evaluation.comparison import share_trained_on
+
+__all__ = ["check_training_data", "data_digest"]
+
+_MOSTLY_SEEN = 0.5
+"""Share of training data from which on scores count as scores on the training data."""
+
+
+def data_digest(table: pd.DataFrame) -> str:
+    """Return a SHA-256 digest of a keypoint table, the same on every machine.
+
+    It covers each row's path, label and keypoints in float32, and the order of the rows; all NaN are equal, and so
+    are 0 and -0. It covers neither the order of the columns nor any other column.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from :func:`heatpose.load_data`; ``path`` may be missing.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    ValueError
+        ``label`` or a keypoint column is missing.
+
+    Examples
+    --------
+    >>> from heatpose.data.table import keypoint_frame
+    >>> table = keypoint_frame(np.zeros((2, 17, 3))).assign(label=["up", "down"])
+    >>> data_digest(table) == data_digest(table[::-1])
+    False
+    >>> data_digest(table) == data_digest(table.assign(more=1))
+    True
+    """
+    if "label" not in table:
+        raise ValueError("Expected a column label in the table, got none.")
+    texts = [
+        [None if pd.isna(text) else str(text) for text in table.get(name, [None] * len(table))]
+        for name in ("path", "label")
+    ]
+    keypoints = table_keypoints(table)
+    keypoints[np.isnan(keypoints)] = np.nan
+    keypoints += np.float32(0)  # -0 becomes 0
+    digest = hashlib.sha256(json.dumps(texts).encode())
+    digest.update(keypoints.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def check_training_data(manifest: Mapping[str, Any], table: pd.DataFrame) -> tuple[bool, list[str]]:
+    """Compare data with the training data of a model, and list reasons to distrust scores on them.
+
+    Parameters
+    ----------
+    manifest : mapping
+        See :func:`heatpose.read_manifest`.
+    table : DataFrame
+        The keypoint table to score the model on.
+
+    Returns
+    -------
+    seen : bool
+        At least half of the data were training data.
+    cautions : list of str
+        Sentences.
+    """
+    record = manifest["record"]
+    seen = (record.get("data") or {}).get("digest") == data_digest(table)
+    cautions = []
+    if seen:
+        cautions.append("These are the model's training data; the scores do not estimate performance on new data.")
+    elif share := share_trained_on(table, record):
+        seen = share >= _MOSTLY_SEEN
+        cautions.append(f"About {share:.0%} of these data are training data of the model; the scores are too high.")
+    if not (record.get("audit") or {"better_than_chance": True})["better_than_chance"]:
+        cautions.append("At training, the model's held-out score was no better than chance.")
+    return seen, cautions
