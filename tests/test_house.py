@@ -48,7 +48,8 @@ PHRASES = re.compile(
 )
 TEXTS = sorted(
     [
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+        *ROOT.glob("*.md"),
+        *(ROOT / "notebooks").glob("*.ipynb"),
         *(path for path in (ROOT / "docs").glob("*.md") if path.name not in {"api.md", "command-line.md"}),
         *(path for path in (PACKAGE / "report" / "templates").rglob("*") if path.is_file()),
         *(PACKAGE / "cli").glob("*.py"),
@@ -118,16 +119,6 @@ STILL_TO_CUT = {
     "heatpose/training/training.py train_pose_classifier",
 }
 STILL_TO_REWORD = {
-    "CHANGELOG.md",
-    "README.md",
-    "docs/generalisation.md",
-    "docs/guide.md",
-    "docs/index.md",
-    "docs/live.md",
-    "docs/models.md",
-    "docs/networks.md",
-    "docs/photos.md",
-    "docs/splitting.md",
     "heatpose/cli/__init__.py",
     "heatpose/cli/_console.py",
     "heatpose/cli/_results.py",

@@ -1,12 +1,17 @@
 import ast
+import configparser
 import importlib.metadata
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import heatpose
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(code):
@@ -31,9 +36,11 @@ def test_decoding_and_geometry_need_no_machine_learning():
     assert run(code) == "False False"
 
 
-@pytest.mark.parametrize("name", heatpose.__all__)
-def test_every_public_name_is_there(name):
-    assert getattr(heatpose, name) is getattr(heatpose, name)
+@pytest.mark.parametrize("name", heatpose._HOME)
+def test_every_public_name_is_that_of_its_module(name):
+    module = importlib.import_module(f"heatpose.{heatpose._HOME[name]}")
+    assert name in module.__all__
+    assert getattr(heatpose, name) is getattr(module, name)
 
 
 def test_public_names_are_listed_once():
@@ -68,3 +75,17 @@ def test_submodules_are_reached_by_name():
 
 def test_the_version_is_that_of_the_installed_package():
     assert heatpose.__version__ == importlib.metadata.version("heatpose")
+
+
+def test_the_oldest_versions_are_the_lower_bounds():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = config["options.extras_require"]
+    lines = [config["options"]["install_requires"], *(extras[name] for name in extras if name not in ("dev", "docs"))]
+    bounds = set(re.findall(r"^([\w-]+)>=([\d.]+)", "\n".join(lines), re.MULTILINE))
+    oldest = re.findall(r"^([\w-]+)==([\d.]+)", (ROOT / "constraints-oldest.txt").read_text(), re.MULTILINE)
+    assert sorted(oldest) == sorted(bounds)
+
+
+def test_the_citation_has_the_present_version():
+    assert f"\nversion: {heatpose.__version__}\n" in (ROOT / "CITATION.cff").read_text()
