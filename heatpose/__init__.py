@@ -19,6 +19,7 @@ _HOME = {
     "PoseEvent": "live.stream",
     "PoseFeatures": "model.estimators",
     "PoseStream": "live.stream",
+    "SKELETONS": "pose.skeletons",
     "compare_models": "evaluation.comparison",
     "decode_heatmaps": "pose.decoding",
     "evaluate_model": "evaluation.scoring",
@@ -32,6 +33,7 @@ _HOME = {
     "make_pose_pipeline": "model.candidates",
     "ModelError": "persistence.artifact",
     "read_manifest": "persistence.artifact",
+    "read_poses": "data.formats.reading",
     "read_table": "data.table",
     "render_heatmaps": "datasets.simulation",
     "save_model": "persistence.artifact",
@@ -49,6 +51,7 @@ __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
     from heatpose.data.folder import HeatmapFolder
+    from heatpose.data.formats.reading import read_poses
     from heatpose.data.table import extract_keypoints, load_data, read_table, write_table
     from heatpose.datasets.simulation import render_heatmaps, simulate_poses, simulate_stream, write_heatmaps
     from heatpose.evaluation.comparison import compare_models
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
     from heatpose.persistence.onnx_model import load_onnx
     from heatpose.pose.decoding import decode_heatmaps
     from heatpose.pose.skeleton import COCO_17
+    from heatpose.pose.skeletons import SKELETONS
     from heatpose.report.report import write_report
     from heatpose.training.search import search_pose_classifier
     from heatpose.training.training import train_pose_classifier

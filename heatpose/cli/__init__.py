@@ -33,6 +33,7 @@ COMMANDS = (
     "simulate",
     "recorded",
     "heatmaps",
+    "convert",
     "inspect",
     "extract",
     "train",

@@ -1,0 +1,181 @@
+"""Poses written by hand as other tools write them: for the tests, the fuzzer and the measurement of the readers.
+
+The orders of keypoints are written out here from the documentation of each tool, and not taken from the package.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+COCO = _words(
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "
+    "right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
+)
+OPENPOSE_18 = _words(
+    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist right_hip right_knee "
+    "right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear"
+)
+BODY_25 = _words(
+    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist mid_hip right_hip "
+    "right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear left_big_toe "
+    "left_small_toe left_heel right_big_toe right_small_toe right_heel"
+)
+_HALPE = _words("head neck hip left_big_toe right_big_toe left_small_toe right_small_toe left_heel right_heel")
+HALPE_26 = [*COCO, *_HALPE]
+_FACE_AND_HANDS = [*(f"face_{n}" for n in range(68)), *(f"hand_{n}" for n in range(42))]
+HALPE_136 = [*HALPE_26, *_FACE_AND_HANDS]
+WHOLEBODY_133 = [*COCO, *(f"foot_{n}" for n in range(6)), *_FACE_AND_HANDS]
+MEDIAPIPE_33 = _words(
+    "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
+    "mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_pinky "
+    "right_pinky left_index right_index left_thumb right_thumb left_hip right_hip left_knee right_knee left_ankle "
+    "right_ankle left_heel right_heel left_foot_index right_foot_index"
+)
+MPII_16 = _words(
+    "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck head_top right_wrist "
+    "right_elbow right_shoulder left_shoulder left_elbow left_wrist"
+)
+
+SIZE = (640, 480)
+"""Width and height of the images that the poses are in."""
+
+
+def bodies(n: int, seed: int = 0, missing: float = 0.1) -> np.ndarray:
+    """Return poses, shape (n, 17, 3): x, y in pixels, confidence; NaN, NaN and 0 where a keypoint is missing."""
+    rng = np.random.default_rng(seed)
+    poses = np.empty((n, 17, 3))
+    poses[..., 0] = rng.uniform(20, 300, (n, 17)).round(2)
+    poses[..., 1] = rng.uniform(20, 400, (n, 17)).round(2)
+    poses[..., 2] = rng.uniform(0.2, 1, (n, 17)).round(4)
+    poses[rng.random((n, 17)) < missing] = (np.nan, np.nan, 0)
+    poses[:, 5] = (200, 100, 0.9)  # something is always there
+    return poses
+
+
+def ordered(pose: np.ndarray, names: list[str]) -> list[list[float]]:
+    """Return x, y and confidence of the named keypoints as a tool that writes zeros for missing ones lists them."""
+    by_name = dict(zip(COCO, np.nan_to_num(pose).tolist(), strict=True))
+    return [by_name.get(name, [1.5, 2.5, 0.5]) for name in names]
+
+
+def flat(pose: np.ndarray, names: list[str]) -> list[float]:
+    """Return what `ordered` does as one list."""
+    return [number for point in ordered(pose, names) for number in point]
+
+
+def dump(path: Path, content: object) -> None:
+    """Write JSON, with the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def coco(path: Path, poses: np.ndarray, per_image: int = 1) -> Path:
+    """Write an annotation file; visibility is 2, and 0 with zeros where a keypoint is missing."""
+    images = [
+        {"id": 7 + n, "file_name": f"set/img {n:04d} ü.jpg", "width": SIZE[0], "height": SIZE[1]}
+        for n in range(-(-len(poses) // per_image))
+    ]
+    annotations = []
+    for n, pose in enumerate(poses):
+        drawn = pose.copy()
+        drawn[:, 2] = np.where(drawn[:, 2] > 0, 2, 0)
+        size = np.ptp(np.nan_to_num(pose[:, :2]), axis=0)
+        annotations.append(
+            {
+                "id": n + 1,
+                "image_id": 7 + n // per_image,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": [0, 0, *size.tolist()],
+                "area": float(size.prod()),
+                "num_keypoints": int((drawn[:, 2] > 0).sum()),
+                "keypoints": flat(drawn, COCO),
+                "segmentation": [[0, 0, 1, 0, 1, 1]],
+            }
+        )
+    categories = [{"id": 1, "name": "person", "keypoints": COCO, "skeleton": [[16, 14]]}]
+    dump(path, {"info": {}, "licenses": [], "images": images, "annotations": annotations, "categories": categories})
+    return path
+
+
+def coco_results(path: Path, poses: np.ndarray, names: list[str] = COCO) -> Path:
+    """Write a list of results."""
+    dump(
+        path,
+        [
+            {"image_id": n, "category_id": 1, "keypoints": flat(pose, names), "score": 0.9}
+            for n, pose in enumerate(poses)
+        ],
+    )
+    return path
+
+
+def openpose(path: Path, poses: np.ndarray, names: list[str] = BODY_25, video: str = "film") -> Path:
+    """Write a folder of frames with one person each."""
+    for n, pose in enumerate(poses):
+        person = {
+            "person_id": [-1],
+            "pose_keypoints_2d": flat(pose, names),
+            "face_keypoints_2d": [],
+            "hand_left_keypoints_2d": [],
+            "hand_right_keypoints_2d": [],
+            "pose_keypoints_3d": [],
+        }
+        dump(path / f"{video}_{n:012d}_keypoints.json", {"version": 1.3, "people": [person]})
+    return path
+
+
+def alphapose(path: Path, poses: np.ndarray, names: list[str] = COCO) -> Path:
+    """Write the results of a film, a frame a pose."""
+    dump(
+        path,
+        [
+            {
+                "image_id": f"{n}.jpg",
+                "category_id": 1,
+                "keypoints": flat(pose, names),
+                "score": 2.9,
+                "box": [1.0, 2.0, 300.0, 400.0],
+                "idx": 1,
+            }
+            for n, pose in enumerate(poses)
+        ],
+    )
+    return path
+
+
+def instance(pose: np.ndarray, names: list[str] = COCO) -> dict:
+    """Return a pose as an instance of MMPose."""
+    points = np.array(ordered(pose, names))
+    return {
+        "keypoints": points[:, :2].tolist(),
+        "keypoint_scores": points[:, 2].tolist(),
+        "bbox": [[0.0, 0.0, 10.0, 10.0]],
+        "bbox_score": 0.9,
+    }
+
+
+def mmpose(path: Path, poses: np.ndarray, names: list[str] = COCO) -> Path:
+    """Write the predictions of a film by a demo script, with the names of the keypoints."""
+    frames = [{"frame_id": n + 1, "instances": [instance(pose, names)]} for n, pose in enumerate(poses)]
+    id2name = {str(number): name for number, name in enumerate(names)}
+    dump(path, {"meta_info": {"dataset_name": "coco", "keypoint_id2name": id2name}, "instance_info": frames})
+    return path
+
+
+def yolo(path: Path, poses: np.ndarray, names: list[str] = COCO) -> Path:
+    """Write predictions, a text file an image."""
+    path.mkdir(parents=True, exist_ok=True)
+    for n, pose in enumerate(poses):
+        points = np.array(ordered(pose, names)) / (*SIZE, 1)
+        numbers = [0.5, 0.5, 0.4, 0.6, *points.reshape(-1)]
+        (path / f"img_{n}.txt").write_text("0 " + " ".join(f"{value:.6f}" for value in numbers) + "\n")
+    return path

@@ -1,0 +1,53 @@
+"""MMPose: predictions of the inferencer (a list) or of the demo scripts (``meta_info`` and ``instance_info``)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from heatpose.data.formats.source import Format, Poses, Source
+
+__all__ = ["MMPOSE"]
+
+
+def _is_instance(entry: object) -> bool:
+    return isinstance(entry, dict) and {"keypoints", "keypoint_scores"} <= entry.keys()
+
+
+def _sniff(source: Source) -> bool:
+    content = source.peek()
+    if isinstance(content, list) and content:
+        return _is_instance(content[0]) or (isinstance(content[0], dict) and "instances" in content[0])
+    return isinstance(content, dict) and "instance_info" in content
+
+
+def _read(source: Source, file: int, poses: Poses) -> None:
+    content = source.json(file)
+    if isinstance(content, dict):
+        names = (content.get("meta_info") or {}).get("keypoint_id2name") or {}
+        if names:
+            poses.name_keypoints([names[number] for number in sorted(names, key=int)])
+        content = content["instance_info"]
+    if all(isinstance(entry, dict) and "instances" in entry for entry in content) and content:
+        frames = [(entry.get("frame_id"), entry["instances"]) for entry in content]
+    else:
+        frames = [(None, content)]
+    for number, instances in frames:
+        poses.frame(image=number, video=source.stem(file) if len(frames) > 1 else None)
+        for instance in instances:
+            xy = np.asarray(instance["keypoints"], dtype=float)[:, :2]  # a third column is a depth
+            scores = instance.get("keypoint_scores")
+            if scores is None:
+                poses.note("{} poses without keypoint_scores got the confidence 1")
+                scores = np.ones(len(xy))
+            poses.add(np.column_stack([xy, np.asarray(scores, dtype=float)]), track=instance.get("track_id"))
+
+
+MMPOSE = Format(
+    "mmpose",
+    "MMPose predictions",
+    (".json",),
+    _sniff,
+    _read,
+    groups=("video", "track"),
+    skeletons=("coco-17", "coco-133", "halpe-26", "mpii-16"),
+)

@@ -1,0 +1,419 @@
+"""Read poses of other tools as a keypoint table."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from heatpose.data.formats.alphapose import ALPHAPOSE
+from heatpose.data.formats.coco import COCO, COCO_RESULTS
+from heatpose.data.formats.mmpose import MMPOSE
+from heatpose.data.formats.openpose import OPENPOSE
+from heatpose.data.formats.source import Format, Poses, Source
+from heatpose.data.formats.yolo import YOLO
+from heatpose.data.table import keypoint_frame
+from heatpose.pose.skeleton import Skeleton
+from heatpose.pose.skeletons import coco_names, find_skeleton, pick_keypoints, skeletons_of
+
+__all__ = ["FORMATS", "find_format", "is_pose_source", "read_poses"]
+
+logger = logging.getLogger(__name__)
+
+FORMATS: dict[str, Format] = {found.name: found for found in (COCO, COCO_RESULTS, OPENPOSE, ALPHAPOSE, MMPOSE, YOLO)}
+"""All formats by name."""
+
+_SUFFIXES = tuple(sorted({suffix for found in FORMATS.values() for suffix in found.suffixes}))
+
+_CANDIDATES = ("video", "track", "person", "image")
+"""Columns that can tell which samples belong together, the widest first."""
+
+_FRACTIONS_END = 3.0
+"""Coordinates up to here are fractions of the image, which can leave it by its size; pixels of a body go far beyond."""
+
+
+def read_poses(
+    source: str | os.PathLike,
+    format: str = "auto",
+    *,
+    skeleton: str | Skeleton | None = None,
+    image_size: tuple[int, int] | None = None,
+    labels: str | os.PathLike | ArrayLike | None = None,
+    people: Literal["largest", "all"] = "largest",
+    group: str = "auto",
+    skip_bad: bool = False,
+) -> pd.DataFrame:
+    """Read the poses that another tool wrote as a keypoint table.
+
+    Parameters
+    ----------
+    source : path-like or str
+        A file, or a folder of files of one format. Folders below it are classes unless labels come from elsewhere.
+    format : str, default "auto"
+        A name in :data:`FORMATS`; by default the content tells.
+    skeleton : str or Skeleton, optional
+        The order of the keypoints, a name in `heatpose.SKELETONS`; needed where their number fits several.
+    image_size : (int, int), optional
+        Width and height of the images in pixels: needed where x and y are fractions of them.
+    labels : path-like, str or array_like, optional
+        ``"folder"``: the first folder below ``source``. A CSV with the columns ``path`` and ``label``; paths can be
+        names without folder or suffix. A ``.npy`` or ``.txt`` file, or an array: one label a frame, or one a pose.
+        By default the labels in the files, else the folders.
+    people : {"largest", "all"}, default "largest"
+        Which poses of a frame to keep; the size of a person is that of the box around the keypoints.
+    group : str, default "auto"
+        The column that becomes ``group``: ``video``, ``track``, ``person`` or ``image``, or ``none``. By default the
+        first of video, track and person that has several values.
+    skip_bad : bool, default False
+        Leave out files that cannot be read, and tell how many.
+
+    Returns
+    -------
+    DataFrame
+        A row a pose: ``path``, ``sample``, ``label``, ``group``, the 51 keypoint columns in pixels, and those of
+        ``video``, ``track``, ``person`` and ``image`` that the format knows. What was chosen or left out is told in
+        ``table.attrs["notes"]``, a list of lines.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at ``source``.
+    ValueError
+        The format is not known or ambiguous, files are damaged (a BadFilesError lists all), or something has to be
+        passed that the files do not tell.
+    """
+    if people not in ("largest", "all"):
+        raise ValueError(f"Expected people to be 'largest' or 'all', got {people!r}.")
+    if group not in ("auto", "none", *_CANDIDATES):
+        raise ValueError(f"Expected group to be auto, none, {', '.join(_CANDIDATES)}, got {group!r}.")
+    found, opened = find_format(source, format)
+    poses = Poses()
+    opened.read(found.read, poses, skip_bad)
+    notes = [f"Read {found.title}: {_count(len(poses.poses), 'pose')} in {_count(len(poses.frames), 'frame')}."]
+    notes += [f"{text.format(f'{count:,}')}." for text, count in poses.notes.items()]
+    if not poses.poses:
+        raise ValueError(f"Expected poses in {source}, got none in {_count(len(poses.frames), 'frame')}.")
+    table, numbers = _facts(poses, opened), poses.keypoints()
+    numbers = _pixels(numbers, table, found, image_size, source, notes)
+    numbers = _to_coco(numbers, poses, found, skeleton, notes)
+    _set_labels(table, labels, opened, len(poses.frames), notes)
+    kept = _choose(numbers, table, people, len(poses.frames), notes)
+    if not len(kept):
+        raise ValueError(
+            f"Expected poses with keypoints of COCO-17 in {source}, got none; skeleton= names their order."
+        )
+    table = table.iloc[kept].reset_index(drop=True)
+    table.insert(1, "sample", table.groupby("path", sort=False).cumcount())
+    _set_group(table, group, found, notes)
+    columns = ["path", "sample", "label", "group"]
+    ids = [name for name in _CANDIDATES if table[name].notna().any()]
+    result = pd.concat([table[columns], keypoint_frame(numbers[kept]), table[ids]], axis=1)
+    result.attrs["notes"] = notes
+    for note in notes:
+        logger.info("%s", note)
+    return result
+
+
+def find_format(source: str | os.PathLike, format: str = "auto") -> tuple[Format, Source]:
+    """Return the format of a source, and the source opened with the files of it.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at ``source``.
+    ValueError
+        There is no format of that name, or the content fits none or several.
+    """
+    if format != "auto":
+        if format not in FORMATS:
+            raise ValueError(f"Expected a format out of auto, {', '.join(FORMATS)}, got {format!r}.")
+        opened = Source(source, FORMATS[format].suffixes)
+        if not opened.files:
+            raise ValueError(f"Expected {' or '.join(FORMATS[format].suffixes)} files in {source}, got none.")
+        return FORMATS[format], opened
+    by_suffix = {}
+    for suffix in _SUFFIXES:
+        if (opened := Source(source, (suffix,))).files and opened.files[0].lower().endswith(suffix):
+            by_suffix[suffix] = opened
+    fits = [
+        (candidate, by_suffix[suffix])
+        for candidate in FORMATS.values()
+        for suffix in candidate.suffixes
+        if suffix in by_suffix and candidate.sniff(by_suffix[suffix])
+    ]
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        names = ", ".join(f"{candidate.name} ({opened.files[0]})" for candidate, opened in fits)
+        raise ValueError(f"Expected poses of one format in {source}, got several: {names}. Pass format= to choose.")
+    looks = "; ".join(_look(opened) for opened in by_suffix.values()) or "no file of a known suffix"
+    raise ValueError(
+        f"Expected poses in a known format ({', '.join(FORMATS)}), got {looks} in {source}. Pass format= if it is one."
+    )
+
+
+def _look(source: Source) -> str:
+    """Describe the first file of a source that fits no format."""
+    name = source.files[0]
+    if name.lower().endswith(".json"):
+        content = source.peek()
+        if isinstance(content, list) and content:
+            content = content[0]
+        if isinstance(content, dict):
+            return f"JSON with {', '.join(map(repr, list(content)[:6])) or 'nothing'} ({name})"
+        return f"{'JSON without objects' if content is not None else 'a file that is not JSON'} ({name})"
+    return f"{source.head().partition(chr(10))[0][:60]!r} ({name})"
+
+
+def is_pose_source(data: str | os.PathLike) -> bool:
+    """Tell a source of another tool's poses by the names of its files, without reading any."""
+    path = Path(data)
+    if path.is_dir():
+        names = next((names for _, _, names in os.walk(path) if any(not n.startswith(".") for n in names)), [])
+        return not any(name.endswith(".npy") for name in names) and any(n.lower().endswith(_SUFFIXES) for n in names)
+    return path.name.lower().endswith(_SUFFIXES)
+
+
+def _facts(poses: Poses, source: Source) -> pd.DataFrame:
+    """Return what is known of each pose: path, label, frame, the candidates for groups, and sizes."""
+    frames = pd.DataFrame(dict(poses.facts(Poses.FRAME_FACTS, poses.frames)), dtype=object)
+    table = pd.DataFrame(dict(poses.facts(Poses.POSE_FACTS, poses.poses)), dtype=object)
+    at = table.pop("at").to_numpy(dtype=np.intp)
+    of_frame = frames.iloc[at].reset_index(drop=True)
+    files = np.array(source.files, dtype=object)[of_frame.pop("at").to_numpy(dtype=np.intp)]
+    table["label"] = table["label"].where(table["label"].notna(), of_frame.pop("label"))
+    table = pd.concat([of_frame, table], axis=1)
+    inside = [str(PurePosixPath(name).parent) if source.is_folder else "." for name in source.files]
+    if table["path"].isna().all():
+        table["path"] = files
+    elif set(inside) != {"."}:
+        parents = dict(zip(source.files, inside, strict=True))
+        table["path"] = [
+            str(PurePosixPath(parents[file], str(path))) for file, path in zip(files, table["path"], strict=True)
+        ]
+    if table["video"].isna().all() and len({len(PurePosixPath(name).parts) for name in source.files}) == 1:
+        folders = [name for name in dict.fromkeys(inside) if "/" in name]
+        if len(folders) > 1 and len(folders) == len(set(inside)):  # <class>/<video>/<frame>
+            table["video"] = [str(PurePosixPath(file).parent) for file in files]
+    table["file"], table["frame"] = files, at
+    if table["track"].notna().any() and table["video"].notna().any():  # tracks are counted within a video
+        known = table["track"].notna()
+        table.loc[known, "track"] = table["video"][known].astype(str) + "#" + table["track"][known].astype(str)
+    for name in ("path", "label", *_CANDIDATES):
+        table[name] = (
+            table[name].astype("string") if table[name].notna().any() else pd.Series(pd.NA, table.index, "string")
+        )
+    return table
+
+
+def _pixels(
+    numbers: np.ndarray,
+    table: pd.DataFrame,
+    found: Format,
+    image_size: tuple[int, int] | None,
+    source: str | os.PathLike,
+    notes: list[str],
+) -> np.ndarray:
+    """Return keypoints in pixels, NaN, NaN and 0 where one is missing."""
+    if np.isinf(numbers).any():
+        raise ValueError(f"Expected finite numbers in {source}, got infinite ones.")
+    missing = np.isnan(numbers).any(axis=2) | ~(numbers[..., 2] > 0)
+    if found.zero_is_missing:
+        missing |= (numbers[..., :2] == 0).all(axis=2)
+    numbers[missing] = (np.nan, np.nan, 0)
+    fractions = found.unit == "fractions"
+    if found.unit == "either":
+        fractions = bool(np.nanmax(np.abs(numbers[..., :2]), initial=0) <= _FRACTIONS_END)
+    if not fractions:
+        if image_size is not None:
+            notes.append("x and y are pixels already: the image size was not used.")
+        return numbers
+    if image_size is not None:
+        size = np.broadcast_to(np.array(image_size, dtype=float), (len(numbers), 2))
+    else:
+        size = table[["width", "height"]].astype(float).to_numpy()
+    if not (size > 0).all():
+        raise ValueError(
+            f"Expected the size of the images of {source}, since x and y are fractions of its width and height; pass "
+            "image_size=(width, height), or --image-size WIDTHxHEIGHT."
+        )
+    numbers[..., :2] *= size[:, None].astype(np.float32)
+    return numbers
+
+
+def _to_coco(
+    numbers: np.ndarray, poses: Poses, found: Format, skeleton: str | Skeleton | None, notes: list[str]
+) -> np.ndarray:
+    """Return the keypoints of COCO-17, by the names in the files or by the skeleton of their number."""
+    n_keypoints = numbers.shape[1]
+    if skeleton is not None:
+        chosen = find_skeleton(skeleton)
+        if len(chosen.keypoints) != n_keypoints:
+            fits = ", ".join(skeletons_of(n_keypoints)) or "none"
+            raise ValueError(
+                f"Expected {len(chosen.keypoints)} keypoints for {chosen.name}, got {n_keypoints}; of that number: "
+                f"{fits}."
+            )
+        return pick_keypoints(numbers, chosen.keypoints)
+    if poses.names is not None:
+        names = coco_names(poses.names)
+        if sum(name is not None for name in names) > len(names) // 4 and len(names) == n_keypoints:
+            if lost := [name for name in ("shoulder", "hip") if f"left_{name}" not in names]:
+                notes.append(f"Its keypoints have no {' and no '.join(lost)}: {', '.join(poses.names)[:120]}.")
+            return pick_keypoints(numbers, names)
+    known = [name for name in found.skeletons if len(find_skeleton(name).keypoints) == n_keypoints]
+    if len(known) != 1:
+        fits = ", ".join(known or skeletons_of(n_keypoints)) or f"none out of {', '.join(skeletons_of(17))}, ..."
+        raise ValueError(
+            f"Expected keypoints of a skeleton that {found.title} has ({', '.join(found.skeletons)}), got "
+            f"{n_keypoints} a pose; pass skeleton= (of that number: {fits})."
+        )
+    others = [name for name in skeletons_of(n_keypoints) if name != known[0]]
+    notes.append(
+        f"{n_keypoints} keypoints: {known[0]}{f' (not {_or(others)}: skeleton= changes it)' if others else ''}."
+    )
+    return pick_keypoints(numbers, find_skeleton(known[0]).keypoints)
+
+
+def _choose(numbers: np.ndarray, table: pd.DataFrame, people: str, n_frames: int, notes: list[str]) -> np.ndarray:
+    """Return the rows to keep: poses with a keypoint, and of each frame all or the largest."""
+    visible = numbers[..., 2] > 0
+    kept = np.flatnonzero(visible.any(axis=1))
+    frames = table["frame"].to_numpy()[kept]
+    if lost := len(numbers) - len(kept):
+        notes.append(f"Left out {_count(lost, 'pose')} without any keypoint of COCO-17.")
+    unique, counts = np.unique(frames, return_counts=True)
+    if empty := n_frames - len(unique):
+        notes.append(f"Left out {_count(empty, 'frame')} with nobody in them.")
+    several = int((counts > 1).sum())
+    if not several:
+        return kept
+    if people == "all":
+        notes.append(f"Several people in {_count(several, 'frame')}: all were kept.")
+        return kept
+    area = table["area"].astype(float).to_numpy()[kept]
+    if np.isnan(area).any():
+        xy, seen = numbers[kept, :, :2], visible[kept, :, None]
+        box = np.where(seen, xy, -np.inf).max(axis=1) - np.where(seen, xy, np.inf).min(axis=1)
+        area = box.prod(axis=1)
+    order = np.lexsort((-area, frames))
+    first = np.append(True, frames[order][1:] != frames[order][:-1])
+    notes.append(f"Several people in {_count(several, 'frame')}: the largest was kept (people='all' keeps all).")
+    return kept[np.sort(order[first])]
+
+
+def _set_labels(
+    table: pd.DataFrame,
+    labels: str | os.PathLike | ArrayLike | None,
+    source: Source,
+    n_frames: int,
+    notes: list[str],
+) -> None:
+    """Fill the column label."""
+    folders = table["file"].str.partition("/")[0].where(table["file"].str.contains("/"))
+    if labels is None:
+        if _several(table["label"]):
+            notes.append("Labels: from the files.")
+        elif source.is_folder and folders.notna().all() and _several(folders):
+            notes.append("Labels: the folders.")
+            table["label"] = folders.astype("string")
+        return
+    if isinstance(labels, str) and labels == "folder":
+        if folders.isna().any():
+            raise ValueError(f"Expected folders named after the classes in {source.root}, got files beside them.")
+        table["label"] = folders.astype("string")
+        return
+    if not isinstance(labels, str | os.PathLike):
+        values = np.asarray(labels)
+    elif Path(labels).suffix.lower() == ".csv":
+        table["label"] = _match(table["path"], _read_label_table(labels), labels)
+        return
+    else:
+        values = _read_label_array(Path(labels))
+    if values.ndim != 1 or len(values) not in (len(table), n_frames):
+        raise ValueError(
+            f"Expected one label for each of {_count(n_frames, 'frame')} or {_count(len(table), 'pose')}, "
+            f"got an array of shape {values.shape}."
+        )
+    if len(values) == n_frames:
+        values = values[table["frame"].to_numpy()]
+    table["label"] = pd.Series(values, index=table.index).astype("string")
+
+
+def _read_label_array(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file of labels: {path}")
+    if path.suffix.lower() == ".npy":
+        return np.load(path, allow_pickle=False)
+    if path.suffix.lower() == ".txt":
+        return np.array(path.read_text(encoding="utf-8-sig").splitlines())
+    raise ValueError(f"Expected labels in a .csv, .npy or .txt file, got {path}.")
+
+
+def _read_label_table(path: str | os.PathLike) -> pd.Series:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No such file of labels: {path}")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=None, engine="python")
+    if missing := [name for name in ("path", "label") if name not in table]:
+        raise ValueError(f"Expected the columns path and label in {path}, got no {' and no '.join(missing)}.")
+    return table.set_index("path")["label"]
+
+
+def _match(paths: pd.Series, labels: pd.Series, file: str | os.PathLike) -> pd.Series:
+    """Return the label of each path: by the whole path, else by its name, else by its name without suffix."""
+    for part in ("", "name", "stem"):
+        keys = [_part(path, part) for path in labels.index]
+        known = labels.set_axis(pd.Index(keys, name="path"))
+        known = known[~known.reset_index().duplicated().to_numpy()]
+        if (
+            known.index.is_unique
+            and (found := pd.Series([_part(path, part) for path in paths], paths.index).map(known)).notna().all()
+        ):
+            return found.astype("string")
+    once = labels.index[~labels.index.duplicated(keep=False)]
+    lost = paths[~paths.isin(once)]
+    raise ValueError(
+        f"Expected one label for each path in {file}, got none or several for {len(lost):,}, such as {lost.iloc[0]}."
+    )
+
+
+def _part(path: str, part: str) -> str:
+    path = path.replace("\\", "/")
+    return getattr(PurePosixPath(path), part) if part else path
+
+
+def _set_group(table: pd.DataFrame, group: str, found: Format, notes: list[str]) -> None:
+    """Fill the column group out of the candidates."""
+    several = [name for name in _CANDIDATES if _several(table[name]) and table[name].notna().all()]
+    automatic = [name for name in several if name != "image"]
+    chosen = (automatic[0] if automatic else "none") if group == "auto" else group
+    if chosen == "none":
+        table["group"] = pd.Series(pd.NA, index=table.index, dtype="string")
+    elif not table[chosen].notna().all():
+        raise ValueError(
+            f"Expected a {chosen} of every pose to group by, got none of some; known: "
+            f"{', '.join(several) or 'nothing'}."
+        )
+    else:
+        table["group"] = table[chosen]
+    used = chosen if chosen == "none" else f"{chosen} ({table['group'].nunique():,})"
+    others = [name for name in several if name != chosen]
+    notes.append(f"Groups: {used}{f'; {_or(others)} can be chosen instead' if others else ''}.")
+
+
+def _several(column: pd.Series) -> bool:
+    return len(column.dropna().unique()) > 1
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(names)

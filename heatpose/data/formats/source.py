@@ -1,0 +1,235 @@
+"""The files of a source of poses, and the poses collected from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from heatpose.data.folder import BadFile, BadFilesError, natural_key
+
+__all__ = ["DAMAGE", "Format", "Poses", "Source", "parse_json"]
+
+DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, MemoryError)
+"""What parsing a file raises when its content is not of the format: told as a bad file."""
+
+_HEAD_BYTES = 1 << 16
+"""Bytes that are looked at to tell formats of text apart: the first lines of any table."""
+
+_UNUSED = (
+    *("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d", "pose_keypoints_3d"),
+    *("face_keypoints_3d", "hand_left_keypoints_3d", "hand_right_keypoints_3d", "segmentation"),
+)
+"""Long lists of JSON formats that no pose is read from."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of poses, as one entry of the table of formats.
+
+    Parameters
+    ----------
+    name, title : str
+        The name for ``format=``, and the one for messages.
+    suffixes : tuple of str
+        How its files end.
+    sniff : callable
+        ``sniff(source)`` tells whether the first file of a source is of this format.
+    read : callable
+        ``read(source, file, poses)`` adds the poses of one file.
+    groups : tuple of str
+        Out of video, track, person and image: what it can know of samples that belong together.
+    skeletons : tuple of str
+        The skeleton of each number of keypoints that this tool writes.
+    unit : {"pixels", "fractions", "either"}
+        Of x and y; fractions are of the width and the height of the image, which are needed then.
+    zero_is_missing : bool
+        Whether the tool writes a keypoint that it did not find as (0, 0).
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    sniff: Callable[[Source], bool]
+    read: Callable[[Source, int, Poses], None]
+    groups: tuple[str, ...] = ()
+    skeletons: tuple[str, ...] = ("coco-17",)
+    unit: str = "pixels"
+    zero_is_missing: bool = False
+
+
+class Source:
+    """The files below a path, in natural order; what was parsed to tell the format is not parsed again.
+
+    Parameters
+    ----------
+    path : path-like or str
+        A file, or a folder whose files of one suffix are taken, also in folders below.
+    suffixes : tuple of str, optional
+        The suffixes to take.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at the path.
+    """
+
+    def __init__(self, path: str | os.PathLike, suffixes: Sequence[str] = ()):
+        self.root = Path(path)
+        if not self.root.exists():
+            raise FileNotFoundError(f"No such file or folder of poses: {path}")
+        self.is_folder = self.root.is_dir()
+        self.files = _list_files(os.fspath(path), tuple(suffixes)) if self.is_folder else [self.root.name]
+        self.folder = self.root if self.is_folder else self.root.parent
+        self._parsed: dict[int, Any] = {}
+
+    def path(self, file: int) -> Path:
+        """Return the path of a file."""
+        return self.folder / self.files[file]
+
+    def stem(self, file: int) -> str:
+        """Return the relative path of a file without its suffix."""
+        return str(PurePosixPath(self.files[file]).with_suffix(""))
+
+    def head(self) -> str:
+        """Return the beginning of the first file as text; bytes that are not UTF-8 are replaced."""
+        with self.path(0).open("rb") as stream:
+            return stream.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
+
+    def peek(self, parse: Callable[[Path], Any] | None = None) -> Any:
+        """Return the parsed first file; None if it cannot be parsed."""
+        if 0 not in self._parsed:
+            try:
+                self._parsed[0] = (parse or parse_json)(self.path(0))
+            except DAMAGE:
+                return None
+        return self._parsed[0]
+
+    def json(self, file: int) -> Any:
+        """Return the parsed content of a JSON file; it is handed out once."""
+        return self._parsed.pop(file) if file in self._parsed else parse_json(self.path(file))
+
+    def read(self, read: Callable[[Source, int, Poses], None], poses: Poses, skip_bad: bool = False) -> None:
+        """Add the poses of all files; BadFilesError with all that are not of the format, unless they are left out."""
+        bad = []
+        for file in range(len(self.files)):
+            poses.file = file
+            mark = poses.mark()
+            try:
+                read(self, file, poses)
+            except DAMAGE as error:
+                poses.rewind(mark)
+                text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+                bad.append(BadFile(self.files[file], " ".join(text.split())[:200]))
+                poses.note("Left out {} bad files", int(skip_bad))
+        if bad and not skip_bad:
+            raise BadFilesError(bad, os.fspath(self.folder))
+
+
+def _list_files(folder: str, suffixes: tuple[str, ...]) -> list[str]:
+    found: list[str] = []
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = os.path.relpath(where, folder).replace(os.sep, "/")
+        prefix = "" if inside == "." else f"{inside}/"
+        found += [
+            prefix + name
+            for name in names
+            if not name.startswith(".") and (not suffixes or name.lower().endswith(suffixes))
+        ]
+    return sorted(found, key=natural_key)
+
+
+def parse_json(path: Path) -> Any:
+    """Parse a JSON file; its lists of keypoints are compact arrays, landmarks are (x, y, confidence)."""
+    return json.loads(path.read_bytes(), object_hook=_compact)
+
+
+def _compact(entry: dict[str, Any]) -> Any:
+    """Keep the numbers of keypoints as an array: an eighth of the memory of a list of them."""
+    for name in ("keypoints", "pose_keypoints_2d"):
+        numbers = entry.get(name)
+        if type(numbers) is list and numbers and type(numbers[0]) in (int, float):
+            entry[name] = array("f", numbers)
+    if "x" in entry and "y" in entry:
+        return entry["x"], entry["y"], entry.get("visibility", entry.get("presence", 1.0))
+    for name in _UNUSED:
+        entry.pop(name, None)
+    return entry
+
+
+class Poses:
+    """Poses as they are collected from files: keypoints in the tool's own order and what is known of each.
+
+    A frame is an image, or a moment of a film, with any number of poses; `frame` begins one and `add` adds a pose.
+    """
+
+    FRAME_FACTS = ("path", "image", "video", "label", "width", "height")
+    POSE_FACTS = ("person", "track", "label", "area")
+
+    def __init__(self) -> None:
+        self.file = 0
+        self.n_keypoints: int | None = None
+        self.names: tuple[str, ...] | None = None
+        self.notes: dict[str, int] = {}
+        self.numbers = array("f")
+        self.frames: list[tuple] = []
+        self.poses: list[tuple] = []
+
+    def mark(self) -> tuple[int, int, int]:
+        """Return a position to rewind to."""
+        return len(self.numbers), len(self.frames), len(self.poses)
+
+    def rewind(self, mark: tuple[int, int, int]) -> None:
+        """Forget what was added after a mark."""
+        del self.numbers[mark[0] :], self.frames[mark[1] :], self.poses[mark[2] :]
+
+    def note(self, text: str, count: int = 1) -> None:
+        """Count something that was decided while reading; the text has a place for the count."""
+        self.notes[text] = self.notes.get(text, 0) + count
+
+    def frame(
+        self, path: Any = None, image: Any = None, video: Any = None, label: Any = None, width: Any = None,
+        height: Any = None,
+    ) -> None:  # fmt: skip
+        """Begin a frame of the current file."""
+        self.frames.append((self.file, path, image, video, label, width, height))
+
+    def add(
+        self, numbers: array | np.ndarray, person: Any = None, track: Any = None, label: Any = None, area: Any = None
+    ) -> None:
+        """Add a pose to the frame: x, y and confidence of each keypoint, flat or of shape (K, 3)."""
+        if not isinstance(numbers, array):
+            with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+                flat = np.asarray(numbers, dtype=np.float32).reshape(-1)
+            numbers = array("f", flat.tobytes())
+        n_keypoints, rest = divmod(len(numbers), 3)
+        if rest or not n_keypoints:
+            raise ValueError(f"Expected x, y and confidence of each keypoint, got {len(numbers)} numbers.")
+        if self.n_keypoints is None:
+            self.n_keypoints = n_keypoints
+        elif n_keypoints != self.n_keypoints:
+            raise ValueError(f"Expected {self.n_keypoints} keypoints as in the poses before, got {n_keypoints}.")
+        self.numbers.extend(numbers)
+        self.poses.append((len(self.frames) - 1, person, track, label, area))
+
+    def name_keypoints(self, names: Sequence[str]) -> None:
+        """Set the names of the keypoints that a file gives itself."""
+        if self.names not in (None, tuple(names)):
+            raise ValueError(f"Expected the keypoints of the files before, got {', '.join(map(str, names))[:80]}.")
+        self.names = tuple(names)
+
+    def keypoints(self) -> np.ndarray:
+        """Return x, y and confidence, shape (N, K, 3), float32."""
+        return np.frombuffer(self.numbers, dtype=np.float32).reshape(len(self.poses), self.n_keypoints or 0, 3).copy()
+
+    def facts(self, names: Sequence[str], rows: Sequence[tuple]) -> Iterator[tuple[str, list]]:
+        """Return the columns of the facts of frames or poses."""
+        columns = zip(*rows, strict=True) if rows else ((),) * (len(names) + 1)
+        yield from zip(("at", *names), map(list, columns), strict=True)

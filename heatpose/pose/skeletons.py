@@ -1,0 +1,209 @@
+"""Skeletons of other tools by name, and the keypoints of COCO-17 within each.
+
+A keypoint that two skeletons share has the same name in both, so a skeleton is its list of names and the way to COCO-17
+is by name; a keypoint that a skeleton lacks is missing. ``left`` and ``right`` are the person's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from heatpose.pose.skeleton import COCO_17, Skeleton, swap_sides
+
+__all__ = ["SKELETONS", "coco_names", "find_skeleton", "pick_keypoints", "skeletons_of", "to_coco"]
+
+
+def _sides(first: str, *parts: str) -> tuple[str, ...]:
+    """Name parts of the left and right side in pairs, ``first`` side first."""
+    return tuple(f"{side}_{part}" for part in parts for side in (first, swap_sides(first)))
+
+
+def _one_side(side: str, *parts: str) -> tuple[str, ...]:
+    return tuple(f"{side}_{part}" for part in parts)
+
+
+_ARM, _LEG = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle")
+_TOES = ("big_toe", "small_toe", "heel")
+_HAND = (
+    "wrist",
+    *(f"thumb_{part}" for part in ("cmc", "mcp", "ip", "tip")),
+    *(f"{finger}_{part}" for finger in ("index", "middle", "ring", "pinky") for part in ("mcp", "pip", "dip", "tip")),
+)
+_HANDS = tuple(f"{side}_hand_{part}" for side in ("left", "right") for part in _HAND)
+
+
+def _face() -> tuple[str, ...]:
+    """Name the 68 points of a face (iBUG 300-W) such that mirrored points are a left and a right one."""
+    # Runs of points that mirror onto each other, end to end, each from the person's right to the left.
+    runs = [range(17), range(17, 27), range(31, 36), [36, 37, 38, 39, 42, 43, 44, 45], [41, 40, 47, 46]]
+    runs += [range(48, 55), range(59, 54, -1), range(60, 65), range(67, 64, -1)]
+    names = {point: f"face_{point}" for point in range(68)}
+    for run in runs:
+        for right, left in zip(list(run)[: len(run) // 2], list(run)[::-1], strict=False):
+            names[right], names[left] = f"right_face_{right}", f"left_face_{right}"
+    return tuple(names[point] for point in range(68))
+
+
+_MPII = ("pelvis", "thorax", "upper_neck", "head_top")
+_OPENPOSE_HEAD = _sides("right", "eye", "ear")
+_HALPE_26 = (*COCO_17.keypoints, "head", "neck", "hip", *_sides("left", *_TOES))
+_KINECT_ARMS = tuple(f"{side}_{part}" for side in ("left", "right") for part in (*_ARM, "hand"))
+_KINECT_LEGS = tuple(f"{side}_{part}" for side in ("left", "right") for part in (*_LEG, "foot"))
+
+_KEYPOINTS: dict[str, tuple[str, ...]] = {
+    "coco-133": (*COCO_17.keypoints, *_one_side("left", *_TOES), *_one_side("right", *_TOES), *_face(), *_HANDS),
+    "halpe-26": _HALPE_26,
+    "alphapose-136": (*_HALPE_26, *_face(), *_HANDS),
+    "openpose-18": (
+        *("nose", "neck", *_one_side("right", *_ARM), *_one_side("left", *_ARM)),
+        *(*_one_side("right", *_LEG), *_one_side("left", *_LEG), *_OPENPOSE_HEAD),
+    ),
+    "body-25": (
+        *("nose", "neck", *_one_side("right", *_ARM), *_one_side("left", *_ARM), "hip"),
+        *(*_one_side("right", *_LEG), *_one_side("left", *_LEG), *_OPENPOSE_HEAD),
+        *(*_one_side("left", *_TOES), *_one_side("right", *_TOES)),
+    ),
+    "mediapipe-33": (
+        *("nose", *_one_side("left", "eye_inner", "eye", "eye_outer")),
+        *_one_side("right", "eye_inner", "eye", "eye_outer"),
+        *_sides("left", "ear", "mouth", *_ARM, "pinky", "index", "thumb", *_LEG, "heel", "foot_index"),
+    ),
+    "mpii-16": (
+        *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", *_MPII),
+        *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+    ),
+    "h36m-17": (
+        *("pelvis", *_one_side("right", *_LEG), *_one_side("left", *_LEG), "spine", "thorax", "neck", "head"),
+        *(*_one_side("left", *_ARM), *_one_side("right", *_ARM)),
+    ),
+    "kinect-20": ("hip_center", "spine", "shoulder_center", "head", *_KINECT_ARMS, *_KINECT_LEGS),
+    "kinect-25": (
+        *("spine_base", "spine_mid", "neck", "head", *_KINECT_ARMS, *_KINECT_LEGS, "spine_shoulder"),
+        *("left_hand_tip", "left_thumb", "right_hand_tip", "right_thumb"),
+    ),
+}
+
+
+def _skeleton(name: str, keypoints: tuple[str, ...]) -> Skeleton:
+    """Build a body with the limbs and joints of COCO-17 that its keypoints allow."""
+    present = set(keypoints)
+    return Skeleton(
+        name=name,
+        keypoints=keypoints,
+        limbs={limb: ends for limb, ends in COCO_17.limbs.items() if present.issuperset(ends)},
+        joints={joint: points for joint, points in COCO_17.joints.items() if present.issuperset(points)},
+        shoulders=COCO_17.shoulders,
+        hips=COCO_17.hips,
+        head=tuple(name for name in keypoints if name in (*COCO_17.head, "head", "head_top")),
+    )
+
+
+SKELETONS: dict[str, Skeleton] = {
+    "coco-17": COCO_17,
+    "movenet": COCO_17,
+    **{name: _skeleton(name, keypoints) for name, keypoints in _KEYPOINTS.items()},
+}
+"""Skeletons by name, each with its keypoints in the tool's order."""
+
+
+def find_skeleton(skeleton: str | Skeleton) -> Skeleton:
+    """Return a skeleton given by its name or as itself; ValueError with the known names otherwise."""
+    if isinstance(skeleton, Skeleton):
+        return skeleton
+    if skeleton not in SKELETONS:
+        raise ValueError(f"Expected a skeleton out of {', '.join(SKELETONS)}, got {skeleton!r}.")
+    return SKELETONS[skeleton]
+
+
+def skeletons_of(n_keypoints: int) -> list[str]:
+    """Return the names of the skeletons with this many keypoints; aliases are left out.
+
+    Examples
+    --------
+    >>> skeletons_of(25)
+    ['body-25', 'kinect-25']
+    """
+    return [name for name, found in SKELETONS.items() if len(found.keypoints) == n_keypoints and found.name == name]
+
+
+def pick_keypoints(keypoints: np.ndarray, names: Sequence[str | None]) -> np.ndarray:
+    """Return the keypoints of COCO-17 out of named ones.
+
+    Parameters
+    ----------
+    keypoints : ndarray of shape (N, K, 3)
+        x, y and confidence.
+    names : sequence of K str or None
+        The name of each keypoint; names that COCO-17 does not have are left out.
+
+    Returns
+    -------
+    ndarray of shape (N, 17, 3)
+        A new array; NaN, NaN and 0 where a keypoint is not among the names.
+    """
+    if keypoints.ndim != 3 or keypoints.shape[1:] != (len(names), 3):
+        raise ValueError(f"Expected keypoints of shape (n, {len(names)}, 3), got {keypoints.shape}.")
+    picked = np.empty((len(keypoints), len(COCO_17.keypoints), 3), dtype=keypoints.dtype)
+    picked[:] = (np.nan, np.nan, 0)
+    at = {name: position for position, name in enumerate(names) if name is not None}
+    shared = [name for name in COCO_17.keypoints if name in at]
+    picked[:, COCO_17.index(*shared)] = keypoints[:, [at[name] for name in shared]]
+    return picked
+
+
+def to_coco(keypoints: np.ndarray, skeleton: str | Skeleton) -> np.ndarray:
+    """Return the keypoints of COCO-17 out of those of another skeleton.
+
+    Parameters
+    ----------
+    keypoints : ndarray of shape (N, K, 3)
+        x, y and confidence in the order of the skeleton.
+    skeleton : str or Skeleton
+        A name in :data:`SKELETONS`, or any skeleton.
+
+    Returns
+    -------
+    ndarray of shape (N, 17, 3)
+        NaN, NaN and 0 where the skeleton lacks a keypoint.
+
+    Examples
+    --------
+    >>> pose = np.arange(75.0).reshape(1, 25, 3)
+    >>> to_coco(pose, "body-25")[0, 5]  # the left shoulder is number 5 here and there
+    array([15., 16., 17.])
+    >>> to_coco(pose, "kinect-25")[0, 0]  # Kinect has no nose
+    array([nan, nan,  0.])
+    """
+    return pick_keypoints(np.asarray(keypoints), find_skeleton(skeleton).keypoints)
+
+
+_PARTS = frozenset(name.split("_")[-1] for name in COCO_17.keypoints)
+_JOINED = re.compile(rf"^([lr])({'|'.join(sorted(_PARTS - {'nose'}))})$")
+_SIDES = {"l": "left", "r": "right", "left": "left", "right": "right"}
+
+
+def coco_names(names: Sequence[str]) -> list[str | None]:
+    """Return the COCO-17 name of each keypoint name, in any usual spelling; None where there is none.
+
+    Examples
+    --------
+    >>> coco_names(["Nose", "LShoulder", "right ankle", "WRIST_L", "leftEyeInner", "tail"])
+    ['nose', 'left_shoulder', 'right_ankle', 'left_wrist', None, None]
+    """
+    found: list[str | None] = []
+    for name in names:
+        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)).lower()
+        words = _JOINED.sub(r"\1_\2", words)
+        parts = [_SIDES.get(word, word) for word in re.split(r"[^a-z0-9]+", words) if word]
+        if len(parts) == 2 and parts[1] in ("left", "right"):
+            parts.reverse()
+        joined = "_".join(parts)
+        found.append(joined if joined in COCO_17.keypoints and parts[-1] in _PARTS else None)
+    if len(kept := [name for name in found if name]) != len(set(kept)):
+        raise ValueError(
+            f"Expected each keypoint once, got {sorted({n for n in kept if kept.count(n) > 1})} repeatedly."
+        )
+    return found

@@ -1,0 +1,268 @@
+"""Poses of other tools: known positions come back, left is left, what is missing is missing, and traps are told."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import format_files as written
+from heatpose.cli import main
+from heatpose.data.folder import BadFilesError
+from heatpose.data.formats.reading import FORMATS, find_format, is_pose_source, read_poses
+from heatpose.data.table import read_table, table_keypoints
+from heatpose.pose.skeletons import SKELETONS, coco_names, skeletons_of, to_coco
+
+SIZED = {"yolo": {"image_size": written.SIZE}}
+"""What has to be passed beside the source."""
+
+SOURCES = [
+    ("coco", written.coco, "a.json", {}),
+    ("coco-results", written.coco_results, "a.json", {}),
+    ("coco-results", written.coco_results, "a.json", {"names": written.WHOLEBODY_133}),
+    ("openpose", written.openpose, "frames", {"names": written.BODY_25}),
+    ("openpose", written.openpose, "frames", {"names": written.OPENPOSE_18}),
+    ("alphapose", written.alphapose, "a.json", {}),
+    ("alphapose", written.alphapose, "a.json", {"names": written.HALPE_26}),
+    ("alphapose", written.alphapose, "a.json", {"names": written.HALPE_136}),
+    ("mmpose", written.mmpose, "a.json", {}),
+    ("mmpose", written.mmpose, "a.json", {"names": written.MPII_16}),
+    ("yolo", written.yolo, "labels", {}),
+]
+NO_SCORES = ("coco",)
+"""Formats without confidences: 1 where there is a keypoint."""
+
+
+def expected(poses, names=written.COCO, scores=True):
+    """What is read of poses that were written with some of their keypoints."""
+    poses = poses.copy()
+    poses[:, [name not in names for name in written.COCO]] = (np.nan, np.nan, 0)
+    if not scores:
+        poses[..., 2] = poses[..., 2] > 0
+    return poses
+
+
+@pytest.mark.parametrize(("name", "write", "where", "options"), SOURCES)
+def test_known_positions_come_back(tmp_path, name, write, where, options):
+    poses = written.bodies(12, seed=3)
+    source = write(tmp_path / "ünïcode 名" / where, poses, **options)
+    assert find_format(source)[0].name == name
+    table = read_poses(source, **SIZED.get(name, {}))
+    np.testing.assert_allclose(
+        table_keypoints(table), expected(poses, options.get("names", written.COCO), name not in NO_SCORES), atol=2e-3
+    )
+
+
+@pytest.mark.parametrize(("name", "write", "where", "options"), SOURCES)
+def test_class_folders_are_labels(tmp_path, name, write, where, options):
+    for label, seed in (("up", 1), ("down", 2)):
+        write(tmp_path / label / where, written.bodies(3, seed), **options)
+    table = read_poses(tmp_path, **SIZED.get(name, {}))
+    assert table["label"].tolist() == ["down"] * 3 + ["up"] * 3
+    assert table["path"].str.startswith(("up/", "down/")).all()
+    np.testing.assert_allclose(
+        table_keypoints(table)[3:],
+        expected(written.bodies(3, 1), options.get("names", written.COCO), name not in NO_SCORES),
+        atol=2e-3,
+    )
+
+
+def test_coco_visibility_is_no_confidence(tmp_path):
+    source = written.coco(tmp_path / "a.json", written.bodies(1, missing=0))
+    content = json.loads(source.read_text())
+    content["annotations"][0]["keypoints"][2::3] = [0, 1, 2] + [2] * 14
+    content["annotations"][0]["keypoints"][:2] = [55, 66]  # not labelled, whatever x and y
+    source.write_text(json.dumps(content))
+    keypoints = table_keypoints(read_poses(source))[0]
+    assert np.isnan(keypoints[0, :2]).all()
+    assert keypoints[:, 2].tolist() == [0] + [1] * 16
+
+
+def test_largest_person_or_all_of_them(tmp_path):
+    poses = written.bodies(6, missing=0)
+    poses[::2, :, :2] *= 2
+    source = written.coco(tmp_path / "a.json", poses, per_image=2)
+    largest = read_poses(source)
+    np.testing.assert_allclose(table_keypoints(largest)[..., 0], poses[::2, :, 0], atol=1e-3)
+    assert any("Several people in 3 frames" in note for note in largest.attrs["notes"])
+    everyone = read_poses(source, people="all")
+    assert everyone["sample"].tolist() == [0, 1] * 3
+    assert everyone["image"].tolist() == ["7", "7", "8", "8", "9", "9"]
+
+
+def test_empty_frames_are_counted(tmp_path):
+    source = written.openpose(tmp_path, written.bodies(3))
+    written.dump(source / "film_000000000003_keypoints.json", {"version": 1.3, "people": []})
+    table = read_poses(source)
+    assert len(table) == 3
+    assert "Left out 1 frame with nobody in them." in table.attrs["notes"]
+    for path in source.glob("*_00000000000[0-2]_*"):
+        path.unlink()
+    with pytest.raises(ValueError, match="got none in 1 frame"):
+        read_poses(source)
+
+
+def test_missing_scores_are_told(tmp_path):
+    source = written.mmpose(tmp_path / "a.json", written.bodies(2, missing=0))
+    content = json.loads(source.read_text())
+    del content["instance_info"][1]["instances"][0]["keypoint_scores"]
+    source.write_text(json.dumps(content))
+    table = read_poses(source)
+    assert (table_keypoints(table)[1, :, 2] == 1).all()
+    assert "1 poses without keypoint_scores got the confidence 1." in table.attrs["notes"]
+
+
+def test_groups_are_what_the_format_knows(tmp_path):
+    for video in ("one", "two"):
+        written.openpose(tmp_path, written.bodies(3), video=video)
+    table = read_poses(tmp_path)
+    assert table["group"].tolist() == ["one"] * 3 + ["two"] * 3
+    assert "Groups: video (2)." in table.attrs["notes"]
+    assert read_poses(tmp_path, group="none")["group"].isna().all()
+    with pytest.raises(ValueError, match="known: video"):
+        read_poses(tmp_path, group="track")
+
+
+def test_yolo_needs_the_image_size_and_knows_visibility(tmp_path):
+    source = written.yolo(tmp_path, written.bodies(2))
+    with pytest.raises(ValueError, match=r"image_size=\(width, height"):
+        read_poses(source)
+    line = "1 .5 .5 .2 .2 " + " ".join(f"{n / 40} {n / 20} {n % 3}" for n in range(17))
+    (source / "img_0.txt").write_text(line)
+    (source / "img_1.txt").write_text("")
+    keypoints = table_keypoints(read_poses(source, image_size=(400, 200)))[0]
+    np.testing.assert_allclose(keypoints[4], [40, 40, 1])
+    assert (keypoints[::3, 2] == 0).all()
+    assert np.isnan(keypoints[::3, :2]).all()
+
+
+def test_labels_of_a_file(tmp_path):
+    source = written.alphapose(tmp_path / "a.json", written.bodies(3))
+    pd.DataFrame({"path": ["2.jpg", "0.jpg", "11"], "label": ["c", "a", "b"]}).to_csv(tmp_path / "l.csv", index=False)
+    with pytest.raises(ValueError, match=r"none or several for 1, such as 1\.jpg"):
+        read_poses(source, labels=tmp_path / "l.csv")
+    pd.DataFrame({"path": ["x/2.jpg", "x/0.jpg", "1.jpg"], "label": list("cab")}).to_csv(
+        tmp_path / "l.csv", index=False
+    )
+    assert read_poses(source, labels=tmp_path / "l.csv")["label"].tolist() == ["a", "b", "c"]
+    assert read_poses(source, labels=["u", "v", "w"])["label"].tolist() == ["u", "v", "w"]
+    with pytest.raises(ValueError, match="one label for each of 3 frames or 3 poses"):
+        read_poses(source, labels=["u", "v"])
+
+
+def test_all_bad_files_are_told_together(tmp_path):
+    source = written.openpose(tmp_path, written.bodies(4))
+    for number, text in ((1, "{"), (2, '{"people": [{"pose_keypoints_2d": [1, "a", 2]}]}'), (3, '{"people": 3}')):
+        (source / f"film_{number:012d}_keypoints.json").write_text(text)
+    with pytest.raises(BadFilesError) as caught:
+        read_poses(source)
+    assert len(caught.value.bad_files) == 3
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', "[[[[", "null", "\x00\x01", '[{"keypoints": 3}]'])
+def test_a_source_that_is_none_says_what_it_looks_like(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=r"known format \(coco, .*a\.json.*format="):
+        read_poses(tmp_path / "a.json")
+
+
+def test_a_mix_is_ambiguous(tmp_path):
+    written.openpose(tmp_path, written.bodies(2))
+    written.yolo(tmp_path, written.bodies(2))
+    with pytest.raises(ValueError, match=r"several: openpose .*, yolo"):
+        read_poses(tmp_path)
+    assert len(read_poses(tmp_path, "openpose")) == 2
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read_poses(tmp_path / "none")
+    with pytest.raises(ValueError, match="no file of a known suffix"):
+        read_poses(tmp_path)
+    with pytest.raises(ValueError, match="a format out of auto, coco"):
+        read_poses(tmp_path, "opnpose")
+
+
+def test_other_numbers_of_keypoints_need_a_skeleton(tmp_path):
+    source = written.coco_results(tmp_path / "a.json", written.bodies(2), written.BODY_25)
+    with pytest.raises(ValueError, match=r"got 25 a pose; pass skeleton= .*body-25, kinect-25"):
+        read_poses(source)
+    table = read_poses(source, skeleton="body-25")
+    np.testing.assert_allclose(table_keypoints(table), expected(written.bodies(2)), atol=2e-3)
+    with pytest.raises(ValueError, match="Expected 18 keypoints for openpose-18, got 25"):
+        read_poses(source, skeleton="openpose-18")
+
+
+def test_convert_writes_a_table_and_says_what_it_did(tmp_path, capsys):
+    for label in ("up", "down"):
+        written.openpose(tmp_path / "in" / label, written.bodies(3), video=label)
+    out = tmp_path / "new" / "a.parquet"
+    assert main(["convert", str(tmp_path / "in"), str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "Labels: the folders." in said
+    assert "Groups: video (2)." in said
+    assert read_table(out)["label"].tolist() == ["down"] * 3 + ["up"] * 3
+    assert main(["convert", str(tmp_path / "in"), str(tmp_path / "a.txt")]) == 2
+    assert main(["convert", str(tmp_path / "in"), str(out), "--image-size", "12"]) == 2
+    (tmp_path / "in" / "up" / "x.json").write_text("{")
+    assert main(["convert", str(tmp_path / "in"), str(out)]) == 1
+
+
+def test_sources_are_told_from_heatmaps_by_their_names(tmp_path):
+    written.openpose(tmp_path / "json" / "up", written.bodies(1))
+    (tmp_path / "npy" / "up").mkdir(parents=True)
+    np.save(tmp_path / "npy" / "up" / "a.npy", np.zeros((1, 17, 4, 4)))
+    assert is_pose_source(tmp_path / "json")
+    assert not is_pose_source(tmp_path / "npy")
+    shutil.rmtree(tmp_path / "json" / "up")
+    assert not is_pose_source(tmp_path / "json")
+
+
+def test_skeletons_map_left_to_left():
+    orders = {
+        "openpose-18": written.OPENPOSE_18,
+        "body-25": written.BODY_25,
+        "halpe-26": written.HALPE_26,
+        "mediapipe-33": written.MEDIAPIPE_33,
+        "mpii-16": written.MPII_16,
+        "coco-133": written.WHOLEBODY_133,
+        "alphapose-136": written.HALPE_136,
+    }
+    for name, order in orders.items():
+        pose = np.arange(len(order) * 3, dtype=float).reshape(1, -1, 3) + 1
+        mapped = to_coco(pose, name)[0]
+        for position, keypoint in enumerate(written.COCO):
+            if keypoint in order:
+                assert mapped[position, 0] == order.index(keypoint) * 3 + 1, (name, keypoint)
+            else:
+                assert mapped[position, 2] == 0
+
+
+@pytest.mark.parametrize("name", list(SKELETONS))
+def test_skeletons_are_bodies_with_two_sides(name):
+    skeleton = SKELETONS[name]
+    assert len(set(skeleton.keypoints)) == len(skeleton.keypoints)
+    assert (skeleton.swap[skeleton.swap] == np.arange(len(skeleton.keypoints))).all()
+    assert len(skeleton.limbs) >= 10
+    if name[-1].isdigit():
+        assert len(skeleton.keypoints) == int(name.rpartition("-")[2])
+        assert name in skeletons_of(len(skeleton.keypoints))
+
+
+def test_names_of_keypoints_in_other_spellings():
+    for spell in (
+        str.upper,
+        lambda name: name.replace("_", " ").title(),
+        lambda name: name.replace("left_", "L").replace("right_", "R"),
+        lambda name: "_".join(reversed(name.split("_"))),
+        lambda name: name.replace("left_", "l-").replace("right_", "r-"),
+    ):
+        assert coco_names([spell(name) for name in written.COCO]) == written.COCO
+    assert coco_names(["ear", "left_ear_inner", "shoulder1", "left", "lnose"]) == [None] * 5
+    with pytest.raises(ValueError, match=r"left_ear.* repeatedly"):
+        coco_names(["left_ear", "LEar"])
+
+
+def test_formats_have_their_names():
+    assert all(name == found.name for name, found in FORMATS.items())
