@@ -11,14 +11,11 @@ from heatpose.cli._console import UsageError, add_skip_bad, check_writable, here
 
 SUMMARY = "convert poses that another tool wrote into a keypoint table"
 
-
-def epilog() -> str:
-    return (
-        "examples:\n"
-        "  heatpose convert openpose_output/ gestures.parquet\n"
-        "  heatpose convert annotations.json poses.csv --labels labels.csv --groups video\n"
-        "  heatpose convert yolo/labels poses.parquet --image-size 1280x720 --labels folder"
-    )
+EXAMPLES = (
+    "heatpose convert openpose_output/ gestures.parquet",
+    "heatpose convert annotations.json poses.csv --labels labels.csv --groups video",
+    "heatpose convert yolo/labels poses.parquet --image-size 1280x720 --labels folder",
+)
 
 
 class _Names:
@@ -46,6 +43,7 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
     parser.add_argument("source", metavar="SOURCE", type=here, help="file or folder of another tool")
     parser.add_argument("out", metavar="OUT", type=here, help="table to write, .parquet or .csv")
     parser.add_argument(
@@ -86,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Run the command."""
     from heatpose.data.formats.reading import read_poses
     from heatpose.data.table import TABLE_SUFFIXES, write_table
 

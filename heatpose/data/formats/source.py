@@ -17,7 +17,7 @@ from heatpose.data.folder import BadFile, BadFilesError, natural_key
 __all__ = ["DAMAGE", "Format", "Poses", "Source", "parse_json"]
 
 DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, MemoryError)
-"""What parsing a file raises when its content is not of the format: told as a bad file."""
+"""Exceptions of parsing a file whose content is not of the format: reported as a bad file."""
 
 _HEAD_BYTES = 1 << 16
 """Bytes that are looked at to tell formats of text apart: the first lines of any table."""
