@@ -8,7 +8,6 @@ arrays when it is made, and every walk through a tree ends. The safe file and th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -24,7 +23,6 @@ from heatpose.pose import geometry
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = [
-    "BLOCKS",
     "N_COLUMNS",
     "Activation",
     "Block",
@@ -41,28 +39,29 @@ __all__ = [
     "Softmax",
     "Steps",
     "Trees",
-    "from_parts",
-    "to_parts",
 ]
 
 N_COLUMNS = len(COCO_17.columns)
 
-_CHUNK = 1 << 22  # numbers that a block has in memory at a time
-_MAX_DEPTH = 1000  # of trees; deeper ones were not trained
-
-
-# Blocks -----------------------------------------------------------------------------------------------------
+_CHUNK = 1 << 22  # numbers that a block holds in memory at a time: 32 MB of float64
+_MAX_DEPTH = 1000  # of trees, far above any that was trained: bounds the time of a manipulated file
 
 
 class Block:
-    """A function of rows, (N, F) -> (N, G), that is nothing but data."""
+    """A function of rows, (N, F) -> (N, G), defined by its arrays alone."""
 
     def width(self, width: int) -> int:
-        """Number of columns that come out where `width` go in; ValueError where they don't fit."""
-        raise NotImplementedError
+        """Return the number of output columns for `width` input columns; ValueError where they do not fit.
+
+        Unless a block overrides this, it has as many as it is given.
+        """
+        return width
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+        """Evaluate rows (N, F); the result does not depend on how they are batched."""
+        return self._apply(x)
+
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
 
@@ -78,8 +77,7 @@ class Steps(Block):
             width = step.width(width)
         return width
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         for step in self.steps:
             x = step(x)
         return x
@@ -87,7 +85,7 @@ class Steps(Block):
 
 @dataclass(frozen=True, eq=False)
 class Mean(Block):
-    """The weighted mean of what several blocks say of the same rows."""
+    """Weighted mean of the outputs of several blocks."""
 
     members: tuple[Block, ...]
     weights: np.ndarray
@@ -104,8 +102,7 @@ class Mean(Block):
             raise ValueError(f"Expected members with as many columns each, got {sorted(widths)}.")
         return widths.pop()
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         return np.average([member(x) for member in self.members], axis=0, weights=self.weights)
 
 
@@ -131,15 +128,14 @@ class LowerConfidence(Block):
             raise ValueError(f"Expected a second member with {first - 1} columns, got {second}.")
         return first
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         first, second = (member(x) for member in self.members)
         return lower_confidence(first, second, self.share)
 
 
 @dataclass(frozen=True, eq=False)
 class Features(Block):
-    """What :class:`heatpose.PoseFeatures` makes of a keypoint table."""
+    """Features of a keypoint table, see :class:`heatpose.PoseFeatures`."""
 
     coordinates: bool
     distances: bool
@@ -154,7 +150,7 @@ class Features(Block):
 
     @property
     def parts(self) -> dict[str, Any]:
-        """Which blocks of features there are, for :func:`heatpose.pose.geometry.describe_poses`."""
+        """Parameters of :func:`heatpose.pose.geometry.describe_poses`."""
         return {name: value for name, value in asdict(self).items() if name != "min_confidence"}
 
     def width(self, width: int) -> int:
@@ -172,8 +168,7 @@ class Features(Block):
             return n_features
         raise ValueError("Expected at least one block of features switched on, got none.")
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         keypoints = np.asarray(x, dtype=np.float64).reshape(len(x), -1, 3)
         xy = geometry.normalise_poses(geometry.mask_uncertain(keypoints, self.min_confidence))
         return geometry.describe_poses(xy, **self.parts)
@@ -181,7 +176,7 @@ class Features(Block):
 
 @dataclass(frozen=True, eq=False)
 class Fill(Block):
-    """Put a column's value where it is NaN."""
+    """Replace NaN by a value for each column."""
 
     values: np.ndarray
 
@@ -192,8 +187,7 @@ class Fill(Block):
         """The same."""
         return check_width(len(self.values), width)
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate; the type stays."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         return np.where(np.isnan(x), self.values.astype(x.dtype), x)
 
 
@@ -214,8 +208,7 @@ class Scale(Block):
         """The same."""
         return check_width(len(self.mean), width)
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate; the type stays."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         return (x - self.mean.astype(x.dtype)) / self.scale.astype(x.dtype)
 
 
@@ -235,14 +228,13 @@ class Linear(Block):
         check_width(len(self.weights), width)
         return self.weights.shape[1]
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         return x @ self.weights + self.bias
 
 
 @dataclass(frozen=True, eq=False)
 class Activation(Block):
-    """A function of each number."""
+    """Function of each number."""
 
     function: str
 
@@ -256,32 +248,22 @@ class Activation(Block):
         if not isinstance(self.function, str) or self.function not in self.FUNCTIONS:
             raise ValueError(f"Expected a function out of {', '.join(self.FUNCTIONS)}, got {self.function!r}.")
 
-    def width(self, width: int) -> int:
-        """The same."""
-        return width
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         return self.FUNCTIONS[self.function](x)
 
 
 @dataclass(frozen=True, eq=False)
 class Softmax(Block):
-    """Scores to probabilities."""
+    """Normalised exponentials: scores to probabilities."""
 
-    def width(self, width: int) -> int:
-        """The same."""
-        return width
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         powers = np.exp(x - x.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True, eq=False)
 class Constant(Block):
-    """The same for every row."""
+    """Same output for every row."""
 
     values: np.ndarray
 
@@ -292,14 +274,13 @@ class Constant(Block):
         """As many as there are values."""
         return len(self.values)
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         return np.tile(self.values, (len(x), 1))
 
 
 @dataclass(frozen=True, eq=False)
 class Trees(Block):
-    """Decision trees, whose leaves' values are added up.
+    """Sum of decision trees.
 
     A row goes to the left child of a node where its feature in float32 is at most the threshold, or is missing and
     `missing_left` is set. Children come after their parent; a leaf is its own child.
@@ -307,21 +288,21 @@ class Trees(Block):
     Parameters
     ----------
     feature, left, right : ndarray of shape (nodes,), int32
-        What a node asks for, and the numbers of its children.
+        Column that a node compares, and its children.
     threshold : ndarray of shape (nodes,), float32
         0 for a leaf.
     missing_left : ndarray of shape (nodes,), bool
-        See above.
+        Child for a missing value.
     leaf : ndarray of shape (nodes,), int32
-        Which of the values a leaf has; -1 for other nodes.
+        Row of `values`; -1 for inner nodes.
     roots : ndarray of shape (trees,), int32
-        The trees' first nodes.
+        First node of each tree.
     values : ndarray of shape (leaves, G), float
-        What a leaf adds: to all columns, or, with G = 1, to the one column that `target` says.
+        Summand of a leaf: for all output columns, or, with G = 1, for the column `target`.
     target : ndarray of shape (trees,), int32
-        The column that a tree adds to; all 0 where G is not 1.
+        Output column of a tree; all 0 where G is not 1.
     base : ndarray of shape (columns,), float64
-        What is added to.
+        Initial value of the sum.
     """
 
     feature: np.ndarray
@@ -366,7 +347,7 @@ class Trees(Block):
 
     @property
     def one_column(self) -> bool:
-        """Whether a tree adds to one column only."""
+        """True where each tree adds to one column only."""
         return self.values.shape[1] == 1
 
     @cached_property
@@ -380,28 +361,27 @@ class Trees(Block):
 
     @cached_property
     def _walk(self) -> tuple[np.ndarray, np.ndarray]:
-        """Both children of each node, one after the other, and the column to ask for of `_twice`."""
+        """Children of each node, right and left in turn, and the column to compare, of two for each feature."""
         children = np.column_stack([self.right, self.left]).reshape(-1).astype(np.intp)
         return children, 2 * self.feature.astype(np.intp) + self.missing_left
 
     @cached_property
     def _totals(self) -> np.ndarray:
-        """(trees, columns): which column each tree adds to."""
+        """Indicator of the column that each tree adds to, (trees, columns)."""
         return np.equal(self.target[:, np.newaxis], np.arange(len(self.base))).astype(np.float64)
 
     def width(self, width: int) -> int:
         """As many as there are columns to add to."""
         if self.feature.max() >= width:
-            raise ValueError(f"Expected trees that ask for one of {width} features, got {self.feature.max()}.")
+            raise ValueError(f"Expected trees of {width} features, got feature {self.feature.max()}.")
         return len(self.base)
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         return _by_chunks(self._sum, x, len(self.roots) * self.values.shape[1])
 
     def _sum(self, x: np.ndarray) -> np.ndarray:
         children, column = self._walk
-        # Each feature twice, missing ones as more than any threshold and as less: then one comparison will do.
+        # Each feature twice, missing values as +inf and as -inf: one comparison suffices then.
         x = np.asarray(x, dtype=np.float32)
         missing = np.isnan(x)
         infinity = np.float32(np.inf)
@@ -419,18 +399,18 @@ class Trees(Block):
 
 @dataclass(frozen=True, eq=False)
 class Kernel(Block):
-    """Support vectors with a Gaussian kernel: how much each class is preferred to the others.
+    """Support vector machine with a Gaussian kernel: one-vs-rest decision values from pairwise decisions.
 
     Parameters
     ----------
     points : ndarray of shape (S, F)
         Support vectors, class by class.
     counts : ndarray of shape (C,), int32
-        How many there are of each class.
+        Number of support vectors of each class.
     weights : ndarray of shape (C - 1, S)
-        Of each support vector in the decisions between its class and the other ones.
+        Dual coefficients of each support vector in the decisions between its class and the others.
     bias : ndarray of shape (C (C - 1) / 2,)
-        Of the decisions between pairs of classes.
+        Intercepts of the decisions between pairs of classes.
     gamma : float
         The kernel is exp(-gamma * squared distance).
     """
@@ -459,7 +439,7 @@ class Kernel(Block):
 
     @cached_property
     def parts(self) -> list[slice]:
-        """Where the support vectors of each class are."""
+        """Support vectors of each class."""
         ends = np.cumsum(self.counts)
         return [slice(int(end - count), int(end)) for end, count in zip(ends, self.counts, strict=True)]
 
@@ -468,18 +448,17 @@ class Kernel(Block):
         check_width(self.points.shape[1], width)
         return len(self.counts) if len(self.counts) > 2 else 1
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate, in float64."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         return _by_chunks(self._decide, np.asarray(x, dtype=np.float64), len(self.points))
 
     def _decide(self, x: np.ndarray) -> np.ndarray:
         kernel = np.exp(-self.gamma * _squared_distances(x, self.points))
         if len(self.counts) == 2:
             return kernel @ self.weights.T + self.bias
-        # (C, N, C - 1): what the support vectors of one class say, against each of the others
-        said = np.array([kernel[:, part] @ self.weights[:, part].T for part in self.parts])
+        # (C, N, C - 1): sums over the support vectors of one class, against each of the others
+        sums = np.array([kernel[:, part] @ self.weights[:, part].T for part in self.parts])
         one, other = self.pairs.T
-        decisions = said[one, :, other - 1].T + said[other, :, one].T + self.bias
+        decisions = sums[one, :, other - 1].T + sums[other, :, one].T + self.bias
         classes = np.arange(len(self.counts))
         is_one = np.equal(one[:, np.newaxis], classes).astype(np.float64)
         is_other = np.equal(other[:, np.newaxis], classes).astype(np.float64)
@@ -491,7 +470,7 @@ class Kernel(Block):
 
 @dataclass(frozen=True, eq=False)
 class Platt(Block):
-    """Decisions to probabilities by a sigmoid for each class, scaled to sum to 1."""
+    """Platt scaling: a sigmoid for each decision value, normalised."""
 
     slope: np.ndarray
     shift: np.ndarray
@@ -504,8 +483,7 @@ class Platt(Block):
         """One for each class; two where one decision is between two classes."""
         return max(2, check_width(len(self.slope), width))
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         y = expit(-(self.slope * x + self.shift))
         if y.shape[1] == 1:
             return np.concatenate([1 - y, y], axis=1)
@@ -515,7 +493,7 @@ class Platt(Block):
 
 @dataclass(frozen=True, eq=False)
 class Neighbours(Block):
-    """How the nearest points of the training data are distributed over the classes, near ones counting more."""
+    """K nearest neighbours: votes of the nearest training points, weighted by the inverse distance."""
 
     points: np.ndarray
     codes: np.ndarray
@@ -534,8 +512,7 @@ class Neighbours(Block):
         check_width(self.points.shape[1], width)
         return self.n_classes
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate, in float64."""
+    def _apply(self, x: np.ndarray) -> np.ndarray:
         return _by_chunks(self._vote, np.asarray(x, dtype=np.float64), len(self.points))
 
     def _vote(self, x: np.ndarray) -> np.ndarray:
@@ -544,25 +521,15 @@ class Neighbours(Block):
         nearest = np.argpartition(distance, k - 1, axis=1)[:, :k]
         with np.errstate(divide="ignore"):
             weight = 1 / np.sqrt(np.take_along_axis(distance, nearest, axis=1))
-        same = np.isinf(weight)  # points at no distance count alone
+        same = np.isinf(weight)  # points at distance 0 outvote all others
         weight = np.where(same.any(axis=1, keepdims=True), same, weight)
         votes = np.zeros((len(x), self.n_classes))
         np.add.at(votes, (np.arange(len(x))[:, np.newaxis], self.codes[nearest]), weight)
         return votes / votes.sum(axis=1, keepdims=True)
 
 
-BLOCKS: Mapping[str, type[Block]] = {
-    kind.__name__: kind
-    for kind in (
-        *(Steps, Mean, LowerConfidence, Features, Fill, Scale, Linear, Activation, Softmax),
-        *(Constant, Trees, Kernel, Platt, Neighbours),
-    )
-}
-"""All blocks by name."""
-
-
 def _by_chunks(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, numbers: int) -> np.ndarray:
-    """Evaluate some rows at a time, where each takes so many numbers in memory."""
+    """Evaluate chunks of rows, each of which takes so many `numbers` in memory."""
     step = max(1, _CHUNK // numbers)
     if len(x) <= step:
         return function(x)
@@ -576,63 +543,3 @@ def _squared_distances(x: np.ndarray, points: np.ndarray) -> np.ndarray:
     products += np.square(x).sum(axis=1)[:, np.newaxis]
     products += np.square(points).sum(axis=1)
     return np.maximum(products, 0, out=products)
-
-
-# To a file and back -----------------------------------------------------------------------------------------
-
-
-def to_parts(block: Block) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Take a block apart: what JSON can hold, and the arrays by the names that stand for them there."""
-    arrays: dict[str, np.ndarray] = {}
-
-    def describe(value: Any) -> Any:
-        if isinstance(value, Block):
-            names = [field.name for field in fields(value)]  # type: ignore[arg-type]
-            return {"kind": type(value).__name__, **{name: describe(getattr(value, name)) for name in names}}
-        if isinstance(value, tuple):
-            return [describe(item) for item in value]
-        if isinstance(value, np.ndarray):
-            name = f"{len(arrays):03d}"
-            arrays[name] = np.ascontiguousarray(value)
-            return {"array": name}
-        return value
-
-    return describe(block), arrays
-
-
-def from_parts(described: Any, arrays: Mapping[str, np.ndarray]) -> Block:
-    """Put a block together again; ValueError where the parts are not those of one."""
-    used: list[str] = []
-
-    def build(value: Any) -> Any:
-        if isinstance(value, list):
-            items = tuple(build(item) for item in value)
-            if not items or not all(isinstance(item, Block) for item in items):
-                raise ValueError(f"Expected a list of blocks, got {json.dumps(value)[:60]}.")
-            return items
-        if not isinstance(value, dict):
-            return value
-        if set(value) == {"array"}:
-            name = value["array"]
-            if not isinstance(name, str) or name not in arrays:
-                raise ValueError(f"Expected the name of an array, got {name!r}.")
-            used.append(name)
-            return arrays[name]
-        kind = value.get("kind")
-        if not isinstance(kind, str) or kind not in BLOCKS:
-            raise ValueError(f"Expected a block out of {', '.join(BLOCKS)}, got {str(kind)[:60]!r}.")
-        names = {field.name for field in fields(BLOCKS[kind])}  # type: ignore[arg-type]
-        if set(value) != {"kind", *names}:
-            raise ValueError(f"Expected {', '.join(sorted(names)) or 'nothing'} in {kind}, got other entries.")
-        parts = {name: build(value[name]) for name in names}
-        nested = {name for name, part in parts.items() if isinstance(part, tuple)}
-        if nested != names & {"steps", "members"} or any(isinstance(part, Block) for part in parts.values()):
-            raise ValueError(f"Expected blocks where {kind} has some, got them elsewhere.")
-        return BLOCKS[kind](**parts)
-
-    block = build(described)
-    if not isinstance(block, Block):
-        raise ValueError(f"Expected a block, got {type(block).__name__}.")
-    if sorted(used) != sorted(arrays):
-        raise ValueError("Expected each array to be used once, got others.")
-    return block

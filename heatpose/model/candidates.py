@@ -1,8 +1,8 @@
-"""The named candidates: one table, one builder each.
+"""Candidates: the classifiers that training compares, and the pipeline they become the last step of.
 
-A builder returns a scikit-learn classifier, or a pipeline that ends in one, for pose features with NaN where a
-keypoint is missing; it is given integer labels and must give probabilities. Or it returns one for heatmaps as they
-are, see :mod:`heatpose.model.pixels`. To add a candidate, add an entry.
+To add a candidate, add an entry to :data:`CANDIDATES`. Its ``build`` returns an unfitted scikit-learn classifier of
+pose features, in which a missing keypoint is NaN; it is trained on integer labels and gives probabilities. Or it
+returns a classifier of heatmaps, see :mod:`heatpose.model.pixels`.
 """
 
 from __future__ import annotations
@@ -37,30 +37,29 @@ __all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pos
 
 
 _FEWEST_SAMPLES = 3_000
-"""To train on: with one frame of each of 14 gestures, the other performer's are named at .87, not .84, by mlp."""
-
+"""Fewest training samples: from one frame of each of 14 gestures, mlp scores .87 on the other performer, not .84."""
 
 _ENSEMBLE_SAMPLES = 24_000
-"""To train on at the most: it is the slowest by far. `python -m benchmarks.scale` measures what that is good for."""
+"""Most training samples of the ensemble, the slowest by far; ``python -m benchmarks.scale`` measures the effect."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A classifier to choose from.
+    """Classifier to compare, with its defaults and search space.
 
     Parameters
     ----------
     build : callable
         ``build(random_state)`` returns the unfitted classifier.
     summary : str
-        What it is, in a few words.
+        Description in a few words.
     features : mapping, default empty
         Parameters of :class:`heatpose.PoseFeatures` that differ from its defaults.
     training : mapping, default empty
         Parameters of :class:`heatpose.PoseClassifier` that differ from its defaults.
     space : mapping, optional
-        Parameters of the classifier that ``--search`` tunes, as its ``set_params`` names them, and what they can be.
-        An empty one tunes what all candidates have in common; without one the candidate is tried as it is.
+        Search space of the classifier's parameters. With an empty one only the parameters that all candidates share
+        are tuned; without one the candidate is not tuned.
     training_space : mapping, default empty
         What differs in :data:`TRAINING_SPACE`.
     takes : ModelInput, default KEYPOINTS
@@ -107,15 +106,14 @@ FEATURE_SPACE: Space = dict.fromkeys(("coordinates", "distances", "limbs", "join
 
 
 class FixedEpochsMLP(MLPClassifier):
-    """A neural network that is trained for `max_iter` epochs and thinks nothing of it.
+    """Neural network that trains for exactly `max_iter` epochs; the convergence warning does not apply.
 
-    The number of epochs is a choice here, as it is in deep learning; scikit-learn would warn that the loss still falls.
-    It is trained in the type of numbers that it is given, and predicts in float64, so that a probability hardly
-    depends on the order in which a machine, or the model in another form, adds up.
+    It is trained in the dtype of its input and predicts in float64, so that probabilities hardly depend on the order
+    of summation, which differs between machines and exported forms.
     """
 
     def fit(self, X: Any, y: Any) -> FixedEpochsMLP:
-        """Train; with fewer samples than a batch holds, on all of them at once."""
+        """Train; a batch holds at most all samples."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger than sample size")
@@ -126,7 +124,7 @@ class FixedEpochsMLP(MLPClassifier):
 
 
 def _scaled(classifier: BaseEstimator) -> Pipeline:
-    """For classifiers that take neither NaN nor features of unlike size."""
+    """Impute and standardise the features for a classifier that needs it."""
     return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), classifier)
 
 
@@ -139,7 +137,7 @@ def _network(random_state: int | None, neurons: int = 256) -> FixedEpochsMLP:
 
 
 def _networks(random_state: int | None) -> Pipeline:
-    """Three that began differently: what one of them makes of a pose it never saw is partly chance."""
+    """Average three networks of different seeds, whose predictions of unseen poses vary by chance."""
     return _scaled(BaggingClassifier(_network(random_state, 128), 3, bootstrap=False, random_state=random_state))
 
 
@@ -153,7 +151,7 @@ def _xgboost(random_state: int | None, **options: Any) -> BaseEstimator:
         colsample_bytree=0.3,
         max_bin=64,
         tree_method="hist",
-        n_jobs=1,  # folds and candidates run side by side; more threads would wait for each other
+        n_jobs=1,  # folds and candidates already run in parallel
         random_state=random_state,
     )
 
@@ -223,7 +221,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             space=within(
                 "estimator__svc", {"C": Range(0.3, 100.0, log=True), "gamma": ("scale", 5e-4, 1e-3, 2e-3, 8e-3)}
             ),
-            training_space={"performers": Range(1, 4)},  # the time goes with the square of the samples
+            training_space={"performers": Range(1, 4)},  # time grows with the square of the samples
         ),
         "knn": Candidate(
             lambda random_state: _scaled(KNeighborsClassifier(10, weights="distance")),
@@ -266,11 +264,10 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             space=within("fixedepochsmlp", _MLP_SPACE),
         ),
         "ensemble": Candidate(
-            # The trees are better at knowing when they are wrong, the networks add a smoother view of each pose:
-            # python -m benchmarks.generalisation with --classifier mlp or xgboost measures each alone.
-            # Together, half the neurons and half the trees do, of eight leaves: no worse, in less time. With 96 neurons
-            # and three levels instead of eight leaves, errors are less often among what is least sure.
-            # The logistic regression has seen no re-posed frame, and shows where the others are too sure of theirs.
+            # The trees' confidence ranks errors better, the networks are smoother: python -m benchmarks.generalisation
+            # with --classifier mlp or xgboost measures each alone. Together, half the neurons and half the trees, of
+            # eight leaves, score no worse in less time. With 96 neurons, or three levels instead of eight leaves, fewer
+            # of the errors have a low confidence. The logistic regression is trained without augmentation.
             lambda random_state: SecondOpinion(
                 VotingClassifier(
                     [
@@ -281,7 +278,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
                 ),
                 _logistic(random_state),
             ),
-            "three mlp and xgboost, and a logistic regression of frames as filmed",
+            "three mlp and xgboost, and a logistic regression without augmentation",
             training={"performers": 6, "min_samples": _FEWEST_SAMPLES, "max_samples": _ENSEMBLE_SAMPLES},
             space={
                 **within("estimator__mlp__baggingclassifier__estimator", _MLP_SPACE),
@@ -312,10 +309,10 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
 """All candidates by name."""
 
 DEFAULT_CANDIDATES = ("ensemble", "logistic")
-"""Compared when nobody says which."""
+"""Candidates that are compared by default."""
 
 DEFAULT = "ensemble"
-"""Taken by :func:`make_pose_pipeline` when nobody says which."""
+"""Candidate of :func:`make_pose_pipeline` by default."""
 
 
 def make_pose_pipeline(
@@ -326,21 +323,21 @@ def make_pose_pipeline(
     random_state: int | None = 0,
     **training: Any,
 ) -> Pipeline:
-    """Build the unfitted way from heatmaps to class names.
+    """Build an unfitted pipeline from heatmaps to class names.
 
     Parameters
     ----------
     classifier : str or classifier, optional
         A name in :data:`CANDIDATES`, or a scikit-learn classifier that takes NaN and gives probabilities; by default
-        the best one known.
+        :data:`DEFAULT`.
     decoder : str, default "gaussian"
         See :func:`heatpose.decode_heatmaps`.
     features : mapping, optional
         Parameters of :class:`heatpose.PoseFeatures`.
     random_state : int or None, default 0
-        For all that is random in it.
+        Seed of all steps.
     **training
-        Parameters of :class:`heatpose.PoseClassifier`, such as ``performers=0`` to train on the data alone.
+        Parameters of :class:`heatpose.PoseClassifier`, such as ``performers=0`` to train without augmentation.
 
     Returns
     -------
@@ -352,7 +349,7 @@ def make_pose_pipeline(
     Raises
     ------
     ValueError
-        If there is no candidate of that name.
+        If there is no candidate of that name, or `features` are given for one that takes heatmaps.
 
     Examples
     --------

@@ -36,15 +36,15 @@ from heatpose.model.arrays import (
 )
 from heatpose.model.estimators import PoseClassifier, PoseFeatures
 
-__all__ = ["ArrayClassifier", "CannotExportError", "frame_predictor", "to_block"]
+__all__ = ["ArrayClassifier", "CannotExportError", "frame_predictor", "from_parts", "to_block", "to_parts"]
 
 
 class CannotExportError(ValueError):
-    """A model that has no plain form, and why."""
+    """Raised for a model that cannot be converted to arrays, with the reason."""
 
 
 class ArrayClassifier(ClassifierMixin, BaseEstimator):
-    """A fitted classifier as plain arrays; it predicts, and cannot be trained.
+    """Classifier that predicts from the arrays of a fitted one, and cannot be trained.
 
     Parameters
     ----------
@@ -66,18 +66,18 @@ class ArrayClassifier(ClassifierMixin, BaseEstimator):
         return np.arange(self.block.width(N_COLUMNS))
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> ArrayClassifier:
-        """Refuse: what trained it is not there any more."""
+        """Raise a ValueError: arrays cannot be trained."""
         raise ValueError(
-            "Expected a classifier to train, got one that was loaded from a safe file, which only predicts: "
-            "build one with heatpose.make_pose_pipeline."
+            "Expected a classifier to train, got the arrays of a fitted one, as a safe file holds them, which only "
+            "predict: build one with heatpose.make_pose_pipeline."
         )
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Probabilities of the classes, (N, C)."""
+        """Return the probabilities of the classes, (N, C)."""
         return self.block(np.asarray(X))
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Class numbers, (N,)."""
+        """Return class numbers, (N,)."""
         return self.predict_proba(X).argmax(axis=1)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -115,12 +115,12 @@ def frame_predictor(classifier: PoseClassifier) -> PoseClassifier:
 
 
 def to_block(estimator: BaseEstimator) -> Block:
-    """Turn a fitted classifier, or a pipeline of one, into a block.
+    """Convert a fitted classifier, or a pipeline that ends in one, to a block.
 
     Parameters
     ----------
     estimator : estimator
-        Whose classes, if it has any, are 0 to C - 1.
+        Fitted; its classes, if it has any, are 0 to C - 1.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def to_block(estimator: BaseEstimator) -> Block:
     Raises
     ------
     CannotExportError
-        If a part of it is of a kind, or has an option, that is not known here.
+        If a step is of an unsupported class or has an unsupported parameter.
 
     Examples
     --------
@@ -147,17 +147,17 @@ def to_block(estimator: BaseEstimator) -> Block:
                 raise CannotExportError(f"Expected the classes 0 to {len(classes) - 1} in {name}, got {classes}.")
             return _CONVERTERS[name](estimator)
     raise CannotExportError(
-        f"{type(estimator).__module__}.{type(estimator).__qualname__} has no form as plain arrays; those that have "
-        f"are {', '.join(name.partition('.')[2] for name in _CONVERTERS)}."
+        f"Expected one of {', '.join(name.partition('.')[2] for name in _CONVERTERS)} to convert to arrays, got "
+        f"{type(estimator).__module__}.{type(estimator).__qualname__}."
     )
 
 
 def _need(estimator: BaseEstimator, **options: Any) -> None:
-    """Refuse an estimator with other values of some parameters, which would mean something else."""
+    """Raise CannotExportError where a parameter has another value than the one that the block implements."""
     for name, value in options.items():
         if getattr(estimator, name) != value:
             raise CannotExportError(
-                f"{type(estimator).__name__} has a form as plain arrays with {name}={value!r}, got "
+                f"Expected {type(estimator).__name__} with {name}={value!r} to convert to arrays, got "
                 f"{getattr(estimator, name)!r}."
             )
 
@@ -182,7 +182,7 @@ def _imputer(imputer: Any) -> Block:
     statistics = np.asarray(imputer.statistics_)
     _need(imputer, add_indicator=False)
     if np.isnan(statistics).any() or not np.isnan(imputer.missing_values):
-        raise CannotExportError("SimpleImputer has a form as plain arrays with keep_empty_features=True and NaN only.")
+        raise CannotExportError("Expected SimpleImputer of NaN with keep_empty_features=True, got another.")
     return Fill(statistics)
 
 
@@ -193,7 +193,7 @@ def _scaler(scaler: Any) -> Block:
 
 
 def _two_columns(weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of both classes where the last layer has one for the second only: the first one's is 0."""
+    """Add a score of 0 for the first of two classes where the last layer has one for the second only."""
     if weights.shape[1] > 1:
         return weights, bias
     return np.concatenate([np.zeros_like(weights), weights], axis=1), np.concatenate([np.zeros_like(bias), bias])
@@ -201,7 +201,7 @@ def _two_columns(weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.
 
 def _logistic(classifier: Any) -> Block:
     if classifier.solver == "liblinear":
-        raise CannotExportError("LogisticRegression with solver='liblinear' has no form as plain arrays.")
+        raise CannotExportError("Expected LogisticRegression with another solver than 'liblinear', got that one.")
     return _linear(classifier)
 
 
@@ -252,7 +252,7 @@ def _forest(forest: Any) -> Block:
             feature=tree.feature,
             left=tree.children_left,
             right=tree.children_right,
-            # Of the float32 numbers those up to the threshold are those up to the next float32 below it.
+            # A float32 is at most the threshold if it is at most the next float32 below it.
             threshold=_round_down(tree.threshold),
             missing_left=np.asarray(getattr(tree, "missing_go_to_left", np.zeros(tree.node_count)), dtype=bool),
         )
@@ -261,12 +261,12 @@ def _forest(forest: Any) -> Block:
     share = values / values.sum(axis=1, keepdims=True) / len(trees)
     n_columns = share.shape[1]
     if n_columns == 1:
-        raise CannotExportError("A forest of one class has no form as plain arrays.")
+        raise CannotExportError("Expected a forest of two classes or more, got one class.")
     return _trees(parts, share.astype(np.float32), np.zeros(len(parts), int), np.zeros(n_columns))
 
 
 def _round_down(values: np.ndarray) -> np.ndarray:
-    """The greatest finite float32 that is not above each value; an infinite threshold tells missing from there."""
+    """Return the greatest finite float32 up to each value; an infinite threshold separates missing values."""
     rounded = np.minimum(values, np.finfo(np.float32).max).astype(np.float32)
     return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
@@ -277,16 +277,14 @@ def _xgboost(classifier: Any) -> Block:
     objective, boosted = model["objective"]["name"], model["gradient_booster"]
     if boosted["name"] != "gbtree" or objective not in ("multi:softprob", "binary:logistic"):
         raise CannotExportError(
-            "XGBClassifier has a form as plain arrays with the booster gbtree and the objectives multi:softprob and "
-            f"binary:logistic, got {boosted['name']} and {objective}."
+            "Expected XGBClassifier with booster gbtree and objective multi:softprob or binary:logistic, got "
+            f"{boosted['name']} and {objective}."
         )
     if booster.attr("best_iteration") is not None:
-        raise CannotExportError("XGBClassifier that was stopped early has no form as plain arrays.")
+        raise CannotExportError("Expected XGBClassifier without early stopping, got one that was stopped.")
     trees, groups = boosted["model"]["trees"], boosted["model"]["tree_info"]
     if any(tree["categories"] or int(tree["tree_param"].get("size_leaf_vector", 1)) > 1 for tree in trees):
-        raise CannotExportError(
-            "XGBClassifier with categories or several outputs in one tree has no form as plain arrays."
-        )
+        raise CannotExportError("Expected XGBClassifier with one output for each tree and no categories, got another.")
     parts, values = [], []
     for tree in trees:
         condition, left = np.array(tree["split_conditions"], dtype=np.float32), np.array(tree["left_children"])
@@ -295,7 +293,7 @@ def _xgboost(classifier: Any) -> Block:
                 feature=np.array(tree["split_indices"]),
                 left=left,
                 right=np.array(tree["right_children"]),
-                threshold=np.nextafter(condition, np.float32(-np.inf)),  # below it is up to the number before it
+                threshold=np.nextafter(condition, np.float32(-np.inf)),  # x < t is x <= the number before t
                 missing_left=np.array(tree["default_left"], dtype=bool),
             )
         )
@@ -312,7 +310,7 @@ def _xgboost(classifier: Any) -> Block:
 
 @dataclass(frozen=True)
 class _Tree:
-    """One tree's arrays; a child below 0 is none."""
+    """Arrays of one tree; children of leaves are negative."""
 
     feature: np.ndarray
     left: np.ndarray
@@ -322,7 +320,7 @@ class _Tree:
 
 
 def _trees(parts: Sequence[_Tree], values: np.ndarray, target: np.ndarray, base: np.ndarray) -> Trees:
-    """Join trees, whose leaves' values come in the order of the nodes."""
+    """Concatenate trees; `values` of leaves are in the order of the nodes."""
     sizes = [len(part.left) for part in parts]
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     offset = np.repeat(roots, sizes)
@@ -367,7 +365,7 @@ def _calibrated(calibrated: Any) -> Block:
         block = to_block(member.estimator)
         last = block.steps[-1] if isinstance(block, Steps) else block
         if not isinstance(last, Kernel):
-            raise CannotExportError("CalibratedClassifierCV has a form as plain arrays with support vectors only.")
+            raise CannotExportError("Expected CalibratedClassifierCV of an SVC, got one of another classifier.")
         slope, shift = ([getattr(sigmoid, name) for sigmoid in member.calibrators] for name in ("a_", "b_"))
         steps = block.steps if isinstance(block, Steps) else (block,)
         means.append(Steps((*steps, Platt(np.array(slope, dtype=np.float64), np.array(shift, dtype=np.float64)))))
@@ -385,7 +383,7 @@ def _neighbours(classifier: Any) -> Block:
 
 
 _CONVERTERS: Mapping[str, Callable[[Any], Block]] = {
-    "heatpose.ArrayClassifier": lambda plain: plain.block,
+    "heatpose.ArrayClassifier": lambda classifier: classifier.block,
     "heatpose.PoseFeatures": _features,
     "heatpose.SecondOpinion": _second_opinion,
     "sklearn.Pipeline": _steps,
@@ -404,4 +402,71 @@ _CONVERTERS: Mapping[str, Callable[[Any], Block]] = {
     "sklearn.BaggingClassifier": _bagging,
     "xgboost.XGBClassifier": _xgboost,
 }
-"""Estimators, by package and name, to what turns a fitted one into a block; subclasses go with their parents."""
+"""Converters by package and class name; subclasses use those of their parents."""
+
+
+BLOCKS: Mapping[str, type[Block]] = {
+    kind.__name__: kind
+    for kind in (
+        *(Steps, Mean, LowerConfidence, Features, Fill, Scale, Linear, Activation, Softmax),
+        *(Constant, Trees, Kernel, Platt, Neighbours),
+    )
+}
+"""All blocks by name."""
+
+
+def to_parts(block: Block) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return a description of a block that JSON can hold, and its arrays by the names used there."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def describe(value: Any) -> Any:
+        if isinstance(value, Block):
+            names = [field.name for field in fields(value)]  # type: ignore[arg-type]
+            return {"kind": type(value).__name__, **{name: describe(getattr(value, name)) for name in names}}
+        if isinstance(value, tuple):
+            return [describe(item) for item in value]
+        if isinstance(value, np.ndarray):
+            name = f"{len(arrays):03d}"
+            arrays[name] = np.ascontiguousarray(value)
+            return {"array": name}
+        return value
+
+    return describe(block), arrays
+
+
+def from_parts(described: Any, arrays: Mapping[str, np.ndarray]) -> Block:
+    """Rebuild a block from :func:`to_parts`; ValueError where the parts are not those of one."""
+    used: list[str] = []
+
+    def build(value: Any) -> Any:
+        if isinstance(value, list):
+            items = tuple(build(item) for item in value)
+            if not items or not all(isinstance(item, Block) for item in items):
+                raise ValueError(f"Expected a list of blocks, got {json.dumps(value)[:60]}.")
+            return items
+        if not isinstance(value, dict):
+            return value
+        if set(value) == {"array"}:
+            name = value["array"]
+            if not isinstance(name, str) or name not in arrays:
+                raise ValueError(f"Expected the name of an array, got {name!r}.")
+            used.append(name)
+            return arrays[name]
+        kind = value.get("kind")
+        if not isinstance(kind, str) or kind not in BLOCKS:
+            raise ValueError(f"Expected a block out of {', '.join(BLOCKS)}, got {str(kind)[:60]!r}.")
+        names = {field.name for field in fields(BLOCKS[kind])}  # type: ignore[arg-type]
+        if set(value) != {"kind", *names}:
+            raise ValueError(f"Expected {', '.join(sorted(names)) or 'nothing'} in {kind}, got other entries.")
+        parts = {name: build(value[name]) for name in names}
+        nested = {name for name, part in parts.items() if isinstance(part, tuple)}
+        if nested != names & {"steps", "members"} or any(isinstance(part, Block) for part in parts.values()):
+            raise ValueError(f"Expected blocks where {kind} has some, got them elsewhere.")
+        return BLOCKS[kind](**parts)
+
+    block = build(described)
+    if not isinstance(block, Block):
+        raise ValueError(f"Expected a block, got {type(block).__name__}.")
+    if sorted(used) != sorted(arrays):
+        raise ValueError("Expected each array to be used once, got others.")
+    return block

@@ -1,7 +1,7 @@
-"""scikit-learn objects: each validates, calls a pure function and names its columns.
+"""scikit-learn estimators: each validates its input, calls pure functions and names its columns.
 
-Between the steps everything is 2-D and named: a keypoint table (N, 3 K) with the columns ``nose_x, nose_y,
-nose_confidence, left_eye_x, ...`` comes out of :class:`HeatmapDecoder` and goes into all that follows.
+Between the steps data are 2-D and named: a keypoint table (N, 51) with the columns ``nose_x, nose_y, nose_confidence,
+left_eye_x, ...`` is the output of :class:`HeatmapDecoder` and the input of all later steps.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ __all__ = [
 
 _N_COLUMNS = len(COCO_17.columns)
 
-_FEWEST_PERFORMERS = 3  # before frames are left out to train on no more than `max_samples`
+_FEWEST_PERFORMERS = 3  # are kept before frames are left out: they are worth more than further frames of a clip
 
 
 class HeatmapDecoder(TransformerMixin, BaseEstimator):
-    """Heatmaps (N, 17, H, W), or one (17, H, W), to a keypoint table (N, 51).
+    """Decode heatmaps (N, 17, H, W), or one (17, H, W), to a keypoint table (N, 51).
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
 
     def fit(self, X: ArrayLike, y: object = None) -> HeatmapDecoder:
-        """Check the heatmaps' shape; there is nothing to learn."""
+        """Check the heatmaps' shape; nothing is learned."""
         check_heatmaps(X)
         self.n_features_out_ = _N_COLUMNS
         return self
@@ -85,7 +85,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         return keypoints.reshape(-1, _N_COLUMNS)  # also of an empty batch
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
-        """Names of the columns, ``nose_x, nose_y, nose_confidence, ...``."""
+        """Return the names of the columns, ``nose_x, nose_y, nose_confidence, ...``."""
         return np.array(COCO_17.columns, dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -101,10 +101,10 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
 
 
 class PoseFeatures(TransformerMixin, BaseEstimator):
-    """Describe poses by numbers that don't depend on where in the picture, how large and how bright they are.
+    """Compute features of poses that are invariant to position, size and the estimator's scale of confidence.
 
-    Confidences are used to tell seen keypoints from missing ones, relative to the rest of the body, and are not
-    features: estimators differ too much in them.
+    Confidences only decide which keypoints count as missing, relative to the rest of the body. They are not features,
+    since estimators differ too much in them.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         self.min_confidence = min_confidence
 
     def fit(self, X: ArrayLike, y: object = None) -> PoseFeatures:
-        """Check the table; there is nothing to learn."""
+        """Check the table; nothing is learned."""
         if not any((self.coordinates, self.distances, self.limbs, self.joints, self.vectors)):
             raise ValueError("Expected at least one block of features switched on, got none.")
         _check_table(self, X, reset=True)
@@ -161,7 +161,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray, shape (N, number of features), float32
-            NaN for what needs a missing keypoint.
+            NaN where a feature needs a missing keypoint.
         """
         check_is_fitted(self)
         keypoints = _check_table(self, X, reset=False)
@@ -176,7 +176,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         )
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
-        """Names of the features, block by block."""
+        """Return the names of the features, block by block."""
         keypoints = COCO_17.keypoints
         pairs = [f"{keypoints[start]}__{keypoints[end]}" for start, end in COCO_17.pairs]
         names: list[str] = []
@@ -194,46 +194,45 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = []  # float32 whatever comes in
+        tags.transformer_tags.preserves_dtype = []  # always float32
         return tags
 
 
 class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Train a classifier on each pose as many performers would hold it; say so when a pose is none it knows.
+    """Train a classifier on augmented poses; abstain on poses that are none of the classes.
 
     Parameters
     ----------
     estimator : estimator
-        Takes a keypoint table (N, 51) with NaN and integer labels; gives probabilities. If its ``fit`` has a parameter
-        ``n_original``, or that of the last step of a pipeline, it is told how many of its rows, from the first on, are
-        poses as they were filmed; see :class:`SecondOpinion`.
+        Takes a keypoint table (N, 51) with NaN and integer labels; has ``predict_proba``. If its ``fit``, or that of
+        the last step of a pipeline, has a parameter ``n_original``, it gets the number of rows, from the first on, that
+        are not augmented; see :class:`SecondOpinion`.
     performers : int, default 10
-        How many performers pose each training sample again, beside the one who did. 0 trains on the data alone.
+        Number of performers that re-pose each training sample, beside the original. 0 trains without augmentation.
     variation : float or Variation, default 1.0
-        How much they differ: a :class:`heatpose.pose.augmentation.Variation`, or a multiple of the usual one.
+        Differences between them: a :class:`heatpose.pose.augmentation.Variation`, or a multiple of the default.
     hidden : float, default 0.5
-        Share of the re-posed samples of which a part is hidden, see :func:`heatpose.pose.augmentation.drop_keypoints`.
+        Share of the re-posed samples with hidden keypoints, see :func:`heatpose.pose.augmentation.drop_keypoints`.
     unknown_poses : float, default 0.25
         Unknown poses to compose, per re-posed sample, see
         :func:`heatpose.pose.augmentation.compose_unknown_poses`. They are a class of their own in training, by which
         :meth:`predict_or_unknown` abstains; with 0 it has the probabilities of the classes only.
     mirror : {"names", None} or dict of str to str, default "names"
-        Which classes are trained on in the mirror too: those whose names differ in left and right only; none; or those
-        and what the dictionary says, see :func:`heatpose.pose.augmentation.mirror_classes`.
+        Classes whose mirror images are training samples too: those whose names differ in left and right only; none; or
+        those and the ones in the dictionary, see :func:`heatpose.pose.augmentation.mirror_classes`.
     min_samples : int, default 0
-        Samples to train on at the least: a few frames are posed by more performers than `performers`, unless that is 0.
+        Fewest training samples: few frames are re-posed by more performers than `performers`, unless that is 0.
     max_samples : int, default 60000
-        Samples to train on at the most. With more data each sample is posed by fewer performers, and when that is not
-        enough, frames are left out evenly in each class: neighbours in a clip are nearly the same.
+        Most training samples. With more data each sample is re-posed by fewer performers, and when that is not enough,
+        frames are left out evenly in each class, since neighbours in a clip are nearly the same.
     min_confidence : float, default 0.4
         See :func:`heatpose.pose.geometry.mask_uncertain`.
     temperature : float, default 1.0
-        Probabilities are raised to the power of 1 / temperature and scaled to sum to 1 again. Training chooses it on
-        people held out [1]_.
+        See :func:`heatpose.model.openset.apply_temperature` [1]_. Training chooses it by held-out predictions.
     threshold : float, default 0.5
-        Below this probability :meth:`predict_or_unknown` names no class. Training chooses it on people held out.
+        Confidence below which :meth:`predict_or_unknown` abstains. Training chooses it by held-out predictions.
     random_state : int, RandomState or None
-        Where the performers come from.
+        Seed of the augmentation.
 
     Attributes
     ----------
@@ -242,7 +241,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     estimator_ : estimator
         The fitted classifier; its classes are positions in `classes_`, and the one after the last is the unknown poses.
     n_samples_fit_ : int
-        Samples it was trained on, re-posed ones included.
+        Number of training samples after augmentation.
 
     References
     ----------
@@ -279,7 +278,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> PoseClassifier:
-        """Train.
+        """Augment the samples and train.
 
         Parameters
         ----------
@@ -287,23 +286,33 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             Keypoint table; NaN or confidence 0 is a missing keypoint.
         y : array_like, shape (N,)
             Class names.
+
+        Returns
+        -------
+        PoseClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            For another shape, infinity, missing labels, fewer than two classes or a parameter out of range.
         """
         keypoints = _check_table(self, X, reset=True)
         self._check_parameters()
         self.classes_, codes = check_labels(y, len(keypoints))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
 
-        table, codes, n_original = self._training_set(self._seen(keypoints), codes, rng)
+        table, codes, n_original = self._training_set(self._visible(keypoints), codes, rng)
         self.n_samples_fit_ = len(table)
         self.estimator_ = clone(self.estimator).fit(table, codes, **_fit_options(self.estimator, n_original))
         return self
 
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Both, for the price of one: see :meth:`predict_proba` and :meth:`predict_known`."""
+        """Return :meth:`predict_proba` (N, C) and :meth:`predict_known` (N,) from one pass."""
         if not hasattr(self, "estimator_"):
             check_is_fitted(self)
         keypoints = _check_table(self, X, reset=False)
-        probabilities = self.estimator_.predict_proba(as_table(self._seen(keypoints)))
+        probabilities = self.estimator_.predict_proba(as_table(self._visible(keypoints)))
         conditional, known = split_known(probabilities, self.classes_)
         return apply_temperature(conditional, self.temperature), known
 
@@ -317,13 +326,13 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         if isinstance(self.mirror, str) and self.mirror != "names":
             raise ValueError(f"Expected mirror to be 'names', None or a dict of classes, got {self.mirror!r}.")
 
-    def _seen(self, keypoints: np.ndarray) -> np.ndarray:
+    def _visible(self, keypoints: np.ndarray) -> np.ndarray:
         return geometry.mask_uncertain(keypoints, self.min_confidence)
 
     def _training_set(
         self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Poses and class numbers as filmed, mirrored and re-posed, as a keypoint table; and how many are as filmed."""
+        """Return the augmented keypoint table and class numbers, and the number of rows that are not re-posed."""
         if self.mirror is not None:
             given = None if isinstance(self.mirror, str) else self.mirror
             mirrored = augmentation.mirror_classes(self.classes_.astype(str), given)
@@ -333,7 +342,6 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             if len(has_mirror):
                 xy = np.concatenate([xy, geometry.mirror_keypoints(xy[has_mirror])])
                 codes = np.concatenate([codes, other[codes[has_mirror]]])
-        # A few performers are worth more than further frames of a clip.
         of_each = 1 + self.unknown_poses  # samples that one more performer adds for each pose
         kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
         xy, codes = xy[kept], codes[kept]
@@ -363,7 +371,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
 
 def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Check class names: the classes (C,), sorted, and the number of each sample's (N,)."""
+    """Check class names; return the sorted classes (C,) and the class number of each sample (N,)."""
     labels = column_or_1d(y, warn=True)
     if labels.shape != (n_samples,):
         raise ValueError(f"Expected {n_samples} labels, one for each sample, got shape {labels.shape}.")
@@ -381,7 +389,7 @@ def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_heatmaps(X: Any) -> np.ndarray:
-    """Check heatmaps, (N, 17, H, W) or (17, H, W), in whatever form they come; not copied."""
+    """Check heatmaps and return them as an array (N, 17, H, W) or (17, H, W), without a copy."""
     heatmaps = as_heatmaps(X)
     n_keypoints = len(COCO_17.keypoints)
     if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints:
@@ -393,28 +401,27 @@ def check_heatmaps(X: Any) -> np.ndarray:
 
 
 class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """A classifier that is not too sure where a plain one, trained on the poses as they were filmed alone, disagrees.
+    """Lower the confidence where a model trained without augmentation disagrees.
 
-    A classifier of many re-posed samples is sure of a frame that is like no other one of its class, as long as some
-    performer might hold it. One that never saw them is not, and errs elsewhere: where the two agree, few answers are
-    wrong. It changes how sure an answer is, and hardly ever the answer.
-    ``python -m benchmarks.generalisation --only confidence`` measures it.
+    Augmentation makes a classifier certain of poses that are unlike any original sample of their class. A second model,
+    trained on the original samples only, is not, and makes other errors: where both agree, few predictions are wrong.
+    The predicted class hardly ever changes. ``python -m benchmarks.generalisation --only confidence`` measures it.
 
     Parameters
     ----------
     estimator : classifier
         Trained on all samples. Its last class is the unknown poses; without it `second` is not used.
     second : classifier
-        Trained on the samples as filmed, whose classes are all but the unknown poses.
+        Trained on the original samples, whose classes are all but the unknown poses.
     share : float, default 0.1
         See :func:`heatpose.model.openset.lower_confidence`. A larger one separates unknown from known poses less well.
 
     Attributes
     ----------
     estimator_, second_ : classifier
-        The fitted ones.
+        The fitted classifiers.
     classes_ : ndarray
-        The classes of the first.
+        Classes of `estimator_`.
     """
 
     def __init__(self, estimator: BaseEstimator, second: BaseEstimator, *, share: float = 0.1):
@@ -423,7 +430,7 @@ class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.share = share
 
     def fit(self, X: ArrayLike, y: ArrayLike, n_original: int | None = None) -> SecondOpinion:
-        """Train; the first `n_original` samples, by default all of them, are as filmed."""
+        """Train both, `second` on the first `n_original` samples only, by default all."""
         X, y = np.asarray(X), np.asarray(y)
         self.estimator_ = clone(self.estimator).fit(X, y)
         self.second_ = clone(self.second).fit(X[:n_original], y[:n_original])
@@ -431,17 +438,17 @@ class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Probability of each class, shape (N, C)."""
+        """Return the probability of each class, shape (N, C)."""
         check_is_fitted(self)
         return lower_confidence(self.estimator_.predict_proba(X), self.second_.predict_proba(X), self.share)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Name the most probable class of each sample, shape (N,)."""
+        """Return the most probable class of each sample, shape (N,)."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
 def _fit_options(estimator: BaseEstimator, count: int) -> dict[str, int]:
-    """How `fit` is told the number of poses as filmed; nothing where it does not ask."""
+    """Return the parameter of ``fit`` for the number of original samples; empty where it has none."""
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
         return {f"{name}__{option}": value for option, value in _fit_options(last, count).items()}
@@ -459,7 +466,7 @@ def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.n
         and len(X)
         and not hasattr(estimator, "feature_names_in_")
         and not np.isinf(X).any()
-    ):  # scikit-learn would find nothing else to complain about, and takes its time for it
+    ):  # scikit-learn's checks would find nothing more, and take longer than a single prediction
         return X.astype(np.float64).reshape(len(X), -1, 3)
     values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
     names = getattr(estimator, "feature_names_in_", None)
@@ -473,13 +480,13 @@ def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.n
 
 
 def as_table(xy: np.ndarray) -> np.ndarray:
-    """Positions (N, K, 2) as a keypoint table (N, 3 K): confidence is 1 where a keypoint is seen, else 0."""
-    seen = ~np.isnan(xy[..., :1])
-    return np.concatenate([xy, seen], axis=2).reshape(len(xy), -1)
+    """Return positions (N, K, 2) as a keypoint table (N, 3 K) with confidence 1, or 0 where NaN."""
+    visible = ~np.isnan(xy[..., :1])
+    return np.concatenate([xy, visible], axis=2).reshape(len(xy), -1)
 
 
 def _thin(codes: np.ndarray, max_samples: int) -> np.ndarray:
-    """Positions of at most `max_samples` samples, or one of each class, evenly spread over each class's, in order."""
+    """Return positions of at most `max_samples` samples, spread evenly over each class, at least one of each."""
     if len(codes) <= max_samples:
         return np.arange(len(codes))
     kept = []

@@ -168,7 +168,8 @@ class OpenSetMixin:
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each sample, shape (N,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)  # before classes_, so that an unfitted one says that it is
+        return self.classes_[best]
 
     def predict_confidence(self, X: Any) -> np.ndarray:
         """Return the probability that the pose is known and of its most probable class, shape (N,)."""

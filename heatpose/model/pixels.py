@@ -1,14 +1,13 @@
-"""The networks that people try first: heatmaps as they are, pixel by pixel, into a dense or a convolutional network.
+"""Networks on pixels: heatmaps, undecoded, into a dense or a convolutional network.
 
-They are here as baselines that anybody can check: built as they are commonly built, trained on the same folds, and
-reported beside all others. They learn where in the heatmap a performer stands along with the pose. On another person,
-cut out in the same way, a dense one gets .972 of 14 gestures where heatpose gets .993; on heatmaps of another
-estimator, narrower or blurred, .953 to .968; and with the box round the person a tenth off, .144
-(``python -m benchmarks.pixels DATA``, seed 0, the real data of docs/networks.md, which tells more).
+These are the networks that people try first, built as they are commonly built, as baselines: they are trained on the
+same folds as the other candidates. They learn the performer's position in the heatmap along with the pose. On another
+person, cropped alike, a dense network scores .972 on 14 gestures where heatpose scores .993; on heatmaps of another
+estimator, narrower or blurred, .953 to .968; and with the person's box a tenth off, .144
+(``python -m benchmarks.pixels DATA``, seed 0, the real data of docs/networks.md).
 
-A network is trained on mini-batches that are read when their turn comes: heatmaps may be an array, or
-:class:`heatpose.data.folder.HeatmapRows`, which reads files. PyTorch is imported when the convolutional one is
-trained or predicts.
+Mini-batches are read when they are needed: heatmaps are an array, or :class:`heatpose.data.folder.HeatmapRows`, which
+reads files. PyTorch is imported when the convolutional network is trained or predicts.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ from heatpose.model.openset import OpenSetMixin, apply_temperature
 
 __all__ = ["HeatmapPixels", "PixelCNN", "PixelDense"]
 
-_CHUNK = 256  # samples that are read together: 53 MB of heatmaps of 17 x 64 x 48
+_CHUNK = 256  # samples read together: 53 MB of heatmaps of 17 x 64 x 48 in float32
 
 
 class HeatmapPixels(TransformerMixin, BaseEstimator):
-    """Hand heatmaps on as they are: the first step of a pipeline that works from pixels."""
+    """Pass heatmaps through: the first step of a pipeline that works from pixels."""
 
     def fit(self, X: Any, y: object = None) -> HeatmapPixels:
         """Check the heatmaps' shape; there is nothing to learn."""
@@ -44,7 +43,7 @@ class HeatmapPixels(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> np.ndarray | HeatmapRows:
-        """Give heatmaps (N, 17, H, W) for an array, a tensor or an estimator's output; what is read lazily stays so."""
+        """Return heatmaps (N, 17, H, W) of an array, a tensor or an estimator's output; HeatmapRows stay lazy."""
         if isinstance(X, HeatmapRows):
             return X
         heatmaps = check_heatmaps(X)
@@ -62,7 +61,7 @@ class HeatmapPixels(TransformerMixin, BaseEstimator):
 
 
 class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
-    """What the networks have in common: mini-batches in, probabilities out."""
+    """Base of the networks: mini-batches in, probabilities out."""
 
     epochs: int
     batch_size: int
@@ -76,7 +75,7 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array_like of shape (N, K, H, W), or HeatmapRows
-            Heatmaps; of what is read from files no more than a few batches is in memory.
+            Heatmaps; HeatmapRows are read a few batches at a time.
         y : array_like of shape (N,)
             Class names.
         """
@@ -90,7 +89,7 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba_and_known(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Probability of each class (N, C), and that the pose is one of them (N,): 1, since a network never doubts."""
+        """Return the probability of each class (N, C), and 1 for being known (N,): networks do not abstain."""
         check_is_fitted(self)
         heatmaps = _as_source(X)
         if heatmaps.shape[1:] != self.heatmap_shape_:
@@ -101,11 +100,11 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
         probabilities = np.empty((len(heatmaps), len(self.classes_)))
         for start in range(0, len(heatmaps), _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, len(heatmaps)))
-            probabilities[rows] = self._ask(_float32(heatmaps[rows]))
+            probabilities[rows] = self._predict(_float32(heatmaps[rows]))
         return apply_temperature(probabilities, self.temperature), np.ones(len(heatmaps))
 
     def _shuffled(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> Iterator[tuple]:
-        """All samples once, in random order: heatmaps (n, K, H, W) and class numbers, whole batches at a time."""
+        """Yield all samples once, in random order: heatmaps (n, K, H, W) and class numbers, in whole batches."""
         order = rng.permutation(len(codes))
         step = max(1, _CHUNK // self.batch_size) * self.batch_size
         for start in range(0, len(order), step):
@@ -114,11 +113,11 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
 
     @abstractmethod
     def _train(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> None:
-        """Train on heatmaps (N, K, H, W), an array or what reads like one, and class numbers (N,)."""
+        """Train on heatmaps (N, K, H, W), an array or HeatmapRows, and class numbers (N,)."""
 
     @abstractmethod
-    def _ask(self, heatmaps: np.ndarray) -> np.ndarray:
-        """Probabilities (n, C) for some heatmaps (n, K, H, W)."""
+    def _predict(self, heatmaps: np.ndarray) -> np.ndarray:
+        """Return probabilities (n, C) of heatmaps (n, K, H, W)."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -134,19 +133,19 @@ class PixelDense(_PixelNetwork):
     Parameters
     ----------
     layers : int, default 1
-        Hidden layers.
+        Number of hidden layers.
     neurons : int, default 64
         ReLU units in each.
     epochs : int, default 10
-        How often it sees each sample.
+        Passes over the training samples.
     batch_size : int, default 32
-        Samples to a step of Adam.
+        Samples of each step of Adam.
     learning_rate : float, default 1e-3
-        Of Adam.
+        Learning rate of Adam.
     temperature, threshold : float
         As for :class:`heatpose.PoseClassifier`.
     random_state : int, RandomState or None
-        For the first weights and the order of samples.
+        Seed of the initial weights and the order of samples.
 
     Attributes
     ----------
@@ -184,19 +183,19 @@ class PixelDense(_PixelNetwork):
             (self.neurons,) * self.layers,
             batch_size=self.batch_size,
             learning_rate_init=self.learning_rate,
-            shuffle=False,  # they come shuffled
+            shuffle=False,  # the batches are shuffled
             random_state=int(rng.integers(2**31)),
         )
         classes = np.arange(len(self.classes_))
-        with warnings.catch_warnings():  # of the last ones, which can be fewer than a batch
+        with warnings.catch_warnings():  # the last batch can be smaller
             warnings.filterwarnings("ignore", "Got `batch_size` less than 1 or larger than sample size")
             for _ in range(self.epochs):
                 for some, their_codes in self._shuffled(heatmaps, codes, rng):
                     network.partial_fit(some.reshape(len(some), -1), their_codes, classes=classes)
-        del network._optimizer  # twice as large as the network, and of no use any more
+        del network._optimizer  # twice as large as the network, and only needed in training
         self.network_ = network
 
-    def _ask(self, heatmaps: np.ndarray) -> np.ndarray:
+    def _predict(self, heatmaps: np.ndarray) -> np.ndarray:
         return self.network_.predict_proba(heatmaps.reshape(len(heatmaps), -1))
 
 
@@ -208,19 +207,19 @@ class PixelCNN(_PixelNetwork):
     Parameters
     ----------
     layers : int, default 2
-        Convolutions.
+        Number of convolutions.
     channels : int, default 16
-        Of the first convolution; each further one has twice as many.
+        Channels of the first convolution; each further one has twice as many.
     neurons : int, default 64
         Units of the dense layer.
     dropout : float, default 0.5
-        Share of them that is left out in a step.
+        Share of the units left out in a step.
     epochs, batch_size, learning_rate, temperature, threshold, random_state
         As for :class:`PixelDense`.
     device : str, default "cpu"
-        Where PyTorch works, such as ``"cuda"``.
+        Device of PyTorch, such as ``"cuda"``.
     n_jobs : int, default 1
-        PyTorch's threads. Training compares candidates side by side, where more would stand in each other's way.
+        PyTorch's threads; training already runs candidates in parallel.
 
     Attributes
     ----------
@@ -229,7 +228,7 @@ class PixelCNN(_PixelNetwork):
     heatmap_shape_ : (int, int, int)
         (K, H, W) of the heatmaps it was trained on; it takes no others.
     weights_ : dict of str to ndarray
-        The network's weights, named as in PyTorch. A saved model needs PyTorch to predict, and not to load.
+        The network's weights, named as in PyTorch, which a saved model needs to predict but not to load.
     """
 
     def __init__(
@@ -273,23 +272,23 @@ class PixelCNN(_PixelNetwork):
                     targets = torch.from_numpy(their_codes).split(self.batch_size)
                     for batch, target in zip(pixels, targets, strict=True):
                         optimizer.zero_grad()
-                        said = network(batch.to(self.device))
-                        torch.nn.functional.cross_entropy(said, target.to(self.device)).backward()
+                        logits = network(batch.to(self.device))
+                        torch.nn.functional.cross_entropy(logits, target.to(self.device)).backward()
                         optimizer.step()
             self.weights_ = {name: weight.cpu().numpy() for name, weight in network.state_dict().items()}
         self.network_ = network.eval()
 
-    def _ask(self, heatmaps: np.ndarray) -> np.ndarray:
+    def _predict(self, heatmaps: np.ndarray) -> np.ndarray:
         torch = _torch()
         if not hasattr(self, "network_"):
             self.network_ = self._build(torch).eval()
             self.network_.load_state_dict({name: torch.from_numpy(w) for name, w in self.weights_.items()})
         with _Threads(torch, self.n_jobs), torch.inference_mode():
-            said = self.network_(torch.from_numpy(heatmaps).to(self.device))
-            return torch.softmax(said.double(), dim=1).cpu().numpy()
+            logits = self.network_(torch.from_numpy(heatmaps).to(self.device))
+            return torch.softmax(logits.double(), dim=1).cpu().numpy()
 
     def _build(self, torch: Any) -> Any:
-        """The network with new weights."""
+        """Build the network with new weights."""
         nn = torch.nn
         n_keypoints, n_rows, n_columns = self.heatmap_shape_
         channels = [n_keypoints, *(self.channels * 2**layer for layer in range(self.layers))]
@@ -319,7 +318,7 @@ class PixelCNN(_PixelNetwork):
 
 
 class _Threads:
-    """So many threads of PyTorch for a while."""
+    """Context with a number of threads of PyTorch."""
 
     def __init__(self, torch: Any, count: int):
         self.torch, self.count = torch, count
@@ -341,7 +340,7 @@ def _torch() -> Any:
 
 
 def _as_source(X: Any) -> Any:
-    """What heatmaps can be read from by an array of positions."""
+    """Return heatmaps that an array of positions selects from."""
     return HeatmapPixels().transform(X)
 
 

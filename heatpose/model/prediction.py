@@ -1,4 +1,4 @@
-"""Files of poses to class names: in the order they were given, a few at a time, bad ones told of together."""
+"""Prediction of files: in the order given, in blocks, with all bad files reported together."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ __all__ = ["Prediction", "list_pose_files", "mirror_table", "predict_files"]
 logger = logging.getLogger(__name__)
 
 _HEATMAP_SUFFIX = ".npy"
-_BLOCK = 256  # files whose keypoints are classified together
-_RUN = 16  # files that a thread reads at a time, and samples that it decodes together: that is quicker
+_BLOCK = 256  # files classified together: 50 MB of heatmaps for a network on pixels
+_RUN = 16  # files that a thread reads and decodes together; larger runs are no faster
 
 # The path of each sample, and what the classifier takes: keypoints (n, 51) or heatmaps (n, 17, H, W).
 _Poses = tuple[list[str], np.ndarray]
 
 
 class Prediction(NamedTuple):
-    """What a model says of one sample.
+    """Prediction of one sample.
 
     Parameters
     ----------
     path : str
-        The file; of a keypoint table the path that its row names, if it names one.
+        The file; for a keypoint table the path in its row, if there is one.
     label : str
         A class, or "unknown".
     confidence : float
-        Probability of the most probable class; where "unknown" can be said, that the pose is known and of this class,
-        which is what the model's threshold is for.
+        Probability of the most probable class; where "unknown" is enabled, that the pose is known and of this class,
+        to which the model's threshold applies.
     """
 
     path: str
@@ -63,7 +63,7 @@ def predict_files(
     n_jobs: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Iterator[Prediction]:
-    """Name the poses in files.
+    """Predict the classes of the poses in files.
 
     Parameters
     ----------
@@ -74,14 +74,14 @@ def predict_files(
     mirrored : bool, default False
         The pictures come from a selfie camera, which shows a mirror image: keypoints are mirrored back first.
     unknown : bool, default False
-        Say "unknown" of a pose that is none of the classes for sure; see
+        Predict "unknown" where the confidence is below the model's threshold; see
         :meth:`heatpose.PoseClassifier.predict_or_unknown`.
     skip_bad : bool, default False
-        Leave bad files out; how many is logged.
+        Leave bad files out and log their number.
     n_jobs : int, optional
         Threads that read and decode; by default one for each processor. Results do not depend on it.
     progress : callable, optional
-        Called in the caller's thread with the files done and their total.
+        ``progress(done, total)`` in files, called from the calling thread.
 
     Yields
     ------
@@ -93,7 +93,7 @@ def predict_files(
     FileNotFoundError, ValueError
         As :func:`list_pose_files`, before anything is read; or the model has no "unknown".
     BadFilesError
-        At the end: some files could not be used and are left out of what was yielded, and `skip_bad` is not set.
+        After the last prediction: some files could not be used, and `skip_bad` is not set.
     """
     if unknown and not hasattr(pipeline[-1], "predict_or_unknown"):
         raise ValueError(
@@ -124,7 +124,7 @@ def predict_files(
 
 
 def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """List the files that hold poses, folders replaced by what is in them.
+    """List files of poses, folders replaced by the files in them.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     Raises
     ------
     FileNotFoundError
-        Something is not there.
+        A path does not exist.
     ValueError
         A file is neither heatmaps nor a table, a folder has no heatmaps, or no path was given.
 
@@ -175,24 +175,24 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
 
 
 def mirror_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Mirror the keypoints of a table, as :func:`heatpose.pose.geometry.mirror_keypoints` does; all else stays.
+    """Mirror the keypoints of a table, see :func:`heatpose.pose.geometry.mirror_keypoints`.
 
     Parameters
     ----------
     table : DataFrame
-        With the 51 keypoint columns.
+        Keypoint table.
 
     Returns
     -------
     DataFrame
-        A new one.
+        A copy; columns other than the keypoints are unchanged.
     """
     mirrored = mirror_keypoints(table_keypoints(table))
     return table.assign(**dict(zip(COCO_17.columns, mirrored.reshape(len(table), -1).T, strict=True)))
 
 
 def _files_in(folder: str, above: tuple[str, ...]) -> list[str]:
-    """Heatmap files at any depth; a link to a folder that it is in (`above`) is not followed."""
+    """Return heatmap files at any depth; a link to one of the folders `above` is not followed."""
     files = []
     for entry in natsorted(Path(folder).iterdir(), key=lambda entry: entry.name):
         path = os.path.join(folder, entry.name)  # noqa: PTH118 (as it was given: Path would strip a leading ./)
@@ -208,7 +208,7 @@ def _files_in(folder: str, above: tuple[str, ...]) -> list[str]:
 
 
 def _files_behind(storage: Storage) -> list[str]:
-    """URLs of the heatmap files behind a URL, at any depth, in the order of `_files_in`."""
+    """Return URLs of the heatmap files below a URL, at any depth, in the order of `_files_in`."""
     folders = storage.scan()
 
     def inside(folder: str) -> Iterator[str]:
@@ -228,7 +228,7 @@ def _suffix(file: str) -> str:
 
 
 def _load(pipeline: Pipeline, files: Sequence[str]) -> list[_Poses | BadFile]:
-    """Read files, and decode the heatmaps of small ones together."""
+    """Read files, and decode the heatmaps of small files together."""
     results: list[_Poses | BadFile] = []
     waiting: list[tuple[str, np.ndarray]] = []
 
@@ -241,8 +241,7 @@ def _load(pipeline: Pipeline, files: Sequence[str]) -> list[_Poses | BadFile]:
             results.extend(([redact(file)] * len(part), part) for (file, _), part in zip(waiting, parts, strict=True))
             waiting.clear()
 
-    some_wait = any(map(is_url, files))  # for answers
-    reads = (concurrently if some_wait else map)(lambda file: _read(file, pipeline), files)
+    reads = (concurrently if any(map(is_url, files)) else map)(lambda file: _read(file, pipeline), files)
     for file, read in zip(files, reads, strict=True):
         if not isinstance(read, np.ndarray) or (waiting and waiting[0][1].shape[1:] != read.shape[1:]):
             decode()
@@ -257,10 +256,10 @@ def _load(pipeline: Pipeline, files: Sequence[str]) -> list[_Poses | BadFile]:
 
 
 def _read(file: str, pipeline: Pipeline) -> np.ndarray | _Poses | BadFile:
-    """Read heatmaps (n, 17, H, W) from a file, or the poses of a table; what the pipeline cannot take is bad."""
+    """Read heatmaps (n, 17, H, W) from a file, or the poses of a table; BadFile where the model cannot use it."""
     shown = redact(file)
     try:
-        file.encode()  # file systems also hold names that are just bytes, which no table can
+        file.encode()  # names can be bytes that are no UTF-8, which a table cannot hold
         if _suffix(file) in TABLE_SUFFIXES:
             input_of(pipeline).check_read(pipeline, None)
             table = read_table(file, labelled=False)

@@ -1,4 +1,4 @@
-"""What parameters can be: ranges and choices that a search draws from, in plain Python."""
+"""Search spaces: ranges and choices of parameters, independent of the search library."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["Range", "Space", "within"]
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers between two ends, both included.
+    """Interval of numbers, both ends included.
 
     Parameters
     ----------
     low, high : int or float
-        The ends; whole numbers are drawn between whole ones.
+        The ends; between integers, integers are drawn.
     log : bool, default False
-        Whether small numbers are told apart more finely, as 1 from 2 and 10 from 20.
+        Draw uniformly on a logarithmic scale.
     """
 
     low: float
@@ -26,11 +26,11 @@ class Range:
 
 
 Space = Mapping[str, Range | tuple[bool | int | float | str, ...]]
-"""Parameter, named as in ``set_params``, to what it can be; the default must be in it."""
+"""Parameters, named as in ``set_params``, and their ranges or choices, which include the default."""
 
 
 def within(part: str, space: Space) -> Space:
-    """Name the parameters of a part as the whole calls them.
+    """Prefix the parameters of a nested estimator with its name.
 
     Examples
     --------

@@ -480,15 +480,15 @@ def _normalise(g: Graph, pose: _Pose) -> Value:
     hips, shoulders, head, middle = g.split(middles, 1, 1, 1, 1, axis=2)
     off = g.mul(g.sub(placed, middle), weight)
     spread = g.div(_squares(g, off, 0, 2), g.reduce("Sum", weight, 2))  # squared, as lengths are up to the last step
-    down = g.mul(g.sub(shoulders, head), geometry._TORSO_PER_NECK)
+    down = g.mul(g.sub(shoulders, head), geometry.TORSO_PER_NECK)
     origin, length = hips, _squares(g, g.sub(shoulders, hips), 0)
     for estimate in (g.add(shoulders, down), middle):
         origin = g.where(g.op("IsNaN", origin, dtype=_BOOL), estimate, origin)
-    for estimate in (_squares(g, down, 0), g.mul(spread, geometry._TORSO_PER_SPREAD**2)):
+    for estimate in (_squares(g, down, 0), g.mul(spread, geometry.TORSO_PER_SPREAD**2)):
         length = g.where(g.op("IsNaN", length, dtype=_BOOL), estimate, length)
     # Where all that is seen is one point, spread and torso are 0, not nearly so: these are sums of float32 in float64.
     # Then the point is the origin, and 0 / 0 is NaN.
-    length = g.op("Sqrt", g.op("Max", length, g.mul(spread, geometry._SHORTEST_TORSO**2)))
+    length = g.op("Sqrt", g.op("Max", length, g.mul(spread, geometry.SHORTEST_TORSO**2)))
     return g.div(g.sub(xy, origin), length)
 
 

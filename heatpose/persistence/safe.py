@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from heatpose.model.arrays import N_COLUMNS, Block, from_parts, to_parts
-from heatpose.model.conversion import ArrayClassifier, CannotExportError, to_block
+from heatpose.model.arrays import N_COLUMNS, Block
+from heatpose.model.conversion import ArrayClassifier, CannotExportError, from_parts, to_block, to_parts
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, from_bytes, to_bytes
 from heatpose.pose.decoding import DECODERS

@@ -1,8 +1,8 @@
-"""The same pose by another performer, before another camera, read by another estimator.
+"""Augmentation of keypoints: other performers, cameras and estimators, missing keypoints, mirror images, unknown poses.
 
-A few people were filmed; the model is for others. What differs between people is known: the lengths of limbs, the
-build, how far a habitual arm is raised, where the camera stands, how the estimator errs. So each training pose is
-posed again by performers drawn at random, with the same label. Only training data is treated so, inside the fold.
+The training data show a few people; the model is for others. The differences between people are known: lengths of
+limbs, build, habits of posture, the camera's position, the estimator's errors. So each training pose is re-posed by
+randomly drawn performers, with the same label. Only training data is augmented, inside the fold.
 
 Pure functions of arrays; a missing keypoint is NaN and stays missing.
 """
@@ -32,26 +32,26 @@ Seed = int | np.random.Generator | None
 
 @dataclass(frozen=True)
 class Variation:
-    """How much performers, cameras and estimators differ; each a standard deviation, 0 switches it off.
+    """Standard deviations of the differences between performers, cameras and estimators; 0 switches one off.
 
     The defaults are of the size in which adults, cameras and estimators differ. ``python -m benchmarks.generalisation
-    --only ablation`` prints what each of them gives, and what half and twice as much do: the score on unseen people
-    is flat round these values (docs/generalisation.md), so they were left at round numbers.
+    --only ablation`` prints the effect of each, and of half and twice as much: the score on unseen people is flat
+    around these values (docs/generalisation.md), so they are round numbers.
 
     Parameters
     ----------
     limbs : float
-        Of the logarithm of the length of upper arms, forearms, thighs, shins and torso, each for itself; both sides
-        of a body are alike.
+        Of the logarithm of the length of upper arms, forearms, thighs, shins and torso, each drawn separately; both
+        sides of a body are alike.
     build : float
         Of the logarithm of the width of shoulders and of hips and of the size of the head.
     posture : float
-        Of the direction of each limb, in degrees: nobody raises an arm exactly as another does.
+        Of the direction of each limb, in degrees: people differ in how far they raise an arm.
     turn : float
-        Of how far the body is turned about its spine, or the camera stands to its side, in degrees. How deep each
-        keypoint lies is guessed, see :func:`repose`.
+        Of the body's turn about its spine, or the camera's position to its side, in degrees. The depth of each
+        keypoint is estimated, see :func:`repose`.
     pitch : float
-        Of how far the camera looks down at the body, or up, in degrees; likewise.
+        Of the camera's angle down at the body, or up, in degrees; likewise.
     rotation : float
         Of the whole body in the picture, in degrees.
     stretch : float
@@ -61,7 +61,7 @@ class Variation:
     perspective : float
         Of the logarithm of the change in width per torso length of height: a camera above or below.
     jitter : float
-        Of each keypoint's position, in torso lengths, as estimators err: most keypoints little, some much.
+        Of each keypoint's position, in torso lengths, with long tails: most keypoints move little, some much.
     """
 
     limbs: float = 0.12
@@ -76,11 +76,11 @@ class Variation:
     jitter: float = 0.025
 
     def scaled(self, strength: float) -> Variation:
-        """Return the same variation, `strength` times as much of each."""
+        """Return the variation with each standard deviation multiplied by `strength`."""
         return Variation(**{field.name: strength * getattr(self, field.name) for field in fields(self)})
 
 
-# From the trunk outwards: each part hangs on one that was moved before it.
+# From the trunk outwards: the parent of each limb has been moved before the child.
 _CHAINS = (
     ("shoulder", "elbow"),
     ("elbow", "wrist"),
@@ -88,22 +88,20 @@ _CHAINS = (
     ("knee", "ankle"),
 )
 
-# Nobody is taller than this many torso lengths; where hips and shoulders were found in nearly the same place the others
-# seem to be, and the perspective, which is exponential, must not get out of hand.
+# Torso lengths that no body exceeds: where hips and shoulders nearly coincide the other keypoints seem to, and the
+# perspective is exponential in the height.
 _TALLEST = 5.0
 
-# What there is to know of depth, in torso lengths. A limb that looks shorter than people's usually are points towards
-# the camera or away from it: an arm nearly always to where the body faces, a shin backwards. A head has its shape.
+# Priors on depth, in torso lengths, from the usual proportions of adults. A limb that looks shorter than it usually is
+# points towards the camera or away from it: an arm nearly always to where the body faces, a shin backwards.
 _LIMB_LENGTHS = {"elbow": 0.58, "wrist": 0.49, "knee": 0.80, "ankle": 0.78}
-_LIMB_LENGTH_SPREAD = 0.08  # of the logarithm
-_POINTS_AHEAD = {"elbow": 0.80, "wrist": 0.85, "knee": 0.80, "ankle": 0.20}
+_LIMB_LENGTH_SPREAD = 0.08  # standard deviation of the logarithm
+_POINTS_AHEAD = {"elbow": 0.80, "wrist": 0.85, "knee": 0.80, "ankle": 0.20}  # probability
 _FACE_AHEAD = {"nose": 0.19, "left_eye": 0.155, "right_eye": 0.155}
 
 _ARM = ("shoulder", "elbow", "wrist")
-# A composed pose is strange if some elbow, wrist, knee or ankle is farther than this from where any known pose has it,
-# in torso lengths. It is compared with this many known poses.
-_STRANGE = 0.3
-_KNOWN_POSES = 1000
+_UNKNOWN_DISTANCE = 0.3  # torso lengths: about half an arm's part, farther than performers of one pose differ
+_KNOWN_POSES = 1000  # compared with, which bounds the time; neighbouring frames are nearly the same
 
 
 def repose(
@@ -113,20 +111,19 @@ def repose(
     random_state: Seed = None,
     skeleton: Skeleton = COCO_17,
 ) -> np.ndarray:
-    """Pose each pose again by a performer of its own, seen by a camera of its own.
+    """Re-pose each pose by a performer of its own, seen by a camera of its own.
 
-    A camera that stands elsewhere sees what is ahead of the trunk moved sideways, so depth has to be guessed: a limb
-    that looks shorter than it should be for the torso points ahead or back by what is missing to its length, most often
-    ahead. The trunk is taken for flat.
+    From another camera position, keypoints ahead of the trunk move sideways, so depth is estimated: a limb that looks
+    shorter than is usual for the torso points ahead or back by the difference, most often ahead. The trunk is flat.
 
     Parameters
     ----------
     xy : ndarray, shape (N, K, 2)
         Keypoint positions in any unit, NaN where missing. Not changed.
     variation : Variation, optional
-        How much the new performers and cameras differ from the old.
+        Differences of the new performers and cameras.
     random_state : int, Generator or None
-        Where the performers come from.
+        Seed.
     skeleton : Skeleton
         A skeleton with shoulders, elbows, wrists, hips, knees, ankles and a head.
 
@@ -181,19 +178,19 @@ def repose(
 def drop_keypoints(
     xy: np.ndarray, share: float = 0.5, *, random_state: Seed = None, skeleton: Skeleton = COCO_17
 ) -> np.ndarray:
-    """Hide parts of some bodies, as the picture's edge, furniture and uncertain estimators do.
+    """Hide parts of some bodies, as picture edges, furniture and uncertain estimators do.
 
     Parameters
     ----------
     xy : ndarray, shape (N, K, 2)
         Keypoint positions, NaN where missing. Not changed.
     share : float
-        Roughly the share of poses of which something is hidden: a connected part (feet, shins, everything below the
+        Approximate share of poses with hidden keypoints: a connected part (feet, shins, everything below the
         shoulders, a forearm, one side of the face, ...) or single keypoints, or both.
     random_state : int, Generator or None
-        Where chance comes from.
+        Seed.
     skeleton : Skeleton
-        Whose parts to hide.
+        Names of the keypoints.
 
     Returns
     -------
@@ -221,13 +218,13 @@ PARTIAL_BODIES: dict[str, int | tuple[str, ...]] = {
     "left arm": ("left_elbow", "left_wrist"),
     "right arm": ("right_elbow", "right_wrist"),
 }
-"""What can be missing from a body, by name: keypoints, or a number of them at random."""
+"""Parts that can be missing from a body, by name: keypoints, or a number of random ones."""
 
 
 def hide_part(
     keypoints: np.ndarray, part: str, *, random_state: Seed = None, skeleton: Skeleton = COCO_17
 ) -> np.ndarray:
-    """Hide the same part of every body, to see what a classifier makes of the rest.
+    """Hide the same part of every body, to measure a classifier on partial bodies.
 
     Parameters
     ----------
@@ -236,9 +233,9 @@ def hide_part(
     part : str
         A name in `PARTIAL_BODIES`.
     random_state : int, Generator or None
-        Where chance comes from, for parts that are numbers of keypoints.
+        Seed, for parts that are numbers of keypoints.
     skeleton : Skeleton
-        Whose keypoints they are.
+        Names of the keypoints.
 
     Returns
     -------
@@ -258,10 +255,11 @@ def hide_part(
 def compose_unknown_poses(
     xy: np.ndarray, n_poses: int, *, random_state: Seed = None, skeleton: Skeleton = COCO_17
 ) -> np.ndarray:
-    """Poses that nobody held, put together from parts of those that were.
+    """Compose unknown poses from the parts of known ones.
 
     One sample's trunk gets the left arm of a second, the right arm of a third and sometimes the legs of a fourth; arms
-    are sometimes those of the other side, mirrored, or turned. What comes out near a pose of the data is thrown away.
+    are sometimes those of the other side, mirrored, or rotated. Compositions near a pose of the data are discarded: a
+    composition is unknown if an elbow, wrist, knee or ankle is farther from every known pose than 0.3 torso lengths.
     A classifier that is trained on them as a class of their own learns where its classes end [1]_.
 
     Parameters
@@ -269,17 +267,17 @@ def compose_unknown_poses(
     xy : ndarray, shape (N, K, 2)
         Keypoint positions in any unit, NaN where missing. Not changed.
     n_poses : int
-        How many to compose.
+        Number of compositions.
     random_state : int, Generator or None
-        Where chance comes from.
+        Seed.
     skeleton : Skeleton
         A skeleton with shoulders, elbows, wrists, hips, knees and ankles.
 
     Returns
     -------
     ndarray, shape (at most `n_poses`, K, 2), float64
-        In torso lengths from the middle of the hips. Fewer where the data holds nearly all that its parts allow, none
-        where no sample has both arms.
+        In torso lengths from the middle of the hips. Fewer where the data contain nearly all combinations of their
+        parts, none where no sample has both arms.
 
     References
     ----------
@@ -308,7 +306,7 @@ def compose_unknown_poses(
             composed[:, arm[1:]] = composed[:, arm[:1]] + _rotate(limbs, turn).cumsum(axis=1)
         swaps_legs = rng.uniform(size=missing) < 0.2
         composed[np.ix_(swaps_legs, legs)] = whole[drawn[3][swaps_legs]][:, legs]
-        kept.append(composed[_distance_to_nearest(composed[:, ends], known) > _STRANGE])
+        kept.append(composed[_distance_to_nearest(composed[:, ends], known) > _UNKNOWN_DISTANCE])
         missing -= len(kept[-1])
         if missing <= 0:
             break
@@ -316,18 +314,18 @@ def compose_unknown_poses(
 
 
 def mirror_classes(classes: Iterable[str], mirror: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Which class a pose belongs to after it was mirrored, for the classes where that is known.
+    """Return the classes of mirror images, for the classes whose name tells.
 
-    A raised left arm in a mirror is a raised right arm: with `left_up` and `right_up` among the classes, each frame of
-    one is a frame of the other. Nothing is known of `wave`: mirrored it may be `wave`, another class or none.
+    A raised left arm in a mirror is a raised right arm: with `left_up` and `right_up` among the classes, the mirror
+    image of each is a pose of the other. That of `wave` may be `wave`, another class or none.
 
     Parameters
     ----------
     classes : iterable of str
         All class names.
     mirror : mapping of str to str, optional
-        What is known beyond the names, or better: class to mirrored class, which may be the same. A class that is
-        mapped to the empty string has no mirror, whatever its name.
+        Class to mirrored class, which may be the same; has precedence over the names. The empty string switches
+        mirroring off for a class.
 
     Returns
     -------
@@ -357,7 +355,7 @@ def mirror_classes(classes: Iterable[str], mirror: Mapping[str, str] | None = No
 
 
 def _hidden_parts(skeleton: Skeleton) -> np.ndarray:
-    """Sets of keypoints that go missing together, (parts, K) bool."""
+    """Return sets of keypoints that go missing together, (parts, K) bool."""
     legs = [f"{side}_{joint}" for joint in ("ankle", "knee", "hip") for side in ("left", "right")]
     parts: list[Iterable[str]] = [legs[:2], legs[:4], legs[:4], legs, skeleton.head]
     for side in ("left", "right"):
@@ -369,19 +367,19 @@ def _hidden_parts(skeleton: Skeleton) -> np.ndarray:
 
 
 def _turn(xy: np.ndarray, variation: Variation, rng: np.random.Generator, skeleton: Skeleton) -> np.ndarray:
-    """See normalised poses (N, K, 2) from another side, and from above or below."""
+    """Turn the camera round normalised poses (N, K, 2), to the side and up or down."""
     turn = rng.normal(0, np.radians(variation.turn), (len(xy), 1))
     pitch = rng.normal(0, np.radians(variation.pitch), (len(xy), 1))
-    depth = _guess_depth(xy, rng, skeleton)
+    depth = _estimate_depth(xy, rng, skeleton)
     across = _rotate(np.stack([xy[..., 0], depth], axis=-1), -turn)
     down = _rotate(np.stack([xy[..., 1], across[..., 1]], axis=-1), -pitch)
     return np.stack([across[..., 0], down[..., 0]], axis=-1)
 
 
-def _guess_depth(xy: np.ndarray, rng: np.random.Generator, skeleton: Skeleton) -> np.ndarray:
-    """How far ahead of the trunk each keypoint of normalised poses may be, (N, K).
+def _estimate_depth(xy: np.ndarray, rng: np.random.Generator, skeleton: Skeleton) -> np.ndarray:
+    """Draw a plausible distance ahead of the trunk for each keypoint of normalised poses, (N, K).
 
-    Whether that is towards the camera or, from behind, away from it makes no difference to :func:`_turn`.
+    Towards the camera or, seen from behind, away from it makes no difference to :func:`_turn`.
     """
     depth = np.zeros(xy.shape[:2])
     for name, distance in _FACE_AHEAD.items():
@@ -405,13 +403,13 @@ def _rotate(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 
 def _middle(points: np.ndarray) -> np.ndarray:
-    """Mean of the points that are there, (N, P, 2) -> (N, 2); 0 where none is."""
-    there = ~np.isnan(points)
-    return np.where(there, points, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    """Mean of the points that are not missing, (N, P, 2) -> (N, 2); 0 where all are."""
+    present = ~np.isnan(points)
+    return np.where(present, points, 0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
 
 
 def _distance_to_nearest(poses: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Distance (N,) of poses (N, P, 2) from the nearest of the known (M, P, 2): that of the farthest keypoint."""
+    """Maximum distance of any keypoint from the nearest known pose, poses (N, P, 2) and known (M, P, 2) -> (N,)."""
     nearest = np.empty(len(poses))
     for start in range(0, len(poses), 256):
         some = slice(start, start + 256)

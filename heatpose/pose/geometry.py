@@ -1,7 +1,8 @@
-"""Keypoints to numbers that describe a pose: normalised coordinates, distances and angles.
+"""Features of a pose from its keypoints: normalised coordinates, distances and angles.
 
-Pure functions of arrays. x points right, y points down, the unit is the caller's. A missing keypoint is NaN and makes
-every number that needs it NaN.
+Three steps, one function each: :func:`mask_uncertain` drops unreliable keypoints, :func:`normalise_poses` removes
+position and size, :func:`describe_poses` computes the features. Pure functions of arrays; x points right, y points
+down, in any unit that is the same for both. A missing keypoint is NaN, and so is every feature that needs it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import numpy as np
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = [
+    "SHORTEST_TORSO",
+    "TORSO_PER_NECK",
+    "TORSO_PER_SPREAD",
     "describe_poses",
     "joint_angles",
     "limb_angles",
@@ -22,26 +26,27 @@ __all__ = [
     "torso_frames",
 ]
 
-# Proportions of a person standing in front of the camera, roughly: they put a pose without hips or shoulders at about
-# its usual place and size, and a classifier that is trained on poses with missing keypoints sees the same rule.
-_TORSO_PER_NECK = 2.2  # from shoulders to hips, in distances from the middle of the head to the shoulders
-_TORSO_PER_SPREAD = 0.95  # the same, in root mean square distances of the keypoints from their middle
+# Proportions of a person who stands facing the camera, approximately. They place and scale a pose without hips or
+# shoulders about as usual; training on poses with missing keypoints applies the same rule, so they need not be exact.
+TORSO_PER_NECK = 2.2
+"""Torso length, from shoulders to hips, in distances from the middle of the head to that of the shoulders."""
 
-# The shortest that a torso is taken for, in the same unit: seen from above, from the feet or bent over it looks like
-# nothing, and as a unit of length it would blow everything up. One in a thousand of ordinary poses is below .7.
-_SHORTEST_TORSO = 0.5
+TORSO_PER_SPREAD = 0.95
+"""Torso length in root mean square distances of the keypoints from their mean."""
 
-# A length below this share of the largest coordinate is what rounding leaves of none.
-_ROUNDING = 1e-12
+SHORTEST_TORSO = 0.5
+"""Smallest unit of length in the same distances: seen from above, from the feet or bent over, a torso looks much
+shorter than it is, and dividing by it would inflate every feature. One in a thousand of ordinary poses is below .7."""
 
-_CHUNK_POSES = 1 << 10  # described at once
+_ROUNDING = 1e-12  # lengths below this share of the largest coordinate are rounding errors of float64
+_CHUNK_POSES = 1 << 10  # described at once: the temporary arrays fit in the processor's cache
 
 
 def mask_uncertain(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
-    """Positions of the keypoints that are seen, by confidence relative to the rest of the body.
+    """Return keypoint positions without those of low confidence relative to the rest of the body.
 
-    The height of an estimator's peaks is its own habit: what is .9 for one is .4 for another. Divided by the median of
-    the pose's keypoints it says the same for both: how sure the estimator is of a keypoint, compared with the others.
+    Peak heights are not comparable between estimators: .9 for one is .4 for another. Divided by the median of the
+    pose's keypoints, they are.
 
     Parameters
     ----------
@@ -70,7 +75,7 @@ def mask_uncertain(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
 
 
 def torso_frames(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> tuple[np.ndarray, np.ndarray]:
-    """Place and size of each body: the middle of the hips and the length of the torso.
+    """Return position and size of each body: the middle of the hips and the length of the torso.
 
     Parameters
     ----------
@@ -82,12 +87,11 @@ def torso_frames(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> tuple[np.ndarr
     Returns
     -------
     origin : ndarray, shape (N, 2)
-        The middle of the hips; one hip if the other is missing. Without hips it is put below the shoulders, away from
-        the head; without shoulders or head too it is the middle of what is seen. NaN where nothing is.
+        The middle of the hips; one hip if the other is missing. Without hips it is estimated below the shoulders, away
+        from the head; without shoulders or head too it is the mean of the keypoints. NaN where all are missing.
     length : ndarray, shape (N,)
-        From the middle of the hips to the middle of the shoulders, or an estimate of the same size from the distance
-        between head and shoulders or from the spread of the keypoints. Never less than half of that spread, however
-        short the torso looks. NaN where all that is seen is one point.
+        From the middle of the hips to the middle of the shoulders, or an estimate from the distance between head and
+        shoulders or from the spread of the keypoints. At least half of that spread. NaN where all keypoints coincide.
     """
     xy = np.asarray(xy, dtype=np.float64)
     hips = _middle(xy[:, skeleton.index(*skeleton.hips)])
@@ -97,18 +101,18 @@ def torso_frames(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> tuple[np.ndarr
     spread = np.sqrt(_middle(np.square(xy - middle[:, np.newaxis])).sum(axis=1))
     origin = hips
     if np.isnan(length).any():
-        down = _TORSO_PER_NECK * (shoulders - _middle(xy[:, skeleton.index(*skeleton.head)]))
+        down = TORSO_PER_NECK * (shoulders - _middle(xy[:, skeleton.index(*skeleton.head)]))
         for estimate in (shoulders + down, middle):
             origin = np.where(np.isnan(origin), estimate, origin)
-        for estimate in (np.linalg.norm(down, axis=1), _TORSO_PER_SPREAD * spread):
+        for estimate in (np.linalg.norm(down, axis=1), TORSO_PER_SPREAD * spread):
             length = np.where(np.isnan(length), estimate, length)
-    length = np.fmax(length, _SHORTEST_TORSO * spread)
-    nothing = _ROUNDING * np.fmax.reduce(np.abs(xy), axis=(1, 2))
-    return origin, np.where(length > nothing, length, np.nan)
+    length = np.fmax(length, SHORTEST_TORSO * spread)
+    negligible = _ROUNDING * np.fmax.reduce(np.abs(xy), axis=(1, 2))
+    return origin, np.where(length > negligible, length, np.nan)
 
 
 def normalise_poses(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """Move each pose's hips to (0, 0) and scale its torso to length 1.
+    """Translate each pose's hips to (0, 0) and scale its torso to length 1.
 
     Parameters
     ----------
@@ -120,7 +124,7 @@ def normalise_poses(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     Returns
     -------
     ndarray, shape (N, K, 2)
-        Positions in torso lengths from the middle of the hips, see :func:`torso_frames` for bodies without them.
+        Positions in torso lengths from the middle of the hips; see :func:`torso_frames` for bodies without hips.
 
     Examples
     --------
@@ -137,7 +141,7 @@ def normalise_poses(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
 
 
 def pairwise_distances(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """Distances between all pairs of keypoints, (N, K, 2) -> (N, K (K - 1) / 2), pairs as in ``skeleton.pairs``.
+    """Compute distances between all pairs of keypoints, (N, K, 2) -> (N, K (K - 1) / 2), as in ``skeleton.pairs``.
 
     Examples
     --------
@@ -152,7 +156,7 @@ def pairwise_distances(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarr
 
 
 def limb_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """Directions of the limbs in the picture.
+    """Compute the directions of the limbs in the picture.
 
     Parameters
     ----------
@@ -179,7 +183,7 @@ def limb_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
 
 
 def joint_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """Angles at the joints, turning from the first limb to the second.
+    """Compute the angles at the joints, from the first limb to the second.
 
     Parameters
     ----------
@@ -217,10 +221,10 @@ def describe_poses(
     joints: bool = True,
     vectors: bool = False,
 ) -> np.ndarray:
-    """Numbers that describe each pose, the blocks that are wanted side by side in the order of the parameters.
+    """Compute features of each pose: the selected blocks side by side, in the order of the parameters.
 
-    Sines and cosines are quotients of lengths, not of angles: that is quicker, and exact at right angles, where
-    another machine's last bit would otherwise decide on which side of a tree's threshold a pose falls.
+    Sines and cosines are quotients of lengths, not functions of angles: that is faster, and exact at right angles,
+    where the last bit would otherwise decide on which side of a tree's threshold a pose falls.
 
     Parameters
     ----------
@@ -252,7 +256,7 @@ def describe_poses(
 def _describe(
     xy: np.ndarray, skeleton: Skeleton, coordinates: bool, distances: bool, limbs: bool, joints: bool, vectors: bool
 ) -> np.ndarray:
-    """Describe a few poses, so that what is computed on the way stays in the processor's cache."""
+    """Compute features of some poses; see :func:`describe_poses`."""
     blocks = []
     if coordinates:
         blocks.append(xy)
@@ -273,7 +277,7 @@ def _describe(
 
 
 def mirror_keypoints(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """The pose as seen in a mirror, under the names it has there.
+    """Return the mirror image of each pose, left and right keypoints swapped.
 
     Parameters
     ----------
@@ -285,8 +289,8 @@ def mirror_keypoints(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.
     Returns
     -------
     ndarray
-        Of the same shape: x negated, and what was the left wrist is the right one. The position in the picture is not
-        kept, since nothing here depends on it.
+        Of the same shape: x negated, and the left wrist is the right one. The position in the picture is not kept,
+        since no feature depends on it.
 
     Examples
     --------
@@ -302,19 +306,19 @@ def mirror_keypoints(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.
 
 
 def mirror_heatmaps(heatmaps: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """The heatmaps (N, K, H, W) of the picture in a mirror: columns turned round, what was left is right."""
+    """Return the mirror image of heatmaps (N, K, H, W): columns reversed, left and right keypoints swapped."""
     return heatmaps[:, skeleton.swap, :, ::-1]
 
 
 def _limb_directions(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of the limbs' angles times the limbs' lengths, (N, L) each."""
+    """Return sine and cosine of the limbs' angles times the limbs' lengths, (N, L) each."""
     start, end = skeleton.limb_ends.T
     limbs = xy[:, end] - xy[:, start]
     return limbs[..., 1], limbs[..., 0]
 
 
 def _joint_directions(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of the joints' angles times the lengths of both limbs, (N, J) each."""
+    """Return sine and cosine of the joints' angles times the lengths of both limbs, (N, J) each."""
     first, joint, second = skeleton.joint_points.T
     a, b = xy[:, first] - xy[:, joint], xy[:, second] - xy[:, joint]
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], np.sum(a * b, axis=2)
@@ -327,14 +331,14 @@ def _angle(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
 
 
 def _middle(points: np.ndarray) -> np.ndarray:
-    """Mean of the points that are there, (N, P, 2) -> (N, 2); NaN where none is."""
-    there = ~np.isnan(points)
-    count = there.sum(axis=1)
-    return np.where(there, points, 0).sum(axis=1) / np.where(count, count, np.nan)
+    """Mean of the points that are not missing, (N, P, 2) -> (N, 2); NaN where all are."""
+    present = ~np.isnan(points)
+    count = present.sum(axis=1)
+    return np.where(present, points, 0).sum(axis=1) / np.where(count, count, np.nan)
 
 
 def _median_of_present(values: np.ndarray) -> np.ndarray:
-    """Median of the values that are there, (N, P) -> (N,); NaN where none is. A fraction of nanmedian's time."""
+    """Median of the values that are not NaN, (N, P) -> (N,); NaN where all are. Much faster than nanmedian."""
     ordered = np.sort(values, axis=1)  # NaN goes last
     count = np.count_nonzero(~np.isnan(values), axis=1)
     rows, last = np.arange(len(values)), values.shape[1] - 1

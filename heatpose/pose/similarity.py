@@ -1,8 +1,8 @@
-"""How alike frames are: near-identical neighbours in large sets, and the clips that frames seem to come from.
+"""Distance between poses, nearest neighbours in large sets, and the clips that frames seem to come from.
 
-Neighbouring frames of a recording show nearly the same pose. The distance here is free of where in the picture and how
-large the body is, and of keypoints that are hardly seen; it is a share of the body's size, the root mean square
-distance of its keypoints from their middle.
+Neighbouring frames of a recording show nearly the same pose. The distance does not depend on position and size of the
+body, nor on keypoints of low confidence. Its unit is the body's size: the root mean square distance of the keypoints
+from their mean.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ __all__ = [
 ]
 
 NEAR_IDENTICAL = 0.025
-"""Frames no further apart are near-identical: neighbours in a clip mostly are, frames of two people hardly ever."""
+"""Largest distance of near-identical frames: neighbours in a clip mostly are, frames of two people hardly ever."""
 
 COPY = 0.012
-"""Frames no further apart are one frame and a copy of it, if they are not from the same clip."""
+"""Largest distance of a frame and its copy, if they are not from the same clip."""
 
-_SEEN = 0.4  # of the body's median confidence: from here on a keypoint counts
-_FEWEST_KEYPOINTS = 8  # that two frames must share for their distance to be told
+_SEEN = 0.4  # of the body's median confidence: keypoints below are left out, as by PoseFeatures
+_FEWEST_KEYPOINTS = 8  # half of a body: with fewer in common two frames are not comparable
 _CANDIDATES = 10  # that the signature finds, for the distance to choose from
 _DIMENSIONS = 16  # of the signature; more make the search slow and find hardly more
-_FRAGMENT = 3  # groups with fewer frames go to the one that is nearest
+_FRAGMENT = 3  # groups with fewer frames are joined to the nearest one
+_CHUNK = 1024  # rows whose distances are in memory at a time
 
 
 def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """How far two poses are apart, as a share of the body's size.
+    """Compute the distance between two poses, in units of the body's size.
 
     Parameters
     ----------
@@ -45,8 +46,8 @@ def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (N,)
-        Root mean square distance of the keypoints that are well seen in both, after both bodies were moved and scaled
-        to the same middle and size; infinite where fewer than 8 are.
+        Root mean square distance of the keypoints that are reliable in both, after both bodies were translated and
+        scaled to the same mean and size; infinite where fewer than 8 are.
 
     Examples
     --------
@@ -67,11 +68,10 @@ def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 class PoseNeighbours:
-    """Finds the nearest poses of many.
+    """Index of poses for approximate nearest-neighbour queries.
 
-    A signature of each pose, in which poses that are alike lie close to each other, finds candidates in a tree; their
-    distance is then measured by :func:`pose_distance`. So a neighbour is as near as is said, and now and then one is
-    missed.
+    A k-d tree over low-dimensional signatures finds candidates; their distance is then computed by
+    :func:`pose_distance`. So distances are exact, while now and then the nearest neighbour is missed.
 
     Parameters
     ----------
@@ -91,18 +91,18 @@ class PoseNeighbours:
         Parameters
         ----------
         rows : ndarray of int, shape (n,)
-            Whose neighbours.
+            Poses whose neighbours are wanted.
         among : ndarray of int, shape (m,)
-            Where to look; a pose is not its own neighbour.
+            Poses to search; a pose is not its own neighbour.
         k : int, default 1
-            How many.
+            Number of neighbours.
         candidates : int, default 10
-            To choose from.
+            Number of candidates from the tree.
 
         Returns
         -------
         distances : ndarray, shape (n, k)
-            The nearest first; infinite where there are no more.
+            In ascending order; infinite where there are no more.
         neighbours : ndarray of int, shape (n, k)
             Their rows; -1 where the distance is infinite.
         """
@@ -110,13 +110,13 @@ class PoseNeighbours:
         distances = np.full((len(rows), wanted), np.inf)
         neighbours = np.full((len(rows), wanted), -1)
         if len(among) and len(rows):
-            # One more than wanted, since a pose may find itself; rows past the last are marked by len(among).
+            # One more than wanted, since a pose may find itself.
             n_found = min(wanted + 1, len(among))
             _, found = cKDTree(self._signatures[among]).query(self._signatures[rows], n_found, workers=-1)
             found = among[found.reshape(len(rows), n_found)]
             apart = np.empty(found.shape)
-            for start in range(0, len(rows), 1024):
-                some = slice(start, start + 1024)
+            for start in range(0, len(rows), _CHUNK):
+                some = slice(start, start + _CHUNK)
                 pairs = np.repeat(rows[some], n_found), found[some].ravel()
                 apart[some] = pose_distance(*(self.keypoints[pair] for pair in pairs)).reshape(-1, n_found)
             apart[found == rows[:, np.newaxis]] = np.inf
@@ -127,57 +127,56 @@ class PoseNeighbours:
         return distances[:, :k], neighbours[:, :k]
 
     def nearest_elsewhere(
-        self, places: ArrayLike, rows: np.ndarray | None = None, among: np.ndarray | None = None
+        self, group_ids: ArrayLike, rows: np.ndarray | None = None, among: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Find the nearest pose of each in another place: another class, group or fold.
+        """Find the nearest pose of each in another group: another class, recording or fold.
 
-        The places are numbered and told apart by one binary digit after the other, so that any two of them stand
-        against each other at least once: few searches, however many places.
+        The groups are numbered and compared by one binary digit of the number after the other. Any two differ in at
+        least one digit, so the number of searches is logarithmic in the number of groups.
 
         Parameters
         ----------
-        places : array-like, shape (N,)
-            Where each pose belongs.
+        group_ids : array-like, shape (N,)
+            Group of each pose.
         rows : ndarray of int, optional
-            Whose neighbours; by default of all.
+            Poses whose neighbours are wanted; by default all.
         among : ndarray of int, optional
-            Where to look; by default among `rows`.
+            Poses to search; by default `rows`.
 
         Returns
         -------
         distances : ndarray, shape (N,)
-            Infinite where there is no other place, and for poses that are none of `rows`.
+            Infinite where there is no other group, and for poses that are not in `rows`.
         neighbours : ndarray of int, shape (N,)
             Rows; -1 where the distance is infinite.
         """
-        names, place = np.unique(np.asarray(places), return_inverse=True)
-        rows = np.arange(len(place)) if rows is None else rows
+        names, group = np.unique(np.asarray(group_ids), return_inverse=True)
+        rows = np.arange(len(group)) if rows is None else rows
         among = rows if among is None else among
-        distances, neighbours = np.full(len(place), np.inf), np.full(len(place), -1)
+        distances, neighbours = np.full(len(group), np.inf), np.full(len(group), -1)
         for digit in range((len(names) - 1).bit_length()):
-            for here in (0, 1):
-                asking = rows[(place[rows] >> digit & 1) == here]
-                found, which = self.nearest(asking, among[(place[among] >> digit & 1) != here])
-                nearer = found[:, 0] < distances[asking]
-                distances[asking[nearer]], neighbours[asking[nearer]] = found[nearer, 0], which[nearer, 0]
+            for value in (0, 1):
+                queries = rows[(group[rows] >> digit & 1) == value]
+                found, which = self.nearest(queries, among[(group[among] >> digit & 1) != value])
+                nearer = found[:, 0] < distances[queries]
+                distances[queries[nearer]], neighbours[queries[nearer]] = found[nearer, 0], which[nearer, 0]
         return distances, neighbours
 
 
 def propose_clips(neighbours: PoseNeighbours, labels: ArrayLike, tolerance: float = NEAR_IDENTICAL) -> np.ndarray:
     """Propose the clips that frames come from: runs of near-identical poses of one class.
 
-    Frames of a class that are near-identical are of the same clip, and so are those that a chain of such frames joins.
-    What is left over, one or two frames by themselves, goes to the clip that is nearest, if any is as near as twice
-    the tolerance.
+    Near-identical frames of a class belong to the same clip, and so do frames that a chain of such frames connects.
+    Fragments of one or two frames are joined to the nearest clip within twice the tolerance.
 
     Parameters
     ----------
     neighbours : PoseNeighbours
-        Of all frames.
+        Index of all frames.
     labels : array-like of str, shape (N,)
-        Their classes.
+        Class names.
     tolerance : float, default 0.025
-        How far apart near-identical poses can be.
+        Largest distance of near-identical poses.
 
     Returns
     -------
@@ -206,14 +205,14 @@ def propose_clips(neighbours: PoseNeighbours, labels: ArrayLike, tolerance: floa
 
 
 def _join(found: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Number the connected parts of a graph: each row is joined to those of its found ones that are near, (n, k)."""
+    """Number the connected components of the graph whose edges are found (n, k) where near (n, k)."""
     row, column = np.nonzero(near)
     edges = coo_array((np.ones(len(row)), (row, found[row, column])), shape=(len(found), len(found)))
     return connected_components(edges, directed=False)[1].astype(np.intp)
 
 
 def _relative_confidence(keypoints: np.ndarray) -> np.ndarray:
-    """Confidence (N, K) as a multiple of the median of the keypoints that are there; 0 where missing."""
+    """Return confidences (N, K) as multiples of the pose's median; 0 where a keypoint is missing."""
     confidence = np.where(np.isnan(keypoints).any(axis=2), 0, keypoints[..., 2])
     ordered = np.sort(np.where(confidence > 0, confidence, np.inf), axis=1)
     count = np.count_nonzero(confidence > 0, axis=1)
@@ -226,7 +225,7 @@ def _seen(keypoints: np.ndarray) -> np.ndarray:
 
 
 def _placed(keypoints: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Positions (N, K, 2) about the weighted middle, of weighted size 1; 0 where a weight (N, K) is 0."""
+    """Return positions (N, K, 2) about the weighted mean, of weighted size 1; 0 where a weight (N, K) is 0."""
     weight = weight[..., np.newaxis].astype(np.float64)
     total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-9)
     xy = np.where(weight > 0, keypoints[..., :2], 0)
@@ -237,9 +236,9 @@ def _placed(keypoints: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def _signatures(keypoints: np.ndarray) -> np.ndarray:
-    """Poses as points of a space (N, dimensions) in which those that are alike lie close to each other.
+    """Return the first principal components of the poses, (N, dimensions), as a space for a k-d tree.
 
-    A keypoint fades out as its confidence falls, so that one which is hardly seen does not make a jump of it.
+    The weight of a keypoint falls with its confidence, so that one near the limit does not make a jump.
     """
     weight = np.clip((_relative_confidence(keypoints) - 0.1) / 0.3, 0, 1)
     flat = _placed(keypoints, weight).reshape(len(keypoints), -1) / np.sqrt(keypoints.shape[1])

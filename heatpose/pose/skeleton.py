@@ -1,6 +1,6 @@
 """COCO-17 as one frozen table: keypoint names, limbs, joints and the left/right swap.
 
-Everything that needs to know which number a shoulder has asks here, by name.
+Indices of keypoints are looked up here by name.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Skeleton:
     Parameters
     ----------
     name : str
-        What the skeleton is called.
+        Identifier.
     keypoints : tuple of str
         Keypoint names in the order of the heatmaps' channels.
     limbs : dict of str to (str, str)
@@ -46,7 +46,7 @@ class Skeleton:
     joints : dict of str to (str, str, str)
         Joint name to three keypoints; the angle is the one at the middle keypoint, from the first to the third.
     shoulders, hips : (str, str)
-        The left and the right keypoint of each; they place and size the torso.
+        The left and the right keypoint of each; they define position and size of the torso.
     head : tuple of str
         The keypoints of the head, which move as one.
     """
@@ -70,7 +70,7 @@ class Skeleton:
 
     @cached_property
     def swap(self) -> np.ndarray:
-        """Keypoint order after left and right changed names, shape (K,), int; its own inverse."""
+        """Keypoint order with left and right swapped, shape (K,), int; its own inverse."""
         return self.index(*(swap_sides(keypoint) for keypoint in self.keypoints))
 
     @cached_property
@@ -93,7 +93,7 @@ class Skeleton:
 
 
 def _both_sides(table: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Complete a table of left parts with their right counterparts, side by side."""
+    """Complete a table of left parts with their right counterparts, next to each other."""
     complete: dict[str, tuple[str, ...]] = {}
     for name, points in table.items():
         complete[name] = points
@@ -147,4 +147,4 @@ COCO_17 = Skeleton(
     hips=("left_hip", "right_hip"),
     head=("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
 )
-"""The 17 keypoints of COCO in their order, as most pose estimators write them."""
+"""The 17 keypoints of COCO in their standard order."""

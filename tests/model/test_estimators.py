@@ -497,13 +497,8 @@ def test_strangers_are_a_class_of_their_own():
 @pytest.mark.parametrize("unknown_poses", [0, 0.25, 1.0])
 def test_there_are_never_more_training_samples_than_allowed(performers, unknown_poses):
     for mirror, max_samples in product([None, {name: name for name in LABELS}], [10, 19, 47, 72, 100, 1000]):
-        fitted = PoseClassifier(
-            DummyClassifier(),
-            performers=performers,
-            unknown_poses=unknown_poses,
-            mirror=mirror,
-            max_samples=max_samples,
-        ).fit(TABLE, LABELS)
+        options = {"performers": performers, "unknown_poses": unknown_poses, "mirror": mirror}
+        fitted = PoseClassifier(DummyClassifier(), **options, max_samples=max_samples).fit(TABLE, LABELS)
         assert fitted.n_samples_fit_ <= max_samples
         assert set(fitted.estimator_.classes_) >= {0, 1, 2}
 

@@ -161,7 +161,7 @@ def test_what_cannot_be_exported_is_named(pipelines, tmp_path, poses):
         export_model(make_pipeline(GaussianNB()).fit([[0.0] * 51, [1.0] * 51], ["a", "b"]), tmp_path / "x")
     bayes = make_pose_pipeline(make_pipeline(SimpleImputer(keep_empty_features=True), GaussianNB()), performers=0)
     bayes[1:].fit(poses.keypoints.reshape(-1, 51), poses.labels)
-    with pytest.raises(CannotExportError, match="GaussianNB has no form as plain arrays"):
+    with pytest.raises(CannotExportError, match=r"got .*GaussianNB"):
         export_model(bayes, tmp_path / "x")
     pixels = make_pose_pipeline("pixel-dense-1", epochs=1)
     pixels.fit(poses.heatmaps(), poses.labels)
