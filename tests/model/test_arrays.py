@@ -135,7 +135,7 @@ def test_columns_are_counted():
     ("classifier", "message"),
     [
         (GaussianNB(), r"one of .*RandomForestClassifier.* got sklearn\.naive_bayes\.GaussianNB"),
-        (VotingClassifier([("a", GaussianNB())], voting="hard"), "voting='soft', got 'hard'"),
+        (VotingClassifier([("a", GaussianNB())], voting="hard"), "voting='soft' .* got 'hard'"),
         (make_pipeline(SimpleImputer(), GaussianNB()), "got .*GaussianNB"),
         (XGBClassifier(n_estimators=2, booster="gblinear"), "booster gbtree .* got gblinear"),
     ],

@@ -104,24 +104,24 @@ def test_features_of_a_pose_worked_out_by_hand():
 
 def test_frame_without_hips_is_below_the_shoulders_away_from_the_head():
     origin, length = torso_frames(positions({"nose": (0, 0), "left_shoulder": (1, 1), "right_shoulder": (-1, 1)}))
-    assert length == pytest.approx(geometry._TORSO_PER_NECK)
-    np.testing.assert_allclose(origin, [[0, 1 + geometry._TORSO_PER_NECK]])
+    assert length == pytest.approx(geometry.TORSO_PER_NECK)
+    np.testing.assert_allclose(origin, [[0, 1 + geometry.TORSO_PER_NECK]])
     # The same lying on the side
     origin, _ = torso_frames(positions({"nose": (0, 0), "left_shoulder": (1, 1), "right_shoulder": (1, -1)}))
-    np.testing.assert_allclose(origin, [[1 + geometry._TORSO_PER_NECK, 0]])
+    np.testing.assert_allclose(origin, [[1 + geometry.TORSO_PER_NECK, 0]])
 
 
 def test_frame_without_shoulders_takes_its_size_from_the_spread():
     origin, length = torso_frames(positions({"left_hip": (1, 0), "right_hip": (-1, 0), "nose": (0, -3)}))
     np.testing.assert_array_equal(origin, [[0, 0]])
     # Their middle is (0, -1); the squared distances from it are 2, 2 and 4.
-    assert length == pytest.approx(geometry._TORSO_PER_SPREAD * np.sqrt(8 / 3))
+    assert length == pytest.approx(geometry.TORSO_PER_SPREAD * np.sqrt(8 / 3))
 
 
 def test_frame_of_a_few_keypoints_is_their_middle():
     origin, length = torso_frames(positions({"left_wrist": (1, 5), "left_elbow": (3, 5)}))
     np.testing.assert_array_equal(origin, [[2, 5]])
-    assert length == pytest.approx(geometry._TORSO_PER_SPREAD)
+    assert length == pytest.approx(geometry.TORSO_PER_SPREAD)
 
 
 def test_one_hip_or_shoulder_stands_for_both():
