@@ -125,8 +125,8 @@ def main(argv: list[str] | None = None) -> None:
         behind, url_seconds = timed(HeatmapFolder, url)
         # Some twenty tasks, also of few files, and each worker has imported what it takes.
         distributed._SHARE_BYTES = min(distributed._SHARE_BYTES, len(folder) * 4 * 17 * 64 * 48 // 20)
-        extract_keypoints(folder.subset([0]), client=client)
-        extract_keypoints(behind.subset([0]), client=client)
+        for warm in (folder, behind):
+            distributed.check_data(client, warm.reader)
 
         def extract(of: HeatmapFolder = folder, **how: Any) -> pd.DataFrame:
             return extract_keypoints(of, **how)

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from heatpose.data.folder import BadFilesError, HeatmapFolder, read_heatmaps
+from heatpose.data.folder import HeatmapFolder
+from heatpose.data.npy import BadFilesError, read_heatmaps
 
 SHAPE = (17, 8, 6)
 MOST_BYTES = 500_000_000
@@ -111,13 +112,13 @@ def mutants(seed: int, count: int, marker: str) -> Iterator[tuple[str, bytes]]:
 
 
 def expected(content: bytes) -> np.ndarray | None:
-    """What NumPy reads from a file, as (n, 17, H, W) float32; None for what is no heatmaps."""
+    """Heatmaps that NumPy reads from a file, (n, 17, H, W) float32; None where there are none."""
     stream = io.BytesIO(content)
     try:
         array = np.lib.format.read_array(stream, allow_pickle=False, max_header_size=4096)
     except Exception:  # whatever is wrong with it
         return None
-    if stream.read(1) or array.dtype.kind != "f" or array.dtype.itemsize > 8 or array.ndim not in (3, 4):
+    if stream.read(1) or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8 or array.ndim not in (3, 4):
         return None
     if array.size == 0 or array.shape[-3] != SHAPE[0]:
         return None

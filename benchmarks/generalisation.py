@@ -27,7 +27,8 @@ from benchmarks import describe_machine, print_table
 from benchmarks.rivals import RIVALS
 from heatpose.data.folder import HeatmapFolder
 from heatpose.data.groups import resolve_groups
-from heatpose.datasets.simulation import COMMANDS, simulate_poses
+from heatpose.datasets.body import COMMANDS
+from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.metrics import auroc, coverage_curve, expected_calibration_error
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import apply_temperature

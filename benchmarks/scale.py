@@ -18,7 +18,8 @@ from pathlib import Path
 
 from benchmarks import describe_machine, print_table
 from benchmarks.processes import forget, run, was_read
-from heatpose.datasets.simulation import COMMANDS, simulate_poses, write_heatmaps
+from heatpose.datasets.body import COMMANDS
+from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 
 PERFORMERS, FRAMES_PER_CLIP = 6, 20
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks import describe_machine, print_table
 from heatpose import PoseStream, make_pose_pipeline, simulate_poses, simulate_stream
-from heatpose.datasets.simulation import COMMAND_ANGLES, STREAM_RATE
+from heatpose.datasets.body import COMMAND_ANGLES
+from heatpose.datasets.simulation import STREAM_RATE
 
 CLOSE = 0.1  # seconds
 NEAR = 1.0  # seconds: further away, an event is another one

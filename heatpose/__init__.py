@@ -35,7 +35,7 @@ _HOME = {
     "read_manifest": "persistence.artifact",
     "read_poses": "data.formats.reading",
     "read_table": "data.table",
-    "render_heatmaps": "datasets.simulation",
+    "render_heatmaps": "datasets.rendering",
     "save_model": "persistence.artifact",
     "search_pose_classifier": "training.search",
     "simulate_poses": "datasets.simulation",
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from heatpose.data.folder import HeatmapFolder
     from heatpose.data.formats.reading import read_poses
     from heatpose.data.table import extract_keypoints, load_data, read_table, write_table
-    from heatpose.datasets.simulation import render_heatmaps, simulate_poses, simulate_stream, write_heatmaps
+    from heatpose.datasets.rendering import render_heatmaps
+    from heatpose.datasets.simulation import simulate_poses, simulate_stream, write_heatmaps
     from heatpose.evaluation.comparison import compare_models
     from heatpose.evaluation.inspection import inspect_data
     from heatpose.evaluation.metrics import evaluate_predictions

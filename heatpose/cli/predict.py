@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from heatpose.data.folder import BadFilesError
+    from heatpose.data.npy import BadFilesError
     from heatpose.model.prediction import Prediction, list_pose_files, predict_files
     from heatpose.persistence.artifact import load_model
 

@@ -19,13 +19,13 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from heatpose.data.folder import HeatmapFile, rows_of
+from heatpose.data.reading import HeatmapFile, rows_of
+from heatpose.data.writing import PART_SUFFIX, whole_file
 from heatpose.pose.decoding import DECODERS, DECODING_VERSION
 from heatpose.pose.skeleton import COCO_17
 
@@ -34,7 +34,7 @@ __all__ = ["KeypointCache", "cache_folder"]
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1  # of segments
-_SUFFIX, _UNFINISHED = ".parquet", ".unfinished"
+_SUFFIX = ".parquet"
 _RECIPE = b"heatpose"
 _N_KEYPOINTS = len(COCO_17.keypoints)
 _SHAPE = ("samples", "keypoints", "rows", "columns")
@@ -248,7 +248,7 @@ class KeypointCache:
                 return
         for path in {segment.path for segment in old} - {segment.path for segment in self._segments[len(old) :]}:
             _remove(path)
-        for path in self.folder.glob("*" + _UNFINISHED):
+        for path in self.folder.glob("*" + PART_SUFFIX):
             if time.time() - path.stat().st_mtime > _DAY:
                 _remove(path)
 
@@ -283,15 +283,13 @@ class KeypointCache:
     def _write(self, files: Sequence[HeatmapFile], keypoints: np.ndarray, finite: np.ndarray) -> bool:
         content = _encode(files, keypoints, finite, self._recipe)
         path = self.folder / f"{self._prefix}{_digest(content)}{_SUFFIX}"
-        unfinished = self.folder / f".{uuid4().hex}{_UNFINISHED}"
         try:
             _make_folder(self.folder)
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
+            with whole_file(path) as file:
+                file.write(content)
         except OSError as error:
             self._writable = False  # to hear of it once is enough
             logger.warning("Could not keep keypoints in %s: %s", self.folder, error.strerror or error)
-            _remove(unfinished)
             return False
         self._take(_Segment(path, files, keypoints, finite))
         return True

@@ -1,6 +1,6 @@
 """More than one machine: the workers of a Dask cluster read heatmaps and train candidates.
 
-What comes out does not depend on who did which part of the work, nor on a worker that died in the middle of it: its
+Results do not depend on how the work was shared out, nor on a worker that died in the middle of it: its
 tasks are done again by others. Workers need heatpose, in the same version, and have to see the data: behind a URL, or
 at a path that is the same for all.
 """
@@ -19,18 +19,20 @@ from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
 from heatpose._version import __version__
-from heatpose.data.folder import NOT_FINITE, HeatmapFolder, HeatmapRows, Scanned, rows_of
+from heatpose.data.folder import HeatmapRows
+from heatpose.data.npy import NOT_FINITE
+from heatpose.data.reading import SampleReader, Scanned, rows_of
 from heatpose.data.storage import in_order
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["LOCAL", "check_data", "check_workers", "connect", "map_tasks", "scan_folder", "side_by_side"]
+__all__ = ["LOCAL", "check_data", "check_workers", "connect", "map_tasks", "scan_files", "side_by_side"]
 
 logger = logging.getLogger(__name__)
 
 LOCAL = "local"
-"""Instead of a scheduler's address: a cluster on this machine."""
+"""Address of a cluster on this machine."""
 
 _TIMEOUT = 30  # seconds for a scheduler to answer and for workers to be there
 _AHEAD = 4  # tasks for each thread of the cluster that are handed out before the first of them is back
@@ -93,7 +95,7 @@ def connect(address: str = LOCAL, n_workers: int | None = None) -> Iterator[Clie
 
 
 def check_workers(client: Client) -> None:
-    """Refuse workers without heatpose or with another version of it; warn of other versions of what it computes with.
+    """Raise an error for workers with another version of heatpose; warn of other versions of numeric libraries.
 
     Parameters
     ----------
@@ -124,116 +126,99 @@ def check_workers(client: Client) -> None:
             )
 
 
-def check_data(client: Client, folder: HeatmapFolder) -> None:
-    """Refuse workers that cannot read a folder.
+def check_data(client: Client, reader: SampleReader) -> None:
+    """Raise an error for workers that cannot read a file.
 
     Parameters
     ----------
     client : distributed.Client
         Connected to a cluster.
-    folder : HeatmapFolder
+    reader : SampleReader
         With at least one file, which every worker reads.
 
     Raises
     ------
     ValueError
-        Workers do not see the data, or not the same; all of them are listed, with what hinders them.
+        Workers do not see the data, or not the same; all of them are listed, with the reasons.
     """
-    answers = client.run(_hindrance, folder.subset([0]), on_error="return")
-    # A worker that dies meanwhile is one of those that others stand in for.
+    answers = client.run(_obstacle, reader.subset([0]), on_error="return")
+    # Another worker stands in for one that dies meanwhile.
     answers = {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
     if blind := {address: reason for address, reason in answers.items() if reason}:
         lines = [f"  {address}: {reason}" for address, reason in sorted(blind.items())]
         raise ValueError(
-            f"Expected every Dask worker to see {folder.root}, at the same path or behind a URL; "
+            f"Expected every Dask worker to see {reader.source}, at the same path or behind a URL; "
             f"{len(blind)} of {len(answers)} cannot:\n" + "\n".join(lines)
         )
 
 
-def _hindrance(folder: HeatmapFolder) -> str | None:
-    """Say why this worker cannot read a file of a folder, if it cannot."""
+def _obstacle(reader: SampleReader) -> str | None:
+    """Return why this worker cannot read the first file, if so."""
     try:
-        folder.require_root()
-        reasons = {reason for part in folder.scan(_nothing) for reason in part.bad.values()} - {NOT_FINITE}
-    except Exception as error:  # such as a library that is not there; whatever it is, people have to read it
+        reader.require_folder()
+        reasons = set(reader.read([0])[1].values()) - {NOT_FINITE}
+    except Exception as error:  # such as a library that is not there; the message is for people
         return str(error) or type(error).__name__
-    return f"{folder.files[0].path}: {reasons.pop()}" if reasons else None
+    return f"{reader.files[0].path}: {reasons.pop()}" if reasons else None
 
 
-def _nothing(heatmaps: np.ndarray) -> np.ndarray:
-    return np.empty((len(heatmaps), 0))
-
-
-def scan_folder(
+def scan_files(
     client: Client,
-    folder: HeatmapFolder,
+    reader: SampleReader,
     function: Callable[[np.ndarray], np.ndarray],
     *,
     files: Sequence[int] | None = None,
     suspect: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Iterator[Scanned]:
-    """Do as :meth:`heatpose.HeatmapFolder.scan`, with the files read by the workers of a cluster.
+    """Scan files as :meth:`heatpose.data.reading.SampleReader.scan` does, on the workers of a cluster.
 
     Parameters
     ----------
     client : distributed.Client
-        Connected to a cluster whose workers all see the folder; see `check_data`.
-    folder : HeatmapFolder
-        Where the files are. The workers are told what is known of them, and list nothing.
+        Connected to a cluster whose workers all see the files; see `check_data`.
+    reader : SampleReader
+        Access to the files. Workers get the descriptions of the files, and list nothing.
     function, files, suspect, progress
-        As there.
+        See there.
 
     Yields
     ------
     Scanned
-        As there.
+        See there.
     """
-    files = range(len(folder.files)) if files is None else files
-    if not files:
+    chosen = np.arange(len(reader.files)) if files is None else np.asarray(files, dtype=int)
+    if not len(chosen):
         return
-    check_data(client, folder)
-    counts = np.diff(folder.starts)
-    done, total = 0, int(counts[np.asarray(files)].sum())
-    shares = list(_shares(files, counts, max(1, _SHARE_BYTES // (4 * math.prod(folder.heatmap_shape)))))
-    tasks = ((folder.subset(share), function, suspect) for share in shares)
+    check_data(client, reader)
+    size = max(1, _SHARE_BYTES // (4 * math.prod(reader.heatmap_shape)))
+    ends = np.cumsum(np.diff(reader.starts)[chosen])
+    shares = np.split(chosen, np.flatnonzero(np.diff(ends // size)) + 1)
+    tasks = ((reader.subset(share.tolist()), function, suspect) for share in shares)
+    done = 0
     for share, parts in zip(shares, map_tasks(client, _scan, tasks), strict=True):
-        rows = rows_of(folder.starts, np.array(share))
+        rows = rows_of(reader.starts, share)
         for results, positions, bad, finished in parts:
             yield Scanned(
                 results,
                 rows[positions],
                 {int(rows[row]): reason for row, reason in bad.items()},
-                [share[file] for file in finished],
+                share[finished].tolist(),
             )
         done += len(rows)
         if progress is not None:
-            progress(done, total)
-
-
-def _shares(files: Sequence[int], counts: np.ndarray, size: int) -> Iterator[list[int]]:
-    """Cut files into shares of about that many samples."""
-    share: list[int] = []
-    n_samples = 0
-    for file in files:
-        share.append(file)
-        n_samples += counts[file]
-        if n_samples >= size:
-            yield share
-            share, n_samples = [], 0
-    if share:
-        yield share
+            progress(done, int(ends[-1]))
 
 
 def _scan(
-    folder: HeatmapFolder,
+    reader: SampleReader,
     function: Callable[[np.ndarray], np.ndarray],
     suspect: Callable[[np.ndarray], np.ndarray] | None,
 ) -> list[Scanned]:
-    """Read a few files, on a worker; it has as many threads as it was given, and each does another task."""
-    parts = list(folder.scan(function, suspect=suspect, n_jobs=1))
+    """Scan a few files, on a worker; it has as many threads as it was given, and each does another task."""
+    parts = list(reader.scan(function, suspect=suspect, n_jobs=1))
     if any(reason != NOT_FINITE for part in parts for reason in part.bad.values()):
-        folder.require_root()  # a worker that came later and does not see the data must not make all files bad
+        reader.require_folder()  # a worker that came later and does not see the data must not make all files bad
     return parts
 
 
@@ -243,7 +228,7 @@ def side_by_side(
     n_jobs: int | None = None,
     client: Client | None = None,
 ) -> Iterator[_Result]:
-    """Yield what a function makes of each task, in order: by processes of this machine, or by a cluster's workers.
+    """Yield the results of tasks in order, worked out by processes of this machine or by a cluster.
 
     Parameters
     ----------
@@ -254,7 +239,7 @@ def side_by_side(
     n_jobs : int, optional
         Processes on this machine; one for each processor by default.
     client : distributed.Client, optional
-        Connected to a cluster that is to do it; see `map_tasks`.
+        Connected to the cluster to use instead; see `map_tasks`.
 
     Examples
     --------
@@ -269,7 +254,7 @@ def side_by_side(
 
 
 def map_tasks(client: Client, function: Callable[..., _Result], tasks: Iterable[Sequence[Any]]) -> Iterator[_Result]:
-    """Yield what a function makes of each task, in order, worked out by a cluster.
+    """Yield the results of tasks in order, worked out by a cluster.
 
     Parameters
     ----------
@@ -279,7 +264,7 @@ def map_tasks(client: Client, function: Callable[..., _Result], tasks: Iterable[
         Called as ``function(*task)``, with numeric libraries limited to one thread, to which they are left limited in
         the worker's process. Where a worker dies it is called again for the same task.
     tasks : iterable of sequences
-        Taken from as workers are free, so there can be millions. What is large and in many of them is sent to the
+        Consumed as workers are free, so there can be millions. A large argument of several tasks is sent to the
         cluster once, and within it from worker to worker.
     """
     shared: dict[int, tuple[Any, Future]] = {}  # the argument as well, for its id to stay its own
@@ -299,7 +284,7 @@ def map_tasks(client: Client, function: Callable[..., _Result], tasks: Iterable[
 
 
 def _send(client: Client, argument: Any) -> Future:
-    """Hand an argument to the cluster. Other than scattered data it does not get lost when a worker dies."""
+    """Send an argument to the cluster; unlike scattered data it does not get lost when a worker dies."""
     content = pickle.dumps(argument)
     parts = [
         client.submit(bytes, content[start : start + _LARGE], pure=False) for start in range(0, len(content), _LARGE)
@@ -312,7 +297,7 @@ def _receive(parts: Sequence[bytes]) -> Any:
 
 
 def _call(function: Callable[..., _Result], task: Sequence[Any], version: str) -> _Result:
-    """Do a task, on a worker."""
+    """Run a task, on a worker."""
     if version != __version__:  # of a worker that came after the others were checked
         from distributed import get_worker
 

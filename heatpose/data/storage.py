@@ -1,4 +1,4 @@
-"""Files behind URLs: ``s3://bucket/actions``, ``zip://::actions.zip``, ``memory://actions``, whatever fsspec knows.
+"""Files behind URLs: ``s3://bucket/actions``, ``zip://::actions.zip``, ``memory://actions``, all that fsspec knows.
 
 Credentials come from where the library behind a URL looks for them (for S3: environment variables, ``~/.aws``, the
 machine's role), settings from fsspec's own configuration. ``file://`` is a path like any other.
@@ -21,6 +21,9 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 __all__ = [
+    "COARSE_TICK",
+    "FILE",
+    "FOLDER",
     "Entry",
     "Storage",
     "StorageError",
@@ -34,20 +37,20 @@ __all__ = [
 ]
 
 FILE, FOLDER = "a file", "a folder"
-"""What an entry can be, in the words of an error message."""
+"""Kinds of entries, in the words of an error message."""
 
 CONCURRENCY = 32
 """Requests under way at once in one process: enough to hide the time that each waits for its answer."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")  # C:\ has one letter
 _DIGESTS = ("ETag", "etag", "md5Hash", "content_md5", "CRC")
-"""What file systems call that which is another one for other content."""
+"""Metadata keys of content checksums."""
 
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
-"""What they call the time of the last change; not all tell it."""
+"""Metadata keys of the time of the last change; some file systems have none."""
 
-_TICK = 2.0
-"""Seconds, as fine as such times are at worst: after a later one a file can change and look the same."""
+COARSE_TICK = 2.0
+"""Seconds between two time stamps of the coarsest file systems (FAT): a file can change within and look the same."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -55,7 +58,7 @@ _Result_co = TypeVar("_Result_co", covariant=True)
 
 
 class StorageError(OSError):
-    """A URL cannot be read or written: what was wanted, and what the storage said."""
+    """A URL cannot be read or written; the message holds the storage's own."""
 
 
 class Entry(NamedTuple):
@@ -66,13 +69,13 @@ class Entry(NamedTuple):
     name : str
         Without the folder.
     kind : str
-        "a file", "a folder", or what else it is, for a message.
+        "a file", "a folder", or another kind, for a message.
     size : int, optional
         Of a file, in bytes.
     stamp : str, optional
-        Of a file: its size and what else will be another once it has changed. None if that is not sure.
+        Of a file: its size with its checksum or time, which differ once it has changed. None if that is not sure.
     real : str, optional
-        Of a folder that could be a link: where it really is.
+        Of a folder that could be a link: its target.
     """
 
     name: str
@@ -83,7 +86,7 @@ class Entry(NamedTuple):
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
-    """Tell whether data are behind a URL, and not at a path of this machine.
+    """Return whether data are behind a URL, and not at a path of this machine.
 
     Examples
     --------
@@ -125,16 +128,16 @@ class _Future(Protocol[_Result_co]):
 def in_order(
     submit: Callable[[_Item], _Future[_Result]], items: Iterable[_Item], ahead: Callable[[], int] | int
 ) -> Iterator[_Result]:
-    """Yield results in the order of what they are made of, with only so many under way.
+    """Yield the results of tasks in the order of the items, with a limited number under way.
 
     Parameters
     ----------
     submit : callable
-        Begins the work on one item and returns a future: of a thread, a process or another machine.
+        Start the work on one item and return a future: of a thread, a process or another machine.
     items : iterable
-        Taken from as they are needed.
+        Consumed as needed.
     ahead : int or callable
-        How many can be under way or waiting to be taken, or a function that tells.
+        Number that can be under way or waiting to be taken, or a function that returns it.
 
     Examples
     --------
@@ -156,9 +159,9 @@ def in_order(
 
 
 class Storage:
-    """What is behind a URL, a file or a folder; paths are relative to it, with forward slashes.
+    """File or folder behind a URL; paths are relative to it, with forward slashes.
 
-    It can be handed to other processes and machines, which connect anew, with their own credentials.
+    It can be sent to other processes and machines, which connect anew, with their own credentials.
 
     Parameters
     ----------
@@ -170,7 +173,7 @@ class Storage:
     ImportError
         The library for this kind of URL is not installed; the message says how to.
     ValueError
-        Nobody knows this kind of URL.
+        fsspec does not know this kind of URL.
     """
 
     def __init__(self, url: str):
@@ -185,13 +188,13 @@ class Storage:
         return redact(self.url)
 
     def kind(self) -> str:
-        """Tell whether it is "a file" or "a folder"; FileNotFoundError where nothing is."""
+        """Return "a file" or "a folder"; FileNotFoundError where nothing is."""
         with self._errors("look at"):
             return _kind(self._fs.info(self._root))
 
     def scan(self) -> dict[str, list[Entry]]:
         """List everything: a folder, "" or with a slash at its end, to what is in it, in no order."""
-        self._fs.invalidate_cache()  # what was there when somebody else listed it
+        self._fs.invalidate_cache()  # of an earlier listing
         try:
             with self._errors("list"):
                 top = self._fs.ls(self._root, detail=True)
@@ -219,11 +222,11 @@ class Storage:
             folders.setdefault(f"{path}/", [])
 
     def size(self, path: str = "") -> int:
-        """Ask for the size of a file, in bytes, as it is now."""
+        """Return the size of a file, in bytes, as it is now."""
         with self._errors("look at", path):
             size = self._fs.info(self._full(path)).get("size")
             if size is None:
-                raise OSError("its size is not told")
+                raise OSError("its size is unknown")
         return size
 
     def read(self, path: str = "", start: int = 0, stop: int | None = None) -> bytes:
@@ -242,7 +245,7 @@ class Storage:
                 self._fs.pipe_file(unfinished, content)
                 self._fs.mv(unfinished, self._root)
             except BaseException:
-                with suppress(Exception):  # the first error is the one to tell of
+                with suppress(Exception):  # the first error is the one to report
                     self._fs.rm_file(unfinished)
                 raise
 
@@ -265,7 +268,7 @@ class Storage:
 
     @contextmanager
     def _errors(self, task: str, path: str = "") -> Iterator[None]:
-        """Turn what the libraries behind URLs raise, each its own, into an OSError that says where."""
+        """Turn the exceptions of the libraries behind URLs into an OSError that names the place."""
         where = redact(join_url(self.url, path))
         try:
             yield
@@ -306,7 +309,7 @@ def file_name(path: str | os.PathLike[str]) -> str:
 
 
 def _split_url(url: str) -> tuple[str, str, str]:
-    """Cut a URL into what is before, in and after its first part that has a path."""
+    """Split a URL at its first part that has a path: before it, the part, after it."""
     parts = url.split("::")
     which = next(i for i, part in enumerate(parts) if "://" in part)
     before, after = parts[:which], parts[which + 1 :]
@@ -314,7 +317,7 @@ def _split_url(url: str) -> tuple[str, str, str]:
 
 
 def concurrently(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """Yield what a function that waits for answers makes of each item, in order, many at a time."""
+    """Yield the results of a function that waits for answers, in order of the items, many at a time."""
     return in_order(lambda item: _pool().submit(function, item), items, ahead=2 * CONCURRENCY)
 
 
@@ -334,7 +337,7 @@ def _stamp(info: dict[str, Any]) -> str | None:
         return None
     if name in _TIMES:
         seconds = value.timestamp() if isinstance(value, datetime) else value
-        if not isinstance(seconds, (int, float)) or abs(time.time() - seconds) < _TICK:
+        if not isinstance(seconds, (int, float)) or abs(time.time() - seconds) < COARSE_TICK:
             return None
     return f"{info.get('size')}-{value}"
 

@@ -13,15 +13,17 @@ from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
-from uuid import uuid4
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
-from heatpose.data.folder import NOT_FINITE, HeatmapFolder, Progress
+from heatpose.data.folder import HeatmapFolder
+from heatpose.data.npy import NOT_FINITE
+from heatpose.data.reading import Progress
 from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
+from heatpose.data.writing import whole_file
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
@@ -162,11 +164,11 @@ def extract_keypoints(
             progress(n_kept + done, n_kept + total)
 
     if client is None:
-        scan = partial(folder.scan, n_jobs=n_jobs)
+        scan = partial(folder.reader.scan, n_jobs=n_jobs)
     else:
-        from heatpose.data.distributed import scan_folder
+        from heatpose.data.distributed import scan_files
 
-        scan = partial(scan_folder, client, folder)
+        scan = partial(scan_files, client, folder.reader)
     advance(0, len(folder) - n_kept)
     try:
         for part in scan(
@@ -228,15 +230,11 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike) -> None:
     path = Path(local_path(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"No such folder to write {path.name} in: {path.parent}")
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex}")
-    try:
-        _write(table, suffix, unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        _write(table, suffix, file)
 
 
-def _write(table: pd.DataFrame, suffix: str, out: Path | BytesIO) -> None:
+def _write(table: pd.DataFrame, suffix: str, out: IO[bytes]) -> None:
     if suffix == ".csv":
         table.to_csv(out, index=False)
     else:

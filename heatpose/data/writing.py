@@ -1,19 +1,23 @@
-"""Writing class folders of heatmap files, each file whole or not at all."""
+"""Atomic writing of files, and class folders of heatmap files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+from uuid import uuid4
 
 import numpy as np
 
-__all__ = ["DTYPES", "whole_file", "write_class_folders"]
+__all__ = ["DTYPES", "PART_SUFFIX", "replace_files", "whole_file", "write_class_folders"]
 
 DTYPES = ("float16", "float32", "float64")
-"""What heatmaps can be stored as."""
+"""Types that heatmaps can be stored in."""
+
+PART_SUFFIX = ".part"
+"""End of the hidden name of a file that is being written."""
 
 
 def write_class_folders(
@@ -72,11 +76,59 @@ def write_class_folders(
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that gets its name once it is complete; on an error nothing is left."""
-    hidden = path.with_name(f".{path.name}.part")
+    """Open a file that gets its name once it is complete; on an error nothing is left.
+
+    Parameters
+    ----------
+    path : Path
+        A file there is replaced. Until then the new one has a hidden name that ends in `PART_SUFFIX`.
+
+    Yields
+    ------
+    binary file
+        To write to.
+    """
+    part = _part(path)
     try:
-        with hidden.open("wb") as file:
+        with part.open("xb") as file:
             yield file
-        hidden.replace(path)
+        part.replace(path)
     finally:
-        hidden.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+
+def replace_files(contents: Sequence[tuple[Path, bytes]]) -> None:
+    """Write files completely and to the disk, then give them their names, one after the other.
+
+    Parameters
+    ----------
+    contents : sequence of (Path, bytes)
+        Target and content of each. On an error while they are written no target is changed.
+    """
+    parts = [(_part(path), path) for path, _ in contents]
+    try:
+        for (part, _), (_, content) in zip(parts, contents, strict=True):
+            with part.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for part, path in parts:
+            part.replace(path)
+            _sync_folder(path.parent)
+    finally:
+        for part, _ in parts:
+            part.unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid4().hex}{PART_SUFFIX}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make new names outlive a power cut, in their order; Windows offers no way."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

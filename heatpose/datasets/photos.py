@@ -22,9 +22,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
-from natsort import natsorted
 
-from heatpose.data.folder import BadFile, BadFilesError
+from heatpose.data.npy import BadFile, BadFilesError
+from heatpose.data.sources import LocalFiles, list_files, natural_key
 from heatpose.data.writing import whole_file
 from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.skeleton import COCO_17
@@ -124,7 +124,7 @@ class BoxFile:
 
     def check(self, paths: Sequence[str]) -> None:
         """Raise a ValueError where there are boxes for pictures that are not there."""
-        if missing := natsorted(set(self.boxes) - set(paths)):
+        if missing := sorted(set(self.boxes) - set(paths), key=natural_key):
             raise ValueError(
                 f"Expected boxes for pictures that are there, got {len(missing)} for others, such as {missing[0]}."
             )
@@ -270,13 +270,9 @@ def list_photos(root: str | os.PathLike[str]) -> list[str]:
     ValueError
         There are no pictures, or two that would have one name as heatmaps.
     """
-    root = Path(root)
-    if not root.exists():
-        raise FileNotFoundError(f"No such folder: {root}")
-    if not root.is_dir():
-        raise NotADirectoryError(f"Expected a folder of pictures, got a file: {root}")
-    found = [path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()]
-    photos = natsorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+    source = LocalFiles(Path(root))
+    source.require_folder()
+    photos = [file.path for file in list_files(source, SUFFIXES).files]
     if not photos:
         raise ValueError(f"Expected pictures ({', '.join(SUFFIXES)}) in {root}, got none.")
     names: dict[str, str] = {}

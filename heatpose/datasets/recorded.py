@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from heatpose.data.writing import whole_file, write_class_folders
-from heatpose.datasets.simulation import HEATMAP_SHAPE, render_heatmaps
+from heatpose.datasets.rendering import HEATMAP_SHAPE, render_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["BODY_25", "RecordedPoses", "fetch_wheel", "place_in_heatmaps", "read_wheel", "write_recorded"]

@@ -27,8 +27,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
-from heatpose.data.folder import BadFile, HeatmapFolder
+from heatpose.data.folder import HeatmapFolder
 from heatpose.data.groups import DEFAULT_FOLDS, Grouping, grouped_folds, resolve_groups
+from heatpose.data.npy import BadFile
 from heatpose.data.storage import is_url, local_path
 from heatpose.data.table import is_folder, keypoint_frame, read_table, table_keypoints
 from heatpose.data.writing import whole_file

@@ -18,7 +18,9 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from heatpose.data.folder import BadFilesError, UnfinishedFileError, natural_key, read_heatmaps, read_stream
+from heatpose.data.npy import BadFilesError, UnfinishedFileError, read_heatmaps, read_stream
+from heatpose.data.sources import has_suffix, is_hidden, natural_key
+from heatpose.data.storage import COARSE_TICK
 from heatpose.live.stream import PoseEvent, PoseStream
 
 __all__ = ["Frame", "GrowingFolder", "event_record", "follow_folder", "follow_stream", "watch_frames"]
@@ -26,7 +28,6 @@ __all__ = ["Frame", "GrowingFolder", "event_record", "follow_folder", "follow_st
 logger = logging.getLogger(__name__)
 
 _PAUSE = 0.01  # seconds between two looks at a folder
-_COARSE_TICK = 2.0  # seconds: as fine as the time stamps of old file systems are
 
 
 class Frame(NamedTuple):
@@ -138,9 +139,9 @@ class GrowingFolder:
                 names: dict[str, int] = {}
                 with os.scandir(self._root / prefix) as entries:
                     for entry in entries:
-                        if entry.name.startswith((".", "__MACOSX")):
+                        if is_hidden(entry.name):
                             continue
-                        if entry.name.lower().endswith(".npy"):
+                        if has_suffix(entry.name):
                             names[entry.name] = entry.inode()
                         elif entry.is_dir() and (inside := f"{prefix}{entry.name}/") not in self._folders:
                             real = os.path.realpath(self._root / prefix)
@@ -172,7 +173,7 @@ class _Folder:
         if stamp != self._stamp:
             self._stamp, self._changed = stamp, now
         # A file can come after the folder was read, and within the same tick of the clock.
-        return now - self._changed <= _COARSE_TICK
+        return now - self._changed <= COARSE_TICK
 
 
 def follow_folder(
@@ -219,7 +220,7 @@ def follow_stream(stream: IO[bytes], pause: float = 0.1) -> Iterator[Frame | Non
     Parameters
     ----------
     stream : binary file
-        What ``numpy.save`` writes, one array after the other, see :func:`heatpose.data.folder.read_stream`.
+        What ``numpy.save`` writes, one array after the other, see :func:`heatpose.data.npy.read_stream`.
     pause : float, default 0.1
         Seconds without an array after which None is yielded, where the system can tell (not on Windows).
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import joblib
 import numpy as np
 import pandas as pd
-from natsort import natsorted
 from sklearn.pipeline import Pipeline
 
-from heatpose.data.folder import BadFile, BadFilesError, read_heatmaps
+from heatpose.data.npy import BadFile, BadFilesError, read_heatmaps
+from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, read_table, table_keypoints
 from heatpose.model.inputs import input_of
@@ -26,7 +26,6 @@ __all__ = ["Prediction", "list_pose_files", "mirror_table", "predict_files"]
 
 logger = logging.getLogger(__name__)
 
-_HEATMAP_SUFFIX = ".npy"
 _BLOCK = 256  # files classified together: 50 MB of heatmaps for a network on pixels
 _RUN = 16  # files that a thread reads and decodes together; larger runs are no faster
 
@@ -160,16 +159,17 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}")
     files = []
     for name in names:
-        remote = Storage(name) if is_url(name) else None
-        if Path(name).is_dir() if remote is None else remote.kind() == FOLDER:
-            found = _files_in(name, (os.path.realpath(name),)) if remote is None else _files_behind(remote)
+        if Storage(name).kind() == FOLDER if is_url(name) else Path(name).is_dir():
+            found = list_files(open_source(name)).files
             if not found:
-                raise ValueError(f"Expected {_HEATMAP_SUFFIX} files in {redact(name)}, got none.")
-            files += found
-        elif _suffix(name) in (_HEATMAP_SUFFIX, *TABLE_SUFFIXES):
+                raise ValueError(f"Expected {HEATMAP_SUFFIX} files in {redact(name)}, got none.")
+            # As it was given: Path would strip a leading ./
+            join = join_url if is_url(name) else os.path.join
+            files += [join(name, file.path) for file in found]
+        elif _suffix(name) in (HEATMAP_SUFFIX, *TABLE_SUFFIXES):
             files.append(name)
         else:
-            kinds = ", ".join((_HEATMAP_SUFFIX, *TABLE_SUFFIXES))
+            kinds = ", ".join((HEATMAP_SUFFIX, *TABLE_SUFFIXES))
             raise ValueError(f"Expected folders or files that end in {kinds}, got {redact(name)}.")
     return files
 
@@ -189,38 +189,6 @@ def mirror_table(table: pd.DataFrame) -> pd.DataFrame:
     """
     mirrored = mirror_keypoints(table_keypoints(table))
     return table.assign(**dict(zip(COCO_17.columns, mirrored.reshape(len(table), -1).T, strict=True)))
-
-
-def _files_in(folder: str, above: tuple[str, ...]) -> list[str]:
-    """Return heatmap files at any depth; a link to one of the folders `above` is not followed."""
-    files = []
-    for entry in natsorted(Path(folder).iterdir(), key=lambda entry: entry.name):
-        path = os.path.join(folder, entry.name)  # noqa: PTH118 (as it was given: Path would strip a leading ./)
-        if entry.name.startswith((".", "__MACOSX")):
-            continue
-        if entry.is_dir():
-            real = os.path.realpath(path)
-            if real not in above:
-                files += _files_in(path, (*above, real))
-        elif entry.suffix.lower() == _HEATMAP_SUFFIX:
-            files.append(path)
-    return files
-
-
-def _files_behind(storage: Storage) -> list[str]:
-    """Return URLs of the heatmap files below a URL, at any depth, in the order of `_files_in`."""
-    folders = storage.scan()
-
-    def inside(folder: str) -> Iterator[str]:
-        for entry in natsorted(folders[folder], key=lambda entry: entry.name):
-            if entry.name.startswith((".", "__MACOSX")):
-                continue
-            if entry.kind == FOLDER:
-                yield from inside(f"{folder}{entry.name}/")
-            elif _suffix(entry.name) == _HEATMAP_SUFFIX:
-                yield join_url(storage.url, folder + entry.name)
-
-    return list(inside(""))
 
 
 def _suffix(file: str) -> str:

@@ -10,13 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import joblib
 from numpy.typing import ArrayLike
@@ -24,6 +22,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from heatpose.data.writing import replace_files
 from heatpose.persistence import safe
 from heatpose.persistence.card import write_card
 from heatpose.persistence.manifest import (
@@ -49,7 +48,6 @@ __all__ = [
     "load_model",
     "make_manifest",
     "read_manifest",
-    "replace_files",
     "save_model",
     "sha256_file",
 ]
@@ -378,35 +376,6 @@ def _model_path(path: str | os.PathLike[str]) -> Path:
     if path.suffix != _SUFFIX:
         raise ValueError(f"Expected a model file that ends in {_SUFFIX} or a safe file ({SAFE_SUFFIX}), got {path}.")
     return path
-
-
-def replace_files(contents: Sequence[tuple[Path, bytes]]) -> None:
-    """Write all contents beside their targets, then put them in place one after the other."""
-    staged: list[tuple[Path, Path]] = []
-    try:
-        for target, content in contents:
-            unfinished = target.with_name(f".{target.name}.{uuid4().hex}")
-            staged.append((unfinished, target))
-            with unfinished.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for unfinished, target in staged:
-            unfinished.replace(target)
-            _sync_folder(target.parent)
-    finally:
-        for unfinished, _ in staged:
-            unfinished.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have new names outlive a power cut, in their order; some systems (Windows) don't offer it."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _read_verified(path: Path) -> tuple[dict[str, Any], bytes]:

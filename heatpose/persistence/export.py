@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from heatpose.data.writing import replace_files
 from heatpose.model.conversion import CannotExportError
 from heatpose.persistence import safe
-from heatpose.persistence.artifact import load_model, make_manifest, read_manifest, replace_files
+from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
 from heatpose.persistence.manifest import FORMAT_VERSION, ModelError, onnx_manifest_path, to_bytes
 from heatpose.persistence.selftest import draw_peaks
 from heatpose.pose.augmentation import PARTIAL_BODIES, hide_part

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from heatpose.persistence.artifact import load_model, read_manifest, replace_files
+from heatpose.data.writing import replace_files
+from heatpose.persistence.artifact import load_model, read_manifest
 from heatpose.persistence.card import write_card
 from heatpose.persistence.manifest import SAFE_SUFFIX, ModelError
 

@@ -338,11 +338,11 @@ def _gaussian(g: Graph, peaks: _Peaks) -> Value:
     size = 7
     cells, first = peaks.window(g, size)
     values = g.div(cells, peaks.height)
-    signal = g.cast(g.greater(values, decoding._FLOOR), _F64)
-    values = g.cast(g.binary("Max", values, decoding._FLOOR), _F64)
+    signal = g.cast(g.greater(values, decoding.FIT_FLOOR), _F64)
+    values = g.cast(g.binary("Max", values, decoding.FIT_FLOOR), _F64)
     logarithm = g.op("Log", values)
     coefficients = _fit(g, g.mul(g.mul(values, values), signal), logarithm, size)
-    twice = g.matmul(g.constant(2 * _powers(size)[: decoding._TERMS].T, _F64), coefficients)
+    twice = g.matmul(g.constant(2 * _powers(size)[: decoding.FIT_TERMS].T, _F64), coefficients)
     weights = g.mul(g.op("Exp", g.binary("Min", twice, 0)), signal)
     coefficients = _fit(g, weights, logarithm, size)
 
@@ -358,7 +358,7 @@ def _gaussian(g: Graph, peaks: _Peaks) -> Value:
 
 
 def _powers(size: int) -> np.ndarray:
-    return decoding._powers(size, size, "f8")
+    return decoding.window_powers(size, size, "f8")
 
 
 def _fit(g: Graph, weights: Value, logarithm: Value, size: int) -> Value:
@@ -370,10 +370,10 @@ def _fit(g: Graph, weights: Value, logarithm: Value, size: int) -> Value:
     powers = _powers(size)
     low, high = slice(0, 3), slice(3, 6)
     blocks = [(low, low), (low, high), (high, high)]
-    order = np.concatenate([decoding._PRODUCT[rows, columns].reshape(-1) for rows, columns in blocks])
-    penalty = np.concatenate([decoding._PENALTY[rows, columns].reshape(-1, 1) for rows, columns in blocks])
+    order = np.concatenate([decoding.FIT_PRODUCTS[rows, columns].reshape(-1) for rows, columns in blocks])
+    penalty = np.concatenate([decoding.FIT_PENALTY[rows, columns].reshape(-1, 1) for rows, columns in blocks])
     moments = g.op("Gemm", g.constant(powers[order], _F64), weights, g.constant(penalty, _F64))
-    right = g.matmul(g.constant(powers[: decoding._TERMS], _F64), g.mul(weights, logarithm))
+    right = g.matmul(g.constant(powers[: decoding.FIT_TERMS], _F64), g.mul(weights, logarithm))
     equations = g.concat(moments, right, axis=0)
     a, b, d = np.arange(27).reshape(3, 3, 3)
     low_right, high_right = np.arange(27, 33).reshape(2, 3, 1)

@@ -21,7 +21,17 @@ from numpy.typing import ArrayLike
 
 from heatpose.pose.inputs import as_heatmaps
 
-__all__ = ["DECODERS", "DECODING_VERSION", "Peaks", "decode_heatmaps"]
+__all__ = [
+    "DECODERS",
+    "DECODING_VERSION",
+    "FIT_FLOOR",
+    "FIT_PENALTY",
+    "FIT_PRODUCTS",
+    "FIT_TERMS",
+    "Peaks",
+    "decode_heatmaps",
+    "window_powers",
+]
 
 DECODING_VERSION = 3
 """Goes up whenever a decoder gives other numbers than before, so that tables made by it are made again."""
@@ -36,7 +46,7 @@ _SEARCH_BYTES = 1 << 20
 _MINUS_INFINITY = np.float16(-np.inf).view(np.uint16)
 
 # The fit takes the logarithm of cells above this fraction of the peak; lower ones are noise more than signal.
-_FLOOR = 0.1
+FIT_FLOOR = 0.1
 # How firmly the fit believes that peaks are round: pose estimators are trained on round ones, and a peak at
 # the edge of its map does not show enough of itself to tell. In units of the weighted squares against it.
 _ROUNDNESS = 30.0
@@ -351,14 +361,14 @@ def _gaussian(peaks: Peaks, window: int = 7) -> Position:
         raise ValueError(f"Expected a window of 3 or more cells, got {window}.")
     values, row, column = peaks.window(window)
     rows, columns, _ = values.shape
-    signal = values > _FLOOR
+    signal = values > FIT_FLOOR
     # In float64 from here on: in float32 the last bits of a position would be those of a machine's logarithm, and a
     # tree whose threshold lies between would answer otherwise elsewhere.
-    values = np.maximum(values, np.float32(_FLOOR)).astype(np.float64)
+    values = np.maximum(values, np.float32(FIT_FLOOR)).astype(np.float64)
     logarithm = np.log(values)
     first = _fit(np.square(values) * signal, logarithm)
     # The peak is the highest cell: a fit above it is wrong there, and would outweigh all the others.
-    fitted = np.einsum("pc,pm->cm", _powers(rows, columns, "f8")[:_TERMS], first)
+    fitted = np.einsum("pc,pm->cm", window_powers(rows, columns, "f8")[:FIT_TERMS], first)
     weights = np.exp(2 * np.minimum(fitted, 0)).reshape(values.shape) * signal
     _, x1, y1, x2, xy, y2 = _fit(weights, logarithm)
 
@@ -375,14 +385,16 @@ def _gaussian(peaks: Peaks, window: int = 7) -> Position:
 
 
 # Powers of x and y up to the fourth degree: 1, x, y, x^2, x y, y^2, ... The first six are the fit's terms,
-# and the product of terms i and j is number _PRODUCT[i, j].
+# and the product of terms i and j is number FIT_PRODUCTS[i, j].
 _POWERS = [(degree - j, j) for degree in range(5) for j in range(degree + 1)]
-_TERMS = 6
-_PRODUCT = np.array([[_POWERS.index((i + k, j + m)) for k, m in _POWERS[:_TERMS]] for i, j in _POWERS[:_TERMS]])
+FIT_TERMS = 6
+FIT_PRODUCTS = np.array(
+    [[_POWERS.index((i + k, j + m)) for k, m in _POWERS[:FIT_TERMS]] for i, j in _POWERS[:FIT_TERMS]]
+)
 
 
 @lru_cache
-def _powers(rows: int, columns: int, dtype: str) -> np.ndarray:
+def window_powers(rows: int, columns: int, dtype: str) -> np.ndarray:
     """x^i y^j, counted from a window's middle, (15, cells)."""
     y, x = np.mgrid[:rows, :columns].reshape(2, -1) - np.array([[(rows - 1) / 2], [(columns - 1) / 2]])
     return np.array([x**i * y**j for i, j in _POWERS], dtype=dtype)
@@ -390,7 +402,7 @@ def _powers(rows: int, columns: int, dtype: str) -> np.ndarray:
 
 def _moments(values: np.ndarray, count: int) -> np.ndarray:
     """Sums of the first `count` powers times the values of a window, (rows, columns, M) -> (count, M)."""
-    powers = _powers(*values.shape[:2], values.dtype.str)[:count]
+    powers = window_powers(*values.shape[:2], values.dtype.str)[:count]
     return np.einsum("pc,cm->pm", powers, values.reshape(powers.shape[1], -1))
 
 
@@ -403,15 +415,15 @@ def _penalty() -> np.ndarray:
     return penalty[..., np.newaxis]
 
 
-_PENALTY = _penalty()
+FIT_PENALTY = _penalty()
 
 
 def _fit(weights: np.ndarray, logarithm: np.ndarray) -> np.ndarray:
     """Fit a polynomial by weighted least squares, two (rows, columns, M) -> coefficients (6, M), float64."""
     moments = _moments(weights, len(_POWERS))
-    equations = np.empty((_TERMS, _TERMS + 1, moments.shape[1]))
-    np.add(moments[_PRODUCT], _PENALTY, out=equations[:, :_TERMS])
-    equations[:, _TERMS] = _moments(weights * logarithm, _TERMS)
+    equations = np.empty((FIT_TERMS, FIT_TERMS + 1, moments.shape[1]))
+    np.add(moments[FIT_PRODUCTS], FIT_PENALTY, out=equations[:, :FIT_TERMS])
+    equations[:, FIT_TERMS] = _moments(weights * logarithm, FIT_TERMS)
     return _solve(equations)
 
 

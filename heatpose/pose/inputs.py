@@ -1,24 +1,28 @@
-"""Heatmaps as other libraries hand them out, as arrays: PyTorch's tensors, the outputs of transformers and mmpose.
+"""Heatmaps of other libraries as arrays: PyTorch's tensors, the outputs of transformers and mmpose.
 
-None of these libraries is imported: what an object offers is what tells.
+None of these libraries is imported: objects are recognised by their attributes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["as_heatmaps"]
+__all__ = ["as_heatmaps", "shape_advice"]
+
+_WITH_COCO_FIRST = {133: "COCO-WholeBody", 136: "Halpe-FullBody", 26: "Halpe"}
+"""Keypoint sets by their size whose first 17 are those of COCO, in its order."""
 
 
 def as_heatmaps(heatmaps: Any) -> np.ndarray:
-    """Return heatmaps as an array, without a copy where there is a way.
+    """Return heatmaps as an array, without a copy where possible.
 
     Parameters
     ----------
     heatmaps : array_like, tensor, output of a pose estimator, or a list of them
-        - A NumPy array, or what NumPy makes one of.
+        - A NumPy array, or anything that NumPy converts to one.
         - A PyTorch tensor on any device, of any floating-point type, with or without a gradient. bfloat16, which NumPy
           does not have, becomes float32.
         - transformers' ``VitPoseEstimatorOutput``, or anything else with ``heatmaps``.
@@ -28,7 +32,7 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
     Returns
     -------
     ndarray
-        Of whatever shape and type there was.
+        Of the same shape and type.
 
     Raises
     ------
@@ -65,6 +69,51 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
             )
         return as_heatmaps(inner.heatmaps)
     return np.asarray(heatmaps)
+
+
+def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H", "W")) -> str:
+    """Return how to turn an array of a common other shape into heatmaps.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of an array that is not (n, K, H, W) or (K, H, W) as expected.
+    expected : sequence of int or str, default (17, "H", "W")
+        K, H and W; a name is any length.
+
+    Returns
+    -------
+    str
+        Half a sentence with the NumPy expression; empty where there is no likely meaning.
+
+    Examples
+    --------
+    >>> shape_advice((8, 64, 48, 17))
+    'keypoints are the last axis; use np.moveaxis(heatmaps, -1, -3)'
+    >>> shape_advice((8, 133, 64, 48))
+    "the first 17 of COCO-WholeBody's 133 keypoints are COCO's; use heatmaps[..., :17, :, :]"
+    """
+    shape, (n_keypoints, *size) = tuple(shape), expected
+    if len(shape) > 4:
+        ones = tuple(axis for axis in range(len(shape)) if shape[axis] == 1)
+        kept = tuple(length for length in shape if length != 1)
+        if ones and len(kept) in (3, 4) and n_keypoints == kept[-3]:
+            return f"drop the axes of length 1; use heatmaps.reshape({', '.join(map(str, kept))})"
+        return ""
+    if len(shape) < 3:
+        return ""
+    if shape[-3] != n_keypoints:
+        if shape[-1] == n_keypoints:
+            return "keypoints are the last axis; use np.moveaxis(heatmaps, -1, -3)"
+        if shape[-2] == n_keypoints:
+            return "keypoints are the last axis but one; use np.moveaxis(heatmaps, -2, -3)"
+        if len(shape) == 4 and shape[0] == n_keypoints:
+            return "keypoints are the first axis; use heatmaps.swapaxes(0, 1)"
+        if n_keypoints == 17 and (name := _WITH_COCO_FIRST.get(shape[-3])):
+            return f"the first 17 of {name}'s {shape[-3]} keypoints are COCO's; use heatmaps[..., :17, :, :]"
+    elif list(shape[-2:]) == size[::-1] != size:
+        return "rows and columns are swapped; use heatmaps.swapaxes(-1, -2)"
+    return ""
 
 
 def _is_foreign(value: Any) -> bool:

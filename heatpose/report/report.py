@@ -22,16 +22,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from heatpose.data.folder import HeatmapRows, read_heatmaps
+from heatpose.data.folder import HeatmapRows
+from heatpose.data.npy import read_heatmaps
 from heatpose.data.storage import is_url, join_url
 from heatpose.data.table import table_keypoints
+from heatpose.data.writing import replace_files
 from heatpose.evaluation.importance import measure_importance
 from heatpose.evaluation.inspection import PROBLEM_KINDS, Inspection, Problem
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import BASELINE
 from heatpose.evaluation.scoring import predict_table
 from heatpose.model.inputs import input_of
-from heatpose.persistence.artifact import replace_files
 from heatpose.persistence.manifest import versions
 from heatpose.persistence.provenance import data_digest
 from heatpose.pose.geometry import mask_uncertain, normalise_poses

@@ -341,7 +341,7 @@ def bad_files(data, tmp_path):
     arrays = {
         "shape": np.zeros((17, 64), np.float32),
         "keypoints": np.zeros((16, 64, 48), np.float32),
-        "integers": np.zeros((17, 64, 48), np.int16),
+        "complex": np.zeros((17, 64, 48), np.complex64),
         "nan": np.full((17, 64, 48), np.nan, np.float32),
         "infinite": np.full((17, 64, 48), np.inf, np.float32),
     }

@@ -13,7 +13,10 @@ import pytest
 import heatpose
 from heatpose.data import cache as cache_module
 from heatpose.data.cache import KeypointCache, cache_folder
-from heatpose.data.folder import BadFilesError, HeatmapFile, HeatmapFolder, _stamp
+from heatpose.data.folder import HeatmapFolder
+from heatpose.data.npy import BadFilesError
+from heatpose.data.reading import HeatmapFile
+from heatpose.data.sources import _stamp
 from heatpose.pose.decoding import decode_heatmaps
 
 SHAPE = (17, 8, 6)
@@ -79,8 +82,8 @@ def test_the_second_time_nothing_is_opened_and_the_table_is_the_same(data, decod
     def refuse(*arguments):
         raise AssertionError("a heatmap file was opened")
 
-    for name in ("_read_header", "_read_whole", "_read_samples"):
-        monkeypatch.setattr(f"heatpose.data.folder.{name}", refuse)
+    for name in ("read_header", "_read_whole", "read_samples"):
+        monkeypatch.setattr(f"heatpose.data.sources.{name}", refuse)
     second, count = load(data, decoded)
     assert count == 0
     pd.testing.assert_frame_equal(second, undisturbed)
@@ -154,7 +157,7 @@ def test_bad_samples_are_told_of_each_time(data, decoded, caplog):
 
 
 def test_what_could_not_be_read_is_tried_again(data, decoded, monkeypatch):
-    read_whole = heatpose.data.folder._read_whole
+    read_whole = heatpose.data.sources._read_whole
 
     def broken(path, buffers):
         if path.endswith("up/10.npy"):
@@ -162,7 +165,7 @@ def test_what_could_not_be_read_is_tried_again(data, decoded, monkeypatch):
         return read_whole(path, buffers)
 
     with monkeypatch.context() as patch:
-        patch.setattr("heatpose.data.folder._read_whole", broken)
+        patch.setattr("heatpose.data.sources._read_whole", broken)
         with pytest.raises(BadFilesError, match="Stale file handle"):
             load(data)
     table, count = load(data, decoded)
@@ -174,7 +177,7 @@ def test_what_could_not_be_read_is_tried_again(data, decoded, monkeypatch):
 
 
 def test_a_run_that_ends_early_leaves_what_it_has_read(data, decoded, monkeypatch):
-    monkeypatch.setattr("heatpose.data.folder._CHUNK_BYTES", 4 * np.prod(SHAPE))  # a sample at a time
+    monkeypatch.setattr("heatpose.data.reading.CHUNK_BYTES", 4 * np.prod(SHAPE))  # a sample at a time
 
     def stop(done, total):
         if done == 5:  # within a file
@@ -195,8 +198,8 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path):
     # A sample at a time, written to the disk at once, a millisecond each.
     slow = (
         "import sys, time\n"
-        "from heatpose.data import cache, folder, table\n"
-        "folder._CHUNK_BYTES, cache._FLUSH_SECONDS = 1, 0\n"
+        "from heatpose.data import cache, reading, table\n"
+        "reading.CHUNK_BYTES, cache._FLUSH_SECONDS = 1, 0\n"
         "def progress(done, total): print(done, flush=True); time.sleep(.001)\n"
         "table.load_data(sys.argv[1], cache=True, n_jobs=1, progress=progress)\n"
     )
@@ -221,8 +224,8 @@ def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     undisturbed = heatpose.load_data(data)
     code = (
         "import sys\n"
-        "from heatpose.data import cache, folder, table\n"
-        "folder._CHUNK_BYTES, cache._FLUSH_SECONDS = 1, 0\n"
+        "from heatpose.data import cache, reading, table\n"
+        "reading.CHUNK_BYTES, cache._FLUSH_SECONDS = 1, 0\n"
         "table.load_data(sys.argv[1], cache=True, n_jobs=1).to_pickle(sys.argv[2])\n"
     )
     runs = [subprocess.Popen([sys.executable, "-c", code, data, tmp_path / f"{k}.pickle"]) for k in range(2)]
@@ -231,7 +234,7 @@ def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
         pd.testing.assert_frame_equal(pd.read_pickle(tmp_path / f"{k}.pickle"), undisturbed)
     assert len(KeypointCache(cache_folder(data))) == 60
     pd.testing.assert_frame_equal(load(data), undisturbed)
-    assert not list(cache_folder(data).glob(".*unfinished"))
+    assert not list(cache_folder(data).glob(".*.part"))
 
 
 @pytest.mark.parametrize("damage", ["bit", "short", "empty", "text", "renamed", "other columns", "missing sample"])
@@ -270,11 +273,11 @@ def _replace(segment, content):
 
 
 def test_many_segments_become_one(data, decoded, monkeypatch):
-    monkeypatch.setattr("heatpose.data.folder._CHUNK_BYTES", 1)
+    monkeypatch.setattr("heatpose.data.reading.CHUNK_BYTES", 1)
     monkeypatch.setattr(cache_module, "_FLUSH_SECONDS", 0)
     for number in range(20):
         save(data / "up" / f"{number}.npy", heatmaps(seed=number))
-    leftover = cache_folder(data) / ".x.unfinished"
+    leftover = cache_folder(data) / ".x.part"
     cache_module._make_folder(leftover.parent)
     leftover.touch()
     os.utime(leftover, (0, 0))
@@ -376,7 +379,7 @@ def test_a_file_that_was_written_just_now_gets_no_stamp(age, kept):
 
 
 def test_files_without_a_stamp_are_read_each_time(data, decoded, monkeypatch):
-    monkeypatch.setattr("heatpose.data.folder._stamp", lambda *arguments: None)
+    monkeypatch.setattr("heatpose.data.sources._stamp", lambda *arguments: None)
     assert load(data, decoded)[1] == 7
     assert load(data, decoded)[1] == 7
     assert not cache_folder(data).exists()

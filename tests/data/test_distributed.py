@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+from functools import partial
 from uuid import uuid4
 
 import fsspec
@@ -14,8 +15,9 @@ import pytest
 
 from heatpose.cli import main
 from heatpose.data import distributed as module
-from heatpose.data.distributed import check_data, connect, map_tasks, scan_folder, side_by_side
-from heatpose.data.folder import BadFilesError, HeatmapFolder
+from heatpose.data.distributed import check_data, connect, map_tasks, scan_files, side_by_side
+from heatpose.data.folder import HeatmapFolder
+from heatpose.data.npy import BadFilesError
 from heatpose.data.table import extract_keypoints, load_data
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.pose.skeleton import COCO_17
@@ -103,7 +105,10 @@ class TestTable:
         some = [1, 2, 7, 8, 20]
         here, there = (
             list(scan(lambda heatmaps: heatmaps.max(axis=(2, 3)), files=some))
-            for scan in (folder.scan, lambda *args, **options: scan_folder(client, folder, *args, **options))
+            for scan in (
+                folder.reader.scan,
+                partial(scan_files, client, folder.reader),
+            )
         )
         for name in ("results", "positions", "finished"):
             np.testing.assert_array_equal(

@@ -15,7 +15,7 @@ def test_mutated_files_are_read_right_or_refused():
         [sys.executable, "-m", "benchmarks.fuzz_npy", "--files", "600", "--seed", "1"],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parents[2],
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 failures" in done.stdout

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from heatpose.data import folder as folder_module
-from heatpose.data.folder import BadFilesError, HeatmapFolder
+from heatpose.data import reading
+from heatpose.data.folder import HeatmapFolder
+from heatpose.data.npy import BadFilesError
 from heatpose.data.table import (
     extract_keypoints,
     keypoint_frame,
@@ -102,7 +103,7 @@ class TestExtract:
     def test_the_table_depends_on_neither_threads_nor_chunks(self, root, n_jobs, chunk, monkeypatch):
         folder = HeatmapFolder(root)
         expected = extract_keypoints(folder, n_jobs=1)
-        monkeypatch.setattr(folder_module, "_CHUNK_BYTES", chunk * 4 * np.prod(SHAPE))
+        monkeypatch.setattr(reading, "CHUNK_BYTES", chunk * 4 * np.prod(SHAPE))
         pd.testing.assert_frame_equal(extract_keypoints(folder, n_jobs=n_jobs), expected, check_exact=True)
 
     def test_progress(self, root):
@@ -181,7 +182,7 @@ class TestRoundTrip:
         path.write_text("old")
 
         def fail(self, file, **_):
-            file.write_text("half")
+            file.write(b"half")
             raise KeyboardInterrupt
 
         monkeypatch.setattr(pd.DataFrame, "to_csv", fail)

@@ -14,11 +14,13 @@ import pytest
 
 from heatpose.cli import main
 from heatpose.data import storage
-from heatpose.data.folder import BadFilesError, HeatmapFolder, read_heatmaps
+from heatpose.data.folder import HeatmapFolder
 from heatpose.data.groups import resolve_groups
+from heatpose.data.npy import BadFilesError, read_heatmaps
 from heatpose.data.storage import join_url
 from heatpose.data.table import extract_keypoints, load_data, read_table, write_table
-from heatpose.datasets.simulation import render_heatmaps, simulate_poses
+from heatpose.datasets.rendering import render_heatmaps
+from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.candidates import make_pose_pipeline
 from heatpose.model.prediction import predict_files
 

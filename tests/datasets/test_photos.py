@@ -12,7 +12,8 @@ Image = pytest.importorskip("PIL.Image", reason="needs heatpose[vitpose]")
 
 from heatpose.cli import heatmaps as command  # noqa: E402
 from heatpose.cli import main  # noqa: E402
-from heatpose.data.folder import BadFilesError, HeatmapFolder  # noqa: E402
+from heatpose.data.folder import HeatmapFolder  # noqa: E402
+from heatpose.data.npy import BadFilesError  # noqa: E402
 from heatpose.datasets import photos  # noqa: E402
 from heatpose.datasets.photos import BoxFile, PersonDetector, PoseEstimator, list_photos, write_photo_heatmaps  # noqa: E402
 

@@ -7,20 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatpose.datasets.simulation import (
-    ANGLES,
-    COMMAND_ANGLES,
-    COMMANDS,
-    STREAM_RATE,
-    Body,
-    _estimate,
-    body_keypoints,
-    joint_angles,
-    render_heatmaps,
-    simulate_poses,
-    simulate_stream,
-    write_heatmaps,
-)
+from heatpose.datasets.body import ANGLES, COMMAND_ANGLES, COMMANDS, Body, body_keypoints, joint_angles
+from heatpose.datasets.rendering import render_heatmaps
+from heatpose.datasets.simulation import STREAM_RATE, _estimate, simulate_poses, simulate_stream, write_heatmaps
 from heatpose.pose.skeleton import COCO_17, swap_sides
 
 RNG = np.random.default_rng(5)

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from heatpose.data.table import load_data, write_table
-from heatpose.datasets.simulation import render_heatmaps, simulate_poses, write_heatmaps
+from heatpose.datasets.rendering import render_heatmaps
+from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation.inspection import PROBLEM_KINDS, inspect_data, write_fix_list
 from heatpose.pose.skeleton import COCO_17
 

@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from heatpose import PoseEvent, PoseStream, make_pose_pipeline
-from heatpose.datasets.simulation import STREAM_RATE, render_heatmaps, simulate_poses, simulate_stream
+from heatpose.datasets.rendering import render_heatmaps
+from heatpose.datasets.simulation import STREAM_RATE, simulate_poses, simulate_stream
 from heatpose.pose.skeleton import COCO_17
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from heatpose import PoseStream, make_pose_pipeline, save_model, simulate_poses, simulate_stream
 from heatpose.cli import main, watch
-from heatpose.data.folder import BadFilesError, UnfinishedFileError, read_heatmaps, read_stream
+from heatpose.data.npy import BadFilesError, UnfinishedFileError, read_heatmaps, read_stream
 from heatpose.datasets.simulation import STREAM_RATE
 from heatpose.live.watching import Frame, GrowingFolder, follow_folder, follow_stream, watch_frames
 

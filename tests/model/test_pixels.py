@@ -11,7 +11,8 @@ from sklearn.base import clone
 from heatpose.cli import main
 from heatpose.data.folder import HeatmapFolder, HeatmapRows
 from heatpose.data.table import extract_keypoints
-from heatpose.datasets.simulation import render_heatmaps, simulate_poses
+from heatpose.datasets.rendering import render_heatmaps
+from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model import pixels
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heatpose.data.folder import BadFilesError
+from heatpose.data.npy import BadFilesError
 from heatpose.data.table import keypoint_frame, table_keypoints, write_table
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.candidates import make_pose_pipeline
@@ -131,7 +131,7 @@ def test_all_bad_files_are_told_of_at_the_end(pipeline, folder, caplog):
     np.save(flat / "e_objects.npy", np.array([None]), allow_pickle=True)
     (flat / "f_gone.npy").symlink_to(folder / "nowhere.npy")
     (flat / "g_short.npy").write_bytes((flat / "pose_9.npy").read_bytes()[:-4])
-    np.save(flat / "h_int.npy", np.zeros((17, 64, 48), np.int32))
+    np.save(flat / "h_complex.npy", np.zeros((17, 64, 48), np.complex64))
     (folder / "table.csv").write_text("nose_x\n1\n")
 
     rows = predict_files(pipeline, [flat, folder / "table.csv"])

@@ -3,8 +3,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from heatpose.datasets.simulation import COMMAND_ANGLES, body_keypoints, simulate_poses
-from heatpose.datasets.simulation import joint_angles as simulated_angles
+from heatpose.datasets.body import COMMAND_ANGLES, body_keypoints
+from heatpose.datasets.body import joint_angles as simulated_angles
+from heatpose.datasets.simulation import simulate_poses
 from heatpose.pose.augmentation import (
     PARTIAL_BODIES,
     Variation,

@@ -11,7 +11,8 @@ from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.collections import LineCollection  # noqa: E402
 from matplotlib.colors import to_hex  # noqa: E402
 
-from heatpose.datasets.simulation import render_heatmaps, simulate_poses  # noqa: E402
+from heatpose.datasets.rendering import render_heatmaps  # noqa: E402
+from heatpose.datasets.simulation import simulate_poses  # noqa: E402
 from heatpose.live.stream import PoseEvent  # noqa: E402
 from heatpose.pose.decoding import DECODERS  # noqa: E402
 from heatpose.pose.skeleton import COCO_17  # noqa: E402

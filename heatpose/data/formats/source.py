@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from heatpose.data.folder import BadFile, BadFilesError, natural_key
+from heatpose.data.npy import BadFile, BadFilesError
+from heatpose.data.sources import natural_key
 
 __all__ = ["DAMAGE", "Format", "Poses", "Source", "parse_json"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks import format_files as written
 from heatpose.cli import main
-from heatpose.data.folder import BadFilesError
 from heatpose.data.formats.reading import FORMATS, find_format, is_pose_source, read_poses
+from heatpose.data.npy import BadFilesError
 from heatpose.data.table import read_table, table_keypoints
 from heatpose.pose.skeletons import SKELETONS, coco_names, skeletons_of, to_coco
 

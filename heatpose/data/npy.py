@@ -1,0 +1,518 @@
+"""Strict reading of heatmaps in .npy format, from files, URLs and pipes.
+
+Nothing is unpickled, and no memory is allocated for more than the file holds, whatever its header says.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from io import BytesIO, FileIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from heatpose.data.storage import FILE, FOLDER, Storage, is_url, local_path, redact
+from heatpose.pose.inputs import shape_advice
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = [
+    "CHUNK_BYTES",
+    "HEADER_LIMIT",
+    "NOT_FINITE",
+    "BadFile",
+    "BadFilesError",
+    "Header",
+    "NpyError",
+    "UnfinishedFileError",
+    "check_file",
+    "check_shape",
+    "copy_samples",
+    "error_reason",
+    "fetch_samples",
+    "not_finite",
+    "not_finite_reason",
+    "parse_header",
+    "path_kind",
+    "read_header",
+    "read_heatmaps",
+    "read_samples",
+    "read_stream",
+]
+
+HEADER_LIMIT = 4096
+"""Bytes of the longest header that is read; NumPy writes 128 for heatmaps."""
+
+CHUNK_BYTES = 2**23
+"""Heatmaps read before they are decoded: few enough to stay in the processor's cache, many to a call."""
+
+NOT_FINITE = "expected finite values, got NaN or infinity"
+"""Reason why a sample is bad whose file is fine."""
+
+_LISTED = 20  # bad files named in a message: a screenful
+_CHANGED = "expected an unchanged file, got one that changed since it was listed"
+_SPECIAL = "a broken link, a pipe or a device"  # opening a pipe could wait forever
+
+
+@dataclass(frozen=True, order=True)
+class BadFile:
+    """A file that cannot be used.
+
+    Parameters
+    ----------
+    path : str
+        The file, relative to the folder that was read, with forward slashes.
+    reason : str
+        What was expected of it and what was found.
+    """
+
+    path: str
+    reason: str
+
+
+class BadFilesError(ValueError):
+    """Files that cannot be used, reported together.
+
+    Parameters
+    ----------
+    bad_files : sequence of BadFile
+        The files, each with its reason.
+    folder : str, optional
+        The folder that they are in, where going on without them is possible.
+    n_files : int, optional
+        How many files there are in all: leaving out all of them is no advice.
+
+    Examples
+    --------
+    >>> print(BadFilesError([BadFile("up/up_1.npy", "expected an .npy file, got an empty one")]))
+    1 bad file:
+      up/up_1.npy: expected an .npy file, got an empty one
+    """
+
+    def __init__(self, bad_files: Iterable[BadFile], folder: str | None = None, n_files: int | None = None):
+        self.bad_files = tuple(bad_files)
+        self.folder = folder
+        self.n_files = n_files
+        super().__init__(self.bad_files, folder, n_files)
+
+    def __str__(self) -> str:
+        count = len(self.bad_files)
+        where = "" if self.folder is None else f" in {self.folder}"
+        lines = [f"{count} bad file{'s' if count > 1 else ''}{where}:"]
+        lines += [f"  {bad.path}: {bad.reason}" for bad in self.bad_files[:_LISTED]]
+        if count > _LISTED:
+            lines.append(f"  ... and {count - _LISTED} more")
+        if self.folder is not None and count == self.n_files:
+            lines.append("No file can be used: fix the program that writes them, or give another folder.")
+        elif self.folder is not None:
+            lines.append("Fix or remove them, or leave them out with --skip-bad (in Python: skip_bad=True).")
+        return "\n".join(lines)
+
+
+class UnfinishedFileError(BadFilesError):
+    """A file that ends before what its first bytes announce, perhaps because it is still being written."""
+
+
+class NpyError(Exception):
+    """Reason why one file cannot be used: what was expected, what was found."""
+
+
+class _UnfinishedError(NpyError):
+    """Bytes are missing at the end."""
+
+
+def error_reason(error: NpyError | OSError) -> str:
+    """Return the reason of a bad file from the error that reading it raised."""
+    return f"expected a readable file, got: {error.strerror or error}" if isinstance(error, OSError) else str(error)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Parsed first bytes of an .npy file; equal files share one.
+
+    Parameters
+    ----------
+    raw : bytes
+        From the magic string to the first byte of data.
+    dtype : dtype
+        Of the data.
+    shape : tuple of int
+        (n, K, H, W) or (K, H, W).
+    fortran : bool
+        Whether the data are in Fortran order.
+    """
+
+    raw: bytes
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    fortran: bool
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in the file."""
+        return self.shape[0] if len(self.shape) == 4 else 1
+
+    @cached_property
+    def full_shape(self) -> tuple[int, ...]:
+        """(n, K, H, W), with n = 1 for a file of shape (K, H, W)."""
+        return (self.samples, *self.shape[-3:])
+
+    @cached_property
+    def data_bytes(self) -> int:
+        """Bytes of data after the header; a Python integer, which cannot overflow."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@lru_cache(maxsize=1024)
+def _parse(raw: bytes) -> Header:
+    """Parse a header, from the magic string to the first byte of data."""
+    stream = BytesIO(raw)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # headers from Python 2 are read right, with a warning
+            version = np.lib.format.read_magic(stream)
+            parse = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+                (3, 0): np.lib.format.read_array_header_2_0,  # differs in the names of fields alone
+            }[version]
+            shape, fortran, dtype = parse(stream, max_header_size=HEADER_LIMIT)
+    except Exception as error:  # a damaged header can make Python's own parser raise almost anything
+        raise NpyError("expected an .npy file, got one with a damaged header") from error
+    if dtype.hasobject:
+        raise NpyError("expected numbers, got Python objects, which are never unpickled")
+    if dtype.kind not in "fiub" or dtype.itemsize > 8:
+        raise NpyError(f"expected float16, float32, float64 or whole numbers, got {dtype}")
+    return Header(raw, dtype, tuple(int(length) for length in shape), fortran)
+
+
+def parse_header(start: bytes) -> Header:
+    """Parse the header of an .npy file from its first bytes, `HEADER_LIMIT` of them if there are as many.
+
+    Raises
+    ------
+    NpyError
+        They are not those of an array of real numbers.
+    """
+    if not start:
+        raise _UnfinishedError("expected an .npy file, got an empty one")
+    if len(start) < len(np.lib.format.MAGIC_PREFIX) and np.lib.format.MAGIC_PREFIX.startswith(start):
+        raise _UnfinishedError(f"expected an .npy file, got one that ends after {start!r}")
+    if not start.startswith(np.lib.format.MAGIC_PREFIX):
+        raise NpyError(f"expected an .npy file, got one that starts with {start[:6]!r}")
+    width = 2 if start[6:7] == b"\x01" else 4  # of the header's length, in format 1.0 and from 2.0 on
+    offset = 8 + width + int.from_bytes(start[8 : 8 + width], "little")
+    if offset > len(start):
+        kind = _UnfinishedError if offset <= HEADER_LIMIT else NpyError
+        raise kind(f"expected an .npy file, got one whose header ends before its {offset} bytes")
+    return _parse(start[:offset])
+
+
+def read_header(path: str) -> Header:
+    """Read and parse the header of a file of this machine; an NpyError says why that is impossible."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            return parse_header(os.read(descriptor, HEADER_LIMIT))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise NpyError(error_reason(error)) from error
+
+
+def _shape_text(shape: Sequence[int | str]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+@lru_cache(maxsize=1024)
+def check_shape(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> None:
+    """Raise an NpyError unless a shape is the expected (K, H, W), or n of them.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        As the file has it.
+    expected : tuple of int or str
+        (K, H, W); a length that is a name, such as "H", is any.
+    """
+    if (
+        len(shape) not in (3, 4)
+        or min(shape) < 1
+        or any(isinstance(want, int) and want != got for want, got in zip(expected, shape[-3:], strict=True))
+    ):
+        advice = shape_advice(shape, expected)
+        raise NpyError(
+            f"expected shape {_shape_text(('n', *expected))}, got {_shape_text(shape)}{advice and f': {advice}'}"
+        )
+
+
+def check_file(header: Header, size: int, expected: tuple[int | str, ...]) -> None:
+    """Raise an NpyError unless a file has the expected shape, see `check_shape`, and the length that goes with it."""
+    check_shape(header.shape, expected)
+    data_bytes = size - len(header.raw)
+    if header.data_bytes != data_bytes:
+        kind, error = (
+            ("truncated", _UnfinishedError) if data_bytes < header.data_bytes else ("with trailing bytes", NpyError)
+        )
+        raise error(f"expected {header.data_bytes} bytes of data, got {data_bytes} ({kind})")
+
+
+def read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
+    """Read samples of a file of this machine.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    shape : tuple of int
+        (n, K, H, W) that it was listed with.
+    first : int
+        The first sample to read.
+    out : ndarray of shape (m, K, H, W), float16 or float32
+        Is filled with m samples.
+
+    Raises
+    ------
+    NpyError
+        The file cannot be read, or has changed.
+    """
+    try:
+        with FileIO(path) as file:
+            header = parse_header(file.read(HEADER_LIMIT))
+            start = len(header.raw)
+            _check_unchanged(header, os.fstat(file.fileno()).st_size, shape)
+            if header.fortran:  # a sample is spread over the whole file
+                mapped = np.memmap(file, header.dtype, "r", start, header.shape, "F")
+                _convert(mapped[first : first + len(out)] if mapped.ndim == 4 else mapped, out)
+                return
+            file.seek(start + first * (header.data_bytes // header.samples))
+            stored = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
+            _read_exactly(file, stored)
+            if stored is not out:
+                _convert(stored, out)
+    except OSError as error:
+        raise NpyError(error_reason(error)) from error
+
+
+def _check_unchanged(header: Header, size: int, shape: Sequence[int]) -> None:
+    if header.full_shape != tuple(shape) or size != len(header.raw) + header.data_bytes:
+        raise NpyError(_CHANGED)
+
+
+def fetch_samples(storage: Storage, path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
+    """Read samples of a file behind a URL in as few requests as possible; parameters as for `read_samples`."""
+    try:
+        if len(out) == shape[0]:
+            content = storage.read(path)
+            header = parse_header(content[:HEADER_LIMIT])
+            _check_unchanged(header, len(content), shape)
+        else:
+            size = storage.size(path)
+            header = parse_header(storage.read(path, 0, min(size, HEADER_LIMIT)))
+            _check_unchanged(header, size, shape)
+            if not header.fortran:
+                start, each = len(header.raw), header.data_bytes // header.samples
+                content = storage.read(path, start + first * each, start + (first + len(out)) * each)
+                if len(content) != len(out) * each:
+                    raise NpyError(_CHANGED)
+                return _convert(np.frombuffer(content, header.dtype).reshape(out.shape), out)
+            content = storage.read(path)
+        copy_samples(content, header, first, out)
+    except OSError as error:
+        raise NpyError(error_reason(error)) from error
+    return None
+
+
+def copy_samples(content: bytes, header: Header, first: int, out: np.ndarray) -> None:
+    """Fill ``out``, (m, K, H, W), with samples from ``first`` on, out of all bytes of a file."""
+    if len(content) != len(header.raw) + header.data_bytes:
+        raise NpyError(_CHANGED)
+    data = np.frombuffer(content, header.dtype, offset=len(header.raw))
+    stored = data.reshape(header.shape, order="F" if header.fortran else "C")
+    _convert(stored.reshape(header.full_shape)[first : first + len(out)], out)
+
+
+def _read_exactly(file: FileIO, out: np.ndarray) -> None:
+    """Fill a C-contiguous array with the next bytes of a file."""
+    rest = out.reshape(-1).view(np.uint8).data
+    while rest:  # one call reads 2 GB at most
+        count = file.readinto(rest)
+        if not count:
+            raise NpyError(f"expected {len(rest)} more bytes of data, got none (truncated)")
+        rest = rest[count:]
+
+
+def _convert(data: np.ndarray, out: np.ndarray) -> None:
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+        out[:] = data
+
+
+def not_finite(heatmaps: np.ndarray) -> list[int]:
+    """Return the positions of the samples, (n, K, H, W), that hold NaN or infinity."""
+    if np.isfinite(heatmaps).all():
+        return []
+    return [position for position, sample in enumerate(heatmaps) if not np.isfinite(sample).all()]
+
+
+def not_finite_reason(samples: Sequence[int]) -> str:
+    """Return the reason of a file that is bad for samples with NaN or infinity, at these positions."""
+    more = f" and {len(samples) - 1} more" if len(samples) > 1 else ""
+    return f"{NOT_FINITE} in sample {samples[0]}{more}"
+
+
+def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.keypoints)) -> np.ndarray:
+    """Read the heatmaps of one .npy file.
+
+    Parameters
+    ----------
+    path : path-like or str
+        An .npy file of shape (n, K, H, W) or (K, H, W), of floats (float16, float32, float64), whole numbers or
+        booleans; or its URL.
+    n_keypoints : int, default 17
+        The K that is expected.
+
+    Returns
+    -------
+    ndarray of shape (n, K, H, W), float32
+        One heatmap a keypoint, rows (y) before columns (x); n is 1 for a file of shape (K, H, W).
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    BadFilesError
+        The file cannot be read, is not an .npy file of numbers, has another shape, is longer than it says, or holds
+        NaN or infinity. A ValueError.
+    UnfinishedFileError
+        The file is shorter than it says. A BadFilesError.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/pose.npy", np.zeros((17, 64, 48), dtype=np.float16))
+    ...     read_heatmaps(f"{folder}/pose.npy").shape
+    (1, 17, 64, 48)
+    """
+    name = local_path(path)
+    try:
+        heatmaps = _fetch_file(Storage(name), n_keypoints) if is_url(name) else _read_file(Path(name), n_keypoints)
+        if samples := not_finite(heatmaps):
+            raise NpyError(not_finite_reason(samples))
+    except NpyError as error:
+        shown = redact(name) if is_url(name) else Path(name).as_posix()
+        kind = UnfinishedFileError if isinstance(error, _UnfinishedError) else BadFilesError
+        raise kind([BadFile(shown, str(error))]) from error
+    return heatmaps
+
+
+def _read_file(path: Path, n_keypoints: int) -> np.ndarray:
+    if not path.exists():
+        raise FileNotFoundError(f"No such file: {path}")
+    if (kind := path_kind(path)) != FILE:
+        raise NpyError(f"expected a file, got {kind}")
+    header = read_header(str(path))
+    check_file(header, path.stat().st_size, (n_keypoints, "H", "W"))
+    heatmaps = np.empty(header.full_shape, dtype=np.float32)
+    read_samples(str(path), header.full_shape, 0, heatmaps)
+    return heatmaps
+
+
+def _fetch_file(storage: Storage, n_keypoints: int) -> np.ndarray:
+    try:
+        content = storage.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise NpyError(error_reason(error)) from error
+    header = parse_header(content[:HEADER_LIMIT])
+    check_file(header, len(content), (n_keypoints, "H", "W"))
+    heatmaps = np.empty(header.full_shape, dtype=np.float32)
+    copy_samples(content, header, 0, heatmaps)
+    return heatmaps
+
+
+def path_kind(entry: os.DirEntry | Path) -> str:
+    """Return "a file", "a folder" or the name of another kind of directory entry, for an error message."""
+    try:
+        return FOLDER if entry.is_dir() else FILE if entry.is_file() else _SPECIAL
+    except OSError:  # a link to itself
+        return _SPECIAL
+
+
+def read_stream(stream: IO[bytes], *, n_keypoints: int = len(COCO_17.keypoints)) -> Iterator[np.ndarray]:
+    """Read heatmaps from a pipe, as ``numpy.save`` writes one array after the other.
+
+    No more is read than what the next array takes, so that each can be used as soon as it has come.
+
+    Parameters
+    ----------
+    stream : binary file
+        Arrays of shape (n, K, H, W) or (K, H, W), of floats, whole numbers or booleans, in .npy format.
+    n_keypoints : int, default 17
+        The K that is expected.
+
+    Yields
+    ------
+    ndarray of shape (n, K, H, W), float32
+        The heatmaps, which may hold NaN and infinity.
+
+    Raises
+    ------
+    BadFilesError
+        Something else comes, or the stream ends within an array. What comes after it is lost.
+
+    Examples
+    --------
+    >>> pipe = BytesIO()
+    >>> for _ in range(2):
+    ...     np.save(pipe, np.zeros((17, 64, 48), dtype=np.float32))
+    >>> _ = pipe.seek(0)
+    >>> [heatmaps.shape for heatmaps in read_stream(pipe)]
+    [(1, 17, 64, 48), (1, 17, 64, 48)]
+    """
+    for number in itertools.count():
+        try:
+            heatmaps = _read_next(stream, n_keypoints)
+        except NpyError as error:
+            raise BadFilesError([BadFile(f"array {number} of the stream", str(error))]) from error
+        if heatmaps is None:
+            return
+        yield heatmaps
+
+
+def _read_next(stream: IO[bytes], n_keypoints: int) -> np.ndarray | None:
+    prefix = len(np.lib.format.MAGIC_PREFIX) + 2  # of the version
+    raw = _read_bytes(stream, prefix)
+    if not raw:
+        return None
+    if not raw.startswith(np.lib.format.MAGIC_PREFIX[: len(raw)]):
+        raise NpyError(f"expected an array in .npy format, got {raw!r}")
+    width = 2 if raw[6:7] == b"\x01" else 4
+    raw += _read_bytes(stream, width)
+    length = int.from_bytes(raw[prefix:], "little")
+    if length > HEADER_LIMIT:
+        raise NpyError(f"expected a header of at most {HEADER_LIMIT} bytes, got one of {length}")
+    header = parse_header(raw + _read_bytes(stream, length))
+    check_shape(header.shape, (n_keypoints, "H", "W"))
+    content = _read_bytes(stream, header.data_bytes)
+    if len(content) < header.data_bytes:
+        raise NpyError(f"expected {header.data_bytes} bytes of data, got {len(content)} before the end")
+    heatmaps = np.empty(header.full_shape, dtype=np.float32)
+    copy_samples(header.raw + content, header, 0, heatmaps)
+    return heatmaps
+
+
+def _read_bytes(stream: IO[bytes], count: int) -> bytes:
+    """Read that many bytes, or fewer if the stream ends."""
+    parts: list[bytes] = []
+    while count and (part := stream.read(min(count, CHUNK_BYTES))):  # no allocation by the header's word alone
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)

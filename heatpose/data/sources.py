@@ -1,0 +1,385 @@
+"""Folders of files, local or behind a URL: one rule for what a listing shows, and one way to read many files.
+
+Hidden files and folders (a leading dot, ``__MACOSX``) are never shown. Names are in natural order: frame 9 before
+frame 10.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from heatpose.data.npy import (
+    HEADER_LIMIT,
+    Header,
+    NpyError,
+    error_reason,
+    fetch_samples,
+    parse_header,
+    path_kind,
+    read_header,
+    read_samples,
+)
+from heatpose.data.storage import COARSE_TICK, FILE, FOLDER, Entry, Storage, concurrently, is_url, local_path
+
+__all__ = [
+    "HEATMAP_SUFFIX",
+    "ListedFile",
+    "Listing",
+    "LocalFiles",
+    "Part",
+    "RemoteFiles",
+    "Source",
+    "has_suffix",
+    "is_hidden",
+    "list_files",
+    "natural_key",
+    "open_source",
+]
+
+HEATMAP_SUFFIX = ".npy"
+"""End of the name of a heatmap file, in small or capital letters."""
+
+_NUMBER = re.compile(r"([0-9]+)")
+_USUAL_HEADER = 128  # bytes; what NumPy writes for heatmaps
+_HAS_READV = hasattr(os, "readv")  # not on Windows
+
+# A file that was written less than a tick of the kernel's clock before it was listed can be written again and look the
+# same; Linux counts 10 ms at worst. Time stamps of full seconds can be those of an old file system.
+_TICK_NS, _COARSE_TICK_NS = 20_000_000, int(COARSE_TICK * 1e9)
+
+
+def natural_key(name: str) -> list[str | int]:
+    """Sort key of natural order: text and numbers by turns.
+
+    Examples
+    --------
+    >>> sorted(["up_10", "up_9"], key=natural_key)
+    ['up_9', 'up_10']
+    """
+    parts: list = _NUMBER.split(name)
+    parts[1::2] = map(int, parts[1::2])
+    return parts
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a listing leaves out a file or folder of that name, and all that is in it."""
+    return name.startswith((".", "__MACOSX"))
+
+
+def has_suffix(name: str, suffixes: str | tuple[str, ...] = HEATMAP_SUFFIX) -> bool:
+    """Return whether a name ends in a suffix, in small or capital letters."""
+    return name.lower().endswith(suffixes)
+
+
+class ListedFile(NamedTuple):
+    """A file of a listing, not yet opened.
+
+    Parameters
+    ----------
+    path : str
+        Relative to the folder, with forward slashes.
+    size : int or None
+        In bytes; None if it was gone when asked for.
+    stamp : str or None
+        See `heatpose.data.folder.HeatmapFile`.
+    problem : str or None
+        Reason why it can be no file of this listing, such as a name that is not text.
+    """
+
+    path: str
+    size: int | None = None
+    stamp: str | None = None
+    problem: str | None = None
+
+
+@dataclass
+class Listing:
+    """Files of a folder and of the folders in it, in natural order.
+
+    Parameters
+    ----------
+    folders : list of str
+        Names of the folders directly in it.
+    files : list of ListedFile
+        Those with a wanted suffix; also what hinders the listing itself, as a file with a problem.
+    ignored : list of str
+        Paths of all other files, and of links to a folder that they are in.
+    """
+
+    folders: list[str] = field(default_factory=list)
+    files: list[ListedFile] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+    def ignored_suffixes(self) -> Counter[str]:
+        """Count the ignored files by suffix."""
+        return Counter(PurePath(path).suffix.lower() for path in self.ignored)
+
+
+class Part(NamedTuple):
+    """Samples of a file to read: ``size`` from ``first`` on, of a file that was listed with that shape."""
+
+    path: str
+    shape: tuple[int, ...]
+    first: int
+    size: int
+
+
+class Source(Protocol):
+    """Files of a folder; paths are relative to it, with forward slashes."""
+
+    min_threads: int
+    """Readers needed so that waiting for answers does not keep the processors idle."""
+
+    def require_folder(self) -> None:
+        """Raise a FileNotFoundError or NotADirectoryError where there is no folder."""
+
+    def scan(self, folder: str) -> list[Entry]:
+        """List a folder, "" or one with a slash at its end, in no order; each can be asked for once."""
+
+    def inspect(self, files: Iterable[ListedFile]) -> Iterator[tuple[Header, int] | NpyError]:
+        """Yield the header and the size in bytes of each file, or why it cannot be used."""
+
+    def read(self, parts: Sequence[Part], out: np.ndarray) -> dict[int, str]:
+        """Fill ``out``, (n, K, H, W), with parts of files, one after the other; return why samples of it are bad."""
+
+
+def open_source(root: str | os.PathLike) -> Source:
+    """Return access to the files of a folder, given by a path or URL; nothing is read yet."""
+    return RemoteFiles(os.fspath(root)) if is_url(root) else LocalFiles(Path(local_path(root)))
+
+
+def list_files(source: Source, suffixes: str | tuple[str, ...] = HEATMAP_SUFFIX) -> Listing:
+    """List the files of a folder, at any depth.
+
+    Parameters
+    ----------
+    source : Source
+        See `open_source`.
+    suffixes : str or tuple of str, default ".npy"
+        Endings of the wanted files.
+
+    Returns
+    -------
+    Listing
+
+    Raises
+    ------
+    OSError
+        The folder itself cannot be listed; of a folder inside it, this is a file with a problem.
+    """
+    listing = Listing()
+    root = os.path.realpath(source.root) if isinstance(source, LocalFiles) else None
+    _add_files(source, "", (root,), suffixes, listing)
+    return listing
+
+
+def _add_files(
+    source: Source, folder: str, above: tuple[str | None, ...], suffixes: str | tuple[str, ...], listing: Listing
+) -> None:
+    """Add the files of a folder ("" for the root) that is in others, given by where they really are."""
+    try:
+        visible = [entry for entry in source.scan(folder) if not is_hidden(entry.name)]
+    except OSError as error:
+        if not folder:
+            raise
+        problem = f"expected a readable folder, got: {error.strerror or error}"
+        listing.files.append(ListedFile(folder, problem=problem))
+        return
+    # Names that differ in leading zeros alone are the same to natural order: then as text.
+    for entry in sorted(visible, key=lambda entry: (natural_key(entry.name), entry.name)):
+        path = folder + entry.name
+        wanted = has_suffix(entry.name, suffixes)
+        problem = ""
+        is_loop = entry.kind == FOLDER and entry.real is not None and entry.real in above
+        if is_loop or (not wanted and entry.kind != FOLDER):
+            listing.ignored.append(path)
+            continue
+        if not _is_text(path):
+            problem = "expected a name in UTF-8"
+        elif wanted and entry.kind != FILE:
+            problem = f"expected a file, got {entry.kind}"
+        if problem or wanted:
+            listing.files.append(ListedFile(path, entry.size, entry.stamp, problem or None))
+        else:
+            if not folder:
+                listing.folders.append(entry.name)
+            _add_files(source, path + "/", (*above, entry.real), suffixes, listing)
+
+
+def _is_text(path: str) -> bool:
+    """Return whether a path can be written in a table; file systems also hold names that are just bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class LocalFiles:
+    """Files of a folder of this machine.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    """
+
+    min_threads = 1
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def require_folder(self) -> None:
+        """Raise a FileNotFoundError or NotADirectoryError where there is no folder."""
+        if not self.root.exists():
+            raise FileNotFoundError(f"No such folder: {self.root}")
+        if not self.root.is_dir():
+            raise NotADirectoryError(f"Expected a folder, got a file: {self.root}")
+
+    def scan(self, folder: str) -> list[Entry]:
+        """List a folder, see `Source`."""
+        with os.scandir(self._locate(folder.rstrip("/"))) as entries:
+            return [_entry(entry) for entry in entries]
+
+    def inspect(self, files: Iterable[ListedFile]) -> Iterator[tuple[Header, int] | NpyError]:
+        """Yield headers and sizes, see `Source`."""
+        for file in files:
+            path = self._locate(file.path)
+            try:
+                yield read_header(path), Path(path).stat().st_size if file.size is None else file.size
+            except (NpyError, OSError) as error:
+                yield NpyError(error_reason(error))
+
+    def read(self, parts: Sequence[Part], out: np.ndarray) -> dict[int, str]:
+        """Read parts of files, see `Source`."""
+        bad: dict[int, str] = {}
+        header, excess = bytearray(_USUAL_HEADER), bytearray(1)
+        data, sample_bytes = out.reshape(-1).view(np.uint8).data, out.itemsize * math.prod(out.shape[1:])
+        done = 0
+        for name, shape, first, size in parts:
+            path, start, done = self._locate(name), done, done + size
+            try:
+                if _HAS_READV and size == shape[0]:  # three calls to the system, if all is as it usually is
+                    part = data[start * sample_bytes : done * sample_bytes]
+                    count = _read_whole(path, [header, part, excess])
+                    if count == len(header) + len(part) and _is_usual(bytes(header), shape, out.dtype):
+                        continue
+                read_samples(path, shape, first, out[start:done])
+            except (NpyError, OSError) as error:
+                bad.update(dict.fromkeys(range(start, done), error_reason(error)))
+        return bad
+
+    def _locate(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+
+def _entry(entry: os.DirEntry) -> Entry:
+    kind = path_kind(entry)
+    if kind == FOLDER:
+        return Entry(entry.name, kind, real=os.path.realpath(entry.path))
+    if kind == FILE:
+        with contextlib.suppress(OSError):  # gone since
+            status = entry.stat()
+            stamp = _stamp(status.st_size, status.st_mtime_ns, time.time_ns())
+            return Entry(entry.name, kind, status.st_size, stamp)
+    return Entry(entry.name, kind)
+
+
+def _stamp(size: int, time_ns: int, now_ns: int) -> str | None:
+    """Return a text that differs once a file has changed, or None where it could change and look the same."""
+    tick = _TICK_NS if time_ns % 1_000_000_000 else _COARSE_TICK_NS
+    return None if abs(now_ns - time_ns) < tick else f"{size}-{time_ns}"
+
+
+def _read_whole(path: str, buffers: Sequence[bytearray | memoryview]) -> int:
+    """Fill buffers one after the other from the start of a file; return how many bytes there were."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.readv(descriptor, buffers)
+    finally:
+        os.close(descriptor)
+
+
+@lru_cache(maxsize=1024)
+def _is_usual(raw: bytes, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Return whether bytes are the whole header of such an array, as it lies in memory."""
+    try:
+        header = parse_header(raw)
+    except NpyError:
+        return False
+    return (len(header.raw), header.full_shape, header.dtype, header.fortran) == (len(raw), shape, dtype, False)
+
+
+class RemoteFiles:
+    """Files of a folder behind a URL, many of which are asked for at a time.
+
+    Parameters
+    ----------
+    url : str
+        Any that fsspec knows.
+    """
+
+    min_threads = 4  # a chunk is decoded while others are fetched
+
+    def __init__(self, url: str):
+        self._storage = Storage(url)
+        self._unseen: dict[str, list[Entry]] = {}  # folders that were listed with those that they are in
+
+    def __str__(self) -> str:
+        return str(self._storage)
+
+    def require_folder(self) -> None:
+        """Raise a FileNotFoundError or NotADirectoryError where there is no folder."""
+        if self._storage.kind() != FOLDER:
+            raise NotADirectoryError(f"Expected a folder, got a file: {self._storage}")
+
+    def scan(self, folder: str) -> list[Entry]:
+        """List a folder, see `Source`."""
+        if not folder:
+            self._unseen = self._storage.scan()
+        return self._unseen.pop(folder)
+
+    def inspect(self, files: Iterable[ListedFile]) -> Iterator[tuple[Header, int] | NpyError]:
+        """Yield headers and sizes, see `Source`."""
+        return concurrently(self._inspect, files)
+
+    def _inspect(self, file: ListedFile) -> tuple[Header, int] | NpyError:
+        try:
+            size = self._storage.size(file.path) if file.size is None else file.size
+            return parse_header(self._storage.read(file.path, 0, min(size, HEADER_LIMIT))), size
+        except (NpyError, OSError) as error:
+            return NpyError(error_reason(error))
+
+    def read(self, parts: Sequence[Part], out: np.ndarray) -> dict[int, str]:
+        """Read parts of files, see `Source`."""
+        ends = list(itertools.accumulate(part.size for part in parts))
+        spans = [range(end - part.size, end) for part, end in zip(parts, ends, strict=True)]
+
+        def fetch(task: tuple[Part, range]) -> dict[int, str]:
+            part, span = task
+            try:
+                fetch_samples(self._storage, part.path, part.shape, part.first, out[span.start : span.stop])
+            except NpyError as error:
+                return dict.fromkeys(span, str(error))
+            return {}
+
+        bad: dict[int, str] = {}
+        for found in concurrently(fetch, zip(parts, spans, strict=True)):
+            bad |= found
+        return bad
