@@ -91,7 +91,7 @@ COMMAND_ANGLES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
         "right_leg": (62, 3, 82),
     },
 }
-"""How each command is done, by part of the body, in degrees; parts not named are at rest."""
+"""Joint angles of each command, by part of the body, in degrees; parts not named are at rest."""
 
 # What people do who give no command; and some do anything at all, see _undirected.
 IDLE_ANGLES: tuple[Mapping[str, tuple[float, ...]], ...] = (
