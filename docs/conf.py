@@ -1,10 +1,11 @@
-"""What Sphinx needs to build the documentation: ``make docs``.
+"""Configuration of Sphinx, which builds the documentation: ``make docs``.
 
 The pages on the command line and on the Python API are written from the code when the documentation is built.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from pathlib import Path
@@ -23,7 +24,7 @@ myst_heading_anchors = 3
 
 autosummary_generate = True
 templates_path = ["_templates"]
-autodoc_typehints = "none"  # the Parameters sections have them, in words
+autodoc_typehints = "none"  # the Parameters sections have them
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 
@@ -37,19 +38,15 @@ html_theme_options = {
 
 
 def write_api(page: Path) -> None:
-    """Write a page that lists the public names, by the module that they live in."""
-    lines = [
-        "# Python API",
-        "",
-        "All of these are imported from `heatpose`, each when it is first used.",
-        "",
-        "```{eval-rst}",
-    ]
-    homes = {name: heatpose._HOME[name] for name in heatpose.__all__ if name != "__version__"}
-    for module in dict.fromkeys(homes.values()):
-        lines += [f".. rubric:: heatpose.{module}", "", ".. autosummary::", "   :toctree: _generated", ""]
-        lines += [f"   heatpose.{module}.{name}" for name, home in homes.items() if home == module] + [""]
-    page.write_text("\n".join([*lines, "```", ""]))
+    """Write a page that lists the public names by sub-package, each with the summary of the sub-package."""
+    lines = ["# Python API", "", "All of these are imported from `heatpose`, each when it is first used."]
+    rooms = list(dict.fromkeys(home.partition(".")[0] for home in heatpose._HOME.values()))
+    for room in rooms:
+        summary = (importlib.import_module(f"heatpose.{room}").__doc__ or "").splitlines()[0]
+        names = [f"   heatpose.{home}.{name}" for name, home in heatpose._HOME.items() if home.startswith(f"{room}.")]
+        lines += ["", f"## heatpose.{room}", "", summary, ""]
+        lines += ["```{eval-rst}", ".. autosummary::", "   :toctree: _generated", "", *names, "```"]
+    page.write_text("\n".join([*lines, ""]))
 
 
 def write_command_line(page: Path) -> None:

@@ -1,4 +1,4 @@
-"""heatpose names body poses from keypoint heatmaps, with a score that holds for people nobody trained on.
+"""Classification of body poses from keypoint heatmaps, with a score estimated on held-out performers.
 
 The public names are imported when they are first used, so that ``import heatpose`` costs next to nothing.
 """
@@ -11,66 +11,106 @@ from typing import TYPE_CHECKING, Any
 from heatpose._version import __version__
 
 _HOME = {
-    "COCO_17": "pose.skeleton",
-    "CANDIDATES": "model.candidates",
-    "HeatmapDecoder": "model.estimators",
-    "HeatmapFolder": "data.folder",
-    "PoseClassifier": "model.estimators",
-    "PoseEvent": "live.stream",
-    "PoseFeatures": "model.estimators",
-    "PoseStream": "live.stream",
-    "SKELETONS": "pose.skeletons",
-    "compare_models": "evaluation.comparison",
+    # pose
+    "Variation": "pose.augmentation",
     "decode_heatmaps": "pose.decoding",
-    "evaluate_model": "evaluation.scoring",
-    "evaluate_predictions": "evaluation.metrics",
-    "export_model": "persistence.export",
-    "extract_keypoints": "data.table",
-    "inspect_data": "evaluation.inspection",
-    "load_data": "data.table",
-    "load_model": "persistence.artifact",
-    "load_onnx": "persistence.onnx_model",
-    "make_pose_pipeline": "model.candidates",
-    "ModelError": "persistence.artifact",
-    "read_manifest": "persistence.artifact",
+    "DECODERS": "pose.decoding",
+    "Peaks": "pose.decoding",
+    "COCO_17": "pose.skeleton",
+    "Skeleton": "pose.skeleton",
+    "SKELETONS": "pose.skeletons",
+    # data
+    "BadFile": "data.folder",
+    "BadFilesError": "data.folder",
+    "HeatmapFolder": "data.folder",
     "read_poses": "data.formats.reading",
+    "Grouping": "data.groups",
+    "resolve_groups": "data.groups",
+    "extract_keypoints": "data.table",
+    "load_data": "data.table",
     "read_table": "data.table",
+    "write_table": "data.table",
+    # datasets
     "render_heatmaps": "datasets.rendering",
-    "save_model": "persistence.artifact",
-    "search_pose_classifier": "training.search",
     "simulate_poses": "datasets.simulation",
     "simulate_stream": "datasets.simulation",
-    "train_pose_classifier": "training.training",
+    "SimulatedPoses": "datasets.simulation",
     "write_heatmaps": "datasets.simulation",
+    # model
+    "Candidate": "model.candidates",
+    "CANDIDATES": "model.candidates",
+    "make_pose_pipeline": "model.candidates",
+    "HeatmapDecoder": "model.estimators",
+    "PoseClassifier": "model.estimators",
+    "PoseFeatures": "model.estimators",
+    # evaluation
+    "ClassAdvice": "evaluation.audit",
+    "LeakageAudit": "evaluation.audit",
+    "LearningCurve": "evaluation.audit",
+    "PermutationBaseline": "evaluation.audit",
+    "SplitAudit": "evaluation.audit",
+    "compare_models": "evaluation.comparison",
+    "Comparison": "evaluation.comparison",
+    "ClassSummary": "evaluation.inspection",
+    "inspect_data": "evaluation.inspection",
+    "Inspection": "evaluation.inspection",
+    "KeypointSummary": "evaluation.inspection",
+    "Problem": "evaluation.inspection",
+    "Calibration": "evaluation.metrics",
+    "evaluate_predictions": "evaluation.metrics",
+    "Evaluation": "evaluation.metrics",
+    "evaluate_model": "evaluation.scoring",
+    # training
+    "search_pose_classifier": "training.search",
+    "train_pose_classifier": "training.training",
+    "TrainingResult": "training.training",
+    # persistence
+    "load_model": "persistence.artifact",
+    "read_manifest": "persistence.artifact",
+    "save_model": "persistence.artifact",
+    "CannotExportError": "persistence.export",
+    "export_model": "persistence.export",
+    "ModelError": "persistence.manifest",
+    "load_onnx": "persistence.onnx_model",
+    "OnnxModel": "persistence.onnx_model",
+    "UntrustedError": "persistence.unpickling",
+    # live
+    "PoseEvent": "live.stream",
+    "PoseStream": "live.stream",
+    # report
     "write_report": "report.report",
-    "write_table": "data.table",
 }
-"""Public name to the module that it lives in."""
+"""Public name to its module, in the order of the sub-packages."""
 
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
-    from heatpose.data.folder import HeatmapFolder
+    from heatpose.data.folder import BadFile, BadFilesError, HeatmapFolder
     from heatpose.data.formats.reading import read_poses
+    from heatpose.data.groups import Grouping, resolve_groups
     from heatpose.data.table import extract_keypoints, load_data, read_table, write_table
     from heatpose.datasets.rendering import render_heatmaps
-    from heatpose.datasets.simulation import simulate_poses, simulate_stream, write_heatmaps
-    from heatpose.evaluation.comparison import compare_models
-    from heatpose.evaluation.inspection import inspect_data
-    from heatpose.evaluation.metrics import evaluate_predictions
+    from heatpose.datasets.simulation import SimulatedPoses, simulate_poses, simulate_stream, write_heatmaps
+    from heatpose.evaluation.audit import ClassAdvice, LeakageAudit, LearningCurve, PermutationBaseline, SplitAudit
+    from heatpose.evaluation.comparison import Comparison, compare_models
+    from heatpose.evaluation.inspection import ClassSummary, Inspection, KeypointSummary, Problem, inspect_data
+    from heatpose.evaluation.metrics import Calibration, Evaluation, evaluate_predictions
     from heatpose.evaluation.scoring import evaluate_model
     from heatpose.live.stream import PoseEvent, PoseStream
-    from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+    from heatpose.model.candidates import CANDIDATES, Candidate, make_pose_pipeline
     from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
-    from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
-    from heatpose.persistence.export import export_model
-    from heatpose.persistence.onnx_model import load_onnx
-    from heatpose.pose.decoding import decode_heatmaps
-    from heatpose.pose.skeleton import COCO_17
+    from heatpose.persistence.artifact import load_model, read_manifest, save_model
+    from heatpose.persistence.export import CannotExportError, export_model
+    from heatpose.persistence.manifest import ModelError
+    from heatpose.persistence.onnx_model import OnnxModel, load_onnx
+    from heatpose.persistence.unpickling import UntrustedError
+    from heatpose.pose.augmentation import Variation
+    from heatpose.pose.decoding import DECODERS, Peaks, decode_heatmaps
+    from heatpose.pose.skeleton import COCO_17, Skeleton
     from heatpose.pose.skeletons import SKELETONS
     from heatpose.report.report import write_report
     from heatpose.training.search import search_pose_classifier
-    from heatpose.training.training import train_pose_classifier
+    from heatpose.training.training import TrainingResult, train_pose_classifier
 
 
 def __getattr__(name: str) -> Any:
