@@ -20,12 +20,12 @@ _HOME = {
     "Skeleton": "pose.skeleton",
     "SKELETONS": "pose.skeletons",
     # data
-    "BadFile": "data.folder",
-    "BadFilesError": "data.folder",
     "HeatmapFolder": "data.folder",
     "read_poses": "data.formats.reading",
     "Grouping": "data.groups",
     "resolve_groups": "data.groups",
+    "BadFile": "data.npy",
+    "BadFilesError": "data.npy",
     "extract_keypoints": "data.table",
     "load_data": "data.table",
     "read_table": "data.table",
@@ -85,9 +85,10 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 if TYPE_CHECKING:
-    from heatpose.data.folder import BadFile, BadFilesError, HeatmapFolder
+    from heatpose.data.folder import HeatmapFolder
     from heatpose.data.formats.reading import read_poses
     from heatpose.data.groups import Grouping, resolve_groups
+    from heatpose.data.npy import BadFile, BadFilesError
     from heatpose.data.table import extract_keypoints, load_data, read_table, write_table
     from heatpose.datasets.rendering import render_heatmaps
     from heatpose.datasets.simulation import SimulatedPoses, simulate_poses, simulate_stream, write_heatmaps
