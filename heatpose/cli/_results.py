@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from heatpose.cli._console import say
-from heatpose.evaluation.audit import LearningCurve, SplitAudit
+from heatpose.evaluation.audit import LearningCurve
 from heatpose.evaluation.comparison import Comparison
 from heatpose.evaluation.metrics import Evaluation
-from heatpose.evaluation.scores import BASELINE
+from heatpose.evaluation.scores import list_scores
+from heatpose.evaluation.wording import PERFECT_SCORE, capitalised, format_interval, format_number, format_percent
 from heatpose.training.training import TrainingResult
 
 __all__ = ["data_table", "show_comparison", "show_evaluation", "show_training"]
@@ -85,68 +86,50 @@ def _show_headline(console: Console, evaluation: Evaluation, how: str = "", trus
         ("balanced accuracy", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval, "bold"),
         ("macro-F1", evaluation.macro_f1, evaluation.macro_f1_interval, ""),
     ):
-        scores.add_row(Text(name, style), Text(_number(score), style), _interval(interval))
+        scores.add_row(Text(name, style), Text(format_number(score), style), format_interval(interval))
     facts = [f"{evaluation.n_samples:,} samples of {len(evaluation.classes)} classes", how]
     headline: RenderableType = Group(scores, Text(", ".join(filter(None, facts))))
     if trusted and console.is_terminal and _is_unicode(console):
-        number = _number(evaluation.balanced_accuracy)
+        number = format_number(evaluation.balanced_accuracy)
         large = "\n".join("".join(_LARGE[character][row] for character in number) for row in range(3))
         side_by_side = Table.grid(padding=(0, 4, 0, 0))
         side_by_side.add_row(Text(large, "bold", no_wrap=True), headline)
         headline = side_by_side
-    console.print("", headline, "", f"{_sentence(evaluation.interval_description)}.", sep="\n")
+    console.print("", headline, "", f"{capitalised(evaluation.interval_description)}.", sep="\n")
 
     if evaluation.calibration is not None:
         coverage, error = evaluation.calibration.coverage, evaluation.calibration.coverage_error
         console.print(
-            f"Expected calibration error {_number(evaluation.calibration.expected_calibration_error)}; "
-            f"{100 * error[coverage == 1][0]:.1f} % of all predictions are wrong, "
-            f"{100 * error[coverage == 0.95][0]:.1f} % of the most confident 95 %."
+            f"Expected calibration error {format_number(evaluation.calibration.expected_calibration_error)}; "
+            f"{format_percent(error[coverage == 1][0])} of all predictions are wrong, "
+            f"{format_percent(error[coverage == 0.95][0])} of the most confident 95 %."
         )
     if evaluation.balanced_accuracy == 1:
-        console.print("A score without errors is suspicious: are frames of one recording on both sides of the split?")
+        console.print(PERFECT_SCORE)
 
 
 def _show_beside(console: Console, result: TrainingResult) -> None:
     """Print the held-out score beside a random split, the training score and the baselines."""
-    audit, scores = result.audit, result.leaderboard.set_index("classifier")
-    # From the rounded numbers, so that they add up.
-    gap = round(result.random_split, 3) - round(result.evaluation.balanced_accuracy, 3)
-    because = f"{gap:.3f} higher: near-identical samples" if gap > 0 else "not higher"
-    majority = scores["balanced_accuracy"][BASELINE]
-    rows: list[tuple[str, float, str, str]] = [
-        ("held out", result.evaluation.balanced_accuracy, _share(audit.chosen), ""),
-        ("random split", result.random_split, _share(audit.random), because),
-        ("training data", scores["train_balanced_accuracy"][result.classifier], "", ""),
-        ("permuted labels", audit.permuted.chosen, "", f"{audit.permuted.random:.3f} in a random split"),
-        ("majority class", majority, "", "always predicts the most frequent class"),
-    ]
-    if audit.proposed is not None:
-        remark = f"{audit.proposed.n_groups} runs of near-identical poses"
-        rows.insert(1, ("detected clips", audit.proposed.balanced_accuracy, _share(audit.proposed), remark))
     beside = _grid("left", "right", "right", "left")
     beside.add_row("", "score", "duplicates", "near-identical samples in training", style="bold")
-    for name, score, near, remark in rows:
-        beside.add_row(name, _number(score), near, remark)
-    console.print("", beside, "", audit.verdict, sep="\n")
+    for row in list_scores(result.to_record()):
+        near = "" if row.near_identical is None else format_percent(row.near_identical)
+        beside.add_row(row.title, format_number(row.score), near, row.remark)
+    console.print("", beside, "", result.audit.verdict, sep="\n")
     if result.learning_curve is not None:
         _show_learning_curve(console, result.learning_curve)
     console.print("", "Score with a part of the body hidden:", sep="\n")
     partial = _grid("left", "right", "left", "right")
-    parts = [(f"without {part}", _number(score)) for part, score in result.partial.items()]
+    parts = [(f"without {part}", format_number(score)) for part, score in result.partial.items()]
     for first, second in zip(parts[::2], [*parts[1::2], ("", "")], strict=False):
         partial.add_row(*first, *second)
     console.print(partial)
 
 
-def _share(split: SplitAudit) -> str:
-    return f"{split.near_identical:.1%}"
-
-
 def _show_learning_curve(console: Console, curve: LearningCurve) -> None:
     points = _grid("left", *["right"] * len(curve.n_groups))
     points.add_row("training groups", *map(str, curve.n_groups))
-    points.add_row(f"score of {curve.classifier}", *map(_number, curve.balanced_accuracy))
+    points.add_row(f"score of {curve.classifier}", *map(format_number, curve.balanced_accuracy))
     console.print("", points, curve.verdict, sep="\n")
 
 
@@ -167,14 +150,14 @@ def _show_leaderboard(console: Console, result: TrainingResult) -> None:
     board = _table("  candidate", "balanced accuracy", "macro-F1", "training", "calib. error", *more)
     for row in result.leaderboard.to_dict("records"):
         chosen = row["classifier"] == result.classifier
-        interval = _interval((row["balanced_accuracy_low"], row["balanced_accuracy_high"]))
+        interval = format_interval((row["balanced_accuracy_low"], row["balanced_accuracy_high"]))
         seconds = f"{row['fit_seconds']:.1f}"
         board.add_row(
             f"{'>' if chosen else ' '} {row['classifier']}",
-            f"{_number(row['balanced_accuracy'])} {interval}",
-            _number(row["macro_f1"]),
-            _number(row["train_balanced_accuracy"]),
-            _number(row["calibration_error"]),
+            f"{format_number(row['balanced_accuracy'])} {interval}",
+            format_number(row["macro_f1"]),
+            format_number(row["train_balanced_accuracy"]),
+            format_number(row["calibration_error"]),
             *((f"{row['log_loss']:.3f}", seconds) if wide else (seconds,)),
             style="bold" if chosen else "",
         )
@@ -189,8 +172,8 @@ def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True
         recall = evaluation.recall[c]
         classes.add_row(
             evaluation.classes[c],
-            _number(recall),
-            _interval(evaluation.recall_interval[c]),
+            format_number(recall),
+            format_interval(evaluation.recall_interval[c]),
             f"{evaluation.support[c]:,}",
             _bar(recall, _is_unicode(console)) if trusted else "",
         )
@@ -284,16 +267,3 @@ def _bar(share: float, is_unicode: bool) -> Text:
 
 def _is_unicode(console: Console) -> bool:
     return not console.options.ascii_only
-
-
-def _number(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.3f}"
-
-
-def _interval(ends: tuple[float, float] | np.ndarray) -> str:
-    low, high = ends
-    return "" if np.isnan(low) else f"[{_number(low)}, {_number(high)}]"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -96,7 +96,7 @@ SCORES = (
     ),
     Score(
         "proposed_split_balanced_accuracy",
-        "clips found in the frames",
+        "detected clips",
         lambda result: None if result.audit.proposed is None else float(result.audit.proposed.balanced_accuracy),
         lambda record: format_plural(record["audit"]["proposed"]["n_groups"], "run") + " of near-identical poses",
         split="proposed",

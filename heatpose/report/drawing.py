@@ -1,7 +1,7 @@
-"""Pictures of heatmaps and of the skeletons in them, with matplotlib.
+"""Pictures of heatmaps and skeletons, with matplotlib, for notebooks and reports.
 
 x is the column, to the right, and y the row, down, as in the heatmaps. Text takes the colours and sizes of
-matplotlib's current style; what is drawn can be read on light and on dark ground.
+matplotlib's current style; drawings are legible on light and dark backgrounds.
 """
 
 from __future__ import annotations
@@ -18,31 +18,28 @@ from heatpose.pose.geometry import normalise_poses
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from heatpose.live.stream import PoseEvent
-
 __all__ = [
+    "SIDE_COLOURS",
     "draw_classes",
     "draw_decoding",
-    "draw_errors",
     "draw_heatmaps",
     "draw_measurements",
-    "draw_scores",
     "draw_skeleton",
-    "draw_stream",
+    "mean_pose",
+    "side_colour",
 ]
 
-# Of medium lightness, so that they stand out from white and from black; blue and orange differ to all eyes.
+# Medium lightness for contrast on white and on black; blue and orange are safe for colour-blind readers.
 SIDE_COLOURS = {"left": "#2387d0", "right": "#e0661a", "trunk": "#868c96"}
 _SIDES = {side: SIDE_COLOURS[side] for side in ("left", "right")}
 _NEUTRAL = SIDE_COLOURS["trunk"]
 _ACCENT = "#c4619f"
-# Of each decoder in turn: the marker says the same as the colour.
+# Marker and colour of each decoder.
 _METHODS = dict(zip(DECODERS, [("s", "#c4619f"), ("D", "#d08a00"), ("^", "#3b9fe0"), ("o", "#00a078")], strict=False))
-# Without a hue of its own, so that the coloured limbs and markers on top keep theirs.
+# Grey, so that coloured limbs and markers on top stand out.
 _COLOUR_MAP = "gray"
 _BESIDE: dict[str, Any] = {
     "loc": "upper left",
@@ -69,14 +66,14 @@ def draw_skeleton(
         x (column), y (row, down) and perhaps confidence, in any unit. NaN, or a confidence of 0 or less, is a
         missing keypoint: it is left out, and so are its limbs.
     ax : Axes, optional
-        Where to draw; a new figure by default. Empty axes lose their frame and get y down and equal scales;
-        to axes that hold something, such as a picture, the pose is only added.
+        Axes to draw on; a new figure by default. Empty axes lose their frame and get y down and equal scales;
+        axes with content, such as a picture, stay as they are.
     linewidth : float, default 4
-        Of the limbs, in points.
+        Width of the limbs, in points.
     alpha : float, default 1
         Opacity.
     legend : bool, default False
-        Whether to say which colour is which side.
+        Add a legend of the sides.
     skeleton : Skeleton
         The keypoints' names and the limbs between them.
 
@@ -121,7 +118,7 @@ def draw_heatmaps(
     *,
     skeleton: Skeleton = COCO_17,
 ) -> Axes:
-    """Draw the heatmaps of one sample in one picture: in each cell the highest value of all keypoints' maps.
+    """Draw the heatmaps of one sample in one picture: the maximum over all keypoints in each cell.
 
     Parameters
     ----------
@@ -129,7 +126,7 @@ def draw_heatmaps(
         One map per keypoint, H rows by W columns. Negative values look like 0. For a colour bar:
         ``ax.figure.colorbar(ax.images[0], ax=ax)``.
     ax : Axes, optional
-        Where to draw; a new figure by default.
+        Axes to draw on; a new figure by default.
     keypoints : array_like of shape (K, 2) or (K, 3), optional
         A pose in heatmap cells, drawn on top; see `draw_skeleton`.
     skeleton : Skeleton
@@ -177,10 +174,10 @@ def draw_classes(
     n_faint: int = 60,
     skeleton: Skeleton = COCO_17,
 ) -> Figure:
-    """Draw what the poses of each class have in common, and how they differ: one panel per class.
+    """Draw the mean pose and single poses of each class, one panel per class.
 
-    Poses are normalised: hips in one place, torsos of one length. The bold skeleton is their mean, each
-    keypoint's over the samples that have it; the faint ones are single samples.
+    Poses are normalised (same hip position and torso length). The bold skeleton is their mean, each keypoint
+    over the samples that have it; the faint ones are single samples.
 
     Parameters
     ----------
@@ -192,7 +189,7 @@ def draw_classes(
     n_columns : int, optional
         Panels in a row; by default up to 6, in even rows.
     n_faint : int, default 60
-        Single samples to draw per class, taken at even distances. All, if there are no more.
+        Maximum number of single samples per class, evenly spaced.
     skeleton : Skeleton
         The keypoints' names and the limbs between them.
 
@@ -255,17 +252,16 @@ def draw_decoding(
     methods: Sequence[str] = tuple(DECODERS),
     radius: int = 2,
 ) -> Axes:
-    """Draw the cells round the peak of one heatmap, and where decoding methods put the keypoint.
+    """Draw the cells around the peak of one heatmap and the keypoint of each decoding method.
 
     Parameters
     ----------
     heatmap : array_like of shape (H, W)
         H rows by W columns.
     ax : Axes, optional
-        Where to draw; a new figure by default.
+        Axes to draw on; a new figure by default.
     truth : array_like of shape (2,), optional
-        x (column) and y (row) where the keypoint really is, in cells. The legend then says by how many cells
-        each method is off.
+        True x (column) and y (row) of the keypoint, in cells. The legend then shows the error of each method.
     methods : sequence of str
         Names in `heatpose.pose.decoding.DECODERS`; all of them by default.
     radius : int, default 2
@@ -309,7 +305,7 @@ def draw_decoding(
     cells = cells.astype(np.float64)
     column, row = peak.astype(int)
     window = cells[max(0, row - radius) : row + radius + 1, max(0, column - radius) : column + radius + 1]
-    # Neither black nor white, which are the markers' edges.
+    # Avoid black and white, the colours of the marker edges.
     low, high = window.min(), window.max()
     spare = 0.3 * (high - low)
     ax.imshow(cells, cmap=_COLOUR_MAP, vmin=low - spare, vmax=high + spare, interpolation="nearest")
@@ -320,57 +316,12 @@ def draw_decoding(
         x, y = truth = np.asarray(truth, dtype=np.float64)
         halo = [withStroke(linewidth=4, foreground="white")]
         ax.scatter(x, y, s=900, c="black", marker="+", linewidths=1.5, path_effects=halo, label="truth")
-    # Methods that agree lie on top of each other: the first below and larger.
+    # Markers of methods that agree overlap: the first is below and larger.
     for (method, point), size in zip(decoded.items(), np.linspace(240, 60, len(decoded)), strict=True):
         marker, colour = _METHODS.get(method, ("o", _NEUTRAL))
         label = method if truth is None else f"{method}, {np.hypot(*(point - truth)):.2f} cells off"
         ax.scatter(point[0], point[1], s=size, c=colour, marker=marker, edgecolors="white", label=label)
     ax.legend(**_BESIDE, labelspacing=1.4)
-    return ax
-
-
-def draw_errors(errors: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw decoding errors against noise, a line per method, on a logarithmic scale.
-
-    Parameters
-    ----------
-    errors : DataFrame
-        The noise in the index, a column per method: errors in cells. A column whose name is no decoding
-        method's, such as a theoretical limit, is dashed.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> errors = pd.DataFrame({"gaussian": [0.02, 0.05], "argmax": [0.4, 0.5]}, index=[0.02, 0.05])
-    >>> [line.get_label() for line in draw_errors(errors).lines]  # from above, as in the picture
-    ['argmax', 'gaussian']
-    """
-    ax = _axes(ax, (7, 4))
-    from matplotlib.ticker import LogLocator
-
-    for name in errors.iloc[-1].sort_values(ascending=False).index:
-        marker, colour = _METHODS.get(name, ("", _NEUTRAL))
-        style = "-" if name in DECODERS else "--"
-        ax.plot(errors.index, errors[name], style, marker=marker, color=colour, linewidth=2.5, label=name)
-    ax.set_yscale("log", nonpositive="mask")
-    ax.set_xlabel("noise (standard deviation, as a share of the peak's height)")
-    ax.set_ylabel("mean error (cells)")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.grid(axis="y", alpha=0.3)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(**_BESIDE)
     return ax
 
 
@@ -381,19 +332,19 @@ def draw_measurements(
     *,
     skeleton: Skeleton = COCO_17,
 ) -> Axes:
-    """Draw features on a pose: where in the body they are measured.
+    """Draw features on a pose at the place where they are measured.
 
     A distance is a dashed line between its two keypoints, a limb's direction a broad line along it, a joint's angle a
-    ring round it, and a coordinate a short line across its keypoint, along the axis.
+    ring around it, and a coordinate a short line across its keypoint, along the axis.
 
     Parameters
     ----------
     keypoints : array_like of shape (K, 2) or (K, 3)
-        The pose, as for `draw_skeleton`; what needs a missing keypoint is left out.
+        The pose, as for `draw_skeleton`; features of missing keypoints are left out.
     names : sequence of str
         Columns of :class:`heatpose.PoseFeatures`.
     ax : Axes, optional
-        Where to draw; a new figure by default.
+        Axes to draw on; a new figure by default.
     skeleton : Skeleton
         The keypoints' names and the limbs between them.
 
@@ -425,122 +376,8 @@ def draw_measurements(
     return ax
 
 
-def draw_scores(
-    scores: pd.DataFrame,
-    ax: Axes | None = None,
-    *,
-    chance: float | None = None,
-    truth: float | None = None,
-    label: str = "balanced accuracy",
-) -> Axes:
-    """Draw scores as points on one axis, with their intervals.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        A row for each score, drawn from above: its name in the index, a column ``score``, and perhaps ``low`` and
-        ``high``, NaN where there is no interval.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
-    chance : float, optional
-        What guessing gets: a dotted line.
-    truth : float, optional
-        What the scores claim to be: a line.
-    label : str
-        What is scored.
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> ax = draw_scores(pd.DataFrame({"score": [0.99, 0.9]}, index=["by frame", "by person"]), chance=0.1)
-    >>> [text.get_text() for text in ax.get_yticklabels()]
-    ['by frame', 'by person']
-    """
-    ax = _axes(ax, (7, 0.45 * len(scores) + 1.1))
-    rows = range(len(scores))
-    if {"low", "high"} <= set(scores):
-        ax.hlines(rows, scores["low"], scores["high"], color=_SIDES["left"], linewidth=6, alpha=0.35)
-    ax.scatter(scores["score"], rows, s=70, color=_SIDES["left"], zorder=3)
-    for row, score in zip(rows, scores["score"], strict=True):
-        ax.annotate(f"{score:.3f}", (score, row), (0, 8), textcoords="offset points", ha="center", fontsize="small")
-    lines = [
-        (ax.axvline(at, linestyle=style, color=colour, linewidth=1.5, zorder=1), name)
-        for at, style, colour, name in (
-            (chance, ":", _NEUTRAL, "chance"),
-            (truth, "-", _SIDES["right"], "what came true"),
-        )
-        if at is not None
-    ]
-    if lines:
-        ax.legend(*zip(*lines, strict=True), **_BESIDE)
-    _name_rows(ax, scores.index.tolist())
-    ax.set_ylim(len(scores) - 0.5, -0.7)
-    ax.set_xlabel(label)
-    ax.grid(axis="x", alpha=0.3)
-    return ax
-
-
-def draw_stream(times: ArrayLike, said: ArrayLike, events: Sequence[PoseEvent], ax: Axes | None = None) -> Axes:
-    """Draw what was said of each frame of one person, and the poses that a stream made of them.
-
-    Parameters
-    ----------
-    times : array_like of shape (N,)
-        Of the frames, in seconds.
-    said : array_like of str, shape (N,)
-        The class that each frame was given by itself: a point.
-    events : sequence of PoseEvent
-        From :class:`heatpose.PoseStream`: a pose is a bar from where it was entered to where it was left.
-    ax : Axes, optional
-        Where to draw; a new figure by default.
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-
-    Examples
-    --------
-    >>> from heatpose.live.stream import PoseEvent
-    >>> events = [PoseEvent("left", "up", None, 2.0, 1.5, 0.9)]
-    >>> ax = draw_stream([0.5, 1.0, 1.5], ["up", "down", "up"], events)
-    >>> len(ax.patches), [text.get_text() for text in ax.get_yticklabels()]
-    (1, ['down', 'up'])
-    """
-    said = np.asarray(said).astype(str)
-    poses = [event for event in events if event.kind == "left"]
-    names = sorted({*said.tolist(), *(event.label for event in poses)})
-    ax = _axes(ax, (9, 0.3 * len(names) + 1))
-    if poses:
-        rows = [names.index(event.label) for event in poses]
-        lengths = [event.duration for event in poses]
-        starts = [event.time - event.duration for event in poses]
-        ax.barh(rows, lengths, left=starts, height=0.8, color=_SIDES["left"], alpha=0.35, label="pose, from the stream")
-    rows = [names.index(name) for name in said.tolist()]
-    ax.scatter(np.asarray(times), rows, s=12, color=_SIDES["right"], zorder=3, label="each frame by itself")
-    _name_rows(ax, names)
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    ax.set_xlabel("seconds")
-    ax.grid(axis="y", alpha=0.3)
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
-    return ax
-
-
 def _mark(name: str, xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, dict[str, Any]]:
-    """Points (P, 2) and the style of the line through them that stand for a feature."""
+    """Return points (P, 2) and line style that represent a feature."""
     kind, _, rest = name.partition("__")
     if kind in ("distance", "vector") and (ends := rest.removesuffix("_x").removesuffix("_y").split("__")):
         if len(ends) == 2 and set(ends) <= set(skeleton.keypoints):
@@ -568,13 +405,6 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return _pyplot().subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
-def _name_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Name the rows 0, 1, ... at the left, without a line and ticks."""
-    ax.set_yticks(range(len(names)), names)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.tick_params(axis="y", length=0)
-
-
 def _make_bare(ax: Axes) -> None:
     ax.set_axis_off()
     ax.set_aspect("equal")
@@ -593,12 +423,12 @@ def _positions(keypoints: ArrayLike, skeleton: Skeleton, ndim: int) -> np.ndarra
 
 
 def side_colour(name: str) -> str:
-    """Colour of a keypoint or limb of that name."""
+    """Return the colour of a keypoint or limb by its name."""
     return _SIDES.get(name.split("_")[0], _NEUTRAL)
 
 
 def _add_limbs(ax: Axes, xy: np.ndarray, skeleton: Skeleton, **style: Any) -> None:
-    """Add the limbs of poses (N, K, 2) whose two ends are seen."""
+    """Add the limbs of poses (N, K, 2) whose ends are both visible."""
     from matplotlib.collections import LineCollection
 
     trunk = {*skeleton.shoulders, *skeleton.hips}
@@ -630,14 +460,14 @@ def _label_cells(ax: Axes, shape: tuple[int, ...], step: int) -> None:
 
 
 def mean_pose(poses: np.ndarray) -> np.ndarray:
-    """Mean over the poses that have the keypoint, (N, K, 2) -> (K, 2), NaN where none has."""
+    """Return the mean over the poses that have the keypoint, (N, K, 2) -> (K, 2), NaN where none has."""
     seen = ~np.isnan(poses)
     with np.errstate(invalid="ignore"):
         return np.sum(poses, axis=0, where=seen) / seen.sum(axis=0)
 
 
 def _frame(ax: Axes, poses: np.ndarray, means: np.ndarray) -> None:
-    """Set limits that hold all mean poses and nearly all others; a few strays must not make the rest small."""
+    """Set limits around all mean poses and nearly all others; outliers must not shrink the rest."""
     seen, sure = (xy[~np.isnan(xy[..., 0])] for xy in (poses, means))
     if len(seen):
         low, high = np.quantile(seen, (0.005, 0.995), axis=0)

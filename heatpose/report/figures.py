@@ -1,8 +1,8 @@
-"""Figures for a page: drawn by matplotlib, as SVG that takes its colours from the page.
+"""Figures of a report: drawn by matplotlib, as SVG that takes its colours from the page.
 
-A figure is drawn in the colours of the light scheme, and each of these is then replaced by the page's variable of that
-name (``var(--accent)``), so that one drawing is right on light and on dark ground. Text stays text, in the page's own
-font. No figure holds a name that comes from the data: names belong into HTML, where they are escaped and can wrap.
+A figure is drawn in the colours of the light scheme; each colour is then replaced by the page's variable of that name
+(``var(--accent)``), so that one drawing suits light and dark backgrounds. Text stays text, in the font of the page. No
+figure contains a name from the data: names belong in HTML, where they are escaped and can wrap.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
     from heatpose.evaluation.metrics import Calibration
 
-__all__ = ["PALETTE", "Colour", "FigureMaker"]
+__all__ = ["PALETTE", "Colour", "FigureMaker", "frame_of_all", "themed", "usual_poses"]
 
 
 @dataclass(frozen=True)
 class Colour:
-    """A colour on light ground and on dark ground, as ``#rrggbb``."""
+    """A colour for light and for dark backgrounds, as ``#rrggbb``."""
 
     light: str
     dark: str
@@ -51,7 +51,7 @@ PALETTE: Mapping[str, Colour] = {
     "right": Colour(SIDE_COLOURS["right"], "#f28c4f"),
     "trunk": Colour(SIDE_COLOURS["trunk"], "#979da8"),
 }
-"""The page's colours by the names of their variables; ``accent`` is the only one that is there to be seen."""
+"""The colours of the page by the names of their variables."""
 
 _VARIABLES = {colour.light: f"var(--{name})" for name, colour in PALETTE.items()}
 _HEX = re.compile(r"#[0-9a-f]{6}\b")
@@ -66,7 +66,7 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "heatpose",
     "text.parse_math": False,
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: no search, no warning
+    "font.sans-serif": ["DejaVu Sans"],  # bundled with matplotlib: no font search, no warning
     "font.size": 11,
     "text.color": _INK,
     "axes.labelcolor": _SOFT,
@@ -83,7 +83,7 @@ _STYLE: dict[Any, Any] = {
     "path.simplify": True,
 }
 
-# Somebody who stands upright and faces the reader, arms a little apart: x, y in torso lengths, as in a picture.
+# A standing person who faces the reader: x, y in torso lengths, y down.
 _STANDING = {
     "nose": (0, -1.42),
     "left_eye": (0.07, -1.49),
@@ -98,16 +98,16 @@ _STANDING = {
 
 
 class FigureMaker:
-    """Draws the figures of one page; what they refer to inside themselves has names of its own in each.
+    """Draw the figures of one page, with ids that are unique in the page.
 
-    Every method returns the text of an ``<svg>`` element, whose width is the one it is meant to be seen in. ``alt`` is
-    what a reader hears who does not see it; without one it is hidden from them, since the text beside it says the same.
+    Every method returns the text of an ``<svg>`` element in its display width. ``alt`` is alternative text for screen
+    readers; without one the figure is hidden from them, because the text beside it has the same content.
     """
 
     def __init__(self) -> None:
         self._number = count(1)
 
-    # Small ones for the rows of tables ----------------------------------------------------------------------
+    # Small figures for the rows of tables ----------------------------------------------------------------------
 
     def strip(
         self,
@@ -116,7 +116,7 @@ class FigureMaker:
         mark: float | None = None,
         strong: bool = True,
     ) -> str:
-        """A share and its interval on a line from 0 to 1, with a mark where chance is; NaN is left out."""
+        """Draw a share and its interval on a line from 0 to 1, with a mark at chance; NaN is left out."""
         figure = self._row(132, 16)
         colour = _ACCENT if strong else _SOFT
         self._line(figure, (0, 1), (0, 0), color=_LINE, linewidth=1)
@@ -131,7 +131,7 @@ class FigureMaker:
         return self._svg(figure)
 
     def bar(self, share: float) -> str:
-        """A bar, as long as a share of the longest."""
+        """Draw a bar whose length is a share of the longest."""
         figure = self._row(132, 12)
         self._line(figure, (0, min(max(share, 0), 1)), (0, 0), color=_ACCENT, linewidth=6, alpha=0.85)
         return self._svg(figure)
@@ -142,7 +142,7 @@ class FigureMaker:
         return Figure(figsize=(width / 72, height / 72), facecolor="none")
 
     def _line(self, figure: Figure, x: Sequence[float] | np.ndarray, y: Sequence[float], **style: Any) -> None:
-        """Draw a line from x = 0 to 1 and y = -1 to 1: axes would take more time than all that is drawn."""
+        """Draw a line in x = 0 to 1 and y = -1 to 1, without axes, which would take most of the time."""
         from matplotlib.lines import Line2D
 
         across, up = 0.04 + 0.92 * np.asarray(x), (np.asarray(y) + 1) / 2
@@ -151,7 +151,7 @@ class FigureMaker:
     # Skeletons ----------------------------------------------------------------------------------------------
 
     def class_pose(self, poses: np.ndarray, frame: tuple[float, float, float, float], alt: str) -> str:
-        """The mean of normalised poses (N, K, 2), and an ellipse round each keypoint that holds two thirds of them."""
+        """Draw the mean of normalised poses (N, K, 2), with an ellipse that contains two thirds of each keypoint."""
         from matplotlib.patches import Ellipse
 
         left, right, bottom, top = frame
@@ -167,7 +167,7 @@ class FigureMaker:
         return self._svg(figure, alt)
 
     def hard_frame(self, keypoints: np.ndarray, heatmaps: np.ndarray | None, alt: str) -> str:
-        """A sample's heatmaps, (K, H, W) or None, and the skeleton (K, 3) that was found in them."""
+        """Draw a sample's heatmaps, (K, H, W) or None, and its skeleton (K, 3)."""
         if heatmaps is None:
             frame = _frame_of(keypoints)
         else:
@@ -183,38 +183,38 @@ class FigureMaker:
         return self._svg(figure, alt)
 
     def body_parts(self, importance: pd.DataFrame, alt: str) -> str:
-        """A body whose parts are the larger the more they matter: rows of the kind ``keypoint``."""
+        """Draw a body with its parts in proportion to their importance: rows of the kind ``keypoint``."""
         figure, ax = self._body()
         drops = importance.set_index("name")["probability_drop"].clip(lower=0)
         most = drops.max() or 1
         for name, drop in drops.items():
-            x, y = _where(JOINTS[str(name)])
+            x, y = _position(JOINTS[str(name)])
             ax.scatter([x], [y], s=1500 * drop / most, color=_ACCENT, alpha=0.55, linewidths=0, zorder=4)
         return self._svg(figure, alt)
 
     def measurements(self, importance: pd.DataFrame, alt: str) -> str:
-        """A body with the distances, directions, angles and positions that matter most, the wider the more."""
+        """Draw a body with distances, directions, angles and positions, line width in proportion to importance."""
         figure, ax = self._body()
         most = importance["probability_drop"].max()
         for kind, name, drop in importance[["kind", "name", "probability_drop"]].itertuples(index=False):
             width = 1 + 6 * drop / most
             if kind == "distance" and " to " in name:
-                (x0, y0), (x1, y1) = (_where(REGIONS[part]) for part in name.split(" to "))
+                (x0, y0), (x1, y1) = (_position(REGIONS[part]) for part in name.split(" to "))
                 ax.plot([x0, x1], [y0, y1], color=_ACCENT, linewidth=width, alpha=0.6, zorder=4, dashes=(2, 1.2))
             elif kind == "direction":
-                (x0, y0), (x1, y1) = (_where((end,)) for end in COCO_17.limbs[name.replace(" ", "_")])
+                (x0, y0), (x1, y1) = (_position((end,)) for end in COCO_17.limbs[name.replace(" ", "_")])
                 ax.plot([x0, x1], [y0, y1], color=_ACCENT, linewidth=width, alpha=0.6, zorder=4)
             elif kind == "angle":
                 self._arc(ax, name.replace(" ", "_"), width)
             else:
-                x, y = _where(REGIONS[name.removeprefix("within ")])
+                x, y = _position(REGIONS[name.removeprefix("within ")])
                 ax.scatter([x], [y], s=40 * width, color=_ACCENT, alpha=0.6, linewidths=0, zorder=4)
         return self._svg(figure, alt)
 
     def _arc(self, ax: Axes, joint: str, width: float) -> None:
         from matplotlib.patches import Arc
 
-        first, middle, second = (np.array(_where((point,))) for point in COCO_17.joints[joint])
+        first, middle, second = (np.array(_position((point,))) for point in COCO_17.joints[joint])
         angles = sorted(np.degrees(np.arctan2(*(end - middle)[::-1])) for end in (first, second))
         if angles[1] - angles[0] > 180:
             angles = [angles[1], angles[0] + 360]
@@ -244,15 +244,15 @@ class FigureMaker:
     # Curves -------------------------------------------------------------------------------------------------
 
     def reliability(self, calibration: Calibration, alt: str) -> str:
-        """How often answers are right, by how sure they are; the larger a dot, the more answers."""
-        figure, ax = self._axes(340, 280, "how sure it is", "how often it is right")
+        """Draw accuracy against confidence; dot size is the number of predictions."""
+        figure, ax = self._axes(340, 280, "confidence", "accuracy")
         ax.set_xlim(0, 1.03)
         ax.set_ylim(0, 1.03)
         ticks = [0, 0.25, 0.5, 0.75, 1]
         ax.set_xticks(ticks, ["0", ".25", ".5", ".75", "1"])
         ax.set_yticks(ticks, ["0", ".25", ".5", ".75", "1"])
         ax.plot([0, 1], [0, 1], color=_SOFT, linewidth=1, dashes=(3, 3), zorder=1)
-        ax.text(0.97, 0.06, "below the line: too sure of itself", color=_SOFT, ha="right", fontsize=10)
+        ax.text(0.97, 0.06, "below the line: overconfident", color=_SOFT, ha="right", fontsize=10)
         confidence, accuracy = calibration.bin_confidence, calibration.bin_accuracy
         share = calibration.bin_count / calibration.bin_count.sum()
         ax.plot(confidence, accuracy, color=_ACCENT, linewidth=1.2, alpha=0.6, zorder=2)
@@ -261,9 +261,9 @@ class FigureMaker:
         return self._svg(figure, alt)
 
     def coverage(self, calibration: Calibration, alt: str) -> str:
-        """The share of wrong answers among the surest ones, by how many of them are given."""
+        """Draw the error rate of the most confident predictions against their share."""
         error = 100 * calibration.coverage_error
-        figure, ax = self._axes(340, 280, "answers given, the surest first", "of these wrong")
+        figure, ax = self._axes(340, 280, "coverage, most confident first", "error rate")
         top = max(1.0, 1.25 * error.max())
         ax.set_xlim(calibration.coverage.min() - 0.02, 1.02)
         ax.set_ylim(0, top)
@@ -271,17 +271,15 @@ class FigureMaker:
         ax.yaxis.set_major_formatter(lambda percent, _: f"{percent:.3g} %")
         ax.locator_params(nbins=5)
         ax.axhline(error[-1], color=_SOFT, linewidth=1, dashes=(3, 3), zorder=1)
-        ax.text(
-            calibration.coverage.min(), error[-1] + 0.03 * top, "if it knew nothing of it", color=_SOFT, fontsize=10
-        )
+        ax.text(calibration.coverage.min(), error[-1] + 0.03 * top, "random order", color=_SOFT, fontsize=10)
         ax.plot(calibration.coverage, error, color=_ACCENT, linewidth=2, marker="o", markersize=5.5, zorder=3)
         return self._svg(figure, alt)
 
     def learning(
         self, n_groups: np.ndarray, score: np.ndarray, low: np.ndarray, high: np.ndarray, chance: float, alt: str
     ) -> str:
-        """The score on a group held out, by the number of groups trained on."""
-        figure, ax = self._axes(340, 280, "groups trained on", "balanced accuracy")
+        """Draw the score on a held-out group against the number of training groups."""
+        figure, ax = self._axes(340, 280, "training groups", "balanced accuracy")
         ax.set_ylim(0, 1.03)
         ax.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
         ax.set_xticks(list(n_groups))
@@ -293,10 +291,10 @@ class FigureMaker:
         ax.plot(n_groups, score, color=_ACCENT, linewidth=2, marker="o", markersize=5.5, zorder=3)
         return self._svg(figure, alt)
 
-    # How they are made --------------------------------------------------------------------------------------
+    # Canvas and SVG --------------------------------------------------------------------------------------
 
     def _canvas(self, width: float, height: float) -> tuple[Figure, Axes]:
-        """A figure of so many pixels that is all axes."""
+        """Return a figure of this size in pixels, filled by its axes."""
         from matplotlib import rc_context
         from matplotlib.figure import Figure
 
@@ -305,7 +303,7 @@ class FigureMaker:
             return figure, figure.add_axes((0, 0, 1, 1))
 
     def _axes(self, width: float, height: float, x: str, y: str) -> tuple[Figure, Axes]:
-        """A figure with an axis to the left and one below; `y` is written above, where it can be read."""
+        """Return a figure with labelled axes; the label of `y` is horizontal, above the axis."""
         from matplotlib import rc_context
         from matplotlib.figure import Figure
 
@@ -339,22 +337,22 @@ class FigureMaker:
 
 
 def themed(svg: bytes, prefix: str, alt: str = "") -> str:
-    """Make matplotlib's SVG fit into a page: the page's colours and font, no names twice, nothing superfluous.
+    """Adapt matplotlib's SVG to a page: its colours and font, unique ids, no metadata.
 
     Parameters
     ----------
     svg : bytes
-        What matplotlib wrote.
+        Output of matplotlib.
     prefix : str
-        Put before the names that the figure gives to its own parts.
+        Prefix of ids inside the figure.
     alt : str, optional
-        What the figure shows, for those who do not see it. Without, it is left out for them.
+        Alternative text for screen readers; without it the figure is hidden from them.
     """
     root = ElementTree.fromstring(svg)
     used: set[str] = set()
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
-        # A link to a part of the figure itself, or an image that is inside the attribute.
+        # References within the figure, or images in the attribute.
         for name in [name for name in element.attrib if name.startswith("{")]:
             element.attrib[name.rpartition("}")[2]] = element.attrib.pop(name)
         for name, value in element.attrib.items():
@@ -376,7 +374,7 @@ def themed(svg: bytes, prefix: str, alt: str = "") -> str:
 
 
 def _retouch(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
-    """Replace an element's colours, font, names and long numbers."""
+    """Replace an element's colours, font, ids and long numbers."""
     if element.text is not None and not element.text.strip():
         element.text = None
     element.tail = None
@@ -399,22 +397,22 @@ def _retouch(element: ElementTree.Element, prefix: str, used: set[str]) -> None:
 
 
 def _standing() -> dict[str, tuple[float, float]]:
-    """The standing body, both sides."""
+    """Return both sides of the standing body."""
     mirrored = {name.replace("left", "right"): (-x, y) for name, (x, y) in _STANDING.items() if name.startswith("left")}
     return {**_STANDING, **mirrored}
 
 
-def _where(keypoints: Sequence[str]) -> tuple[float, float]:
-    """The middle of some keypoints of the standing body."""
+def _position(keypoints: Sequence[str]) -> tuple[float, float]:
+    """Return the middle of keypoints of the standing body."""
     x, y = np.mean([_standing()[name] for name in keypoints], axis=0)
     return float(x), float(y)
 
 
 def usual_poses(poses: np.ndarray) -> np.ndarray:
-    """Leave out of normalised poses (N, K, 2) what would distort their mean.
+    """Remove outliers from normalised poses (N, K, 2).
 
-    That is the tenth of the poses that is furthest from the median pose, and keypoints that fewer than a fifth of the
-    others have, which become NaN.
+    The tenth of the poses furthest from the median pose is removed; keypoints that fewer than a fifth of the others
+    have become NaN.
     """
     seen = ~np.isnan(poses).any(axis=2)
     ordered = np.sort(poses, axis=0)  # NaN goes last
@@ -426,7 +424,7 @@ def usual_poses(poses: np.ndarray) -> np.ndarray:
 
 
 def _spread(poses: np.ndarray) -> dict[str, tuple[tuple[float, float], np.ndarray, float]]:
-    """Middle, half axes and angle of an ellipse that holds two thirds of a keypoint's positions, by keypoint."""
+    """Return centre, half axes and angle of an ellipse with two thirds of the positions of each keypoint."""
     found = {}
     for name, points in zip(COCO_17.keypoints, poses.swapaxes(0, 1), strict=True):
         points = points[~np.isnan(points).any(axis=1)]
@@ -442,7 +440,7 @@ def _spread(poses: np.ndarray) -> dict[str, tuple[tuple[float, float], np.ndarra
 
 
 def _frame_of(keypoints: np.ndarray) -> tuple[float, float, float, float]:
-    """Limits left, right, bottom, top of the shape of a person's box that hold a pose (K, 3)."""
+    """Return limits left, right, bottom, top around a pose (K, 3), with the aspect ratio of a person's box."""
     seen = keypoints[~np.isnan(keypoints).any(axis=1) & (keypoints[:, 2] > 0), :2]
     if not len(seen):
         return 0.0, 3.0, 4.0, 0.0
@@ -452,7 +450,7 @@ def _frame_of(keypoints: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def frame_of_all(means: np.ndarray) -> tuple[float, float, float, float]:
-    """Limits left, right, bottom, top that hold all mean poses (C, K, 2), the hips in the middle."""
+    """Return limits left, right, bottom, top around all mean poses (C, K, 2), hips in the middle."""
     seen = means[~np.isnan(means).any(axis=2)]
     if not len(seen):
         return -1.5, 1.5, 2.0, -2.0

@@ -276,15 +276,15 @@ def test_other_endings_are_refused(tmp_path, use):
 # The card
 
 
-def test_card_tells_the_honest_number_first(saved):
+def test_card_begins_with_the_held_out_score(saved):
     card = saved.with_suffix(".md").read_text("utf-8")
     first_number = card.index("0.")
-    assert card[first_number:].startswith("0.875**, 95 % interval 0.750 to 0.938. Split by groups nobody")
-    assert "| 0.998 (+0.123 against held out) |" in card
+    assert card[first_number:].startswith("0.875**, 95 % interval [0.750, 0.938]. Split by groups nobody")
+    assert "| random split | balanced accuracy | 0.998 | 0.123 of it is neighbours in training |" in card
     assert "| 0.333 |" in card
-    assert "nothing about other people" in card
-    assert "| action_up | 0.625 | 0.500 to 0.750 | 40 |" in card
-    assert r"| a\|b | not known | not known | 0 |" in card
+    assert "it does not cover differences between people" in card
+    assert "| action_up | 0.625 | [0.500, 0.750] | 40 |" in card
+    assert r"| a\|b | - |  | 0 |" in card
     assert "1,200 samples in 2 groups from gestures" in card
     assert sha256_file(saved) in card
 
@@ -292,7 +292,7 @@ def test_card_tells_the_honest_number_first(saved):
 def test_card_without_a_record(path, pipelines):
     save_model(pipelines[0], path)
     card = path.with_suffix(".md").read_text("utf-8")
-    assert "It was not measured on held-out data." in card
+    assert "The model was not scored on held-out data." in card
     assert ", ".join(CLASSES) in card
     assert "None" not in card
 

@@ -176,7 +176,7 @@ def test_without_scores_there_are_no_results(pipeline, tmp_path):
     export_model(pipeline, tmp_path, "hub")
     card = huggingface_hub.ModelCard.load(tmp_path / "README.md")
     assert card.data.eval_results is None
-    assert "It was not measured" in card.text
+    assert "The model was not scored" in card.text
 
 
 def test_the_configuration(folder):

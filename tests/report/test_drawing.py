@@ -16,7 +16,7 @@ from heatpose.datasets.simulation import simulate_poses  # noqa: E402
 from heatpose.live.stream import PoseEvent  # noqa: E402
 from heatpose.pose.decoding import DECODERS  # noqa: E402
 from heatpose.pose.skeleton import COCO_17  # noqa: E402
-from heatpose.report import drawing  # noqa: E402
+from heatpose.report import charts, drawing  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -237,7 +237,7 @@ def test_decoding_works_in_corners_and_for_all_types(corner, dtype):
 def test_errors_are_lines_against_noise_and_limits_are_dashed():
     pd = pytest.importorskip("pandas")
     errors = pd.DataFrame({"gaussian": [0, 0.02], "limit": [0, 0.01], "argmax": [0.3, 0.4]}, index=[0, 0.05])
-    ax = drawing.draw_errors(errors)
+    ax = charts.draw_errors(errors)
     lines = {line.get_label(): line for line in ax.lines}
     assert list(lines) == ["argmax", "gaussian", "limit"]
     np.testing.assert_array_equal(lines["argmax"].get_xydata(), [[0, 0.3], [0.05, 0.4]])
@@ -318,11 +318,11 @@ def test_what_is_no_feature_is_refused_by_name(pose, name):
 
 def test_scores_stand_at_their_values_with_their_intervals():
     scores = pd.DataFrame({"score": [0.99, 0.9], "low": [np.nan, 0.8], "high": [np.nan, 0.95]}, index=["a", "b"])
-    ax = drawing.draw_scores(scores, chance=0.1, truth=0.88)
+    ax = charts.draw_scores(scores, chance=0.1, truth=0.88)
     bars, points = ax.collections
     assert np.asarray(points.get_offsets()).tolist() == [[0.99, 0], [0.9, 1]]
     np.testing.assert_allclose(bars.get_segments()[-1][:, 0], [0.8, 0.95])
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chance", "what came true"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["chance", "true score"]
     assert ax.yaxis_inverted()  # the first row is at the top
 
 
@@ -331,7 +331,7 @@ def test_a_pose_of_a_stream_is_a_bar_from_entered_to_left():
         PoseEvent("entered", "up", None, 1.0, 0.0, 0.9),
         PoseEvent("left", "up", None, 3.0, 2.0, 0.9),
     ]
-    ax = drawing.draw_stream([1.0, 2.0], ["up", "down"], events)
+    ax = charts.draw_stream([1.0, 2.0], ["up", "down"], events)
     (bar,) = ax.patches
     assert (bar.get_x(), bar.get_width()) == (1.0, 2.0)
     assert np.asarray(ax.collections[-1].get_offsets()).tolist() == [[1.0, 1], [2.0, 0]]

@@ -20,9 +20,11 @@ from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation.inspection import ClassSummary, Inspection, KeypointSummary, Problem
 from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.evaluation.scoring import evaluate_model
+from heatpose.evaluation.wording import PERFECT_SCORE
 from heatpose.pose.skeleton import COCO_17
 from heatpose.report import figures, report
-from heatpose.report.report import hardest_frames, write_report
+from heatpose.report.material import hardest_frames
+from heatpose.report.report import write_report
 from heatpose.training.training import train_pose_classifier
 
 # Names of classes come from the data, so all tests are made with bad ones.
@@ -139,7 +141,7 @@ def test_it_is_written_whole_or_not_at_all(result, tmp_path, monkeypatch):
     path = tmp_path / "page.html"
     path.write_text("before")
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr(report, "_headline", lambda material: 1 / 0)
+        patch.setattr(report, "headline", lambda material: 1 / 0)
         write_report(path, result)
     assert path.read_text() == "before"
     write_report(path, result)
@@ -194,12 +196,12 @@ def test_it_begins_with_the_number_and_what_it_was_split_by(page, result):
     evaluation = result.evaluation
     split = page.text.index(f"Split by {result.grouping.description}")
     number = page.text.index(f"Balanced accuracy {evaluation.balanced_accuracy:.3f}")
-    beside = page.text.index(f"A random split {result.random_split:.3f}")
-    assert split < number < beside < page.text.index("The candidates")
+    beside = page.text.index(f"Random split {result.random_split:.3f}")
+    assert split < number < beside < page.text.index("Candidate ")
     low, high = evaluation.balanced_accuracy_interval
     assert f"[{low:.3f}, {high:.3f}]" in page.text
     dummy = result.leaderboard.set_index("classifier")["balanced_accuracy"]["dummy"]
-    assert f"A dummy {dummy:.3f}" in page.text
+    assert f"Majority class {dummy:.3f}" in page.text
 
 
 def test_it_holds_the_numbers_of_the_result(page, result):
@@ -217,7 +219,7 @@ def test_it_holds_the_numbers_of_the_result(page, result):
     for part, score in result.partial.items():
         assert f"Without {part} {score:.3f}" in page.text
     calibration = evaluation.calibration
-    assert f"off by {calibration.expected_calibration_error:.3f}" in page.text
+    assert f"Expected calibration error {calibration.expected_calibration_error:.3f}" in page.text
     matrix = page.source[page.source.index('class="matrix"') :]
     counts = re.findall(r"<td[^>]*>([\d·]+)</td>", matrix[: matrix.index("</table>")])
     shown = np.array([0 if count == "·" else int(count) for count in counts])
@@ -226,7 +228,7 @@ def test_it_holds_the_numbers_of_the_result(page, result):
     assert f"The {worst['name']} {worst['probability_drop']:.3f}" in page.text
 
 
-def test_it_has_what_is_needed_to_get_the_same_again(page, result, table):
+def test_it_has_what_is_needed_to_reproduce_the_result(page, result, table):
     from heatpose.persistence.provenance import data_digest
 
     again = page.text[page.text.index("heatpose train 'my data'") :]
@@ -269,7 +271,7 @@ def test_without_a_table_it_says_what_the_result_knows(result, tmp_path):
 # It never says more than there is ---------------------------------------------------------------------------
 
 
-def meaningless(table, result, kind):
+def permuted(table, result, kind):
     rng = np.random.default_rng(0)
     labels = table["label"].to_numpy(dtype=str)
     if kind == "shuffled within groups":
@@ -282,12 +284,12 @@ def meaningless(table, result, kind):
 
 
 @pytest.mark.parametrize("kind", ["shuffled within groups", "shuffled"])
-def test_meaningless_labels_are_told(table, result, kind, tmp_path):
-    data = meaningless(table, result, kind)
+def test_permuted_labels_are_no_better_than_chance(table, result, kind, tmp_path):
+    data = permuted(table, result, kind)
     nothing = train_pose_classifier(data, classifiers="lda", n_jobs=1)
     page = Page(write_report(tmp_path / "page.html", nothing, data).read_text(encoding="utf-8"))
-    assert "This model has learned nothing that holds" in page.text
-    assert "names about" not in page.text
+    assert "No better than chance" in page.text
+    assert "are classified correctly" not in page.text
     assert any("doubtful" in attributes.get("class", "").split() for attributes in page.all("div"))
 
 
@@ -299,8 +301,8 @@ def with_score(result, score, low, high):
 @pytest.mark.parametrize(("low", "learned"), [(0.2, False), (0.25, False), (0.26, True)])
 def test_an_interval_that_reaches_chance_is_no_success(result, low, learned, tmp_path):
     page = Page(write_report(tmp_path / "page.html", with_score(result, 0.6, low, 0.8)).read_text(encoding="utf-8"))
-    assert ("learned nothing that holds" in page.text) != learned
-    assert ("names about 60 right, " in page.text) == learned
+    assert ("No better than chance" in page.text) != learned
+    assert ("about 60 are classified correctly, " in page.text) == learned
 
 
 def test_a_leak_a_perfect_score_and_a_split_by_blocks_are_doubted(result, tmp_path):
@@ -310,14 +312,14 @@ def test_a_leak_a_perfect_score_and_a_split_by_blocks_are_doubted(result, tmp_pa
     perfect = with_score(result, 1.0, 1.0, 1.0)
     blocks = replace(perfect, grouping=replace(result.grouping, kind="blocks"))
     text = text_of(blocks)
-    assert "Not one error is a reason to look again" in text
+    assert PERFECT_SCORE in text
     assert "other parts of these recordings" in text
     assert text.count(result.audit.verdict) == 2  # at the top too
     text = text_of(replace(perfect, audit=replace(result.audit, leaks=True, verdict="This split leaks.")))
-    assert "This split leaks." in text[: text.index("The candidates")]
-    assert "names about" not in text
+    assert "This split leaks." in text[: text.index("Candidate ")]
+    assert "are classified correctly" not in text
     text = text_of(replace(perfect, audit=replace(result.audit, better_than_chance=False)))
-    assert "learned nothing that holds" in text
+    assert "No better than chance" in text
 
 
 # Evaluations and inspections --------------------------------------------------------------------------------
@@ -371,7 +373,7 @@ def test_of_an_inspection(tmp_path):
     for text in ("my <data>", "<down>", "up/<1>.npy", "got an empty one", "7 samples of 2 classes"):
         assert text in page.text
     fine = write_report(tmp_path / "page.html", an_inspection(problems=()))
-    assert "Nothing in these data is worth a look" in Page(fine.read_text(encoding="utf-8")).text
+    assert "No problems found." in Page(fine.read_text(encoding="utf-8")).text
 
 
 def test_anything_else_is_refused(tmp_path):
@@ -392,7 +394,7 @@ def test_train_and_evaluate_write_one(folder, tmp_path, capsys):
     assert main(["evaluate", str(model), str(folder), "--report", str(evaluated), "--json"]) == 0
     assert capsys.readouterr().out.startswith("{")
     text = Page(evaluated.read_text(encoding="utf-8")).text
-    assert "These are the data that the model was trained on, so the scores tell nothing." in text
+    assert "These are the model's training data; the scores do not estimate performance on new data." in text
     assert 'class="figure-of-merit doubtful"' in evaluated.read_text(encoding="utf-8")
 
 

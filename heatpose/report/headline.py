@@ -1,0 +1,112 @@
+"""The head of a report: the score in numbers and words, and the scores beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from heatpose.evaluation.metrics import Evaluation
+from heatpose.evaluation.scores import ScoreRow, list_scores
+from heatpose.evaluation.wording import PERFECT_SCORE, format_interval, format_number
+from heatpose.report.material import Material
+
+__all__ = ["headline"]
+
+
+def headline(material: Material) -> dict[str, Any]:
+    """Return the context of the page's head: the score, its split, and the scores beside it."""
+    evaluation, training = material.evaluation, material.training
+    if evaluation is None:
+        return _headline_of_data(material)
+    if training is not None:
+        beside = list_scores(training.to_record())
+    else:
+        interval = evaluation.balanced_accuracy_interval
+        beside = [ScoreRow("balanced_accuracy", "this model", evaluation.balanced_accuracy, interval, None, "")]
+    return {
+        "kind": "score",
+        "title": "Training" if training else "Evaluation",
+        "data": material.facts.get("data", ""),
+        "split": _split_by(material, evaluation),
+        "score": evaluation.balanced_accuracy,
+        "interval": evaluation.balanced_accuracy_interval,
+        "holds": material.learned
+        and not material.cautions
+        and not (material.audit is not None and material.audit.leaks),
+        "verdict": _verdict(material, evaluation),
+        "beside": beside,
+        "chance": material.chance,
+        "more": [
+            ("macro-F1", f"{format_number(evaluation.macro_f1)} {format_interval(evaluation.macro_f1_interval)}"),
+            ("samples", f"{evaluation.n_samples:,}"),
+            ("classes", f"{len(evaluation.classes)}"),
+            *([("classifier", training.classifier), ("folds", str(training.n_folds))] if training else []),
+        ],
+        "cautions": _cautions(material, evaluation),
+    }
+
+
+def _headline_of_data(material: Material) -> dict[str, Any]:
+    inspection = material.inspection
+    assert inspection is not None  # otherwise there is an evaluation
+    counts = dict.fromkeys(("error", "warning", "note"), 0)
+    for problem in inspection.problems:
+        counts[problem.severity] += 1
+    return {
+        "kind": "data",
+        "title": "Inspection",
+        "data": inspection.data,
+        "n_samples": inspection.n_samples,
+        "n_classes": len(inspection.classes),
+        "n_problems": len(inspection.problems),
+        "verdict": _count_problems(counts),
+        "groups": inspection.groups,
+    }
+
+
+def _count_problems(counts: Mapping[str, int]) -> str:
+    """Count problems by their effect, in a sentence."""
+    if not any(counts.values()):
+        return "No problems found. This does not predict the score of a model."
+    effects = {"error": "invalidate a score or a model", "warning": "may do so", "note": "for information"}
+    found = [f"{counts[severity]:,} {effect}" for severity, effect in effects.items() if counts[severity]]
+    return f"{', '.join(found)}."
+
+
+def _split_by(material: Material, evaluation: Evaluation) -> str:
+    groups = "" if material.groups is None else material.groups.description
+    if material.training is not None:
+        return f"Split by {groups}"
+    return f"Measured on {evaluation.n_samples:,} samples" + (f", intervals over {groups}" if groups else "")
+
+
+def _verdict(material: Material, evaluation: Evaluation) -> str:
+    """Return the score in words."""
+    low, high = evaluation.balanced_accuracy_interval
+    if not material.learned:
+        return (
+            "No better than chance: the majority class scores "
+            f"{format_number(material.chance)}, and the score of this model does not differ from chance."
+        )
+    if material.audit is not None and material.audit.leaks:
+        return material.audit.verdict
+    whose = "poses like these"
+    if material.training is not None:
+        blocks = material.training.grouping.kind == "blocks"
+        whose = "poses from other parts of these recordings" if blocks else "poses of held-out groups"
+    right = round(100 * evaluation.balanced_accuracy)
+    ends = (round(100 * low), round(100 * high))
+    between = f", {ends[0]} to {ends[1]} by the interval" if ends[0] < ends[1] else ""
+    return f"Of 100 {whose}, evenly from all classes, about {right} are classified correctly{between}."
+
+
+def _cautions(material: Material, evaluation: Evaluation) -> list[str]:
+    """Return reasons to distrust the score."""
+    training, cautions = material.training, [*material.cautions]
+    if training is not None and training.grouping.kind == "blocks" and not (material.learned and training.audit.leaks):
+        cautions.append(training.audit.verdict)
+    if evaluation.interval_unit == "sample":
+        cautions.append(f"{evaluation.interval_description}.")
+    if evaluation.balanced_accuracy == 1:
+        cautions.append(PERFECT_SCORE)
+    return cautions

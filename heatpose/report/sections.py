@@ -1,0 +1,341 @@
+"""The sections of a report: each function returns the context of the template of its name, or None to leave it out."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heatpose.data.table import table_keypoints
+from heatpose.evaluation.inspection import PROBLEM_KINDS, Problem
+from heatpose.evaluation.wording import format_number
+from heatpose.persistence.manifest import versions
+from heatpose.persistence.provenance import data_digest
+from heatpose.pose.geometry import mask_uncertain, normalise_poses
+from heatpose.report.drawing import mean_pose
+from heatpose.report.figures import frame_of_all, usual_poses
+from heatpose.report.material import Material, hardest_frames, path_of, read_frame
+
+__all__ = ["SECTIONS"]
+
+WEAK = 0.9
+"""Recall below which a class is given advice."""
+
+N_POSES = 2_000
+"""Maximum number of poses of a class in its mean, for speed."""
+
+MIN_CONFIDENCE = 0.4
+"""Relative confidence below which a keypoint is left out of a mean pose: the default of `PoseFeatures`."""
+
+MIN_DROP = 0.005
+"""Probability drop below which a feature is not listed: half a percentage point is within noise."""
+
+N_PICTURES = 6
+"""Frames to show of each kind of problem: one row."""
+
+PICTURED = frozenset(
+    {"wrong-folder", "near-duplicate-across-classes", "duplicate-across-classes", "dark", "label", "swapped-sides"}
+    | {"several-people"}
+)
+"""Kinds of problems that a picture shows."""
+
+N_PATHS = 8
+"""Paths to list of each problem."""
+
+N_PROBLEMS = 12
+"""Problems to list of each kind."""
+
+
+def _candidates(material: Material) -> dict[str, Any] | None:
+    training = material.training
+    if training is None:
+        return None
+    rows = training.leaderboard.to_dict("records")
+    return {"rows": rows, "chosen": training.classifier, "chance": material.chance, "note": training.note}
+
+
+def _classes(material: Material) -> dict[str, Any] | None:
+    evaluation = material.evaluation
+    if evaluation is None:
+        return None
+    errors = evaluation.confusion.copy()
+    np.fill_diagonal(errors, 0)
+    advice = {}
+    if material.training is not None and material.learned:
+        advice = {entry.name: entry.advice for entry in material.training.advice if entry.recall < WEAK}
+    rows = []
+    for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
+        others = [k for k in np.argsort(-errors[c], kind="stable")[:2] if errors[c, k]]
+        name = evaluation.classes[c]
+        rows.append(
+            {
+                "name": name,
+                "recall": float(evaluation.recall[c]),
+                "interval": evaluation.recall_interval[c],
+                "precision": float(evaluation.precision[c]),
+                "support": int(evaluation.support[c]),
+                "confused_with": [(evaluation.predicted_labels[k], int(errors[c, k])) for k in others],
+                "advice": advice.get(name, ""),
+            }
+        )
+    return {"rows": rows, "chance": material.chance, "intervals": evaluation.interval_description}
+
+
+def _confusions(material: Material) -> dict[str, Any] | None:
+    evaluation = material.evaluation
+    if evaluation is None:
+        return None
+    numbers = [str(number) for number in range(1, len(evaluation.classes) + 1)]
+    columns = list(zip(numbers, evaluation.classes, strict=True))
+    columns += [(name, name) for name in evaluation.predicted_labels[len(numbers) :]]
+    rows = []
+    for c, (name, counts) in enumerate(zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)):
+        total = max(1, sum(counts))
+        cells = [{"count": n, "share": n / total, "right": c == k} for k, n in enumerate(counts)]
+        rows.append({"number": numbers[c], "name": name, "cells": cells})
+    return {"columns": columns, "rows": rows}
+
+
+def _poses(material: Material) -> dict[str, Any] | None:
+    if material.table is None or material.table.empty:
+        return None
+    labels = material.table["label"].to_numpy(dtype=str)
+    poses = {}
+    for name in np.unique(labels):
+        rows = np.flatnonzero(labels == name)
+        some = rows[np.linspace(0, len(rows) - 1, min(N_POSES, len(rows))).astype(int)]
+        keypoints = table_keypoints(material.table.iloc[some])
+        poses[str(name)] = usual_poses(normalise_poses(mask_uncertain(keypoints, MIN_CONFIDENCE)))
+    frame = frame_of_all(np.array([mean_pose(of_class) for of_class in poses.values()]))
+    alt = "Mean skeleton of {}, with an ellipse around each keypoint that contains two thirds of the poses."
+    return {
+        "rows": [
+            {
+                "name": name,
+                "count": int((labels == name).sum()),
+                "figure": material.draw.class_pose(of_class, frame, alt.format(name)),
+            }
+            for name, of_class in poses.items()
+        ]
+    }
+
+
+def _frames(material: Material) -> dict[str, Any] | None:
+    predictions, table = material.predictions, material.table
+    if predictions is None or table is None or len(predictions) != len(table):
+        return None
+    rows = []
+    keypoints = table_keypoints(table)
+    for position in hardest_frames(predictions):
+        prediction = predictions.iloc[position]
+        heatmaps = read_frame(material.heatmaps, table, position)
+        wrong = prediction["label"] != prediction["predicted"]
+        alt = f"Heatmaps and skeleton of a pose of class {prediction['label']}, predicted {prediction['predicted']}."
+        rows.append(
+            {
+                "label": prediction["label"],
+                "predicted": prediction["predicted"],
+                "confidence": float(prediction["confidence"]),
+                "group": prediction["group"],
+                "path": path_of(table, position),
+                "wrong": bool(wrong),
+                "figure": material.draw.hard_frame(keypoints[position], heatmaps, alt),
+            }
+        )
+    n_wrong = int((predictions["label"] != predictions["predicted"]).sum())
+    return {"rows": rows, "n_wrong": n_wrong, "n_samples": len(predictions)}
+
+
+def _confidence(material: Material) -> dict[str, Any] | None:
+    evaluation = material.evaluation
+    if evaluation is None or evaluation.calibration is None:
+        return None
+    calibration = evaluation.calibration
+    error = dict(zip(calibration.coverage.tolist(), calibration.coverage_error.tolist(), strict=True))
+    ece = calibration.expected_calibration_error
+    bins = zip(calibration.bin_confidence, calibration.bin_accuracy, calibration.bin_count, strict=True)
+    return {
+        "calibration_error": ece,
+        "log_loss": calibration.log_loss,
+        "brier": calibration.brier,
+        "all_wrong": error.get(1.0),
+        "confident_wrong": error.get(0.95),
+        "reliability": material.draw.reliability(
+            calibration, f"Reliability curve: confidence and accuracy differ by {ece:.3f} on average."
+        ),
+        "coverage": material.draw.coverage(
+            calibration,
+            "Coverage curve: "
+            + ", ".join(
+                f"{100 * wrong:.1f} % wrong of the most confident {100 * share:.0f} %" for share, wrong in error.items()
+            ),
+        ),
+        "bins": [(float(confidence), float(accuracy), int(n)) for confidence, accuracy, n in bins],
+        "coverages": list(error.items()),
+        "threshold": None if material.training is None else material.training.threshold,
+    }
+
+
+def _hidden(material: Material) -> dict[str, Any] | None:
+    training = material.training
+    if training is None or not training.partial:
+        return None
+    return {
+        "rows": list(training.partial.items()),
+        "whole": training.evaluation.balanced_accuracy,
+        "chance": material.chance,
+    }
+
+
+def _importance(material: Material) -> dict[str, Any] | None:
+    importance = material.importance
+    if importance is None or not (importance["probability_drop"] >= MIN_DROP).any():
+        return None
+    ranked = importance.sort_values("probability_drop", ascending=False, kind="stable")
+    parts = ranked[(ranked["kind"] == "keypoint") & (ranked["probability_drop"] >= MIN_DROP)]
+    blocks = ranked[ranked["kind"] == "block"]
+    single = ranked[~ranked["kind"].isin(["keypoint", "block"])]
+    single = single[single["probability_drop"] >= MIN_DROP].head(10)
+    found = {"parts": _drops(parts), "blocks": _drops(blocks), "single": _drops(single)}
+    body = f"A body with its parts drawn in proportion to their importance: {_listed(parts)}."
+    lines = f"A body with the most important features: {_listed(single)}."
+    return {
+        **found,
+        "body": material.draw.body_parts(parts, body),
+        "lines": material.draw.measurements(single, lines) if len(single) else "",
+    }
+
+
+def _drops(ranked: pd.DataFrame) -> list[dict[str, Any]]:
+    most = max([*ranked["probability_drop"], 1e-9])
+    return [
+        {"words": _WORDS[kind](name), "drop": drop, "share": drop / most}
+        for kind, name, drop in ranked[["kind", "name", "probability_drop"]].itertuples(index=False)
+    ]
+
+
+_WORDS: Mapping[str, Callable[[str], str]] = {
+    "keypoint": lambda name: f"the {name}",
+    "block": lambda name: f"all {name}",
+    "distance": lambda name: f"distances {name}" if name.startswith("within") else f"the distance from {name}",
+    "direction": lambda name: f"the direction of the {name}",
+    "angle": lambda name: f"the angle at the {name}",
+    "position": lambda name: f"the position of the {name} relative to the hips",
+}
+
+
+def _listed(ranked: pd.DataFrame) -> str:
+    words = [_WORDS[row["kind"]](row["name"]) for row in ranked.head(4).to_dict("records")]
+    return ", ".join(words)
+
+
+def _people(material: Material) -> dict[str, Any] | None:
+    curve = None if material.training is None else material.training.learning_curve
+    if curve is None:
+        return None
+    points = list(zip(curve.n_groups.tolist(), curve.balanced_accuracy, curve.low, curve.high, strict=True))
+    alt = "Learning curve: " + ", ".join(f"{format_number(score)} with {n} groups" for n, score, _, _ in points)
+    return {
+        "verdict": curve.verdict,
+        "classifier": curve.classifier,
+        "points": points,
+        "figure": material.draw.learning(
+            curve.n_groups, curve.balanced_accuracy, curve.low, curve.high, material.chance, alt
+        ),
+    }
+
+
+def _leakage(material: Material) -> dict[str, Any] | None:
+    audit = material.audit
+    if audit is None:
+        return None
+    splits = [split for split in (audit.random, audit.chosen, audit.proposed) if split is not None]
+    return {"verdict": audit.verdict, "splits": splits, "permuted": audit.permuted, "tolerance": audit.tolerance}
+
+
+def _data(material: Material) -> dict[str, Any] | None:
+    inspection = material.inspection
+    if inspection is None:
+        return None
+    most = max((summary.n_samples for summary in inspection.classes), default=1)
+    return {"inspection": inspection, "most": most}
+
+
+def _problems(material: Material) -> dict[str, Any] | None:
+    inspection = material.inspection
+    if inspection is None:
+        return None
+    kinds: dict[str, list[Problem]] = {}
+    for problem in inspection.problems:
+        kinds.setdefault(problem.kind, []).append(problem)
+    return {
+        "kinds": [
+            {
+                "title": PROBLEM_KINDS.get(kind, kind),
+                "severity": found[0].severity,
+                "count": len(found),
+                "shown": [
+                    {"problem": problem, "paths": problem.paths[:N_PATHS], "more": len(problem.paths) - N_PATHS}
+                    for problem in found[:N_PROBLEMS]
+                ],
+                "more": len(found) - N_PROBLEMS,
+                "pictures": _pictures(material, found) if kind in PICTURED else [],
+            }
+            for kind, found in kinds.items()
+        ]
+    }
+
+
+def _pictures(material: Material, problems: Sequence[Problem]) -> list[tuple[str, str]]:
+    """Return name and drawing of the first frames with these problems."""
+    table = None if material.inspection is None else material.inspection.table
+    drawn: list[tuple[str, str]] = []
+    for name in dict.fromkeys(path for problem in problems for path in problem.paths[:2]):
+        if table is None or name not in table.index or len(drawn) == N_PICTURES:
+            continue
+        position = int(np.flatnonzero(table.index == name)[0])
+        heatmaps = read_frame(material.heatmaps, table, position)
+        keypoints = table_keypoints(table.iloc[[position]])[0]
+        drawn.append((name, material.draw.hard_frame(keypoints, heatmaps, f"Heatmaps and skeleton of {name}.")))
+    return drawn
+
+
+def _reproduce(material: Material) -> dict[str, Any] | None:
+    facts = dict(material.facts)
+    command = facts.pop("command", "")
+    training = material.training
+    if training is not None:
+        facts |= {
+            "groups": training.grouping.description,
+            "folds": str(training.n_folds),
+            "candidates": ", ".join(training.leaderboard["classifier"]),
+            "seed": str(training.random_state),
+            "temperature and threshold": f"{training.temperature:.2f}, {training.threshold:.2f}",
+        }
+    if material.table is not None:
+        facts["digest of the data"] = f"sha256 {data_digest(material.table)}"
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items() if version)
+    facts["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    return {"command": command, "facts": facts}
+
+
+SECTIONS: Mapping[str, tuple[str, Callable[[Material], dict[str, Any] | None]]] = {
+    "candidates": ("Candidates", _candidates),
+    "classes": ("Recall by class", _classes),
+    "confusions": ("Confusion matrix", _confusions),
+    "poses": ("Mean pose of each class", _poses),
+    "frames": ("Hardest frames", _frames),
+    "confidence": ("Confidence and coverage", _confidence),
+    "hidden": ("Scores with a part of the body hidden", _hidden),
+    "importance": ("Feature importance", _importance),
+    "people": ("Learning curve", _people),
+    "leakage": ("Leakage audit", _leakage),
+    "problems": ("Problems in the data", _problems),
+    "data": ("Contents of the data", _data),
+    "reproduce": ("Reproduce", _reproduce),
+}
+"""Sections in their order: name of the template, title, and the function that returns its context."""
