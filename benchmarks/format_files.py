@@ -6,6 +6,7 @@ The orders of keypoints are written out here from the documentation of each tool
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -178,4 +179,74 @@ def yolo(path: Path, poses: np.ndarray, names: list[str] = COCO) -> Path:
         points = np.array(ordered(pose, names)) / (*SIZE, 1)
         numbers = [0.5, 0.5, 0.4, 0.6, *points.reshape(-1)]
         (path / f"img_{n}.txt").write_text("0 " + " ".join(f"{value:.6f}" for value in numbers) + "\n")
+    return path
+
+
+def landmarks(pose: np.ndarray) -> list[dict[str, float]]:
+    """Return a pose as MediaPipe's landmarks: fractions of the image."""
+    return [
+        {"x": x / SIZE[0], "y": y / SIZE[1], "z": -0.1, "visibility": v, "presence": 0.9}
+        for x, y, v in ordered(pose, MEDIAPIPE_33)
+    ]
+
+
+def mediapipe(path: Path, poses: np.ndarray) -> Path:
+    """Write results of the Tasks API, a list of frames."""
+    dump(path, [{"timestamp_ms": 33 * n, "pose_landmarks": [landmarks(pose)]} for n, pose in enumerate(poses)])
+    return path
+
+
+def mediapipe_csv(path: Path, poses: np.ndarray) -> Path:
+    """Write ``class, x1, y1, z1, v1, ..., v33``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = ["class", *(f"{part}{n}" for n in range(1, 34) for part in "xyzv")]
+    rows = [["wave", *(value for point in landmarks(pose) for value in list(point.values())[:4])] for pose in poses]
+    path.write_text("\n".join(",".join(map(str, row)) for row in [header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def movenet(path: Path, poses: np.ndarray) -> Path:
+    """Write the table of the tutorial on pose classification."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = ["file_name", *(f"{name.upper()}_{part}" for name in COCO for part in ("x", "y", "score"))]
+    rows = [[f"tree/img{n}.jpg", *flat(pose, COCO), n % 2, "tree"] for n, pose in enumerate(poses)]
+    lines = [[*header, "class_no", "class_name"], *rows]
+    path.write_text("\n".join(",".join(map(str, row)) for row in lines) + "\n", encoding="utf-8")
+    return path
+
+
+def arrays(path: Path, poses: np.ndarray) -> Path:
+    """Write an .npz with keypoints and clips."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, keypoints=poses, clip=np.arange(len(poses)) // 4)
+    return path
+
+
+def pyskl(path: Path, poses: np.ndarray, protocol: int = 4) -> Path:
+    """Write a pickle of one clip of one person."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = np.nan_to_num(poses)[None].astype(np.float16 if protocol == 2 else np.float32)
+    clip = {
+        "frame_dir": "S001C001P003R001A007",
+        "label": 6,
+        "img_shape": SIZE[::-1],
+        "original_shape": SIZE[::-1],
+        "total_frames": len(poses),
+        "keypoint": known[..., :2],
+        "keypoint_score": known[..., 2],
+    }
+    path.write_bytes(pickle.dumps({"split": {"train": [clip["frame_dir"]]}, "annotations": [clip]}, protocol))
+    return path
+
+
+def deeplabcut(path: Path, poses: np.ndarray, individuals: bool = False) -> Path:
+    """Write the table of a film, with three rows of headers or four."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = [(name, part) for name in COCO for part in ("x", "y", "likelihood")]
+    header = [["scorer", *["DLC_resnet50"] * len(columns)]]
+    if individuals:
+        header.append(["individuals", *["mouse1"] * len(columns)])
+    header += [["bodyparts", *(name for name, _ in columns)], ["coords", *(part for _, part in columns)]]
+    rows = [[n, *("" if np.isnan(value) else value for value in pose.reshape(-1))] for n, pose in enumerate(poses)]
+    path.write_text("\n".join(",".join(map(str, row)) for row in [*header, *rows]) + "\n", encoding="utf-8")
     return path

@@ -13,20 +13,27 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from heatpose.data.formats.alphapose import ALPHAPOSE
+from heatpose.data.formats.arrays import ARRAYS
 from heatpose.data.formats.coco import COCO, COCO_RESULTS
+from heatpose.data.formats.columns import MEDIAPIPE_CSV, MOVENET
+from heatpose.data.formats.deeplabcut import DEEPLABCUT
+from heatpose.data.formats.mediapipe import MEDIAPIPE
 from heatpose.data.formats.mmpose import MMPOSE
 from heatpose.data.formats.openpose import OPENPOSE
+from heatpose.data.formats.pyskl import PYSKL
+from heatpose.data.formats.sleap import SLEAP
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.formats.yolo import YOLO
 from heatpose.data.table import keypoint_frame
-from heatpose.pose.skeleton import Skeleton
+from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import coco_names, find_skeleton, pick_keypoints, skeletons_of
 
 __all__ = ["FORMATS", "find_format", "is_pose_source", "read_poses"]
 
 logger = logging.getLogger(__name__)
 
-FORMATS: dict[str, Format] = {found.name: found for found in (COCO, COCO_RESULTS, OPENPOSE, ALPHAPOSE, MMPOSE, YOLO)}
+_ALL = (COCO, COCO_RESULTS, OPENPOSE, ALPHAPOSE, MMPOSE, YOLO, MEDIAPIPE, MEDIAPIPE_CSV, MOVENET, ARRAYS)
+FORMATS: dict[str, Format] = {found.name: found for found in (*_ALL, PYSKL, DEEPLABCUT, SLEAP)}
 """All formats by name."""
 
 _SUFFIXES = tuple(sorted({suffix for found in FORMATS.values() for suffix in found.suffixes}))
@@ -172,11 +179,15 @@ def _look(source: Source) -> str:
 
 
 def is_pose_source(data: str | os.PathLike) -> bool:
-    """Tell a source of another tool's poses by the names of its files, without reading any."""
+    """Tell another tool's poses from heatmaps in class folders and keypoint tables, by names and columns alone."""
     path = Path(data)
     if path.is_dir():
         names = next((names for _, _, names in os.walk(path) if any(not n.startswith(".") for n in names)), [])
         return not any(name.endswith(".npy") for name in names) and any(n.lower().endswith(_SUFFIXES) for n in names)
+    if path.suffix.lower() == ".csv":
+        with path.open(encoding="utf-8-sig", errors="replace") as stream:
+            header = stream.readline()
+        return not all(name in header for name in COCO_17.columns)
     return path.name.lower().endswith(_SUFFIXES)
 
 
@@ -318,11 +329,15 @@ def _set_labels(
     """Fill the column label."""
     folders = table["file"].str.partition("/")[0].where(table["file"].str.contains("/"))
     if labels is None:
-        if _several(table["label"]):
+        if table["label"].isna().all() and (beside := _labels_beside(source)) is not None:
+            notes.append(f"Labels: {beside.name}.")
+            labels = beside
+        elif _several(table["label"]):
             notes.append("Labels: from the files.")
         elif source.is_folder and folders.notna().all() and _several(folders):
             notes.append("Labels: the folders.")
             table["label"] = folders.astype("string")
+    if labels is None:
         return
     if isinstance(labels, str) and labels == "folder":
         if folders.isna().any():
@@ -344,6 +359,16 @@ def _set_labels(
     if len(values) == n_frames:
         values = values[table["frame"].to_numpy()]
     table["label"] = pd.Series(values, index=table.index).astype("string")
+
+
+def _labels_beside(source: Source) -> Path | None:
+    """Return the labels that lie beside an array: ``labels`` or ``<name>_labels``, as .npy, .csv or .txt."""
+    if source.is_folder or source.root.suffix.lower() != ".npy":
+        return None
+    names = [
+        f"{stem}{suffix}" for stem in (f"{source.root.stem}_labels", "labels") for suffix in (".npy", ".csv", ".txt")
+    ]
+    return next((path for name in names if (path := source.folder / name).is_file() and path != source.root), None)
 
 
 def _read_label_array(path: Path) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Poses of other tools: known positions come back, left is left, what is missing is missing, and traps are told."""
 
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -11,10 +12,11 @@ from benchmarks import format_files as written
 from heatpose.cli import main
 from heatpose.data.formats.reading import FORMATS, find_format, is_pose_source, read_poses
 from heatpose.data.npy import BadFilesError
+from heatpose.data.plain_pickle import load_plain
 from heatpose.data.table import read_table, table_keypoints
 from heatpose.pose.skeletons import SKELETONS, coco_names, skeletons_of, to_coco
 
-SIZED = {"yolo": {"image_size": written.SIZE}}
+SIZED = {name: {"image_size": written.SIZE} for name in ("yolo", "mediapipe", "mediapipe-csv")}
 """What has to be passed beside the source."""
 
 SOURCES = [
@@ -29,6 +31,14 @@ SOURCES = [
     ("mmpose", written.mmpose, "a.json", {}),
     ("mmpose", written.mmpose, "a.json", {"names": written.MPII_16}),
     ("yolo", written.yolo, "labels", {}),
+    ("mediapipe", written.mediapipe, "a.json", {}),
+    ("mediapipe-csv", written.mediapipe_csv, "a.csv", {}),
+    ("movenet", written.movenet, "a.csv", {}),
+    ("arrays", written.arrays, "a.npz", {}),
+    ("pyskl", written.pyskl, "a.pkl", {}),
+    ("pyskl", written.pyskl, "a.pkl", {"protocol": 5}),
+    ("deeplabcut", written.deeplabcut, "a.csv", {}),
+    ("deeplabcut", written.deeplabcut, "a.csv", {"individuals": True}),
 ]
 NO_SCORES = ("coco",)
 """Formats without confidences: 1 where there is a keypoint."""
@@ -192,6 +202,130 @@ def test_other_numbers_of_keypoints_need_a_skeleton(tmp_path):
     np.testing.assert_allclose(table_keypoints(table), expected(written.bodies(2)), atol=2e-3)
     with pytest.raises(ValueError, match="Expected 18 keypoints for openpose-18, got 25"):
         read_poses(source, skeleton="openpose-18")
+
+
+@pytest.mark.parametrize(
+    ("header", "first"),
+    [
+        (lambda n, part: f"{part}{n}", 0),
+        (lambda n, part: f"landmark_{n}_{part}", 0),
+        (lambda n, part: f"Pose_{n}_{'visibility' if part == 'v' else part}", 0),
+        (lambda n, part: f"{written.MEDIAPIPE_33[n].upper()}_{part}", 0),
+        (lambda n, part: f"{part.upper()}{n}", 1),
+    ],
+)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_mediapipe_tables_in_many_spellings(tmp_path, header, first, separator):
+    poses = written.bodies(3)
+    marks = [written.landmarks(pose) for pose in poses]
+    lines = [[*(header(n, part) for n in range(first, first + 33) for part in "xyzv"), "label"]]
+    lines += [[*(value for point in pose for value in list(point.values())[:4]), "wave"] for pose in marks]
+    texts = [separator.join(map(str, line)) for line in lines]
+    if separator == ";":
+        texts[1:] = [text.replace(".", ",") for text in texts[1:]]
+    (tmp_path / "a.csv").write_text("\n".join(texts), encoding="utf-8-sig")
+    table = read_poses(tmp_path / "a.csv", image_size=written.SIZE)
+    np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
+    assert table["label"].tolist() == ["wave"] * 3
+
+
+def test_mediapipe_in_pixels_and_without_header(tmp_path):
+    poses = written.bodies(2, missing=0)
+    rows = [
+        [
+            f"img{n}.jpg",
+            "warrior",
+            *(value for x, y, _ in written.ordered(pose, written.MEDIAPIPE_33) for value in (x, y, 0)),
+        ]
+        for n, pose in enumerate(poses)
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
+    table = read_poses(tmp_path / "a.csv")
+    np.testing.assert_allclose(table_keypoints(table)[..., :2], poses[..., :2], atol=2e-3)
+    assert table["label"].tolist() == ["warrior"] * 2
+    assert table["path"].tolist() == ["img0.jpg", "img1.jpg"]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda marks: {"landmarks": [marks], "worldLandmarks": [marks]},
+        lambda marks: {"pose_landmarks": {"landmark": marks}},
+        lambda marks: {"frames": [{"pose_landmarks": [marks]}, {"pose_landmarks": []}]},
+        lambda marks: [marks],
+        lambda marks: {"landmark": marks},
+    ],
+)
+def test_mediapipe_results_in_many_shapes(tmp_path, wrap):
+    pose = written.bodies(1)
+    written.dump(tmp_path / "a.json", wrap(written.landmarks(pose[0])))
+    table = read_poses(tmp_path / "a.json", image_size=written.SIZE)
+    np.testing.assert_allclose(table_keypoints(table), expected(pose), atol=2e-3)
+
+
+def test_arrays_of_keypoints_and_heatmaps_with_labels_beside_them(tmp_path):
+    poses = written.bodies(4, missing=0)
+    np.save(tmp_path / "keypoints.npy", poses[..., :2])
+    np.save(tmp_path / "labels.npy", np.array(["a", "b", "a", "b"]))
+    table = read_poses(tmp_path / "keypoints.npy")
+    np.testing.assert_allclose(table_keypoints(table)[..., :2], poses[..., :2], atol=1e-3)
+    assert table["label"].tolist() == ["a", "b", "a", "b"]
+    heatmaps = np.zeros((2, 26, 12, 10), dtype=np.float32)
+    for keypoint in range(26):
+        heatmaps[:, keypoint, keypoint % 12, keypoint % 10] = 1
+    np.save(tmp_path / "heatmaps.npy", heatmaps)
+    halpe = table_keypoints(read_poses(tmp_path / "heatmaps.npy", skeleton="halpe-26", labels=["a", "b"]))
+    assert abs(halpe[0, 13, :2] - (3, 1)).max() < 1
+    with pytest.raises(ValueError, match="for body-25, got 26"):
+        read_poses(tmp_path / "heatmaps.npy", skeleton="body-25", labels=["a", "b"])
+
+
+def test_kinect_in_metres_is_turned_over(tmp_path):
+    keypoints = np.zeros((2, 3, 25, 3), dtype=np.float32)  # the second body is not there
+    keypoints[0] = np.random.default_rng(0).normal(size=(3, 25, 3))
+    clip = {"frame_dir": "S001C001P007R001A010", "label": 9, "keypoint": keypoints, "total_frames": 3}
+    (tmp_path / "ntu.pkl").write_bytes(pickle.dumps([clip]))
+    table = read_poses(tmp_path / "ntu.pkl", people="all")
+    assert len(table) == 3
+    assert set(table["person"]) == {"P007"}
+    left_shoulder = table_keypoints(table)[:, 5]
+    np.testing.assert_allclose(left_shoulder[:, :2], keypoints[0, :, 4, :2] * (1, -1), atol=1e-5)
+    assert (table_keypoints(table)[:, :5, 2] == 0).all()
+
+
+def test_pickles_run_nothing(tmp_path):
+    marker = tmp_path / "ran"
+
+    class Bomb:
+        def __reduce__(self):
+            return open, (str(marker), "w")
+
+    for protocol in range(6):
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps({"annotations": [{"keypoint": Bomb()}]}, protocol))
+        with pytest.raises(
+            ValueError, match=r"plain containers and NumPy arrays, got (io|_io|__builtin__|builtins)\.open"
+        ):
+            read_poses(tmp_path / "a.pkl")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_plain_pickles_come_back(protocol):
+    content = {
+        "a": [1, 2.5, "ü", b"\x00\xff", None, True, (1, [2])],
+        "f": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "big": np.arange(3, dtype=">i2"),
+        "scalar": np.float32(0.25),
+        "empty": np.zeros((0, 17, 3), dtype=np.float16),
+    }
+    read = load_plain(pickle.dumps(content, protocol))
+    assert read["a"] == content["a"]
+    for name in ("f", "big", "empty"):
+        np.testing.assert_array_equal(read[name], content[name])
+        assert read[name].shape == content[name].shape
+    assert read["scalar"] == 0.25
+    with pytest.raises(ValueError, match="arrays of numbers"):
+        load_plain(pickle.dumps(np.array([{}, 1], dtype=object), protocol))
 
 
 def test_convert_writes_a_table_and_says_what_it_did(tmp_path, capsys):

@@ -1,0 +1,96 @@
+"""Plain arrays: keypoints or heatmaps in a ``.npy`` file, or an ``.npz`` with labels and groups beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from heatpose.data.formats.source import Format, Poses, Source
+from heatpose.pose.decoding import decode_heatmaps
+
+__all__ = ["ARRAYS"]
+
+_KEYPOINTS = ("keypoints", "kp", "kpts", "poses", "heatmaps", "x", "data")
+_SCORES = ("scores", "keypoint_scores", "confidence", "conf")
+_FACTS = {
+    "label": ("labels", "label", "y"),
+    "video": ("video", "videos", "clip", "clips"),
+    "person": ("person", "persons", "subject", "subjects", "groups", "group"),
+    "track": ("track", "tracks"),
+}
+"""Usual names of the arrays in an .npz."""
+
+_BATCH = 256
+"""Heatmaps decoded at a time: 17 of 64 x 48 in float32 are 53 MB."""
+
+
+def _find(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:
+    lower = {name.lower(): name for name in arrays}
+    return next((arrays[lower[name]] for name in names if name in lower), None)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file by name; a .npy file has one, which is not read before it is used."""
+    if path.suffix.lower() == ".npy":
+        return {"keypoints": np.load(path, mmap_mode="r", allow_pickle=False)}
+    with np.load(path, allow_pickle=False) as file:
+        wanted = {*_KEYPOINTS, *_SCORES, *(name for names in _FACTS.values() for name in names)}
+        return {name: file[name] for name in file.files if name.lower() in wanted}
+
+
+def _sniff(source: Source) -> bool:
+    try:
+        return _find(_load(source.path(0)), _KEYPOINTS) is not None
+    except (ValueError, OSError, EOFError, MemoryError):
+        return False
+
+
+def _poses(numbers: np.ndarray, scores: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Yield the people of each frame, shape (M, K, 3)."""
+    shape = numbers.shape
+    if numbers.dtype.kind not in "fiu" or numbers.ndim not in (2, 3, 4):
+        raise ValueError(f"Expected keypoints (n, K, 2 or 3) or heatmaps (n, K, H, W), got {numbers.dtype} {shape}.")
+    if numbers.ndim == 2 and shape[1] % 3 == 0:  # as between the steps of a pipeline
+        numbers = numbers.reshape(len(numbers), -1, 3)
+    elif numbers.ndim == 3 and shape[2] > 3:
+        numbers = numbers[None]
+    if numbers.ndim == 4 and shape[-1] > 3:
+        for start in range(0, len(numbers), _BATCH):
+            yield from decode_heatmaps(np.asarray(numbers[start : start + _BATCH]))[:, None]
+        return
+    if numbers.ndim == 2 or numbers.shape[-1] not in (2, 3):
+        raise ValueError(f"Expected keypoints (n, K, 2 or 3) or heatmaps (n, K, H, W), got the shape {shape}.")
+    if numbers.shape[-1] == 2 or scores is not None:
+        scores = np.ones(numbers.shape[:-1]) if scores is None else scores.reshape(numbers.shape[:-1])
+        numbers = np.concatenate([numbers[..., :2], scores[..., None]], axis=-1)
+    yield from numbers if numbers.ndim == 4 else numbers[:, None]
+
+
+def _read(source: Source, file: int, poses: Poses) -> None:
+    arrays = _load(source.path(file))
+    numbers = _find(arrays, _KEYPOINTS)
+    if numbers is None:
+        raise ValueError(f"Expected an array called {' or '.join(_KEYPOINTS[:2])}, got {', '.join(arrays) or 'none'}.")
+    facts = {fact: _find(arrays, names) for fact, names in _FACTS.items()}
+    n_frames = 1 if numbers.ndim == 3 and numbers.shape[2] > 3 else len(numbers)
+    for name, values in facts.items():
+        if values is not None and values.shape != (n_frames,):
+            raise ValueError(f"Expected {n_frames} values in the array of {name}s, got the shape {values.shape}.")
+    for at, people in enumerate(_poses(numbers, _find(arrays, _SCORES))):
+        of = {name: None if values is None else values[at] for name, values in facts.items()}
+        poses.frame(video=of["video"], label=of["label"])
+        for person in people:
+            poses.add(person, of["person"], of["track"])
+
+
+ARRAYS = Format(
+    "arrays",
+    "NumPy arrays",
+    (".npy", ".npz"),
+    _sniff,
+    _read,
+    groups=("video", "track", "person"),
+    skeletons=("coco-17", "openpose-18", "halpe-26", "mediapipe-33", "coco-133", "alphapose-136", "mpii-16"),
+)

@@ -1,0 +1,79 @@
+"""MediaPipe landmarks as JSON: results of the Tasks API or of the older one, a frame or a list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from heatpose.data.formats.source import Format, Poses, Source
+from heatpose.pose.skeletons import SKELETONS
+
+__all__ = ["MEDIAPIPE"]
+
+_N_LANDMARKS = len(SKELETONS["mediapipe-33"].keypoints)
+_LANDMARKS = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
+"""Names of landmarks that are fractions of the image; world landmarks, in metres, are left alone."""
+
+
+def _is_pose(content: Any) -> bool:
+    return isinstance(content, list) and len(content) == _N_LANDMARKS and all(type(at) is tuple for at in content)
+
+
+def _people(content: Any) -> list:
+    """Return the poses of one frame."""
+    if isinstance(content, dict):
+        return _people(next((content[name] for name in _LANDMARKS if name in content), None))
+    if _is_pose(content):
+        return [content]
+    if content is None:
+        return []
+    people = [person for entry in content for person in _people(entry)]
+    if content and not people:
+        raise ValueError(f"Expected {_N_LANDMARKS} landmarks a pose, got {len(content)}.")
+    return people
+
+
+def _frames(content: Any) -> Iterator[tuple[dict, list]]:
+    """Return what is known of each frame and its poses."""
+    if isinstance(content, dict) and not any(name in content for name in _LANDMARKS):
+        content = next((value for value in content.values() if isinstance(value, list)), content)
+    if isinstance(content, list) and not _is_pose(content):
+        for entry in content:
+            yield entry if isinstance(entry, dict) else {}, _people(entry)
+    else:
+        yield content if isinstance(content, dict) else {}, _people(content)
+
+
+def _sniff(source: Source) -> bool:
+    content = source.peek()
+    for _ in range(6):  # frames in a dictionary, each with a list of people, are the deepest
+        if _is_pose(content):
+            return True
+        if isinstance(content, dict):
+            landmarks = [content[name] for name in _LANDMARKS if name in content]
+            if landmarks and not landmarks[0]:
+                return True
+            content = landmarks or [value for value in content.values() if isinstance(value, list)]
+        content = content[0] if isinstance(content, list) and content else None
+    return False
+
+
+def _read(source: Source, file: int, poses: Poses) -> None:
+    frames = list(_frames(source.json(file)))
+    for known, people in frames:
+        video = source.stem(file) if len(frames) > 1 else None
+        poses.frame(video=video, width=known.get("width"), height=known.get("height"), label=known.get("label"))
+        for person in people:
+            poses.add(person)
+
+
+MEDIAPIPE = Format(
+    "mediapipe",
+    "MediaPipe landmarks in JSON",
+    (".json",),
+    _sniff,
+    _read,
+    groups=("video",),
+    skeletons=("mediapipe-33",),
+    unit="either",
+)

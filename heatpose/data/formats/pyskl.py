@@ -1,0 +1,63 @@
+"""pyskl: a pickle of clips, each with ``keypoint`` (M, T, K, 2 or 3), ``label`` and ``frame_dir``; also NTU RGB+D."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from heatpose.data.formats.source import Format, Poses, Source
+from heatpose.data.plain_pickle import load_plain
+
+__all__ = ["PYSKL"]
+
+_NTU_PERSON = re.compile(r"S\d{3}C\d{3}(P\d{3})R\d{3}A\d{3}")
+
+
+def _annotations(content: object) -> list:
+    found = content.get("annotations") if isinstance(content, dict) else content
+    if not isinstance(found, list) or not found or not all(isinstance(c, dict) and "keypoint" in c for c in found):
+        raise ValueError("Expected a list of clips, each with keypoint, got something else.")
+    return found
+
+
+def _sniff(source: Source) -> bool:
+    with source.path(0).open("rb") as stream:
+        return stream.read(2)[:1] in (b"\x80", b"(", b"]", b"}")
+
+
+def _read(source: Source, file: int, poses: Poses) -> None:
+    for clip in _annotations(load_plain(source.path(file).read_bytes())):
+        numbers = np.asarray(clip["keypoint"], dtype=np.float32)
+        numbers = numbers[None] if numbers.ndim == 3 else numbers
+        n_people, n_frames, n_keypoints, n_values = numbers.shape
+        scores = clip.get("keypoint_score")
+        if scores is not None:
+            scores = np.asarray(scores, dtype=np.float32).reshape(n_people, n_frames, n_keypoints)
+        elif n_values == 3 and n_keypoints == 25:  # metres before a Kinect, whose y points up
+            numbers = numbers * np.array([1, -1, 1], dtype=np.float32)
+            poses.note("{} clips in metres before a Kinect: y was turned downwards")
+        elif n_values == 3:
+            scores = numbers[..., 2]
+        if scores is None:
+            scores = (numbers != 0).any(axis=3).astype(np.float32)
+        poses_of_clip = np.concatenate([numbers[..., :2], scores[..., None]], axis=3)
+        name = str(clip.get("frame_dir", ""))
+        ntu = _NTU_PERSON.search(name)
+        label = None if clip.get("label") is None else str(clip["label"])
+        for frame in range(n_frames):
+            poses.frame(name or None, frame, name or None, label)
+            for person in range(n_people):
+                if (scores[person, frame] > 0).any():
+                    poses.add(poses_of_clip[person, frame], ntu[1] if ntu else None, person)
+
+
+PYSKL = Format(
+    "pyskl",
+    "pyskl or NTU RGB+D clips",
+    (".pkl", ".pickle"),
+    _sniff,
+    _read,
+    groups=("video", "track", "person"),
+    skeletons=("coco-17", "kinect-25"),
+)

@@ -1,0 +1,145 @@
+"""Read pickles of plain containers and NumPy arrays, and of nothing else.
+
+Nothing that a pickle names is imported or called: the few names that arrays are written with stand for functions here.
+"""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+__all__ = ["load_plain"]
+
+_MOST_MEMOS = 50_000_000
+"""Objects a pickle can refer back to: the list of them takes 8 bytes each."""
+
+
+class _DType:
+    """Stand-in for ``numpy.dtype``: numbers and booleans only."""
+
+    def __init__(self, name: str, *flags: Any):
+        self.dtype = np.dtype(str(name))
+        if self.dtype.kind not in "biuf" or self.dtype.itemsize > 8:
+            raise ValueError(f"Expected arrays of numbers, got {self.dtype}.")
+
+    def __setstate__(self, state: tuple) -> None:
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """Stand-in for ``numpy.ndarray``, filled by the state that NumPy writes."""
+
+    def __init__(self, *ignored: Any):
+        self.array = np.zeros(0)
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, is_fortran, raw = state
+        self.array = _from_buffer(raw, dtype, shape, "F" if is_fortran else "C").array
+
+
+class _NdArray:
+    """Stand-in for the class that ``_reconstruct`` is called with."""
+
+
+def _from_buffer(raw: bytes | str, dtype: _DType, shape: tuple, order: str) -> _Array:
+    content = raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
+    made = _Array()
+    made.array = np.frombuffer(content, dtype=dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
+    return made
+
+
+def _scalar(dtype: _DType, raw: bytes | str) -> Any:
+    return _from_buffer(raw, dtype, (1,), "C").array[0].item()
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    if encoding not in ("latin1", "latin-1"):
+        raise ValueError(f"Expected bytes written as latin1, got {str(encoding)[:40]!r}.")
+    return text.encode("latin-1")
+
+
+def _no_bytes() -> bytes:
+    """Return what protocols before 3 call ``bytes()`` for."""
+    return b""
+
+
+def _reconstruct(*ignored: Any) -> _Array:
+    return _Array()
+
+
+_NAMES: dict[tuple[str, str], Any] = {
+    ("numpy", "dtype"): _DType,
+    ("numpy", "ndarray"): _NdArray,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
+    **{
+        (f"numpy.{core}.{module}", name): stand_in
+        for core in ("core", "_core")
+        for module, name, stand_in in (
+            ("multiarray", "_reconstruct", _reconstruct),
+            ("multiarray", "scalar", _scalar),
+            ("numeric", "_frombuffer", _from_buffer),
+        )
+    },
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Return the stand-in of a name; ValueError for names that arrays are not written with."""
+        if (module, name) not in _NAMES:
+            raise ValueError(f"Expected plain containers and NumPy arrays, got {module}.{name}"[:200])
+        return _NAMES[module, name]
+
+
+def load_plain(data: bytes) -> Any:
+    """Return the content of a pickle of plain containers and arrays of numbers.
+
+    Parameters
+    ----------
+    data : bytes
+        A pickle of any protocol.
+
+    Returns
+    -------
+    object
+        Dictionaries, lists, tuples, texts, numbers and arrays.
+
+    Raises
+    ------
+    ValueError
+        The pickle is damaged or names anything else; nothing was called.
+    """
+    try:
+        operations = pickletools.genops(data)  # checks every length against what is there
+        for count, (opcode, argument, _) in enumerate(operations):
+            if "PUT" in opcode.name and isinstance(argument, int) and argument > min(count, _MOST_MEMOS):
+                raise ValueError(f"Expected memo numbers up to {count}, got {argument}.")
+            if opcode.name in ("PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEWOBJ_EX"):
+                raise ValueError(f"Expected plain containers and NumPy arrays, got {opcode.name}.")
+        return _plain(_Unpickler(BytesIO(data), encoding="latin1").load(), {})
+    except ValueError:
+        raise
+    except Exception as error:  # a damaged pickle raises almost anything
+        raise ValueError(f"Expected a pickle, got a damaged one ({type(error).__name__}: {error})"[:300]) from error
+
+
+def _plain(content: Any, known: dict[int, Any]) -> Any:
+    """Replace stand-ins by their arrays; what is shared stays shared, so that the result is no larger."""
+    if isinstance(content, _Array):
+        return content.array
+    if isinstance(content, str | bytes | int | float | complex | None):
+        return content
+    if id(content) not in known:
+        if isinstance(content, dict):
+            known[id(content)] = {_plain(key, known): _plain(value, known) for key, value in content.items()}
+        elif isinstance(content, list | tuple):
+            known[id(content)] = type(content)(_plain(value, known) for value in content)
+        else:
+            raise ValueError(f"Expected plain containers and NumPy arrays, got {type(content).__name__}.")
+    return known[id(content)]
