@@ -2,7 +2,7 @@
 
 A cache is a folder of segments, each a keypoint table of some files. A segment is written under a temporary name and
 renamed, is never changed after that, and bears the checksum of its bytes in its name. So a run that is killed leaves
-whole segments or none, several runs at once write side by side, and damage shows before anything is believed.
+whole segments or none, several runs at once write side by side, and damage is detected by the checksum.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _SCHEMA = pa.schema(
 )
 _MOST_SEGMENTS = 8  # more than there need be, before they are put together
 _SEGMENT_ROWS = 250_000  # some 60 MB
-_FLUSH_SECONDS = 1.0  # what a run that is killed can lose
+_FLUSH_SECONDS = 1.0  # of work that a killed run can lose
 _DAY = 86_400  # seconds; an unfinished file that old was left by a run that is gone
 
 
 def cache_folder(data: str | os.PathLike, where: str | os.PathLike | None = None) -> Path:
-    """Tell where the keypoints of a data folder are kept.
+    """Return the folder for the cached keypoints of a data folder.
 
     Parameters
     ----------
@@ -76,21 +76,21 @@ def cache_folder(data: str | os.PathLike, where: str | os.PathLike | None = None
     '.heatpose/gestures'
     """
     local = "://" not in os.fspath(data)
-    place = os.path.realpath(data) if local else os.fspath(data).rstrip("/")
-    name = re.sub(r"[^\w.-]", "_", place.replace("\\", "/").rpartition("/")[2]) or "data"
-    if where is None and local and (beside := Path(place).parent) != Path(place):
+    real = os.path.realpath(data) if local else os.fspath(data).rstrip("/")
+    name = re.sub(r"[^\w.-]", "_", real.replace("\\", "/").rpartition("/")[2]) or "data"
+    if where is None and local and (beside := Path(real).parent) != Path(real):
         nearest = beside / ".heatpose"
         while not nearest.exists():
             nearest = nearest.parent
         if os.access(nearest, os.W_OK | os.X_OK):
-            return beside / ".heatpose" / Path(place).name
+            return beside / ".heatpose" / Path(real).name
     # Many data folders share this one.
-    digest = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:12]
+    digest = hashlib.sha256(real.encode(errors="surrogateescape")).hexdigest()[:12]
     return (_user_caches() if where is None else Path(where)) / f"{name}-{digest}"
 
 
 def _user_caches() -> Path:
-    """Tell where this user's programs keep what they can make again."""
+    """Return the user's folder for caches, as the system has it."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "heatpose" / "Cache"
     if sys.platform == "darwin":
@@ -115,7 +115,7 @@ class _Segment(NamedTuple):
 class KeypointCache:
     """Keypoints of heatmap files that were read before.
 
-    What it says of a file holds as long as the file's path, size and time, the decoder with its options and the
+    An entry is valid as long as the file's path, size and time, the decoder with its options and the
     version of the decoding are the same. A cache is a convenience: one that is damaged or cannot be written costs time
     and a warning, and never the run.
 
@@ -154,7 +154,7 @@ class KeypointCache:
         self._recipe = _recipe(method)
         self._prefix = f"{method}-{hashlib.sha256(self._recipe).hexdigest()[:12]}-"
         self._segments: list[_Segment] = []
-        self._places: dict[tuple[str, str], tuple[int, int]] = {}  # the number of a segment, and of a file in it
+        self._positions: dict[tuple[str, str], tuple[int, int]] = {}  # the number of a segment, and of a file in it
         self.known: dict[tuple[str, str], HeatmapFile] = {}
         self._waiting: list[tuple[HeatmapFile, np.ndarray, np.ndarray]] = []
         self._flushed = time.monotonic()
@@ -176,7 +176,7 @@ class KeypointCache:
         return f"KeypointCache({str(self.folder)!r}): {len(self)} files"
 
     def read(self, files: Sequence[HeatmapFile]) -> tuple[np.ndarray, np.ndarray]:
-        """Return what is known of the samples of files.
+        """Return the cached keypoints of all samples of files.
 
         Parameters
         ----------
@@ -193,17 +193,17 @@ class KeypointCache:
         ends = _starts(files)
         keypoints = np.empty((ends[-1], _N_KEYPOINTS, 3), dtype=np.float32)
         finite = np.empty(ends[-1], dtype=bool)
-        places = np.array([self._places[file.path, str(file.stamp)] for file in files]).reshape(-1, 2)
-        for number in np.unique(places[:, 0]):
+        positions = np.array([self._positions[file.path, str(file.stamp)] for file in files]).reshape(-1, 2)
+        for number in np.unique(positions[:, 0]):
             segment = self._segments[number]
-            mine = np.flatnonzero(places[:, 0] == number)
-            here, there = rows_of(ends, mine), rows_of(segment.starts, places[mine, 1])
+            mine = np.flatnonzero(positions[:, 0] == number)
+            here, there = rows_of(ends, mine), rows_of(segment.starts, positions[mine, 1])
             keypoints[here] = segment.keypoints[there]
             finite[here] = segment.finite[there]
         return keypoints, finite
 
     def add(self, file: HeatmapFile, keypoints: np.ndarray, finite: np.ndarray) -> None:
-        """Keep what was read of a file: on the disk every now and then, and all of it after `flush`.
+        """Add the keypoints of a file; they are written every second, and all of them by `flush`.
 
         Parameters
         ----------
@@ -219,7 +219,7 @@ class KeypointCache:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is not on the disk yet."""
+        """Write all that is not on the disk yet."""
         if self._waiting and self._writable:
             files, keypoints, finite = zip(*self._waiting, strict=True)
             self._write(files, np.concatenate(keypoints), np.concatenate(finite))
@@ -227,7 +227,7 @@ class KeypointCache:
         self._flushed = time.monotonic()
 
     def tidy(self, files: Iterable[HeatmapFile]) -> None:
-        """Put segments together if they are many, or if most of what they hold is of files that are no more.
+        """Merge segments if there are many, or if most of their rows are of files that are gone.
 
         Parameters
         ----------
@@ -274,10 +274,10 @@ class KeypointCache:
             _remove(path)
 
     def _take(self, segment: _Segment) -> None:
-        for place, file in enumerate(segment.files):
+        for position, file in enumerate(segment.files):
             key = (file.path, str(file.stamp))
             self.known[key] = file
-            self._places[key] = (len(self._segments), place)
+            self._positions[key] = (len(self._segments), position)
         self._segments.append(segment)
 
     def _write(self, files: Sequence[HeatmapFile], keypoints: np.ndarray, finite: np.ndarray) -> bool:
@@ -312,7 +312,7 @@ def _digest(content: bytes) -> str:
 
 
 def _starts(files: Sequence[HeatmapFile]) -> np.ndarray:
-    """Where each file's samples start in those of all, and how many there are."""
+    """Row at which each file's samples start, and the number of all."""
     return np.cumsum([0, *(file.shape[0] for file in files)])
 
 
@@ -338,7 +338,7 @@ def _encode(files: Sequence[HeatmapFile], keypoints: np.ndarray, finite: np.ndar
 
 
 def _decode(path: Path, content: bytes, recipe: bytes) -> _Segment:
-    """Read a segment's bytes; a ValueError says what is wrong with them."""
+    """Parse a segment's bytes; a ValueError gives the reason where they are damaged."""
     if path.name != f"{path.name.rpartition('-')[0]}-{_digest(content)}{_SUFFIX}":
         raise ValueError("expected the checksum in its name, got another")
     try:
@@ -368,7 +368,7 @@ def _decode(path: Path, content: bytes, recipe: bytes) -> _Segment:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder for a cache, and say what it is to people, to git and to programs that make backups."""
+    """Make a folder for a cache, marked as one for people, git and backup programs."""
     if folder.is_dir():
         return
     folder.mkdir(parents=True, exist_ok=True)

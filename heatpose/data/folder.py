@@ -47,14 +47,14 @@ class HeatmapFolder:
         Leave bad files out instead of refusing the folder. Of a file that can be read, only the samples with
         NaN or infinity are left out.
     skip_empty : bool, default False
-        Leave out class folders without a good file, and say so in `empty_classes`, instead of refusing the folder.
+        Leave out class folders without a good file, and list them in `empty_classes`, instead of refusing the folder.
     known : mapping of (path, stamp) to HeatmapFile, optional
         Files known from an earlier time, see `heatpose.data.cache`: those that did not change are not opened.
 
     Attributes
     ----------
     root : Path or str
-        The folder; a str if it is a URL, without what only the owner should know.
+        The folder; a str if it is a URL, without user name and password.
     index : DataFrame
         One row a sample, in natural order of class and path (frame 9 before frame 10): ``path`` relative to
         the root with forward slashes, ``sample`` the position in the file, ``label`` the class, ``group``
@@ -211,7 +211,7 @@ class HeatmapFolder:
         self.refuse_samples(bad)
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Read some samples, in whatever order.
+        """Read samples by their rows, in any order.
 
         Parameters
         ----------

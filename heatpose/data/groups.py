@@ -1,8 +1,7 @@
-"""Groups of samples that belong together, and folds that never tear a group apart.
+"""Groups of samples that belong together, and folds that never split a group.
 
-Neighbouring frames of a recording are nearly the same picture. A score from a split that puts one of them on
-each side says how well a model remembers; only folds that leave out whole groups (people, recordings) say how
-well it names the poses of people nobody trained on.
+Neighbouring frames of a recording are near-duplicates. A split that puts one of them on each side measures memory;
+only folds that hold out whole groups (people, recordings) estimate the score on new people.
 """
 
 from __future__ import annotations
@@ -23,28 +22,40 @@ from sklearn.utils import check_random_state
 
 from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
 
-__all__ = ["Grouping", "check_enough", "check_spec", "grouped_folds", "random_folds", "resolve_groups"]
+__all__ = [
+    "DEFAULT_FOLDS",
+    "Folds",
+    "Grouping",
+    "check_enough",
+    "check_spec",
+    "grouped_folds",
+    "random_folds",
+    "resolve_groups",
+]
 
 Folds = list[tuple[np.ndarray, np.ndarray]]
+"""Positions of the training and the test samples of each fold."""
 
-DEFAULT_BLOCKS = 5
 DEFAULT_FOLDS = 5
-_MAX_DEALS = 50
+"""Folds of a cross-validation: 4 of 5 samples train, as is usual."""
+
+_DEFAULT_BLOCKS = 5  # one for each of the default folds
+_MAX_DEALS = 50  # tries to have every class in every fold; the best of them is kept
 
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """Which samples belong together, and where that was learned from.
+    """Group of each sample, and the source of the groups.
 
     Parameters
     ----------
     groups : ndarray of str, shape (n_samples,)
         The group of each sample.
     description : str
-        One line for people: what a score is split by, and so what it speaks for.
+        One line that names what a score is split by.
     kind : {"regex", "blocks", "csv", "column", "proposed"}
-        Where the groups came from. ``blocks`` are no real groups, and neither are ``proposed`` ones, which
-        :func:`heatpose.evaluation.audit.propose_groups` finds in the frames: their score says nothing about new people.
+        Source of the groups. ``blocks`` are no real groups, and neither are ``proposed`` ones, which
+        :func:`heatpose.evaluation.audit.propose_groups` finds in the frames: their score is not one for new people.
     """
 
     groups: np.ndarray
@@ -92,7 +103,7 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     >>> grouping.groups.tolist()
     ['ann', 'bob', 'ann']
     >>> grouping.description
-    "groups nobody trained on: 2 (ann, bob), from the file names by '_([a-z]+)\\.npy$'"
+    "held-out groups: 2 (ann, bob), from the file names by '_([a-z]+)\\.npy$'"
     """
     spec = os.fspath(spec)
     if not isinstance(spec, str):
@@ -109,7 +120,7 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
 
 
 def check_spec(spec: str) -> None:
-    """Raise the ValueError that :func:`resolve_groups` would for a spec that is wrong whatever the data."""
+    """Raise the ValueError of :func:`resolve_groups` for a spec that is wrong for any data."""
     if spec.startswith("blocks:"):
         _parse_blocks(spec)
     elif spec != "auto" and not _is_csv(spec):
@@ -204,7 +215,7 @@ def grouped_folds(
 
     See Also
     --------
-    check_enough : tells which classes have too little data, and what to do about it.
+    check_enough : name the classes with too little data, and the remedy.
 
     Notes
     -----
@@ -235,7 +246,7 @@ def grouped_folds(
 
 
 def random_folds(labels: ArrayLike, n_folds: int, random_state: int | np.random.RandomState | None = 0) -> Folds:
-    """Split samples at random within each class, whatever their groups.
+    """Split samples at random within each class, ignoring their groups.
 
     On frames of a recording this *leaks*: it is there to show by how much.
 
@@ -263,10 +274,10 @@ def random_folds(labels: ArrayLike, n_folds: int, random_state: int | np.random.
 
 def _from_column(index: pd.DataFrame) -> Grouping:
     if "group" not in index or index["group"].isna().all():
-        return _from_blocks(index, DEFAULT_BLOCKS, because="no groups were given")
+        return _from_blocks(index, _DEFAULT_BLOCKS, because="no groups were given")
     if n_missing := int(index["group"].isna().sum()):
         because = f"the column 'group' lacks {n_missing} of {len(index)} values"
-        return _from_blocks(index, DEFAULT_BLOCKS, because)
+        return _from_blocks(index, _DEFAULT_BLOCKS, because)
     return _held_out(index["group"].astype(str).to_numpy(dtype=str), "from the table's column 'group'", "column")
 
 
@@ -337,9 +348,9 @@ def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:
 
 
 def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "column"]) -> Grouping:
-    """Describe real groups; groups of one sample each hold nothing together, and are told of."""
+    """Describe real groups; the description warns of groups of one sample each."""
     names = sorted(set(groups.tolist()))
-    description = f"groups nobody trained on: {len(names)} ({_some(names)}), {source}"
+    description = f"held-out groups: {len(names)} ({_some(names)}), {source}"
     if 1 < len(names) == len(groups):
         description += "; each sample is a group of its own, so this is no more than a random split"
     return Grouping(groups, description, kind)

@@ -38,6 +38,7 @@ __all__ = [
     "is_folder",
     "keypoint_frame",
     "load_data",
+    "open_folder",
     "read_table",
     "table_keypoints",
     "write_table",
@@ -46,7 +47,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 TABLE_SUFFIXES = (".parquet", ".csv")
-"""How the name of a keypoint table can end."""
+"""File name endings of keypoint tables."""
 
 _COLUMNS = list(COCO_17.columns)
 _TEXTS = ["path", "label", "group"]
@@ -124,7 +125,7 @@ def extract_keypoints(
     progress : callable, optional
         Called in the caller's thread with the samples done and their total.
     cache : KeypointCache, optional
-        Of the same method: what it knows is not read again, and it is told what was read.
+        Of the same method: files in it are not read again, others are added.
     client : distributed.Client, optional
         Connected to a Dask cluster whose workers are to read and decode, see :mod:`heatpose.data.distributed`. The
         table does not depend on it.
@@ -139,7 +140,7 @@ def extract_keypoints(
     Raises
     ------
     BadFilesError
-        Some heatmaps hold NaN or infinity, and the folder does not skip bad files; told after the last one
+        Some heatmaps hold NaN or infinity, and the folder does not skip bad files; raised after the last one
         was read.
     ValueError
         The heatmaps are not of 17 keypoints, or a class has no finite sample left.
@@ -199,7 +200,7 @@ def extract_keypoints(
 
 
 def _without_peak(decoded: np.ndarray) -> np.ndarray:
-    """Tell which samples lack a keypoint, which can be for NaN or infinity in their heatmaps."""
+    """Return for each sample whether it lacks a keypoint, perhaps for NaN or infinity in its heatmaps."""
     return (decoded[..., 2] == 0).any(axis=1)
 
 
@@ -328,7 +329,7 @@ def load_data(
         For a folder: whether to keep its keypoints, so that another time only new and changed files are read, or the
         folder to keep them in; see `heatpose.data.cache.cache_folder`.
     check : callable, optional
-        For a folder: called with its index before any heatmap is read, to raise what file names can tell.
+        For a folder: called with its index before any heatmap is read, to raise errors that file names show.
 
     Returns
     -------
@@ -355,7 +356,7 @@ def load_data(
 def open_folder(
     data: str | os.PathLike, method: str, *, skip_bad: bool, cache: bool | str | os.PathLike
 ) -> tuple[HeatmapFolder, KeypointCache | None]:
-    """List a folder of heatmaps, with what is known of its files from another time; as in `load_data`."""
+    """Open a folder of heatmaps and its cache; parameters as for `load_data`."""
     kept = None
     if cache is not False:
         from heatpose.data.cache import KeypointCache, cache_folder
@@ -365,7 +366,7 @@ def open_folder(
 
 
 def is_folder(data: str | os.PathLike) -> bool:
-    """Tell a folder of heatmaps from a table; a URL that does not end like a table is one of a folder."""
+    """Return whether data are a folder of heatmaps; a URL is one unless it ends like a table."""
     return _suffix(data) not in TABLE_SUFFIXES if is_url(data) else Path(local_path(data)).is_dir()
 
 

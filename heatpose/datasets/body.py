@@ -108,7 +108,7 @@ IDLE_ANGLES: tuple[Mapping[str, tuple[float, ...]], ...] = (
 )
 
 COMMANDS: tuple[str, ...] = tuple(sorted([*COMMAND_ANGLES, "dummy"]))
-"""The 17 classes: 16 commands, and ``dummy`` for whatever is none of them."""
+"""The 17 classes: 16 commands, and ``dummy`` for any other pose."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Photos to heatmaps: a ViTPose model of the transformers library in front of all the rest.
 
-Each person's box is cut out and turned upright by the model's own image processor, and what the model says of it is
-stored as it comes: raw heatmaps, in class folders that :class:`heatpose.HeatmapFolder` reads. A run that was stopped
+Each person's box is cut out and turned upright by the model's own image processor, and the raw heatmaps
+of the model are stored in class folders that :class:`heatpose.HeatmapFolder` reads. A run that was stopped
 goes on where it was, with the same files in the end: each is written whole or not at all, and pictures are taken in
 batches that depend on nothing but the folder.
 
@@ -33,6 +33,7 @@ __all__ = [
     "DETECTOR",
     "MODEL",
     "BoxFile",
+    "Boxes",
     "PersonDetector",
     "PoseEstimator",
     "WholePicture",
@@ -43,27 +44,27 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 MODEL = "usyd-community/vitpose-base-simple"
-"""The pose estimator, if nobody says which."""
+"""Default pose estimator."""
 
 DETECTOR = "PekingU/rtdetr_r50vd_coco_o365"
-"""The person detector, if one is wanted and nobody says which."""
+"""Default person detector."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""How the name of a picture can end."""
+"""File name endings of pictures."""
 
 RECORD = "heatmaps.json"
-"""The file beside the class folders that tells what made them."""
+"""File beside the class folders that holds the settings of the run."""
 
-_MIN_SCORE = 0.5  # below it a detection is taken for none
+_MIN_SCORE = 0.5  # of a detection; the default of the detectors' own post-processing
 _PATIENCE = 10  # seconds for the hub to answer
 _FOUND_NONE = 20  # pictures without a person that are named in the log
 
 
 class Boxes(Protocol):
-    """Where people are in pictures."""
+    """Finder of people in pictures."""
 
     def describe(self) -> str:
-        """Say what the boxes are from, for the record."""
+        """Return the source of the boxes, for the record."""
 
     def __call__(self, paths: Sequence[str], pictures: Sequence[Any]) -> list[np.ndarray]:
         """For each picture an array (n, 4) of x, y, width and height in pixels, one row for each person."""
@@ -73,7 +74,7 @@ class WholePicture:
     """One person a picture, who fills it."""
 
     def describe(self) -> str:
-        """Say what the boxes are from, for the record."""
+        """Return the source of the boxes, for the record."""
         return "whole pictures"
 
     def __call__(self, paths: Sequence[str], pictures: Sequence[Any]) -> list[np.ndarray]:
@@ -119,7 +120,7 @@ class BoxFile:
         self.boxes = {str(path): numbers[rows] for path, rows in table.groupby("path").indices.items()}
 
     def describe(self) -> str:
-        """Say what the boxes are from, for the record."""
+        """Return the source of the boxes, for the record."""
         return f"a file with SHA-256 {self.digest}"
 
     def check(self, paths: Sequence[str]) -> None:
@@ -159,7 +160,7 @@ class PersonDetector:
         self._person = int(names["person"])
 
     def describe(self) -> str:
-        """Say what the boxes are from, for the record."""
+        """Return the source of the boxes, for the record."""
         return f"the detector {self.model}"
 
     def __call__(self, paths: Sequence[str], pictures: Sequence[Any]) -> list[np.ndarray]:
@@ -238,7 +239,7 @@ class PoseEstimator:
 
 @dataclass(frozen=True)
 class Written:
-    """What came of a run.
+    """Result of a run.
 
     Parameters
     ----------
@@ -247,7 +248,7 @@ class Written:
     n_before : int
         Pictures that were done by an earlier run.
     nobody : tuple of str
-        Pictures in which nobody was found, in this run.
+        Pictures without a person, in this run.
     """
 
     n_files: int
@@ -304,7 +305,7 @@ def write_photo_heatmaps(
     out : path-like
         Where to write ``<out>/<class>/<name>.npy``, each (1, 17, H, W); with all people ``<name>_p0.npy`` and so on,
         the largest first. Pictures that are done already are left alone, as long as they were done with the same
-        model, boxes and options, which ``heatmaps.json`` tells.
+        model, boxes and options, see ``heatmaps.json``.
     estimator : PoseEstimator
         Makes heatmaps of people.
     boxes : callable, optional
@@ -368,7 +369,7 @@ def write_photo_heatmaps(
             progress(start + len(batch), len(photos))
     if nobody:
         more = f" and {len(nobody) - _FOUND_NONE} more" if len(nobody) > _FOUND_NONE else ""
-        logger.warning("Found nobody in %d pictures: %s%s", len(nobody), ", ".join(nobody[:_FOUND_NONE]), more)
+        logger.warning("Found no person in %d pictures: %s%s", len(nobody), ", ".join(nobody[:_FOUND_NONE]), more)
     if bad and not skip_bad:
         raise BadFilesError(bad, str(root))
     if bad:
@@ -378,7 +379,7 @@ def write_photo_heatmaps(
 
 
 def _begin(out: Path, settings: Mapping[str, Any]) -> None:
-    """Note what makes the files, and refuse to mix them with others."""
+    """Record the settings; raise an error where files were made with others."""
     record = out / RECORD
     if record.exists():
         try:
@@ -439,7 +440,7 @@ def _by_size(boxes: np.ndarray, people: str) -> np.ndarray:
 
 
 def _target(out: Path, photo: str, people: str, person: int = 0) -> Path:
-    """Where the heatmaps of a person go. The first person's are written last: where they are, all are."""
+    """Path of the heatmaps of a person. The first person's are written last: if they exist, all do."""
     suffix = "" if people == "largest" else f"_p{person}"
     return out / f"{photo.rpartition('.')[0]}{suffix}.npy"
 
@@ -454,7 +455,7 @@ def _write(out: Path, photo: str, people: str, dtype: str, heatmaps: Sequence[np
 
 @contextmanager
 def _loading(model: str, instead: str) -> Iterator[dict[str, Any]]:
-    """Keep transformers quiet, give options for its from_pretrained, and tell what to do when a model cannot be had."""
+    """Silence transformers, yield options for its from_pretrained, and name the remedy for a missing model."""
     if not Path(model).exists() and (model.startswith((".", "/", "~")) or model.count("/") > 1):
         raise FileNotFoundError(f"No such folder: {model}")
     reached = False
@@ -485,7 +486,7 @@ def _loading(model: str, instead: str) -> Iterator[dict[str, Any]]:
 
 
 def _reaches_hub(model: str) -> bool:
-    """Whether a model can be fetched; asked once, where the hub's own tools would try for minutes."""
+    """Return whether a model can be fetched; one request, where the hub's own tools would try for minutes."""
     if Path(model).is_dir():
         return False
     from huggingface_hub import HfApi
@@ -493,7 +494,7 @@ def _reaches_hub(model: str) -> bool:
 
     try:
         HfApi().model_info(model, timeout=_PATIENCE)
-    except HfHubHTTPError:  # it says no, and will tell why
+    except HfHubHTTPError:  # the answer is no, with a reason
         return True
     except Exception as error:  # of one of several libraries for the network
         logger.info("The hub cannot be reached: %r", error)
@@ -510,5 +511,5 @@ def _device() -> str:
     try:
         import torch
     except ImportError:
-        return "cpu"  # told when the model is loaded
+        return "cpu"  # reported when the model is loaded
     return "cuda" if torch.cuda.is_available() else "cpu"

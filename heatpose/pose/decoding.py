@@ -1,8 +1,8 @@
 """From heatmaps (N, K, H, W) to keypoints (N, K, 3), in plain NumPy.
 
 A decoder finds each map's highest cell and then, most of them, reads the cells round it for the fraction of
-a cell that is left. Maps are read where they lie, some at a time: the batch is never copied, whatever its
-type.
+a cell that is left. Maps are read where they lie, some at a time: the batch is never copied, of
+any type.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _MINUS_INFINITY = np.float16(-np.inf).view(np.uint16)
 
 # The fit takes the logarithm of cells above this fraction of the peak; lower ones are noise more than signal.
 FIT_FLOOR = 0.1
-# How firmly the fit believes that peaks are round: pose estimators are trained on round ones, and a peak at
+# Weight of the prior that peaks are round: pose estimators are trained on round ones, and a peak at
 # the edge of its map does not show enough of itself to tell. In units of the weighted squares against it.
 _ROUNDNESS = 30.0
 
@@ -75,7 +75,7 @@ def decode_heatmaps(
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Find each keypoint in its heatmap, to a fraction of a cell.
 
-    A keypoint's row is the same to the last bit whatever other samples are decoded with it, and by how many
+    A keypoint's row is the same to the last bit for any other samples decoded with it, and any number of
     threads.
 
     Parameters
@@ -227,7 +227,7 @@ def _decode(maps: np.ndarray, decoder: Decoder, options: dict[str, Any]) -> np.n
 
 
 def _is_plain(dtype: np.dtype) -> bool:
-    """Tell whether numbers can be read as they lie: no floats of another byte order, and no long doubles."""
+    """Return whether numbers can be read without conversion: no floats of another byte order, and no long doubles."""
     return dtype.kind != "f" or dtype in (np.float16, np.float32, np.float64)
 
 
@@ -265,7 +265,7 @@ def _search_half(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Peaks:
-    """The highest cells of M maps and a way to read the cells round them: what a decoder works from.
+    """Highest cells of M maps, with access to the cells round them: the input of a decoder.
 
     Parameters
     ----------
@@ -351,7 +351,7 @@ def _soft_argmax(peaks: Peaks, window: int | None = 7, temperature: float | None
 
 
 def _reach(peak: np.ndarray, first: np.ndarray, length: int, extent: int) -> np.ndarray:
-    """Tell which rows (or columns) of a window the map has on both sides of the peak, and one on."""
+    """Return which rows (or columns) of a window the map has on both sides of the peak, and one on."""
     to_edge = np.minimum(peak, extent - 1 - peak)
     return np.abs(first + np.arange(length)[:, np.newaxis] - peak) <= np.minimum(length // 2, to_edge + 1)
 
@@ -408,7 +408,7 @@ def _moments(values: np.ndarray, count: int) -> np.ndarray:
 
 def _penalty() -> np.ndarray:
     """What the normal equations get on top, (6, 6, 1)."""
-    # So little that it shows only where the cells say nothing, in a map of one column for example.
+    # So little that it shows only where the cells have no information, in a map of one column for example.
     penalty = np.diag([0.0, 1, 1, 1, 1, 1]) * 1e-4
     # Half the difference between the curvatures along x and y, squared, and the same for the diagonals.
     penalty[3:, 3:] += _ROUNDNESS / 4 * np.array([[1, 0, -1], [0, 1, 0], [-1, 0, 1]])

@@ -196,7 +196,7 @@ def test_simulate_writes_the_layout(run, tmp_path):
 def test_train_says_first_what_it_split_by(trained):
     _, out = trained
     lines = out.splitlines()
-    assert lines[0] == rf"Split by groups nobody trained on: 3 (0, 1, 2), from the file names by '{BY_PERFORMER}'"
+    assert lines[0] == rf"Split by held-out groups: 3 (0, 1, 2), from the file names by '{BY_PERFORMER}'"
     assert lines[2].startswith("balanced accuracy   ")  # the honest number, before all others
     assert "random split " in out
     assert "This split does not leak" in out
@@ -228,7 +228,7 @@ def test_train_is_the_same_from_the_extracted_table(run, trained, data, tmp_path
     arguments = ("--classifiers", "knn,logistic", "--jobs", 1, "--out", tmp_path / "pose.joblib")
     code, out, _ = run("train", tmp_path / "new" / "t.parquet", *arguments)
     assert code == 0
-    assert out.splitlines()[0] == ("Split by groups nobody trained on: 3 (0, 1, 2), from the table's column 'group'")
+    assert out.splitlines()[0] == ("Split by held-out groups: 3 (0, 1, 2), from the table's column 'group'")
     assert out.splitlines()[2:5] == trained[1].splitlines()[2:5]
 
 
@@ -304,7 +304,7 @@ def test_evaluate_in_words_and_as_json(run, trained, tmp_path):
     assert (code, err) == (0, "")
     scores = json.loads(out)
     assert (scores["n_samples"], scores["n_groups"], scores["classes"]) == (32, 2, CLASSES)
-    assert scores["groups"].startswith("groups nobody trained on: 2 (0, 1)")
+    assert scores["groups"].startswith("held-out groups: 2 (0, 1)")
     assert scores["trained_on_these_data"] is False
     scores = json.loads(run("evaluate", model, tmp_path / "others", "--json")[1])
     assert (scores["n_groups"], scores["groups"]) == (None, None)  # blocks nobody asked for are no groups

@@ -36,7 +36,7 @@ def test_a_pattern_captures_the_group():
     assert grouping.kind == "regex"
     assert grouping.groups.tolist() == ["0", "1"] * 12
     assert grouping.n_groups == 2
-    assert grouping.description == (r"groups nobody trained on: 2 (0, 1), from the file names by '_(\d+)\.npy$'")
+    assert grouping.description == (r"held-out groups: 2 (0, 1), from the file names by '_(\d+)\.npy$'")
 
 
 def test_groups_of_one_sample_each_are_told_of():

@@ -16,7 +16,7 @@ CLASSES = ["action_up", "action_down", "category_motion", "select_avatar"]
 POSES = simulate_poses(4, 2, 8, classes=CLASSES, random_state=5)
 LABELS = POSES.labels
 X = POSES.keypoints.reshape(len(POSES), -1)
-PERFORMERS = Grouping(POSES.performers.astype(str), "groups nobody trained on", "regex")
+PERFORMERS = Grouping(POSES.performers.astype(str), "held-out groups", "regex")
 
 
 def plan(grouping=PERFORMERS, labels=LABELS):

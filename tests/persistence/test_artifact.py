@@ -37,7 +37,7 @@ from heatpose.pose.skeleton import COCO_17
 
 CLASSES = ["action_down", "action_up", "dummy"]
 RECORD = {
-    "groups": {"description": "groups nobody trained on: 2 (ann, bob)", "kind": "regex", "n_groups": 2},
+    "groups": {"description": "held-out groups: 2 (ann, bob)", "kind": "regex", "n_groups": 2},
     "n_samples": 1200,
     "data": {"path": "gestures", "digest": "d" * 64},
     "scores": {
@@ -279,7 +279,7 @@ def test_other_endings_are_refused(tmp_path, use):
 def test_card_begins_with_the_held_out_score(saved):
     card = saved.with_suffix(".md").read_text("utf-8")
     first_number = card.index("0.")
-    assert card[first_number:].startswith("0.875**, 95 % interval [0.750, 0.938]. Split by groups nobody")
+    assert card[first_number:].startswith("0.875**, 95 % interval [0.750, 0.938]. Split by held-out groups")
     assert "| random split | balanced accuracy | 0.998 | 0.123 of it is neighbours in training |" in card
     assert "| 0.333 |" in card
     assert "it does not cover differences between people" in card
