@@ -31,7 +31,8 @@ from heatpose.data.storage import join_url
 from heatpose.data.table import extract_keypoints
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.pose.skeleton import COCO_17
-from heatpose.training.training import TrainingResult, train_pose_classifier
+from heatpose.training.result import TrainingResult
+from heatpose.training.training import train_pose_classifier
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from heatpose.pose.augmentation import Variation, drop_keypoints, repose
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.geometry import mask_uncertain, mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
-from heatpose.training.training import fit_temperature
+from heatpose.training.folds import fit_temperature
 
 PERFORMER = r"_(\d+)\.npy$"
 """Where a real file's name tells who is in it."""

@@ -63,7 +63,7 @@ _HOME = {
     # training
     "search_pose_classifier": "training.search",
     "train_pose_classifier": "training.training",
-    "TrainingResult": "training.training",
+    "TrainingResult": "training.result",
     # persistence
     "load_model": "persistence.artifact",
     "read_manifest": "persistence.artifact",
@@ -110,8 +110,9 @@ if TYPE_CHECKING:
     from heatpose.pose.skeleton import COCO_17, Skeleton
     from heatpose.pose.skeletons import SKELETONS
     from heatpose.report.report import write_report
+    from heatpose.training.result import TrainingResult
     from heatpose.training.search import search_pose_classifier
-    from heatpose.training.training import TrainingResult, train_pose_classifier
+    from heatpose.training.training import train_pose_classifier
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ from heatpose.evaluation.comparison import Comparison
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import list_scores
 from heatpose.evaluation.wording import PERFECT_SCORE, capitalised, format_interval, format_number, format_percent
-from heatpose.training.training import TrainingResult
+from heatpose.training.result import TrainingResult
 
 __all__ = ["data_table", "show_comparison", "show_evaluation", "show_training"]
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from heatpose.training.training import TrainingResult
+    from heatpose.training.result import TrainingResult
 
 SUMMARY = "train a pose classifier and estimate its score on held-out groups"
 EXAMPLES = (
@@ -143,7 +143,8 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.data.groups import check_enough, resolve_groups
     from heatpose.model.candidates import CANDIDATES
     from heatpose.model.inputs import read_samples
-    from heatpose.training.training import check_mirror, train_pose_classifier
+    from heatpose.training.skeleton import check_mirror
+    from heatpose.training.training import train_pose_classifier
 
     spec = args.groups or "auto"
     folds: int | Literal["auto"] = args.folds or "auto"

@@ -83,7 +83,7 @@ def save_model(
     record : mapping, optional
         What is known of the training, for the manifest and the card: texts, numbers (NumPy's too), and lists
         and dictionaries of them; NaN becomes null. The card tells of ``groups``, ``n_samples``, ``data``,
-        ``scores`` and ``random_state``, named as by :meth:`heatpose.training.training.TrainingResult.to_record`.
+        ``scores`` and ``random_state``, named as by :meth:`heatpose.training.result.TrainingResult.to_record`.
         ``created`` is now unless given.
     samples : array_like, shape (n, 17, 3), optional
         Keypoints of a few poses for the self-test, best one of each class; by default simulated ones. They are

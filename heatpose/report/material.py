@@ -21,7 +21,7 @@ from heatpose.evaluation.scoring import predict_table
 from heatpose.model.inputs import input_of
 from heatpose.pose.skeleton import COCO_17
 from heatpose.report.figures import FigureMaker
-from heatpose.training.training import TrainingResult
+from heatpose.training.result import TrainingResult
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

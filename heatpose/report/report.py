@@ -27,7 +27,7 @@ from heatpose.report.figures import PALETTE
 from heatpose.report.headline import headline
 from heatpose.report.material import Material
 from heatpose.report.sections import SECTIONS
-from heatpose.training.training import TrainingResult
+from heatpose.training.result import TrainingResult
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

@@ -202,7 +202,7 @@ def test_train_says_first_what_it_split_by(trained):
     assert "This split does not leak" in out
     assert "training groups 1 2" in re.sub(" +", " ", out)
     assert "majority class" in out
-    assert "The choice between 2 candidates was made anew for each fold" in out
+    assert "The choice between 2 candidates was repeated for each fold" in out
     assert not any(line != line.rstrip() for line in lines)
     assert "\x1b" not in out
 
@@ -237,7 +237,7 @@ def test_train_can_search(run, data, tmp_path):
     arguments = ("--groups", BY_PERFORMER, "--classifiers", "lda", "--jobs", 1, "--out", model)
     code, out, _ = run("train", data, *arguments, "--search", "1s", "--study", study)
     assert code == 0
-    assert "The search was made anew for each fold" in out
+    assert "The search was repeated for each fold" in out
     assert model.is_file()
     assert study.is_file()
 

@@ -15,9 +15,10 @@ from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model import pixels
-from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.candidates import CANDIDATES, Candidate, make_pose_pipeline
 from heatpose.model.inputs import HEATMAPS, input_of
 from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
+from heatpose.pose.augmentation import PARTIAL_BODIES
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.training import training
 from heatpose.training.training import choose_classifiers, train_pose_classifier
@@ -184,10 +185,10 @@ def quick(monkeypatch):
     """The candidates with small networks."""
     small = {"pixel-dense-1": NETWORKS[0], "pixel-dense-2": NETWORKS[1]}
     table = {
-        name: training.Candidate(lambda seed, network=network: clone(network), "small", takes="heatmaps")
+        name: Candidate(lambda seed, network=network: clone(network), "small", takes=HEATMAPS)
         for name, network in small.items()
     }
-    for module in ("classifiers", "training"):
+    for module in ("model.candidates", "training.folds", "training.skeleton", "training.training"):
         monkeypatch.setattr(f"heatpose.{module}.CANDIDATES", {**CANDIDATES, **table})
 
 
@@ -253,7 +254,7 @@ def test_the_way_from_a_folder_to_predictions(quick, folder, tmp_path, capsys):
     assert main(["train", str(folder), "--out", str(model), *options]) == 0
     record = json.loads(model.with_suffix(".json").read_text())["record"]
     assert record["scores"]["name"] == "pixel-dense-1"
-    assert set(record["scores"]["partial"]) == set(training.PARTIAL_BODIES)
+    assert set(record["scores"]["partial"]) == set(PARTIAL_BODIES)
     assert joblib.load(model).predict(SMALL).tolist() == joblib.load(model)[-1].predict(SMALL).tolist()
     capsys.readouterr()
 

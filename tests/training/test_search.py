@@ -17,7 +17,8 @@ from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.spaces import Range
 from heatpose.pose.skeleton import COCO_17
-from heatpose.training import search
+from heatpose.training import folds
+from heatpose.training import trials as module
 from heatpose.training.search import parse_budget, search_pose_classifier
 
 CLASSES = ("action_down", "action_up", "dummy")
@@ -70,10 +71,10 @@ def guesses(monkeypatch):
         probabilities[test] = rng.dirichlet(np.ones(len(classes)), len(test)) * (1 - sure)
         probabilities[test, codes[test]] += sure
         known = np.where(np.isin(np.arange(len(y)), test), 1.0, np.nan)
-        partial = dict.fromkeys(search.PARTIAL_BODIES, codes[test])
-        return search._Fit(probabilities, known, partial, 1.0, 0.0)
+        partial = dict.fromkeys(folds.PARTIAL_BODIES, codes[test])
+        return folds.Fit(probabilities, known, partial, 1.0, 0.0)
 
-    monkeypatch.setattr(search, "train_without", train)
+    monkeypatch.setattr(folds, "train_without", train)
     return asked
 
 
@@ -81,13 +82,13 @@ def guesses(monkeypatch):
 
 
 def test_every_candidate_but_the_dummy_can_be_tuned():
-    assert {name for name in CANDIDATES if search._space(name)} == set(CANDIDATES) - {"dummy"}
+    assert {name for name in CANDIDATES if CANDIDATES[name].search_space()} == set(CANDIDATES) - {"dummy"}
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_the_defaults_are_in_the_space_and_build_the_default(name):
-    defaults = search._defaults(name)
-    for parameter, choices in search._space(name).items():
+    defaults = module.default_parameters(name)
+    for parameter, choices in CANDIDATES[name].search_space().items():
         value = defaults[parameter]
         if isinstance(choices, Range):
             assert choices.low <= value <= choices.high, parameter
@@ -140,7 +141,7 @@ def test_the_defaults_are_tried_however_small_the_budget(guesses, tmp_path):
         assert [trial.user_attrs["default"] for trial in trials] == ["logistic", "knn"]
     assert set(result.leaderboard["classifier"]) == {"logistic", "knn", "dummy"}
     by_name = result.leaderboard.set_index("classifier")["parameters"]
-    assert by_name["knn"] == search._defaults("knn")
+    assert by_name["knn"] == module.default_parameters("knn")
 
 
 def test_progress_is_told_in_seconds_of_the_budget_and_ends_with_it(guesses):
@@ -183,14 +184,14 @@ def test_what_does_worse_on_the_first_folds_is_given_up(guesses, tmp_path):
 
 
 def test_an_impossible_trial_is_passed_over(monkeypatch, guesses, tmp_path):
-    train = search.train_without
+    train = folds.train_without
 
     def particular(name, parameters, *more):
         if parameters.get("classify__performers", 3) != 3:
             raise ValueError("Expected 3 performers.")
         return train(name, parameters, *more)
 
-    monkeypatch.setattr(search, "train_without", particular)
+    monkeypatch.setattr(folds, "train_without", particular)
     look_for(a_table(), n_trials=4, study=tmp_path / "study")
     default, *others = trials_in(tmp_path / "study")["by all folds"]
     assert default.state == TrialState.COMPLETE
@@ -201,7 +202,7 @@ def test_an_impossible_default_is_an_error(monkeypatch):
     def train(*_):
         raise ValueError("Expected something else.")
 
-    monkeypatch.setattr(search, "train_without", train)
+    monkeypatch.setattr(folds, "train_without", train)
     with pytest.raises(ValueError, match="Expected something else"):
         look_for(a_table(), n_trials=1)
 
@@ -210,13 +211,15 @@ def test_of_equally_accurate_trials_the_surer_one_is_better():
     codes = np.array([0, 0, 1, 1])
     vague, sure = (np.array([[p, 1 - p], [p, 1 - p], [1 - p, p], [p, 1 - p]]) for p in (0.6, 0.6))
     sure[3] = 0.51, 0.49  # as wrong as before, but not by so much
-    assert search._score(vague, codes) < search._score(sure, codes) <= 0.75
-    assert search._score(sure, codes) == pytest.approx(0.75, abs=search.LOG_LOSS_WEIGHT)
+    assert module.score_trial(vague, codes) < module.score_trial(sure, codes) <= 0.75
+    assert module.score_trial(sure, codes) == pytest.approx(0.75, abs=module.LOG_LOSS_WEIGHT)
 
 
 def test_samples_without_probabilities_have_no_say():
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [np.nan, np.nan]])
-    assert search._score(probabilities, np.array([0, 1, 0])) == search._score(probabilities[:2], np.array([0, 1]))
+    assert module.score_trial(probabilities, np.array([0, 1, 0])) == module.score_trial(
+        probabilities[:2], np.array([0, 1])
+    )
 
 
 # Resuming ---------------------------------------------------------------------------------------------------
@@ -234,7 +237,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(after, monkeypatch, guess
     n_whole = len(guesses)
     guesses.clear()
 
-    train, left = search.train_without, [3 * after - 1]
+    train, left = folds.train_without, [3 * after - 1]
 
     def dies(*task):
         if not left[0]:
@@ -243,7 +246,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(after, monkeypatch, guess
         return train(*task)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(search, "train_without", dies)
+        patch.setattr(folds, "train_without", dies)
         look_for(table, study=tmp_path / "killed", **options)
     resumed = look_for(table, study=tmp_path / "killed", **options)
 
@@ -284,7 +287,7 @@ def test_time_between_a_kill_and_going_on_is_not_counted(guesses, monkeypatch, t
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(search, "train_without", dies)
+        patch.setattr(folds, "train_without", dies)
         look_for(table, budget=1, study=tmp_path / "study")
     time.sleep(0.3)
     look_for(table, budget=1, study=tmp_path / "study")
@@ -376,7 +379,7 @@ def test_what_is_said_of_a_group_does_not_depend_on_its_labels():
 def test_a_single_group_that_is_left_is_searched_by_blocks(n_performers, guesses):
     table = a_table(n_performers)
     result = look_for(table, n_trials=1)
-    assert ("by 3 contiguous blocks of each class" in result.note) == (n_performers == 2)
+    assert ("used 3 contiguous blocks of each class" in result.note) == (n_performers == 2)
     assert result.nested
     inner = [test for _, _, X, _, test in guesses if len(X) < len(table)]
     assert len(inner) == (2 * 3 if n_performers == 2 else 3 * 2)
@@ -414,7 +417,7 @@ def test_all_is_told_as_of_a_training(result):
     assert result.leaderboard["trials"].sum() == 3
     assert result.evaluation.n_samples == len(a_table())
     assert result.n_folds == 3
-    assert set(result.partial) == set(search.PARTIAL_BODIES)
+    assert set(result.partial) == set(folds.PARTIAL_BODIES)
     assert (result.predictions["label"] == a_table()["label"]).all()
     accuracy = (
         (result.predictions["predicted"] == result.predictions["label"]).groupby(a_table()["label"]).mean().mean()
@@ -473,7 +476,7 @@ def test_the_table_is_not_changed(guesses):
 
 def test_a_candidate_without_a_space_is_tried_as_it_is(guesses, monkeypatch):
     bare = replace(CANDIDATES["knn"], space=None)
-    monkeypatch.setattr(search, "CANDIDATES", {**CANDIDATES, "knn": bare})
+    monkeypatch.setattr(module, "CANDIDATES", {**CANDIDATES, "knn": bare})
     result = look_for(a_table(), n_trials=2)
     assert result.classifier == "knn"
     assert not any(result.leaderboard["parameters"].dropna())

@@ -18,8 +18,9 @@ from heatpose.model import candidates
 from heatpose.model.candidates import CANDIDATES, Candidate
 from heatpose.model.openset import UNKNOWN, apply_temperature
 from heatpose.pose.skeleton import COCO_17
-from heatpose.training import training
-from heatpose.training.training import choose_classifiers, fit_temperature, train_pose_classifier
+from heatpose.training import folds, skeleton, training
+from heatpose.training.folds import fit_temperature
+from heatpose.training.training import choose_classifiers, train_pose_classifier
 
 CLASSES = ["action_up", "action_down", "category_motion", "dummy", "select_avatar"]
 
@@ -43,7 +44,7 @@ QUICK = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     table = MappingProxyType({**CANDIDATES, **QUICK})
-    for module in (candidates, training):
+    for module in (candidates, folds, skeleton, training):
         monkeypatch.setattr(module, "CANDIDATES", table)
 
 
@@ -67,7 +68,7 @@ def train(table=TABLE, classifiers="near,tree", **options):
 @pytest.fixture(scope="module")
 def result():
     with pytest.MonkeyPatch.context() as patch:
-        for module in (candidates, training):
+        for module in (candidates, folds, skeleton, training):
             patch.setattr(module, "CANDIDATES", MappingProxyType({**CANDIDATES, **QUICK}))
         return train()
 
@@ -117,7 +118,7 @@ def test_with_one_candidate_the_leaderboard_says_the_same_as_the_evaluation():
     assert result.evaluation.balanced_accuracy == first["balanced_accuracy"]
     assert result.evaluation.macro_f1 == pytest.approx(first["macro_f1"])
     assert not result.nested
-    assert "nothing but its temperature was chosen" in result.note
+    assert "only its temperature was chosen" in result.note
 
 
 def test_the_baseline_is_never_chosen_from_others_but_can_be_asked_for():
@@ -148,13 +149,13 @@ def test_the_record_is_plain_and_says_what_the_result_says(result):
 
 def trained_without(monkeypatch):
     """Make training note, for each fit, the candidate and the samples that it was asked about."""
-    fits, fit = [], training.train_without
+    fits, fit = [], folds.train_without
 
     def noting(name, parameters, X, y, test, *others):
         fits.append((name, test))
         return fit(name, parameters, X, y, test, *others)
 
-    monkeypatch.setattr(training, "train_without", noting)
+    monkeypatch.setattr(folds, "train_without", noting)
     return fits
 
 
@@ -187,7 +188,7 @@ def test_what_is_said_of_a_group_does_not_depend_on_its_labels():
 
 def pretend(monkeypatch, share_right):
     """Let candidates be right as often as said: share_right(name, group, n_groups_left_out), always 90 % sure."""
-    fit = training.train_without
+    fit = folds.train_without
     groups, labels = TABLE["group"].to_numpy(), TABLE["label"].to_numpy()
     classes = np.unique(labels)
     frame = np.arange(len(TABLE)) % 4  # of four in a clip
@@ -202,7 +203,7 @@ def pretend(monkeypatch, share_right):
             probabilities[row, said % len(classes)] = 0.9
         return replace(real, probabilities=probabilities)
 
-    monkeypatch.setattr(training, "train_without", pretending)
+    monkeypatch.setattr(folds, "train_without", pretending)
 
 
 def test_a_group_has_no_say_in_the_choice_for_it(monkeypatch):
@@ -239,7 +240,7 @@ def test_the_choice_for_a_group_asks_models_that_did_not_see_it(monkeypatch):
 
 def test_the_choice_is_nested_or_the_note_says_why_not(result):
     assert result.nested
-    assert "made anew for each fold" in result.note
+    assert "repeated for each fold" in result.note
     two = train(a_table(2, 1, 4))
     assert two.n_folds == 2
     assert not two.nested
@@ -404,13 +405,13 @@ def test_the_model_is_trained_on_all_data_and_ready(result):
 
 def test_what_is_each_other_s_mirror_image_goes_into_every_model(monkeypatch):
     parameters = []
-    without = training.train_without
+    without = folds.train_without
 
     def spy(name, given, *arguments, **options):
         parameters.append(given)
         return without(name, given, *arguments, **options)
 
-    monkeypatch.setattr(training, "train_without", spy)
+    monkeypatch.setattr(folds, "train_without", spy)
     images = {"action_up": "action_up"}
     result = train(TABLE, classifiers="tree", mirror=images)
     assert parameters and all(given == {"classify__mirror": images} for given in parameters)

@@ -1,0 +1,123 @@
+"""The result of a training or a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from heatpose.data.groups import Grouping
+from heatpose.evaluation.audit import ClassAdvice, LeakageAudit, LearningCurve
+from heatpose.evaluation.metrics import Evaluation, to_plain
+from heatpose.evaluation.scores import record_scores
+
+__all__ = ["TrainingResult"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """Chosen model, its held-out score, and what is needed to judge that score.
+
+    Attributes
+    ----------
+    pipeline : Pipeline
+        From heatmaps to class names, trained on all data.
+    classifier : str
+        Name of the chosen candidate.
+    evaluation : Evaluation
+        Scores on held-out groups: the ones to report.
+    nested : bool
+        True if the choice between candidates was repeated for each fold, without that fold.
+    note : str
+        One sentence on how the choice of the candidate affects the score.
+    leaderboard : DataFrame
+        One row a candidate, best first: classifier, summary, balanced_accuracy, balanced_accuracy_low,
+        balanced_accuracy_high, macro_f1, train_balanced_accuracy, log_loss, calibration_error, fit_seconds. The
+        first row's score comes from the folds that chose it, so it can be better than `evaluation`'s.
+    random_split : float
+        Balanced accuracy of the same classifier over folds drawn at random, in which neighbouring frames are trained
+        on: the score of a leaking split, for comparison only.
+    grouping : Grouping
+        Groups that the folds keep together.
+    n_folds : int
+        Number of folds.
+    predictions : DataFrame
+        Out-of-fold predictions, one row a sample: path, label, group, predicted, confidence.
+    partial : dict of str to float
+        Balanced accuracy on the same samples with a part of the body hidden, see
+        :data:`heatpose.pose.augmentation.PARTIAL_BODIES`.
+    temperature, threshold : float
+        Parameters that :class:`heatpose.PoseClassifier` was given.
+    random_state : int
+        Seed of all folds, models and resamples.
+    audit : LeakageAudit
+        Comparison of the split with a random one and with permuted labels.
+    learning_curve : LearningCurve or None
+        Score by the number of groups; None with fewer than 3 real groups.
+    advice : tuple of ClassAdvice
+        Advice for each class.
+    importance : DataFrame or None
+        Permutation importance on held-out groups, see :func:`heatpose.evaluation.importance.measure_importance`; None
+        unless it was asked for.
+    """
+
+    pipeline: Pipeline
+    classifier: str
+    evaluation: Evaluation
+    nested: bool
+    note: str
+    leaderboard: pd.DataFrame
+    random_split: float
+    grouping: Grouping
+    n_folds: int
+    predictions: pd.DataFrame
+    partial: dict[str, float]
+    temperature: float
+    threshold: float
+    random_state: int
+    audit: LeakageAudit
+    learning_curve: LearningCurve | None
+    advice: tuple[ClassAdvice, ...]
+    importance: pd.DataFrame | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the part of the result that is kept in the manifest, as plain values."""
+        evaluation = to_plain(self.evaluation)
+        calibration = evaluation["calibration"] or {}
+        by_class = zip(*(evaluation[name] for name in ("classes", "recall", "recall_interval", "support")), strict=True)
+        by_group = self.predictions.groupby(["group", "label", "predicted"]).size().reset_index()
+        return {
+            "groups": {
+                "description": self.grouping.description,
+                "kind": self.grouping.kind,
+                "n_groups": int(self.grouping.n_groups),
+            },
+            "n_samples": evaluation["n_samples"],
+            "n_folds": self.n_folds,
+            "random_state": self.random_state,
+            "scores": {
+                "name": self.classifier,
+                **record_scores(self),
+                "balanced_accuracy_interval": evaluation["balanced_accuracy_interval"],
+                "interval_unit": evaluation["interval_unit"],
+                "macro_f1": evaluation["macro_f1"],
+                "macro_f1_interval": evaluation["macro_f1_interval"],
+                "expected_calibration_error": calibration.get("expected_calibration_error"),
+                "nested": self.nested,
+                "note": self.note,
+                "partial": self.partial,
+                "coverage": calibration.get("coverage", []),
+                "coverage_error": calibration.get("coverage_error", []),
+                "per_class_recall": [
+                    {"class": name, "recall": recall, "low": low, "high": high, "support": support}
+                    for name, recall, (low, high), support in by_class
+                ],
+            },
+            "leaderboard": self.leaderboard.to_dict("records"),
+            "by_group": by_group.to_numpy(dtype=object).tolist(),
+            "audit": to_plain(self.audit),
+            "learning_curve": to_plain(self.learning_curve),
+            "advice": to_plain(self.advice),
+        }

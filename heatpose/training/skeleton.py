@@ -1,0 +1,218 @@
+"""The steps that a training and a search share: checked inputs, held-out evaluation, audit and final fit.
+
+Both choose a candidate from out-of-fold predictions; only the way to choose differs. :func:`plan_training` makes the
+folds, the chooser returns a :class:`Choice`, and :func:`conclude` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import balanced_accuracy_score
+from threadpoolctl import threadpool_limits
+
+from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds, random_folds, resolve_groups
+from heatpose.data.table import table_keypoints
+from heatpose.evaluation.audit import AuditPlan, audit_training
+from heatpose.evaluation.importance import average_importance
+from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, threshold_for_coverage
+from heatpose.evaluation.scoring import prediction_table
+from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.openset import apply_temperature
+from heatpose.pose.augmentation import PARTIAL_BODIES, mirror_classes
+from heatpose.pose.decoding import DECODERS
+from heatpose.pose.skeleton import COCO_17
+from heatpose.training.folds import Fit, Mirror, Output, Task, Trainer, fit_temperature, join_fits
+from heatpose.training.result import TrainingResult
+
+__all__ = ["Choice", "TrainingPlan", "check_mirror", "conclude", "plan_training"]
+
+COVERAGE = 0.95
+"""Share of poses of held-out groups for which ``predict_or_unknown`` predicts a class."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPlan:
+    """Checked inputs of a training, with its folds."""
+
+    table: pd.DataFrame
+    grouping: Grouping
+    folds: Folds
+    random_folds: Folds
+    audit: AuditPlan
+    trainer: Trainer
+    decoder: str
+    outputs: tuple[Output, ...]
+
+    @property
+    def y(self) -> np.ndarray:
+        """Labels, shape (N,)."""
+        return self.trainer.y
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """Labels as columns of probabilities, shape (N,)."""
+        return np.unique(self.y, return_inverse=True)[1]
+
+    @property
+    def tests(self) -> list[np.ndarray]:
+        """Samples that each fold holds out."""
+        return [test for _, test in self.folds]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Candidate that was chosen, and what its held-out score is measured with.
+
+    Attributes
+    ----------
+    classifier : str
+        Name of the candidate.
+    held_out : Fit
+        Its out-of-fold result, joined over all folds.
+    measured : sequence of Fit
+        For each fold the model that is evaluated on it: the one a choice without this fold would have made.
+    temperatures : sequence of float
+        Temperature of each of these.
+    leaderboard : DataFrame
+        See :class:`heatpose.training.result.TrainingResult`.
+    nested : bool
+        Likewise.
+    note : str
+        Likewise.
+    parameters : dict
+        Tuned parameters of the candidate's pipeline.
+    """
+
+    classifier: str
+    held_out: Fit
+    measured: Sequence[Fit]
+    temperatures: Sequence[float]
+    leaderboard: pd.DataFrame
+    nested: bool
+    note: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def check_mirror(classes: np.ndarray, mirror: Mirror) -> None:
+    """Raise ValueError for a mirror that names classes which are not there."""
+    if not (mirror is None or isinstance(mirror, str)):
+        mirror_classes(classes, mirror)
+
+
+def plan_training(
+    table: pd.DataFrame,
+    groups: Grouping | str,
+    *,
+    n_folds: int | Literal["auto"],
+    decoder: str,
+    random_state: int,
+    mirror: Mirror,
+    importance: bool,
+    **resources: Any,
+) -> TrainingPlan:
+    """Check the inputs of a training and make its folds; `resources` go to :class:`Trainer`."""
+    if decoder not in DECODERS:
+        raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got {decoder!r}.")
+    grouping = groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
+    X, y = table[list(COCO_17.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
+    check_enough(y, grouping.groups, n_folds)
+    check_mirror(np.unique(y), mirror)
+    folds = grouped_folds(y, grouping.groups, n_folds, random_state)
+    mixed = random_folds(y, len(folds), random_state)
+    return TrainingPlan(
+        table=table,
+        grouping=grouping,
+        folds=folds,
+        random_folds=mixed,
+        audit=AuditPlan(table_keypoints(table), y, grouping, folds, mixed, random_state),
+        trainer=Trainer(X, y, random_state, mirror, **resources),
+        decoder=decoder,
+        outputs=("parts", "importance") if importance else ("parts",),
+    )
+
+
+def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
+    """Evaluate a choice on held-out groups, audit it, and train it on all data."""
+    trainer, classes = plan.trainer, np.unique(plan.y)
+    evaluation, predictions = _evaluate(plan, choice)
+    temperature = fit_temperature(choice.held_out.probabilities, plan.codes)
+    certainty = choice.held_out.known * apply_temperature(choice.held_out.probabilities, temperature).max(axis=1)
+    threshold = float(threshold_for_coverage(certainty, COVERAGE))
+    takes = CANDIDATES[choice.classifier].takes
+    pipeline = make_pose_pipeline(
+        choice.classifier,
+        decoder=plan.decoder,
+        random_state=trainer.random_state,
+        temperature=temperature,
+        threshold=threshold,
+    ).set_params(**takes.mirror_parameters(trainer.mirror), **choice.parameters)
+
+    def fit_on_all() -> None:
+        with threadpool_limits(1):
+            pipeline[1:].fit(takes.samples(trainer.X, trainer.heatmaps), plan.y)
+        trainer.on_fit()
+
+    def predict_without(tests: Sequence[np.ndarray], meanwhile: Any = None) -> np.ndarray:
+        fits = trainer.fit([Task(choice.classifier, test, choice.parameters) for test in tests], meanwhile)
+        return classes[join_fits(fits, tests).probabilities.argmax(axis=1)]
+
+    # The final fit, one of the longest, runs beside those of the random split.
+    in_random_split = predict_without([test for _, test in plan.random_folds], meanwhile=fit_on_all)
+    random_split = float(balanced_accuracy_score(plan.y, in_random_split))
+    findings = audit_training(
+        plan.audit, trainer.X, evaluation, predictions, random_split, predict_without, n_jobs=trainer.n_jobs
+    )
+    importance = [fit.importance for fit in choice.measured if fit.importance is not None]
+    return TrainingResult(
+        pipeline=pipeline,
+        classifier=choice.classifier,
+        evaluation=evaluation,
+        nested=choice.nested,
+        note=choice.note,
+        leaderboard=choice.leaderboard,
+        random_split=random_split,
+        grouping=plan.grouping,
+        n_folds=len(plan.folds),
+        predictions=predictions,
+        partial=_partial_scores(plan, choice.measured),
+        temperature=temperature,
+        threshold=threshold,
+        random_state=trainer.random_state,
+        importance=average_importance(importance) if importance else None,
+        **findings._asdict(),
+    )
+
+
+def _evaluate(plan: TrainingPlan, choice: Choice) -> tuple[Evaluation, pd.DataFrame]:
+    """Score the models that were measured on each fold; return the scores and the out-of-fold predictions."""
+    classes, groups = np.unique(plan.y), plan.grouping.groups
+    measured = join_fits(choice.measured, plan.tests)
+    probabilities = np.empty_like(measured.probabilities)
+    for test, temperature in zip(plan.tests, choice.temperatures, strict=True):
+        probabilities[test] = apply_temperature(measured.probabilities[test], temperature)
+    predicted, confidence = classes[probabilities.argmax(axis=1)], measured.known * probabilities.max(axis=1)
+    evaluation = evaluate_predictions(
+        plan.y,
+        predicted,
+        groups=groups,
+        proba=probabilities,
+        classes=classes,
+        confidence=confidence,
+        random_state=plan.trainer.random_state,
+    )
+    return evaluation, prediction_table(plan.table, groups, predicted, confidence)
+
+
+def _partial_scores(plan: TrainingPlan, measured: Sequence[Fit]) -> dict[str, float]:
+    """Return the balanced accuracy with each part of the body hidden."""
+    codes = plan.codes[np.concatenate(plan.tests)]
+    return {
+        part: float(balanced_accuracy_score(codes, np.concatenate([fit.partial[part] for fit in measured])))
+        for part in PARTIAL_BODIES
+    }

@@ -1,0 +1,271 @@
+"""One search for a candidate and its parameters: trials by folds of its samples, kept in an Optuna journal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from heatpose._version import __version__
+from heatpose.data.groups import Folds
+from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.openset import apply_temperature
+from heatpose.training.folds import Fit, Task, Trainer, fit_temperature, join_fits
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["BestTrial", "Search", "check_optuna", "default_parameters", "open_storage", "quiet_optuna", "score_trial"]
+
+logger = logging.getLogger(__name__)
+
+LOG_LOSS_WEIGHT = 1e-3
+"""Balanced accuracy that a log loss smaller by 1 is worth: of the many trials with nearly the same errors, the better
+calibrated one is preferred."""
+
+_FIRST_FOLDS = 2  # after these a trial below the median of the others is pruned
+
+
+def _suggest(trial: optuna.Trial, name: str) -> dict[str, Any]:
+    """Let a trial choose parameters of a candidate; each candidate has its own, also of those that all have."""
+    suggested: dict[str, Any] = {}
+    for parameter, choices in CANDIDATES[name].search_space().items():
+        where = f"{name}/{parameter}"
+        if isinstance(choices, tuple):
+            suggested[parameter] = trial.suggest_categorical(where, choices)
+        elif isinstance(choices.low, int) and isinstance(choices.high, int):
+            suggested[parameter] = trial.suggest_int(where, choices.low, choices.high, log=choices.log)
+        else:
+            suggested[parameter] = trial.suggest_float(where, choices.low, choices.high, log=choices.log)
+    return suggested
+
+
+def default_parameters(name: str) -> dict[str, Any]:
+    """Return the untuned parameters of a candidate, as its search space writes them."""
+    untuned = make_pose_pipeline(name).get_params()
+    defaults = {parameter: untuned[parameter] for parameter in CANDIDATES[name].search_space()}
+    # A network of one layer is given by a number or by a tuple of one.
+    return {
+        parameter: value[0] if isinstance(value, tuple) and len(value) == 1 else value
+        for parameter, value in defaults.items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class BestTrial:
+    """The best trial of a candidate, with its out-of-fold result."""
+
+    classifier: str
+    parameters: dict[str, Any]
+    score: float
+    held_out: Fit
+    n_trials: int
+
+
+class Search:
+    """Search for the candidate and parameters that suit some samples best, by folds of these.
+
+    Parameters
+    ----------
+    title : str
+        Name of the search in the journal, beside a digest of what it depends on.
+    trainer : Trainer
+        Of the samples.
+    folds : list of (train, test)
+        Of the samples.
+    names : sequence of str
+        Candidates.
+    storage : optuna.storages.BaseStorage
+        See :func:`open_storage`.
+    """
+
+    def __init__(self, title: str, trainer: Trainer, folds: Folds, names: Sequence[str], storage: Any):
+        import optuna
+
+        self.trainer, self.names = trainer, names
+        self.codes = np.unique(trainer.y, return_inverse=True)[1]
+        self.tests = [test for _, test in folds]
+        self.state = optuna.trial.TrialState
+        self.study = optuna.create_study(
+            study_name=f"heatpose {title}, {_digest(trainer, self.tests, names)}",
+            storage=storage,
+            direction="maximize",
+            pruner=optuna.pruners.MedianPruner(),
+            load_if_exists=True,
+        )
+        for trial in self._trials(self.state.RUNNING):  # when an earlier run was killed
+            self.study.tell(trial.number, state=self.state.FAIL)
+        self._kept: dict[str, tuple[int, Fit]] = {}  # of each candidate's best trial, if it was made in this run
+
+    @property
+    def finished(self) -> list[Any]:
+        """Trials of this and earlier runs, including pruned ones."""
+        return self._trials(self.state.COMPLETE, self.state.PRUNED)
+
+    @property
+    def seconds(self) -> float:
+        """Their total time."""
+        return sum(trial.duration.total_seconds() for trial in self.finished)
+
+    def run(self, seconds: float, n_trials: int | None, report: Callable[[], None]) -> None:
+        """Try the defaults, then promising parameters until the time or the number of trials is used up."""
+        tried = {trial.user_attrs.get("default") for trial in self.finished}
+        for name in self.names:
+            if name not in tried:
+                parameters = {f"{name}/{parameter}": value for parameter, value in default_parameters(name).items()}
+                self.study.enqueue_trial({"classifier": name, **parameters}, user_attrs={"default": name})
+                self._try()
+                report()
+        while self.seconds < seconds and (n_trials is None or len(self.finished) < n_trials):
+            self._try()
+            report()
+
+    def best(self, name: str | None = None) -> BestTrial:
+        """The best trial of all, or of a candidate."""
+        trial = self._best_trial(name)
+        name = trial.params["classifier"]
+        parameters = {parameter: trial.params[f"{name}/{parameter}"] for parameter in CANDIDATES[name].search_space()}
+        number, held_out = self._kept.get(name, (None, None))
+        if held_out is None or number != trial.number:
+            held_out = join_fits(self.trainer.fit(self._tasks(name, parameters)), self.tests)
+        n_trials = sum(other.params["classifier"] == name for other in self.finished)
+        return BestTrial(name, parameters, trial.value, held_out, n_trials)
+
+    def _trials(self, *states: Any) -> list[Any]:
+        return self.study.get_trials(deepcopy=False, states=states)
+
+    def _best_trial(self, name: str | None) -> Any:
+        complete = self._trials(self.state.COMPLETE)
+        return max(
+            (trial for trial in complete if name in (None, trial.params["classifier"])), key=lambda trial: trial.value
+        )
+
+    def _try(self) -> None:
+        """Make one trial."""
+        import optuna
+
+        # Each trial has a seed of its own, so that a search that was killed goes on as if it had not been.
+        seed = np.random.SeedSequence([self.trainer.random_state, len(self.finished)]).generate_state(1)
+        # Grouped, since a candidate's parameters are there only where it was chosen.
+        self.study.sampler = optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=False, seed=int(seed[0])
+        )
+        trial = self.study.ask()
+        name = trial.suggest_categorical("classifier", self.names)
+        parameters = _suggest(trial, name)
+        is_default = "default" in trial.user_attrs
+        try:
+            held_out = self._held_out(trial, name, parameters, can_prune=not is_default)
+        except ValueError as error:  # for example without any features
+            if is_default:
+                raise
+            logger.info("Trial %d, %s with %s, is impossible: %s", trial.number, name, parameters, error)
+            held_out = None
+        if held_out is None:
+            self.study.tell(trial, state=self.state.PRUNED)
+            return
+        self.study.tell(trial, score_trial(held_out.probabilities, self.codes))
+        if self._best_trial(name).number == trial.number:
+            self._kept[name] = trial.number, held_out
+
+    def _held_out(self, trial: optuna.Trial, name: str, parameters: dict[str, Any], can_prune: bool) -> Fit | None:
+        """Train without each fold and evaluate on it; None if the first folds do worse than other trials'."""
+        tasks = self._tasks(name, parameters)
+        fits = self.trainer.fit(tasks[:_FIRST_FOLDS])
+        if more := tasks[_FIRST_FOLDS:]:
+            first = join_fits(fits, self.tests[:_FIRST_FOLDS])
+            trial.report(score_trial(first.probabilities, self.codes), step=_FIRST_FOLDS)
+            if can_prune and trial.should_prune():
+                return None
+            fits += self.trainer.fit(more)
+        return join_fits(fits, self.tests)
+
+    def _tasks(self, name: str, parameters: dict[str, Any]) -> list[Task]:
+        return [Task(name, test, parameters) for test in self.tests]
+
+
+def score_trial(probabilities: np.ndarray, codes: np.ndarray) -> float:
+    """Return the score of probabilities (N, C), up to 1: balanced accuracy less weighted log loss; NaN is left out."""
+    there = ~np.isnan(probabilities[:, 0])
+    probabilities, codes = probabilities[there], codes[there]
+    count = np.bincount(codes)
+    recall = np.bincount(codes, weights=probabilities.argmax(axis=1) == codes)[count > 0] / count[count > 0]
+    calibrated = apply_temperature(probabilities, fit_temperature(probabilities, codes))
+    log_loss = -np.log(np.maximum(calibrated[np.arange(len(codes)), codes], np.finfo(float).eps)).mean()
+    return float(recall.mean() - LOG_LOSS_WEIGHT * log_loss)
+
+
+# Optuna -----------------------------------------------------------------------------------------------------
+
+
+def check_optuna() -> None:
+    """Raise ImportError with the command that installs Optuna where it is missing."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise ImportError('Searching needs Optuna: pip install "heatpose[search]"') from error
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Silence the log of every trial and the warning that grouped sampling is experimental."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def open_storage(path: str | os.PathLike[str] | None) -> Any:
+    """Open the journal of trials, or keep them in memory."""
+    from optuna.storages import InMemoryStorage, JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    if path is None:
+        return InMemoryStorage()
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _check_journal(path)
+    # This lock, unlike the default one, works on Windows too.
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+
+
+def _check_journal(path: Path) -> None:
+    """Reject a file of another kind, and remove an unfinished last line."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        *lines, rest = file.read().split(b"\n")
+        try:
+            entries = [json.loads(line) for line in lines]
+            is_journal = all(isinstance(entry, dict) and "op_code" in entry for entry in entries)
+        except ValueError:
+            is_journal = False
+        if not is_journal or (rest and not lines):
+            raise ValueError(f"Expected a journal of trials in {path}, got another kind of file.")
+        file.seek(-len(rest), os.SEEK_END)
+        file.truncate()
+
+
+def _digest(trainer: Trainer, tests: Sequence[np.ndarray], names: Sequence[str]) -> str:
+    """Return a digest of everything that the score of a trial depends on."""
+    spaces = {name: repr(CANDIDATES[name].search_space()) for name in names}
+    tested = [test.tolist() for test in tests]
+    rest = [__version__, trainer.random_state, trainer.mirror, spaces, trainer.y.tolist(), tested]
+    digest = hashlib.sha256(json.dumps(rest).encode())
+    digest.update(np.asarray(trainer.X, dtype="<f8").tobytes())
+    return digest.hexdigest()[:16]
