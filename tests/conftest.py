@@ -1,8 +1,14 @@
-"""Servers that several test modules talk to, started once for a test process and only where they are needed."""
+"""Settings of all tests, and servers that several test modules use, started once per test process when needed."""
 
 import logging
+import os
 
 import pytest
+
+# Tests run side by side, one process per processor: more threads of the numeric libraries only wait for each other.
+# Set before NumPy is imported, and inherited by the processes that tests start.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 
 @pytest.fixture(scope="session")

@@ -34,38 +34,6 @@ RETURNED = [
     "UntrustedError",
 ]
 
-# What is still to be done before this list is empty and goes.
-STILL_TO_DOCUMENT = {
-    "data.groups.Grouping",
-    "data.groups.resolve_groups",
-    "data.table.extract_keypoints",
-    "data.table.load_data",
-    "data.table.read_table",
-    "data.table.write_table",
-    "datasets.simulation.SimulatedPoses",
-    "datasets.simulation.render_heatmaps",
-    "datasets.simulation.simulate_stream",
-    "datasets.simulation.write_heatmaps",
-    "evaluation.comparison.compare_models",
-    "evaluation.inspection.inspect_data",
-    "evaluation.metrics.Evaluation",
-    "evaluation.metrics.evaluate_predictions",
-    "evaluation.scoring.evaluate_model",
-    "model.candidates.Candidate",
-    "model.estimators.HeatmapDecoder",
-    "model.estimators.PoseClassifier",
-    "model.estimators.PoseFeatures",
-    "persistence.artifact.load_model",
-    "persistence.artifact.read_manifest",
-    "persistence.onnx_model.load_onnx",
-    "pose.augmentation.Variation",
-    "pose.decoding.Peaks",
-    "pose.skeleton.Skeleton",
-    "report.report.write_report",
-    "training.search.search_pose_classifier",
-    "training.training.train_pose_classifier",
-}
-
 
 def public_objects():
     """Functions and classes that are imported from heatpose."""
@@ -77,8 +45,6 @@ OBJECTS = {path: value for path, value in public_objects().items() if callable(v
 
 @pytest.mark.parametrize("path", OBJECTS)
 def test_docstring_is_complete(path):
-    if path in STILL_TO_DOCUMENT:
-        pytest.skip("still to be documented")
     codes = REQUIRED if path.endswith(tuple(RETURNED)) else REQUIRED | {"EX01"}
     errors = [f"{code} {message}" for code, message in validate(f"heatpose.{path}")["errors"] if code in codes]
     assert not errors

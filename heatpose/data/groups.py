@@ -56,6 +56,12 @@ class Grouping:
     kind : {"regex", "blocks", "csv", "column", "proposed"}
         Source of the groups. ``blocks`` are no real groups, and neither are ``proposed`` ones, which
         :func:`heatpose.evaluation.audit.propose_groups` finds in the frames: their score is not one for new people.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Grouping(np.array(["ann", "bob", "ann"]), "two people", "column").n_groups
+    2
     """
 
     groups: np.ndarray
@@ -87,6 +93,7 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     Returns
     -------
     Grouping
+        The group of each sample, and their source.
 
     Raises
     ------

@@ -144,6 +144,18 @@ def extract_keypoints(
         was read.
     ValueError
         The heatmaps are not of 17 keypoints, or a class has no finite sample left.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import heatpose
+    >>> poses = heatpose.simulate_poses(2, 1, 2, classes=["action_up", "action_down"])
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> _ = heatpose.write_heatmaps(poses, folder.name, exist_ok=True)
+    >>> table = extract_keypoints(heatpose.HeatmapFolder(folder.name))
+    >>> table[["path", "label"]].iloc[0].tolist()
+    ['action_down/action_down_0_0.npy', 'action_down']
+    >>> folder.cleanup()
     """
     if folder.heatmap_shape[0] != _N_KEYPOINTS:
         raise ValueError(
@@ -221,6 +233,19 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike) -> None:
         The name ends in something else.
     FileNotFoundError
         The folder to write in does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from heatpose import COCO_17
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "table.csv")
+    >>> import pandas as pd
+    >>> write_table(pd.DataFrame([[1.0] * 51 + ["up"]], columns=[*COCO_17.columns, "label"]), path)
+    >>> path.read_text()[:18]
+    'nose_x,nose_y,nose'
+    >>> folder.cleanup()
     """
     suffix = _table_suffix(path)
     if is_url(path):
@@ -243,7 +268,7 @@ def _write(table: pd.DataFrame, suffix: str, out: IO[bytes]) -> None:
 
 
 def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFrame:
-    """Read and check a keypoint table.
+    r"""Read and check a keypoint table.
 
     Parameters
     ----------
@@ -267,6 +292,18 @@ def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFram
         There is no such file.
     ValueError
         It is not a table, columns or labels are missing, or values are not finite numbers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from heatpose import COCO_17
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "table.csv")
+    >>> _ = path.write_text(",".join([*COCO_17.columns, "label"]) + "\n" + "1," * 51 + "007\n")
+    >>> read_table(path)["label"].tolist()
+    ['007']
+    >>> folder.cleanup()
     """
     suffix = _table_suffix(path)
     source: Path | BytesIO
@@ -323,8 +360,16 @@ def load_data(
     ----------
     data : path-like or str
         A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv`` or ``.parquet``; or the URL of one.
-    method, skip_bad, n_jobs, client, progress
-        For a folder: see `extract_keypoints` and `HeatmapFolder`.
+    method : str, default "gaussian"
+        For a folder: how to decode, see `heatpose.decode_heatmaps`.
+    skip_bad : bool, default False
+        For a folder: see `HeatmapFolder`.
+    n_jobs : int, optional
+        For a folder: see `extract_keypoints`.
+    client : distributed.Client, optional
+        For a folder: see `extract_keypoints`.
+    progress : callable, optional
+        For a folder: see `extract_keypoints`.
     cache : bool or path-like, default False
         For a folder: whether to keep its keypoints, so that another time only new and changed files are read, or the
         folder to keep them in; see `heatpose.data.cache.cache_folder`.
@@ -342,6 +387,17 @@ def load_data(
         There is nothing at ``data``.
     ValueError
         The data are bad; a BadFilesError lists all files that are.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import heatpose
+    >>> poses = heatpose.simulate_poses(2, 1, 2, classes=["action_up", "action_down"])
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> _ = heatpose.write_heatmaps(poses, folder.name, exist_ok=True)
+    >>> load_data(folder.name).shape  # path, sample, label, group, and three numbers for each keypoint
+    (8, 55)
+    >>> folder.cleanup()
     """
     if not is_url(data) and not Path(data := local_path(data)).exists():
         raise FileNotFoundError(f"No such folder or table: {data}")

@@ -43,6 +43,7 @@ def render_heatmaps(
     Returns
     -------
     ndarray of shape (N, K, height, width), float32
+        One heatmap for each keypoint.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class SimulatedPoses:
 
     Heatmaps are drawn on request.
 
-    Attributes
+    Parameters
     ----------
     keypoints : ndarray of shape (N, 17, 3), float64
         Where the peaks are: x (column), y (row) in heatmap cells, y down, and the peak's height. A keypoint
@@ -69,8 +69,17 @@ class SimulatedPoses:
         Running number within performer and class, in time order.
     seeds : ndarray of shape (N,), uint64
         Seed of each frame's background.
-    noise, ripple : float
-        The background, see `render_heatmaps`.
+    noise : float
+        Level of the background, see `render_heatmaps`.
+    ripple : float
+        Height of its ripples.
+
+    Examples
+    --------
+    >>> import heatpose
+    >>> poses = heatpose.simulate_poses(n_performers=2, clips_per_class=1, frames_per_clip=3)
+    >>> poses.keypoints.shape, poses.heatmaps(0, 4).shape
+    ((102, 17, 3), (4, 17, 64, 48))
     """
 
     keypoints: NDArray[np.float64]
@@ -257,7 +266,13 @@ def simulate_stream(
         How long the performer takes from one to the next, starting and stopping smoothly.
     performer : int, default 0
         Who does it: the same body, camera and habits as this performer of :func:`simulate_poses` has.
-    random_state, difficulty, noise, ripple
+    random_state : int, optional, default 0
+        See :func:`simulate_poses`.
+    difficulty : float, default 1
+        See :func:`simulate_poses`.
+    noise : float, default 0.001
+        See :func:`simulate_poses`.
+    ripple : float, default 0.002
         See :func:`simulate_poses`.
 
     Returns
@@ -516,6 +531,17 @@ def write_heatmaps(
         If the folder isn't empty and ``exist_ok`` is False.
     ValueError
         For another dtype.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import heatpose
+    >>> poses = heatpose.simulate_poses(2, 1, 2, classes=["action_up", "action_down"])
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> out = write_heatmaps(poses, folder.name, exist_ok=True)
+    >>> sorted(path.name for path in out.iterdir())
+    ['action_down', 'action_up', 'clips.csv']
+    >>> folder.cleanup()
     """
     names = [
         f"{label}/{label}_{frame}_{performer}.npy"

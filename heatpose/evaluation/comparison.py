@@ -190,6 +190,17 @@ def compare_models(
     ------
     ValueError
         If the table has classes that one of them does not know.
+
+    Examples
+    --------
+    >>> import heatpose
+    >>> poses = heatpose.simulate_poses(2, 1, 4, classes=["action_up", "action_down"])
+    >>> model = heatpose.make_pose_pipeline("logistic", performers=2)
+    >>> _ = model[1:].fit(poses.keypoints.reshape(-1, 51), poses.labels)
+    >>> from heatpose.data.table import keypoint_frame
+    >>> table = keypoint_frame(poses.keypoints).assign(label=poses.labels)
+    >>> compare_models(model, model, table).difference
+    0.0
     """
     said = [predict_table(model, table, groups, heatmaps=heatmaps)["predicted"] for model in (first, second)]
     labels = table["label"].to_numpy(dtype=str)

@@ -245,7 +245,7 @@ def inspect_data(
     n_jobs: int | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
-    """Look through a data set and tell what is wrong with it. Nothing is changed.
+    r"""Look through a data set and tell what is wrong with it. Nothing is changed.
 
     Parameters
     ----------
@@ -273,6 +273,17 @@ def inspect_data(
         There is nothing at `data`.
     ValueError
         It is a table that cannot be read, or `groups` leaves a sample without one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import heatpose
+    >>> poses = heatpose.simulate_poses(2, 1, 4, classes=["action_up", "action_down"])
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> out = heatpose.write_heatmaps(poses, folder.name, exist_ok=True)
+    >>> inspect_data(out, r"_(\d+)\.npy$").n_samples
+    16
+    >>> folder.cleanup()
     """
     where = os.fspath(data)
     if not is_url(where) and not Path(where := local_path(where)).exists():

@@ -113,10 +113,14 @@ class Evaluation:
         Mean F1 of the classes that have samples or were predicted.
     macro_f1_interval : (float, float)
         95 % interval.
-    recall, precision, f1 : ndarray, shape (n_classes,)
+    recall : ndarray, shape (n_classes,)
         By class.
     recall_interval : ndarray, shape (n_classes, 2)
         95 % interval of each recall.
+    precision : ndarray, shape (n_classes,)
+        By class.
+    f1 : ndarray, shape (n_classes,)
+        By class.
     support : ndarray of int, shape (n_classes,)
         The number of samples of each class.
     confusion : ndarray of int, shape (n_classes, len(predicted_labels))
@@ -201,6 +205,7 @@ def evaluate_predictions(
     Returns
     -------
     Evaluation
+        Scores with their intervals, and the confusion matrix.
 
     Raises
     ------

@@ -38,10 +38,26 @@ def evaluate_model(
     heatmaps : HeatmapRows, optional
         The heatmaps that `table` was made from, for a pipeline that takes these.
 
+    Returns
+    -------
+    Evaluation
+        Scores with their intervals, and the confusion matrix.
+
     Raises
     ------
     ValueError
         If the pipeline takes heatmaps and there are none, or the table has classes that the model does not know.
+
+    Examples
+    --------
+    >>> import heatpose
+    >>> poses = heatpose.simulate_poses(2, 1, 4, classes=["action_up", "action_down"])
+    >>> model = heatpose.make_pose_pipeline("logistic", performers=2)
+    >>> _ = model[1:].fit(poses.keypoints.reshape(-1, 51), poses.labels)
+    >>> from heatpose.data.table import keypoint_frame
+    >>> table = keypoint_frame(poses.keypoints).assign(label=poses.labels)
+    >>> evaluate_model(model, table).balanced_accuracy  # of its training data
+    1.0
     """
     labels, probabilities, confidence = _predict(pipeline, table, heatmaps)
     classes = np.asarray(pipeline.classes_).astype(str)

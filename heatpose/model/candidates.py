@@ -67,6 +67,12 @@ class Candidate:
         :mod:`heatpose.model.pixels`.
     requires : (str, str), optional
         A package that has to be importable, and heatpose's extra that installs it.
+
+    Examples
+    --------
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> Candidate(lambda random_state: GaussianNB(), "naive Bayes").requires is None
+    True
     """
 
     build: Callable[[int | None], BaseEstimator]

@@ -55,6 +55,13 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         See :func:`heatpose.decode_heatmaps`.
     n_jobs : int, default 1
         Threads; results do not depend on it.
+
+    Examples
+    --------
+    >>> import heatpose
+    >>> heatmaps = heatpose.simulate_poses(1, 1, 1).heatmaps()
+    >>> HeatmapDecoder().transform(heatmaps).shape
+    (17, 51)
     """
 
     def __init__(self, method: str = "gaussian", n_jobs: int = 1):
@@ -125,6 +132,13 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
     ----------
     n_features_in_ : int
         51.
+
+    Examples
+    --------
+    >>> import heatpose
+    >>> table = heatpose.simulate_poses(1, 1, 1).keypoints.reshape(-1, 51)
+    >>> PoseFeatures(distances=False, limbs=False, joints=False).fit_transform(table).shape
+    (17, 34)
     """
 
     def __init__(
@@ -246,6 +260,19 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     References
     ----------
     .. [1] C. Guo et al., "On calibration of modern neural networks", ICML 2017.
+
+    Examples
+    --------
+    >>> import heatpose
+    >>> from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    >>> from sklearn.impute import SimpleImputer
+    >>> from sklearn.pipeline import make_pipeline
+    >>> poses = heatpose.simulate_poses(2, 1, 4, classes=["action_up", "action_down"])
+    >>> classifier = make_pipeline(heatpose.PoseFeatures(), SimpleImputer(), LinearDiscriminantAnalysis())
+    >>> table = poses.keypoints.reshape(-1, 51)
+    >>> model = PoseClassifier(classifier, performers=2, random_state=0).fit(table, poses.labels)
+    >>> model.classes_.tolist()
+    ['action_down', 'action_up']
     """
 
     def __init__(

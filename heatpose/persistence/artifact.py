@@ -225,6 +225,21 @@ def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -
     A ``.joblib`` file can run code when it is loaded. The digests tell damage and mix-ups; they are no
     signature: whoever can change both files can change what is run, as far as it is made of what is trusted.
     Load such files only from people you trust, and have others send a safe file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import heatpose
+    >>> poses = heatpose.simulate_poses(2, 1, 4, classes=["action_up", "action_down"])
+    >>> model = heatpose.make_pose_pipeline("logistic", performers=2)
+    >>> _ = model[1:].fit(poses.keypoints.reshape(-1, 51), poses.labels)
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "pose.joblib")
+    >>> _ = heatpose.save_model(model, path)
+    >>> poses.labels[0], load_model(path).predict(poses.heatmaps(0, 1)).tolist()
+    (np.str_('action_up'), ['action_up'])
+    >>> folder.cleanup()
     """
     path = Path(path)
     if safe.is_safe_file(path):
@@ -264,6 +279,21 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     ------
     FileNotFoundError, ModelError, ValueError
         As for :func:`load_model`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import heatpose
+    >>> poses = heatpose.simulate_poses(2, 1, 4, classes=["action_up", "action_down"])
+    >>> model = heatpose.make_pose_pipeline("logistic", performers=2)
+    >>> _ = model[1:].fit(poses.keypoints.reshape(-1, 51), poses.labels)
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name, "pose.joblib")
+    >>> _ = heatpose.save_model(model, path)
+    >>> read_manifest(path)["classes"]
+    ['action_down', 'action_up']
+    >>> folder.cleanup()
     """
     path = Path(path)
     if safe.is_safe_file(path):

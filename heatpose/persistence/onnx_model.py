@@ -94,6 +94,11 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:
     path : path-like
         The ``.onnx`` file, its manifest beside it.
 
+    Returns
+    -------
+    OnnxModel
+        Takes heatmaps, or keypoints if the graph was exported from these.
+
     Raises
     ------
     FileNotFoundError
@@ -103,6 +108,11 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:
         poses of its self-test otherwise. Only in the last case was it loaded.
     ImportError
         onnxruntime is not installed.
+
+    Examples
+    --------
+    >>> model = load_onnx("pose.onnx")  # doctest: +SKIP
+    >>> model.predict(heatmaps)  # doctest: +SKIP
     """
     path = Path(path)
     manifest, content = read_onnx(path)

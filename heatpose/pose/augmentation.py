@@ -62,6 +62,11 @@ class Variation:
         Of the logarithm of the change in width per torso length of height: a camera above or below.
     jitter : float
         Of each keypoint's position, in torso lengths, with long tails: most keypoints move little, some much.
+
+    Examples
+    --------
+    >>> Variation(turn=20, pitch=10).scaled(0.5).turn  # cameras further to the side, half of all differences
+    10.0
     """
 
     limbs: float = 0.12

@@ -279,6 +279,14 @@ class Peaks:
         The highest cell of each map.
     height : ndarray of shape (M,), float32
         Its value, finite and positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> start, row, column = np.array([0]), np.array([1]), np.array([2])
+    >>> peaks = Peaks(np.float32([0, 1, 0, 0, 0, 2]), (2, 3), start, row, column, np.float32([2]))
+    >>> peaks.at(np.array([0]), np.array([1]))
+    array([1.], dtype=float32)
     """
 
     cells: np.ndarray

@@ -49,6 +49,12 @@ class Skeleton:
         The left and the right keypoint of each; they define position and size of the torso.
     head : tuple of str
         The keypoints of the head, which move as one.
+
+    Examples
+    --------
+    >>> from heatpose import COCO_17
+    >>> COCO_17.index("left_wrist", "right_wrist")
+    array([ 9, 10])
     """
 
     name: str

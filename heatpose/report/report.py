@@ -99,6 +99,11 @@ def write_report(
         If matplotlib or Jinja is not installed.
     TypeError
         If `result` has another type.
+
+    Examples
+    --------
+    >>> result = heatpose.train_pose_classifier(table)  # doctest: +SKIP
+    >>> write_report("report.html", result, table)  # doctest: +SKIP
     """
     if missing_packages():
         raise ImportError(f'A report needs {" and ".join(missing_packages())}: pip install "heatpose[report]"')

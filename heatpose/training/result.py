@@ -20,7 +20,7 @@ __all__ = ["TrainingResult"]
 class TrainingResult:
     """Chosen model, its held-out score, and what is needed to judge that score.
 
-    Attributes
+    Parameters
     ----------
     pipeline : Pipeline
         From heatmaps to class names, trained on all data.
@@ -48,8 +48,10 @@ class TrainingResult:
     partial : dict of str to float
         Balanced accuracy on the same samples with a part of the body hidden, see
         :data:`heatpose.pose.augmentation.PARTIAL_BODIES`.
-    temperature, threshold : float
-        Parameters that :class:`heatpose.PoseClassifier` was given.
+    temperature : float
+        Parameter that :class:`heatpose.PoseClassifier` was given.
+    threshold : float
+        Parameter that :class:`heatpose.PoseClassifier` was given.
     random_state : int
         Seed of all folds, models and resamples.
     audit : LeakageAudit

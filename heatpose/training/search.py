@@ -105,7 +105,9 @@ def search_pose_classifier(
     random_state : int, default 0
         The same data, number and count of trials give the same model. How many trials fit in the budget depends on the
         machine and what else it does.
-    mirror, importance
+    mirror : {"names", None} or dict of str to str, default "names"
+        As for :func:`heatpose.train_pose_classifier`.
+    importance : bool, default False
         As for :func:`heatpose.train_pose_classifier`.
     heatmaps : HeatmapRows, optional
         The heatmaps that `table` was made from, for candidates that work from these.
@@ -147,6 +149,15 @@ def search_pose_classifier(
     A trial is scored by the balanced accuracy over all folds, less :data:`heatpose.training.trials.LOG_LOSS_WEIGHT`
     times the log loss after calibration. With more than two folds, a trial below the median of the others on the first
     two is pruned.
+
+    Examples
+    --------
+    >>> import heatpose
+    >>> from heatpose.data.table import keypoint_frame
+    >>> poses = heatpose.simulate_poses(3, 1, 4, classes=["action_up", "action_down"])
+    >>> table = keypoint_frame(poses.keypoints).assign(label=poses.labels, group=poses.performers.astype(str))
+    >>> result = search_pose_classifier(table, budget=1, classifiers="lda", n_trials=1)  # doctest: +SKIP
+    >>> result.leaderboard["parameters"]  # doctest: +SKIP
     """
     check_optuna()
     if not 0 < budget < math.inf:

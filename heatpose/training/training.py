@@ -133,11 +133,22 @@ def train_pose_classifier(
     Returns
     -------
     TrainingResult
+        The pipeline, its scores and the audit of its split.
 
     Raises
     ------
     ValueError
         If there are too few classes, samples or groups, or an unknown candidate; before any training.
+
+    Examples
+    --------
+    >>> import heatpose
+    >>> from heatpose.data.table import keypoint_frame
+    >>> poses = heatpose.simulate_poses(3, 1, 4, classes=["action_up", "action_down"])
+    >>> table = keypoint_frame(poses.keypoints).assign(label=poses.labels, group=poses.performers.astype(str))
+    >>> result = train_pose_classifier(table, classifiers="logistic")
+    >>> result.grouping.n_groups, result.classifier
+    (3, 'logistic')
     """
     names = choose_classifiers(classifiers, heatmaps=heatmaps is not None)
     plan = plan_training(

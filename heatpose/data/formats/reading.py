@@ -94,6 +94,10 @@ def read_poses(
     ValueError
         The format is not known or ambiguous, files are damaged (a BadFilesError lists all), or something has to be
         passed that the files do not tell.
+
+    Examples
+    --------
+    >>> table = read_poses("person_keypoints.json", format="coco")  # doctest: +SKIP
     """
     if people not in ("largest", "all"):
         raise ValueError(f"Expected people to be 'largest' or 'all', got {people!r}.")
