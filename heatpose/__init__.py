@@ -49,6 +49,7 @@ _HOME = {
     "LearningCurve": "evaluation.audit",
     "PermutationBaseline": "evaluation.audit",
     "SplitAudit": "evaluation.audit",
+    "as_keypoints": "pose.results",
     "compare_models": "evaluation.comparison",
     "Comparison": "evaluation.comparison",
     "ClassSummary": "evaluation.inspection",
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
     from heatpose.persistence.unpickling import UntrustedError
     from heatpose.pose.augmentation import Variation
     from heatpose.pose.decoding import DECODERS, Peaks, decode_heatmaps
+    from heatpose.pose.results import as_keypoints
     from heatpose.pose.skeleton import COCO_17, Skeleton
     from heatpose.pose.skeletons import SKELETONS
     from heatpose.report.report import write_report

@@ -45,9 +45,42 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="folder of <class>/<anything>.npy, or a keypoint table (.csv, .parquet); can be a URL such as "
-        "s3://bucket/actions",
+        help="folder of <class>/<anything>.npy, a keypoint table (.csv, .parquet), or poses of another tool (see "
+        "heatpose convert); can be a URL such as s3://bucket/actions",
     )
+    add_poses(parser)
+
+
+def add_poses(parser: argparse.ArgumentParser) -> None:
+    """Add what poses of another tool, and arrays of heatmaps, can need beside their files."""
+    parser.add_argument(
+        "--labels",
+        metavar="folder|FILE",
+        help="for arrays and poses of another tool: labels from the folders, a CSV of path,label, or a .npy or .txt "
+        "with one a frame (default: those in the files, else the folders)",
+    )
+    parser.add_argument(
+        "--skeleton",
+        metavar="NAME",
+        help="their order of keypoints where the number does not tell, such as body-25 or halpe-26",
+    )
+    parser.add_argument(
+        "--image-size", metavar="WxH", type=image_size, help="pixels of the images that their x and y are fractions of"
+    )
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Read WIDTHxHEIGHT for argparse."""
+    size = re.fullmatch(r"([1-9]\d{0,5})[xX]([1-9]\d{0,5})", text)
+    if size is None:
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1280x720, got {text!r}")
+    return int(size[1]), int(size[2])
+
+
+def pose_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `add_poses` that were given."""
+    given = {name: getattr(args, name, None) for name in ("labels", "skeleton", "image_size")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def add_decoder(parser: argparse.ArgumentParser) -> None:
@@ -225,7 +258,7 @@ def read_data(
     if isinstance(args.cache, Path):
         check_writable(args.cache / "keypoints")
     with progress("Reading heatmaps") as advance:
-        return load_data(
+        table = load_data(
             args.data,
             decoder,
             skip_bad=args.skip_bad,
@@ -234,7 +267,11 @@ def read_data(
             progress=advance,
             cache=args.cache,
             check=check,
+            poses=pose_options(args),
         )
+    for note in table.attrs.get("notes", ()):
+        complain(note)
+    return table
 
 
 def read_for_models(args: argparse.Namespace, *models: Pipeline) -> tuple[pd.DataFrame, HeatmapRows | None]:

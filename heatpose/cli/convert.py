@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from heatpose.cli._console import UsageError, add_skip_bad, check_writable, here, results, say
+from heatpose.cli._console import UsageError, add_poses, add_skip_bad, check_writable, here, pose_options, results, say
 
 SUMMARY = "convert poses that another tool wrote into a keypoint table"
 
@@ -18,56 +16,12 @@ EXAMPLES = (
 )
 
 
-class _Names:
-    """Names of a table, looked up when needed: importing it takes a while."""
-
-    def __init__(self, table: str):
-        self.table = table
-
-    def __iter__(self) -> Iterator[str]:
-        if self.table == "formats":
-            from heatpose.data.formats.reading import FORMATS
-
-            return iter(["auto", *FORMATS])
-        from heatpose.pose.skeletons import SKELETONS
-
-        return iter(SKELETONS)
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """Read WIDTHxHEIGHT for argparse."""
-    size = re.fullmatch(r"([1-9]\d*)[xX]([1-9]\d*)", text)
-    if size is None:
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT such as 1280x720, got {text!r}")
-    return int(size[1]), int(size[2])
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("source", metavar="SOURCE", type=here, help="file or folder of another tool")
     parser.add_argument("out", metavar="OUT", type=here, help="table to write, .parquet or .csv")
-    parser.add_argument(
-        "--format",
-        metavar="NAME",
-        choices=_Names("formats"),
-        default="auto",
-        help="%(choices)s (default: %(default)s, which looks into the files)",
-    )
-    parser.add_argument(
-        "--skeleton",
-        metavar="NAME",
-        choices=_Names("skeletons"),
-        help="order of the keypoints where their number does not tell: %(choices)s",
-    )
-    parser.add_argument(
-        "--image-size", metavar="WxH", type=image_size, help="pixels, where x and y are fractions of the image"
-    )
-    parser.add_argument(
-        "--labels",
-        metavar="folder|FILE",
-        help="take the labels from the folders, a CSV of path,label, or a .npy or .txt with one a frame "
-        "(default: those in the files, else the folders)",
-    )
+    parser.add_argument("--format", metavar="NAME", default="auto", help="default: what the files look like")
+    add_poses(parser)
     parser.add_argument(
         "--people",
         choices=("largest", "all"),
@@ -95,12 +49,10 @@ def run(args: argparse.Namespace) -> None:
     table = read_poses(
         args.source,
         args.format,
-        skeleton=args.skeleton,
-        image_size=args.image_size,
-        labels=args.labels,
         people=args.people,
         group=args.groups,
         skip_bad=args.skip_bad,
+        **pose_options(args),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_table(table, out)

@@ -19,6 +19,7 @@ from heatpose.cli._console import (
     check_writable,
     count,
     here,
+    pose_options,
     progress,
     results,
     say,
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> None:
             random_state=args.random_state,
             n_jobs=args.jobs,
             progress=advance,
+            poses=pose_options(args),
         )
     if args.fix_list is not None:
         args.fix_list.parent.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePath
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,7 @@ __all__ = [
     "TABLE_SUFFIXES",
     "extract_keypoints",
     "is_folder",
+    "is_pose_source",
     "keypoint_frame",
     "load_data",
     "open_folder",
@@ -274,7 +275,8 @@ def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFram
     ----------
     path : path-like or str
         A ``.csv`` or ``.parquet`` file, or the URL of one, with the 51 keypoint columns and ``label``, optionally with
-        ``path``, ``sample`` and ``group``. Any unit will do. Other columns are ignored.
+        ``path``, ``sample`` and ``group``. Any unit will do. Other columns are ignored. Or poses of another tool with
+        their labels, see `heatpose.read_poses`.
     labelled : bool, default True
         Whether every row needs a label; without, ``label`` is NA where none is given.
 
@@ -305,6 +307,10 @@ def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFram
     ['007']
     >>> folder.cleanup()
     """
+    if is_pose_source(path):
+        from heatpose.data.formats.reading import read_labelled
+
+        return read_labelled(path, labelled=labelled)
     suffix = _table_suffix(path)
     source: Path | BytesIO
     if is_url(path):
@@ -353,8 +359,9 @@ def load_data(
     progress: Progress | None = None,
     cache: bool | str | os.PathLike = False,
     check: Callable[[pd.DataFrame], object] | None = None,
+    poses: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """Return the keypoint table of a folder of heatmaps, or of a table's file.
+    """Return the keypoint table of a folder of heatmaps, of a table's file, or of poses of another tool.
 
     Parameters
     ----------
@@ -375,6 +382,9 @@ def load_data(
         folder to keep them in; see `heatpose.data.cache.cache_folder`.
     check : callable, optional
         For a folder: called with its index before any heatmap is read, to raise errors that file names show.
+    poses : mapping, optional
+        Options of `heatpose.read_poses`, such as ``labels``: the data are read by it, also arrays and folders of
+        heatmaps.
 
     Returns
     -------
@@ -401,6 +411,10 @@ def load_data(
     """
     if not is_url(data) and not Path(data := local_path(data)).exists():
         raise FileNotFoundError(f"No such folder or table: {data}")
+    if poses or is_pose_source(data):
+        from heatpose.data.formats.reading import read_labelled
+
+        return read_labelled(data, skip_bad=skip_bad, **poses or {})
     if not is_folder(data):
         return read_table(data)
     folder, kept = open_folder(data, method, skip_bad=skip_bad, cache=cache)
@@ -423,7 +437,18 @@ def open_folder(
 
 def is_folder(data: str | os.PathLike) -> bool:
     """Return whether data are a folder of heatmaps; a URL is one unless it ends like a table."""
-    return _suffix(data) not in TABLE_SUFFIXES if is_url(data) else Path(local_path(data)).is_dir()
+    if is_url(data):
+        return _suffix(data) not in TABLE_SUFFIXES
+    return Path(local_path(data)).is_dir() and not is_pose_source(data)
+
+
+def is_pose_source(data: str | os.PathLike) -> bool:
+    """Return whether data are poses of another tool, by names and the first line of a CSV alone."""
+    if is_url(data) or (path := Path(local_path(data))).suffix.lower() == ".parquet":
+        return False
+    from heatpose.data.formats.reading import looks_foreign
+
+    return looks_foreign(path)
 
 
 def _table_suffix(path: str | os.PathLike) -> str:

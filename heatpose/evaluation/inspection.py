@@ -31,7 +31,7 @@ from heatpose.data.folder import HeatmapFolder
 from heatpose.data.groups import DEFAULT_FOLDS, Grouping, grouped_folds, resolve_groups
 from heatpose.data.npy import BadFile
 from heatpose.data.storage import is_url, local_path
-from heatpose.data.table import is_folder, keypoint_frame, read_table, table_keypoints
+from heatpose.data.table import is_folder, keypoint_frame, load_data, table_keypoints
 from heatpose.data.writing import whole_file
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, to_plain
 from heatpose.model.candidates import make_pose_pipeline
@@ -244,6 +244,7 @@ def inspect_data(
     random_state: int = 0,
     n_jobs: int | None = None,
     progress: Progress | None = None,
+    poses: Mapping[str, Any] | None = None,
 ) -> Inspection:
     r"""Look through a data set and tell what is wrong with it. Nothing is changed.
 
@@ -261,6 +262,8 @@ def inspect_data(
         Processors; by default all. Results do not depend on it.
     progress : callable, optional
         ``progress(done, total)``, in samples that were read.
+    poses : mapping, optional
+        Options of :func:`heatpose.read_poses` for data that it reads.
 
     Returns
     -------
@@ -288,7 +291,10 @@ def inspect_data(
     where = os.fspath(data)
     if not is_url(where) and not Path(where := local_path(where)).exists():
         raise FileNotFoundError(f"No such folder or table: {where}")
-    frames = _read_folder(where, decoder, n_jobs, progress) if is_folder(where) else _read_table(where)
+    if is_folder(where) and not poses:
+        frames = _read_folder(where, decoder, n_jobs, progress)
+    else:
+        frames = _read_table(where, poses)
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
     looked = _Look(frames, grouping, random_state, n_jobs)
     problems = sorted(
@@ -417,8 +423,8 @@ def _read_folder(data: str, decoder: str, n_jobs: int | None, progress: Progress
     )
 
 
-def _read_table(data: str) -> _Frames:
-    table = read_table(data)
+def _read_table(data: str, poses: Mapping[str, Any] | None) -> _Frames:
+    table = load_data(data, poses=poses)
     samples = np.zeros(len(table), dtype=_SAMPLE)
     samples["keypoints"] = table_keypoints(table)
     samples["digest"] = [_digest(row) for row in samples["keypoints"]]

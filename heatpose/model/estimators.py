@@ -29,6 +29,7 @@ from heatpose.model.openset import OpenSetMixin, apply_temperature, lower_confid
 from heatpose.pose import augmentation, geometry
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.results import as_keypoints, is_results
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = [
@@ -70,7 +71,8 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: object = None) -> HeatmapDecoder:
         """Check the heatmaps' shape; nothing is learned."""
-        check_heatmaps(X)
+        if not _has_keypoints(X):
+            check_heatmaps(X)
         self.n_features_out_ = _N_COLUMNS
         return self
 
@@ -81,13 +83,16 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         ----------
         X : array_like, shape (N, 17, H, W) or (17, H, W)
             Heatmaps; not copied. Also tensors and outputs of pose estimators, as for
-            :func:`heatpose.decode_heatmaps`.
+            :func:`heatpose.decode_heatmaps`. Or keypoints that an estimator returned, or (N, 17, 3), see
+            :func:`heatpose.as_keypoints`.
 
         Returns
         -------
         ndarray, shape (N, 51), float32
             x, y and confidence of each keypoint; NaN, NaN and 0 for one without a peak.
         """
+        if _has_keypoints(X):
+            return as_keypoints(X).reshape(-1, _N_COLUMNS)
         keypoints = decode_heatmaps(check_heatmaps(X), self.method, n_jobs=self.n_jobs)
         return keypoints.reshape(-1, _N_COLUMNS)  # also of an empty batch
 
@@ -105,6 +110,11 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.requires_fit = False
         return tags
+
+
+def _has_keypoints(X: ArrayLike) -> bool:
+    """Tell keypoints, of an estimator or of shape (N, 17, 3), from heatmaps: none has 17 rows of 3 cells."""
+    return is_results(X) or (isinstance(X, np.ndarray) and X.ndim == 3 and X.shape[1:] == (_N_COLUMNS // 3, 3))
 
 
 class PoseFeatures(TransformerMixin, BaseEstimator):

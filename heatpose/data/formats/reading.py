@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,10 +25,10 @@ from heatpose.data.formats.sleap import SLEAP
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.formats.yolo import YOLO
 from heatpose.data.table import keypoint_frame
-from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.skeleton import Skeleton
 from heatpose.pose.skeletons import coco_names, find_skeleton, pick_keypoints, skeletons_of
 
-__all__ = ["FORMATS", "find_format", "is_pose_source", "read_poses"]
+__all__ = ["FORMATS", "find_format", "looks_foreign", "read_labelled", "read_poses"]
 
 logger = logging.getLogger(__name__)
 
@@ -182,17 +182,43 @@ def _look(source: Source) -> str:
     return f"{source.head().partition(chr(10))[0][:60]!r} ({name})"
 
 
-def is_pose_source(data: str | os.PathLike) -> bool:
+def looks_foreign(path: Path) -> bool:
     """Tell another tool's poses from heatmaps in class folders and keypoint tables, by names and columns alone."""
-    path = Path(data)
     if path.is_dir():
         names = next((names for _, _, names in os.walk(path) if any(not n.startswith(".") for n in names)), [])
         return not any(name.endswith(".npy") for name in names) and any(n.lower().endswith(_SUFFIXES) for n in names)
     if path.suffix.lower() == ".csv":
-        with path.open(encoding="utf-8-sig", errors="replace") as stream:
-            header = stream.readline()
-        return not all(name in header for name in COCO_17.columns)
+        header = Source(path).head() if path.is_file() else ""
+        if "_confidence" in header.partition("\n")[0]:
+            return False
+        return bool(header) and any(found.sniff(Source(path)) for found in (MEDIAPIPE_CSV, MOVENET, DEEPLABCUT))
     return path.name.lower().endswith(_SUFFIXES)
+
+
+def read_labelled(source: str | os.PathLike, *, labelled: bool = True, **options: Any) -> pd.DataFrame:
+    """Read poses of another tool with the columns of `heatpose.read_table`; ValueError where a label is missing.
+
+    Parameters
+    ----------
+    source : path-like or str
+        See `read_poses`.
+    labelled : bool, default True
+        Whether every pose needs a label.
+    **options
+        Of `read_poses`.
+
+    Returns
+    -------
+    DataFrame
+        As from `heatpose.read_table`, with the notes of `read_poses`.
+    """
+    table = read_poses(source, **options)
+    if labelled and (unlabelled := int(table["label"].isna().sum())):
+        raise ValueError(
+            f"Expected a label for every pose of {source}, got none for {unlabelled:,} of {len(table):,}; put the "
+            "files into a folder for each class, or pass labels= (--labels FILE)."
+        )
+    return table.drop(columns=[name for name in _CANDIDATES if name in table])
 
 
 def _facts(poses: Poses, source: Source) -> pd.DataFrame:

@@ -10,10 +10,11 @@ import pytest
 
 from benchmarks import format_files as written
 from heatpose.cli import main
-from heatpose.data.formats.reading import FORMATS, find_format, is_pose_source, read_poses
+from heatpose.data.formats.reading import FORMATS, find_format, read_poses
 from heatpose.data.npy import BadFilesError
 from heatpose.data.plain_pickle import load_plain
-from heatpose.data.table import read_table, table_keypoints
+from heatpose.data.table import is_folder, is_pose_source, load_data, read_table, table_keypoints
+from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeletons import SKELETONS, coco_names, skeletons_of, to_coco
 
 SIZED = {name: {"image_size": written.SIZE} for name in ("yolo", "mediapipe", "mediapipe-csv")}
@@ -349,6 +350,11 @@ def test_sources_are_told_from_heatmaps_by_their_names(tmp_path):
     np.save(tmp_path / "npy" / "up" / "a.npy", np.zeros((1, 17, 4, 4)))
     assert is_pose_source(tmp_path / "json")
     assert not is_pose_source(tmp_path / "npy")
+    assert is_folder(tmp_path / "npy")
+    assert not is_folder(tmp_path / "json")
+    assert is_pose_source(written.movenet(tmp_path / "a.csv", written.bodies(1)))
+    (tmp_path / "own.csv").write_text("label,nose_x,nose_confidence")
+    assert not is_pose_source(tmp_path / "own.csv")
     shutil.rmtree(tmp_path / "json" / "up")
     assert not is_pose_source(tmp_path / "json")
 
@@ -400,3 +406,22 @@ def test_names_of_keypoints_in_other_spellings():
 
 def test_formats_have_their_names():
     assert all(name == found.name for name, found in FORMATS.items())
+
+
+def test_every_command_takes_the_same_sources(tmp_path):
+    for label in ("up", "down"):
+        written.openpose(tmp_path / "in" / label, written.bodies(3), video=label)
+    table = load_data(tmp_path / "in")
+    assert table["label"].tolist() == ["down"] * 3 + ["up"] * 3
+    assert table.columns.tolist() == read_table(tmp_path / "in").columns.tolist()
+    one = tmp_path / "in" / "up"
+    with pytest.raises(ValueError, match=r"none for 3 of 3; .*--labels FILE"):
+        load_data(one)
+    assert load_data(one, poses={"labels": ["a", "b", "c"]})["label"].tolist() == ["a", "b", "c"]
+    heatmaps = np.random.default_rng(0).random((4, 17, 8, 6), dtype=np.float32)
+    np.save(tmp_path / "heatmaps.npy", heatmaps)
+    (tmp_path / "labels.txt").write_text("a\nb\na\nb\n")
+    loaded = load_data(tmp_path / "heatmaps.npy", poses={"labels": tmp_path / "labels.txt"})
+    np.testing.assert_array_equal(table_keypoints(loaded), decode_heatmaps(heatmaps))
+    assert loaded["label"].tolist() == ["a", "b", "a", "b"]
+    assert load_data(tmp_path / "heatmaps.npy").equals(loaded)  # labels beside it
