@@ -24,8 +24,7 @@ from heatpose.data.formats.pyskl import PYSKL
 from heatpose.data.formats.sleap import SLEAP
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.formats.yolo import YOLO
-from heatpose.data.table import keypoint_frame
-from heatpose.pose.skeleton import Skeleton
+from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import coco_names, find_skeleton, pick_keypoints, skeletons_of
 
 __all__ = ["FORMATS", "find_format", "looks_foreign", "read_labelled", "read_poses"]
@@ -124,7 +123,8 @@ def read_poses(
     _set_group(table, group, found, notes)
     columns = ["path", "sample", "label", "group"]
     ids = [name for name in _CANDIDATES if table[name].notna().any()]
-    result = pd.concat([table[columns], keypoint_frame(numbers[kept]), table[ids]], axis=1)
+    values = pd.DataFrame(numbers[kept].reshape(len(kept), -1), columns=list(COCO_17.columns))
+    result = pd.concat([table[columns], values, table[ids]], axis=1)
     result.attrs["notes"] = notes
     for note in notes:
         logger.info("%s", note)
