@@ -22,7 +22,7 @@ from sklearn.metrics import recall_score
 from threadpoolctl import threadpool_limits
 
 from heatpose.data.groups import DEFAULT_FOLDS, Folds, Grouping, check_enough, grouped_folds
-from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, to_plain
+from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions, to_plain
 from heatpose.model.candidates import make_pose_pipeline
 from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours, propose_clips
 
@@ -42,9 +42,6 @@ __all__ = [
 
 LEAK = 0.05
 """From this share of tested frames with a twin in training on, a split leaks."""
-
-MARGIN = 0.05
-"""What is not above chance by this, for sure, is as good as guessing."""
 
 N_PERMUTATIONS = 20
 
@@ -345,7 +342,7 @@ class AuditPlan:
         strictest = min(filter(None, (chosen, proposed)), key=lambda evaluation: evaluation.balanced_accuracy)
         chance = self._permuted.chance
         leaks = self._share("chosen") >= LEAK
-        above = strictest.balanced_accuracy_interval[0] > chance + MARGIN
+        above = strictest.balanced_accuracy_interval[0] > chance + CHANCE_MARGIN
         splits = {
             name: SplitAudit(name, grouping.description, grouping.n_groups, self._share(name), score)
             for name, grouping, score in (
@@ -504,7 +501,7 @@ def learning_curve(
     chance = 1 / len(np.unique(labels))
     interval = f"[{gain_interval[0]:.3f}, {gain_interval[1]:.3f}]"
     change = f"from {before} to {after} the balanced accuracy rose by {gain:.3f} {interval}"
-    if low[-1] <= chance + MARGIN:
+    if low[-1] <= chance + CHANCE_MARGIN:
         verdict = f"With {after} groups it is as good as guessing, so the curve tells nothing of more."
     elif gain_interval[0] > 0:
         verdict = f"More groups would help: {change}."

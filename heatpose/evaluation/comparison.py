@@ -21,7 +21,7 @@ from sklearn.utils import check_random_state
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.table import table_keypoints
-from heatpose.evaluation.metrics import MIN_GROUPS, N_RESAMPLES, percentile_interval, to_plain
+from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, N_RESAMPLES, percentile_interval, to_plain
 from heatpose.evaluation.scoring import predict_table
 from heatpose.pose.similarity import PoseNeighbours, propose_clips
 
@@ -36,7 +36,6 @@ __all__ = [
 
 _SKETCH_SIZE = 256
 _OVERLAP = 0.01  # share of the data that a model was trained on, from which on it has an advantage
-_MARGIN = 0.05  # above chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -402,6 +401,6 @@ def _statement(
     if unit != "group":
         few = "no groups were given" if n_groups is None else f"{n_groups} groups are too few to resample"
         text += f" It is over {n_units:,} {unit}s ({few}), so it says nothing of other people."
-    if best <= 1 / n_classes + _MARGIN:
+    if best <= 1 / n_classes + CHANCE_MARGIN:
         text += f" Neither is better than guessing, which gives {1 / n_classes:.3f}."
     return text

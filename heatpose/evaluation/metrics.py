@@ -18,12 +18,16 @@ from scipy import sparse, stats
 from sklearn.utils import check_random_state
 
 __all__ = [
+    "CHANCE_MARGIN",
+    "MIN_GROUPS",
+    "N_RESAMPLES",
     "Calibration",
     "Evaluation",
     "auroc",
     "coverage_curve",
     "evaluate_predictions",
     "expected_calibration_error",
+    "percentile_interval",
     "permute_labels_between_groups",
     "reliability_curve",
     "threshold_for_coverage",
@@ -36,7 +40,10 @@ COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 N_BINS = 15
 N_RESAMPLES = 2_000
 MIN_GROUPS = 5
-"""With fewer groups than this, resampling them says nothing, and samples are resampled instead."""
+"""Groups from which on they are resampled; the few resamples of fewer ones give no useful interval."""
+
+CHANCE_MARGIN = 0.05
+"""Balanced accuracy above chance from which on a lower interval end counts as better than chance."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -190,7 +190,7 @@ def test_samples_of_one_file_are_told_apart(tmp_path):
 
 
 @pytest.mark.parametrize("by_clip", [True, False])
-def test_meaningless_labels_are_called_so_and_nobody_is_accused(tmp_path, by_clip):
+def test_labels_at_chance_are_reported_and_no_single_frame_is(tmp_path, by_clip):
     poses = simulate_poses(4, 2, 6, classes=CLASSES, random_state=8)
     _, clip = np.unique(poses.clips, return_inverse=True)
     rng = np.random.default_rng(0)
@@ -199,7 +199,7 @@ def test_meaningless_labels_are_called_so_and_nobody_is_accused(tmp_path, by_cli
     table = table.assign(label=labels, group=poses.performers.astype(str))
     write_table(table, tmp_path / "table.parquet")
     inspection = inspect_data(tmp_path / "table.parquet")
-    assert [problem.kind for problem in inspection.problems if problem.severity == "error"] == ["meaningless-labels"]
+    assert [problem.kind for problem in inspection.problems if problem.severity == "error"] == ["labels-at-chance"]
     assert not named(inspection, "label", "wrong-folder")
 
 
@@ -211,9 +211,9 @@ def test_classes_that_look_alike_are_told_of(tmp_path):
         label=np.where(poses.labels == "action_up", twins, poses.labels), group=poses.performers.astype(str)
     )
     write_table(table, tmp_path / "table.parquet")
-    alike = [p.message for p in inspect_data(tmp_path / "table.parquet").problems if p.kind == "alike-classes"]
+    alike = [p.message for p in inspect_data(tmp_path / "table.parquet").problems if p.kind == "confused-classes"]
     assert len(alike) == 1
-    assert alike[0].startswith("greet and wave are taken for each other")
+    assert alike[0].startswith("greet and wave are confused")
 
 
 def test_a_folder_of_bad_files_alone_is_reported(tmp_path):

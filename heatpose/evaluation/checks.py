@@ -1,0 +1,196 @@
+"""The form of an inspection's checks, and the inputs that they share.
+
+A check is a function from a :class:`CheckContext` to the problems that it finds, with the code, severity and title of
+each kind of problem in its decorator :func:`check`. The modules of checks are listed in
+:data:`heatpose.evaluation.inspection.CHECKS`; the order of their functions is the order in which problems of one
+severity are listed, the most harmful first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import ModuleType
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
+
+import numpy as np
+
+from heatpose.data.groups import DEFAULT_FOLDS, Grouping
+from heatpose.evaluation.frames import LEAST_KEYPOINTS, Frames
+from heatpose.evaluation.metrics import to_plain
+from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours, propose_clips
+
+__all__ = ["MIN_SAMPLES", "SEVERITIES", "Check", "CheckContext", "Kind", "Problem", "Severity", "check", "checks_of"]
+
+T = TypeVar("T")
+
+Severity = Literal["error", "warning", "note"]
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+MIN_SAMPLES = DEFAULT_FOLDS
+"""Samples of a class from which on every fold can have one."""
+
+DARK = 0.05
+"""Share of the median peak below which a frame shows no body; chosen with benchmarks/inspection.py."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Problem of a data set.
+
+    Parameters
+    ----------
+    kind : str
+        One of :data:`heatpose.evaluation.inspection.PROBLEM_KINDS`.
+    severity : {"error", "warning", "note"}
+        Errors spoil a score or a model, warnings may, notes are good to know.
+    paths : tuple of str
+        The files, relative to the data, worst first; empty for a problem of whole classes. A sample of a file with
+        several ends in ``[its number]``, a row of a table without paths is ``row 7``, counted from 1.
+    message : str
+        One sentence: what was expected and what was found.
+    score : float
+        Certainty or size of the problem, from 0 to 1; the ranking within a kind.
+    """
+
+    kind: str
+    severity: Severity
+    paths: tuple[str, ...]
+    message: str
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values, ready for JSON."""
+        return to_plain(self)
+
+
+class Kind(NamedTuple):
+    """Kind of problem that a check reports: its code, its usual severity, and a title for listings."""
+
+    code: str
+    severity: Severity
+    title: str
+
+
+class Check(Protocol):
+    """A check with the kinds of problems that it reports."""
+
+    kinds: tuple[Kind, ...]
+
+    def __call__(self, context: CheckContext) -> Iterator[Problem]:
+        """Find problems."""
+
+
+def check(*kinds: tuple[str, Severity, str]) -> Callable[[Callable[[CheckContext], Iterator[Problem]]], Check]:
+    """Mark a check with the code, severity and title of each kind of problem that it reports."""
+
+    def mark(find: Callable[[CheckContext], Iterator[Problem]]) -> Check:
+        marked = cast(Check, find)
+        marked.kinds = tuple(Kind(*kind) for kind in kinds)
+        return marked
+
+    return mark
+
+
+def checks_of(module: ModuleType) -> list[Check]:
+    """Return the checks of a module in the order of their definition."""
+    return [value for value in vars(module).values() if hasattr(value, "kinds") and value.__module__ == module.__name__]
+
+
+@dataclass(eq=False)
+class CheckContext:
+    """Shared, lazily cached inputs of the checks."""
+
+    frames: Frames
+    grouping: Grouping
+    random_state: int = 0
+    n_jobs: int | None = None
+    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def once(self, compute: Callable[[CheckContext], T]) -> T:
+        """Return what a function makes of this context, computed once."""
+        if compute not in self._cache:
+            self._cache[compute] = compute(self)
+        return self._cache[compute]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class of each frame, str (N,)."""
+        return self.frames.labels
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Group of each frame, str (N,)."""
+        return self.grouping.groups
+
+    @cached_property
+    def has_groups(self) -> bool:
+        """True if the groups are real ones."""
+        return self.grouping.kind != "blocks" and 1 < self.grouping.n_groups < len(self.frames)
+
+    @cached_property
+    def visible(self) -> np.ndarray:
+        """Frames with a body in them, bool (N,)."""
+        n_there = np.count_nonzero(~np.isnan(self.frames.keypoints[..., 0]), axis=1)
+        return (n_there >= LEAST_KEYPOINTS) & (self.frames.samples["high"] >= DARK * self.median_peak)
+
+    @cached_property
+    def median_peak(self) -> float:
+        """Median confidence of all keypoints."""
+        peaks = self.frames.keypoints[..., 2][self.frames.keypoints[..., 2] > 0]
+        return float(np.median(peaks)) if len(peaks) else 0.0
+
+    @cached_property
+    def first_of_same(self) -> np.ndarray:
+        """For each frame the first one with exactly the same heatmaps, int (N,)."""
+        _, first, which = np.unique(self.frames.samples["digest"], axis=0, return_index=True, return_inverse=True)
+        return first[which.ravel()]
+
+    @cached_property
+    def unique(self) -> np.ndarray:
+        """Visible frames without exact copies, rows."""
+        return np.flatnonzero(self.visible & (self.first_of_same == np.arange(len(self.frames))))
+
+    @cached_property
+    def neighbours(self) -> PoseNeighbours:
+        """Search for similar poses."""
+        return PoseNeighbours(self.frames.keypoints)
+
+    @cached_property
+    def clips(self) -> np.ndarray:
+        """Runs of near-identical frames of one class, int (N,)."""
+        return propose_clips(self.neighbours, self.labels)
+
+    @cached_property
+    def group_ids(self) -> np.ndarray:
+        """Units that frames are compared across: real groups, or else clips; (N,)."""
+        return self.groups if self.has_groups else self.clips.astype(str)
+
+    @cached_property
+    def nearest(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Distances and rows of the nearest unique frames in the same class, other classes and other groups."""
+        own = np.full(len(self.labels), np.inf), np.full(len(self.labels), -1)
+        for name in np.unique(self.labels[self.unique]):
+            rows = self.unique[self.labels[self.unique] == name]
+            found, which = self.neighbours.nearest(rows, rows)
+            own[0][rows], own[1][rows] = found[:, 0], which[:, 0]
+        nearest = {"own_class": own, "other_classes": self.neighbours.nearest_elsewhere(self.labels, self.unique)}
+        if self.has_groups:
+            nearest["other_groups"] = self.neighbours.nearest_elsewhere(self.groups, self.unique)
+        return nearest
+
+    @cached_property
+    def near_identical(self) -> dict[str, float]:
+        """Share of unique frames with a near-identical one, by where that is; empty for fewer than two."""
+        if len(self.unique) < 2:
+            return {}
+        return {
+            where: float(np.mean(distances[self.unique] <= NEAR_IDENTICAL))
+            for where, (distances, _) in self.nearest.items()
+        }
+
+    def names(self, rows: Sequence[int] | np.ndarray) -> tuple[str, ...]:
+        """Return the names of frames, as problems list them."""
+        return tuple(str(self.frames.names[row]) for row in rows)

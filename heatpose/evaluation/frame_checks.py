@@ -1,0 +1,196 @@
+"""Checks of files, classes and single frames: bad files, duplicates, missing bodies, swapped sides, several people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem, Severity, check
+from heatpose.evaluation.frames import LEAST_KEYPOINTS
+from heatpose.evaluation.wording import format_plural, join_names
+from heatpose.pose.similarity import COPY, PoseNeighbours
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["bad_files", "small_classes"]
+
+# Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
+_SAME_CLIP_COPY = 0.004  # copies in one clip are no further apart, nor than a third of neighbours in clips
+_MUTUAL = 1.5  # a copy's nearest may be this much further than the nearest of that one
+_ODD = 4.0  # times the median peak, or a fraction of it
+_SECOND_PERSON = 0.5  # of the keypoints that are visible
+_SWAPPED = 0.5  # of the distance to the class that the frame has under its own names
+_SWAPPED_FROM = 0.1  # least such distance, as a share of the body's size
+_OTHERS = 4  # frames of the class that must be that near
+
+
+@check(("bad-file", "error", "files that cannot be used"))
+def bad_files(context: CheckContext) -> Iterator[Problem]:
+    """Files that cannot be read."""
+    for bad in context.frames.bad_files:
+        yield Problem("bad-file", "error", (bad.path,), f"{bad.path}: {bad.reason}.", 1.0)
+
+
+# Duplicates -------------------------------------------------------------------------------------------------
+
+
+@check(
+    ("duplicate-across-classes", "error", "the same heatmaps in several classes"),
+    ("duplicate-across-groups", "error", "the same heatmaps in several groups"),
+    ("duplicate", "note", "the same heatmaps several times in one class and group"),
+)
+def exact_duplicates(context: CheckContext) -> Iterator[Problem]:
+    """Frames with exactly the same heatmaps."""
+    rows = np.flatnonzero(context.visible)
+    for _, same in pd.Series(rows).groupby(context.first_of_same[rows]):
+        if len(same) > 1:
+            yield _duplicate(context, same.to_numpy(), "", "hold exactly the same heatmaps", 1.0)
+
+
+@check(
+    ("near-duplicate-across-classes", "warning", "near-identical frames in several classes"),
+    ("near-duplicate-across-groups", "warning", "near-identical frames in several groups"),
+    ("near-duplicate", "note", "near-identical copies of a frame in one class and group"),
+)
+def near_duplicates(context: CheckContext) -> Iterator[Problem]:
+    """Copies of a frame that differ in noise, position or scale only."""
+    if len(context.unique) < 2:
+        return
+    nearest, everyone = context.nearest, np.arange(len(context.frames))
+    # Classes can be cut from one clip, whose frames are similar; groups cannot.
+    within_clips = min(_SAME_CLIP_COPY, float(np.median(nearest["own_class"][0][context.unique])) / 3)
+    pairs = [
+        _mutual(*nearest[where], everyone, limit)
+        for where, limit in (("other_classes", within_clips), ("other_groups", COPY), ("own_class", within_clips))
+        if where in nearest
+    ]
+    first, second, apart = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    if not len(first):
+        return
+    edges = coo_array((np.ones(len(first)), (first, second)), shape=(len(everyone), len(everyone)))
+    part = connected_components(edges, directed=False)[1]
+    distances = pd.Series(apart).groupby(part[first]).min()
+    for which, distance in zip(distances.index.to_numpy(), distances.to_numpy(), strict=True):
+        what = f"show the same pose to within {max(distance, 1e-4):.2%} of the body's size"
+        yield _duplicate(context, np.flatnonzero(part == which), "near-", what, 1 - distance / COPY)
+
+
+def _mutual(
+    distances: np.ndarray, which: np.ndarray, rows: np.ndarray, limit: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pairs that are near and not much nearer to others: a copy and its original, not the original's clip."""
+    near = distances <= limit
+    first, second = rows[near], which[near]
+    back = np.maximum(distances[second], 5e-4)
+    mutual = distances[near] <= _MUTUAL * back
+    return first[mutual], second[mutual], distances[near][mutual]
+
+
+def _duplicate(context: CheckContext, rows: np.ndarray, near: str, what: str, score: float) -> Problem:
+    """Return the problem of frames that are copies of each other, by the classes and groups they are in."""
+    classes, groups = np.unique(context.labels[rows]), np.unique(context.groups[rows])
+    severity: Severity = "warning" if near else "error"
+    if len(classes) > 1:
+        kind, where = "duplicate-across-classes", f"in the classes {join_names(classes)}: one label at most is right"
+    elif context.has_groups and len(groups) > 1:
+        kind, where = (
+            "duplicate-across-groups",
+            f"in the groups {join_names(groups)}: on both sides of a split they leak",
+        )
+    else:
+        kind, where, severity = "duplicate", f"in {classes[0]}: they count {len(rows)} times", "note"
+    message = f"{format_plural(len(rows), 'frame')} {what}, {where}."
+    return Problem(near + kind, severity, context.names(rows), message, float(score))
+
+
+# Single frames ----------------------------------------------------------------------------------------------
+
+
+@check(("small-class", "error", "classes too small to validate"))
+def small_classes(context: CheckContext) -> Iterator[Problem]:
+    """Classes that cannot be on both sides of a split."""
+    for name in context.frames.empty_classes:
+        yield Problem("small-class", "error", (), f"Class {name} has no file that can be used.", 1.0)
+    for name in np.unique(context.labels):
+        rows = np.flatnonzero(context.labels == name)
+        n_groups = len(np.unique(context.groups[rows]))
+        if len(rows) < MIN_SAMPLES:
+            message = (
+                f"Class {name} has {format_plural(len(rows), 'sample')}: too few to be on both sides of a split, so "
+                "training rejects it or cannot score it. Add more or leave it out."
+            )
+            yield Problem("small-class", "error", context.names(rows), message, 1 - len(rows) / MIN_SAMPLES)
+        elif context.has_groups and n_groups == 1:
+            message = f"Class {name} was recorded with one group only: its score on others cannot be measured."
+            yield Problem("small-class", "error", (), message, 0.5)
+
+
+@check(("dark", "error", "heatmaps without a peak"))
+def dark_frames(context: CheckContext) -> Iterator[Problem]:
+    """Frames without a visible body."""
+    n_keypoints, samples = len(COCO_17.keypoints), context.frames.samples
+    n_missing = np.count_nonzero(np.isnan(context.frames.keypoints[..., 0]), axis=1)
+    for row in np.flatnonzero(~context.visible).tolist():
+        if n_missing[row] == n_keypoints:
+            message = "None of its heatmaps has a peak."
+        elif n_missing[row] > n_keypoints - LEAST_KEYPOINTS:
+            message = f"{n_missing[row]} of its {n_keypoints} heatmaps have no peak."
+        else:
+            message = f"Its highest peak is {samples['high'][row]:.2g}, those of others {context.median_peak:.2g}."
+        yield Problem("dark", "error", context.names([row]), message, n_missing[row] / n_keypoints)
+
+
+@check(("swapped-sides", "warning", "frames whose left and right look swapped"))
+def swapped_sides(context: CheckContext) -> Iterator[Problem]:
+    """Frames that are like others of their class only with left and right keypoints swapped."""
+    keypoints, n = context.frames.keypoints, len(context.frames)
+    both = PoseNeighbours(np.concatenate([keypoints, keypoints[:, COCO_17.swap]]))
+    groups = np.tile(context.groups, 2)
+    for name in np.unique(context.labels[context.visible]):
+        rows = np.flatnonzero(context.visible & (context.labels == name))
+        # One swapped frame differs from the rest of its class; a clip of them differs from other groups.
+        as_is, swapped = (both.nearest(which, rows, k=_OTHERS)[0][:, -1] for which in (rows, rows + n))
+        if context.has_groups:
+            alone = (swapped < _SWAPPED * as_is) & (as_is > _SWAPPED_FROM)
+            outside, swapped_outside = (both.nearest_elsewhere(groups, which, rows)[0] for which in (rows, rows + n))
+            as_is = np.where(alone, as_is, outside[rows])
+            swapped = np.where(alone, swapped, swapped_outside[rows + n])
+        found = (swapped < _SWAPPED * as_is) & (as_is > _SWAPPED_FROM) & np.isfinite(as_is)
+        for row, before, after in zip(rows[found], as_is[found], swapped[found], strict=True):
+            message = (
+                f"With left and right keypoints swapped it is {after:.1%} of the body's size from other frames of "
+                f"{name}, as it is {before:.1%}."
+            )
+            yield Problem("swapped-sides", "warning", context.names([row]), message, float(1 - after / before))
+
+
+def _odd_values(context: CheckContext) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the median peak of each frame, its ratio to all frames', and whether that is odd; (N,) each."""
+    peak = np.median(context.frames.keypoints[..., 2], axis=1)
+    ratio = np.maximum(peak, 1e-12) / max(context.median_peak, 1e-12)
+    return peak, ratio, context.visible & (np.abs(np.log(ratio)) > math.log(_ODD))
+
+
+@check(("several-people", "warning", "frames with more than one person"))
+def several_people(context: CheckContext) -> Iterator[Problem]:
+    """Frames in which most keypoints have a second peak."""
+    others, odd = context.frames.samples["others"], _odd_values(context)[2]
+    for row in np.flatnonzero(context.visible & ~odd & (others >= _SECOND_PERSON)).tolist():
+        share = float(others[row])
+        message = f"{share:.0%} of its keypoints have a second peak elsewhere: another person."
+        yield Problem("several-people", "warning", context.names([row]), message, share)
+
+
+@check(("odd-values", "warning", "heatmaps whose values differ from the others'"))
+def odd_values(context: CheckContext) -> Iterator[Problem]:
+    """Frames whose peaks are several times higher or lower than usual."""
+    peak, ratio, odd = _odd_values(context)
+    for row in np.flatnonzero(odd).tolist():
+        message = f"Its median peak is {peak[row]:.2g}, that of all is {context.median_peak:.2g}."
+        yield Problem(
+            "odd-values", "warning", context.names([row]), message, float(1 - min(ratio[row], 1 / ratio[row]))
+        )

@@ -1,0 +1,151 @@
+"""The frames of a data set as an inspection reads them: keypoints, and what only heatmaps show."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from heatpose.data.folder import HeatmapFolder
+from heatpose.data.npy import BadFile
+from heatpose.data.table import is_folder, load_data, table_keypoints
+from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["LEAST_KEYPOINTS", "Frames", "read_frames"]
+
+LEAST_KEYPOINTS = 9
+"""Keypoints of 17 with a peak from which on a frame shows a body."""
+
+# Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
+_SECOND_PEAK = 0.4  # of the first: from here on a second peak can be another person's
+_OWN_BODY = 6  # cells round the other side's keypoint in which a second peak is a confusion of sides
+
+_SAMPLE = np.dtype(
+    [
+        ("keypoints", np.float32, (len(COCO_17.keypoints), 3)),
+        ("low", np.float32),
+        ("high", np.float32),
+        ("others", np.float32),  # share of the keypoints that have a second peak elsewhere
+        ("digest", np.uint64, (2,)),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Samples of a data set with their files."""
+
+    source: Literal["folder", "table"]
+    index: pd.DataFrame  # path, sample, label, group
+    samples: np.ndarray  # (N,) of _SAMPLE
+    shapes: Sequence[str] = ()  # of files
+    dtypes: Sequence[str] = ()
+    n_bytes: int = 0
+    bad_files: tuple[BadFile, ...] = ()
+    empty_classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def keypoints(self) -> np.ndarray:
+        """Keypoints of each sample, (N, 17, 3)."""
+        return self.samples["keypoints"]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Class of each sample, str (N,)."""
+        return self.index["label"].to_numpy(dtype=str)
+
+    @cached_property
+    def names(self) -> np.ndarray:
+        """Name of each sample: its path, or its row in a table."""
+        paths, samples = self.index["path"], self.index["sample"]
+        shared = paths.notna() & paths.duplicated(keep=False)
+        rows = pd.Series([f"row {row}" for row in range(1, len(paths) + 1)], index=paths.index)
+        names = paths.astype(object).where(paths.notna(), rows)
+        return names.where(~shared, names.astype(str) + "[" + samples.astype(str) + "]").to_numpy(dtype=object)
+
+
+def read_frames(
+    data: str,
+    decoder: str = "gaussian",
+    n_jobs: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    poses: Mapping[str, Any] | None = None,
+) -> Frames:
+    """Read a folder of heatmaps, a keypoint table or other poses; bad files of a folder are collected, not raised."""
+    if is_folder(data) and not poses:
+        return _read_folder(data, decoder, n_jobs, progress)
+    return _read_table(data, poses)
+
+
+def _read_folder(data: str, decoder: str, n_jobs: int | None, progress: Callable[[int, int], object] | None) -> Frames:
+    folder = HeatmapFolder(data, skip_bad=True, skip_empty=True)
+    samples, good = np.zeros(len(folder), dtype=_SAMPLE), np.zeros(len(folder), dtype=bool)
+    if len(folder):
+        describe = partial(_describe, decoder=decoder)
+        for results, positions in folder.map(describe, n_jobs=n_jobs, progress=progress):
+            samples[positions], good[positions] = results, True
+    files = [file for file, start in zip(folder.files, folder.starts, strict=False) if good[start]]
+    return Frames(
+        source="folder",
+        index=folder.index[good].reset_index(drop=True),
+        samples=samples[good],
+        shapes=[str(list(file.shape)) for file in files],
+        dtypes=[file.dtype for file in files],
+        n_bytes=sum(math.prod(file.shape) * np.dtype(file.dtype).itemsize for file in files),
+        bad_files=folder.bad_files,
+        empty_classes=folder.empty_classes,
+    )
+
+
+def _read_table(data: str, poses: Mapping[str, Any] | None) -> Frames:
+    table = load_data(data, poses=poses)
+    samples = np.zeros(len(table), dtype=_SAMPLE)
+    samples["keypoints"] = table_keypoints(table)
+    samples["digest"] = [_digest(row) for row in samples["keypoints"]]
+    samples["high"] = samples["keypoints"][..., 2].max(axis=1)
+    return Frames("table", table[["path", "sample", "label", "group"]], samples)
+
+
+def _describe(heatmaps: np.ndarray, decoder: str) -> np.ndarray:
+    """Decode heatmaps (n, K, H, W) and measure their values; n records of _SAMPLE."""
+    samples = np.zeros(len(heatmaps), dtype=_SAMPLE)
+    samples["keypoints"] = decode_heatmaps(heatmaps, decoder)
+    samples["low"], samples["high"] = heatmaps.min(axis=(1, 2, 3)), heatmaps.max(axis=(1, 2, 3))
+    samples["others"] = _share_of_others(heatmaps, samples["keypoints"])
+    samples["digest"] = [_digest(sample) for sample in heatmaps]
+    return samples
+
+
+def _digest(values: np.ndarray) -> np.ndarray:
+    content = hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16)
+    return np.frombuffer(content.digest(), dtype=np.uint64)
+
+
+def _share_of_others(heatmaps: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
+    """Return the share (n,) of the keypoints with a second peak that is not the other side of the same body."""
+    n_rows, n_columns = heatmaps.shape[2:]
+    x, y = keypoints[..., 0], keypoints[..., 1]
+    there = ~np.isnan(x)
+    reach = max(3, round(max(n_rows, n_columns) / 8))
+    far = np.abs(np.arange(n_rows) - np.nan_to_num(y)[..., np.newaxis]) > reach
+    apart = np.abs(np.arange(n_columns) - np.nan_to_num(x)[..., np.newaxis]) > reach
+    elsewhere = np.where(far[..., np.newaxis] | apart[..., np.newaxis, :], heatmaps, -np.inf)
+    flat = elsewhere.reshape(*heatmaps.shape[:2], -1)
+    cell = flat.argmax(axis=2)
+    height = np.take_along_axis(flat, cell[..., np.newaxis], axis=2)[..., 0]
+    other_side = keypoints[:, COCO_17.swap, :2] - np.stack([cell % n_columns, cell // n_columns], axis=2)
+    confused = np.nan_to_num(np.square(other_side).sum(axis=2), nan=np.inf) <= _OWN_BODY**2
+    second = there & (height >= _SECOND_PEAK * keypoints[..., 2]) & (height > 0) & ~confused
+    # The second peaks of a faint keypoint are noise.
+    seen = there & (keypoints[..., 2] >= 0.5 * np.median(keypoints[..., 2], axis=1, keepdims=True))
+    return np.count_nonzero(second & seen, axis=1) / np.maximum(np.count_nonzero(seen, axis=1), LEAST_KEYPOINTS)

@@ -1,0 +1,238 @@
+"""Checks of labels: against file names, similar frames, and a quick model trained without the frame's group."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, cpu_count, delayed
+from threadpoolctl import threadpool_limits
+
+from heatpose.data.groups import DEFAULT_FOLDS, grouped_folds
+from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem, check
+from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions
+from heatpose.evaluation.wording import format_plural
+from heatpose.model.candidates import make_pose_pipeline
+from heatpose.pose.similarity import NEAR_IDENTICAL
+
+# Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
+_NEAR = 2 * NEAR_IDENTICAL  # frames no further apart vote on each other's label
+_VOTES = 8  # nearest frames that vote
+_CONTRADICTED = 0.7  # suspicion, from 0 to 1, from which on a label is reported
+_RUN = 3  # frames from which on a clip can be in the wrong folder
+_DOUBTFUL = 0.9  # median doubt of a clip's labels
+_CLIP_APART = 1.5  # times the usual distance between clips of a class
+_NEARER = 0.8  # of the distance to the own class
+_CLIP_NEAR = 2.0  # times the usual distance between clips of the other class
+_NAMED_ALIKE = 0.9  # share of files named after their class from which on file names are evidence
+_CONFUSED = 0.25  # share of two classes' samples that are predicted as the other
+_JUDGE = "lda"  # a second's training, and it generalises to other groups
+_JUDGE_SAMPLES = 20_000  # trained on at the most, for a few seconds a fold
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """Predictions of a quick model for frames whose group it was not trained on.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (n,)
+        Frames that could be judged.
+    classes : ndarray of str, shape (C,)
+    probabilities : ndarray, shape (n, C)
+    evaluation : Evaluation
+    at_chance : bool
+        True if the predictions are no better than chance.
+    """
+
+    rows: np.ndarray
+    classes: np.ndarray
+    probabilities: np.ndarray
+    evaluation: Evaluation
+    at_chance: bool
+
+
+def _judge(context: CheckContext) -> Judgement | None:
+    """Judge labels; None where no split has every class in training."""
+    groups, rows = context.group_ids, np.flatnonzero(context.visible)
+    counts = pd.DataFrame({"label": context.labels[rows], "group": groups[rows]}).groupby("label")["group"]
+    enough = counts.size().index[(counts.nunique() >= 2) & (counts.size() >= MIN_SAMPLES)]
+    rows = rows[np.isin(context.labels[rows], enough)]
+    labels, groups = context.labels[rows], groups[rows]
+    if len(enough) < 2:
+        return None
+    n_folds = int(min(DEFAULT_FOLDS, counts.nunique()[enough].min()))
+    with suppress(ValueError):  # no way to have every class in every training part
+        folds = grouped_folds(labels, groups, n_folds, context.random_state)
+        classes = np.unique(labels)
+        X = context.frames.keypoints[rows].reshape(len(rows), -1)
+        jobs = min(n_folds, cpu_count() if context.n_jobs is None else context.n_jobs)
+        predictions = Parallel(n_jobs=jobs)(
+            delayed(_predict)(X[train], labels[train], X[test], context.random_state) for train, test in folds
+        )
+        probabilities = np.zeros((len(rows), len(classes)))
+        for (_, test), predicted in zip(folds, predictions, strict=True):
+            probabilities[test] = predicted
+        evaluation = evaluate_predictions(labels, classes[probabilities.argmax(axis=1)], groups=groups, classes=classes)
+        at_chance = evaluation.balanced_accuracy_interval[0] <= 1 / len(classes) + CHANCE_MARGIN
+        return Judgement(rows, classes, probabilities, evaluation, at_chance)
+    return None
+
+
+@threadpool_limits.wrap(limits=1)
+def _predict(X: np.ndarray, labels: np.ndarray, tested: np.ndarray, random_state: int) -> np.ndarray:
+    """Train the quick model and return its probabilities (n, C), of the classes in the training part: all of them."""
+    some = slice(None, None, math.ceil(len(X) / _JUDGE_SAMPLES))
+    model = make_pose_pipeline(_JUDGE, random_state=random_state, performers=1)[1:]
+    return model.fit(X[some], labels[some]).predict_proba(tested)
+
+
+@check(("labels-at-chance", "error", "labels that cannot be predicted from the frames"))
+def labels_at_chance(context: CheckContext) -> Iterator[Problem]:
+    """Labels that lost their order, or that single frames do not show."""
+    judgement = context.once(_judge)
+    if judgement is not None and judgement.at_chance:
+        chance = 1 / len(judgement.classes)
+        message = (
+            f"A quick model scores {judgement.evaluation.balanced_accuracy:.1%} on held-out groups, "
+            f"chance is {chance:.1%}. Either the labels lost their order, or single frames do not show the classes."
+        )
+        yield Problem("labels-at-chance", "error", (), message, 1.0)
+
+
+@check(("wrong-folder", "error", "files that look sorted into the wrong folder"))
+def wrong_folders(context: CheckContext) -> Iterator[Problem]:
+    """Files that are named after another class than the folder they are in."""
+    paths = context.frames.index["path"]
+    if paths.isna().any():
+        return
+    classes = sorted(set(context.labels), key=len, reverse=True)
+    files = [str(path).rpartition("/")[2] for path in paths]
+    named = np.array([next((name for name in classes if _begins_with(file, name)), "") for file in files])
+    if np.mean(named == context.labels) < _NAMED_ALIKE:
+        return
+    wrong = (named != context.labels) & (named != "")
+    for given, other in sorted(set(zip(context.labels[wrong], named[wrong], strict=True))):
+        rows = np.flatnonzero(wrong & (context.labels == given) & (named == other))
+        what = "file is" if len(rows) == 1 else "files are"
+        message = f"{len(rows)} {what} named after {other}, but in the folder of {given}."
+        yield Problem("wrong-folder", "error", context.names(rows), message, 1.0)
+
+
+def _begins_with(file: str, name: str) -> bool:
+    """Return True if a file name begins with the whole name of a class, so that video_1 does not match vid."""
+    return file.startswith(name) and not file[len(name) : len(name) + 1].isalpha()
+
+
+@check(("label", "warning", "labels that the rest of the data contradicts"))
+def contradicted_labels(context: CheckContext) -> Iterator[Problem]:
+    """Labels of single frames that similar frames and models without their group contradict, and clips likewise."""
+    judgement = context.once(_judge)
+    if judgement is None or judgement.at_chance:
+        return
+    rows, classes, probabilities = judgement.rows, judgement.classes, judgement.probabilities
+    labels, code = context.labels[rows], np.searchsorted(classes, context.labels[rows])
+    doubt = 1 - probabilities[np.arange(len(rows)), code]
+    others = probabilities.copy()
+    others[np.arange(len(rows)), code] = -1
+    suggested = classes[others.argmax(axis=1)].astype(object)
+
+    # First the votes of near-identical frames, whatever their label.
+    distances, found = context.neighbours.nearest(rows, rows, k=_VOTES)
+    near = distances <= _NEAR
+    agrees = near & (context.labels[found] == labels[:, np.newaxis])
+    n_near = np.count_nonzero(near, axis=1)
+    against = 1 - np.count_nonzero(agrees, axis=1) / np.maximum(n_near, 1)
+    suspicion = np.where((n_near >= 2) & (against > 0.5), (doubt + against) / 2, 0)
+    for position in np.flatnonzero(suspicion >= _CONTRADICTED):
+        votes = context.labels[found[position][near[position] & ~agrees[position]]]
+        other = suggested[position] = Counter(votes.tolist()).most_common(1)[0][0]
+        message = (
+            f"It is labelled {labels[position]}, but the frames most similar to it and models trained without its "
+            f"group predict {other}."
+        )
+        yield Problem("label", "warning", context.names([rows[position]]), message, float(suspicion[position]))
+    accepted = suspicion < _CONTRADICTED
+    yield from _contradicted_clips(context, rows, doubt, accepted)
+
+
+def _contradicted_clips(
+    context: CheckContext, rows: np.ndarray, doubt: np.ndarray, accepted: np.ndarray
+) -> Iterator[Problem]:
+    """Whole clips, and frames without a clip, that are nearer to another class than to their own."""
+    own, other, which = _distances_outside(context, rows, among=rows[accepted])
+    frames = pd.DataFrame({"label": context.labels[rows], "doubt": doubt, "own": own, "other": other})
+    frames["suggested"] = np.where(which >= 0, context.labels[which], "")
+    frames = frames[accepted]
+    usual = frames.groupby("label")["own"].median()
+    for _, clip in frames.groupby(context.clips[rows][frames.index], sort=False):
+        given, suggestion = clip["label"].iloc[0], Counter(clip["suggested"]).most_common(1)[0][0]
+        apart, near_to, doubtful = clip["own"].median(), clip["other"].median(), clip["doubt"].median()
+        if (
+            suggestion in usual
+            and doubtful >= _DOUBTFUL
+            and _CLIP_APART * usual[given] <= apart < math.inf
+            and near_to <= min(_NEARER * apart, _CLIP_NEAR * usual[suggestion])
+        ):
+            what = f"{format_plural(len(clip), 'frame')} of one clip" if len(clip) > 1 else "A frame without a clip"
+            message = (
+                f"{what} in {given}: {apart / near_to:.1f} times nearer to {suggestion} than to other clips of "
+                f"{given}, and models trained without the group contradict the label too."
+            )
+            kind = "wrong-folder" if len(clip) >= _RUN else "label"
+            score = float((doubtful + 1 - near_to / apart) / 2)
+            yield Problem(kind, "warning", context.names(rows[clip.index.to_numpy()]), message, score)
+
+
+def _distances_outside(
+    context: CheckContext, rows: np.ndarray, among: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return distances to the own class and to the other classes (n,), and the rows of the latter (n,).
+
+    Both in other clips; but poses of one person are similar in all classes, so where the group has no other clip of the
+    class, both in other groups.
+    """
+    own, other, which = _distances_by_class(context, rows, among, context.clips)
+    if context.has_groups:
+        frames = pd.DataFrame({"label": context.labels[rows], "group": context.groups[rows]})
+        n_clips = frames.assign(clip=context.clips[rows]).groupby(["label", "group"])["clip"].transform("nunique")
+        single = np.flatnonzero(n_clips == 1)
+        own[single], other[single], which[single] = _distances_by_class(context, rows[single], among, context.groups)
+    return own, other, which
+
+
+def _distances_by_class(
+    context: CheckContext, rows: np.ndarray, among: np.ndarray, group_ids: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return distances to the own class and to others in other groups (n,), and the rows of the latter (n,)."""
+    labels = context.labels
+    own, other, which = np.full(len(labels), np.inf), np.full(len(labels), np.inf), np.full(len(labels), -1)
+    for name in np.unique(labels[rows]):
+        of_class, is_there = rows[labels[rows] == name], labels[among] == name
+        own[of_class] = context.neighbours.nearest_elsewhere(group_ids, of_class, among[is_there])[0][of_class]
+        found, where = context.neighbours.nearest_elsewhere(group_ids, of_class, among[~is_there])
+        other[of_class], which[of_class] = found[of_class], where[of_class]
+    return own[rows], other[rows], which[rows]
+
+
+@check(("confused-classes", "warning", "classes that one frame cannot distinguish"))
+def confused_classes(context: CheckContext) -> Iterator[Problem]:
+    """Pairs of classes that a quick model confuses."""
+    judgement = context.once(_judge)
+    if judgement is None or judgement.at_chance:
+        return
+    names, confusion, support = (getattr(judgement.evaluation, name) for name in ("classes", "confusion", "support"))
+    for a in range(len(names)):
+        for b in range(a + 1, len(names)):
+            share = (confusion[a, b] + confusion[b, a]) / (support[a] + support[b])
+            if share >= _CONFUSED:
+                message = (
+                    f"{names[a]} and {names[b]} are confused in {share:.0%} of their frames by a quick model that was "
+                    "not trained on their group: a single frame may not distinguish them."
+                )
+                yield Problem("confused-classes", "warning", (), message, float(share))
