@@ -17,8 +17,9 @@ from heatpose.persistence.export import CannotExportError, export_model, trial_h
 from heatpose.pose.decoding import DECODERS
 
 onnxruntime = pytest.importorskip("onnxruntime")
-from heatpose.persistence import onnx_graph  # noqa: E402
+from heatpose.persistence import onnx_blocks, onnx_decoders, onnx_graph  # noqa: E402
 from heatpose.persistence.onnx_model import OnnxModel, load_onnx  # noqa: E402
+from heatpose.persistence.onnx_ops import Graph, Value  # noqa: E402
 
 CLASSES = ["action_down", "action_up", "dummy"]
 FROM_KEYPOINTS = [name for name, candidate in CANDIDATES.items() if candidate.takes.has_keypoints]
@@ -151,13 +152,13 @@ def test_two_classes_and_more(name, n_classes):
     if hasattr(classifier, "n_estimators"):
         classifier.set_params(n_estimators=10)
     classifier.fit(X, y)
-    g = onnx_graph.Graph()
-    output = g.cast(onnx_graph._write(g, to_block(classifier), onnx_graph.Value("x", np.dtype("f4"))), np.dtype("f8"))
+    g = Graph()
+    output = g.cast(onnx_blocks.write_block(g, to_block(classifier), Value("x", np.dtype("f4"))), np.dtype("f8"))
     g.op("Identity", output, name="y")
     helper, double = onnx_graph.helper, onnx_graph.TensorProto.DOUBLE
     x = helper.make_tensor_value_info("x", onnx_graph.TensorProto.FLOAT, ["N", 8])
     y = helper.make_tensor_value_info("y", double, ["N", n_classes])
-    opsets = [helper.make_opsetid(domain, number) for domain, number in onnx_graph._OPSETS.items()]
+    opsets = [helper.make_opsetid(domain, number) for domain, number in onnx_graph.OPSETS.items()]
     graph = helper.make_graph(g.nodes, "test", [x], [y], g.constants)
     content = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -218,16 +219,16 @@ def test_from_a_safe_file(exported, tmp_path, poses):
 
 def test_what_would_predict_otherwise_is_not_written(model, tmp_path, monkeypatch):
     def wrong(g, block, x):
-        return g.add(onnx_graph._fill(g, block, x), 0.01)
+        return g.add(onnx_blocks._fill(g, block, x), 0.01)
 
-    monkeypatch.setattr(onnx_graph, "_WRITERS", {**onnx_graph._WRITERS, arrays.Fill: wrong})
+    monkeypatch.setattr(onnx_blocks, "BLOCK_WRITERS", {**onnx_blocks.BLOCK_WRITERS, arrays.Fill: wrong})
     with pytest.raises(ModelError, match=r"same probabilities .*to 1e-05, .*Nothing was written"):
         export_model(model, tmp_path / "pose.onnx", "onnx")
     assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_said_is_named(fit, tmp_path, monkeypatch):
-    monkeypatch.delitem(onnx_graph._DECODERS, "quarter")
+    monkeypatch.delitem(onnx_decoders.DECODER_WRITERS, "quarter")
     with pytest.raises(CannotExportError, match=r"decoder 'quarter' has no form in ONNX; argmax, .* have"):
         export_model(fit("lda", "quarter"), tmp_path / "pose.onnx", "onnx")
     with pytest.raises(ValueError, match="a source out of heatmaps, keypoints, got 'pixels'"):

@@ -1,0 +1,301 @@
+"""Classifiers as ONNX nodes: a function for each block of :mod:`heatpose.model.arrays`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from heatpose.model import arrays
+from heatpose.model.conversion import CannotExportError
+from heatpose.model.openset import TINY
+from heatpose.persistence.onnx_features import describe
+from heatpose.persistence.onnx_ops import BOOL, F32, F64, I64, Graph, Value
+
+__all__ = ["BLOCK_WRITERS", "OpenSet", "merge_scales", "write_block", "write_open_set"]
+
+_ROUNDING = 3e-6
+"""Largest rounding error of a logit in float32 that merging a scale may cause: a third of the export's tolerance."""
+
+OpenSet = tuple[Value, Value, Value]
+"""Probabilities of the classes (N, C), of the unknown class (N, 1), and of all classes together (N, 1)."""
+
+
+def write_block(g: Graph, block: arrays.Block, x: Any) -> Value:
+    """Write a block; `x` is its input, for the features the masked pose."""
+    return BLOCK_WRITERS[type(block)](g, block, x)
+
+
+def _steps(g: Graph, block: arrays.Steps, x: Any) -> Value:
+    for step in block.steps:
+        x = write_block(g, step, x)
+    return x
+
+
+def merge_scales(block: arrays.Block) -> arrays.Block:
+    """Merge scales into the weights of the layers after them, where float32 precision allows."""
+    if isinstance(block, arrays.Mean | arrays.LowerConfidence):
+        return replace(block, members=tuple(map(merge_scales, block.members)))
+    if not isinstance(block, arrays.Steps):
+        return block
+    steps: list[arrays.Block] = []
+    for step in map(merge_scales, block.steps):
+        scaled = _scaled_by(steps[-1], step) if steps and isinstance(steps[-1], arrays.Scale) else None
+        if scaled:
+            steps[-1] = scaled
+        else:
+            steps.append(step)
+    return arrays.Steps(tuple(steps))
+
+
+def _scaled_by(scale: arrays.Scale, block: arrays.Block) -> arrays.Block | None:
+    """Return a block that includes the scale, or None."""
+    if isinstance(block, arrays.Linear):
+        means = (scale.mean / scale.scale)[:, np.newaxis] * block.weights
+        weights = block.weights / scale.scale[:, np.newaxis]
+        if _is_float32(block.weights):
+            # Features far from 0 with little variance must be shifted before they are multiplied.
+            if np.finfo(np.float32).eps * np.linalg.norm(means, axis=0).max() > _ROUNDING:
+                return None
+            weights = weights.astype(np.float32).astype(np.float64)
+        return arrays.Linear(weights, block.bias - means.sum(axis=0))
+    if isinstance(block, arrays.Steps):
+        first = _scaled_by(scale, block.steps[0])
+        return first and arrays.Steps((first, *block.steps[1:]))
+    if isinstance(block, arrays.Mean):
+        members = tuple(filter(None, (_scaled_by(scale, member) for member in block.members)))
+        return replace(block, members=members) if len(members) == len(block.members) else None
+    return None
+
+
+def _parts(block: arrays.Block) -> tuple[arrays.Block, ...]:
+    return block.steps if isinstance(block, arrays.Steps) else (block,)
+
+
+def _mean(g: Graph, block: arrays.Mean, x: Any) -> Value:
+    if _is_of_scores(block):
+        scores, shares = _scores(g, block, x)
+        each = g.op("Softmax", g.reshape(scores, 0, len(shares), -1), axis=2)
+        probabilities = g.mul(each, shares[:, np.newaxis])
+        return g.reduce("Sum", probabilities, 1, keepdims=False)
+    shares = block.weights / block.weights.sum()
+    weighted = [
+        g.mul(g.cast(write_block(g, member, x), F64), float(share))
+        for member, share in zip(block.members, shares, strict=True)
+    ]
+    return weighted[0] if len(weighted) == 1 else g.op("Sum", *weighted)
+
+
+def _is_of_scores(block: arrays.Block) -> bool:
+    """Return True for a mean of softmax probabilities only, which is computed at once."""
+    last = _parts(block)[-1]
+    return isinstance(last, arrays.Softmax) or (
+        isinstance(last, arrays.Mean) and all(_is_of_scores(member) for member in last.members)
+    )
+
+
+def _scores(g: Graph, block: arrays.Block, x: Any) -> tuple[Value, np.ndarray]:
+    """Return the logits of the n softmaxes of a block, (N, n * C), and their weights, (n,)."""
+    *steps, last = _parts(block)
+    x = _steps(g, arrays.Steps(tuple(steps)), x)
+    if isinstance(last, arrays.Softmax):
+        return x, np.ones(1)
+    last = cast(arrays.Mean, last)
+    shares = last.weights / last.weights.sum()
+    members = [_parts(member) for member in last.members]
+    if {tuple(map(type, parts)) for parts in members} == {_NETWORK}:
+        networks = cast(list[tuple[arrays.Linear, arrays.Activation, arrays.Linear, arrays.Softmax]], members)
+        if len({activation.function for _, activation, _, _ in networks}) == 1:
+            return _side_by_side(g, networks, x), shares
+    scores, counts = zip(*(_scores(g, member, x) for member in last.members), strict=True)
+    dtype = np.result_type(*(value.dtype for value in scores))
+    together = g.concat(*(g.cast(value, dtype) for value in scores), axis=1)
+    return together, np.concatenate([share * count for share, count in zip(shares, counts, strict=True)])
+
+
+_NETWORK = (arrays.Linear, arrays.Activation, arrays.Linear, arrays.Softmax)
+
+
+def _side_by_side(g: Graph, networks: Sequence[Sequence[Any]], x: Value) -> Value:
+    """Write n networks of one hidden layer and the same activation as one; return their logits, (N, n * C)."""
+    first, (activation, *_), second, _ = zip(*networks, strict=True)
+    wide = arrays.Linear(np.hstack([layer.weights for layer in first]), np.hstack([layer.bias for layer in first]))
+    out = arrays.Linear(block_diag(*(layer.weights for layer in second)), np.hstack([layer.bias for layer in second]))
+    return _steps(g, arrays.Steps((wide, activation, out)), x)
+
+
+def write_open_set(g: Graph, block: arrays.Block, x: Any, n_classes: int) -> OpenSet:
+    """Write a block whose columns are the classes and, where it has one more, the unknown class."""
+    *steps, last = _parts(block)
+    x = _steps(g, arrays.Steps(tuple(steps)), x)
+    if isinstance(last, arrays.LowerConfidence):
+        return _lower_confidence(g, last, x)
+    probabilities = write_block(g, last, x)
+    own, unknown = g.slice(probabilities, 0, n_classes, 1), g.slice(probabilities, n_classes, n_classes + 1, 1)
+    return own, g.reduce("Sum", unknown, 1), g.reduce("Sum", own, 1)
+
+
+def _lowered(g: Graph, block: arrays.LowerConfidence, x: Any) -> Value:
+    own, unknown, _ = _lower_confidence(g, block, x)
+    return g.concat(own, unknown, axis=1)
+
+
+def _lower_confidence(g: Graph, block: arrays.LowerConfidence, x: Any) -> OpenSet:
+    """See :func:`heatpose.model.openset.lower_confidence`."""
+    probabilities, second = (write_block(g, member, x) for member in block.members)
+    second = g.cast(second, probabilities.dtype)
+    own, unknown = g.slice(probabilities, 0, -1, 1), g.gather(probabilities, [-1], 1)
+    total, highest = g.reduce("Sum", own, 1), g.reduce("Max", own, 1)
+    best = g.op("ArgMax", own, dtype=I64, axis=1, keepdims=1)
+    highest = g.binary("Max", highest, TINY)
+    support = g.mul(g.op("GatherElements", second, best, axis=1), total)
+    agreed = g.binary("Min", g.div(support, highest), 1)
+    ceiling = g.add(g.mul(agreed, block.share), 1 - block.share)
+    kept = g.binary("Min", g.div(ceiling, highest), 1)
+    known = g.mul(total, kept)
+    return g.mul(own, kept), g.add(unknown, g.sub(total, known)), known
+
+
+def _fill(g: Graph, block: arrays.Fill, x: Value) -> Value:
+    if x.dtype != F32:
+        return g.where(g.op("IsNaN", x, dtype=BOOL), g.like(block.values, x), x)
+    values = block.values.astype(float).tolist()
+    return g.op("Imputer", x, domain="ai.onnx.ml", imputed_value_floats=values, replaced_value_float=float("nan"))
+
+
+def _scale(g: Graph, block: arrays.Scale, x: Value) -> Value:
+    return g.div(g.sub(x, block.mean), block.scale)
+
+
+def _linear(g: Graph, block: arrays.Linear, x: Value) -> Value:
+    # Weights trained in float32 are multiplied in float32: half the time, at the precision of the features.
+    dtype = np.result_type(x.dtype, F32 if _is_float32(block.weights) else block.weights.dtype)
+    return g.op("Gemm", g.cast(x, dtype), g.constant(block.weights, dtype), g.constant(block.bias, dtype))
+
+
+def _is_float32(weights: np.ndarray) -> bool:
+    return np.array_equal(weights, weights.astype(F32))
+
+
+def _activation(g: Graph, block: arrays.Activation, x: Value) -> Value:
+    return g.op({"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}[block.function], x)
+
+
+def _softmax(g: Graph, block: arrays.Softmax, x: Value) -> Value:
+    return g.op("Softmax", x, axis=1)
+
+
+def _constant(g: Graph, block: arrays.Constant, x: Any) -> Value:
+    xy = x[0] if isinstance(x, tuple) else x
+    n = g.slice(g.op("Shape", xy, dtype=I64), 0, 1, 0)
+    return g.op("Expand", g.constant(block.values[np.newaxis], F64), g.concat(n, g.constant([1], I64), axis=0))
+
+
+def _trees(g: Graph, block: arrays.Trees, x: Value) -> Value:
+    of_tree = np.zeros(len(block.feature), dtype=np.int64)
+    starts = np.sort(block.roots)
+    of_tree = np.searchsorted(starts, np.arange(len(block.feature)), side="right") - 1
+    if not np.array_equal(starts, block.roots):
+        raise CannotExportError("Trees whose nodes are not ordered by tree have no form in ONNX.")
+    is_leaf = block.leaf >= 0
+    leaves = np.flatnonzero(is_leaf)
+    values = block.values[block.leaf[leaves]]
+    if block.one_column:
+        nodes, columns, weights = leaves, block.target[of_tree[leaves]], values[:, 0]
+    else:
+        which, columns = np.nonzero(values)
+        nodes, weights = leaves[which], values[which, columns]
+    first = block.roots[of_tree]
+    number = np.arange(len(of_tree)) - first
+    modes = np.where(is_leaf, "LEAF", "BRANCH_LEQ").tolist()
+    return g.op(
+        "TreeEnsembleRegressor",
+        x,
+        domain="ai.onnx.ml",
+        dtype=F32,
+        n_targets=len(block.base),
+        aggregate_function="SUM",
+        base_values=block.base.astype(float).tolist(),
+        nodes_treeids=of_tree.tolist(),
+        nodes_nodeids=number.tolist(),
+        nodes_featureids=block.feature.tolist(),
+        nodes_values=block.threshold.astype(float).tolist(),
+        nodes_modes=modes,
+        nodes_truenodeids=np.where(is_leaf, 0, block.left - first).tolist(),
+        nodes_falsenodeids=np.where(is_leaf, 0, block.right - first).tolist(),
+        nodes_missing_value_tracks_true=block.missing_left.astype(int).tolist(),
+        target_treeids=of_tree[nodes].tolist(),
+        target_nodeids=number[nodes].tolist(),
+        target_ids=np.asarray(columns).tolist(),
+        target_weights=weights.astype(float).tolist(),
+    )
+
+
+def _squared_distances(g: Graph, x: Value, points: np.ndarray) -> Value:
+    points = points.astype(np.float64)
+    lengths = g.reduce("Sum", g.mul(x, x), 1)
+    products = g.mul(g.matmul(x, g.constant(points.T, F64)), -2)
+    return g.binary("Max", g.add(g.add(products, lengths), np.square(points).sum(axis=1)), 0)
+
+
+def _kernel(g: Graph, block: arrays.Kernel, x: Value) -> Value:
+    kernel = g.op("Exp", g.mul(_squared_distances(g, g.cast(x, F64), block.points), -block.gamma))
+    if len(block.counts) == 2:
+        return g.add(g.matmul(kernel, g.constant(block.weights.T, F64)), block.bias)
+    one, other = block.pairs.T
+    weights = np.zeros((len(block.points), len(one)))
+    for pair, (i, j) in enumerate(block.pairs):
+        weights[block.parts[i], pair] = block.weights[j - 1, block.parts[i]]
+        weights[block.parts[j], pair] = block.weights[i, block.parts[j]]
+    decisions = g.add(g.matmul(kernel, g.constant(weights, F64)), block.bias)
+    classes = np.arange(len(block.counts))
+    is_one, is_other = (np.equal(side[:, np.newaxis], classes).astype(np.float64) for side in (one, other))
+    wins = g.cast(g.binary("GreaterOrEqual", decisions, 0, dtype=BOOL), F64)
+    # wins @ is_one + (1 - wins) @ is_other
+    votes = g.add(g.matmul(wins, g.constant(is_one - is_other, F64)), is_other.sum(axis=0))
+    margins = g.matmul(decisions, g.constant(is_one - is_other, F64))
+    return g.add(votes, g.div(margins, g.mul(g.add(g.op("Abs", margins), 1), 3)))
+
+
+def _platt(g: Graph, block: arrays.Platt, x: Value) -> Value:
+    x = g.cast(x, F64)
+    y = g.op("Sigmoid", g.op("Neg", g.add(g.mul(x, block.slope), block.shift)))
+    if len(block.slope) == 1:
+        return g.concat(g.sub(g.constant(1, F64), y), y, axis=1)
+    total = g.reduce("Sum", y, 1)
+    some = g.greater(total, 0)
+    return g.div(g.where(some, y, 1), g.where(some, total, len(block.slope)))
+
+
+def _neighbours(g: Graph, block: arrays.Neighbours, x: Value) -> Value:
+    distances = _squared_distances(g, g.cast(x, F64), block.points)
+    near, nearest = g.smallest(distances, block.n_neighbours, 1, sorted=0)
+    weight = g.div(g.constant(1, F64), g.op("Sqrt", near))
+    same = g.cast(g.op("IsInf", weight, dtype=BOOL), F64)
+    weight = g.where(g.greater(g.reduce("Max", same, 1), 0), same, weight)
+    codes = np.equal(block.codes[:, np.newaxis], np.arange(block.n_classes)).astype(np.float64)
+    of_class = g.gather(g.constant(codes, F64), nearest, 0)  # (N, k, C)
+    votes = g.reshape(g.matmul(g.reshape(weight, -1, 1, block.n_neighbours), of_class), -1, block.n_classes)
+    return g.div(votes, g.reduce("Sum", votes, 1))
+
+
+BLOCK_WRITERS: Mapping[type[arrays.Block], Callable[[Graph, Any, Any], Value]] = {
+    arrays.Steps: _steps,
+    arrays.Mean: _mean,
+    arrays.LowerConfidence: _lowered,
+    arrays.Features: describe,
+    arrays.Fill: _fill,
+    arrays.Scale: _scale,
+    arrays.Linear: _linear,
+    arrays.Activation: _activation,
+    arrays.Softmax: _softmax,
+    arrays.Constant: _constant,
+    arrays.Trees: _trees,
+    arrays.Kernel: _kernel,
+    arrays.Platt: _platt,
+    arrays.Neighbours: _neighbours,
+}
+"""Function that writes each block."""

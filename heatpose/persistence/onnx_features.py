@@ -1,0 +1,127 @@
+"""Pose features as ONNX nodes: keypoints to features, as :mod:`heatpose.pose.geometry` computes them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from heatpose.model import arrays
+from heatpose.model.conversion import CannotExportError
+from heatpose.persistence.onnx_ops import BOOL, F32, F64, I64, Graph, Value
+from heatpose.pose import geometry
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["Pose", "as_decoded", "describe", "mask_uncertain"]
+
+_K = len(COCO_17.keypoints)
+
+Pose = tuple[Value, Value]
+"""Positions (2, N, 17), float64, NaN where missing, and a mask of visible keypoints, (1, N, 17)."""
+
+
+def as_decoded(g: Graph, keypoints: Value) -> Value:
+    """Arrange input keypoints (N, 17, 3) as (3, N, 17); missing ones are NaN, NaN, 0."""
+    keypoints = g.op("Transpose", keypoints, perm=[2, 0, 1])
+    whole = g.reduce("Sum", keypoints, 0)  # NaN if any coordinate is
+    confidence = g.gather(keypoints, [2], 0)
+    there = g.op("And", g.binary("Equal", whole, whole, dtype=BOOL), g.greater(confidence, 0))
+    return g.where(there, keypoints, np.array([np.nan, np.nan, 0]).reshape(3, 1, 1))
+
+
+def mask_uncertain(g: Graph, keypoints: Value, min_confidence: float) -> Pose:
+    """Mask keypoints (3, N, 17) like :func:`heatpose.pose.geometry.mask_uncertain`."""
+    xy, confidence = g.split(g.cast(keypoints, F64), 2, 1, axis=0)
+    there = g.greater(confidence, 0)
+    # The median of the present ones: the others sort first, as 0, and the count selects the middle.
+    ordered, _ = g.smallest(confidence, _K, 2)
+    count = g.reduce("Sum", g.cast(there, I64), 2, keepdims=False)
+    shares = np.zeros((_K + 1, _K))
+    for present in range(1, _K + 1):
+        for middle in ((present - 1) // 2, present // 2):
+            shares[present, _K - present + middle] += 0.5 * min_confidence
+    least = g.reduce("Sum", g.mul(ordered, g.gather(g.constant(shares, F64), count, 0)), 2)
+    seen = g.binary("GreaterOrEqual", confidence, least, dtype=BOOL)
+    if min_confidence == 0:  # otherwise a missing one is below the limit, unless all are missing
+        seen = g.op("And", there, seen)
+    return g.where(seen, xy, np.nan), seen
+
+
+def _normalise(g: Graph, pose: Pose) -> Value:
+    """Normalise poses like :func:`heatpose.pose.geometry.normalise_poses`, (2, N, 17)."""
+    xy, seen = pose
+    weight = g.cast(seen, F64)
+    groups = (COCO_17.hips, COCO_17.shoulders, COCO_17.head, COCO_17.keypoints)
+    members = np.array([np.isin(COCO_17.keypoints, group) for group in groups]).T
+    placed = g.where(seen, xy, 0)
+    sums = g.matmul(g.concat(placed, weight, axis=0), g.constant(members, F64))
+    middles = g.div(*g.split(sums, 2, 1, axis=0))  # 0 / 0 where nothing is visible
+    hips, shoulders, head, middle = g.split(middles, 1, 1, 1, 1, axis=2)
+    off = g.mul(g.sub(placed, middle), weight)
+    spread = g.div(_squares(g, off, 0, 2), g.reduce("Sum", weight, 2))  # squared, like all lengths up to the last step
+    down = g.mul(g.sub(shoulders, head), geometry.TORSO_PER_NECK)
+    origin, length = hips, _squares(g, g.sub(shoulders, hips), 0)
+    for estimate in (g.add(shoulders, down), middle):
+        origin = g.where(g.op("IsNaN", origin, dtype=BOOL), estimate, origin)
+    for estimate in (_squares(g, down, 0), g.mul(spread, geometry.TORSO_PER_SPREAD**2)):
+        length = g.where(g.op("IsNaN", length, dtype=BOOL), estimate, length)
+    # If all visible keypoints are one point, spread and torso are exactly 0, being sums of float32 in float64; the
+    # point is then the origin, and 0 / 0 is NaN.
+    length = g.op("Sqrt", g.op("Max", length, g.mul(spread, geometry.SHORTEST_TORSO**2)))
+    return g.div(g.sub(xy, origin), length)
+
+
+def _squares(g: Graph, value: Value, *axes: int) -> Value:
+    return g.op("ReduceSumSquare", value, g.constant(axes, I64))
+
+
+def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
+    """Compute features like :func:`heatpose.pose.geometry.describe_poses`, (N, F), float32.
+
+    Raises
+    ------
+    CannotExportError
+        The features have no form in ONNX.
+    """
+    if features.min_confidence > 1:
+        raise CannotExportError("PoseFeatures with min_confidence above 1 has no form in ONNX.")
+    xy = g.reshape(g.op("Transpose", _normalise(g, pose), perm=[1, 2, 0]), -1, 2 * _K)
+    pairs, limbs, (first, joint, second) = COCO_17.pairs, COCO_17.limb_ends, COCO_17.joint_points.T
+    # All differences at once, each of coordinate 2 i (x) or 2 i + 1 (y) of an end and a start: x and y of pairs, y and
+    # x of limbs; then the factors of sine and cosine at each joint of limbs a and b: a_x b_y - a_y b_x and
+    # a_x b_x + a_y b_y.
+    ends = [
+        np.stack([2 * pairs[:, ::-1], 2 * pairs[:, ::-1] + 1], axis=1),
+        np.stack([2 * limbs[:, ::-1] + 1, 2 * limbs[:, ::-1]], axis=1),
+        np.stack([2 * _ends(first, joint), 2 * _ends(first, joint) + 1] * 2, axis=1),
+        np.stack([2 * part + axis for part, axis in _crossed(joint, second)], axis=1),
+    ]
+    wanted = (features.distances or features.vectors, features.limbs, features.joints, features.joints)
+    ends = [part.reshape(-1, 2) if is_wanted else part[:0, 0] for part, is_wanted in zip(ends, wanted, strict=True)]
+    every = np.concatenate(ends)
+    parts: list[Value] = [xy] if features.coordinates else []
+    if not len(every):
+        return g.cast(parts[0], F32)
+    differences = g.sub(g.gather(xy, every[:, 0], 1), g.gather(xy, every[:, 1], 1))
+    between, limb, a, b = g.split(differences, *map(len, ends), axis=1)
+    if features.distances:
+        parts.append(g.reduce("L2", g.reshape(between, -1, len(pairs), 2), 2, keepdims=False))
+    directions: list[Value] = []
+    if features.limbs:
+        directions.append(g.reshape(limb, -1, len(limbs), 2))
+    if features.joints:
+        directions.append(g.reduce("Sum", g.reshape(g.mul(a, b), -1, len(joint), 2, 2), 3, keepdims=False))
+    if directions:
+        vectors = directions[0] if len(directions) == 1 else g.concat(*directions, axis=1)
+        count = 2 * (len(limbs) * features.limbs + len(joint) * features.joints)
+        parts.append(g.reshape(g.div(vectors, g.reduce("L2", vectors, 2)), -1, count))
+    if features.vectors:
+        parts.append(between)
+    return g.cast(parts[0] if len(parts) == 1 else g.concat(*parts, axis=1), F32)
+
+
+def _ends(end: np.ndarray, start: np.ndarray) -> np.ndarray:
+    return np.column_stack([end, start])
+
+
+def _crossed(joint: np.ndarray, second: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """Return y, -x, x, y of the other limb: the first two for the cross product."""
+    return [(_ends(second, joint), 1), (_ends(joint, second), 0), (_ends(second, joint), 0), (_ends(second, joint), 1)]
