@@ -1,16 +1,15 @@
-"""Frames in time to pose events: a pose is entered, held and left.
+"""Convert frames in time into pose events: a pose is entered, held and left.
 
-A pose is followed in time and not frame by frame::
+Poses are tracked in continuous time, not frame by frame::
 
-    frames -> the pose in between -> how probable each class is -> smoothed -> summed up over time -> events
+    frames -> interpolated poses -> class probabilities -> smoothing -> cumulative sums -> events
 
-Between two frames the body is taken to move straight on, slower near both: at low rates it is classified there too.
-Probabilities are taken to go straight from one such moment to the next, and are smoothed exponentially with a time
-constant, for which there is a formula. What speaks for a change is summed up over time, and never below zero: when the
-sum is large enough the change is told of, and it happened when the sum last was zero. This is the cumulative sum
-(CUSUM) of Page, Continuous inspection schemes, Biometrika 41, 1954, 100-115. So frames may come at any rate and be
-missing, a single frame that goes astray weighs no more than the time that it stands for, and an event's time is mostly
-between two frames, and not when somebody noticed.
+Between two frames the body is assumed to move on a straight line, slower near both ends; at low frame rates the
+interpolated poses are classified too. Probabilities are linear between these moments and smoothed exponentially, in
+closed form. Evidence accumulates over time and never below zero: once the sum is large enough an event is emitted,
+dated at the last zero of the sum. This is the cumulative sum (CUSUM) of Page, Continuous inspection schemes, Biometrika
+41, 1954, 100-115. Frames may come at any rate and be missing, an outlier frame weighs no more than its duration, and an
+event's time does not depend on when it was detected.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from heatpose.live.times import ClockCheck, as_seconds
 from heatpose.model.conversion import frame_predictor
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.model.openset import UNKNOWN
@@ -31,35 +31,34 @@ from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["PoseEvent", "PoseStream"]
 
-_BETWEEN = 0.04  # seconds: frames further apart have poses put between them
-_PATIENCE = 3  # times `release` or `hold`: as long a pose that is on its way in is waited for
-_STEP = 0.002  # seconds: how finely the evidence between them is looked at
-_SURE = 0.6  # above half, and what is kept below: between both, doubt neither enters a pose nor ends it
-_PIECE = 1000  # steps looked at together
-_ROUNDING = 1e-6  # seconds: finer than that, times since 1970 are not
+_BETWEEN = 0.04  # seconds: poses are interpolated between frames further apart (25 frames a second)
+_PATIENCE = 3  # times `release` or `hold`: the longest wait for a pose that is gaining
+_STEP = 0.002  # seconds: resolution of event times
+_SURE = 0.6  # lowest default threshold: above 0.5, so that entering and leaving levels differ
+_PIECE = 1000  # steps computed together, to bound memory
+_ROUNDING = 1e-6  # seconds: float64 resolution of times since 1970
 _N_KEYPOINTS = len(COCO_17.keypoints)
 _N_COLUMNS = len(COCO_17.columns)
 
 
 @dataclass(frozen=True)
 class PoseEvent:
-    """Something that a person did.
+    """A change of the pose of a person.
 
     Parameters
     ----------
     kind : {"entered", "held", "left"}
-        The pose began, lasts for some time now, or ended.
+        The pose began, has lasted for some time, or ended.
     label : str
         A class, or "unknown".
     person : hashable
-        Who, as it was pushed; None where nobody is told apart.
+        The person as passed to :meth:`PoseStream.push`; None for a single person.
     time : float
-        When, in seconds, on the clock of the frames' times.
+        Time of the change in seconds, on the clock of the frames.
     duration : float
         Seconds since the pose was entered; 0 when it is entered.
     confidence : float
-        Mean probability of the label since it was entered; of "unknown", how far the most probable class is from
-        being sure.
+        Mean probability of the label since it was entered; for "unknown", one minus that of the most probable class.
     """
 
     kind: Literal["entered", "held", "left"]
@@ -71,45 +70,44 @@ class PoseEvent:
 
 
 class PoseStream:
-    """Follow people over time and tell which poses they enter, hold and leave.
+    """Track people over time and emit events when they enter, hold and leave poses.
 
     Every person is in one state at a time: a class, "unknown", or none at the beginning and between poses. A class
-    gains time while its smoothed probability is above `threshold`, and loses it below: all of it where that is 1 or 0,
-    less the nearer it is to `threshold`. When it has gained `hold` seconds it is entered; the event's time is when that
-    began. It is left by the same rule: when it has lost `release` seconds below `keep` of the threshold, or when
-    another class is entered; one that gains is waited for, up to three times as long. Nothing shorter is told of: no
-    class lasts less than `hold`, no "unknown" less than `release`.
+    gains time while its smoothed probability is above `threshold` and loses time below it, in proportion to the
+    distance from `threshold`. When it has gained `hold` seconds it is entered; the event is dated at the beginning. It
+    is left when it has lost `release` seconds below `keep` of the threshold, or when another class is entered; a
+    gaining class extends the wait up to three times. No class lasts less than `hold`, no "unknown" less than `release`.
 
     Parameters
     ----------
     model : classifier
-        Anything fitted with `classes_` and ``predict_proba``: a model from :func:`heatpose.load_model`, its part
-        ``model[1:]`` that takes keypoints, a pipeline of your own for either. If it ends in a
-        :class:`heatpose.PoseClassifier`, a class is as probable as that the pose is known at all, and then this one.
+        A fitted classifier with `classes_` and ``predict_proba``: a model from :func:`heatpose.load_model`, its part
+        ``model[1:]`` that takes keypoints, or another pipeline for either. For a :class:`heatpose.PoseClassifier`,
+        probabilities are multiplied by that of a known pose.
     smoothing : float, default 0.1
-        Time constant of the exponential smoothing, in seconds; 0 for none. Events come about as much late.
+        Time constant of the exponential smoothing, in seconds; 0 for none. Events are delayed by about as much.
     hold : float, default 0.25
-        How long a pose must last to count, in seconds; longer where it is less than certain.
+        Minimum duration of a pose, in seconds, at full certainty.
     release : float, default 0.7
-        How long a pose must be away to be left, in seconds; a little longer than a move from one pose to the next.
+        Minimum absence before a pose is left, in seconds; slightly longer than a transition between poses.
     held_after : sequence of float, default (1.0,)
-        After how many seconds in a state to tell that it is held.
+        Durations in seconds at which a held event is emitted.
     gap : float, default 1.0
-        A person of whom there was no frame for longer than that is gone: the state was left with the last frame, and
-        whatever comes afterwards begins anew. Shorter gaps are bridged.
+        Longest time without a frame, in seconds. After a longer one the state is left with the last frame and the
+        track restarts; shorter gaps are bridged.
     threshold : float, optional
-        Probability above which a class gains; by default the model's own for "unknown", but at least 0.6.
+        Probability above which a class gains; by default the model's own threshold, but at least 0.6.
     keep : float, default 0.7
-        A class that was entered begins to be away where it is less probable than this share of `threshold`.
+        An entered class loses time where its probability is below this share of `threshold`.
     mirrored : bool, default False
-        The pictures come from a selfie camera.
+        The pictures are mirrored, as by a selfie camera.
     decoder : str, default "gaussian"
-        How heatmaps become keypoints for a model that takes only keypoints.
+        Decoder for a model that takes only keypoints.
 
     Notes
     -----
-    The same frames give the same events, to the last bit, however they are cut into calls: each is decoded by itself
-    and classified with what is put before it. Of models that take heatmaps alone, no pose can be put between frames.
+    Events do not depend, to the last bit, on how frames are divided into calls: each frame is decoded alone and
+    classified with the poses interpolated before it. Heatmaps are not interpolated for models that take only heatmaps.
 
     Examples
     --------
@@ -164,6 +162,7 @@ class PoseStream:
         self.keep = keep
         self.labels = (*self._model.classes, UNKNOWN)
         """The states: the model's classes, and "unknown"."""
+        self._clock = ClockCheck(gap)
         self._tracks: dict[Hashable, _Track] = {}
 
     def warm_up(self) -> None:
@@ -174,31 +173,39 @@ class PoseStream:
     def push(
         self, pose: ArrayLike | None, time: ArrayLike, person: Hashable | Sequence[Hashable] = None
     ) -> list[PoseEvent]:
-        """Take one frame, or several, and return what happened.
+        """Add one frame, or several, and return new events.
 
         Parameters
         ----------
         pose : array_like or None
             Heatmaps (17, H, W) or keypoints (17, 3) or (51,): x, y, confidence. Several: (N, 17, H, W), (N, 17, 3) or
-            (N, 51). None is a frame on which the person is not to be seen.
-        time : float or array_like, shape (N,)
-            When each frame was taken, in seconds on any clock. For a person it never goes back.
+            (N, 51). None is a frame without the person.
+        time : float, datetime or array_like, shape (N,)
+            Time of each frame in seconds on any clock, or ``datetime``, ``datetime64``, ``timedelta``. It never
+            decreases for a person.
         person : hashable, optional
-            Whose pose it is. A list or an array is one for each of several frames.
+            The person. A list or an array has one for each frame.
 
         Returns
         -------
         list of PoseEvent
-            In the order in which they were noticed.
+            In the order of detection.
 
         Raises
         ------
         ValueError
-            For another shape, a time that is no finite number or before the person's last one, or numbers of frames,
-            times and persons that differ. Then none of the frames was taken.
+            For another shape, a time that is not finite or before the person's last one, or numbers of frames, times
+            and persons that differ. Then no frame was added.
+        TypeError
+            For times of another type.
+
+        Warns
+        -----
+        UserWarning
+            Once, when several frames in a row are `gap` or more apart, or time stands still.
         """
         frames = self._model.read(pose)
-        times = self._check_times(time, len(frames))
+        times = as_seconds(time, len(frames))
         persons = list(person) if isinstance(person, list | np.ndarray) else [person] * len(frames)
         if len(persons) != len(frames):
             raise ValueError(f"Expected one person, or one for each of {len(frames)} frames, got {len(persons)}.")
@@ -210,35 +217,53 @@ class PoseStream:
         ]
 
     def last(self, person: Hashable = None) -> tuple[str, float]:
-        """Name the pose of a person's last frame by itself: the label, or "unknown", and its probability.
+        """Return label (or "unknown") and probability of a person's last frame alone.
+
+        Parameters
+        ----------
+        person : hashable, optional
+            See :meth:`push`.
+
+        Returns
+        -------
+        label : str
+        probability : float
 
         Raises
         ------
         KeyError
-            There was no frame of this person yet, or they are gone.
+            There is no current track of this person.
         """
         evidence = self._tracks[person].evidence
         best = int(evidence.argmax())
         confidence = float(evidence[best])
         return (self.labels[best] if confidence >= self._model.threshold else UNKNOWN), confidence
 
-    def advance(self, time: float) -> list[PoseEvent]:
-        """Say how late it is, so that people of whom no frame came for longer than `gap` leave their poses now.
+    def advance(self, time: ArrayLike) -> list[PoseEvent]:
+        """Advance the clock without a frame: people without one for longer than `gap` leave their poses.
 
-        Without it they leave when their next frame comes, or when the stream is closed. No frame before this time
-        should be pushed afterwards.
+        Otherwise they leave with their next frame, or when the stream is closed.
+
+        Parameters
+        ----------
+        time : float or datetime
+            The current time, as for :meth:`push`. Later frames must not be before it.
+
+        Returns
+        -------
+        list of PoseEvent
         """
-        (time,) = self._check_times(time, 1)
-        gone = [person for person, track in self._tracks.items() if time - track.time > self.gap]
+        (seconds,) = as_seconds(time, 1)
+        gone = [person for person, track in self._tracks.items() if seconds - track.time > self.gap]
         return [event for person in gone for event in self._tracks.pop(person).end()]
 
     def close(self) -> list[PoseEvent]:
-        """End the stream: everybody leaves their pose with their last frame."""
+        """End the stream and return the events: all people leave their poses with their last frames."""
         tracks, self._tracks = self._tracks, {}
         return [event for track in tracks.values() for event in track.end()]
 
     def feed(self, frames: Iterable[tuple]) -> Iterator[PoseEvent]:
-        """Take frames as they come and yield events as they are noticed; close the stream at the end.
+        """Add frames from an iterable, yield events, and close the stream at the end.
 
         Parameters
         ----------
@@ -253,15 +278,6 @@ class PoseStream:
             yield from self.push(*frame)
         yield from self.close()
 
-    @staticmethod
-    def _check_times(time: ArrayLike, count: int) -> list[float]:
-        times = np.atleast_1d(np.asarray(time, dtype=np.float64))
-        if times.shape != (count,):
-            raise ValueError(f"Expected one time for each of {count} frames, got {times.size}.")
-        if not np.isfinite(times).all():
-            raise ValueError(f"Expected times in seconds, got {times[~np.isfinite(times)][0]}.")
-        return times.tolist()
-
     def _check_order(self, times: Sequence[float], persons: Sequence[Hashable]) -> None:
         last = {person: self._tracks[person].time for person in set(persons) if person in self._tracks}
         for time, person in zip(times, persons, strict=True):
@@ -274,6 +290,8 @@ class PoseStream:
 
     def _push_one(self, frame: NDArray | None, time: float, person: Hashable) -> Iterator[PoseEvent]:
         track = self._tracks.get(person)
+        if track is not None:
+            self._clock.add(time - track.time)
         if track is not None and time - track.time > self.gap:
             yield from track.end()
             track = None
@@ -290,7 +308,7 @@ class PoseStream:
 
 
 class _Moment(NamedTuple):
-    """A time, the smoothed evidence of each state then, and its integral over time up to then."""
+    """A time, the smoothed evidence of each state, and its integral up to this time."""
 
     time: float
     level: NDArray
@@ -298,9 +316,9 @@ class _Moment(NamedTuple):
 
 
 def _moments(start: _Moment, before: NDArray, after: NDArray, time: float, smoothing: float) -> Iterator[_Moment]:
-    """Smooth evidence that goes straight from `before` at the start to `after` at a time; both are (C,).
+    """Smooth evidence that is linear from `before` at the start to `after` at `time`; both are (C,).
 
-    What is smoothed follows ``d level / dt = (evidence - level) / smoothing``, of which this is the solution.
+    This is the solution of ``d level / dt = (evidence - level) / smoothing``.
     """
     passed = time - start.time
     n_steps = math.ceil(passed / _STEP)
@@ -320,17 +338,17 @@ def _moments(start: _Moment, before: NDArray, after: NDArray, time: float, smoot
 
 
 def _with_unknown(level: NDArray) -> NDArray[np.float64]:
-    """Add what the most probable class lacks: (..., C) -> (..., C + 1)."""
+    """Append the evidence of "unknown", one minus the highest: (..., C) -> (..., C + 1)."""
     return np.concatenate([level, 1 - level.max(axis=-1, keepdims=True)], axis=-1)
 
 
 def _gain(probability: NDArray, level: float) -> Any:
-    """Tell what speaks for a class: 1 where it is certain, 0 where it is as probable as the level, -1 at worst."""
+    """Return the evidence for a class: 1 where it is certain, 0 at `level`, -1 at probability 0."""
     return np.interp(probability, (0, level, 1), (-1, 0, 1))
 
 
 class _Track:
-    """One person: what the evidence was, and what it sums up to. States are positions in `labels`."""
+    """State of one person: evidence and its cumulative sums. States are positions in `labels`."""
 
     def __init__(self, settings: PoseStream, person: Hashable, evidence: NDArray, time: float):
         self._settings = settings
@@ -343,35 +361,35 @@ class _Track:
         self._now = _Moment(time, level, np.zeros_like(level))
         self._state: int | None = None
         self._since = self._now  # in this state
-        self._n_held = 0  # times told of
-        # What was gained by each class but the state and lost by the state, in seconds, and when it last was nothing.
+        self._n_held = 0  # held events emitted
+        # Seconds gained by each other class and lost by the state, and the last times when these were zero.
         self._gained = np.zeros(self._unknown)
         self._gained_since = [self._now] * self._unknown
         self._lost = 0.0
         self._lost_since = self._now
 
     def push(self, evidence: NDArray, time: float) -> Iterator[PoseEvent]:
-        """Take a frame and look at every moment since the last one."""
+        """Add a frame and update every moment since the last one."""
         moments: Iterable[_Moment] = ()
         if time > self.time:
             moments = _moments(self._now, self.evidence, evidence, time, self._settings.smoothing)
         self.evidence, self.time = evidence, time
         for moment in moments:
-            self._weigh(moment)
-            yield from self._look()
+            self._accumulate(moment)
+            yield from self._decide()
 
     def end(self) -> Iterator[PoseEvent]:
-        """Nothing comes any more: the state was left with the last frame that was like it."""
+        """End the track: the state is left with the last frame that supports it."""
         yield from self._leave(self._lost_since if self._lost else self._now)
 
-    def _weigh(self, moment: _Moment) -> None:
-        """Sum up what speaks for each class and against the state."""
+    def _accumulate(self, moment: _Moment) -> None:
+        """Accumulate evidence for each class and against the state."""
         before, self._now = self._now, moment
         passed = moment.time - before.time
         threshold, classes = self._settings.threshold, moment.level[: self._unknown]
 
         gain = _gain(classes, threshold)
-        loss = 1.0  # of no state
+        loss = 1.0  # without a state
         if self._state == self._unknown:
             loss = 0.0  # it ends only when a class is entered
         elif self._state is not None:
@@ -385,27 +403,27 @@ class _Track:
             self._lost_since = before
         self._gained, self._lost = gained, max(self._lost + passed * loss, 0)
 
-    def _look(self) -> Iterator[PoseEvent]:
-        """See whether it is time to say something."""
+    def _decide(self) -> Iterator[PoseEvent]:
+        """Emit events that are due."""
         hold, release = self._settings.hold, self._settings.release
         best = int(self._gained.argmax())
         most = self._gained[best]
         if most > 0 and most + _ROUNDING >= hold:
             yield from self._enter(best, self._gained_since[best])
-        # A pose that is on its way in is waited for, but not for ever: what only comes and goes is unknown.
+        # A gaining class extends the wait, but not without limit: alternating poses are unknown.
         elif self._lost > 0 and self._lost + _ROUNDING >= (_PATIENCE * max(hold, release) if most > 0 else release):
             yield from self._enter(self._unknown, self._lost_since)
 
         if self._state is not None:
-            sure = self._last_sure()
+            certain = self._last_certain()
             for seconds in self._settings.held_after[self._n_held :]:
-                if sure.time + _ROUNDING - self._since.time < seconds:
+                if certain.time + _ROUNDING - self._since.time < seconds:
                     break
                 self._n_held += 1
-                yield self._event("held", self._since.time + seconds, sure)
+                yield self._event("held", self._since.time + seconds, certain)
 
-    def _last_sure(self) -> _Moment:
-        """Return the last moment of which is known that it counts to the state, whatever is entered next."""
+    def _last_certain(self) -> _Moment:
+        """Return the last moment that belongs to the state, whatever is entered next."""
         gaining = [self._gained_since[position] for position in np.flatnonzero(self._gained)]
         losing = [self._lost_since] if self._lost else []
         return min([self._now, *losing, *gaining], key=lambda moment: moment.time)
@@ -413,7 +431,7 @@ class _Track:
     def _enter(self, state: int, since: _Moment) -> Iterator[PoseEvent]:
         yield from self._leave(min(since, self._lost_since, key=lambda moment: moment.time) if self._lost else since)
         self._state, self._since, self._n_held = state, since, 0
-        self._gained[:], self._lost = 0, 0.0  # so that whatever comes next begins after now, and this has lasted
+        self._gained[:], self._lost = 0, 0.0  # the next state begins after now
         yield self._event("entered", since.time, self._now)
 
     def _leave(self, when: _Moment) -> Iterator[PoseEvent]:
@@ -421,7 +439,7 @@ class _Track:
             yield self._event("left", when.time, when)
 
     def _event(self, kind: Literal["entered", "held", "left"], time: float, known: _Moment) -> PoseEvent:
-        """Make an event of the state; the confidence is of all that was known of it."""
+        """Return an event of the state, with its mean confidence up to `known`."""
         state = self._state
         assert state is not None
         passed = known.time - self._since.time
@@ -436,33 +454,33 @@ class _Track:
         )
 
 
-def _are_seen(keypoints: NDArray) -> NDArray[np.bool_]:
+def _are_visible(keypoints: NDArray) -> NDArray[np.bool_]:
     return np.isfinite(keypoints).all(axis=-1) & (keypoints[..., 2] > 0)
 
 
 def _poses_between(start: NDArray | None, end: NDArray | None, parts: int) -> list[NDArray]:
-    """Return the poses (17, 3) at equal times on the way from one to another, which takes so many parts of time.
+    """Interpolate poses (17, 3) at equal times between two frames, `parts` steps apart.
 
-    The way is straight. At constant speed a move would end later than it does, since bodies slow down; and if they did
-    so at each frame, one that goes on would seem to stop: what is taken is the mean of both.
-    A keypoint that is missing in one of the poses is as in the nearer one. Without two poses there are none between.
+    The path is straight. Constant speed would end a move too late, since bodies slow down; slowing down at each frame
+    would stop a continuing move: the speed is the mean of both. A keypoint missing in one of the poses is copied from
+    the nearer one. Without two poses the result is empty.
     """
     if start is None or end is None or start.ndim != 2 or end.ndim != 2:
         return []
     time = (np.arange(1, parts) / parts)[:, np.newaxis, np.newaxis]
     share = (time + time**2 * (3 - 2 * time)) / 2
-    both = (_are_seen(start) & _are_seen(end))[:, np.newaxis]
+    both = (_are_visible(start) & _are_visible(end))[:, np.newaxis]
     return list(np.where(both, start + share * (end - start), np.where(time < 0.5, start, end)))
 
 
 class _Model:
-    """What any model makes of frames; a frame is heatmaps (17, H, W), keypoints (17, 3), or None for nobody."""
+    """Probabilities of any model for frames: heatmaps (17, H, W), keypoints (17, 3), or None without a person."""
 
     def __init__(self, model: Any, decoder: str, mirrored: bool):
         if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
             raise TypeError(f"Expected a fitted classifier with predict_proba, got {type(model).__name__}.")
         steps = [step for _, step in getattr(model, "steps", [("", model)]) if step not in (None, "passthrough")]
-        self._decoder: HeatmapDecoder | None = None  # of a model that takes keypoints
+        self._decoder: HeatmapDecoder | None = None  # for a model that takes keypoints
         if isinstance(steps[0], HeatmapDecoder):
             self._decoder = steps.pop(0)
         elif getattr(model, "n_features_in_", 0) == _N_COLUMNS:
@@ -474,10 +492,10 @@ class _Model:
         self._mirrored = mirrored
         self.classes = tuple(map(str, model.classes_))
         self.threshold = float(getattr(self._classifier, "threshold", 0.5))
-        self._is_pose = np.array([name != UNKNOWN for name in self.classes])
+        self._is_known = np.array([name != UNKNOWN for name in self.classes])
 
     def read(self, pose: ArrayLike | None) -> list[NDArray | None]:
-        """Make frames of what was pushed, keypoints if the model takes them."""
+        """Convert input to frames, decoded if the model takes keypoints."""
         if pose is None:
             return [None]
         poses = np.asarray(pose)
@@ -506,16 +524,16 @@ class _Model:
         return self._decoder.transform(heatmaps)[0]
 
     def evidence(self, frames: Sequence[NDArray | None]) -> NDArray[np.float64]:
-        """Tell how probable each class is, (N, C); 0 for all where there is not one keypoint."""
+        """Return the probability of each class, (N, C); 0 for all where no keypoint is visible."""
         evidence = np.zeros((len(frames), len(self.classes)))
-        usable = [
+        visible = [
             position
             for position, frame in enumerate(frames)
-            if frame is not None and (frame.ndim == 3 or _are_seen(frame).any())
+            if frame is not None and (frame.ndim == 3 or _are_visible(frame).any())
         ]
-        if usable:
-            evidence[usable] = self._classify(np.array([frames[position] for position in usable]))
-        return evidence * self._is_pose  # a class "unknown" says no more than that no other is probable
+        if visible:
+            evidence[visible] = self._classify(np.array([frames[position] for position in visible]))
+        return evidence * self._is_known  # a class "unknown" counts as the state of that name
 
     def _classify(self, frames: NDArray) -> NDArray[np.float64]:
         X: Any = frames if frames.ndim == 4 else frames.reshape(len(frames), -1)

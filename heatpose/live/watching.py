@@ -1,8 +1,7 @@
-"""Heatmaps as they come, from a growing folder or a pipe, to records of what people do.
+"""Follow a growing folder or a pipe of heatmaps, and convert frames to records for JSON.
 
-A folder is looked through again and again and not subscribed to: that takes no more than reading its names, and works
-on network drives and in containers too, where the system tells nobody of new files. Folders in which nothing changes
-are not read again.
+A folder is polled: that costs no more than listing its names, and works on network drives and in containers, where the
+system sends no notifications of new files. Unchanged folders are not listed again.
 """
 
 from __future__ import annotations
@@ -23,22 +22,33 @@ from heatpose.data.sources import has_suffix, is_hidden, natural_key
 from heatpose.data.storage import COARSE_TICK
 from heatpose.live.stream import PoseEvent, PoseStream
 
-__all__ = ["Frame", "GrowingFolder", "event_record", "follow_folder", "follow_stream", "watch_frames"]
+__all__ = ["Clock", "Frame", "GrowingFolder", "event_record", "follow_folder", "follow_stream", "watch_frames"]
 
 logger = logging.getLogger(__name__)
 
-_PAUSE = 0.01  # seconds between two looks at a folder
+_PAUSE = 0.01  # seconds between two polls of a folder: a third of a frame at 30 frames a second
+
+
+class Clock:
+    """The clocks of the system; tests replace them."""
+
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+
+
+_SYSTEM = Clock()
 
 
 class Frame(NamedTuple):
-    """Heatmaps, and when they were made.
+    """Heatmaps and their time.
 
     Parameters
     ----------
     path : str or None
         The file relative to its folder, with forward slashes; None from a pipe.
     time : float
-        Seconds since 1970: when the file was last written, or the array came out of the pipe.
+        Seconds since 1970: modification time of the file, or arrival of the array in the pipe.
     heatmaps : ndarray, shape (n, 17, H, W), float32
     """
 
@@ -48,20 +58,22 @@ class Frame(NamedTuple):
 
 
 class GrowingFolder:
-    """A folder into which somebody writes heatmap files.
+    """A folder that receives heatmap files.
 
-    Files count once they are complete, which their first bytes tell: they may be written slowly under their final name,
-    or renamed in. A file that replaces another, or comes again after it was removed, is a new one; one that is written
-    over in place is not. Hidden files and folders and what does not end in ``.npy`` are ignored.
+    Files are read once they are complete according to their header: they may be written slowly under their final name,
+    or renamed. A file that replaces another one is new; one that is overwritten in place is not. Hidden files and
+    folders and other suffixes than ``.npy`` are ignored.
 
     Parameters
     ----------
     root : path-like
-        The folder; files are found in folders inside it too, also in those that come later.
+        The folder; subfolders are included, also later ones.
     existing : bool, default False
-        Also take the files that are there already.
+        Include files that exist at the start.
     patience : float, default 10
-        Seconds after which a file that is not complete and does not grow is given up, with a warning.
+        Seconds after which an incomplete file that stopped growing is left out with a warning.
+    clock : Clock, optional
+        Source of time.
 
     Raises
     ------
@@ -69,27 +81,34 @@ class GrowingFolder:
         There is no such folder.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, existing: bool = False, patience: float = 10.0):
+    def __init__(
+        self, root: str | os.PathLike[str], *, existing: bool = False, patience: float = 10.0, clock: Clock = _SYSTEM
+    ):
         if not Path(root).exists():
             raise FileNotFoundError(f"No such folder: {root}")
         if not Path(root).is_dir():
             raise NotADirectoryError(f"Expected a folder to watch, got a file: {root}")
         self._root = Path(root)
         self._patience = patience
+        self.clock = clock
         self._folders = {"": _Folder(())}
-        self._unfinished: dict[str, tuple[int, float]] = {}  # size, and since when it has been that
+        self._unfinished: dict[str, tuple[int, float]] = {}  # size, and the time of its last change
         if not existing:
             self._new_files()
 
     @property
     def n_unfinished(self) -> int:
-        """How many files are not complete yet."""
+        """Number of incomplete files."""
         return len(self._unfinished)
 
     def poll(self) -> Iterator[Frame]:
-        """Yield the files that are complete since the last time, in the order in which they were written.
+        """Yield files completed since the last call, by modification time.
 
-        A file that cannot be used is left out with a warning.
+        Files that cannot be used are left out with a warning.
+
+        Yields
+        ------
+        Frame
         """
         found = {*self._unfinished, *self._new_files()}
         for path in sorted(found, key=lambda path: (self._written(path), natural_key(path))):
@@ -112,11 +131,11 @@ class GrowingFolder:
         try:
             return (self._root / path).stat().st_mtime
         except OSError:  # gone
-            return time.time()
+            return self.clock.now()
 
     def _may_grow(self, path: str) -> bool:
-        """Tell whether a file that is not complete is still being written, for all one knows."""
-        now = time.monotonic()
+        """Return True while an incomplete file may still be written."""
+        now = self.clock.monotonic()
         try:
             size = (self._root / path).stat().st_size
         except OSError:
@@ -128,13 +147,14 @@ class GrowingFolder:
         return now - since < self._patience
 
     def _new_files(self) -> list[str]:
-        """Look through all folders in which something may have changed."""
+        """List all folders that may have changed."""
         files: list[str] = []
+        now = self.clock.monotonic()
         waiting = list(self._folders)
         for prefix in waiting:
             folder = self._folders[prefix]
             try:
-                if not folder.may_have_changed(os.stat(self._root / prefix).st_mtime_ns):  # noqa: PTH116 (no Path made)
+                if not folder.may_have_changed(os.stat(self._root / prefix).st_mtime_ns, now):  # noqa: PTH116 (no Path made)
                     continue
                 names: dict[str, int] = {}
                 with os.scandir(self._root / prefix) as entries:
@@ -159,7 +179,7 @@ class GrowingFolder:
 
 
 class _Folder:
-    """What was found in one folder, which is in these others: a link to one of them is not followed."""
+    """Names found in one folder, and its parents: links to them are not followed."""
 
     def __init__(self, above: tuple[str, ...]) -> None:
         self.above = above
@@ -167,68 +187,70 @@ class _Folder:
         self._stamp: int | None = None
         self._changed = 0.0
 
-    def may_have_changed(self, stamp: int) -> bool:
-        """Tell whether there can be anything new, by the folder's time stamp."""
-        now = time.monotonic()
+    def may_have_changed(self, stamp: int, now: float) -> bool:
+        """Return True if the folder's time stamp allows new files."""
         if stamp != self._stamp:
             self._stamp, self._changed = stamp, now
-        # A file can come after the folder was read, and within the same tick of the clock.
+        # A file can arrive after the folder was listed, within the same tick of the clock.
         return now - self._changed <= COARSE_TICK
 
 
 def follow_folder(
     folder: GrowingFolder, *, once: bool = False, until_idle: float | None = None, pause: float = _PAUSE
 ) -> Iterator[Frame | None]:
-    """Yield the files of a growing folder as they come, and None whenever there is none.
+    """Yield the files of a growing folder as they arrive, and None while there are none.
 
     Parameters
     ----------
     folder : GrowingFolder
-        See there.
+        The folder.
     once : bool, default False
-        End when all files that are there are complete.
+        End when all existing files are complete.
     until_idle : float, optional
-        End when no file came for that many seconds.
+        End after this many seconds without a file.
     pause : float, default 0.01
-        Seconds between two looks.
+        Seconds between two polls.
 
     Yields
     ------
     Frame or None
     """
-    last = time.monotonic()
+    clock = folder.clock
+    last = clock.monotonic()
     while True:
-        begun = time.monotonic()
+        begun = clock.monotonic()
         any_came = False
         for frame in folder.poll():
             any_came = True
             yield frame
-        now = time.monotonic()
+        now = clock.monotonic()
         if any_came or folder.n_unfinished:
             last = now
         elif once or (until_idle is not None and now - last >= until_idle):
             return
         if not any_came:
             yield None
-            # Of a folder with very many files the names alone take a while: half of the time is for others.
-            time.sleep(max(pause, now - begun))
+            # Listing very many files takes time: at most half of it is used.
+            clock.sleep(max(pause, now - begun))
 
 
-def follow_stream(stream: IO[bytes], pause: float = 0.1) -> Iterator[Frame | None]:
-    """Yield arrays of heatmaps out of a pipe as they come, and None now and then when there is none.
+def follow_stream(stream: IO[bytes], pause: float = 0.1, clock: Clock = _SYSTEM) -> Iterator[Frame | None]:
+    """Yield arrays of heatmaps from a pipe as they arrive, and None while there are none.
 
     Parameters
     ----------
     stream : binary file
-        What ``numpy.save`` writes, one array after the other, see :func:`heatpose.data.npy.read_stream`.
+        Arrays in the format of ``numpy.save``, one after the other, see :func:`heatpose.data.npy.read_stream`.
     pause : float, default 0.1
-        Seconds without an array after which None is yielded, where the system can tell (not on Windows).
+        Seconds without an array after which None is yielded (not on Windows).
+    clock : Clock, optional
+        Source of time.
 
     Yields
     ------
     Frame or None
     """
-    raw = getattr(stream, "raw", stream)  # what is in a buffer could not be waited for
+    raw = getattr(stream, "raw", stream)  # select does not see data in a buffer
     arrays = read_stream(raw)
     while True:
         while not _is_ready(raw, pause):
@@ -237,7 +259,7 @@ def follow_stream(stream: IO[bytes], pause: float = 0.1) -> Iterator[Frame | Non
         if heatmaps is None:
             return
         if np.isfinite(heatmaps).all():
-            yield Frame(None, time.time(), heatmaps)
+            yield Frame(None, clock.now(), heatmaps)
         else:
             logger.warning("Left out an array of the stream: expected finite values, got NaN or infinity")
 
@@ -245,7 +267,7 @@ def follow_stream(stream: IO[bytes], pause: float = 0.1) -> Iterator[Frame | Non
 def _is_ready(stream: IO[bytes], seconds: float) -> bool:
     try:
         return bool(select.select([stream], [], [], seconds)[0])
-    except (OSError, ValueError, TypeError):  # no pipe, or Windows
+    except (OSError, ValueError, TypeError):  # not a pipe, or Windows
         return True
 
 
@@ -256,21 +278,24 @@ def watch_frames(
     person: Callable[[str], Hashable] | None = None,
     fps: float | None = None,
     wanted: Iterable[str] = ("frames",),
+    clock: Clock = _SYSTEM,
 ) -> Iterator[dict[str, Any]]:
-    """Tell what each frame shows and what people do, as records for JSON.
+    """Classify frames and emit records of frames and events for JSON.
 
     Parameters
     ----------
     stream : PoseStream
-        Follows the people; it is closed at the end.
+        Tracks the people; it is closed at the end.
     frames : iterable of Frame or None
-        None when there is nothing at the moment, so that people who are gone leave their poses.
+        None while there are no frames, so that people who are gone leave their poses.
     person : callable, optional
-        Whose frame it is, by its path.
+        Person of a frame, from its path.
     fps : float, optional
-        Frames a second of each person, whatever the clock says; times then begin at 0.
+        Frames per second of each person, instead of the clock; times then begin at 0.
     wanted : iterable of {"frames", "events"}
-        Which records.
+        Kinds of records.
+    clock : Clock, optional
+        Source of time.
 
     Yields
     ------
@@ -280,24 +305,24 @@ def watch_frames(
     """
     wanted = set(wanted)
     last: dict[Hashable, tuple[int, float]] = {}  # frames so far, and the time of the last one
-    newest, came = -np.inf, time.monotonic()
+    newest, arrived = -np.inf, clock.monotonic()
 
-    def tell(events: Iterable[PoseEvent]) -> Iterator[dict[str, Any]]:
+    def records(events: Iterable[PoseEvent]) -> Iterator[dict[str, Any]]:
         return map(event_record, events) if "events" in wanted else iter(())
 
     for frame in frames:
         if frame is None:
-            # By how much time has passed, since the files' clock can be another machine's.
+            # By elapsed time, since the clock of the files can be another machine's.
             if fps is None and np.isfinite(newest):
-                yield from tell(stream.advance(newest + time.monotonic() - came))
+                yield from records(stream.advance(newest + clock.monotonic() - arrived))
             continue
         who = person(frame.path) if person is not None and frame.path is not None else None
         for sample, heatmaps in enumerate(frame.heatmaps):
             count, before = last.get(who, (0, -np.inf))
-            when = max(frame.time, before) if fps is None else count / fps  # files can be older than the one before
+            when = max(frame.time, before) if fps is None else count / fps  # files can be older than the previous one
             last[who] = count + 1, when
             if when > newest:
-                newest, came = when, time.monotonic()
+                newest, arrived = when, clock.monotonic()
             events = stream.push(heatmaps, when, who)
             if "frames" in wanted:
                 label, confidence = stream.last(who)
@@ -312,15 +337,15 @@ def watch_frames(
                         "sample": sample,
                     }
                 )
-            yield from tell(events)
-    yield from tell(stream.close())
+            yield from records(events)
+    yield from records(stream.close())
 
 
 def event_record(event: PoseEvent) -> dict[str, Any]:
-    """Make a record of an event."""
+    """Return the record of an event."""
     return _rounded(asdict(event))
 
 
 def _rounded(record: dict[str, Any]) -> dict[str, Any]:
-    """Round to what is worth writing: times to tenths of a millisecond, which is finer than they are."""
+    """Round times and probabilities to four decimals, finer than their accuracy."""
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in record.items()}

@@ -30,6 +30,7 @@ from sklearn.svm import SVC
 
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures, SecondOpinion
 from heatpose.model.inputs import HEATMAPS, KEYPOINTS, ModelInput
+from heatpose.model.packages import xgboost_conflict
 from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
 from heatpose.model.spaces import Range, Space, within
 
@@ -148,8 +149,10 @@ def _networks(random_state: int | None) -> Pipeline:
 
 
 def _xgboost(random_state: int | None, **options: Any) -> BaseEstimator:
-    from xgboost import XGBClassifier
-
+    try:
+        from xgboost import XGBClassifier
+    except ImportError as error:
+        raise ImportError(f"Expected the module xgboost, got {error}. {xgboost_conflict()}".rstrip()) from error
     defaults = {"n_estimators": 100, "max_depth": 4, "learning_rate": 0.2}
     return XGBClassifier(
         **(defaults | options),

@@ -1,8 +1,7 @@
-"""Save a trained pipeline with its papers, and load it only when they belong together.
+"""Save a model with its manifest and model card, and verify it before loading.
 
-Three files lie side by side: ``pose.joblib`` is a plain fitted scikit-learn Pipeline, ``pose.json`` its
-manifest (what it was made of and with, how well it does, what it said of a few poses, and the digests that
-tell damage), ``pose.md`` a card for people to read.
+Three files lie side by side: ``pose.joblib`` is a plain fitted scikit-learn Pipeline, ``pose.json`` its manifest
+(parameters, versions, scores, predictions for a self-test, and checksums), ``pose.md`` a model card.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.writing import replace_files
+from heatpose.model.packages import xgboost_conflict
 from heatpose.persistence import safe
 from heatpose.persistence.card import write_card
 from heatpose.persistence.manifest import (
@@ -49,15 +49,14 @@ __all__ = [
     "make_manifest",
     "read_manifest",
     "save_model",
-    "sha256_file",
 ]
 
 _SUFFIX = ".joblib"
 _COMPRESSION = 3  # forests shrink to an eighth and still load in the time of a few predictions
-# Where a probability differs by more, so do other poses' names: XGBoost 3.0 reads a model of 3.2 like that.
-_OTHER_MODEL = 0.01
-# How many parts of a version a stored model depends on.
-_MATTERS = {"scikit-learn": 2, "xgboost": 2, "numpy": 1}
+# A larger difference changes labels of other poses: seen with models of XGBoost 3.2 in 3.0.
+_MAX_DIFFERENCE = 0.01
+# Parts of a version number that stored models depend on.
+_RELEVANT_PARTS = {"scikit-learn": 2, "xgboost": 2, "numpy": 1}
 
 
 def save_model(
@@ -69,24 +68,22 @@ def save_model(
 ) -> dict[str, Any]:
     """Save a fitted pipeline, its manifest and its model card.
 
-    Whatever happens in between (a crash, a full disk, Ctrl-C), there is either the old model or the new one,
-    whole, and a manifest that knows it. Only one process at a time may save under a name; others may load
-    meanwhile.
+    After an interruption (a crash, a full disk, Ctrl-C), either the old or the new model is there, complete and with
+    a valid manifest. Only one process at a time may save under a name; others may load meanwhile.
 
     Parameters
     ----------
     pipeline : Pipeline
         Fitted, with a classifier at its end.
     path : path-like
-        Ends in ``.joblib``; its folder is made if need be. The manifest and the card get the same name with
-        ``.json`` and ``.md``. What is there is replaced.
+        Ends in ``.joblib``; missing folders are created. The manifest and the card get the same name with ``.json``
+        and ``.md``. Existing files are replaced.
     record : mapping, optional
-        What is known of the training, for the manifest and the card: texts, numbers (NumPy's too), and lists
-        and dictionaries of them; NaN becomes null. The card tells of ``groups``, ``n_samples``, ``data``,
-        ``scores`` and ``random_state``, named as by :meth:`heatpose.training.result.TrainingResult.to_record`.
-        ``created`` is now unless given.
+        Facts about the training for the manifest and the card: strings, numbers (also of NumPy), and lists and
+        dictionaries of them; NaN becomes null. The card shows those that
+        :meth:`heatpose.training.result.TrainingResult.to_record` returns. ``created`` is now unless given.
     samples : array_like, shape (n, 17, 3), optional
-        Keypoints of a few poses for the self-test, best one of each class; by default simulated ones. They are
+        Keypoints of a few poses for the self-test, ideally one of each class; by default simulated ones. They are
         stored in the manifest.
 
     Returns
@@ -97,10 +94,10 @@ def save_model(
     Raises
     ------
     TypeError
-        `pipeline` is no Pipeline, or `record` holds what JSON cannot.
+        `pipeline` is no Pipeline, or `record` is not representable in JSON.
     ValueError
-        `path` ends in something else, the pipeline is not fitted (NotFittedError) or names no classes, or
-        `record` holds an infinite number.
+        `path` ends in something else, the pipeline is not fitted (NotFittedError) or has no classes, or
+        `record` contains an infinite number.
 
     Examples
     --------
@@ -124,6 +121,8 @@ def save_model(
     if not isinstance(record, Mapping | None):
         raise TypeError(f"Expected a record as a dictionary, got {type(record).__name__}.")
 
+    if conflict := xgboost_conflict():
+        warnings.warn(conflict, UserWarning, stacklevel=2)
     buffer = BytesIO()
     joblib.dump(pipeline, buffer, compress=_COMPRESSION)
     model = buffer.getvalue()
@@ -133,8 +132,8 @@ def save_model(
     try:
         previous = read_manifest(path)
     except (FileNotFoundError, ModelError):
-        previous = None  # nothing that could be loaded is lost
-    # No two files can be replaced at once: until the model file is, the new manifest knows the old one too.
+        previous = None  # there is no loadable model to keep
+    # Two files cannot be replaced at once: until the model is, the new manifest also describes the old one.
     replace_files(
         [
             (
@@ -157,16 +156,21 @@ def make_manifest(
     samples: ArrayLike | None = None,
     self_test: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Say of a fitted pipeline and the bytes it is stored as what :func:`read_manifest` tells.
+    """Return the manifest of a fitted pipeline and its stored bytes, see :func:`read_manifest`.
 
     Parameters
     ----------
     pipeline, record, samples
         See :func:`save_model`.
     model : bytes
-        What the digest is of.
+        The stored pipeline, for the checksum.
     self_test : mapping, optional
-        One that is there already, instead of one made of `samples`.
+        Existing self-test, instead of a new one from `samples`.
+
+    Returns
+    -------
+    dict
+        See :func:`read_manifest`.
     """
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return {
@@ -185,18 +189,17 @@ def make_manifest(
 def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -> Pipeline:
     """Load a model that :func:`save_model` or :func:`heatpose.export_model` saved, after checking it.
 
-    First the manifest is checked against its digest and the model against the manifest; the very bytes that
-    were checked are loaded, the file is not opened twice. Then the model is asked about the poses of its
-    self-test: it must say what it said when it was saved.
+    The manifest is checked against its checksum and the model against the manifest; the verified bytes are loaded
+    without reading the file again. Then the model must reproduce the predictions of its self-test.
 
     Parameters
     ----------
     path : path-like
-        A ``.joblib`` file, whose manifest is the ``.json`` beside it, or a safe file (``.heatpose``); which of
-        the two it is, its content tells.
+        A ``.joblib`` file, whose manifest is the ``.json`` beside it, or a safe file (``.heatpose``); the type is
+        detected from the content.
     trusted : collection of str, optional
-        Packages whose classes and functions may be in a ``.joblib`` file, besides those of heatpose,
-        scikit-learn and XGBoost: what a classifier of another package needs, such as ``["lightgbm"]``.
+        Packages whose classes and functions are allowed in a ``.joblib`` file, in addition to heatpose, scikit-learn
+        and XGBoost, such as ``["lightgbm"]``.
 
     Returns
     -------
@@ -208,23 +211,23 @@ def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -
     FileNotFoundError
         There is no such model file.
     ModelError
-        The manifest is missing or not as it should be, the model file is not the one it was written for, or
-        names what is not trusted; or the model is no Pipeline, does not load with the packages installed here,
-        or says something else of the poses of its self-test. Only in these last three cases was the file unpickled.
+        The manifest is missing or invalid, the model file does not match it, or contains untrusted names; or the
+        model is no Pipeline, does not load with the installed packages, or fails its self-test. Only in the last
+        three cases was the file unpickled.
     ValueError
-        `path` is of neither kind.
+        `path` has another suffix.
 
     Warns
     -----
     UserWarning
-        The names are the same, but a probability is not, by little. Or the model has no self-test and was saved with
-        another version of scikit-learn, NumPy or (if it uses it) XGBoost, and may predict differently here.
+        Labels of the self-test are equal but probabilities differ slightly; or the model has no self-test and was saved
+        with another version of scikit-learn, NumPy or (if used) XGBoost.
 
     Notes
     -----
-    A ``.joblib`` file can run code when it is loaded. The digests tell damage and mix-ups; they are no
-    signature: whoever can change both files can change what is run, as far as it is made of what is trusted.
-    Load such files only from people you trust, and have others send a safe file.
+    A ``.joblib`` file can run code when it is loaded. The checksums detect damage and mix-ups; they are no signature:
+    an attacker who changes both files controls the code, within the trusted packages. Load such files only from
+    trusted sources, and use safe files otherwise.
 
     Examples
     --------
@@ -252,7 +255,7 @@ def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the manifest of a model and check that it is the model file's; nothing of the model is run.
+    """Read the manifest of a model and verify that it matches the file; no code of the model is run.
 
     Parameters
     ----------
@@ -263,17 +266,17 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         - ``format_version``: :data:`FORMAT_VERSION`.
-        - ``sha256``, ``size``: of the model file (of what is in a safe file), as hexadecimal digits and in bytes.
+        - ``sha256``, ``size``: checksum and size of the model file, or of the content of a safe file, in bytes.
         - ``classes``: class names, in the order of the probabilities' columns.
         - ``keypoints``: keypoint names, in the order of the heatmaps.
-        - ``threshold``, ``temperature``: of its :class:`heatpose.PoseClassifier`, None without one.
+        - ``threshold``, ``temperature``: parameters of its :class:`heatpose.PoseClassifier`, None without one.
         - ``decoder``, ``features``: parameters of the pipeline's :class:`heatpose.HeatmapDecoder` and
           :class:`heatpose.PoseFeatures`, None without one.
-        - ``estimators``: the class of every estimator in it, by its name in ``pipeline.get_params()``.
-        - ``parameters``: the other parameters of the pipeline that are texts, numbers or lists of them.
-        - ``versions``: versions by package, None for one that was not installed.
-        - ``record``: what is known of the training, see :func:`save_model`; at least ``created``.
-        - ``self_test``: a few poses and what the model said of them, see :mod:`heatpose.persistence.selftest`.
+        - ``estimators``: the class of every estimator, by its name in ``pipeline.get_params()``.
+        - ``parameters``: other parameters that are strings, numbers or lists of them.
+        - ``versions``: versions of the imported packages, None if a package could not be imported.
+        - ``record``: facts about the training, see :func:`save_model`; at least ``created``.
+        - ``self_test``: a few poses and their predictions, see :mod:`heatpose.persistence.selftest`.
 
     Raises
     ------
@@ -305,33 +308,27 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     return _read_verified(_model_path(path))[0]
 
 
-def sha256_file(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits; equal to what ``sha256sum`` prints."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # Loading ----------------------------------------------------------------------------------------------------
 
 
 def _unpickle(manifest: Mapping[str, Any], model: bytes, path: Path, trusted: Collection[str]) -> Pipeline:
     try:
         with warnings.catch_warnings():
-            # scikit-learn warns for each estimator, and of every difference; the self-test tells what matters.
+            # scikit-learn warns of every difference; the self-test shows relevant ones.
             warnings.simplefilter("ignore", InconsistentVersionWarning)
             pipeline = load_trusted(model, trusted)
     except UntrustedError as error:
         package = str(error).partition(".")[0]
         raise ModelError(
-            f"Expected estimators of heatpose, scikit-learn and XGBoost in {path}, got {error}, and stopped there: "
-            f"loading it could run anything. If the model needs it and you trust where it comes from: "
+            f"Expected estimators of heatpose, scikit-learn and XGBoost in {path}, got {error}, and stopped: "
+            f"loading it could run any code. If the model needs it and you trust its source: "
             f"heatpose.load_model({str(path)!r}, trusted=[{package!r}])"
         ) from error
     except Exception as error:
         raise ModelError(
             f"Expected a model that loads with the packages installed here, got {type(error).__name__} from "
             f"{path}: {error}. It was saved with {listed(manifest['versions'])}; here is "
-            f"{listed(versions())}. Install what it was saved with, or train again."
+            f"{listed(versions())}. Install what it was saved with, or train again. {xgboost_conflict()}".rstrip()
         ) from error
     if not isinstance(pipeline, Pipeline):
         raise ModelError(f"Expected a scikit-learn Pipeline in {path}, got {type(pipeline).__name__}. {RESTORE}")
@@ -339,7 +336,7 @@ def _unpickle(manifest: Mapping[str, Any], model: bytes, path: Path, trusted: Co
 
 
 def _check_predictions(pipeline: Pipeline, manifest: Mapping[str, Any], path: Path) -> None:
-    """Have a model that says something else than when it was saved refused, or at least told of."""
+    """Reject a model whose predictions differ from its self-test; warn where only digits do."""
     remedy = _remedy(manifest)
     if manifest["self_test"] is None:
         if _differing(manifest):
@@ -353,25 +350,21 @@ def _check_predictions(pipeline: Pipeline, manifest: Mapping[str, Any], path: Pa
         ) from error
     if changed:
         some = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
-        raise ModelError(
-            f"Expected {path} to say of its self-test's poses what it said when it was saved, got {some}. {remedy}"
-        )
+        raise ModelError(f"Expected {path} to reproduce the predictions of its self-test, got {some}. {remedy}")
     if difference > TOLERANCE:
-        message = (
-            f"{path} gives its self-test's poses the names it gave them when it was saved, but probabilities differ "
-            f"by up to {difference:.3f}. {remedy}"
-        )
-        if difference > _OTHER_MODEL:
+        message = f"{path} reproduces the labels of its self-test, but probabilities differ by up to {difference:.3f}."
+        message = f"{message} {remedy}"
+        if difference > _MAX_DIFFERENCE:
             raise ModelError(message)
         warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def _differing(manifest: Mapping[str, Any]) -> dict[str, tuple[str, str | None]]:
-    """Versions then and here of packages that the model depends on, where they differ in what matters."""
+    """Return saved and installed versions of packages that the model depends on, where they differ."""
     here = versions()
     uses_xgboost = any(kind.startswith("xgboost.") for kind in manifest["estimators"].values())
     differing = {}
-    for package, parts in _MATTERS.items():
+    for package, parts in _RELEVANT_PARTS.items():
         then, now = manifest["versions"].get(package), here[package]
         if then is None or (package == "xgboost" and not uses_xgboost):
             continue
@@ -381,18 +374,18 @@ def _differing(manifest: Mapping[str, Any]) -> dict[str, tuple[str, str | None]]
 
 
 def _remedy(manifest: Mapping[str, Any]) -> str:
-    """Say what differs between then and here, and what to do about it."""
+    """Return a sentence on the differing versions and the commands that restore them."""
     if not (differing := _differing(manifest)):
         return (
             f"It was saved with {listed(manifest['versions'])}; here is {listed(versions())}. Install what it was "
-            "saved with, or train again."
+            f"saved with, or train again. {xgboost_conflict()}".rstrip()
         )
     then = {package: both[0] for package, both in differing.items()}
     now = {package: both[1] for package, both in differing.items()}
     pins = " ".join(f"'{package}=={number}'" for package, number in then.items())
     return (
         f"It was saved with {listed(then)}, but here is {listed(now)}. Train it again, or install what it was saved "
-        f"with: pip install {pins}"
+        f"with: pip install {pins}\n{xgboost_conflict()}".rstrip()
     )
 
 
@@ -409,15 +402,15 @@ def _model_path(path: str | os.PathLike[str]) -> Path:
 
 
 def _read_verified(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Return the manifest and the bytes of a model file that belong together."""
+    """Return the manifest and the bytes of a model file after verifying them."""
     manifest_path = path.with_suffix(".json")
     while True:
         if not path.is_file():
             raise FileNotFoundError(f"No such model file: {path}")
         if not manifest_path.is_file():
             raise ModelError(
-                f"Expected the manifest {manifest_path.name} beside {path}, got none: nobody can tell "
-                f"whether the model is what was saved. {RESTORE}"
+                f"Expected the manifest {manifest_path.name} beside {path}, got none: the model "
+                f"cannot be verified. {RESTORE}"
             )
         text = manifest_path.read_bytes()
         manifest = from_bytes(text, str(manifest_path))
@@ -427,7 +420,7 @@ def _read_verified(path: Path) -> tuple[dict[str, Any], bytes]:
         for known in (manifest, previous):
             if known is not None and (known["sha256"], known["size"]) == (digest, len(model)):
                 return known, model
-        if manifest_path.read_bytes() == text:  # otherwise the model was saved anew meanwhile: look again
+        if manifest_path.read_bytes() == text:  # otherwise the model was saved again meanwhile
             break
     raise ModelError(
         f"Expected {path} to have {manifest['size']:,} bytes and SHA-256 {manifest['sha256'][:12]}..., as "

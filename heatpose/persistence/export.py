@@ -1,7 +1,7 @@
-"""A trained model in a form that others can use: a safe file, an ONNX graph, a folder for the Hugging Face Hub.
+"""Export a model as a safe file, an ONNX graph or a folder for the Hugging Face Hub.
 
-Whatever is written was asked the same questions as the model before: the poses of its self-test, simulated performers,
-bodies of which parts are missing, peaks at the edges of their maps. If it answers otherwise, nothing is written.
+Each export must reproduce the predictions of the model for trial inputs: the poses of its self-test, simulated
+performers, partly hidden bodies, peaks at the edges of heatmaps. Otherwise nothing is written.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from heatpose.pose.augmentation import PARTIAL_BODIES, hide_part
 __all__ = ["FORMATS", "CannotExportError", "export_model", "trial_heatmaps", "trial_keypoints"]
 
 SAFE_TOLERANCE = 1e-6
-"""How far a probability of the safe file may be from the model's."""
+"""Allowed difference of a probability of the safe file: it repeats the arithmetic in float64."""
 
 ONNX_TOLERANCE = 1e-5
-"""How far one of the ONNX graph may be, which adds up in float32."""
+"""Allowed difference of a probability of the ONNX graph: it sums in float32."""
 
 
 def export_model(
@@ -39,38 +39,38 @@ def export_model(
     *,
     source: str = "heatmaps",
 ) -> dict[str, Any]:
-    """Write a trained model in another form, after checking that it predicts the same.
+    """Export a model, after checking that the export predicts the same.
 
     Parameters
     ----------
     model : path-like or Pipeline
-        A file that :func:`heatpose.load_model` loads, or a fitted pipeline from heatmaps to class names.
+        Model file for :func:`heatpose.load_model`, or a fitted pipeline from heatmaps to class names.
     out : path-like
-        File, or with ``"hub"`` folder, to write; what is there is replaced.
+        File, or with ``"hub"`` folder, to write; existing files are replaced.
     format : {"safe", "onnx", "hub"}, default "safe"
-        - ``"safe"``: a file that :func:`heatpose.load_model` loads and that nothing can be run from.
+        - ``"safe"``: a file for :func:`heatpose.load_model` that contains no executable code.
         - ``"onnx"``: a graph from heatmaps to class, probabilities and keypoints, for any ONNX runtime, and its
           manifest beside it, with ``.json`` after its name. Needs ``heatpose[onnx]``.
         - ``"hub"``: a folder to upload to the Hugging Face Hub: the safe file, a model card, an example. Needs
           ``heatpose[hub]``.
     source : {"heatmaps", "keypoints"}, default "heatmaps"
-        What goes into the ONNX graph.
+        Input of the ONNX graph.
 
     Returns
     -------
     dict
-        The manifest of what was written, see :func:`heatpose.read_manifest`.
+        Manifest of the export, see :func:`heatpose.read_manifest`.
 
     Raises
     ------
     CannotExportError
-        The model has a part that has no such form; the message says which.
+        A part of the model cannot be exported; the message names it.
     ModelError
-        What was made of the model predicts something else, so nothing was written.
+        The export predicts differently; nothing was written.
     FileNotFoundError, ValueError
-        As :func:`heatpose.load_model`; or there is no such format.
+        As :func:`heatpose.load_model`; or the format is unknown.
     ImportError
-        The format needs a package that is not installed; the message says how to get it.
+        The format needs a package that is not installed; the message says how to install it.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def _export_safe(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path) -> 
 def _export_onnx(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path, source: str) -> dict[str, Any]:
     content, written = make_onnx(pipeline, manifest, source)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # A graph and its manifest cannot be replaced at once; cut off in between, the pair is refused.
+    # Graph and manifest cannot be replaced at once; a mixed pair is rejected when it is read.
     replace_files([(out, content), (onnx_manifest_path(out), to_bytes(written))])
     return written
 
@@ -173,11 +173,11 @@ def _compare(expected: np.ndarray, got: np.ndarray, tolerance: float = SAFE_TOLE
         )
 
 
-# Questions --------------------------------------------------------------------------------------------------
+# Trial inputs --------------------------------------------------------------------------------------------------
 
 
 def trial_keypoints(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
-    """Keypoints to ask a model about, (N, 17, 3): its self-test's and simulated ones, of which parts are hidden."""
+    """Return trial keypoints (N, 17, 3): simulated ones, partly hidden ones, and those of the self-test."""
     from heatpose.datasets.simulation import simulate_poses
 
     keypoints = np.asarray(simulate_poses(3, 1, 2, random_state=1).keypoints, dtype=np.float64)
@@ -185,13 +185,13 @@ def trial_keypoints(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
     if self_test is not None and self_test["keypoints"]["output"] is not None:
         tested = np.array(self_test["keypoints"]["input"], dtype=np.float64)
         every.append(tested.reshape(len(tested), -1, 3))
-    one_point = np.full((3, 17, 3), np.nan)  # nothing at all, a single point, all in one place
+    one_point = np.full((3, 17, 3), np.nan)  # no keypoint, a single one, all at one point
     one_point[1, 5] = one_point[2] = 10, 20, 0.5
     return np.concatenate([*every, one_point])
 
 
 def trial_heatmaps(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
-    """Heatmaps to ask a model about, (N, 17, 64, 48): with noise, at edges, dark, flat, masked, not finite."""
+    """Return trial heatmaps (N, 17, 64, 48): noisy, at edges, dark, flat, masked, not finite."""
     from heatpose.datasets.simulation import simulate_poses
 
     heatmaps = simulate_poses(2, 1, 2, random_state=2).heatmaps()
@@ -216,7 +216,7 @@ def trial_heatmaps(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
 
 
 FORMATS: Mapping[str, Callable[..., dict[str, Any]]] = {"safe": _export_safe, "onnx": _export_onnx, "hub": _export_hub}
-"""What writes each format."""
+"""Function that writes each format."""
 
 SOURCES = ("heatmaps", "keypoints")
-"""What can go into an ONNX graph."""
+"""Possible inputs of an ONNX graph."""

@@ -1,7 +1,6 @@
-"""A folder for the Hugging Face Hub: the safe file, a model card that the Hub understands, a configuration, an example.
+"""A folder for the Hugging Face Hub: safe file, model card with metadata, configuration, example.
 
-The card's metadata say what the score was measured on and how it was split: a reader of the Hub's page sees the number
-for people nobody trained on, and the one of a random split beside it under its own name.
+The metadata name the split of each score: the held-out score and, under its own name, the score of a random split.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ MODEL_FILE = f"pose{SAFE_SUFFIX}"
 _NEEDS_HUB = 'This needs huggingface_hub: pip install "heatpose[hub]"'
 
 _EXAMPLE = '''\
-"""Name the poses in heatmaps: python example.py frame.npy"""
+"""Classify the poses in heatmaps: python example.py frame.npy"""
 
 import sys
 from pathlib import Path
@@ -33,23 +32,23 @@ from pathlib import Path
 import heatpose  # pip install heatpose
 import numpy as np
 
-model = heatpose.load_model(Path(__file__).with_name("{model_file}"))  # checked; nothing in it can be run
+model = heatpose.load_model(Path(__file__).with_name("{model_file}"))  # verified; no executable code
 for path in sys.argv[1:]:
     heatmaps = np.load(path)  # (N, 17, rows, columns), or one (17, rows, columns)
     table = model[0].transform(heatmaps)
     labels, confidence = model[-1].predict_or_unknown(table, return_confidence=True)
-    for label, sure in zip(labels, confidence, strict=True):
-        print(path, label, f"{{sure:.3f}}")
+    for label, value in zip(labels, confidence, strict=True):
+        print(path, label, f"{{value:.3f}}")
 '''
 
 
 def write_folder(folder: Path, content: bytes, manifest: Mapping[str, Any]) -> None:
-    """Write what is uploaded to the Hub.
+    """Write the files to upload to the Hub.
 
     Parameters
     ----------
     folder : Path
-        Made if need be; files of the same names are replaced, others are left alone.
+        Created if missing; files of the same names are replaced, others stay.
     content, manifest
         The safe file's bytes and its manifest, see :func:`heatpose.persistence.export.make_safe_file`.
 
@@ -83,17 +82,17 @@ def push_folder(
     Parameters
     ----------
     folder : path-like
-        Its model is loaded first, and refused where :func:`heatpose.load_model` refuses it.
+        Its model is loaded first, with the checks of :func:`heatpose.load_model`.
     repo_id : str
-        ``"user/name"``; the repository is made if it is not there.
+        ``"user/name"``; the repository is created if it does not exist.
     private : bool, default False
-        Whether a repository that is made is for its owner only.
+        Create the repository as private.
     message : str
-        Of the commit.
+        Commit message.
     endpoint : str, optional
-        Another address than the Hub's, or that of the environment variable ``HF_ENDPOINT``.
+        Address of another server than the Hub; by default the environment variable ``HF_ENDPOINT``.
     token : str, optional
-        Who uploads; by default whoever is logged in (``hf auth login``, or the environment variable ``HF_TOKEN``).
+        Access token; by default that of ``hf auth login`` or of the environment variable ``HF_TOKEN``.
 
     Returns
     -------
@@ -105,9 +104,9 @@ def push_folder(
     ImportError
         huggingface_hub is not installed.
     FileNotFoundError, ModelError
-        The folder has no model, or not the one that its papers are of.
+        The folder has no model, or one that does not match its configuration.
     OSError
-        The Hub refused, or could not be reached.
+        The server rejected the upload, or could not be reached.
     """
     try:
         from huggingface_hub import HfApi
@@ -122,7 +121,7 @@ def push_folder(
         raise FileNotFoundError(
             f"Expected {', '.join(missing)} in {folder}: write it with heatpose export --format hub"
         )
-    # The card may be completed by hand, the configuration is what programs read.
+    # The card may be edited by hand; the configuration is read by programs.
     if (folder / "config.json").read_bytes() != expected["config.json"]:
         raise ModelError(f"Expected config.json in {folder} to be of its model, got another: export the model again.")
     api = HfApi(endpoint=endpoint, token=token)
@@ -131,20 +130,20 @@ def push_folder(
         commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message, allow_patterns=names)
     except OSError:
         raise
-    except Exception as error:  # of whichever HTTP library it uses
+    except Exception as error:  # depends on the HTTP library of huggingface_hub
         raise OSError(f"Expected to upload to {api.endpoint}, got {type(error).__name__}: {error}") from error
     return str(commit.commit_url)
 
 
 def _readme(manifest: Mapping[str, Any]) -> bytes:
-    """The model card, with the metadata that the Hub reads at its top."""
+    """Return the model card, preceded by metadata for the Hub."""
     try:
         from huggingface_hub import EvalResult, ModelCardData
     except ImportError as error:
         raise ImportError(_NEEDS_HUB) from error
     results = [EvalResult(**result) for result in _results(manifest["record"])]
     measured: dict[str, Any] = {}
-    if results:  # the Hub wants a model's name and its results together
+    if results:  # the Hub requires a name along with results
         metrics = sorted({result.metric_type for result in results})
         measured = {"model_name": "Body pose classifier", "eval_results": results, "metrics": metrics}
     data = ModelCardData(
@@ -154,10 +153,10 @@ def _readme(manifest: Mapping[str, Any]) -> bytes:
 
 
 def _results(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What was measured, each with the split that it holds for."""
+    """Return the scores with their splits."""
     scores, groups, data = (record.get(name) or {} for name in ("scores", "groups", "data"))
-    held_out = f"held out by {groups.get('description') or 'groups that nobody noted'}"
-    at_random = "held out at random: frames like the tested ones were trained on"
+    held_out = f"held out: {groups.get('description') or 'groups that are not recorded'}"
+    at_random = "random split: near-identical frames in training"
     source = {
         "task_type": "pose-classification",
         "task_name": "Body pose classification from keypoint heatmaps",
@@ -176,7 +175,7 @@ def _results(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _config(manifest: Mapping[str, Any]) -> bytes:
-    """What a program needs to know before it fetches the model."""
+    """Return the facts that programs need before they download the model."""
     names = ("format_version", "classes", "keypoints", "decoder", "features", "threshold", "temperature", "sha256")
     config = {
         "library_name": "heatpose",

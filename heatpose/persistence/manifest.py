@@ -1,6 +1,6 @@
-"""The manifest of a model: what it was made of and with, how well it does, what it said of a few poses.
+"""The manifest of a model: parameters, versions, scores and self-test.
 
-It is JSON that ends in a digest of all its other bytes, so that none of them can change unnoticed.
+It is JSON that ends in a checksum of all its other bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import platform
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
+from heatpose.model.packages import imported_version
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = [
@@ -39,15 +39,15 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 2
-"""What this version writes and reads; it grows when older manifests can no longer be read."""
+"""Version of the format; increased when older manifests cannot be read any more."""
 
 SAFE_SUFFIX = ".heatpose"
-"""What names of safe files end in."""
+"""File name suffix of safe files."""
 
 ONNX_SUFFIX = ".onnx"
-"""What names of ONNX graphs end in."""
+"""File name suffix of ONNX graphs."""
 
-RESTORE = "Copy the model again from where it came from, with its .json if it has one, or train again."
+RESTORE = "Copy the model again from its source, with its .json if it has one, or train again."
 
 _PACKAGES = ("heatpose", "numpy", "scipy", "scikit-learn", "pandas", "joblib", "xgboost")
 
@@ -55,14 +55,14 @@ _DIGEST = re.compile(rb'(.*,\n  "digest": ")([0-9a-f]{64})("\n}\n)', re.DOTALL)
 
 
 class ModelError(ValueError):
-    """A model file and its manifest that cannot be used, and what to do about it."""
+    """A model file or manifest that cannot be used; the message says how to fix it."""
 
 
-# Describing -------------------------------------------------------------------------------------------------
+# Content -------------------------------------------------------------------------------------------------
 
 
 def plain(value: Any, where: str) -> Any:
-    """Return a value as JSON knows it."""
+    """Convert a value to types of JSON; TypeError and ValueError name its place."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
@@ -113,39 +113,32 @@ def describe(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def kind_of(kind: type) -> str:
-    """Name a class with its module."""
+    """Return the name of a class with its module."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and the packages that a model is made with, None for one that is not installed."""
-    return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
-
-
-def _version(package: str) -> str | None:
-    for distribution in (package, f"{package}-cpu"):  # XGBoost comes under either name
-        with suppress(PackageNotFoundError):
-            return version(distribution)
-    return None
+    """Return versions of Python and of the packages a model depends on, see :func:`imported_version`."""
+    return {"python": platform.python_version(), **{package: imported_version(package) for package in _PACKAGES}}
 
 
 def listed(versions: Mapping[str, str | None]) -> str:
-    """List versions in a line of text."""
+    """Format versions in one line."""
     return ", ".join(f"{package} {number or '(none)'}" for package, number in versions.items())
 
 
 def onnx_manifest_path(path: Path) -> Path:
-    """Where the manifest of an ONNX graph is: its whole name and .json, since pose.json is the model's."""
+    """Return the path of the manifest of an ONNX graph: its whole name and .json, as pose.json is the model's."""
     return path.with_name(f"{path.name}.json")
 
 
-# To bytes and back ------------------------------------------------------------------------------------------
+# Bytes ------------------------------------------------------------------------------------------
 
 
 def to_bytes(manifest: Mapping[str, Any]) -> bytes:
-    """Write a manifest as JSON, its digest at the end."""
+    """Serialise a manifest as JSON with a checksum at the end."""
     text = json.dumps({**manifest, "digest": "0" * 64}, indent=2, allow_nan=False) + "\n"
-    # Lists of numbers on one line each; there are no line breaks inside of JSON's texts.
+    # Lists of numbers on one line each; JSON strings contain no line breaks.
     lines = re.sub(r'\[\n\s+([^\[\]{}"]*?)\n\s+\]', lambda found: f"[{' '.join(found[1].split())}]", text).encode()
     return _with_digest(lines)
 
@@ -158,12 +151,12 @@ def _with_digest(lines: bytes) -> bytes:
 
 
 def from_bytes(text: bytes, where: str) -> dict[str, Any]:
-    """Read a manifest and check its digest and what it must hold.
+    """Parse a manifest and check its checksum and entries.
 
     Raises
     ------
     ModelError
-        It is not as :func:`to_bytes` wrote it, or not of this format.
+        It was changed since :func:`to_bytes` wrote it, or has another format.
     """
     try:
         manifest = json.loads(text)
@@ -171,7 +164,7 @@ def from_bytes(text: bytes, where: str) -> dict[str, Any]:
         raise ModelError(f"Expected a manifest in JSON, got something else in {where} ({error}). {RESTORE}") from error
     has_digest = _DIGEST.fullmatch(text) is not None
     if not has_digest:
-        _check_version(manifest, where)  # which may be why
+        _check_version(manifest, where)  # a more helpful error
     if not has_digest or _with_digest(text) != text:
         raise ModelError(
             f"Expected the digest at the end of {where} to be that of the rest, got another or none: the manifest was "
@@ -186,7 +179,7 @@ def from_bytes(text: bytes, where: str) -> dict[str, Any]:
     return manifest
 
 
-# What each key of a manifest must hold, in words and as a check.
+# Required keys of a manifest: description and check of the value.
 _SCHEMA: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "sha256": (
         "64 hexadecimal digits",
@@ -225,15 +218,8 @@ def _check_version(manifest: Any, where: str) -> None:
     found = manifest.get("format_version")
     if type(found) is int and found == FORMAT_VERSION:
         return
-    if type(found) is int and found == 1:
-        todo = (
-            "It was written before manifests had a digest and a self-test. If you trust the model, save it again: "
-            "python -c \"import heatpose, joblib; heatpose.save_model(joblib.load('pose.joblib'), 'pose.joblib')\""
-        )
-    elif type(found) is int and found > FORMAT_VERSION:
-        todo = "Install the newer heatpose that wrote it."
-    else:
-        todo = RESTORE
+    newer = type(found) is int and found > FORMAT_VERSION
+    todo = "Install the newer heatpose that wrote it." if newer else RESTORE
     raise ModelError(f"Expected a manifest of format_version {FORMAT_VERSION}, got {_shown(found)} in {where}. {todo}")
 
 

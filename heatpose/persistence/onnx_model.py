@@ -1,4 +1,4 @@
-"""An ONNX graph that heatpose wrote, run by onnxruntime: verified before it is loaded, and asked like a pipeline."""
+"""Run exported ONNX graphs with onnxruntime: verified before loading, with the methods of a pipeline."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = ["OnnxModel", "load_onnx", "read_onnx"]
 
 
 class OnnxModel:
-    """A graph in a session of onnxruntime.
+    """An ONNX graph in a session of onnxruntime, with the methods of a classifier.
 
     Parameters
     ----------
     content : bytes
-        Of the file.
+        Content of the file.
     n_threads : int, default 1
         Threads for one call.
 
@@ -35,7 +35,7 @@ class OnnxModel:
     classes_ : ndarray of str
         Class names, in the order of the probabilities' columns.
     threshold : float
-        Below this confidence :meth:`predict_or_unknown` names no class.
+        Confidence below which :meth:`predict_or_unknown` returns "unknown".
     """
 
     def __init__(self, content: bytes, n_threads: int = 1):
@@ -62,11 +62,11 @@ class OnnxModel:
         return self.session.run(list(outputs), {self.source: np.ascontiguousarray(values, dtype=np.float32)})
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Name the most probable class of each sample, shape (N,)."""
+        """Predict the most probable class of each sample, shape (N,)."""
         return self._run(X, "label")[0].astype(str)
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Probability of each class, shape (N, C), float32."""
+        """Predict the probability of each class, shape (N, C), float32."""
         return self._run(X, "probabilities")[0]
 
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -85,9 +85,9 @@ class OnnxModel:
 
 
 def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:
-    """Load an ONNX graph that :func:`heatpose.export_model` wrote, after checking it.
+    """Load an ONNX graph of :func:`heatpose.export_model` after verifying it.
 
-    Any runtime runs the file as it is; this one also knows whether it is the one that was written.
+    Any runtime can run the file; this function also checks its manifest and self-test.
 
     Parameters
     ----------
@@ -104,8 +104,8 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:
     FileNotFoundError
         There is no such file.
     ModelError
-        The manifest is missing or not as it should be, the graph is not the one it was written for, or it names
-        poses of its self-test otherwise. Only in the last case was it loaded.
+        The manifest is missing or invalid, the graph does not match it, or fails its self-test. Only in the last case
+        was it loaded.
     ImportError
         onnxruntime is not installed.
 
@@ -127,14 +127,14 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:
         ) from error
     if changed:
         raise ModelError(
-            f"Expected {path} to say of its self-test's poses what the model said, got {'; '.join(changed[:3])}. "
+            f"Expected {path} to reproduce the predictions of its self-test, got {'; '.join(changed[:3])}. "
             "Install another version of onnxruntime, or export the model again."
         )
     return model
 
 
 def read_onnx(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Return the manifest and the bytes of a graph that belong together; ModelError where they do not."""
+    """Return the manifest and the bytes of a graph; ModelError where they do not match."""
     beside = onnx_manifest_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No such model file: {path}")

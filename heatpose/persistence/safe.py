@@ -1,9 +1,8 @@
-"""The safe file: a model that holds names and numbers only, so that nothing in it can be run.
+"""The safe file: a model stored as names and numbers, without executable code.
 
-A zip archive of ``manifest.json`` (what every model's manifest says), ``model.json`` (the blocks of
-:mod:`heatpose.model.arrays` and the decoder's and the classifier's parameters) and ``arrays/NNN.npy``. Its comment is
-the digest of all bytes before it. What is read is checked before it is used: sizes before anything is unpacked, names,
-shapes and types against the list, indices against what they point into, every tree for an end.
+A zip archive of ``manifest.json``, ``model.json`` (the blocks of :mod:`heatpose.model.arrays` and the parameters of
+decoder and classifier) and ``arrays/NNN.npy``; its comment is a checksum of all bytes before it. Content is checked
+before use: sizes before decompression, names, shapes and types against lists, indices against bounds, trees for cycles.
 """
 
 from __future__ import annotations
@@ -33,16 +32,16 @@ __all__ = ["dismantle", "is_safe_file", "pack", "read_safe_file", "to_safe_pipel
 _MAGIC = b"PK\x03\x04"
 _COMMENT = re.compile(rb"heatpose sha256 [0-9a-f]{64}")
 _COMMENT_SIZE = 80
-_DATE = (1980, 1, 1, 0, 0, 0)  # the same model gives the same bytes
-_MAX_SIZE = 1 << 30  # of all that is in a file, unpacked
-_MAX_RATIO = 200  # of unpacked to packed; forests come to 10
-_MAX_TEXT = 1 << 24  # of its texts
+_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that equal models give equal bytes
+_MAX_SIZE = 1 << 30  # bytes of all entries, decompressed
+_MAX_RATIO = 200  # decompressed to compressed; forests reach 10
+_MAX_TEXT = 1 << 24  # bytes of each JSON entry
 _MAX_ARRAYS = 10_000
 _DTYPES = ("<f4", "<f8", "<i4", "|b1")
 
 
 def is_safe_file(path: Path) -> bool:
-    """Whether a file is a safe file, by how it begins, or by its name if somebody changed that."""
+    """Return True for a safe file, by its first bytes or its suffix."""
     if path.suffix == SAFE_SUFFIX or not path.is_file():
         return path.suffix == SAFE_SUFFIX
     with path.open("rb") as file:
@@ -50,7 +49,7 @@ def is_safe_file(path: Path) -> bool:
 
 
 def to_safe_pipeline(pipeline: Pipeline) -> Pipeline:
-    """Make of a fitted pipeline the one that is loaded from its safe file.
+    """Convert a fitted pipeline into the one that is loaded from its safe file.
 
     Returns
     -------
@@ -71,9 +70,9 @@ def pack(pipeline: Pipeline) -> tuple[dict[str, bytes], bytes]:
     Returns
     -------
     entries : dict of str to bytes
-        By their names.
+        Content by name.
     payload : bytes
-        All of them, which is what a manifest's digest is of.
+        All of them concatenated, for the checksum.
     """
     facts, block = dismantle(pipeline)
     described, arrays = to_parts(block)
@@ -90,7 +89,7 @@ def pack(pipeline: Pipeline) -> tuple[dict[str, bytes], bytes]:
 
 
 def zip_model(entries: Mapping[str, bytes], manifest: Mapping[str, Any]) -> bytes:
-    """Put the entries that :func:`pack` made and their manifest into one file, and return its bytes."""
+    """Return the bytes of a safe file with the entries of :func:`pack` and their manifest."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in {"manifest.json": to_bytes(manifest), **entries}.items():
@@ -118,7 +117,7 @@ def read_safe_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Pipeli
     FileNotFoundError
         There is no such file.
     ModelError
-        It is not as it was written, or not what a model can be.
+        It was changed since it was written, or does not contain a model.
     """
     path = Path(path)
     if not path.is_file():
@@ -128,7 +127,7 @@ def read_safe_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Pipeli
     content = path.read_bytes()
     if _comment(content[:-_COMMENT_SIZE]) != content[-_COMMENT_SIZE:]:
         raise ModelError(
-            f"Expected {path} to end in the digest of the rest, got another or none: the file was changed or damaged "
+            f"Expected {path} to end in its checksum, got another or none: the file was changed or damaged "
             f"after it was written. {RESTORE}"
         )
     try:
@@ -136,13 +135,13 @@ def read_safe_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Pipeli
         manifest = from_bytes(entries.pop("manifest.json"), f"manifest.json in {path}")
         payload = b"".join(entries.values())
         if (hashlib.sha256(payload).hexdigest(), len(payload)) != (manifest["sha256"], manifest["size"]):
-            raise ValueError("Expected the model that its manifest was written for, got another one.")
+            raise ValueError("Expected the model that the manifest describes, got another one.")
         pipeline = _unpack(entries)
         if pipeline.classes_.tolist() != manifest["classes"]:
-            raise ValueError("Expected the classes that the manifest says, got others.")
+            raise ValueError("Expected the classes of the manifest, got others.")
     except ModelError:
         raise
-    # What zipfile, zlib, json and NumPy raise on crafted content is not written down anywhere.
+    # The errors of zipfile, zlib, json and NumPy for crafted content are not documented.
     except Exception as error:
         message = str(error) or type(error).__name__
         raise ModelError(f"Expected {path} to hold a model, got something else: {message} {RESTORE}") from error
@@ -154,7 +153,7 @@ def _comment(content: bytes) -> bytes:
 
 
 def _unzip(content: bytes) -> dict[str, bytes]:
-    """Unpack the entries, in their order, if they are those of a model and not larger than they may be."""
+    """Decompress the entries in order, after checking their names and sizes."""
     with zipfile.ZipFile(BytesIO(content)) as archive:
         infos = archive.infolist()
         names = [info.filename for info in infos]
@@ -169,7 +168,7 @@ def _unzip(content: bytes) -> dict[str, bytes]:
             if info.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED) or info.flag_bits & 1:
                 raise ValueError(f"Expected {info.filename} to be deflated, got something else.")
             with archive.open(info) as file:
-                entries[info.filename] = file.read(info.file_size + 1)  # more than it says it has is not unpacked
+                entries[info.filename] = file.read(info.file_size + 1)  # at most one byte more than declared
             if len(entries[info.filename]) != info.file_size:
                 raise ValueError(f"Expected {info.file_size} bytes in {info.filename}, got others.")
     return entries
@@ -192,7 +191,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def _read_array(name: str, content: bytes) -> np.ndarray:
-    """Read an array whose header says no more than its bytes hold."""
+    """Read an array whose header matches its number of bytes."""
     buffer = BytesIO(content)
     if np.lib.format.read_magic(buffer) != (1, 0):
         raise ValueError(f"Expected {name} in version 1.0 of its format, got another.")
@@ -207,12 +206,12 @@ def _read_array(name: str, content: bytes) -> np.ndarray:
 
 # Pipelines --------------------------------------------------------------------------------------------------
 
-# Parameters that matter after training, and of what type they are.
+# Parameters used after training, and their types.
 _OF_CLASSIFIER: Mapping[str, type] = {"min_confidence": float, "temperature": float, "threshold": float}
 
 
 def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
-    """Take a pipeline apart, into what JSON can hold and a block; CannotExportError as :func:`to_safe_pipeline`."""
+    """Split a pipeline into JSON parameters and a block; CannotExportError as :func:`to_safe_pipeline`."""
     kinds = [type(step) for _, step in pipeline.steps]
     if kinds != [HeatmapDecoder, PoseClassifier]:
         raise CannotExportError(
@@ -233,7 +232,7 @@ def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
 
 
 def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
-    """Put a pipeline together; ValueError where the parts don't fit."""
+    """Build a pipeline from its parts; ValueError where they do not match."""
     decoder, parameters, classes = facts["decoder"], facts["classifier"], facts["classes"]
     method = decoder.get("method") if isinstance(decoder, dict) else None
     if not isinstance(method, str) or method not in DECODERS or set(decoder) != {"method"}:
@@ -250,7 +249,7 @@ def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
     if len(classes) < 2 or sorted(set(classes)) != classes:
         raise ValueError("Expected two or more classes in alphabetical order, got others.")
     width = block.width(N_COLUMNS)
-    if width not in (len(classes), len(classes) + 1):  # strangers are one more
+    if width not in (len(classes), len(classes) + 1):  # one more for the unknown class
         raise ValueError(f"Expected probabilities of {len(classes)} classes, got {width}.")
     plain = ArrayClassifier(block)
     classifier = PoseClassifier(plain, **parameters)

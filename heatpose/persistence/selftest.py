@@ -1,7 +1,6 @@
-"""A few poses and what a model said of them when it was saved: whether it says the same here.
+"""Self-test of a model: a few poses and their predictions at the time of saving, stored in the manifest.
 
-They travel in the manifest. Poses are kept as keypoints, and some also as peaks, from which heatmaps are drawn that
-go through the decoder too.
+Poses are stored as keypoints, and some also as peaks, which are rendered as heatmaps to test the decoder too.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ __all__ = ["TOLERANCE", "check_self_test", "choose_samples", "draw_peaks", "make
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-3
-"""How far a probability may be from what it was, and a keypoint, in cells. Processors differ by a hundredth of that."""
+"""Allowed difference of a probability, and of a keypoint in cells. Processors differ by a hundredth of that."""
 
 _SIZE = (64, 48)  # rows and columns of the heatmaps
 _SIGMA = 2.0  # width of their peaks, in cells
-_MOST = 24  # poses at the most
-_WITH_HEATMAPS = 3  # of which these many are drawn, too
+_MAX_POSES = 24  # one of each of 17 classes and some
+_WITH_HEATMAPS = 3  # poses that are also rendered
 
 
 def choose_samples(table: pd.DataFrame) -> np.ndarray:
@@ -41,63 +40,68 @@ def choose_samples(table: pd.DataFrame) -> np.ndarray:
 
 
 def make_self_test(pipeline: Pipeline, samples: ArrayLike | None = None) -> dict[str, Any] | None:
-    """Ask a fitted pipeline about a few poses, and note what it says.
+    """Record the predictions of a fitted pipeline for a few poses.
 
     Parameters
     ----------
     pipeline : Pipeline
         From heatmaps, or from a keypoint table, to class names.
     samples : array_like, shape (n, 17, 3) or (n, 51), optional
-        Keypoints of at least one pose, by default of a simulated performer. Of more than 24 some are taken. To them
-        comes one with each part of the body hidden.
+        Keypoints of at least one pose, by default of a simulated performer; of more than 24 a subset. Poses with each
+        part of the body hidden are added.
 
     Returns
     -------
     dict or None
-        For :func:`check_self_test`, of what JSON can hold. None if the pipeline takes neither such heatmaps nor
-        such a table.
+        Input and output for :func:`check_self_test`, representable in JSON. None if the pipeline accepts neither these
+        heatmaps nor a keypoint table.
     """
     if samples is None:
         from heatpose.datasets.simulation import simulate_poses
 
         samples = simulate_poses(1, 1, 1, random_state=0).keypoints
     keypoints = np.asarray(samples, dtype=np.float64).reshape(-1, len(COCO_17.keypoints), 3)
-    keypoints = keypoints[np.linspace(0, len(keypoints) - 1, min(len(keypoints), _MOST)).astype(int)]
+    keypoints = keypoints[np.linspace(0, len(keypoints) - 1, min(len(keypoints), _MAX_POSES)).astype(int)]
     hidden = [hide_part(keypoints[[i % len(keypoints)]], part, random_state=0) for i, part in enumerate(PARTIAL_BODIES)]
     keypoints = np.concatenate([keypoints, *hidden])
     table = _rounded(keypoints.reshape(len(keypoints), -1), 5)
     peaks = _rounded(_fitted(keypoints[: 2 * _WITH_HEATMAPS : 2]), 5)
     try:
         return {
-            "keypoints": {"input": table, "output": _ask_table(pipeline, table)},
-            "heatmaps": {"rows": _SIZE[0], "columns": _SIZE[1], "input": peaks, "output": _ask_peaks(pipeline, peaks)},
+            "keypoints": {"input": table, "output": _predict_table(pipeline, table)},
+            "heatmaps": {
+                "rows": _SIZE[0],
+                "columns": _SIZE[1],
+                "input": peaks,
+                "output": _predict_peaks(pipeline, peaks),
+            },
         }
     except (ValueError, TypeError) as error:
-        logger.info("The model is saved without a self-test, since it takes other input: %s", error)
+        logger.info("The model is saved without a self-test because it takes other input: %s", error)
         return None
 
 
 def check_self_test(model: Any, stored: Mapping[str, Any]) -> tuple[list[str], float]:
-    """Ask a model again.
+    """Compare the predictions of a model with those of a self-test.
 
     Parameters
     ----------
     model : Pipeline or OnnxModel
-        As it was loaded.
+        The loaded model.
     stored : mapping
-        From :func:`make_self_test`.
+        Result of :func:`make_self_test`.
 
     Returns
     -------
     changed : list of str
-        What it says otherwise than it did: names that are others, keypoints that are elsewhere.
+        Differences in labels and decoded keypoints.
     difference : float
-        The largest difference of a probability.
+        Largest difference of a probability.
     """
     changed: list[str] = []
     difference = 0.0
-    for kind, ask in (("keypoints", _ask_table), ("heatmaps", _ask_peaks)):
-        then, now = stored[kind]["output"], ask(model, stored[kind]["input"])
+    for kind, predict in (("keypoints", _predict_table), ("heatmaps", _predict_peaks)):
+        then, now = stored[kind]["output"], predict(model, stored[kind]["input"])
         if then is None or now is None:
             continue
         probabilities = np.array(then["probabilities"]), np.array(now["probabilities"])
@@ -108,26 +112,26 @@ def check_self_test(model: Any, stored: Mapping[str, Any]) -> tuple[list[str], f
         else:
             difference = max(difference, float(np.nan_to_num(np.abs(np.subtract(*probabilities)), nan=np.inf).max()))
             best = np.sort(probabilities[0], axis=1)
-            clear = best[:, -1] - best[:, -2] > 2 * TOLERANCE  # otherwise either name is right
-        for i, (was, said) in enumerate(zip(then["labels"], now["labels"], strict=True)):
-            if was != said and clear[i]:
-                changed.append(f"{said!r} instead of {was!r} of the {kind} number {i + 1}")
+            clear = best[:, -1] - best[:, -2] > 2 * TOLERANCE  # otherwise both labels are acceptable
+        for i, (was, is_now) in enumerate(zip(then["labels"], now["labels"], strict=True)):
+            if was != is_now and clear[i]:
+                changed.append(f"{is_now!r} instead of {was!r} for {kind} {i + 1}")
         if "decoded" in then and "decoded" in now:
             was, found = (_array(result["decoded"]) for result in (then, now))
             if not np.allclose(was, found, rtol=0, atol=TOLERANCE, equal_nan=True):
-                changed.append("keypoints elsewhere")
+                changed.append("other keypoint positions")
     return changed, difference
 
 
 def draw_peaks(peaks: ArrayLike, rows: int, columns: int) -> np.ndarray:
-    """Draw heatmaps with a Gaussian peak each.
+    """Render heatmaps with one Gaussian peak each.
 
     Parameters
     ----------
     peaks : array_like, shape (N, K, 3)
         x, y and height; NaN or a height of 0 for none.
     rows, columns : int
-        Size of the heatmaps.
+        Size of the heatmaps, in cells.
 
     Returns
     -------
@@ -139,7 +143,7 @@ def draw_peaks(peaks: ArrayLike, rows: int, columns: int) -> np.ndarray:
 
 
 def _fitted(keypoints: np.ndarray) -> np.ndarray:
-    """Move and scale poses of any unit so that they fill the middle of a heatmap, confidences become heights."""
+    """Move and scale poses of any unit into the middle of a heatmap; confidences become peak heights."""
     xy = np.where(keypoints[..., 2:] > 0, keypoints[..., :2], np.nan)
     low, high = np.fmin.reduce(xy, axis=1), np.fmax.reduce(xy, axis=1)
     room = np.array(_SIZE[::-1]) - 10.0
@@ -150,22 +154,22 @@ def _fitted(keypoints: np.ndarray) -> np.ndarray:
     return np.concatenate([placed, np.clip(np.nan_to_num(keypoints[..., 2:]), 0, 1)], axis=2)
 
 
-def _ask_table(model: Any, table: Iterable[Any]) -> dict[str, Any] | None:
-    """Ask about keypoints, if the model can be asked without heatmaps."""
+def _predict_table(model: Any, table: Iterable[Any]) -> dict[str, Any] | None:
+    """Predict keypoints, if the model has a step that takes them."""
     if _decodes(model):
-        return _ask(model[1:], _array(table))
-    return _ask(model, _array(table)) if _takes_keypoints(model) else None
+        return _outputs(model[1:], _array(table))
+    return _outputs(model, _array(table)) if _takes_keypoints(model) else None
 
 
-def _ask_peaks(model: Any, peaks: Iterable[Any]) -> dict[str, Any] | None:
-    """Ask about heatmaps, if the model takes some."""
+def _predict_peaks(model: Any, peaks: Iterable[Any]) -> dict[str, Any] | None:
+    """Predict rendered heatmaps, if the model takes heatmaps."""
     if _takes_keypoints(model):
         return None
     heatmaps = draw_peaks(_array(peaks), *_SIZE)
-    answer = _ask(model, heatmaps)
+    outputs = _outputs(model, heatmaps)
     if _decodes(model):
-        answer["decoded"] = _rounded(model[0].transform(heatmaps), 6)
-    return answer
+        outputs["decoded"] = _rounded(model[0].transform(heatmaps), 6)
+    return outputs
 
 
 def _decodes(model: Any) -> bool:
@@ -173,11 +177,11 @@ def _decodes(model: Any) -> bool:
 
 
 def _takes_keypoints(model: Any) -> bool:
-    """Whether a keypoint table goes in: into a pipeline without a decoder, or an ONNX graph."""
+    """Return True for a pipeline without a decoder, or an ONNX graph with keypoints as input."""
     return getattr(model, "source", "") == "keypoints" or getattr(model, "n_features_in_", 0) == len(COCO_17.columns)
 
 
-def _ask(pipeline: Any, x: np.ndarray) -> dict[str, Any]:
+def _outputs(pipeline: Any, x: np.ndarray) -> dict[str, Any]:
     if not hasattr(pipeline, "predict_proba"):
         return {"labels": np.asarray(pipeline.predict(x)).tolist(), "probabilities": [[] for _ in x]}
     probabilities = np.asarray(pipeline.predict_proba(x), dtype=np.float64)
@@ -186,12 +190,12 @@ def _ask(pipeline: Any, x: np.ndarray) -> dict[str, Any]:
 
 
 def _rounded(values: np.ndarray, digits: int) -> list[Any]:
-    """Nested lists of numbers of so many digits, None for NaN."""
+    """Convert to nested lists with this number of significant digits, None for NaN."""
     if values.ndim > 1:
         return [_rounded(row, digits) for row in values]
     return [None if np.isnan(value) else float(f"{value:.{digits}g}") for value in values.tolist()]
 
 
 def _array(values: Iterable[Any]) -> np.ndarray:
-    """Nested lists back to numbers; None becomes NaN."""
+    """Convert nested lists to an array; None becomes NaN."""
     return np.array(values, dtype=np.float64)

@@ -1,9 +1,8 @@
-"""Unpickling that makes only objects of the kinds that models are of.
+"""Unpickling restricted to the classes that models consist of.
 
-A pickle names what it makes, and the usual unpickler calls whatever is named. This one looks each name up in a list
-first: estimators and their helpers of heatpose, scikit-learn and XGBoost, and what rebuilds NumPy's arrays. Functions
-such as ``os.system`` or ``builtins.eval`` are not in it. It keeps out what was crafted to run code; it does not make a
-stranger's pickle harmless, for which there is the safe file.
+A pickle names classes and functions, and the usual unpickler calls any of them. This one allows a list only: classes of
+heatpose, scikit-learn and XGBoost, and the functions that rebuild NumPy arrays; ``os.system`` or ``builtins.eval`` are
+not among them. It stops known attacks but does not make untrusted pickles safe; use the safe file for that.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 __all__ = ["UntrustedError", "load_trusted"]
 
 _PACKAGES = ("heatpose", "sklearn", "xgboost")
-"""Classes defined in these packages can be made."""
+"""Packages whose classes are allowed."""
 
 _NAMES = frozenset(
     {
@@ -36,31 +35,35 @@ _NAMES = frozenset(
         *(f"numpy.random.{name}" for name in ("_mt19937.MT19937", "_pcg64.PCG64", "bit_generator.SeedSequence")),
     }
 )
-"""What else can be named."""
+"""Other allowed names."""
 
 _TYPES = ("bool", "bool_", *(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)))
 
 
 class UntrustedError(ValueError):
-    """A pickle that names something that no model needs."""
+    """A pickle that contains a name that is not allowed."""
 
 
 def load_trusted(data: bytes, trusted: Collection[str] = ()) -> Any:
-    """Unpickle what ``joblib.dump`` wrote.
+    """Unpickle the output of ``joblib.dump``, restricted to trusted names.
 
     Parameters
     ----------
     data : bytes
-        Of the file, as they are or compressed by zlib.
+        Content of the file, optionally compressed by zlib.
     trusted : collection of str
-        More packages whose classes and functions may be in it, such as ``"lightgbm"``.
+        More packages whose classes and functions are allowed, such as ``"lightgbm"``.
+
+    Returns
+    -------
+    object
 
     Raises
     ------
     UntrustedError
-        Something is named that is not trusted; it was not called.
+        An untrusted name was found; it was not called.
     Exception
-        Anything that a damaged pickle raises.
+        Any error of a damaged pickle.
     """
     if data[:1] == b"\x78":
         data = zlib.decompress(data)
@@ -73,12 +76,12 @@ def load_trusted(data: bytes, trusted: Collection[str] = ()) -> Any:
 
 
 class _Guard:
-    """Looks names up before they are resolved."""
+    """Check names before they are resolved."""
 
     trusted: frozenset[str] = frozenset()
 
     def find_class(self, module: str, name: str) -> Any:
-        """Resolve a name that is trusted; UntrustedError for others."""
+        """Resolve a trusted name; UntrustedError for others."""
         package = module.partition(".")[0]
         if (module, name) == ("joblib.numpy_pickle", "NumpyArrayWrapper"):
             return _ArrayWrapper
@@ -92,18 +95,18 @@ class _Guard:
 
 
 class _Unpickler(_Guard, NumpyUnpickler):
-    """For what joblib writes: a pickle with the numbers of arrays in between."""
+    """Unpickler for joblib's format: a pickle interleaved with array data."""
 
 
 class _Inner(_Guard, pickle.Unpickler):
-    """For arrays of objects, which joblib writes as a pickle in the pickle."""
+    """Unpickler for arrays of objects, which joblib writes as a nested pickle."""
 
 
 class _ArrayWrapper(NumpyArrayWrapper):
-    """Stands for an array until its numbers are read; they come where this is made."""
+    """Placeholder of an array whose data follow in the file."""
 
     def read_array(self, unpickler: _Unpickler, *options: Any) -> Any:
-        """Read the numbers, or unpickle the objects with the same care."""
+        """Read the data, or unpickle objects with the same restrictions."""
         if not self.dtype.hasobject:
             return super().read_array(unpickler, *options)
         inner = _Inner(unpickler.file_handle)

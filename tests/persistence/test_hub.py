@@ -158,7 +158,7 @@ def test_the_metadata_are_those_of_a_model_card(folder):
     results = {result.metric_name: result for result in card.data.eval_results}
     honest, random = results["Balanced accuracy"], results["Balanced accuracy, random split"]
     assert (honest.metric_type, honest.metric_value) == ("balanced_accuracy", 0.8751)
-    assert honest.dataset_split == "held out by held-out groups: 2 ('ann': #1, bob)"
+    assert honest.dataset_split == "held out: held-out groups: 2 ('ann': #1, bob)"
     assert (random.metric_value, results["Macro F1"].metric_value) == (0.998, 0.8125)
     assert "at random" in random.dataset_split
     assert honest.dataset_name == "gestures" and honest.dataset_revision == "d" * 64
@@ -167,7 +167,7 @@ def test_the_metadata_are_those_of_a_model_card(folder):
 
 def test_the_card_tells_what_it_is_for_and_what_not(folder):
     text = huggingface_hub.ModelCard.load(folder / "README.md").text
-    for part in ("## How good it is", "## What it is for", "## Limits", "## How to load it", "Classes: action"):
+    for part in ("## Scores", "## What it is for", "## Limits", "## How to load it", "Classes: action"):
         assert part in text
     assert "nothing in it can be run" in text and ".joblib" not in text
 
@@ -232,7 +232,7 @@ def test_what_is_not_as_it_was_written_is_not_uploaded(folder, hub):
     with pytest.raises(FileNotFoundError, match=r"Expected config\.json in"):
         push_folder(folder, "ann/poses", token="hf_test", endpoint=hub.address)
     (folder / "pose.heatpose").write_bytes(b"PK\3\4")
-    with pytest.raises(ModelError, match="digest of the rest"):
+    with pytest.raises(ModelError, match="its checksum"):
         push_folder(folder, "ann/poses", token="hf_test", endpoint=hub.address)
     assert hub.asked == []
 

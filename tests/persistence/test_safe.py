@@ -203,7 +203,7 @@ def test_any_other_byte_is_refused(file, content):
 def test_other_lengths_are_refused(file, content, change):
     file.write_bytes(change(content))
     for read in (load_model, read_manifest):
-        with pytest.raises(ModelError, match=r"end in the digest of the rest"):
+        with pytest.raises(ModelError, match=r"end in its checksum"):
             read(file)
 
 
@@ -312,7 +312,7 @@ def set_in(place, **changes):
         (facts(classes=["a"]), "two or more classes"),
         (facts(classes=["b", "a", "c"]), "alphabetical order"),
         (facts(classes=["a", "b", "c", "d", "e"]), "probabilities of 5 classes, got 4"),
-        (facts(classes=["a", "b", "c"]), "classes that the manifest says"),
+        (facts(classes=["a", "b", "c"]), "classes of the manifest"),
         (facts(classes=[["a"], "b", "c"]), "classes' names"),
     ],
 )
@@ -336,7 +336,7 @@ def test_the_model_of_another_manifest_is_refused(file, content):
     manifest = json.loads(entries["manifest.json"])
     del manifest["digest"]
     file.write_bytes(safe.zip_model({name: entries[name] for name in list(entries)[1:]}, {**manifest, "size": 5}))
-    with pytest.raises(ModelError, match="the model that its manifest was written for"):
+    with pytest.raises(ModelError, match="the model that the manifest describes"):
         load_model(file)
     assert entries["manifest.json"] == to_bytes(manifest)
 

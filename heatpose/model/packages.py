@@ -1,0 +1,57 @@
+"""Versions of the packages that a model depends on, as they are imported, and conflicts between distributions."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["imported_version", "xgboost_conflict"]
+
+_MODULES = {"scikit-learn": "sklearn"}
+_XGBOOST = ("xgboost", "xgboost-cpu")  # both install the module xgboost
+
+
+def imported_version(package: str) -> str | None:
+    """Return the version of the module that is imported for a package, None if it cannot be imported.
+
+    The metadata of an installed distribution can differ from its module, where another distribution has replaced its
+    files.
+
+    Examples
+    --------
+    >>> imported_version("numpy") == __import__("numpy").__version__, imported_version("no-such-package")
+    (True, None)
+    """
+    try:
+        return str(import_module(_MODULES.get(package, package)).__version__)
+    except Exception:  # a broken installation can raise anything
+        return None
+
+
+def xgboost_conflict() -> str:
+    """Describe two distributions of XGBoost, or one whose files are gone, and the command that repairs it.
+
+    Returns
+    -------
+    str
+        Sentences, empty without a conflict.
+    """
+    found = {}
+    for name in _XGBOOST:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    here = imported_version("xgboost")
+    if len(found) == len(_XGBOOST):
+        names = " and ".join(f"{name} {number}" for name, number in found.items())
+        return (
+            f"{names} are both installed and overwrite each other's files; the imported version is {here or 'broken'}. "
+            "Repair with: pip uninstall -y xgboost xgboost-cpu && pip install xgboost-cpu"
+        )
+    if found and here is None:
+        ((name, number),) = found.items()
+        return (
+            f"{name} {number} is registered as installed, but the module xgboost cannot be imported. "
+            f"Repair with: pip install --force-reinstall --no-deps {name}"
+        )
+    return ""

@@ -1,0 +1,69 @@
+"""Versions of imported modules, and conflicts between the two distributions of XGBoost."""
+
+import sys
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+import xgboost
+
+from heatpose.datasets.simulation import simulate_poses
+from heatpose.model import packages
+from heatpose.model.candidates import make_pose_pipeline
+from heatpose.model.packages import imported_version, xgboost_conflict
+from heatpose.persistence.artifact import ModelError, load_model, save_model
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Set the metadata of installed distributions."""
+
+    def install(**distributions):
+        def version(name):
+            if name not in distributions:
+                raise PackageNotFoundError(name)
+            return distributions[name]
+
+        monkeypatch.setattr(packages, "version", version)
+
+    return install
+
+
+def test_the_version_is_that_of_the_module(installed):
+    installed(**{"xgboost": "2.1.4", "xgboost-cpu": xgboost.__version__})
+    assert imported_version("xgboost") == xgboost.__version__
+
+
+def test_one_distribution_is_no_conflict(installed):
+    installed(**{"xgboost-cpu": xgboost.__version__})
+    assert xgboost_conflict() == ""
+
+
+def test_two_distributions_are_reported_with_the_repair(installed, tmp_path):
+    installed(**{"xgboost": "2.1.4", "xgboost-cpu": "3.2.0"})
+    message = xgboost_conflict()
+    assert message.startswith("xgboost 2.1.4 and xgboost-cpu 3.2.0 are both installed")
+    assert f"imported version is {xgboost.__version__}" in message
+    assert "pip uninstall -y xgboost xgboost-cpu && pip install xgboost-cpu" in message
+    poses = simulate_poses(2, 1, 2, classes=["action_up", "dummy"])
+    pipeline = make_pose_pipeline("dummy").fit(poses.heatmaps(), poses.labels)
+    with pytest.warns(UserWarning, match="are both installed"):
+        manifest = save_model(pipeline, tmp_path / "pose.joblib")
+    assert manifest["versions"]["xgboost"] == xgboost.__version__
+
+
+def test_a_distribution_without_its_module_is_named(installed, monkeypatch, tmp_path):
+    poses = simulate_poses(2, 1, 2, classes=["action_up", "dummy"])
+    pipeline = make_pose_pipeline("xgboost").set_params(classify__estimator__classifier__n_estimators=2)
+    save_model(pipeline.fit(poses.heatmaps(), poses.labels), tmp_path / "pose.joblib")
+    installed(**{"xgboost-cpu": "3.2.0"})
+    for name in [name for name in sys.modules if name.partition(".")[0] == "xgboost"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    repair = "pip install --force-reinstall --no-deps xgboost-cpu"
+    with pytest.raises(
+        ImportError, match="registered as installed, but the module xgboost cannot be imported"
+    ) as error:
+        make_pose_pipeline("xgboost")
+    assert repair in str(error.value)
+    with pytest.raises(ModelError, match=r"here is .*xgboost \(none\)") as refused:
+        load_model(tmp_path / "pose.joblib")
+    assert repair in str(refused.value)
