@@ -123,6 +123,24 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    names, tuning = _check(args)
+
+    from rich.filesize import decimal
+
+    from heatpose.cli._results import show_training
+
+    console = results()
+    result, table = _train(args, console, names, tuning)
+    manifest = _save(args, result, table)  # before it is shown: a reader that closes stdout must not cost the model
+    show_training(console, result)
+    say(console, f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
+    if args.report is not None:
+        _report(args, console, result, table, manifest)
+    console.print(f"Next: heatpose predict {shlex.quote(str(args.out))} PATH...", soft_wrap=True)
+
+
+def _check(args: argparse.Namespace) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Reject wrong usage before any work; return the names of classifiers and the options of a search."""
     from heatpose.data.table import is_folder
     from heatpose.training.training import choose_classifiers
 
@@ -135,11 +153,12 @@ def run(args: argparse.Namespace) -> None:
     check_groups(args)
     check_writable(args.out)
     check_report(args)
-    tuning = _tuning(args)
+    return names, _tuning(args)
 
-    from rich.filesize import decimal
 
-    from heatpose.cli._results import show_training
+def _train(
+    args: argparse.Namespace, console: Console, names: tuple[str, ...], tuning: dict[str, Any]
+) -> tuple[TrainingResult, pd.DataFrame]:
     from heatpose.data.groups import check_enough, resolve_groups
     from heatpose.model.candidates import CANDIDATES
     from heatpose.model.inputs import read_samples
@@ -158,7 +177,6 @@ def run(args: argparse.Namespace) -> None:
         from heatpose.training.search import search_pose_classifier
 
         train = search_pose_classifier
-    console = results()
     with dask_client(args) as client:
         table = read_data(args, args.decoder, check=check, client=client)
         grouping = resolve_groups(table, spec)
@@ -180,12 +198,7 @@ def run(args: argparse.Namespace) -> None:
                 progress=advance,
                 **tuning,
             )
-    manifest = _save(args, result, table)  # before it is shown: a reader that closes stdout must not cost the model
-    show_training(console, result)
-    say(console, f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
-    if args.report is not None:
-        _report(args, console, result, table, manifest)
-    console.print(f"Next: heatpose predict {shlex.quote(str(args.out))} PATH...", soft_wrap=True)
+    return result, table
 
 
 def _save(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame) -> dict[str, Any]:
