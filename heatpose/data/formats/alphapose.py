@@ -17,8 +17,9 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     by_image: dict = {}
     for entry in source.json(file):
         by_image.setdefault(entry["image_id"], []).append(entry)
+    video = source.stem(file)
     for image, entries in by_image.items():
-        poses.frame(image, image, source.stem(file))
+        poses.frame(image, image, video)
         for entry in entries:
             person = entry.get("idx")  # a number, or a list of one where persons are tracked
             box = entry.get("box")

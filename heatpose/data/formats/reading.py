@@ -148,10 +148,8 @@ def find_format(source: str | os.PathLike, format: str = "auto") -> tuple[Format
         if not opened.files:
             raise ValueError(f"Expected {' or '.join(FORMATS[format].suffixes)} files in {source}, got none.")
         return FORMATS[format], opened
-    by_suffix = {}
-    for suffix in _SUFFIXES:
-        if (opened := Source(source, (suffix,))).files and opened.files[0].lower().endswith(suffix):
-            by_suffix[suffix] = opened
+    everything = Source(source)
+    by_suffix = {suffix: part for suffix in _SUFFIXES if (part := everything.of_suffix(suffix)).files}
     fits = [
         (candidate, by_suffix[suffix])
         for candidate in FORMATS.values()
@@ -230,7 +228,7 @@ def _facts(poses: Poses, source: Source) -> pd.DataFrame:
     files = np.array(source.files, dtype=object)[of_frame.pop("at").to_numpy(dtype=np.intp)]
     table["label"] = table["label"].where(table["label"].notna(), of_frame.pop("label"))
     table = pd.concat([of_frame, table], axis=1)
-    inside = [str(PurePosixPath(name).parent) if source.is_folder else "." for name in source.files]
+    inside = [name.rpartition("/")[0] or "." for name in source.files]
     if table["path"].isna().all():
         table["path"] = files
     elif set(inside) != {"."}:

@@ -6,8 +6,10 @@ import json
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from io import FileIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,9 @@ DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowE
 _HEAD_BYTES = 1 << 16
 """Bytes that are looked at to tell formats of text apart: the first lines of any table."""
 
-_UNUSED = (
-    *("face_keypoints_2d", "hand_left_keypoints_2d", "hand_right_keypoints_2d", "pose_keypoints_3d"),
-    *("face_keypoints_3d", "hand_left_keypoints_3d", "hand_right_keypoints_3d", "segmentation"),
-)
+_UNUSED = frozenset(
+    f"{part}_keypoints_{axes}d" for part in ("face", "hand_left", "hand_right", "pose") for axes in (2, 3)
+) - {"pose_keypoints_2d"} | {"segmentation"}
 """Long lists of JSON formats that no pose is read from."""
 
 
@@ -86,9 +87,17 @@ class Source:
         if not self.root.exists():
             raise FileNotFoundError(f"No such file or folder of poses: {path}")
         self.is_folder = self.root.is_dir()
-        self.files = _list_files(os.fspath(path), tuple(suffixes)) if self.is_folder else [self.root.name]
         self.folder = self.root if self.is_folder else self.root.parent
+        files = _list_files(os.fspath(path)) if self.is_folder else [self.root.name]
+        self.files = [name for name in files if name.lower().endswith(tuple(suffixes))] if suffixes else files
         self._parsed: dict[int, Any] = {}
+
+    def of_suffix(self, suffix: str) -> Source:
+        """Return the source of the files with this suffix, which are not listed again."""
+        part = copy(self)
+        part.files = [name for name in self.files if name.lower().endswith(suffix)]
+        part._parsed = {}
+        return part
 
     def path(self, file: int) -> Path:
         """Return the path of a file."""
@@ -96,25 +105,28 @@ class Source:
 
     def stem(self, file: int) -> str:
         """Return the relative path of a file without its suffix."""
-        return str(PurePosixPath(self.files[file]).with_suffix(""))
+        folder, slash, name = self.files[file].rpartition("/")
+        return folder + slash + (name.rpartition(".")[0] or name)
 
     def head(self) -> str:
         """Return the beginning of the first file as text; bytes that are not UTF-8 are replaced."""
         with self.path(0).open("rb") as stream:
             return stream.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
 
-    def peek(self, parse: Callable[[Path], Any] | None = None) -> Any:
-        """Return the parsed first file; None if it cannot be parsed."""
+    def peek(self) -> Any:
+        """Return the first file parsed as JSON; None if it is not."""
         if 0 not in self._parsed:
             try:
-                self._parsed[0] = (parse or parse_json)(self.path(0))
+                self._parsed[0] = parse_json(self.path(0))
             except DAMAGE:
                 return None
         return self._parsed[0]
 
     def json(self, file: int) -> Any:
         """Return the parsed content of a JSON file; it is handed out once."""
-        return self._parsed.pop(file) if file in self._parsed else parse_json(self.path(file))
+        if file in self._parsed:
+            return self._parsed.pop(file)
+        return parse_json(f"{self.folder}/{self.files[file]}")
 
     def read(self, read: Callable[[Source, int, Poses], None], poses: Poses, skip_bad: bool = False) -> None:
         """Add the poses of all files; BadFilesError with all that are not of the format, unless they are left out."""
@@ -133,36 +145,37 @@ class Source:
             raise BadFilesError(bad, os.fspath(self.folder))
 
 
-def _list_files(folder: str, suffixes: tuple[str, ...]) -> list[str]:
+def _list_files(folder: str) -> list[str]:
     found: list[str] = []
     for where, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = os.path.relpath(where, folder).replace(os.sep, "/")
         prefix = "" if inside == "." else f"{inside}/"
-        found += [
-            prefix + name
-            for name in names
-            if not name.startswith(".") and (not suffixes or name.lower().endswith(suffixes))
-        ]
+        found += [prefix + name for name in names if not name.startswith(".")]
     return sorted(found, key=natural_key)
 
 
-def parse_json(path: Path) -> Any:
+def parse_json(path: str | os.PathLike) -> Any:
     """Parse a JSON file; its lists of keypoints are compact arrays, landmarks are (x, y, confidence)."""
-    return json.loads(path.read_bytes(), object_hook=_compact)
+    with FileIO(path) as stream:
+        return _DECODER.decode(stream.readall().decode("utf-8-sig"))
 
 
 def _compact(entry: dict[str, Any]) -> Any:
     """Keep the numbers of keypoints as an array: an eighth of the memory of a list of them."""
     for name in ("keypoints", "pose_keypoints_2d"):
-        numbers = entry.get(name)
-        if type(numbers) is list and numbers and type(numbers[0]) in (int, float):
-            entry[name] = array("f", numbers)
+        if name in entry:
+            numbers = entry[name]
+            if type(numbers) is list and numbers and type(numbers[0]) in (int, float):
+                entry[name] = array("f", numbers)
+            for unused in _UNUSED & entry.keys():
+                del entry[unused]
     if "x" in entry and "y" in entry:
         return entry["x"], entry["y"], entry.get("visibility", entry.get("presence", 1.0))
-    for name in _UNUSED:
-        entry.pop(name, None)
     return entry
+
+
+_DECODER = json.JSONDecoder(object_hook=_compact)
 
 
 class Poses:
