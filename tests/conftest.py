@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,54 @@ import pytest
 # Set before NumPy is imported, and inherited by the processes that tests start.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+
+# Modules that `make quick` leaves out, by the reason; single tests have the marker themselves.
+MARKED = {
+    "slow": (
+        "cli/test_cli.py",
+        "data/test_fuzz.py",
+        "evaluation/test_audit.py",
+        "evaluation/test_comparison.py",
+        "evaluation/test_importance.py",
+        "evaluation/test_inspection.py",
+        "live/test_stream.py",
+        "model/test_arrays.py",
+        "model/test_candidates.py",
+        "model/test_pixels.py",
+        "persistence/test_artifact.py",
+        "persistence/test_onnx.py",
+        "persistence/test_safe.py",
+        "report/test_drawing.py",
+        "report/test_report.py",
+        "test_examples.py",
+        "test_notebooks.py",
+        "test_real_performers.py",
+        "training/test_meaningless.py",
+        "training/test_search.py",
+        "training/test_training.py",
+    ),
+    "server": ("data/test_distributed.py", "data/test_storage.py", "data/test_urls.py", "persistence/test_hub.py"),
+    "clock": ("data/test_cache.py", "live/test_watching.py"),
+}
+TESTS = Path(__file__).parent
+
+
+def marker_of(path):
+    """The marker of a module, None without one."""
+    return next((mark for mark, names in MARKED.items() if path in [TESTS / name for name in names]), None)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out whole modules, as importing some of them takes seconds."""
+    marker = marker_of(collection_path)
+    return True if marker and f"not {marker}" in config.option.markexpr else None
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if marker := marker_of(item.path):
+            item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")

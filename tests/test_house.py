@@ -275,3 +275,20 @@ def test_lines_of_code_are_those_with_code():
     docstring = '"""A docstring\n\nof three lines."""\n\n# a comment\n'
     source = 'x = (  # code\n    1,\n\n)\n\ny = """a\nb"""\n"""Of y."""\n'
     assert count_code_lines(docstring + source) == 5  # x, 1, the bracket, and both lines of y
+
+
+def test_contributing_names_files_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w[\w.-]*/[\w./-]+|\.github/[\w./-]+)`", text))
+    assert len(named) > 30
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_modules_that_quick_leaves_out_exist():
+    block = next(
+        node
+        for node in tree_of(ROOT / "tests" / "conftest.py").body
+        if getattr(node, "targets", None) and getattr(node.targets[0], "id", "") == "MARKED"
+    )
+    names = [name for names in ast.literal_eval(block.value).values() for name in names]
+    assert not [name for name in names if not (ROOT / "tests" / name).exists()]
