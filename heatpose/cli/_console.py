@@ -49,6 +49,28 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "heatpose convert); can be a URL such as s3://bucket/actions",
     )
     add_poses(parser)
+    add_reading(parser)
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add the options that decide what folders and numbers of DATA mean."""
+    parser.add_argument(
+        "--layout",
+        choices=("class", "group/class"),
+        default="auto",
+        help="folders in DATA: classes, or groups such as people with the classes in them (default: class, but an "
+        "error where they look like groups)",
+    )
+    add_placeholders(parser)
+
+
+def add_placeholders(parser: argparse.ArgumentParser) -> None:
+    """Add --keep-placeholders."""
+    parser.add_argument(
+        "--keep-placeholders",
+        action="store_true",
+        help="take many keypoints of a table at exactly one corner point, such as 0,0, as they are, not as missing",
+    )
 
 
 def add_poses(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +86,16 @@ def add_poses(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="their order of keypoints where the number does not tell, such as body-25 or halpe-26",
     )
+    add_image_size(parser)
+
+
+def add_image_size(parser: argparse.ArgumentParser) -> None:
+    """Add --image-size."""
     parser.add_argument(
-        "--image-size", metavar="WxH", type=image_size, help="pixels of the images that their x and y are fractions of"
+        "--image-size",
+        metavar="WxH",
+        type=image_size,
+        help="size of the images, where x and y are fractions of it; 1x1 for fractions of one length",
     )
 
 
@@ -252,7 +282,7 @@ def read_data(
     check: Callable[[pd.DataFrame], object] | None = None,
     client: Client | None = None,
 ) -> pd.DataFrame:
-    """Read DATA as a keypoint table; `check` gets labels and paths before anything is decoded."""
+    """Read DATA as a keypoint table, and print its notes; `check` gets labels and paths before anything is decoded."""
     from heatpose.data.table import load_data
 
     if isinstance(args.cache, Path):
@@ -268,9 +298,11 @@ def read_data(
             cache=args.cache,
             check=check,
             poses=pose_options(args),
+            layout=args.layout,
+            keep_placeholders=args.keep_placeholders,
         )
     for note in table.attrs.get("notes", ()):
-        complain(note)
+        complain(f"Note: {note}")
     return table
 
 

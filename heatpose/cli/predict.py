@@ -6,7 +6,7 @@ import argparse
 import csv
 import sys
 
-from heatpose.cli._console import add_jobs, add_mirrored, add_skip_bad, progress
+from heatpose.cli._console import add_image_size, add_jobs, add_mirrored, add_placeholders, add_skip_bad, progress
 
 SUMMARY = "predict the pose class of each sample; CSV on stdout: path,label,confidence"
 EXAMPLES = (
@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="heatmaps (.npy), a folder with heatmaps at any depth, or a keypoint table (.csv, .parquet); can be URLs",
     )
+    add_image_size(parser)
+    add_placeholders(parser)
     add_mirrored(parser)
     parser.add_argument(
         "--unknown", action="store_true", help='predict "unknown" where no class reaches the model\'s threshold'
@@ -54,13 +56,15 @@ def run(args: argparse.Namespace) -> None:
                     mirrored=args.mirrored,
                     unknown=args.unknown,
                     skip_bad=args.skip_bad,
+                    image_size=args.image_size,
+                    keep_placeholders=args.keep_placeholders,
                     n_jobs=args.jobs,
                     progress=advance,
                 )
             )
     except BadFilesError as error:
-        hint = "Fix or remove them, or leave them out with --skip-bad."
-        raise ValueError(f"{error}\n{hint}") from error
+        hint = "" if len(error.bad_files) == len(files) else "\nFix or remove them, or leave them out with --skip-bad."
+        raise ValueError(f"{error}{hint}") from error
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(Prediction._fields)
     table.writerows((path, label, f"{confidence:.4f}") for path, label, confidence in predictions)

@@ -209,6 +209,8 @@ def _save(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame)
     from heatpose.persistence.selftest import choose_samples
 
     data = {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)}
+    if notes := table.attrs.get("notes"):
+        data["notes"] = notes
     record = {**result.to_record(), "data": data}
     return save_model(result.pipeline, args.out, record=record, samples=choose_samples(table))
 

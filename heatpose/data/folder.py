@@ -7,25 +7,44 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from heatpose.data.npy import BadFile, BadFilesError, NpyError, check_file, check_shape
 from heatpose.data.reading import HeatmapFile, Progress, SampleReader
-from heatpose.data.sources import ListedFile, Source, list_files, natural_key, open_source
+from heatpose.data.sources import ListedFile, Listing, Source, list_files, natural_key, open_source
 from heatpose.data.storage import is_url, local_path, redact
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["HeatmapFolder", "HeatmapRows"]
+__all__ = ["HeatmapFolder", "HeatmapRows", "Layout"]
 
 logger = logging.getLogger(__name__)
+
+
+Layout = Literal["auto", "class", "group/class"]
+"""Meaning of the folders of a data set."""
+
+_PARTS = re.compile(r"(train|training|val|valid|validation|test|testing|eval|dev|holdout|fold[ _-]?\d+)", re.IGNORECASE)
+"""Folder names of the parts of a data set."""
+
+_SHARED = 0.5
+"""Least share of all sub-folder names that each folder has where they are classes in folders of groups: a person may
+have skipped some classes."""
+
+_DATA_SUFFIXES = (".npz", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".mat", ".gz", ".zip", ".tar")
+"""Endings of files that can hold poses, in any folder."""
+
+_CLASS_SUFFIXES = (".json", ".csv", ".parquet", ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".mp4", ".avi", ".mov")
+"""Endings of files that can hold poses, in a folder of a class; elsewhere they are lists and illustrations."""
 
 
 class HeatmapFolder:
@@ -48,6 +67,10 @@ class HeatmapFolder:
         NaN or infinity are left out.
     skip_empty : bool, default False
         Leave out class folders without a good file, and list them in `empty_classes`, instead of refusing the folder.
+    layout : {"auto", "class", "group/class"}, default "auto"
+        ``"class"``: the folders in `root` are the classes. ``"group/class"``: they are groups, such as people or the
+        parts of a split, with the class folders in them. ``"auto"``: as ``"class"``, but an error where they look like
+        groups.
     known : mapping of (path, stamp) to HeatmapFile, optional
         Files known from an earlier time, see `heatpose.data.cache`: those that did not change are not opened.
 
@@ -57,12 +80,14 @@ class HeatmapFolder:
         The folder; a str if it is a URL, without user name and password.
     index : DataFrame
         One row a sample, in natural order of class and path (frame 9 before frame 10): ``path`` relative to
-        the root with forward slashes, ``sample`` the position in the file, ``label`` the class, ``group``
-        missing (NA).
+        the root with forward slashes, ``sample`` the position in the file, ``label`` the class, ``group`` the folder
+        above the class, missing (NA) without one.
     classes : tuple of str
         The names of the class folders, in natural order.
     empty_classes : tuple of str
         Class folders that were left out, since they have no good file.
+    notes : list of str
+        Files that were ignored but look like data, a line each.
     reader : SampleReader
         Access to the samples by their rows.
     bad_files : tuple of BadFile
@@ -75,7 +100,7 @@ class HeatmapFolder:
     BadFilesError
         Some files are bad, and ``skip_bad`` is not set. A ValueError.
     ValueError
-        There are no class folders, or some hold no usable file.
+        There are no class folders, or some hold no usable file; or `layout` is "auto" and they look like groups.
 
     Examples
     --------
@@ -98,8 +123,11 @@ class HeatmapFolder:
         n_keypoints: int = len(COCO_17.keypoints),
         skip_bad: bool = False,
         skip_empty: bool = False,
+        layout: Layout = "auto",
         known: Mapping[tuple[str, str], HeatmapFile] = MappingProxyType({}),
     ):
+        if layout not in get_args(Layout):
+            raise ValueError(f"Expected a layout out of {', '.join(get_args(Layout))}, got {layout!r}.")
         self.skip_bad = skip_bad
         self.root: Path | str = redact(root) if is_url(root) else Path(local_path(root))
         source = open_source(root)
@@ -107,28 +135,33 @@ class HeatmapFolder:
         listing = list_files(source)
         if listing.ignored:
             logger.info("Ignored %d files in %s that do not end in .npy", len(listing.ignored), self.root)
-        found = {file.path.partition("/")[0] for file in listing.files}
-        if not skip_empty and (empty := [name for name in listing.folders if name not in found]):
+        self.notes = _ignored_data(listing, self.root)
+        if layout == "auto":
+            _refuse_groups(listing, self.root)
+        depth = 1 if layout == "group/class" else 0
+        found = {_folder_of(file.path, depth) for file in listing.files}
+        folders = listing.folders if depth == 0 else sorted(found - {""}, key=natural_key)
+        if not skip_empty and (empty := [name for name in folders if name not in found]):
             raise ValueError(
                 f"Expected .npy files in every class folder of {self.root}, got none in {', '.join(empty)}."
             )
 
-        files, heatmap_shape, bad_files = _inspect_all(source, listing.files, n_keypoints, known)
+        files, heatmap_shape, bad_files = _inspect_all(source, listing.files, n_keypoints, known, depth)
         self.bad_files: tuple[BadFile, ...] = ()
         self._refuse(bad_files, len(listing.files))
-        if not listing.folders and not skip_empty:
+        if not folders and not skip_empty:
             raise ValueError(f"Expected class folders with .npy files in {self.root}, got no folder.")
-        labels = [file.path.partition("/")[0] for file in files]
-        self.empty_classes = tuple(sorted(set(listing.folders) - set(labels), key=natural_key))
+        labels = [_folder_of(file.path, depth) for file in files]
+        self.empty_classes = tuple(sorted(set(folders) - set(labels), key=natural_key))
         if self.empty_classes and not skip_empty:
             names = ", ".join(self.empty_classes)
             raise ValueError(f"Expected good files in every class folder of {self.root}, got none in {names}.")
-        self.classes = tuple(name for name in listing.folders if name not in self.empty_classes)
+        self.classes = tuple(name for name in folders if name not in self.empty_classes)
         self.reader = SampleReader(source, files, heatmap_shape)
-        self.index = self._make_index(labels)
+        self.index = self._make_index(labels, [_folder_of(file.path, 0) if depth else pd.NA for file in files])
 
-    def _make_index(self, labels: Sequence[str]) -> pd.DataFrame:
-        """Return one row a sample, from the label of each file."""
+    def _make_index(self, labels: Sequence[str], groups: Sequence[object]) -> pd.DataFrame:
+        """Return one row a sample, from the label and the group of each file."""
         samples = np.diff(self.starts)
         paths = [file.path for file in self.files]
         return pd.DataFrame(
@@ -136,7 +169,7 @@ class HeatmapFolder:
                 "path": pd.array(np.repeat(np.array(paths, dtype=object), samples), dtype="string"),
                 "sample": np.arange(len(self)) - np.repeat(self.starts[:-1], samples),
                 "label": pd.array(np.repeat(np.array(labels, dtype=object), samples), dtype="string"),
-                "group": pd.array([pd.NA], dtype="string").repeat(len(self)),
+                "group": pd.array(np.repeat(np.array(groups, dtype=object), samples), dtype="string"),
             }
         )
 
@@ -292,10 +325,14 @@ class HeatmapFolder:
 
 
 def _inspect_all(
-    source: Source, listed: Sequence[ListedFile], n_keypoints: int, known: Mapping[tuple[str, str], HeatmapFile]
+    source: Source,
+    listed: Sequence[ListedFile],
+    n_keypoints: int,
+    known: Mapping[tuple[str, str], HeatmapFile],
+    depth: int,
 ) -> tuple[list[HeatmapFile], tuple[int, int, int], list[BadFile]]:
     """Return the good files, the (K, H, W) that most of them have, and the bad files."""
-    reasons = {file.path: _misplaced(file) for file in listed}
+    reasons = {file.path: _misplaced(file, depth) for file in listed}
     found: list[tuple[HeatmapFile, tuple[int, ...]]] = []  # with their shapes as they are written
     shapes: Counter[tuple[int, ...]] = Counter()
     candidates = [file for file in listed if not reasons[file.path]]
@@ -327,10 +364,58 @@ def _inspect_all(
     return files, expected, [BadFile(name, str(reasons[path])) for path, name in readable.items()]
 
 
-def _misplaced(file: ListedFile) -> str | None:
-    """Return why a listed file cannot be one of a class, if so."""
-    in_class = "/" in file.path or file.problem is not None
-    return file.problem if in_class else "expected it in the folder of its class: <class>/<file>.npy"
+def _misplaced(file: ListedFile, depth: int) -> str | None:
+    """Return why a listed file cannot be one of a class folder at a depth, if so."""
+    in_class = _folder_of(file.path, depth) or file.problem is not None
+    where = "<group>/<class>" if depth else "<class>"
+    return file.problem if in_class else f"expected it in the folder of its class: {where}/<file>.npy"
+
+
+def _folder_of(path: str, depth: int) -> str:
+    """Return the name of the folder at a depth (0 is the top) that a file is in, or an empty string."""
+    folders = path.split("/")[:-1]
+    return folders[depth] if depth < len(folders) else ""
+
+
+def _refuse_groups(listing: Listing, root: Path | str) -> None:
+    """Raise a ValueError where the folders at the top look like groups or parts of a split, and not like classes."""
+    inside: dict[str, set[str]] = {name: set() for name in listing.folders}
+    for file in listing.files:
+        if top := _folder_of(file.path, 0):
+            inside[top].add(_folder_of(file.path, 1))
+    names = set().union(*inside.values())
+    if not names or "" in names:  # files directly in a folder at the top
+        return
+    tops = ", ".join(listing.folders[:3]) + (", ..." if len(inside) > 3 else "")
+    subs = ", ".join(sorted(names, key=natural_key)[:3]) + (", ..." if len(names) > 3 else "")
+    if all(map(_PARTS.fullmatch, inside)):
+        seen = f"folders called like the parts of a split ({tops}), with folders in them ({subs})"
+    elif len(inside) > 1 and min(map(len, inside.values())) >= max(2, _SHARED * len(names)):
+        seen = f"folders ({tops}) that all have the same folders in them ({subs})"
+    else:
+        return
+    raise ValueError(
+        f"Expected one folder for each class in {root}, got {seen}. If the inner folders are the classes, give "
+        f'--layout group/class (in Python: layout="group/class"), or one of the outer folders as DATA; if the outer '
+        f'ones are, --layout class (layout="class").'
+    )
+
+
+def _ignored_data(listing: Listing, root: Path | str) -> list[str]:
+    """Return a line for the ignored files that look like data, by suffix; not those beside heatmaps of their name."""
+    stems = {file.path.rpartition(".")[0] for file in listing.files}
+    counts = Counter(
+        suffix
+        for path in listing.ignored
+        if (suffix := PurePosixPath(path).suffix.lower()) in (_DATA_SUFFIXES + _CLASS_SUFFIXES)
+        and path.rpartition(".")[0] not in stems
+        and ("/" in path or suffix in _DATA_SUFFIXES)
+    )
+    if not counts:
+        return []
+    found = " and ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common())
+    used = f"{len(listing.files):,} .npy file{'s' if len(listing.files) != 1 else ''}"
+    return [f"{found} files in {root} were ignored, beside {used}: only .npy files are read as heatmaps."]
 
 
 @dataclass(frozen=True, eq=False)

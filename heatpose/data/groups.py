@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_random_state
 
+from heatpose.data.delimited import read_delimited
 from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
 
 __all__ = [
@@ -310,16 +311,41 @@ def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
         raise FileNotFoundError(f"No such file of groups: {file}")
     paths = _column(index, "path", "groups from a CSV file")
     try:
-        table = pd.read_csv(source, dtype=str, keep_default_na=False)
+        table = read_delimited(source, dtype=str, keep_default_na=False)
     except ValueError as error:
         raise ValueError(f"Cannot read groups from {file}: {error}") from error
     if not {"path", "group"} <= set(table):
         raise ValueError(f"Expected columns 'path' and 'group' in {file}, got {_some(table.columns)}.")
+    shown = repr(table["path"].iloc[0]) if len(table) else "none"
+    table["path"] = _match_paths(table["path"], paths)
     table = table[table["path"].isin(paths)]
     _refuse(table.loc[table["path"].duplicated(), "path"], f"with more than one in {file}")
     groups = paths.map(table[table["group"] != ""].set_index("path")["group"])
-    _refuse(paths[groups.isna()], f"without one in {file}")
+    _refuse(paths[groups.isna()], f"without one in {file}, whose paths are like {shown}")
     return _held_out(groups.to_numpy(dtype=str), f"from {file_name(file)}", "csv")
+
+
+def _match_paths(given: pd.Series, paths: pd.Series) -> pd.Series:
+    """Return paths of a CSV as those of the samples: with forward slashes, without ./ or the folders above the data.
+
+    A path that is none of a sample's is that of the one sample's whose end it is, or that is its end.
+    """
+    names = given.str.replace("\\", "/").str.replace(r"^(\./)+", "", regex=True)
+    known = set(paths)
+    ends: dict[str, set[str]] = {}
+    for path in known:
+        parts = path.split("/")
+        for first in range(len(parts)):
+            ends.setdefault("/".join(parts[first:]), set()).add(path)
+
+    def match(name: str) -> str:
+        parts = name.split("/")
+        tails = ("/".join(parts[first:]) for first in range(len(parts)))
+        tail = next((tail for tail in tails if tail in known), name)
+        meant = ends.get(tail, set())
+        return next(iter(meant)) if tail not in known and len(meant) == 1 else tail
+
+    return names.map(match)
 
 
 def _is_csv(spec: str) -> bool:

@@ -12,11 +12,10 @@ import math
 import os
 import re
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -122,10 +121,6 @@ class Listing:
     folders: list[str] = field(default_factory=list)
     files: list[ListedFile] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
-
-    def ignored_suffixes(self) -> Counter[str]:
-        """Count the ignored files by suffix."""
-        return Counter(PurePath(path).suffix.lower() for path in self.ignored)
 
 
 class Part(NamedTuple):

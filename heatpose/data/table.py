@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePath
@@ -19,11 +20,13 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
-from heatpose.data.folder import HeatmapFolder
+from heatpose.data.delimited import read_delimited
+from heatpose.data.folder import HeatmapFolder, Layout
 from heatpose.data.npy import NOT_FINITE
 from heatpose.data.reading import Progress
 from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
 from heatpose.data.writing import whole_file
+from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
@@ -53,6 +56,16 @@ TABLE_SUFFIXES = (".parquet", ".csv")
 _COLUMNS = list(COCO_17.columns)
 _TEXTS = ["path", "label", "group"]
 _N_KEYPOINTS = len(COCO_17.keypoints)
+_SYNONYMS = {
+    **dict.fromkeys(("score", "conf", "c", "visibility", "likelihood", "probability", "prob"), "confidence"),
+    "l": "left",
+    "r": "right",
+    "class": "label",
+    "target": "label",
+    "file": "path",
+    "filename": "path",
+}
+"""Words of column names that other tools use, and heatpose's."""
 
 
 def keypoint_frame(keypoints: np.ndarray) -> pd.DataFrame:
@@ -136,7 +149,8 @@ def extract_keypoints(
     DataFrame
         One row a sample in the order of ``folder.index``: its columns ``path``, ``sample``, ``label``,
         ``group``, then the 51 keypoint columns in float32. x is the column and y the row, in heatmap cells, y
-        pointing down; a keypoint without a peak has NaN for both and confidence 0.
+        pointing down; a keypoint without a peak has NaN for both and confidence 0. ``attrs["notes"]`` are the notes of
+        the folder.
 
     Raises
     ------
@@ -209,7 +223,9 @@ def extract_keypoints(
     labels = set(index["label"].unique())
     if lost := [name for name in folder.classes if name not in labels]:
         raise ValueError(f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}.")
-    return pd.concat([index, keypoint_frame(keypoints[good])], axis=1)
+    table = pd.concat([index, keypoint_frame(keypoints[good])], axis=1)
+    table.attrs["notes"] = list(folder.notes)
+    return table
 
 
 def _without_peak(decoded: np.ndarray) -> np.ndarray:
@@ -268,17 +284,29 @@ def _write(table: pd.DataFrame, suffix: str, out: IO[bytes]) -> None:
         table.to_parquet(out, index=False)
 
 
-def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFrame:
+def read_table(
+    path: str | os.PathLike,
+    *,
+    labelled: bool = True,
+    image_size: tuple[float, float] | None = None,
+    keep_placeholders: bool = False,
+) -> pd.DataFrame:
     r"""Read and check a keypoint table.
 
     Parameters
     ----------
     path : path-like or str
         A ``.csv`` or ``.parquet`` file, or the URL of one, with the 51 keypoint columns and ``label``, optionally with
-        ``path``, ``sample`` and ``group``. Any unit will do. Other columns are ignored. Or poses of another tool with
-        their labels, see `heatpose.read_poses`.
+        ``path``, ``sample`` and ``group``. x and y are in one unit, any will do. Other columns are ignored. Text can be
+        separated by commas, semicolons or tabs. Or poses of another tool with their labels, see `heatpose.read_poses`.
     labelled : bool, default True
         Whether every row needs a label; without, ``label`` is NA where none is given.
+    image_size : (float, float), optional
+        Width and height of the images, where x and y are fractions of them: they are multiplied by it. Only the ratio
+        matters; (1, 1) declares fractions of one length.
+    keep_placeholders : bool, default False
+        Take keypoints at (0, 0), (-1, -1) and the like as they are, instead of as missing; see
+        :func:`heatpose.pose.checks.find_placeholders`.
 
     Returns
     -------
@@ -286,14 +314,15 @@ def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFram
         Columns ``path`` (NA if not given), ``sample`` (0 if not given), ``label``, ``group`` (NA if not
         given), then the 51 keypoint columns in float32. Labels, groups and paths are text: a label 007 stays
         ``"007"``. Where any of a keypoint's three numbers is NaN or its confidence is not above 0, it is
-        missing: x and y are NaN and the confidence is 0.
+        missing: x and y are NaN and the confidence is 0. ``attrs["notes"]`` lists what was decided, a line each.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     ValueError
-        It is not a table, columns or labels are missing, or values are not finite numbers.
+        It is not a table, columns or labels are missing, values are not finite numbers, or x and y are fractions of an
+        image whose size is not given.
 
     Examples
     --------
@@ -302,7 +331,7 @@ def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFram
     >>> from heatpose import COCO_17
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = Path(folder.name, "table.csv")
-    >>> _ = path.write_text(",".join([*COCO_17.columns, "label"]) + "\n" + "1," * 51 + "007\n")
+    >>> _ = path.write_text(",".join([*COCO_17.columns, "label"]) + "\n" + "9," * 51 + "007\n")
     >>> read_table(path)["label"].tolist()
     ['007']
     >>> folder.cleanup()
@@ -344,9 +373,42 @@ def read_table(path: str | os.PathLike, *, labelled: bool = True) -> pd.DataFram
             f"the first of them row {unlabelled[0] + 1}."
         )
     keypoints = _numbers(table, path).reshape(len(table), _N_KEYPOINTS, 3)
+    notes = _settle(keypoints, str(path), image_size, keep_placeholders)
+    result = pd.concat([index, keypoint_frame(keypoints)], axis=1)
+    result.attrs["notes"] = notes
+    return result
+
+
+def _settle(
+    keypoints: np.ndarray, where: str, image_size: tuple[float, float] | None, keep_placeholders: bool
+) -> list[str]:
+    """Mark missing keypoints and scale fractions, both in place; return what was decided, a line each."""
+    notes = []
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
+    placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints)
+    if len(placeholders):
+        spurious = placeholder_mask(keypoints, placeholders) & ~missing
+        points = " and ".join(f"({x:g}, {y:g})" for x, y in placeholders)
+        notes.append(
+            f"{spurious.sum():,} keypoints in {spurious.any(axis=1).sum():,} of {len(keypoints):,} rows of {where} lie "
+            f"at exactly {points}: they were taken as missing. --keep-placeholders (keep_placeholders=True) keeps them."
+        )
+        missing |= spurious
     keypoints[missing] = (np.nan, np.nan, 0)
-    return pd.concat([index, keypoint_frame(keypoints)], axis=1)
+    if is_fraction(keypoints) != (image_size is not None):
+        if image_size is None:
+            raise ValueError(
+                f"Expected x and y in one unit, got fractions in {where}: all lie within 0 to 1. Give the size of "
+                "the images with --image-size WxH (image_size=(W, H)), or 1x1 if both are fractions of one length."
+            )
+        if not missing.all():
+            raise ValueError(
+                f"Expected fractions of the image in {where}, since its size is given, got x and y up to "
+                f"{np.nanmax(keypoints[..., :2]):g}."
+            )
+    if image_size is not None:
+        keypoints[..., :2] *= np.array(image_size, dtype=np.float32)
+    return notes
 
 
 def load_data(
@@ -360,6 +422,9 @@ def load_data(
     cache: bool | str | os.PathLike = False,
     check: Callable[[pd.DataFrame], object] | None = None,
     poses: Mapping[str, Any] | None = None,
+    layout: Layout = "auto",
+    image_size: tuple[float, float] | None = None,
+    keep_placeholders: bool = False,
 ) -> pd.DataFrame:
     """Return the keypoint table of a folder of heatmaps, of a table's file, or of poses of another tool.
 
@@ -384,7 +449,13 @@ def load_data(
         For a folder: called with its index before any heatmap is read, to raise errors that file names show.
     poses : mapping, optional
         Options of `heatpose.read_poses`, such as ``labels``: the data are read by it, also arrays and folders of
-        heatmaps.
+        heatmaps. Its ``image_size`` is that of this function.
+    layout : {"auto", "class", "group/class"}, default "auto"
+        For a folder: see `HeatmapFolder`.
+    image_size : (float, float), optional
+        Not for a folder: width and height of the images where x and y are fractions of them; see `read_table`.
+    keep_placeholders : bool, default False
+        For a table: see `read_table`.
 
     Returns
     -------
@@ -411,20 +482,26 @@ def load_data(
     """
     if not is_url(data) and not Path(data := local_path(data)).exists():
         raise FileNotFoundError(f"No such folder or table: {data}")
-    if poses or is_pose_source(data):
+    options = dict(poses or {})
+    image_size = options.pop("image_size", image_size)
+    if options or is_pose_source(data):
         from heatpose.data.formats.reading import read_labelled
 
-        return read_labelled(data, skip_bad=skip_bad, **poses or {})
+        return read_labelled(
+            data, skip_bad=skip_bad, **options, **({} if image_size is None else {"image_size": image_size})
+        )
     if not is_folder(data):
-        return read_table(data)
-    folder, kept = open_folder(data, method, skip_bad=skip_bad, cache=cache)
+        return read_table(data, image_size=image_size, keep_placeholders=keep_placeholders)
+    if image_size is not None:
+        raise ValueError(f"Expected image_size for a keypoint table only, got a folder of heatmaps: {redact(data)}")
+    folder, kept = open_folder(data, method, skip_bad=skip_bad, cache=cache, layout=layout)
     if check is not None:
         check(folder.index)
     return extract_keypoints(folder, method, n_jobs=n_jobs, progress=progress, cache=kept, client=client)
 
 
 def open_folder(
-    data: str | os.PathLike, method: str, *, skip_bad: bool, cache: bool | str | os.PathLike
+    data: str | os.PathLike, method: str, *, skip_bad: bool, cache: bool | str | os.PathLike, layout: Layout = "auto"
 ) -> tuple[HeatmapFolder, KeypointCache | None]:
     """Open a folder of heatmaps and its cache; parameters as for `load_data`."""
     kept = None
@@ -432,7 +509,7 @@ def open_folder(
         from heatpose.data.cache import KeypointCache, cache_folder
 
         kept = KeypointCache(cache_folder(data, None if cache is True else cache), method)
-    return HeatmapFolder(data, skip_bad=skip_bad, known={} if kept is None else kept.known), kept
+    return HeatmapFolder(data, skip_bad=skip_bad, layout=layout, known={} if kept is None else kept.known), kept
 
 
 def is_folder(data: str | os.PathLike) -> bool:
@@ -468,7 +545,27 @@ def _require_columns(table: pd.DataFrame, where: str, *others: str) -> None:
     if missing:
         shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
         found = len(needed) - len(missing)
-        raise ValueError(f"Expected {len(needed)} columns in {where}, got {found} of them; missing: {shown}.")
+        raise ValueError(
+            f"Expected {len(needed)} columns in {where}, got {found} of them; missing: {shown}."
+            f"{_name_advice(map(str, table.columns), missing)}"
+        )
+
+
+def _name_advice(columns: Iterable[str], missing: Sequence[str]) -> str:
+    """Return which columns are probably the missing ones, under another name."""
+    wanted = {_name_parts(name): name for name in missing}
+    likely = [(name, wanted[parts]) for name in columns if (parts := _name_parts(name)) in wanted]
+    if not likely:
+        return ""
+    pairs = ", ".join(f"{name} is {meant}" for name, meant in likely[:3])
+    more = f" and {len(likely) - 3} more" if len(likely) > 3 else ""
+    return f" Probably {pairs}{more}: rename the columns."
+
+
+def _name_parts(name: str) -> frozenset[str]:
+    """Split a column's name into its words, in small letters and in any order, synonyms made one."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return frozenset(_SYNONYMS.get(word, word) for word in re.split(r"[^a-z0-9]+", words) if word)
 
 
 def _read_csv(source: Path | BytesIO) -> pd.DataFrame:
@@ -476,7 +573,7 @@ def _read_csv(source: Path | BytesIO) -> pd.DataFrame:
     not_numbers = ["", "nan", "NaN", "NAN", "NA", "null"]
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
-        return pd.read_csv(
+        return read_delimited(
             source,
             dtype=dict.fromkeys(_TEXTS, str),
             na_values=dict.fromkeys(["sample", *_COLUMNS], not_numbers),

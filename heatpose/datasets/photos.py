@@ -23,6 +23,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
+from heatpose.data.delimited import read_delimited
 from heatpose.data.npy import BadFile, BadFilesError
 from heatpose.data.sources import LocalFiles, list_files, natural_key
 from heatpose.data.writing import whole_file
@@ -102,7 +103,7 @@ class BoxFile:
             raise FileNotFoundError(f"No such file of boxes: {file}")
         names = ["path", "x", "y", "w", "h"]
         try:
-            table = pd.read_csv(file, dtype={"path": str})
+            table = read_delimited(Path(file), dtype={"path": str})
         except ValueError as error:
             raise ValueError(f"Cannot read boxes from {file}: {error}") from error
         if not set(names) <= set(table):

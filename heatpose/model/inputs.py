@@ -197,4 +197,4 @@ def read_samples(
         return None
     if not is_folder(source):
         raise ValueError(f"Expected a folder of heatmaps, which the model works from, got {source}.")
-    return HeatmapRows.of(HeatmapFolder(source, skip_bad=skip_bad), table, mirrored=mirrored)
+    return HeatmapRows.of(HeatmapFolder(source, skip_bad=skip_bad, layout="class"), table, mirrored=mirrored)

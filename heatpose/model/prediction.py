@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +41,8 @@ class Prediction(NamedTuple):
     Parameters
     ----------
     path : str
-        The file; for a keypoint table the path in its row, if there is one.
+        The file; for a keypoint table the path in its row, if there is one. Samples of one path are numbered from 0:
+        ``clip.npy[3]``.
     label : str
         A class, or "unknown".
     confidence : float
@@ -59,6 +62,8 @@ def predict_files(
     mirrored: bool = False,
     unknown: bool = False,
     skip_bad: bool = False,
+    image_size: tuple[float, float] | None = None,
+    keep_placeholders: bool = False,
     n_jobs: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Iterator[Prediction]:
@@ -77,6 +82,8 @@ def predict_files(
         :meth:`heatpose.PoseClassifier.predict_or_unknown`.
     skip_bad : bool, default False
         Leave bad files out and log their number.
+    image_size, keep_placeholders
+        For keypoint tables, see :func:`heatpose.read_table`; its notes are logged.
     n_jobs : int, optional
         Threads that read and decode; by default one for each processor. Results do not depend on it.
     progress : callable, optional
@@ -99,13 +106,14 @@ def predict_files(
             f"Expected a model that ends in a PoseClassifier for unknown, got {type(pipeline[-1]).__name__}."
         )
     files = list_pose_files(paths)
+    read_rows = partial(read_table, labelled=False, image_size=image_size, keep_placeholders=keep_placeholders)
     bad: list[BadFile] = []
     with ThreadPoolExecutor(joblib.cpu_count() if n_jobs in (None, -1) else n_jobs) as pool:
         for start in range(0, len(files), _BLOCK):
             block = files[start : start + _BLOCK]
             runs = [block[first : first + _RUN] for first in range(0, len(block), _RUN)]
             names, poses = [], []
-            for results in pool.map(lambda run: _load(pipeline, run), runs):
+            for results in pool.map(lambda run: _load(pipeline, run, read_rows), runs):
                 for result in results:
                     if isinstance(result, BadFile):
                         bad.append(result)
@@ -195,7 +203,7 @@ def _suffix(file: str) -> str:
     return Path(file_name(file)).suffix.lower()
 
 
-def _load(pipeline: Pipeline, files: Sequence[str]) -> list[_Poses | BadFile]:
+def _load(pipeline: Pipeline, files: Sequence[str], read_rows: Callable[[str], pd.DataFrame]) -> list[_Poses | BadFile]:
     """Read files, and decode the heatmaps of small files together."""
     results: list[_Poses | BadFile] = []
     waiting: list[tuple[str, np.ndarray]] = []
@@ -206,10 +214,11 @@ def _load(pipeline: Pipeline, files: Sequence[str]) -> list[_Poses | BadFile]:
             poses = pipeline[0].transform(heatmaps)
             ends = np.cumsum([len(part) for _, part in waiting])
             parts = np.split(poses, ends[:-1])
-            results.extend(([redact(file)] * len(part), part) for (file, _), part in zip(waiting, parts, strict=True))
+            names = (_numbered([redact(file)] * len(part), range(len(part))) for file, part in waiting)
+            results.extend(zip(names, parts, strict=True))
             waiting.clear()
 
-    reads = (concurrently if any(map(is_url, files)) else map)(lambda file: _read(file, pipeline), files)
+    reads = (concurrently if any(map(is_url, files)) else map)(lambda file: _read(file, pipeline, read_rows), files)
     for file, read in zip(files, reads, strict=True):
         if not isinstance(read, np.ndarray) or (waiting and waiting[0][1].shape[1:] != read.shape[1:]):
             decode()
@@ -223,15 +232,18 @@ def _load(pipeline: Pipeline, files: Sequence[str]) -> list[_Poses | BadFile]:
     return results
 
 
-def _read(file: str, pipeline: Pipeline) -> np.ndarray | _Poses | BadFile:
+def _read(file: str, pipeline: Pipeline, read_rows: Callable[[str], pd.DataFrame]) -> np.ndarray | _Poses | BadFile:
     """Read heatmaps (n, 17, H, W) from a file, or the poses of a table; BadFile where the model cannot use it."""
     shown = redact(file)
     try:
         file.encode()  # names can be bytes that are no UTF-8, which a table cannot hold
         if _suffix(file) in TABLE_SUFFIXES:
             input_of(pipeline).check_read(pipeline, None)
-            table = read_table(file, labelled=False)
-            return table["path"].fillna(shown).tolist(), table[list(COCO_17.columns)].to_numpy()
+            table = read_rows(file)
+            for note in table.attrs.get("notes", ()):
+                logger.warning("%s", note)
+            numbers = table["sample"].where(table["path"].notna(), np.arange(len(table)))
+            return _numbered(table["path"].fillna(shown).tolist(), numbers), table[list(COCO_17.columns)].to_numpy()
         heatmaps = read_heatmaps(file)
         input_of(pipeline).check_read(pipeline, heatmaps.shape[1:])
         return heatmaps
@@ -241,6 +253,12 @@ def _read(file: str, pipeline: Pipeline) -> np.ndarray | _Poses | BadFile:
         return BadFile(shown, error.bad_files[0].reason)
     except (ValueError, OSError) as error:
         return BadFile(shown, str(error))
+
+
+def _numbered(names: Sequence[str], numbers: Iterable[int]) -> list[str]:
+    """Return names of samples, with their numbers where several share a name."""
+    counts = Counter(names)
+    return [f"{name}[{number}]" if counts[name] > 1 else name for name, number in zip(names, numbers, strict=True)]
 
 
 def _predict(

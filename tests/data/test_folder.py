@@ -610,3 +610,101 @@ def test_a_damaged_file_is_read_right_or_refused(scratch, content):
         expected = np.load(scratch, allow_pickle=False).astype(np.float32)
     np.testing.assert_array_equal(read, expected if expected.ndim == 4 else expected[None])
     assert np.isfinite(read).all()
+
+
+class TestLayout:
+    """Folders at the top that are groups of class folders, and no classes."""
+
+    @pytest.mark.parametrize("outer", [["train", "test"], ["fold_0", "fold_1", "fold_2"], ["Train"], ["anna", "ben"]])
+    def test_groups_with_classes_in_them_are_refused_unless_declared(self, tmp_path, outer):
+        for group in outer:
+            for name in ("up", "down"):
+                save(tmp_path / group / name / "1.npy", heatmaps())
+        with pytest.raises(
+            ValueError, match=rf"got folders .*{outer[0]}.*down, up.*--layout group/class.*layout class"
+        ):
+            HeatmapFolder(tmp_path)
+        folder = HeatmapFolder(tmp_path, layout="group/class")
+        assert folder.classes == ("down", "up")
+        assert sorted(set(folder.index["group"])) == sorted(outer)
+        paths = folder.index["path"].str.split("/", expand=True)
+        assert (paths[0] == folder.index["group"]).all() and (paths[1] == folder.index["label"]).all()
+        assert HeatmapFolder(tmp_path, layout="class").classes == tuple(sorted(outer))
+
+    def test_a_person_may_have_skipped_a_class(self, tmp_path):
+        for path in ("anna/up", "anna/down", "anna/left", "ben/up", "ben/down"):
+            save(tmp_path / path / "1.npy", heatmaps())
+        with pytest.raises(ValueError, match="the same folders"):
+            HeatmapFolder(tmp_path)
+        assert HeatmapFolder(tmp_path, layout="group/class").classes == ("down", "left", "up")
+
+    @pytest.mark.parametrize(
+        "paths",
+        [
+            ("up/anna/1.npy", "down/ben/1.npy"),
+            ("up/raw/1.npy", "down/raw/1.npy"),
+            ("up/a/1.npy", "up/b/1.npy", "down/1.npy", "down/a/1.npy", "down/b/1.npy"),
+            ("test/1.npy", "up/1.npy"),
+            ("test/a/1.npy", "up/a/1.npy"),
+        ],
+    )
+    def test_classes_with_folders_in_them_are_classes(self, tmp_path, paths):
+        for path in paths:
+            save(tmp_path / path, heatmaps())
+        assert set(HeatmapFolder(tmp_path).classes) == {path.partition("/")[0] for path in paths}
+        assert HeatmapFolder(tmp_path).index["group"].isna().all()
+
+    def test_files_outside_a_class_are_bad(self, tmp_path):
+        for path in ("anna/up/1.npy", "anna/down/1.npy", "anna/2.npy", "3.npy"):
+            save(tmp_path / path, heatmaps())
+        with pytest.raises(BadFilesError, match="2 bad files") as caught:
+            HeatmapFolder(tmp_path, layout="group/class")
+        assert all("<group>/<class>/<file>.npy" in bad.reason for bad in caught.value.bad_files)
+
+    def test_a_layout_that_does_not_exist(self, root):
+        with pytest.raises(ValueError, match=r"Expected a layout out of auto, class, group/class, got 'split'\."):
+            HeatmapFolder(root, layout="split")
+
+
+class TestNotes:
+    """Ignored files that look like data are counted."""
+
+    def test_other_arrays_and_pictures_are_counted(self, root):
+        for name in ("up/1.npz", "up/2.npz", "down/3.jpg", "up/up_9.jpg", "clips.csv", "LICENSE.txt", "settings.json"):
+            (root / name).write_bytes(b"")
+        (note,) = HeatmapFolder(root).notes
+        assert note.startswith(f"2 .npz and 1 .jpg files in {root} were ignored, beside 4 .npy files")
+
+    def test_capital_letters_are_heatmaps(self, root):
+        (root / "up" / "up_9.npy").rename(root / "up" / "up_9.NPY")
+        folder = HeatmapFolder(root)
+        assert len(folder) == 4 and folder.notes == []
+
+
+class TestAdvice:
+    """Errors of a whole folder name the cure, and not --skip-bad."""
+
+    @pytest.mark.parametrize(
+        "shape, cure",
+        [
+            ((2, 4, 3, 17), "np.moveaxis(heatmaps, -1, -3)"),
+            ((4, 3, 17), "np.moveaxis(heatmaps, -1, -3)"),
+            ((2, 1, 17, 4, 3), "heatmaps.reshape(2, 17, 4, 3)"),
+            ((1, 1, 17, 4, 3), "heatmaps.reshape(17, 4, 3)"),
+            ((2, 133, 4, 3), "heatmaps[..., :17, :, :]"),
+            ((17, 2, 4, 3), "heatmaps.swapaxes(0, 1)"),
+        ],
+    )
+    def test_a_shape_names_its_cure_and_the_cure_works(self, tmp_path, shape, cure):
+        array = np.random.default_rng(0).random(shape, dtype=np.float32)
+        save(tmp_path / "up" / "1.npy", array)
+        with pytest.raises(BadFilesError) as caught:
+            HeatmapFolder(tmp_path)
+        assert f"use {cure}" in str(caught.value) and "--skip-bad" not in str(caught.value)
+        save(tmp_path / "up" / "1.npy", eval(cure, {"np": np, "heatmaps": array}))
+        assert HeatmapFolder(tmp_path).heatmap_shape == SHAPE
+
+    def test_swapped_rows_and_columns_among_others(self, root):
+        save(root / "up" / "bad.npy", heatmaps().swapaxes(-1, -2))
+        with pytest.raises(BadFilesError, match=r"rows and columns are swapped.*swapaxes\(-1, -2\)\n.*--skip-bad"):
+            HeatmapFolder(root)

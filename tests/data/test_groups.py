@@ -327,3 +327,30 @@ def test_random_folds_are_stratified_and_tear_groups_apart():
         assert set(groups[test]) <= set(groups[train])
     np.testing.assert_array_equal(folds[0][1], random_folds(labels, 5, 0)[0][1])
     assert folds[0][1].tolist() != random_folds(labels, 5, 1)[0][1].tolist()
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda path: path.replace("/", "\\"),
+        lambda path: f"./{path}",
+        lambda path: f".\\{path}".replace("/", "\\"),
+        lambda path: f"C:\\data\\{path}".replace("/", "\\"),
+        lambda path: f"/data/gestures/{path}",
+        lambda path: path.rpartition("/")[2],
+    ],
+)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_paths_of_a_csv_are_matched_however_they_are_written(tmp_path, rename, separator):
+    paths = ["up/up_1.npy", "up/deep/up_2.npy", "down/down_1.npy"]
+    lines = [separator.join(pair) for pair in [("path", "group"), *((rename(path), path[-6:]) for path in paths)]]
+    (tmp_path / "groups.csv").write_text("\n".join(lines))
+    grouping = resolve_groups(pd.DataFrame({"path": paths}), str(tmp_path / "groups.csv"))
+    assert grouping.groups.tolist() == [path[-6:] for path in paths]
+
+
+def test_names_of_several_paths_match_none_and_one_of_them_is_shown(tmp_path):
+    (tmp_path / "groups.csv").write_text("path,group\n1.npy,ann\n")
+    index = pd.DataFrame({"path": ["up/1.npy", "down/1.npy"]})
+    with pytest.raises(ValueError, match=r"got 2 without one in .*groups\.csv, whose paths are like '1\.npy': up/1"):
+        resolve_groups(index, str(tmp_path / "groups.csv"))

@@ -21,6 +21,7 @@ from heatpose.data.table import (
     table_keypoints,
     write_table,
 )
+from heatpose.datasets.simulation import simulate_poses
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
@@ -322,10 +323,11 @@ def test_data_are_a_folder_or_a_table(root, tmp_path):
 @given(values=arrays(np.float32, 51, elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_csv_keeps_every_bit(values, tmp_path_factory):
     keypoints = values.reshape(1, 17, 3)
+    keypoints[0, 0, :2] = 1000, -1000  # no fractions of an image
     keypoints[..., 2] = np.abs(keypoints[..., 2]) + np.float32(1e-30)
     path = tmp_path_factory.mktemp("csv") / "table.csv"
     write_table(keypoint_frame(keypoints).assign(label="up"), path)
-    np.testing.assert_array_equal(table_keypoints(read_table(path)), keypoints)
+    np.testing.assert_array_equal(table_keypoints(read_table(path, keep_placeholders=True)), keypoints)
 
 
 def test_labels_are_only_needed_where_they_are_asked_for(tmp_path):
@@ -336,3 +338,84 @@ def test_labels_are_only_needed_where_they_are_asked_for(tmp_path):
     table = read_table(file, labelled=False)
     assert table["label"].isna().all()
     np.testing.assert_array_equal(table_keypoints(table), np.ones((2, 17, 3)))
+
+
+class TestForeignTables:
+    """Tables as other programs write them."""
+
+    @pytest.mark.parametrize("separator, decimal", [(",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ".")])
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom"])
+    def test_any_separator_and_encoding(self, table, tmp_path, separator, decimal, encoding):
+        table["label"] = ["oben", "über", "unten"]
+        text = table.to_csv(index=False, sep=separator, decimal=decimal, lineterminator="\r\n")
+        content = b"\xff\xfe" + text.encode("utf-16-le") if encoding == "utf-16-le-bom" else text.encode(encoding)
+        (tmp_path / "table.csv").write_bytes(content)
+        pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), table, check_dtype=False)
+
+    @pytest.mark.parametrize(
+        "rename",
+        [
+            str.upper,
+            lambda name: name.replace("confidence", "score"),
+            lambda name: name.replace("_", " "),
+            lambda name: "".join(part.title() for part in name.split("_")),
+            lambda name: name.replace("left_", "L_").replace("right_", "R_"),
+        ],
+    )
+    def test_names_that_are_nearly_right_are_explained(self, table, tmp_path, rename):
+        names = {name: rename(name) for name in COLUMNS}
+        table.rename(columns=names).to_csv(tmp_path / "table.csv", index=False)
+        with pytest.raises(ValueError, match="rename the columns") as caught:
+            read_table(tmp_path / "table.csv")
+        first = next(name for name in COLUMNS if names[name] != name)
+        assert f"Probably {names[first]} is {first}" in str(caught.value)
+
+    def test_other_names_are_not_explained(self, table, tmp_path):
+        table.drop(columns="nose_x").assign(weather=1).to_csv(tmp_path / "table.csv", index=False)
+        with pytest.raises(ValueError, match=r"missing: nose_x\.$"):
+            read_table(tmp_path / "table.csv")
+
+
+class TestPlaceholders:
+    def test_they_are_missing_and_noted_unless_kept(self, tmp_path):
+        keypoints = simulate_poses(2, 1, 3, classes=["action_up", "dummy"]).keypoints.astype(np.float32)
+        spoilt = keypoints.copy()
+        spoilt[:5, 11:] = (-1, -1, 0.3)
+        write_table(keypoint_frame(spoilt).assign(label="up"), tmp_path / "table.csv")
+        table = read_table(tmp_path / "table.csv")
+        found = table_keypoints(table)
+        assert np.isnan(found[:5, 11:, :2]).all() and (found[:5, 11:, 2] == 0).all()
+        np.testing.assert_array_equal(found[5:], keypoints[5:])
+        (note,) = table.attrs["notes"]
+        assert note.startswith("30 keypoints in 5 of 12 rows of") and "exactly (-1, -1)" in note
+        kept = read_table(tmp_path / "table.csv", keep_placeholders=True)
+        np.testing.assert_array_equal(table_keypoints(kept), spoilt)
+        assert kept.attrs["notes"] == []
+
+
+class TestFractions:
+    @pytest.fixture
+    def fractions(self, tmp_path):
+        keypoints = simulate_poses(2, 1, 3, classes=["action_up", "dummy"]).keypoints.astype(np.float32)
+        keypoints[..., :2] /= (64, 80)
+        write_table(keypoint_frame(keypoints).assign(label="up"), tmp_path / "table.parquet")
+        return tmp_path / "table.parquet", keypoints
+
+    def test_without_the_size_of_the_image_they_are_refused(self, fractions):
+        with pytest.raises(ValueError, match=r"Expected x and y in one unit, got fractions.*--image-size WxH.*1x1"):
+            read_table(fractions[0])
+
+    @pytest.mark.parametrize("size", [(640, 480), (1, 1)])
+    def test_with_it_they_are_scaled(self, fractions, size):
+        path, keypoints = fractions
+        found = table_keypoints(load_data(path, image_size=size))
+        np.testing.assert_allclose(found[..., :2], keypoints[..., :2] * size, rtol=1e-6)
+        np.testing.assert_array_equal(found[..., 2], keypoints[..., 2])
+
+    def test_pixels_with_a_size_are_refused(self, table, root, tmp_path):
+        table.loc[:, "nose_x"] = 300
+        write_table(table, tmp_path / "table.csv")
+        with pytest.raises(ValueError, match=r"Expected fractions of the image .* got x and y up to 300"):
+            read_table(tmp_path / "table.csv", image_size=(640, 480))
+        with pytest.raises(ValueError, match="for a keypoint table only"):
+            load_data(root, image_size=(640, 480))

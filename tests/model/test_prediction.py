@@ -43,10 +43,10 @@ def test_predictions_are_those_of_the_pipeline(pipeline, folder):
     assert all(type(row.label) is str and type(row.confidence) is float for row in rows)
 
 
-def test_a_file_of_many_samples_gives_as_many_rows_under_its_name(pipeline, tmp_path):
+def test_a_file_of_many_samples_gives_as_many_rows_under_its_name_and_numbers(pipeline, tmp_path):
     np.save(tmp_path / "clip.npy", HEATMAPS[:5])
     rows = list(predict_files(pipeline, [tmp_path / "clip.npy"]))
-    assert [row.path for row in rows] == [str(tmp_path / "clip.npy")] * 5
+    assert [row.path for row in rows] == [f"{tmp_path}/clip.npy[{sample}]" for sample in range(5)]
     assert [row.label for row in rows] == pipeline.predict(HEATMAPS[:5]).tolist()
 
 

@@ -1,0 +1,103 @@
+"""Checks of keypoints for conventions of other tools: placeholders of missing keypoints, fractions of an image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["find_placeholders", "is_fraction", "placeholder_mask"]
+
+_JOINTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_PAIRS = 3
+"""Samples with two joints at one point, or joints of one sample there, that are no coincidence: hands touch, and an arm
+can point at the camera, but hardly ever in the very corner of all keypoints."""
+
+_BEYOND = 0.01
+"""Share of all keypoints that may lie beyond a corner: estimators put a few outside the image."""
+
+_FRACTIONS_END = 1.5
+"""Largest coordinate of a fraction of an image: bodies reach out of it, by less than half its size."""
+
+_MOST_INSIDE = 0.95
+"""Share of the coordinates of fractions within 0 to 1."""
+
+
+def find_placeholders(keypoints: np.ndarray) -> np.ndarray:
+    """Return the points that stand for missing keypoints, such as (0, 0) or (-1, -1).
+
+    A point is one where different joints of a body lie at exactly this point, in one corner of all keypoints. Joints
+    of real bodies do not: at the very least three of one sample, or two in three samples, of different kinds (a hand
+    and a knee, not two hands), have to coincide in the corner. A rare placeholder that fails this is not found.
+
+    Parameters
+    ----------
+    keypoints : ndarray of shape (N, 17, 3)
+        x, y and confidence in any unit; a keypoint with NaN or without confidence is missing already.
+
+    Returns
+    -------
+    ndarray of shape (M, 2)
+        x and y of each placeholder, usually of none.
+
+    Examples
+    --------
+    >>> keypoints = np.random.default_rng(0).uniform(10, 50, (20, 17, 3))
+    >>> find_placeholders(keypoints).tolist()
+    []
+    >>> keypoints[:5, 11:, :2] = -1  # no legs
+    >>> find_placeholders(keypoints).tolist()
+    [[-1.0, -1.0]]
+    """
+    keypoints = np.asarray(keypoints, dtype=np.float32)
+    visible = np.isfinite(keypoints).all(axis=2) & (keypoints[..., 2] > 0)
+    kinds = [[COCO_17.keypoints.index(f"{side}_{joint}") for side in ("left", "right")] for joint in _JOINTS]
+    joints = np.array(kinds).ravel()
+    # Points as one integer each, bits of x before those of y: integers are sorted many times faster than pairs.
+    bits = (np.where(visible[..., None], keypoints[..., :2], 0) + np.float32(0))[:, joints].view(np.uint32)
+    points = (bits[..., 0].astype(np.uint64) << np.uint64(32)) | bits[..., 1]
+    points = np.where(visible[:, joints], points, np.uint64(2**64 - 1) - np.arange(len(joints), dtype=np.uint64))
+    points.sort(axis=1)
+    values, counts = np.unique(points[:, 1:][points[:, 1:] == points[:, :-1]], return_counts=True)
+    every = keypoints[visible][:, :2]
+    found = []
+    for value in values[np.argsort(-counts)][:_PAIRS]:
+        point = np.array([value >> np.uint64(32), value & np.uint64(2**32 - 1)], np.uint32).view(np.float32)
+        below, above = (every < point).mean(axis=0) <= _BEYOND, (every > point).mean(axis=0) <= _BEYOND
+        at = ((keypoints[..., :2] == point).all(axis=2) & visible)[:, joints].reshape(len(keypoints), len(kinds), 2)
+        several = at.any(axis=2).sum(axis=1) > 1  # kinds of joints
+        if (every == point).all() and point.tolist() not in ([0, 0], [-1, -1]):
+            continue
+        surely = (at.sum(axis=(1, 2))[several] >= _PAIRS).any() or several.sum() >= _PAIRS
+        if surely and (below | above).all():
+            found.append(point)
+    return np.array(found).reshape(-1, 2)
+
+
+def placeholder_mask(keypoints: np.ndarray, placeholders: np.ndarray) -> np.ndarray:
+    """Return which keypoints, (N, K, 3) -> (N, K), lie exactly at one of the placeholders, (M, 2)."""
+    return (
+        (np.asarray(keypoints, np.float32)[:, :, None, :2] == np.asarray(placeholders, np.float32))
+        .all(axis=3)
+        .any(axis=2)
+    )
+
+
+def is_fraction(keypoints: np.ndarray) -> bool:
+    """Return whether x and y look like fractions of the width and the height of an image.
+
+    Parameters
+    ----------
+    keypoints : ndarray of shape (N, K, 3)
+        x, y and confidence; a keypoint with NaN or without confidence is missing.
+
+    Returns
+    -------
+    bool
+        True if nearly all coordinates lie within 0 to 1, and none far outside.
+    """
+    visible = np.isfinite(keypoints).all(axis=2) & (keypoints[..., 2] > 0)
+    xy = keypoints[visible][:, :2]
+    if not len(xy) or np.abs(xy).max() > _FRACTIONS_END:
+        return False
+    return bool(((xy >= 0) & (xy <= 1)).mean() >= _MOST_INSIDE)
