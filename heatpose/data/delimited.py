@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["read_delimited"]
+__all__ = ["read_delimited", "text_encoding"]
 
 _HEAD_BYTES = 1 << 16  # more than the header of any keypoint table, and its first row
 
@@ -47,10 +47,14 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
     else:
         with source.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-    is_utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    encoding = "utf-16" if is_utf_16 else "utf-8-sig"
+    encoding = text_encoding(head)
     header, _, rest = head.decode(encoding, errors="ignore").partition("\n")
     separator = max(",;\t", key=header.count)  # the first one where there is none
     row = rest.partition("\n")[0]
     decimal = "," if separator == ";" and re.search(r"(^|;)\s*-?\d*,\d+\s*(;|$)", row) else "."
     return pd.read_csv(source, sep=separator, decimal=decimal, encoding=encoding, **options)
+
+
+def text_encoding(head: bytes) -> str:
+    """Return the encoding of a text from its first bytes: UTF-16 with a byte order mark, else UTF-8."""
+    return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"

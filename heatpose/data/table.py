@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePath
@@ -18,15 +17,20 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
+from heatpose.data.columns import (
+    keypoint_numbers,
+    require_columns,
+    sample_column,
+    settle_keypoints,
+    text_column,
+)
 from heatpose.data.delimited import read_delimited
 from heatpose.data.folder import HeatmapFolder, Layout
 from heatpose.data.npy import NOT_FINITE
 from heatpose.data.reading import Progress
 from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
 from heatpose.data.writing import whole_file
-from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
@@ -56,16 +60,6 @@ TABLE_SUFFIXES = (".parquet", ".csv")
 _COLUMNS = list(COCO_17.columns)
 _TEXTS = ["path", "label", "group"]
 _N_KEYPOINTS = len(COCO_17.keypoints)
-_SYNONYMS = {
-    **dict.fromkeys(("score", "conf", "c", "visibility", "likelihood", "probability", "prob"), "confidence"),
-    "l": "left",
-    "r": "right",
-    "class": "label",
-    "target": "label",
-    "file": "path",
-    "filename": "path",
-}
-"""Words of column names that other tools use, and heatpose's."""
 
 
 def keypoint_frame(keypoints: np.ndarray) -> pd.DataFrame:
@@ -113,7 +107,7 @@ def table_keypoints(table: pd.DataFrame) -> np.ndarray:
     >>> bool((table_keypoints(keypoint_frame(keypoints)) == keypoints).all())
     True
     """
-    _require_columns(table, "the table")
+    require_columns(table, "the table")
     return table[_COLUMNS].to_numpy(dtype=np.float32, copy=True).reshape(len(table), _N_KEYPOINTS, 3)
 
 
@@ -356,7 +350,7 @@ def read_table(
         pd.errors.ParserWarning,
     ) as error:  # also pyarrow's, and text that is not UTF-8
         raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {path} ({error})") from error
-    _require_columns(table, str(path), *(["label"] if labelled else []))
+    require_columns(table, str(path), *(["label"] if labelled else []))
     if table.empty:
         raise ValueError(f"Expected at least one row, got none in {path}.")
     known = {*_TEXTS, "sample", *_COLUMNS}
@@ -364,51 +358,19 @@ def read_table(
         logger.info("Ignored %d columns of %s that are none of a keypoint table's: %s", len(extra), path, extra)
 
     table = table.reset_index(drop=True)
-    index = pd.DataFrame({name: _texts(table, name, path) for name in _TEXTS})
-    index.insert(1, "sample", _samples(table, path))
+    index = pd.DataFrame({name: text_column(table, name, path) for name in _TEXTS})
+    index.insert(1, "sample", sample_column(table, path))
     unlabelled = np.flatnonzero(index["label"].fillna("").str.strip() == "")
     if labelled and len(unlabelled):
         raise ValueError(
             f"Expected a label in every row of {path}, got none in {len(unlabelled)}, "
             f"the first of them row {unlabelled[0] + 1}."
         )
-    keypoints = _numbers(table, path).reshape(len(table), _N_KEYPOINTS, 3)
-    notes = _settle(keypoints, str(path), image_size, keep_placeholders)
+    keypoints = keypoint_numbers(table, path).reshape(len(table), _N_KEYPOINTS, 3)
+    notes = settle_keypoints(keypoints, str(path), image_size, keep_placeholders)
     result = pd.concat([index, keypoint_frame(keypoints)], axis=1)
     result.attrs["notes"] = notes
     return result
-
-
-def _settle(
-    keypoints: np.ndarray, where: str, image_size: tuple[float, float] | None, keep_placeholders: bool
-) -> list[str]:
-    """Mark missing keypoints and scale fractions, both in place; return what was decided, a line each."""
-    notes = []
-    missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
-    placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints)
-    if len(placeholders):
-        spurious = placeholder_mask(keypoints, placeholders) & ~missing
-        points = " and ".join(f"({x:g}, {y:g})" for x, y in placeholders)
-        notes.append(
-            f"{spurious.sum():,} keypoints in {spurious.any(axis=1).sum():,} of {len(keypoints):,} rows of {where} lie "
-            f"at exactly {points}: they were taken as missing. --keep-placeholders (keep_placeholders=True) keeps them."
-        )
-        missing |= spurious
-    keypoints[missing] = (np.nan, np.nan, 0)
-    if is_fraction(keypoints) != (image_size is not None):
-        if image_size is None:
-            raise ValueError(
-                f"Expected x and y in one unit, got fractions in {where}: all lie within 0 to 1. Give the size of "
-                "the images with --image-size WxH (image_size=(W, H)), or 1x1 if both are fractions of one length."
-            )
-        if not missing.all():
-            raise ValueError(
-                f"Expected fractions of the image in {where}, since its size is given, got x and y up to "
-                f"{np.nanmax(keypoints[..., :2]):g}."
-            )
-    if image_size is not None:
-        keypoints[..., :2] *= np.array(image_size, dtype=np.float32)
-    return notes
 
 
 def load_data(
@@ -482,14 +444,14 @@ def load_data(
     """
     if not is_url(data) and not Path(data := local_path(data)).exists():
         raise FileNotFoundError(f"No such folder or table: {data}")
-    options = dict(poses or {})
+    options: dict[str, Any] = dict(poses or {})
     image_size = options.pop("image_size", image_size)
     if options or is_pose_source(data):
         from heatpose.data.formats.reading import read_labelled
 
-        return read_labelled(
-            data, skip_bad=skip_bad, **options, **({} if image_size is None else {"image_size": image_size})
-        )
+        if image_size is not None:
+            options["image_size"] = image_size
+        return read_labelled(data, skip_bad=skip_bad, **options)
     if not is_folder(data):
         return read_table(data, image_size=image_size, keep_placeholders=keep_placeholders)
     if image_size is not None:
@@ -539,35 +501,6 @@ def _suffix(path: str | os.PathLike) -> str:
     return PurePath(file_name(path)).suffix.lower()
 
 
-def _require_columns(table: pd.DataFrame, where: str, *others: str) -> None:
-    needed = [*others, *_COLUMNS]
-    missing = [name for name in needed if name not in table.columns]
-    if missing:
-        shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
-        found = len(needed) - len(missing)
-        raise ValueError(
-            f"Expected {len(needed)} columns in {where}, got {found} of them; missing: {shown}."
-            f"{_name_advice(map(str, table.columns), missing)}"
-        )
-
-
-def _name_advice(columns: Iterable[str], missing: Sequence[str]) -> str:
-    """Return which columns are probably the missing ones, under another name."""
-    wanted = {_name_parts(name): name for name in missing}
-    likely = [(name, wanted[parts]) for name in columns if (parts := _name_parts(name)) in wanted]
-    if not likely:
-        return ""
-    pairs = ", ".join(f"{name} is {meant}" for name, meant in likely[:3])
-    more = f" and {len(likely) - 3} more" if len(likely) > 3 else ""
-    return f" Probably {pairs}{more}: rename the columns."
-
-
-def _name_parts(name: str) -> frozenset[str]:
-    """Split a column's name into its words, in small letters and in any order, synonyms made one."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    return frozenset(_SYNONYMS.get(word, word) for word in re.split(r"[^a-z0-9]+", words) if word)
-
-
 def _read_csv(source: Path | BytesIO) -> pd.DataFrame:
     # Only numbers can be NaN: a class may well be called "NA" or "null".
     not_numbers = ["", "nan", "NaN", "NAN", "NA", "null"]
@@ -581,42 +514,3 @@ def _read_csv(source: Path | BytesIO) -> pd.DataFrame:
             index_col=False,
             low_memory=False,
         )
-
-
-def _texts(table: pd.DataFrame, name: str, path: Path | str) -> pd.Series:
-    """Return a column as text, with NA where it is empty."""
-    if name not in table:
-        return pd.Series(pd.NA, index=table.index, dtype="string")
-    column = table[name]
-    if is_float_dtype(column.dtype) and column.notna().any():
-        raise ValueError(f"Expected text in column {name} of {path}, got {column.dtype}.")
-    texts = column.astype("string")
-    return texts.mask(texts == "")
-
-
-def _samples(table: pd.DataFrame, path: Path | str) -> pd.Series:
-    if "sample" not in table:
-        return pd.Series(0, index=table.index, dtype=np.int64)
-    if not is_integer_dtype(table["sample"].dtype) or table["sample"].isna().any():
-        raise ValueError(f"Expected whole numbers in column sample of {path}, got others.")
-    return table["sample"].astype(np.int64)
-
-
-def _numbers(table: pd.DataFrame, path: Path | str) -> np.ndarray:
-    """Return the keypoint columns, shape (N, 51), float32."""
-    for name in _COLUMNS:
-        dtype = table[name].dtype
-        if is_bool_dtype(dtype) or not (is_float_dtype(dtype) or is_integer_dtype(dtype)):
-            number = pd.to_numeric(table[name], errors="coerce")
-            wrong = table[name][number.isna() & table[name].notna()]
-            got = repr(wrong.iloc[0]) if len(wrong) else str(dtype)
-            raise ValueError(f"Expected numbers in column {name} of {path}, got {got}.")
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
-        numbers = table[_COLUMNS].to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
-    row, column = np.nonzero(np.isinf(numbers))
-    if len(row):
-        raise ValueError(
-            f"Expected finite numbers in {path}, got {len(row)} infinite ones, "
-            f"the first in row {row[0] + 1}, column {_COLUMNS[column[0]]}."
-        )
-    return numbers

@@ -71,7 +71,7 @@ def test_files_unlike_each_other_keep_their_order(pipeline, tmp_path):
     files = [tmp_path / name for name in ("a.npy", "b.npy", "c.npy", "d.npy", "f.npy", "g.csv", "h.npy")]
     rows = list(predict_files(pipeline, files, skip_bad=True))
     assert "".join(Path(row.path).stem for row in rows) == "a" + "b" * 20 + "d" + "f" + "gg" + "h"
-    heatmap_rows = [row.confidence for row in rows if row.path.endswith(".npy")]
+    heatmap_rows = [row.confidence for row in rows if ".npy" in row.path]
     np.testing.assert_allclose(heatmap_rows, pipeline.predict_proba(HEATMAPS).max(axis=1), atol=1e-3)
 
 

@@ -184,9 +184,8 @@ def looks_foreign(path: Path) -> bool:
     """Tell another tool's poses from heatmaps in class folders and keypoint tables, by names and columns alone."""
     if path.is_dir():
         names = next((names for _, _, names in os.walk(path) if any(not n.startswith(".") for n in names)), [])
-        return not any(name.lower().endswith(".npy") for name in names) and any(
-            n.lower().endswith(_SUFFIXES) for n in names
-        )
+        names = [name.lower() for name in names]
+        return not any(name.endswith(".npy") for name in names) and any(name.endswith(_SUFFIXES) for name in names)
     if path.suffix.lower() == ".csv":
         header = Source(path).head() if path.is_file() else ""
         if "_confidence" in header.partition("\n")[0]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from heatpose.data.delimited import text_encoding
 from heatpose.data.npy import BadFile, BadFilesError
 from heatpose.data.sources import natural_key
 
@@ -111,7 +112,8 @@ class Source:
     def head(self) -> str:
         """Return the beginning of the first file as text; bytes that are not UTF-8 are replaced."""
         with self.path(0).open("rb") as stream:
-            return stream.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
+            content = stream.read(_HEAD_BYTES)
+        return content.decode(text_encoding(content), errors="replace")
 
     def peek(self) -> Any:
         """Return the first file parsed as JSON; None if it is not."""

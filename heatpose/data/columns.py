@@ -1,0 +1,130 @@
+"""Columns of a keypoint table: their names, types and values, and the conventions of other programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
+
+from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["keypoint_numbers", "require_columns", "sample_column", "settle_keypoints", "text_column"]
+
+_COLUMNS = list(COCO_17.columns)
+_SYNONYMS = {
+    **dict.fromkeys(("score", "conf", "c", "visibility", "likelihood", "probability", "prob"), "confidence"),
+    "l": "left",
+    "r": "right",
+    "class": "label",
+    "target": "label",
+    "file": "path",
+    "filename": "path",
+}
+"""Words of column names that other tools use, and heatpose's."""
+
+
+def require_columns(table: pd.DataFrame, where: str, *others: str) -> None:
+    """Raise a ValueError that names the missing columns of a table, and those that are probably meant."""
+    needed = [*others, *_COLUMNS]
+    missing = [name for name in needed if name not in table.columns]
+    if missing:
+        shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
+        found = len(needed) - len(missing)
+        raise ValueError(
+            f"Expected {len(needed)} columns in {where}, got {found} of them; missing: {shown}."
+            f"{_name_advice(map(str, table.columns), missing)}"
+        )
+
+
+def _name_advice(columns: Iterable[str], missing: Sequence[str]) -> str:
+    """Return which columns are probably the missing ones, under another name."""
+    wanted = {_name_parts(name): name for name in missing}
+    likely = [(name, wanted[parts]) for name in columns if (parts := _name_parts(name)) in wanted]
+    if not likely:
+        return ""
+    pairs = ", ".join(f"{name} is {meant}" for name, meant in likely[:3])
+    more = f" and {len(likely) - 3} more" if len(likely) > 3 else ""
+    return f" Probably {pairs}{more}: rename the columns."
+
+
+def _name_parts(name: str) -> frozenset[str]:
+    """Split a column's name into its words, in small letters and in any order, synonyms made one."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return frozenset(_SYNONYMS.get(word, word) for word in re.split(r"[^a-z0-9]+", words) if word)
+
+
+def settle_keypoints(
+    keypoints: np.ndarray, where: str, image_size: tuple[float, float] | None, keep_placeholders: bool
+) -> list[str]:
+    """Mark missing keypoints and scale fractions, both in place; return what was decided, a line each."""
+    notes = []
+    missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
+    placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints)
+    if len(placeholders):
+        spurious = placeholder_mask(keypoints, placeholders) & ~missing
+        points = " and ".join(f"({x:g}, {y:g})" for x, y in placeholders)
+        notes.append(
+            f"{spurious.sum():,} keypoints in {spurious.any(axis=1).sum():,} of {len(keypoints):,} rows of {where} lie "
+            f"at exactly {points}: they were taken as missing. --keep-placeholders (keep_placeholders=True) keeps them."
+        )
+        missing |= spurious
+    keypoints[missing] = (np.nan, np.nan, 0)
+    if is_fraction(keypoints) != (image_size is not None):
+        if image_size is None:
+            raise ValueError(
+                f"Expected x and y in one unit, got fractions in {where}: all lie within 0 to 1. Give the size of "
+                "the images with --image-size WxH (image_size=(W, H)), or 1x1 if both are fractions of one length."
+            )
+        if not missing.all():
+            raise ValueError(
+                f"Expected fractions of the image in {where}, since its size is given, got x and y up to "
+                f"{np.nanmax(keypoints[..., :2]):g}."
+            )
+    if image_size is not None:
+        keypoints[..., :2] *= np.array(image_size, dtype=np.float32)
+    return notes
+
+
+def text_column(table: pd.DataFrame, name: str, path: Path | str) -> pd.Series:
+    """Return a column as text, with NA where it is empty."""
+    if name not in table:
+        return pd.Series(pd.NA, index=table.index, dtype="string")
+    column = table[name]
+    if is_float_dtype(column.dtype) and column.notna().any():
+        raise ValueError(f"Expected text in column {name} of {path}, got {column.dtype}.")
+    texts = column.astype("string")
+    return texts.mask(texts == "")
+
+
+def sample_column(table: pd.DataFrame, path: Path | str) -> pd.Series:
+    """Return the position of each row in its file, 0 where there is no such column."""
+    if "sample" not in table:
+        return pd.Series(0, index=table.index, dtype=np.int64)
+    if not is_integer_dtype(table["sample"].dtype) or table["sample"].isna().any():
+        raise ValueError(f"Expected whole numbers in column sample of {path}, got others.")
+    return table["sample"].astype(np.int64)
+
+
+def keypoint_numbers(table: pd.DataFrame, path: Path | str) -> np.ndarray:
+    """Return the keypoint columns, shape (N, 51), float32."""
+    for name in _COLUMNS:
+        dtype = table[name].dtype
+        if is_bool_dtype(dtype) or not (is_float_dtype(dtype) or is_integer_dtype(dtype)):
+            number = pd.to_numeric(table[name], errors="coerce")
+            wrong = table[name][number.isna() & table[name].notna()]
+            got = repr(wrong.iloc[0]) if len(wrong) else str(dtype)
+            raise ValueError(f"Expected numbers in column {name} of {path}, got {got}.")
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+        numbers = table[_COLUMNS].to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
+    row, column = np.nonzero(np.isinf(numbers))
+    if len(row):
+        raise ValueError(
+            f"Expected finite numbers in {path}, got {len(row)} infinite ones, "
+            f"the first in row {row[0] + 1}, column {_COLUMNS[column[0]]}."
+        )
+    return numbers
