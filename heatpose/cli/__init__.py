@@ -21,6 +21,7 @@ import textwrap
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
+from io import TextIOWrapper
 from itertools import groupby
 from types import ModuleType
 
@@ -80,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
+    if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: class names and paths can be in any script
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         with complaints_on_stderr():
             code = _run(argv)

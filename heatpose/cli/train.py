@@ -133,6 +133,8 @@ def run(args: argparse.Namespace) -> None:
     result, table = _train(args, console, names, tuning)
     manifest = _save(args, result, table)  # before it is shown: a reader that closes stdout must not cost the model
     show_training(console, result)
+    for choice in manifest["record"]["choices"]:
+        say(console, choice)
     say(console, f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
     if args.report is not None:
         _report(args, console, result, table, manifest)
@@ -205,13 +207,13 @@ def _save(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame)
     from heatpose.data.storage import redact
     from heatpose.evaluation.comparison import sketch_data
     from heatpose.persistence.artifact import save_model
+    from heatpose.persistence.choices import list_choices
     from heatpose.persistence.provenance import data_digest
     from heatpose.persistence.selftest import choose_samples
 
     data = {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)}
-    if notes := table.attrs.get("notes"):
-        data["notes"] = notes
-    record = {**result.to_record(), "data": data}
+    choices = list_choices(result.pipeline, table.attrs.get("notes", ()))
+    record = {**result.to_record(), "data": data, "choices": choices}
     return save_model(result.pipeline, args.out, record=record, samples=choose_samples(table))
 
 
@@ -230,6 +232,7 @@ def _report(
             progress=advance,
         )
     facts = {"model": f"{args.out}, sha256 {manifest['sha256']}", "decoder": args.decoder}
+    facts |= {f"choice {i}": text for i, text in enumerate(manifest["record"]["choices"], start=1)}
     write_page(args, console, result, table, inspection=inspection, heatmaps=args.data, facts=facts)
 
 

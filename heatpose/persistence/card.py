@@ -121,6 +121,7 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
         ("Versions", listed(manifest["versions"])),
         ("Model file", f"{manifest['size']:,} bytes, SHA-256 {manifest['sha256']}"),
     ]
+    facts += [("Choice", _text(choice)) for choice in record.get("choices") or ()]
     return [f"{name}: {fact}" for name, fact in facts if fact]
 
 

@@ -58,7 +58,16 @@ class OnnxModel:
             values = as_heatmaps(X)
             values = values[np.newaxis] if values.ndim == 3 else values
         else:
-            values = np.asarray(X).reshape(len(np.asarray(X)), -1, 3)
+            values = np.asarray(X)
+            values = values.reshape(len(values), -1, 3) if len(values) else values
+        if not len(values):  # not every runtime takes an empty batch
+            empty = {
+                "label": np.empty(0, dtype=object),
+                "probabilities": np.empty((0, len(self.classes_)), dtype=np.float32),
+                "confidence": np.empty(0, dtype=np.float32),
+                "keypoints": np.empty((0, len(COCO_17.keypoints), 3), dtype=np.float32),
+            }
+            return [empty[name] for name in outputs]
         return self.session.run(list(outputs), {self.source: np.ascontiguousarray(values, dtype=np.float32)})
 
     def predict(self, X: ArrayLike) -> np.ndarray:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,13 +21,14 @@ from heatpose.cli import COMMANDS, command_parsers, main
 from heatpose.cli._results import show_training
 from heatpose.data.table import read_table
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
-from heatpose.model.candidates import CANDIDATES
+from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.persistence.manifest import to_bytes
 from heatpose.pose.decoding import DECODERS
 from heatpose.pose.skeleton import COCO_17
 from heatpose.training.training import train_pose_classifier
 
 CLASSES = ["action_down", "action_up", "category_motion", "dummy"]
+ROOT = str(Path(heatpose.__file__).parents[1])
 BY_PERFORMER = r"_(\d+)\.npy$"
 
 
@@ -164,6 +166,30 @@ def test_wrong_usage_is_told_before_any_work(run, no_reading, data, tmp_path, ar
     assert message in err
     assert err.startswith("usage: heatpose")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.joblib"]
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "cp1252"},
+        {"PYTHONIOENCODING": "ascii:strict"},
+    ],
+    ids=lambda locale: " ".join(locale),
+)
+def test_stdout_is_utf8_whatever_the_locale(locale, tmp_path):
+    names = {"action_up": "\u5de6 \N{SNOWMAN}", "dummy": "Stra\u00dfe"}
+    poses = simulate_poses(2, 1, 2, classes=list(names))
+    labels = [names[label] for label in poses.labels]
+    pipeline = make_pose_pipeline("dummy").fit(poses.heatmaps(), labels)
+    heatpose.save_model(pipeline, tmp_path / "pose.joblib")
+    np.save(tmp_path / "frame.npy", poses.heatmaps()[:1])
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHONIO"))}
+    command = [sys.executable, "-m", "heatpose", "predict", "pose.joblib", "frame.npy"]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env={**variables, **locale, "PYTHONPATH": ROOT})
+    assert (done.returncode, done.stderr) == (0, b"")
+    (row,) = csv.DictReader(io.StringIO(done.stdout.decode("utf-8")))
+    assert row["label"] == pipeline.predict(poses.heatmaps()[:1])[0] in names.values()
 
 
 def test_as_a_module_with_a_reader_that_is_gone():

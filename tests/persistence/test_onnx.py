@@ -132,6 +132,17 @@ def test_each_sample_alone_and_none(exported, heatmaps):
         np.testing.assert_allclose(graph.predict_proba(heatmaps[i : i + 1]), together[i : i + 1], atol=1e-6)
 
 
+@pytest.mark.parametrize("empty", [[], np.zeros((0, 17, 64, 48)), np.zeros((0, 17, 64, 48), np.float16)])
+def test_an_empty_batch_gives_empty_results(model, exported, empty):
+    graph = load_onnx(exported)
+    assert graph.predict(empty).shape == (0,)
+    assert graph.predict_proba(empty).shape == (0, len(CLASSES))
+    assert [part.shape for part in graph.predict_proba_and_known(empty)] == [(0, len(CLASSES)), (0,)]
+    assert [part.shape for part in graph.predict_or_unknown(empty, return_confidence=True)] == [(0,), (0,)]
+    assert graph_of(model, "keypoints").predict_proba(np.zeros((0, 17, 3))).shape == (0, len(CLASSES))
+    assert graph_of(model, "keypoints").predict(np.zeros((0, 51))).shape == (0,)
+
+
 def test_all_features(fit):
     switches = dict.fromkeys(["coordinates", "distances", "limbs", "joints"], False)
     keypoints = trial_keypoints().astype(np.float32)
