@@ -35,16 +35,13 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a file by name; a .npy file has one, which is not read before it is used."""
     if path.suffix.lower() == ".npy":
         return {"keypoints": np.load(path, mmap_mode="r", allow_pickle=False)}
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         wanted = {*_KEYPOINTS, *_SCORES, *(name for names in _FACTS.values() for name in names)}
         return {name: file[name] for name in file.files if name.lower() in wanted}
 
 
 def _sniff(source: Source) -> bool:
-    try:
-        return _find(_load(source.path(0)), _KEYPOINTS) is not None
-    except (ValueError, OSError, EOFError, MemoryError):
-        return False
+    return _find(_load(source.path(0)), _KEYPOINTS) is not None
 
 
 def _poses(numbers: np.ndarray, scores: np.ndarray | None) -> Iterator[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,8 @@ _FACTS = {
     "track": ("track", "track_id"),
 }
 """Usual names of columns beside the coordinates."""
+
+_TEXTS = {name for names in _FACTS.values() for name in names}
 
 _N_MEDIAPIPE = len(SKELETONS["mediapipe-33"].keypoints)
 
@@ -100,17 +103,26 @@ def _is_number(text: str) -> bool:
 def _table(path: Path, header: list[str] | None) -> pd.DataFrame:
     with path.open(encoding="utf-8-sig") as stream:
         separator = _separator(stream.readline())
-    return pd.read_csv(
-        path,
-        sep=separator,
-        header=0 if header else None,
-        index_col=False,
-        decimal="," if separator == ";" else ".",
-        encoding="utf-8-sig",
-        keep_default_na=False,
-        na_values={name: ["", "nan", "NaN", "NA", "null", "None"] for name in header or ()},
-        low_memory=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
+        try:
+            return pd.read_csv(
+                path,
+                sep=separator,
+                header=0 if header else None,
+                index_col=False,
+                decimal="," if separator == ";" else ".",
+                encoding="utf-8-sig",
+                keep_default_na=False,
+                na_values={
+                    name: ["", "nan", "NaN", "NA", "null", "None"]
+                    for name in header or ()
+                    if name.lower() not in _TEXTS
+                },
+                low_memory=False,
+            )
+        except pd.errors.ParserWarning as error:
+            raise ValueError(f"Expected rows as long as the header: {error}") from error
 
 
 def _add(poses: Poses, table: pd.DataFrame, points: dict[str, dict[str, int]], facts: dict[str, int]) -> None:

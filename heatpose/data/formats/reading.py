@@ -154,7 +154,7 @@ def find_format(source: str | os.PathLike, format: str = "auto") -> tuple[Format
         (candidate, by_suffix[suffix])
         for candidate in FORMATS.values()
         for suffix in candidate.suffixes
-        if suffix in by_suffix and candidate.sniff(by_suffix[suffix])
+        if suffix in by_suffix and candidate.fits(by_suffix[suffix])
     ]
     if len(fits) == 1:
         return fits[0]
@@ -190,7 +190,7 @@ def looks_foreign(path: Path) -> bool:
         header = Source(path).head() if path.is_file() else ""
         if "_confidence" in header.partition("\n")[0]:
             return False
-        return bool(header) and any(found.sniff(Source(path)) for found in (MEDIAPIPE_CSV, MOVENET, DEEPLABCUT))
+        return bool(header) and any(found.fits(Source(path)) for found in (MEDIAPIPE_CSV, MOVENET, DEEPLABCUT))
     return path.name.lower().endswith(_SUFFIXES)
 
 

@@ -21,11 +21,8 @@ def _sniff(source: Source) -> bool:
         import h5py
     except ImportError:
         return True
-    try:
-        with h5py.File(source.path(0)) as file:
-            return not any("pandas_type" in group.attrs for group in file.values())
-    except OSError:
-        return False
+    with h5py.File(source.path(0)) as file:
+        return not any("pandas_type" in group.attrs for group in file.values())
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import zipfile
+import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
@@ -20,7 +23,20 @@ from heatpose.data.sources import natural_key
 
 __all__ = ["DAMAGE", "Format", "Poses", "Source", "parse_json"]
 
-DAMAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError, MemoryError)
+DAMAGE = (
+    *(
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+        EOFError,
+        OSError,
+    ),
+    *(csv.Error, zipfile.BadZipFile, zlib.error, NotImplementedError),  # the last of zip files: a compression
+)
 """Exceptions of parsing a file whose content is not of the format: reported as a bad file."""
 
 _HEAD_BYTES = 1 << 16
@@ -65,6 +81,13 @@ class Format:
     skeletons: tuple[str, ...] = ("coco-17",)
     unit: str = "pixels"
     zero_is_missing: bool = False
+
+    def fits(self, source: Source) -> bool:
+        """Tell whether the first file of a source is of this format; a damaged one is not."""
+        try:
+            return self.sniff(source)
+        except DAMAGE:
+            return False
 
 
 class Source:
