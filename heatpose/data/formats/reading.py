@@ -183,9 +183,12 @@ def _look(source: Source) -> str:
 def looks_foreign(path: Path) -> bool:
     """Tell another tool's poses from heatmaps in class folders and keypoint tables, by names and columns alone."""
     if path.is_dir():
-        names = next((names for _, _, names in os.walk(path) if any(not n.startswith(".") for n in names)), [])
-        names = [name.lower() for name in names]
-        return not any(name.endswith(".npy") for name in names) and any(name.endswith(_SUFFIXES) for name in names)
+        foreign = False
+        for name in (name.lower() for _, _, names in os.walk(path) for name in names if not name.startswith(".")):
+            if name.endswith(".npy"):  # heatmaps, whatever lies beside them, such as clips.csv
+                return False
+            foreign = foreign or name.endswith(_SUFFIXES)
+        return foreign
     if path.suffix.lower() == ".csv":
         header = Source(path).head() if path.is_file() else ""
         if "_confidence" in header.partition("\n")[0]:

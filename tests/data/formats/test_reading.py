@@ -10,10 +10,11 @@ import pytest
 
 from benchmarks import format_files as written
 from heatpose.cli import main
-from heatpose.data.formats.reading import FORMATS, find_format, read_poses
+from heatpose.data.formats.reading import FORMATS, find_format, looks_foreign, read_poses
 from heatpose.data.npy import BadFilesError
 from heatpose.data.plain_pickle import load_plain
 from heatpose.data.table import is_folder, is_pose_source, load_data, read_table, table_keypoints
+from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeletons import SKELETONS, coco_names, skeletons_of, to_coco
 
@@ -425,3 +426,9 @@ def test_every_command_takes_the_same_sources(tmp_path):
     np.testing.assert_array_equal(table_keypoints(loaded), decode_heatmaps(heatmaps))
     assert loaded["label"].tolist() == ["a", "b", "a", "b"]
     assert load_data(tmp_path / "heatmaps.npy").equals(loaded)  # labels beside it
+
+
+def test_a_simulated_folder_with_its_table_of_clips_is_heatmaps(tmp_path):
+    folder = write_heatmaps(simulate_poses(1, 1, 1, classes=["action_up", "dummy"]), tmp_path / "data")
+    assert (folder / "clips.csv").exists()
+    assert not looks_foreign(folder)
