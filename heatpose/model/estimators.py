@@ -23,12 +23,26 @@ from sklearn.base import (
 from sklearn.pipeline import Pipeline
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    has_fit_parameter,
+    validate_data,
+)
 
-from heatpose.model.openset import OpenSetMixin, apply_temperature, lower_confidence, split_known
+from heatpose.model.openset import (
+    UNKNOWN,
+    OpenSetMixin,
+    apply_temperature,
+    lower_confidence,
+    predict_no_body,
+    split_known,
+)
 from heatpose.pose import augmentation, geometry
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.mirroring import decide_mirrors
 from heatpose.pose.results import as_keypoints, is_results
 from heatpose.pose.skeleton import COCO_17
 
@@ -242,8 +256,9 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         :func:`heatpose.pose.augmentation.compose_unknown_poses`. They are a class of their own in training, by which
         :meth:`predict_or_unknown` abstains; with 0 it has the probabilities of the classes only.
     mirror : {"names", None} or dict of str to str, default "names"
-        Classes whose mirror images are training samples too: those whose names differ in left and right only; none; or
-        those and the ones in the dictionary, see :func:`heatpose.pose.augmentation.mirror_classes`.
+        Classes whose mirror images are training samples too: those whose names differ in left and right only, where the
+        poses confirm it, see :func:`heatpose.pose.mirroring.decide_mirrors`; none; or those and the ones in the
+        dictionary, which are not tested, see :func:`heatpose.pose.augmentation.mirror_classes`.
     min_samples : int, default 0
         Fewest training samples: few frames are re-posed by more performers than `performers`, unless that is 0.
     max_samples : int, default 60000
@@ -266,6 +281,11 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         The fitted classifier; its classes are positions in `classes_`, and the one after the last is the unknown poses.
     n_samples_fit_ : int
         Number of training samples after augmentation.
+    n_without_body_ : int
+        Number of samples that were left out, since no body is visible in them.
+    mirror_decisions_ : list of dict
+        Pairs of classes that the names propose or that were given, see
+        :func:`heatpose.pose.mirroring.decide_mirrors`.
 
     References
     ----------
@@ -314,15 +334,20 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         self.threshold = threshold
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> PoseClassifier:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> PoseClassifier:
         """Augment the samples and train.
+
+        Samples without a visible body are left out.
 
         Parameters
         ----------
-        X : array_like, shape (N, 51)
-            Keypoint table; NaN or confidence 0 is a missing keypoint.
+        X : array_like, shape (N, 51) or (N, 17, 3), or DataFrame
+            Keypoint table; NaN or confidence 0 is a missing keypoint. Columns of a DataFrame are selected by name.
         y : array_like, shape (N,)
             Class names.
+        sample_weight : array_like, shape (N,), optional
+            Relative weights of 0 or more. Samples are drawn in proportion before they are augmented, since not all
+            classifiers take weights.
 
         Returns
         -------
@@ -332,14 +357,26 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         Raises
         ------
         ValueError
-            For another shape, infinity, missing labels, fewer than two classes or a parameter out of range.
+            For another shape, missing columns, infinity, missing labels, fewer than two classes, a class without a
+            visible body, a class called "unknown" or a parameter out of range.
         """
         keypoints = _check_table(self, X, reset=True)
         self._check_parameters()
         self.classes_, codes = check_labels(y, len(keypoints))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
 
-        table, codes, n_original = self._training_set(self._visible(keypoints), codes, rng)
+        xy = self._visible(keypoints)
+        rows = np.flatnonzero(geometry.has_body(xy))
+        self.n_without_body_ = len(xy) - len(rows)
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, keypoints, dtype=np.float64, ensure_non_negative=True)
+            rows = rows[_draw_by_weight(codes[rows], weights[rows])]
+        if len(missing := np.setdiff1d(np.arange(len(self.classes_)), codes[rows])):
+            raise ValueError(
+                "Expected a visible body and a positive weight in some samples of each class, got none in "
+                f"{', '.join(map(str, self.classes_[missing]))}. Empty frames are recognised without such a class."
+            )
+        table, codes, n_original = self._training_set(xy[rows], codes[rows], rng)
         self.n_samples_fit_ = len(table)
         self.estimator_ = clone(self.estimator).fit(table, codes, **_fit_options(self.estimator, n_original))
         return self
@@ -348,9 +385,23 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         """Return :meth:`predict_proba` (N, C) and :meth:`predict_known` (N,) from one pass."""
         if not hasattr(self, "estimator_"):
             check_is_fitted(self)
-        keypoints = _check_table(self, X, reset=False)
-        probabilities = self.estimator_.predict_proba(as_table(self._visible(keypoints)))
-        conditional, known = split_known(probabilities, self.classes_)
+        xy = self._visible(_check_table(self, X, reset=False))
+        body = geometry.has_body(xy)
+        if body.all() and len(xy):
+            return self._predict_bodies(xy)
+        conditional, known = np.empty((len(xy), len(self.classes_))), np.empty(len(xy))
+        conditional[~body], known[~body] = predict_no_body(self.classes_)
+        if body.any():
+            conditional[body], known[body] = self._predict_bodies(xy[body])
+        return conditional, known
+
+    def has_body(self, X: ArrayLike) -> np.ndarray:
+        """Tell samples in which a body is visible, shape (N,), bool; others are unknown, or of the none-class."""
+        return geometry.has_body(self._visible(_check_table(self, X, reset=False)))
+
+    def _predict_bodies(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Predict poses (N, 17, 2) in which a body is visible."""
+        conditional, known = split_known(self.estimator_.predict_proba(as_table(xy)), self.classes_)
         return apply_temperature(conditional, self.temperature), known
 
     def _check_parameters(self) -> None:
@@ -370,15 +421,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """Return the augmented keypoint table and class numbers, and the number of rows that are not re-posed."""
-        if self.mirror is not None:
-            given = None if isinstance(self.mirror, str) else self.mirror
-            mirrored = augmentation.mirror_classes(self.classes_.astype(str), given)
-            number = {str(name): code for code, name in enumerate(self.classes_)}
-            other = np.array([number.get(mirrored.get(str(name), ""), -1) for name in self.classes_])
-            has_mirror = np.flatnonzero(other[codes] >= 0)
-            if len(has_mirror):
-                xy = np.concatenate([xy, geometry.mirror_keypoints(xy[has_mirror])])
-                codes = np.concatenate([codes, other[codes[has_mirror]]])
+        xy, codes = self._with_mirror_images(xy, codes)
         of_each = 1 + self.unknown_poses  # samples that one more performer adds for each pose
         kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
         xy, codes = xy[kept], codes[kept]
@@ -388,18 +431,33 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         variation = self.variation
         if not isinstance(variation, augmentation.Variation):
             variation = augmentation.Variation().scaled(variation)
-        poses = [xy]
-        for _ in range(performers):
-            reposed = augmentation.repose(xy, variation, random_state=rng)
-            poses.append(augmentation.drop_keypoints(reposed, self.hidden, random_state=rng))
+
+        def augmented(poses: np.ndarray) -> np.ndarray:
+            reposed = augmentation.repose(poses, variation, random_state=rng)
+            return augmentation.drop_keypoints(reposed, self.hidden, random_state=rng)
+
+        poses = [xy, *(augmented(xy) for _ in range(performers))]
         codes = np.tile(codes, performers + 1)
-        n_unknown = int(self.unknown_poses * len(xy) * performers)
-        if n_unknown:
-            unknown = augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng)
-            unknown = augmentation.repose(unknown, variation, random_state=rng)
-            poses.append(augmentation.drop_keypoints(unknown, self.hidden, random_state=rng))
-            codes = np.concatenate([codes, np.full(len(unknown), len(self.classes_))])
+        if n_unknown := int(self.unknown_poses * len(xy) * performers):
+            poses.append(augmented(augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng)))
+            codes = np.concatenate([codes, np.full(len(poses[-1]), len(self.classes_))])
         return as_table(np.concatenate(poses)), codes, len(xy)
+
+    def _with_mirror_images(self, xy: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Add mirror images of the classes that the data confirm, and record the decisions."""
+        self.mirror_decisions_: list[dict[str, Any]] = []
+        if self.mirror is None:
+            return xy, codes
+        given = None if isinstance(self.mirror, str) else self.mirror
+        classes = self.classes_.astype(str)
+        mirrored, self.mirror_decisions_ = decide_mirrors(xy, codes, classes, given)
+        number = {name: code for code, name in enumerate(classes)}
+        other = np.array([number.get(mirrored.get(name, ""), -1) for name in classes])
+        rows = np.flatnonzero(other[codes] >= 0)
+        return (
+            np.concatenate([xy, geometry.mirror_keypoints(xy[rows])]),
+            np.concatenate([codes, other[codes[rows]]]),
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -420,6 +478,11 @@ def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     if labels.dtype == object:
         labels = labels.astype(str)
     classes, codes = np.unique(labels, return_inverse=True)
+    if UNKNOWN in classes:
+        raise ValueError(
+            f"Expected other class names than {UNKNOWN!r}, the label of poses that are none of the classes, got it. "
+            "Rename the class, for example to 'other'."
+        )
     if len(classes) < 2:
         raise ValueError(f"Expected at least two classes, got one class: {classes.tolist()[0]!r}.")
     return classes, codes
@@ -492,26 +555,37 @@ def _fit_options(estimator: BaseEstimator, count: int) -> dict[str, int]:
     return {"n_original": count} if has_fit_parameter(estimator, "n_original") else {}
 
 
-def _check_table(estimator: BaseEstimator, X: ArrayLike, *, reset: bool) -> np.ndarray:
-    """Check a keypoint table, (N, 51) -> (N, 17, 3), float64; NaN is allowed, infinity is not."""
+def _check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
+    """Check a keypoint table and return it as (N, 17, 3), float64; NaN is allowed, infinity is not.
+
+    A table (N, 51), (N, 17, 3), or a DataFrame, whose columns are selected by name. Only prediction takes no rows.
+    """
+    columns = getattr(X, "columns", None)
+    if columns is not None and any(isinstance(column, str) for column in columns):
+        missing = [name for name in COCO_17.columns if name not in set(columns)]
+        if missing:
+            shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
+            raise ValueError(f"Expected a table with the {_N_COLUMNS} keypoint columns, got one without {shown}.")
+        X = X[list(COCO_17.columns)]
+    X = X if hasattr(X, "ndim") and not hasattr(X, "iloc") else np.asarray(X)  # no names, so no warning about them
+    if X.ndim == 3 and X.shape[1:] == (_N_COLUMNS // 3, 3):
+        X = X.reshape(len(X), -1)
+    if not reset and X.shape == (0, _N_COLUMNS):
+        return np.empty((0, _N_COLUMNS // 3, 3))
     if (
         not reset
         and type(X) is np.ndarray
         and X.dtype in (np.float32, np.float64)
         and X.ndim == 2
         and X.shape[1] == _N_COLUMNS
-        and len(X)
-        and not hasattr(estimator, "feature_names_in_")
         and not np.isinf(X).any()
     ):  # scikit-learn's checks would find nothing more, and take longer than a single prediction
         return X.astype(np.float64).reshape(len(X), -1, 3)
     values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-    names = getattr(estimator, "feature_names_in_", None)
-    if values.shape[1] != _N_COLUMNS or (names is not None and tuple(names) != COCO_17.columns):
-        got = f"shape {values.shape}" if names is None else f"{values.shape[1]} columns {', '.join(names[:4])}, ..."
+    if values.shape[1] != _N_COLUMNS:
         raise ValueError(
-            f"Expected a keypoint table of shape (n, {_N_COLUMNS}) with the columns "
-            f"{', '.join(COCO_17.columns[:4])}, ..., got {got}."
+            f"Expected a keypoint table of shape (n, {_N_COLUMNS}) or (n, {_N_COLUMNS // 3}, 3) with the columns "
+            f"{', '.join(COCO_17.columns[:4])}, ..., got shape {values.shape}."
         )
     return values.reshape(len(values), -1, 3)
 
@@ -532,3 +606,19 @@ def _thin(codes: np.ndarray, max_samples: int) -> np.ndarray:
         count = max(1, len(of_class) * max_samples // len(codes))
         kept.append(of_class[np.linspace(0, len(of_class) - 1, count).round().astype(int)])
     return np.sort(np.concatenate(kept))
+
+
+def _draw_by_weight(codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Draw as many samples as there are, in proportion to their weights, by systematic sampling.
+
+    The number of draws of a sample is its share of the total weight, rounded up or down; each class with a positive
+    weight is drawn at least once. Equal weights draw each sample once.
+    """
+    if not weights.sum() > 0:
+        return np.empty(0, dtype=np.intp)
+    order = np.argsort(codes, kind="stable")
+    edges = weights[order].cumsum()
+    drawn = order[np.searchsorted(edges, (np.arange(len(codes)) + 0.5) * edges[-1] / len(codes), side="right")]
+    heaviest = [np.flatnonzero(codes == code)[weights[codes == code].argmax()] for code in np.unique(codes)]
+    rare = [row for row in heaviest if weights[row] > 0 and codes[row] not in codes[drawn]]
+    return np.sort(np.concatenate([drawn, rare])).astype(np.intp)

@@ -18,6 +18,7 @@ __all__ = [
     "OpenSetMixin",
     "apply_temperature",
     "lower_confidence",
+    "predict_no_body",
     "split_known",
     "unknown_shares",
 ]
@@ -107,6 +108,34 @@ def unknown_shares(classes: np.ndarray) -> np.ndarray:
     """Share (C,) of the probability of an unknown pose that each class gets; 0 for ordinary classes."""
     none_of_these = np.array([str(name).lower() in NONE_OF_THESE for name in classes])
     return _UNKNOWN_IN_USE * none_of_these / max(1, none_of_these.sum())
+
+
+def predict_no_body(classes: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the prediction of a frame in which no body is visible.
+
+    Parameters
+    ----------
+    classes : ndarray of str, shape (C,)
+        Class names.
+
+    Returns
+    -------
+    conditional : ndarray, shape (C,)
+        1 for the class of :data:`NONE_OF_THESE`, if there is one (in equal parts, if several); else the same for all.
+    known : float
+        1 with such a class, else 0: then the confidence is 0 and the frame is unknown.
+
+    Examples
+    --------
+    >>> predict_no_body(np.array(["dummy", "wave"]))
+    (array([1., 0.]), 1.0)
+    >>> predict_no_body(np.array(["up", "wave"]))
+    (array([0.5, 0.5]), 0.0)
+    """
+    shares = unknown_shares(classes)
+    if shares.any():
+        return shares / shares.sum(), 1.0
+    return np.full(len(classes), 1 / len(classes)), 0.0
 
 
 def lower_confidence(probabilities: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:

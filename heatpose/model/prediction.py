@@ -20,6 +20,7 @@ from heatpose.data.npy import BadFile, BadFilesError, read_heatmaps
 from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, read_table, table_keypoints
+from heatpose.model.estimators import PoseClassifier
 from heatpose.model.inputs import input_of
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
@@ -265,11 +266,14 @@ def _predict(
     pipeline: Pipeline, names: Sequence[str], poses: np.ndarray, mirrored: bool, unknown: bool
 ) -> Iterator[Prediction]:
     samples = input_of(pipeline).mirror(poses) if mirrored else poses
+    for step in pipeline[1:-1]:
+        samples = step.transform(samples)
+    model = pipeline[-1]
     if unknown:
-        for step in pipeline[1:-1]:
-            samples = step.transform(samples)
-        labels, confidences = pipeline[-1].predict_or_unknown(samples, return_confidence=True)
+        labels, confidences = model.predict_or_unknown(samples, return_confidence=True)
     else:
-        probabilities = pipeline[1:].predict_proba(samples)
-        labels, confidences = pipeline.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
+        probabilities = model.predict_proba(samples)
+        labels, confidences = model.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
+        if isinstance(model, PoseClassifier):
+            confidences[~model.has_body(samples)] = 0
     yield from map(Prediction, names, map(str, labels), confidences.tolist())

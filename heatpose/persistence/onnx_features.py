@@ -39,9 +39,7 @@ def mask_uncertain(g: Graph, keypoints: Value, min_confidence: float) -> Pose:
         for middle in ((present - 1) // 2, present // 2):
             shares[present, _K - present + middle] += 0.5 * min_confidence
     least = g.reduce("Sum", g.mul(ordered, g.gather(g.constant(shares, F64), count, 0)), 2)
-    seen = g.binary("GreaterOrEqual", confidence, least, dtype=BOOL)
-    if min_confidence == 0:  # otherwise a missing one is below the limit, unless all are missing
-        seen = g.op("And", there, seen)
+    seen = g.op("And", there, g.binary("GreaterOrEqual", confidence, least, dtype=BOOL))
     return g.where(seen, xy, np.nan), seen
 
 

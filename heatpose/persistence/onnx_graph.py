@@ -15,11 +15,12 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.pipeline import Pipeline
 
 from heatpose.model import arrays
-from heatpose.model.openset import unknown_shares
+from heatpose.model.openset import predict_no_body, unknown_shares
 from heatpose.persistence.onnx_blocks import OpenSet, merge_scales, write_open_set
 from heatpose.persistence.onnx_decoders import decode
 from heatpose.persistence.onnx_features import as_decoded, mask_uncertain
 from heatpose.persistence.onnx_ops import F32, I64, Graph, Value
+from heatpose.pose.geometry import FEWEST_VISIBLE
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["OPSETS", "build_graph"]
@@ -73,7 +74,7 @@ def build_graph(
     xy, seen = mask_uncertain(g, keypoints, classifier.min_confidence)
     # Blocks take a keypoint table; the first one describes the pose, so masked positions are passed on instead.
     open_set = write_open_set(g, merge_scales(block), (xy, seen), len(classes))
-    _classify(g, open_set, classes, float(classifier.temperature))
+    _classify(g, open_set, seen, classes, float(classifier.temperature))
     outputs = [
         helper.make_tensor_value_info("label", TensorProto.STRING, ["N"]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(classes)]),
@@ -87,7 +88,7 @@ def build_graph(
     return model
 
 
-def _classify(g: Graph, open_set: OpenSet, classes: Sequence[str], temperature: float) -> None:
+def _classify(g: Graph, open_set: OpenSet, seen: Value, classes: Sequence[str], temperature: float) -> None:
     """Write the last step of PoseClassifier under the names of the outputs.
 
     See :func:`heatpose.model.openset.split_known` and :func:`heatpose.model.openset.apply_temperature`.
@@ -99,6 +100,10 @@ def _classify(g: Graph, open_set: OpenSet, classes: Sequence[str], temperature: 
     if temperature != 1:
         logits = g.div(g.op("Log", g.binary("Max", share, 1e-12)), temperature)
         share = g.op("Softmax", logits, axis=1)
+    n_visible = g.reshape(g.reduce("Sum", g.cast(seen, share.dtype), 2), -1, 1)
+    body = g.greater(n_visible, FEWEST_VISIBLE - 0.5)
+    of_empty, known_of_empty = predict_no_body(np.array(classes))
+    share, known = g.where(body, share, of_empty[np.newaxis]), g.where(body, known, known_of_empty)
     best = g.op("ArgMax", share, dtype=I64, axis=1, keepdims=0)
     names = Value("classes", np.dtype(object))
     g.constants.append(numpy_helper.from_array(np.array(classes, dtype=object), "classes"))

@@ -335,7 +335,8 @@ def mirror_classes(classes: Iterable[str], mirror: Mapping[str, str] | None = No
     Returns
     -------
     dict of str to str
-        Class to mirrored class: those whose names differ in ``left`` and ``right`` only, and those of `mirror`.
+        Class to mirrored class: those whose names differ in the words left and right only, see
+        :func:`heatpose.pose.skeleton.swap_sides`, however capitalised, and those of `mirror`.
 
     Raises
     ------
@@ -354,8 +355,9 @@ def mirror_classes(classes: Iterable[str], mirror: Mapping[str, str] | None = No
     unknown = sorted({*mirror, *filter(None, mirror.values())} - set(classes))
     if unknown:
         raise ValueError(f"Expected classes to mirror out of {', '.join(classes)}, got {', '.join(unknown)}.")
-    by_name = {name: swap_sides(name) for name in classes if swap_sides(name) != name}
-    known = {**{name: other for name, other in by_name.items() if other in classes}, **mirror}
+    spelled = {name.lower(): name for name in classes}
+    by_name = {name: spelled.get(swap_sides(name).lower()) for name in classes if swap_sides(name) != name}
+    known = {**by_name, **mirror}
     return {name: other for name, other in known.items() if other}
 
 

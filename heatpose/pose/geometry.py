@@ -12,10 +12,12 @@ import numpy as np
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = [
+    "FEWEST_VISIBLE",
     "SHORTEST_TORSO",
     "TORSO_PER_NECK",
     "TORSO_PER_SPREAD",
     "describe_poses",
+    "has_body",
     "joint_angles",
     "limb_angles",
     "mask_uncertain",
@@ -37,6 +39,9 @@ TORSO_PER_SPREAD = 0.95
 SHORTEST_TORSO = 0.5
 """Smallest unit of length in the same distances: seen from above, from the feet or bent over, a torso looks much
 shorter than it is, and dividing by it would inflate every feature. One in a thousand of ordinary poses is below .7."""
+
+FEWEST_VISIBLE = 3
+"""Fewest visible keypoints of a body: fewer have no angle, and their position and size are all that defines a pose."""
 
 _ROUNDING = 1e-12  # lengths below this share of the largest coordinate are rounding errors of float64
 _CHUNK_POSES = 1 << 10  # described at once: the temporary arrays fit in the processor's cache
@@ -72,6 +77,28 @@ def mask_uncertain(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
     confidence = np.where(confidence > 0, confidence, np.nan)
     seen = confidence >= min_confidence * _median_of_present(confidence)[:, np.newaxis]
     return np.where(seen[..., np.newaxis], keypoints[..., :2], np.nan)
+
+
+def has_body(xy: np.ndarray) -> np.ndarray:
+    """Tell frames in which a body is visible from empty ones.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions, NaN where missing, see :func:`mask_uncertain`.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+        True where at least :data:`FEWEST_VISIBLE` keypoints are not missing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> has_body(np.array([np.zeros((17, 2)), np.full((17, 2), np.nan)])).tolist()
+    [True, False]
+    """
+    return np.count_nonzero(~np.isnan(xy).any(axis=2), axis=1) >= FEWEST_VISIBLE
 
 
 def torso_frames(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ Indices of keypoints are looked up here by name.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,20 +14,33 @@ import numpy as np
 __all__ = ["COCO_17", "Skeleton", "swap_sides"]
 
 
+# Words between separators, capitals or digits: left_turn, left-turn, turn left, leftTurn, turnLeft, LEFT; not upright.
+_SIDE = re.compile(
+    r"(?<![A-Za-z])(?:[Ll]eft|[Rr]ight)(?![a-z])|(?<=[a-z])(?:Left|Right)(?![a-z])|(?<![A-Za-z])(?:LEFT|RIGHT)(?![A-Za-z])"
+)
+_OTHER_SIDE = {"left": "right", "right": "left", "Left": "Right", "Right": "Left", "LEFT": "RIGHT", "RIGHT": "LEFT"}
+
+
 def swap_sides(name: str) -> str:
-    """Swap the words ``left`` and ``right`` in a name; words are parts between underscores.
+    """Swap the words left and right in a name.
+
+    Parameters
+    ----------
+    name : str
+        Words are separated by anything but letters, or by capitals.
+
+    Returns
+    -------
+    str
 
     Examples
     --------
-    >>> swap_sides("left_elbow")
-    'right_elbow'
-    >>> swap_sides("nose")
-    'nose'
+    >>> swap_sides("left_elbow"), swap_sides("turnLeft"), swap_sides("upright")
+    ('right_elbow', 'turnRight', 'upright')
     >>> swap_sides("distance__left_ear__right_knee")
     'distance__right_ear__left_knee'
     """
-    other = {"left": "right", "right": "left"}
-    return "_".join(other.get(word, word) for word in name.split("_"))
+    return _SIDE.sub(lambda side: _OTHER_SIDE[side[0]], name)
 
 
 @dataclass(frozen=True)

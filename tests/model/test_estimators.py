@@ -4,6 +4,8 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import NotFittedError
@@ -25,6 +27,7 @@ from heatpose.model.estimators import (
 )
 from heatpose.model.openset import UNKNOWN, apply_temperature, lower_confidence, split_known
 from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.geometry import FEWEST_VISIBLE, mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
 
 SIMULATED = simulate_poses(2, 1, 3, classes=["action_up", "dummy", "select_avatar"])
@@ -92,12 +95,17 @@ def any_columns(estimator, X, *, reset, table=estimators._check_table):
 
 # The checks bring arrays of a few columns. So that they test all but the number of columns, and not 51 times that, the
 # one function that asks for 51 takes what comes.
+# Weights are applied by drawing samples before a random augmentation, which integers and repetitions draw differently.
+DRAWN = {"check_sample_weight_equivalence_on_dense_data": "samples are drawn in proportion to their weights"}
+
+
 @parametrize_with_checks(
     [
         PoseFeatures(),
         PoseFeatures(coordinates=False, joints=False, vectors=True),
         make_pose_pipeline(DecisionTreeClassifier(random_state=0), performers=1)[-1],
-    ]
+    ],
+    expected_failed_checks=lambda estimator: DRAWN if isinstance(estimator, PoseClassifier) else {},
 )
 def test_common_checks_on_tables_of_any_width(estimator, check, monkeypatch):
     monkeypatch.setattr(estimators, "_check_table", any_columns)
@@ -212,17 +220,15 @@ def test_features_do_not_depend_on_what_was_fitted():
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        (TABLE[:, :50], r"shape \(n, 51\) with the columns nose_x, .* got shape \(18, 50\)"),
-        (FRAME.rename(columns={"nose_x": "nose_column"}), "columns nose_x, .*got 51 columns nose_column, nose_y"),
-        (FRAME[FRAME.columns[::-1]], "got 51 columns right_ankle_confidence"),
-        (FRAME.iloc[:, :50], "got 50 columns"),
+        (TABLE[:, :50], r"shape \(n, 51\) or \(n, 17, 3\) with the columns nose_x, .* got shape \(18, 50\)"),
+        (FRAME.rename(columns={"nose_x": "nose_column"}), "51 keypoint columns, got one without nose_x"),
+        (FRAME.iloc[:, :49], "got one without right_ankle_y, right_ankle_confidence"),
         (TABLE[0], "Expected 2D array, got 1D"),
-        (TABLE.reshape(-1, 17, 3), "dim 3"),
+        (TABLE.reshape(-1, 3, 17), "dim 3"),
         (np.where(np.arange(51) == 4, np.inf, TABLE), "infinity"),
-        (TABLE[:0], "0 sample"),
         (np.full(TABLE.shape, "x"), "could not convert string"),
     ],
-    ids=["50 columns", "a name", "order", "a column less", "1-D", "3-D", "infinite", "no sample", "text"],
+    ids=["50 columns", "a name", "columns less", "1-D", "3-D", "infinite", "text"],
 )
 def test_what_is_no_keypoint_table_is_refused(make, X, message):
     with pytest.raises(ValueError, match=message):
@@ -236,9 +242,153 @@ def test_what_is_no_keypoint_table_is_refused(make, X, message):
 def test_a_table_of_other_columns_is_refused_after_fitting(fitted):
     with pytest.raises(ValueError, match="50 features, but PoseClassifier is expecting 51"):
         fitted.predict(TABLE[:, :50])
-    named = classifier().fit(FRAME, LABELS)
-    with pytest.raises(ValueError, match="feature names"):
-        named.predict(FRAME[FRAME.columns[::-1]])
+
+
+@given(order=st.permutations(range(51)), extra=st.sampled_from([[], ["label"], ["path", "group", "label"]]))
+@settings(max_examples=20, deadline=None)
+def test_columns_are_taken_by_name_in_any_order(fitted, order, extra):
+    shuffled = FRAME.assign(**dict.fromkeys(extra, "text"))
+    shuffled = shuffled[[*extra[:1], *FRAME.columns[order], *extra[1:]]]
+    np.testing.assert_array_equal(fitted.predict_proba(shuffled), fitted.predict_proba(TABLE))
+    np.testing.assert_array_equal(PoseFeatures().fit_transform(shuffled), PoseFeatures().fit_transform(TABLE))
+
+
+def test_a_table_of_any_form_trains_the_same_model(fitted):
+    shuffled = FRAME[FRAME.columns[::-1]].assign(label=LABELS)
+    for form in (shuffled, TABLE.reshape(-1, 17, 3), TABLE.tolist(), pd.DataFrame(TABLE)):
+        again = classifier().fit(form, LABELS)
+        np.testing.assert_array_equal(again.predict_proba(form), fitted.predict_proba(TABLE))
+
+
+def test_an_empty_batch_gives_empty_results(fitted):
+    for nothing in (TABLE[:0], TABLE[:0].reshape(0, 17, 3), FRAME[:0]):
+        for model in (fitted, frame_predictor(fitted)):
+            assert model.predict(nothing).shape == (0,)
+            assert model.predict_proba(nothing).shape == (0, 3)
+            assert model.predict_or_unknown(nothing).shape == (0,)
+        assert PoseFeatures().fit(TABLE).transform(nothing).shape == (0, 218)
+    with pytest.raises(ValueError, match="0 sample"):
+        classifier().fit(TABLE[:0], LABELS[:0])
+
+
+# Frames without a body
+
+
+EMPTY = [np.nan, 0.0]  # positions and confidences of a frame without a keypoint
+
+
+@given(
+    share=st.floats(0, 0.9),
+    kind=st.sampled_from(EMPTY),
+    visible=st.integers(0, FEWEST_VISIBLE - 1),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=15, deadline=None)
+def test_any_share_of_empty_frames_leaves_the_model_as_it_was(fitted, share, kind, visible, seed):
+    rng = np.random.default_rng(seed)
+    n_empty = int(share / (1 - share) * len(TABLE))
+    empty = np.full((n_empty, 17, 3), kind)
+    empty[:, :visible] = 5.0, 7.0, 0.9
+    where = np.sort(rng.integers(0, len(TABLE) + 1, n_empty))
+    table = np.insert(TABLE.astype(float), where, empty.reshape(-1, 51), axis=0)
+    labels = np.insert(LABELS.astype(object), where, rng.choice(LABELS, n_empty))
+    mixed = classifier().fit(table, labels)
+    assert mixed.n_without_body_ == n_empty
+    assert mixed.n_samples_fit_ == fitted.n_samples_fit_
+    np.testing.assert_array_equal(mixed.predict_proba(TABLE), fitted.predict_proba(TABLE))
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_an_empty_frame_is_of_the_none_class_or_unknown(fitted, kind):
+    table = TABLE.copy()
+    table[::2] = kind
+    none, known = fitted.predict_proba_and_known(table)
+    assert set(fitted.predict_or_unknown(table)[::2]) == {"dummy"}
+    np.testing.assert_array_equal(none[::2], [[0, 1, 0]] * 9)
+    np.testing.assert_array_equal(known[::2], 1)
+    without = classifier(threshold=1e-9).fit(TABLE, np.char.replace(LABELS, "dummy", "wave"))
+    labels, confidence = without.predict_or_unknown(table, return_confidence=True)
+    assert set(labels[::2]) == {UNKNOWN}
+    assert UNKNOWN not in labels[1::2]
+    np.testing.assert_array_equal(confidence[::2], 0)
+    np.testing.assert_allclose(without.predict_proba(table).sum(axis=1), 1)
+    assert set(without.predict(table)) <= set(without.classes_)
+    np.testing.assert_array_equal(without.predict_proba(table)[1::2], without.predict_proba(TABLE[1::2]))
+    np.testing.assert_array_equal(without.has_body(table), np.arange(len(table)) % 2 == 1)
+
+
+def test_a_class_of_empty_frames_alone_is_refused():
+    with pytest.raises(ValueError, match=r"visible body .* of each class, got none in dummy"):
+        classifier().fit(np.where(LABELS[:, np.newaxis] == "dummy", np.nan, TABLE), LABELS)
+
+
+def test_a_class_called_unknown_is_refused():
+    with pytest.raises(ValueError, match="other class names than 'unknown'"):
+        classifier().fit(TABLE, np.char.replace(LABELS, "dummy", "unknown"))
+
+
+# Weights
+
+
+def test_equal_weights_change_nothing(fitted):
+    for weight in (1, 0.3, 7):
+        weighted = classifier().fit(TABLE, LABELS, sample_weight=np.full(len(TABLE), weight))
+        np.testing.assert_array_equal(weighted.predict_proba(TABLE), fitted.predict_proba(TABLE))
+
+
+def test_samples_are_drawn_in_proportion_to_their_weights():
+    weights = np.ones(len(TABLE))
+    weights[:5], weights[5] = 0, 6
+    spy = PoseClassifier(Spy(), performers=0, mirror=None).fit(TABLE, LABELS, sample_weight=weights).estimator_
+    drawn = [np.flatnonzero(np.isclose(TABLE[:, :2], row[:2]).all(axis=1))[0] for row in spy.X_]
+    assert sorted(drawn) == [*[5] * 6, *range(6, len(TABLE))]
+
+
+def test_weights_are_checked():
+    for wrong in (np.ones(3), -np.ones(len(TABLE)), np.zeros(len(TABLE))):
+        with pytest.raises(ValueError, match=r"sample_weight|Negative|non-zero"):
+            classifier().fit(TABLE, LABELS, sample_weight=wrong)
+
+
+# Mirror images
+
+
+def sides(turn_right):
+    """Classes turn_left, turn_right and dummy; `turn_right` makes the second from the first."""
+    first = SIMULATED.keypoints[LABELS == "select_avatar"].astype(float)
+    first[:, COCO_17.index("left_elbow", "left_wrist"), :2] += (12, -9)  # an arm to one side
+    rest = SIMULATED.keypoints[LABELS == "dummy"]
+    table = np.concatenate([first, turn_right(first), rest]).reshape(-1, 51)
+    return table, np.repeat(["turn_left", "turn_right", "dummy"], [len(first), len(first), len(rest)])
+
+
+def test_classes_that_are_mirror_images_are_mirrored():
+    table, labels = sides(mirror_keypoints)
+    fitted = classifier(performers=0).fit(table, labels)
+    (decision,) = fitted.mirror_decisions_
+    assert decision["classes"] == ["turn_left", "turn_right"]
+    assert decision["mirrored"]
+    assert decision["agreement"] == 1
+    assert fitted.n_samples_fit_ == len(table) + 2 * np.count_nonzero(labels == "turn_left")
+
+
+def test_classes_whose_names_alone_are_mirror_images_are_not_mirrored():
+    def upwards(poses):
+        poses = poses.copy()
+        poses[:, COCO_17.index("left_wrist", "right_wrist"), 1] -= 25
+        poses[:, COCO_17.index("left_wrist", "right_wrist"), 0] = poses[:, :1, 0]
+        return poses
+
+    table, labels = sides(upwards)
+    fitted = classifier(performers=0).fit(table, labels)
+    (decision,) = fitted.mirror_decisions_
+    assert not decision["mirrored"]
+    assert decision["agreement"] < 0.5
+    assert "only" in decision["reason"]
+    assert fitted.n_samples_fit_ == len(table)
+    by_hand = classifier(performers=0, mirror={"turn_left": "turn_right"}).fit(table, labels)
+    assert by_hand.mirror_decisions_[0]["reason"] == "given"
+    assert by_hand.n_samples_fit_ > len(table)
 
 
 @pytest.mark.parametrize(
@@ -685,7 +835,6 @@ def test_steps_pass_frames_with_named_columns(heatmaps):
     assert isinstance(table, pd.DataFrame)
     assert tuple(table.columns) == COCO_17.columns == tuple(frames[:1].get_feature_names_out())
     frames.fit(heatmaps, LABELS)
-    assert frames[-1].feature_names_in_.tolist() == list(COCO_17.columns)
     plain = make_pose_pipeline(DecisionTreeClassifier(random_state=0), performers=1).fit(heatmaps, LABELS)
     np.testing.assert_array_equal(frames.predict_proba(heatmaps), plain.predict_proba(heatmaps))
 
@@ -733,7 +882,6 @@ def test_a_classifier_that_cannot_be_converted_predicts_frames_too():
         (np.where(np.arange(51) == 3, np.inf, TABLE[:1]), "infinity"),
         (TABLE[:1, :50], "51"),
         (TABLE[0], "2D"),
-        (TABLE[:0], "minimum of 1"),
     ],
 )
 def test_a_frame_is_checked_as_a_table_is(fitted, wrong, message):

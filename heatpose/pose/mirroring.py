@@ -1,0 +1,131 @@
+"""Decision by the data which classes are mirror images of each other.
+
+The names propose pairs, see :func:`heatpose.pose.augmentation.mirror_classes`; the poses decide. Where mirror images of
+one class are not nearest to the other, training on them would teach the classifier wrong labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from heatpose.pose.augmentation import mirror_classes
+from heatpose.pose.geometry import mirror_keypoints, normalise_poses
+
+__all__ = ["MIN_AGREEMENT", "decide_mirrors", "mirror_neighbours"]
+
+MIN_AGREEMENT = 0.5
+"""Share of mirror images whose nearest pose must be of the other class: a majority. Real pairs reach .96 to 1.0 for
+held gestures of one or two people and .73 for movements of eleven people; other pairs at most .2."""
+
+_FRAMES = 100  # of each class, spread evenly: the decision is the same with more, and takes a tenth of a second
+_FEWEST_SHARED = 4  # keypoints that two poses must have in common to be compared
+
+
+def decide_mirrors(
+    xy: np.ndarray, codes: np.ndarray, classes: np.ndarray, mirror: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Decide which classes are trained on mirror images of which.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions in any unit, NaN where missing.
+    codes : ndarray of int, shape (N,)
+        Class number of each pose.
+    classes : ndarray of str, shape (C,)
+        Class names.
+    mirror : mapping of str to str, optional
+        Given pairs, see :func:`heatpose.pose.augmentation.mirror_classes`; they are not tested.
+
+    Returns
+    -------
+    mirrored : dict of str to str
+        Class to the class of its mirror images.
+    decisions : list of dict
+        One for each pair: ``classes`` (two names), ``mirrored`` (bool), ``agreement`` (float; None where it was given)
+        and ``reason`` (str).
+    """
+    numbers = {str(name): number for number, name in enumerate(classes)}
+    mirrored, decisions = {}, dict[frozenset[str], dict[str, Any]]()
+    for name, other in mirror_classes(classes, mirror).items():
+        pair = frozenset((name, other))
+        if name in (mirror or {}):
+            decisions[pair] = {"classes": [name, other], "mirrored": True, "agreement": None, "reason": "given"}
+        elif pair not in decisions:
+            agreement, most = mirror_neighbours(xy, codes, numbers[name], numbers[other])
+            reason = f"{agreement:.0%} of the mirror images are nearest to the other class"
+            if agreement < MIN_AGREEMENT:
+                reason = f"only {reason}" + ("" if most < 0 else f", most to {classes[most]}")
+            decisions[pair] = {
+                "classes": [name, other],
+                "mirrored": agreement >= MIN_AGREEMENT,
+                "agreement": round(agreement, 4),
+                "reason": reason,
+            }
+        if decisions[pair]["mirrored"]:
+            mirrored[name] = other
+    return mirrored, list(decisions.values())
+
+
+def mirror_neighbours(xy: np.ndarray, codes: np.ndarray, first: int, second: int) -> tuple[float, int]:
+    """Test by nearest neighbours whether two classes are mirror images of each other.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions in any unit, NaN where missing.
+    codes : ndarray of int, shape (N,)
+        Class number of each pose.
+    first, second : int
+        The two classes.
+
+    Returns
+    -------
+    agreement : float
+        Share of the mirror images of one class whose nearest pose, of all classes, is of the other class; the smaller
+        share of both directions. 0 where nothing can be compared.
+    most : int
+        The class that is nearest to most mirror images, in that direction; -1 where nothing can be compared.
+
+    Examples
+    --------
+    >>> xy = np.random.default_rng(0).uniform(size=(4, 17, 2))
+    >>> both = np.concatenate([xy[:2], mirror_keypoints(xy[:2]), xy[2:]])
+    >>> mirror_neighbours(both, np.array([0, 0, 1, 1, 2, 2]), 0, 1)
+    (1.0, 1)
+    >>> mirror_neighbours(both, np.array([0, 0, 1, 1, 2, 2]), 0, 2)
+    (0.0, 1)
+    """
+    rows = np.concatenate([_spread(np.flatnonzero(codes == code)) for code in np.unique(codes)])
+    poses, codes = normalise_poses(xy[rows]), codes[rows]
+    result = []
+    for source, target in ((first, second), (second, first)):
+        distances = _squared_distances(mirror_keypoints(poses[codes == source]), poses)
+        comparable = np.isfinite(distances).any(axis=1)
+        if not comparable.any():
+            return 0.0, -1
+        nearest = codes[distances[comparable].argmin(axis=1)]
+        result.append((float(np.mean(nearest == target)), int(np.bincount(nearest).argmax())))
+    return min(result)
+
+
+def _spread(rows: np.ndarray) -> np.ndarray:
+    """Return at most `_FRAMES` of the rows, spread evenly."""
+    return rows[np.linspace(0, len(rows) - 1, min(_FRAMES, len(rows))).round().astype(int)]
+
+
+def _squared_distances(poses: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return mean squared distances of shared keypoints, (N, K, 2) and (M, K, 2) -> (N, M); infinite where too few."""
+
+    def parts(xy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        present = ~np.isnan(xy).any(axis=2)
+        placed = np.where(present[..., np.newaxis], xy, 0)
+        return present.astype(float), placed.reshape(len(xy), -1), np.square(placed).sum(axis=2)
+
+    (here, xy, size), (there, other_xy, other_size) = parts(poses), parts(others)
+    shared = here @ there.T
+    total = size @ there.T + here @ other_size.T - 2 * xy @ other_xy.T
+    return np.where(shared >= _FEWEST_SHARED, np.maximum(total, 0) / np.maximum(shared, 1), np.inf)
