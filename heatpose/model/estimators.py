@@ -569,7 +569,7 @@ def _check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray
         X = X[list(COCO_17.columns)]
     X = X if hasattr(X, "ndim") and not hasattr(X, "iloc") else np.asarray(X)  # no names, so no warning about them
     if X.ndim == 3 and X.shape[1:] == (_N_COLUMNS // 3, 3):
-        X = X.reshape(len(X), -1)
+        X = X.reshape(len(X), _N_COLUMNS)
     if not reset and X.shape == (0, _N_COLUMNS):
         return np.empty((0, _N_COLUMNS // 3, 3))
     if (
