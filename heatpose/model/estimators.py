@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
@@ -21,18 +20,15 @@ from sklearn.base import (
     clone,
 )
 from sklearn.pipeline import Pipeline
-from sklearn.utils import assert_all_finite, check_random_state
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
-    column_or_1d,
     has_fit_parameter,
-    validate_data,
 )
 
+from heatpose.model.checks import check_heatmaps, check_labels, check_table
 from heatpose.model.openset import (
-    UNKNOWN,
     OpenSetMixin,
     apply_temperature,
     lower_confidence,
@@ -41,7 +37,6 @@ from heatpose.model.openset import (
 )
 from heatpose.pose import augmentation, geometry
 from heatpose.pose.decoding import decode_heatmaps
-from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.mirroring import decide_mirrors
 from heatpose.pose.results import as_keypoints, is_results
 from heatpose.pose.skeleton import COCO_17
@@ -52,8 +47,6 @@ __all__ = [
     "PoseFeatures",
     "SecondOpinion",
     "as_table",
-    "check_heatmaps",
-    "check_labels",
 ]
 
 _N_COLUMNS = len(COCO_17.columns)
@@ -185,7 +178,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         """Check the table; nothing is learned."""
         if not any((self.coordinates, self.distances, self.limbs, self.joints, self.vectors)):
             raise ValueError("Expected at least one block of features switched on, got none.")
-        _check_table(self, X, reset=True)
+        check_table(self, X, reset=True)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -202,7 +195,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
             NaN where a feature needs a missing keypoint.
         """
         check_is_fitted(self)
-        keypoints = _check_table(self, X, reset=False)
+        keypoints = check_table(self, X, reset=False)
         xy = geometry.normalise_poses(geometry.mask_uncertain(keypoints, self.min_confidence))
         return geometry.describe_poses(
             xy,
@@ -360,7 +353,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             For another shape, missing columns, infinity, missing labels, fewer than two classes, a class without a
             visible body, a class called "unknown" or a parameter out of range.
         """
-        keypoints = _check_table(self, X, reset=True)
+        keypoints = check_table(self, X, reset=True)
         self._check_parameters()
         self.classes_, codes = check_labels(y, len(keypoints))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
@@ -385,7 +378,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         """Return :meth:`predict_proba` (N, C) and :meth:`predict_known` (N,) from one pass."""
         if not hasattr(self, "estimator_"):
             check_is_fitted(self)
-        xy = self._visible(_check_table(self, X, reset=False))
+        xy = self._visible(check_table(self, X, reset=False))
         body = geometry.has_body(xy)
         if body.all() and len(xy):
             return self._predict_bodies(xy)
@@ -397,7 +390,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
     def has_body(self, X: ArrayLike) -> np.ndarray:
         """Tell samples in which a body is visible, shape (N,), bool; others are unknown, or of the none-class."""
-        return geometry.has_body(self._visible(_check_table(self, X, reset=False)))
+        return geometry.has_body(self._visible(check_table(self, X, reset=False)))
 
     def _predict_bodies(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predict poses (N, 17, 2) in which a body is visible."""
@@ -465,41 +458,6 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         return tags
 
 
-def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Check class names; return the sorted classes (C,) and the class number of each sample (N,)."""
-    labels = column_or_1d(y, warn=True)
-    if labels.shape != (n_samples,):
-        raise ValueError(f"Expected {n_samples} labels, one for each sample, got shape {labels.shape}.")
-    missing = np.sum(pd.isna(np.asarray(y, dtype=object)))  # NaN in a list of names would become a name
-    if missing:
-        raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
-    assert_all_finite(labels, input_name="y")
-    check_classification_targets(labels)
-    if labels.dtype == object:
-        labels = labels.astype(str)
-    classes, codes = np.unique(labels, return_inverse=True)
-    if UNKNOWN in classes:
-        raise ValueError(
-            f"Expected other class names than {UNKNOWN!r}, the label of poses that are none of the classes, got it. "
-            "Rename the class, for example to 'other'."
-        )
-    if len(classes) < 2:
-        raise ValueError(f"Expected at least two classes, got one class: {classes.tolist()[0]!r}.")
-    return classes, codes
-
-
-def check_heatmaps(X: Any) -> np.ndarray:
-    """Check heatmaps and return them as an array (N, 17, H, W) or (17, H, W), without a copy."""
-    heatmaps = as_heatmaps(X)
-    n_keypoints = len(COCO_17.keypoints)
-    if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints:
-        raise ValueError(
-            f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
-            f"got {heatmaps.shape}. A keypoint table of shape (n, {_N_COLUMNS}) goes into pipeline[1:]."
-        )
-    return heatmaps
-
-
 class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Lower the confidence where a model trained without augmentation disagrees.
 
@@ -553,41 +511,6 @@ def _fit_options(estimator: BaseEstimator, count: int) -> dict[str, int]:
         name, last = estimator.steps[-1]
         return {f"{name}__{option}": value for option, value in _fit_options(last, count).items()}
     return {"n_original": count} if has_fit_parameter(estimator, "n_original") else {}
-
-
-def _check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
-    """Check a keypoint table and return it as (N, 17, 3), float64; NaN is allowed, infinity is not.
-
-    A table (N, 51), (N, 17, 3), or a DataFrame, whose columns are selected by name. Only prediction takes no rows.
-    """
-    columns = getattr(X, "columns", None)
-    if columns is not None and any(isinstance(column, str) for column in columns):
-        missing = [name for name in COCO_17.columns if name not in set(columns)]
-        if missing:
-            shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
-            raise ValueError(f"Expected a table with the {_N_COLUMNS} keypoint columns, got one without {shown}.")
-        X = X[list(COCO_17.columns)]
-    X = X if hasattr(X, "ndim") and not hasattr(X, "iloc") else np.asarray(X)  # no names, so no warning about them
-    if X.ndim == 3 and X.shape[1:] == (_N_COLUMNS // 3, 3):
-        X = X.reshape(len(X), _N_COLUMNS)
-    if not reset and X.shape == (0, _N_COLUMNS):
-        return np.empty((0, _N_COLUMNS // 3, 3))
-    if (
-        not reset
-        and type(X) is np.ndarray
-        and X.dtype in (np.float32, np.float64)
-        and X.ndim == 2
-        and X.shape[1] == _N_COLUMNS
-        and not np.isinf(X).any()
-    ):  # scikit-learn's checks would find nothing more, and take longer than a single prediction
-        return X.astype(np.float64).reshape(len(X), -1, 3)
-    values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-    if values.shape[1] != _N_COLUMNS:
-        raise ValueError(
-            f"Expected a keypoint table of shape (n, {_N_COLUMNS}) or (n, {_N_COLUMNS // 3}, 3) with the columns "
-            f"{', '.join(COCO_17.columns[:4])}, ..., got shape {values.shape}."
-        )
-    return values.reshape(len(values), -1, 3)
 
 
 def as_table(xy: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.folder import HeatmapRows
-from heatpose.model.estimators import check_heatmaps, check_labels
+from heatpose.model.checks import check_heatmaps, check_labels
 from heatpose.model.openset import OpenSetMixin, apply_temperature
 
 __all__ = ["HeatmapPixels", "PixelCNN", "PixelDense"]

@@ -78,7 +78,7 @@ def spied(X, y, **parameters):
 # scikit-learn's common checks
 
 
-def any_columns(estimator, X, *, reset, table=estimators._check_table):
+def any_columns(estimator, X, *, reset, table=estimators.check_table):
     """Check as usual, and then place the columns round a torso of length 1 as if they were keypoints."""
     if getattr(X, "ndim", None) == 2 and X.shape[1] == 51:
         return table(estimator, X, reset=reset)
@@ -108,7 +108,7 @@ DRAWN = {"check_sample_weight_equivalence_on_dense_data": "samples are drawn in 
     expected_failed_checks=lambda estimator: DRAWN if isinstance(estimator, PoseClassifier) else {},
 )
 def test_common_checks_on_tables_of_any_width(estimator, check, monkeypatch):
-    monkeypatch.setattr(estimators, "_check_table", any_columns)
+    monkeypatch.setattr(estimators, "check_table", any_columns)
     check(estimator)
 
 

@@ -1,0 +1,91 @@
+"""Checks of heatmaps, keypoint tables and labels at the entry of the estimators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils import assert_all_finite
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from heatpose.model.openset import UNKNOWN
+from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.skeleton import COCO_17
+
+__all__ = ["check_heatmaps", "check_labels", "check_table"]
+
+_N_COLUMNS = len(COCO_17.columns)
+
+
+def check_heatmaps(X: Any) -> np.ndarray:
+    """Check heatmaps and return them as an array (N, 17, H, W) or (17, H, W), without a copy."""
+    heatmaps = as_heatmaps(X)
+    n_keypoints = len(COCO_17.keypoints)
+    if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints:
+        raise ValueError(
+            f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
+            f"got {heatmaps.shape}. A keypoint table of shape (n, {_N_COLUMNS}) goes into pipeline[1:]."
+        )
+    return heatmaps
+
+
+def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
+    """Check a keypoint table and return it as (N, 17, 3), float64; NaN is allowed, infinity is not.
+
+    A table (N, 51), (N, 17, 3), or a DataFrame, whose columns are selected by name. Only prediction takes no rows.
+    """
+    columns = getattr(X, "columns", None)
+    if columns is not None and any(isinstance(column, str) for column in columns):
+        missing = [name for name in COCO_17.columns if name not in set(columns)]
+        if missing:
+            shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
+            raise ValueError(f"Expected a table with the {_N_COLUMNS} keypoint columns, got one without {shown}.")
+        X = X[list(COCO_17.columns)]
+    X = X if hasattr(X, "ndim") and not hasattr(X, "iloc") else np.asarray(X)  # no names, so no warning about them
+    if X.ndim == 3 and X.shape[1:] == (_N_COLUMNS // 3, 3):
+        X = X.reshape(len(X), _N_COLUMNS)
+    if not reset and X.shape == (0, _N_COLUMNS):
+        return np.empty((0, _N_COLUMNS // 3, 3))
+    if (
+        not reset
+        and type(X) is np.ndarray
+        and X.dtype in (np.float32, np.float64)
+        and X.ndim == 2
+        and X.shape[1] == _N_COLUMNS
+        and not np.isinf(X).any()
+    ):  # scikit-learn's checks would find nothing more, and take longer than a single prediction
+        return X.astype(np.float64).reshape(len(X), -1, 3)
+    values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+    if values.shape[1] != _N_COLUMNS:
+        raise ValueError(
+            f"Expected a keypoint table of shape (n, {_N_COLUMNS}) or (n, {_N_COLUMNS // 3}, 3) with the columns "
+            f"{', '.join(COCO_17.columns[:4])}, ..., got shape {values.shape}."
+        )
+    return values.reshape(len(values), -1, 3)
+
+
+def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Check class names; return the sorted classes (C,) and the class number of each sample (N,)."""
+    labels = column_or_1d(y, warn=True)
+    if labels.shape != (n_samples,):
+        raise ValueError(f"Expected {n_samples} labels, one for each sample, got shape {labels.shape}.")
+    missing = np.sum(pd.isna(np.asarray(y, dtype=object)))  # NaN in a list of names would become a name
+    if missing:
+        raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
+    assert_all_finite(labels, input_name="y")
+    check_classification_targets(labels)
+    if labels.dtype == object:
+        labels = labels.astype(str)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if UNKNOWN in classes:
+        raise ValueError(
+            f"Expected other class names than {UNKNOWN!r}, the label of poses that are none of the classes, got it. "
+            "Rename the class, for example to 'other'."
+        )
+    if len(classes) < 2:
+        raise ValueError(f"Expected at least two classes, got one class: {classes.tolist()[0]!r}.")
+    return classes, codes
