@@ -30,7 +30,7 @@ from heatpose.evaluation.metrics import auroc, coverage_curve, expected_calibrat
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import apply_temperature
 from heatpose.pose.decoding import DECODING_VERSION, decode_heatmaps
-from heatpose.training.training import fit_temperature
+from heatpose.training.folds import fit_temperature
 
 ESTIMATORS = {
     "tinypose": "gestures",
@@ -99,7 +99,7 @@ def methods() -> dict[str, Build]:
     """All methods by name: the default, the candidates that take keypoints, the rivals."""
     named: dict[str, Build] = {DEFAULT_METHOD: lambda seed: make_pose_pipeline(random_state=seed)[1:]}
     for name, candidate in CANDIDATES.items():
-        if candidate.takes == "keypoints" and name != "dummy":
+        if candidate.takes.has_keypoints and name != "dummy":
             named[name] = lambda seed, name=name: make_pose_pipeline(name, random_state=seed)[1:]
     return named | {short: RIVALS[name] for short, name in SHORT_RIVALS.items()}
 

@@ -61,6 +61,8 @@ _HOME = {
     "evaluate_predictions": "evaluation.metrics",
     "Evaluation": "evaluation.metrics",
     "evaluate_model": "evaluation.scoring",
+    "check_data": "evaluation.signature",
+    "Finding": "evaluation.signature",
     # training
     "search_pose_classifier": "training.search",
     "train_pose_classifier": "training.training",
@@ -98,6 +100,7 @@ if TYPE_CHECKING:
     from heatpose.evaluation.inspection import ClassSummary, Inspection, KeypointSummary, Problem, inspect_data
     from heatpose.evaluation.metrics import Calibration, Evaluation, evaluate_predictions
     from heatpose.evaluation.scoring import evaluate_model
+    from heatpose.evaluation.signature import Finding, check_data
     from heatpose.live.stream import PoseEvent, PoseStream
     from heatpose.model.candidates import CANDIDATES, Candidate, make_pose_pipeline
     from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures

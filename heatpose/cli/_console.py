@@ -8,9 +8,11 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from importlib.util import find_spec
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from heatpose.data.folder import HeatmapRows
+    from heatpose.evaluation.signature import Signature
 
 Progress = Callable[[int, int], None]
 
@@ -382,6 +385,16 @@ def progress(description: str) -> Iterator[Progress | None]:
 def complain(message: str) -> None:
     """Print a message to stderr."""
     print(message, file=sys.stderr)  # noqa: T201
+
+
+def warn_of_differences(model: Any, signatures: Sequence[Signature]) -> list[str]:
+    """Print differences between data and the training data of a model to stderr, and return them."""
+    from heatpose.evaluation.signature import check_data
+
+    findings = check_data(model, reduce(add, signatures)) if signatures else []
+    for finding in findings:
+        complain(f"Warning: {finding}")
+    return [str(finding) for finding in findings]
 
 
 class _Handler(logging.Handler):

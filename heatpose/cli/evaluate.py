@@ -20,6 +20,7 @@ from heatpose.cli._console import (
     read_for_models,
     results,
     say,
+    warn_of_differences,
     write_page,
 )
 
@@ -48,7 +49,9 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.cli._results import show_evaluation
     from heatpose.data.groups import resolve_groups
     from heatpose.data.storage import redact
+    from heatpose.data.table import table_keypoints
     from heatpose.evaluation.scoring import evaluate_model
+    from heatpose.evaluation.signature import sign_poses
     from heatpose.model.prediction import mirror_table
     from heatpose.persistence.artifact import load_model, read_manifest
     from heatpose.persistence.provenance import check_training_data
@@ -66,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
     if args.mirrored:
         table = mirror_table(table)
         heatmaps = None if heatmaps is None else replace(heatmaps, mirrored=True)
+    cautions += warn_of_differences(pipeline, [sign_poses(table_keypoints(table))])
     evaluation = evaluate_model(pipeline, table, groups, heatmaps=heatmaps)
 
     console = results()
@@ -75,6 +79,7 @@ def run(args: argparse.Namespace) -> None:
             "data": redact(args.data),
             "mirrored": args.mirrored,
             "trained_on_these_data": seen,
+            "cautions": cautions,
             "groups": None if groups is None else grouping.description,
         }
         console.print(json.dumps({**facts, **evaluation.to_dict()}, indent=2), soft_wrap=True)

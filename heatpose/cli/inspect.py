@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 SUMMARY = "report the contents and problems of a data set; changes nothing"
 EXAMPLES = (
     "heatpose inspect data/gestures --groups '_(\\d+)\\.npy$'",
+    "heatpose inspect data/others --model models/pose.joblib",
     "heatpose inspect data/gestures --fix-list problems.csv --json > inspection.json",
 )
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_data(parser)
     add_groups(parser, "groups that a split must not divide, such as people")
+    parser.add_argument("--model", metavar="MODEL", help="compare the data with the training data of a saved model")
     parser.add_argument("--json", action="store_true", help="write the inspection as JSON")
     parser.add_argument(
         "--fix-list",
@@ -66,6 +68,11 @@ def run(args: argparse.Namespace) -> None:
         check_writable(args.fix_list)
     from heatpose.evaluation.inspection import inspect_data, write_fix_list
 
+    signature = None
+    if args.model is not None:
+        from heatpose.persistence.artifact import read_manifest
+
+        signature = read_manifest(args.model)["record"].get("signature")
     with progress("Reading heatmaps") as advance:
         inspection = inspect_data(
             args.data,
@@ -75,6 +82,7 @@ def run(args: argparse.Namespace) -> None:
             n_jobs=args.jobs,
             progress=advance,
             poses=pose_options(args),
+            signature=signature,
         )
     if args.fix_list is not None:
         args.fix_list.parent.mkdir(parents=True, exist_ok=True)

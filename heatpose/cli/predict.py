@@ -6,7 +6,15 @@ import argparse
 import csv
 import sys
 
-from heatpose.cli._console import add_image_size, add_jobs, add_mirrored, add_placeholders, add_skip_bad, progress
+from heatpose.cli._console import (
+    add_image_size,
+    add_jobs,
+    add_mirrored,
+    add_placeholders,
+    add_skip_bad,
+    progress,
+    warn_of_differences,
+)
 
 SUMMARY = "predict the pose class of each sample; CSV on stdout: path,label,confidence"
 EXAMPLES = (
@@ -42,9 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.data.npy import BadFilesError
+    from heatpose.evaluation.signature import Signature, sign_samples
     from heatpose.model.prediction import Prediction, list_pose_files, predict_files
     from heatpose.persistence.artifact import load_model
 
+    signatures: list[Signature] = []
     files = list_pose_files(args.paths)  # before the model is loaded, which takes longer
     pipeline = load_model(args.model)
     try:
@@ -60,11 +70,13 @@ def run(args: argparse.Namespace) -> None:
                     keep_placeholders=args.keep_placeholders,
                     n_jobs=args.jobs,
                     progress=advance,
+                    on_poses=lambda samples: signatures.append(sign_samples(samples)),
                 )
             )
     except BadFilesError as error:
         hint = "" if len(error.bad_files) == len(files) else "\nFix or remove them, or leave them out with --skip-bad."
         raise ValueError(f"{error}{hint}") from error
+    warn_of_differences(pipeline, signatures)
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(Prediction._fields)
     table.writerows((path, label, f"{confidence:.4f}") for path, label, confidence in predictions)

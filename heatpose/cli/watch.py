@@ -8,11 +8,17 @@ import math
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from heatpose.cli._console import UsageError, add_mirrored, complain
+from heatpose.cli._console import UsageError, add_mirrored, complain, warn_of_differences
+
+if TYPE_CHECKING:
+    from heatpose.evaluation.signature import Signature
+    from heatpose.live.watching import Frame
+
+_FRAMES_CHECKED = 100  # some seconds of a camera: one pose is no evidence of a turned camera
 
 SUMMARY = "classify a growing folder or a pipe of heatmaps; JSON lines on stdout"
 EXAMPLES = (
@@ -133,12 +139,27 @@ def run(args: argparse.Namespace) -> None:
                 if piped
                 else follow_folder(folder, once=args.once, until_idle=args.until_idle)
             )
+            frames = _checked(frames, model, args.mirrored)
             _write(watch_frames(stream, frames, person=person, fps=args.fps, wanted=wanted))
     except KeyboardInterrupt:  # the usual end
         if args.events:
             _write(map(event_record, stream.close()))
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _checked(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iterator[Frame | None]:
+    """Yield frames; compare the first of them with the training data of the model, and warn once."""
+    from heatpose.evaluation.signature import sign_samples
+    from heatpose.pose.geometry import mirror_heatmaps
+
+    signatures: list[Signature] = []
+    for frame in frames:
+        if frame is not None and len(signatures) < _FRAMES_CHECKED:
+            signatures.append(sign_samples(mirror_heatmaps(frame.heatmaps) if mirrored else frame.heatmaps))
+            if len(signatures) == _FRAMES_CHECKED:
+                warn_of_differences(model, signatures)
+        yield frame
 
 
 def _write(records: Iterable[dict[str, Any]]) -> None:

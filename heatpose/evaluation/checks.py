@@ -19,6 +19,7 @@ import numpy as np
 from heatpose.data.groups import DEFAULT_FOLDS, Grouping
 from heatpose.evaluation.frames import LEAST_KEYPOINTS, Frames
 from heatpose.evaluation.metrics import to_plain
+from heatpose.evaluation.signature import UPRIGHT, Signature
 from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours, propose_clips
 
 __all__ = ["MIN_SAMPLES", "SEVERITIES", "Check", "CheckContext", "Kind", "Problem", "Severity", "check", "checks_of"]
@@ -107,6 +108,7 @@ class CheckContext:
     grouping: Grouping
     random_state: int = 0
     n_jobs: int | None = None
+    expected: Signature = UPRIGHT
     _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def once(self, compute: Callable[[CheckContext], T]) -> T:

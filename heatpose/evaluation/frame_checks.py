@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem, Severity, check
 from heatpose.evaluation.frames import LEAST_KEYPOINTS
+from heatpose.evaluation.signature import FINDINGS, find_differences, sign_poses
 from heatpose.evaluation.wording import format_plural, join_names
 from heatpose.pose.similarity import COPY, PoseNeighbours
 from heatpose.pose.skeleton import COCO_17
@@ -33,6 +34,13 @@ def bad_files(context: CheckContext) -> Iterator[Problem]:
     """Files that cannot be read."""
     for bad in context.frames.bad_files:
         yield Problem("bad-file", "error", (bad.path,), f"{bad.path}: {bad.reason}.", 1.0)
+
+
+@check(*((code, severity, title) for code, (severity, title) in FINDINGS.items()))
+def differences(context: CheckContext) -> Iterator[Problem]:
+    """Differences to the training data of a model, or to people who stand."""
+    for finding in find_differences(context.expected, sign_poses(context.frames.keypoints)):
+        yield Problem(finding.code, finding.severity, (), str(finding), 1.0)
 
 
 # Duplicates -------------------------------------------------------------------------------------------------

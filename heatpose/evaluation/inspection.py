@@ -28,6 +28,7 @@ from heatpose.evaluation import frame_checks, label_checks
 from heatpose.evaluation.checks import SEVERITIES, Check, CheckContext, Problem, checks_of
 from heatpose.evaluation.frames import Frames, read_frames
 from heatpose.evaluation.metrics import to_plain
+from heatpose.evaluation.signature import UPRIGHT, Signature
 from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.skeleton import COCO_17
 
@@ -169,6 +170,7 @@ def inspect_data(
     n_jobs: int | None = None,
     progress: Progress | None = None,
     poses: Mapping[str, Any] | None = None,
+    signature: Mapping[str, Any] | None = None,
 ) -> Inspection:
     r"""Find the problems of a data set. Nothing is changed.
 
@@ -188,6 +190,9 @@ def inspect_data(
         ``progress(done, total)``, in samples that were read.
     poses : mapping, optional
         Options of :func:`heatpose.read_poses` for data that it reads.
+    signature : mapping, optional
+        The ``signature`` of a model's record, to compare the data with its training data; by default people are
+        expected to stand.
 
     Returns
     -------
@@ -217,7 +222,9 @@ def inspect_data(
         raise FileNotFoundError(f"No such folder or table: {where}")
     frames = read_frames(where, decoder, n_jobs, progress, poses)
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
-    context = CheckContext(frames, grouping, random_state, n_jobs)
+    context = CheckContext(
+        frames, grouping, random_state, n_jobs, UPRIGHT if signature is None else Signature.from_dict(signature)
+    )
     # Without frames there are only files and classes to check.
     checks = CHECKS if len(frames) else (frame_checks.bad_files, frame_checks.small_classes)
     problems = sorted(

@@ -67,6 +67,7 @@ def predict_files(
     keep_placeholders: bool = False,
     n_jobs: int | None = None,
     progress: Callable[[int, int], object] | None = None,
+    on_poses: Callable[[np.ndarray], object] | None = None,
 ) -> Iterator[Prediction]:
     """Predict the classes of the poses in files.
 
@@ -89,6 +90,8 @@ def predict_files(
         Threads that read and decode; by default one for each processor. Results do not depend on it.
     progress : callable, optional
         ``progress(done, total)`` in files, called from the calling thread.
+    on_poses : callable, optional
+        Called with the samples of each block as the model sees them: keypoints (n, 51), or heatmaps (n, 17, H, W).
 
     Yields
     ------
@@ -122,7 +125,12 @@ def predict_files(
                         names += result[0]
                         poses.append(result[1])
             if names:
-                yield from _predict(pipeline, names, np.concatenate(poses), mirrored, unknown)
+                samples = np.concatenate(poses)
+                if mirrored:
+                    samples = input_of(pipeline).mirror(samples)
+                if on_poses is not None:
+                    on_poses(samples)
+                yield from _predict(pipeline, names, samples, unknown)
             if progress is not None:
                 progress(start + len(block), len(files))
     if bad and not skip_bad:
@@ -262,10 +270,7 @@ def _numbered(names: Sequence[str], numbers: Iterable[int]) -> list[str]:
     return [f"{name}[{number}]" if counts[name] > 1 else name for name, number in zip(names, numbers, strict=True)]
 
 
-def _predict(
-    pipeline: Pipeline, names: Sequence[str], poses: np.ndarray, mirrored: bool, unknown: bool
-) -> Iterator[Prediction]:
-    samples = input_of(pipeline).mirror(poses) if mirrored else poses
+def _predict(pipeline: Pipeline, names: Sequence[str], samples: np.ndarray, unknown: bool) -> Iterator[Prediction]:
     for step in pipeline[1:-1]:
         samples = step.transform(samples)
     model = pipeline[-1]

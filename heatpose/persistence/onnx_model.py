@@ -49,6 +49,7 @@ class OnnxModel:
         notes = self.session.get_modelmeta().custom_metadata_map
         self.classes_ = np.array(json.loads(notes["classes"]))
         self.threshold = float(notes["threshold"])
+        self.signature_: dict[str, Any] | None = None
         self.source = self.session.get_inputs()[0].name
         if self.source == "keypoints":
             self.n_features_in_ = len(COCO_17.columns)
@@ -139,6 +140,7 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:
             f"Expected {path} to reproduce the predictions of its self-test, got {'; '.join(changed[:3])}. "
             "Install another version of onnxruntime, or export the model again."
         )
+    model.signature_ = manifest["record"].get("signature")
     return model
 
 

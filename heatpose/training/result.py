@@ -12,6 +12,7 @@ from heatpose.data.groups import Grouping
 from heatpose.evaluation.audit import ClassAdvice, LeakageAudit, LearningCurve
 from heatpose.evaluation.metrics import Evaluation, to_plain
 from heatpose.evaluation.scores import record_scores
+from heatpose.evaluation.signature import Signature
 
 __all__ = ["TrainingResult"]
 
@@ -63,6 +64,8 @@ class TrainingResult:
     importance : DataFrame or None
         Permutation importance on held-out groups, see :func:`heatpose.evaluation.importance.measure_importance`; None
         unless it was asked for.
+    signature : Signature or None
+        Properties of the training data that new data are compared with, see :func:`heatpose.check_data`.
     """
 
     pipeline: Pipeline
@@ -83,6 +86,7 @@ class TrainingResult:
     learning_curve: LearningCurve | None
     advice: tuple[ClassAdvice, ...]
     importance: pd.DataFrame | None = None
+    signature: Signature | None = None
 
     def to_record(self) -> dict[str, Any]:
         """Return the part of the result that is kept in the manifest, as plain values."""
@@ -99,6 +103,7 @@ class TrainingResult:
             "n_samples": evaluation["n_samples"],
             "n_folds": self.n_folds,
             "random_state": self.random_state,
+            "signature": None if self.signature is None else self.signature.to_dict(),
             "scores": {
                 "name": self.classifier,
                 **record_scores(self),

@@ -22,6 +22,7 @@ from heatpose.evaluation.audit import AuditPlan, audit_training
 from heatpose.evaluation.importance import average_importance
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, threshold_for_coverage
 from heatpose.evaluation.scoring import prediction_table
+from heatpose.evaluation.signature import sign_poses
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import PARTIAL_BODIES, mirror_classes
@@ -168,6 +169,8 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     findings = audit_training(
         plan.audit, trainer.X, evaluation, predictions, random_split, predict_without, n_jobs=trainer.n_jobs
     )
+    signature = sign_poses(table_keypoints(plan.table))
+    pipeline.signature_ = signature.to_dict()
     importance = [fit.importance for fit in choice.measured if fit.importance is not None]
     return TrainingResult(
         pipeline=pipeline,
@@ -185,6 +188,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         threshold=threshold,
         random_state=trainer.random_state,
         importance=average_importance(importance) if importance else None,
+        signature=signature,
         **findings._asdict(),
     )
 

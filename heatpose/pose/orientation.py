@@ -1,0 +1,167 @@
+"""The orientation of poses in an image: direction of the trunk and handedness, and the eight ways to turn an image.
+
+An image that is turned by quarter turns, mirrored, or stored with rows and columns swapped shows the same bodies under
+one of the eight symmetries of a square. The direction from hips to shoulders shows the quarter turns; the side of the
+trunk on which the left shoulder lies shows a reflection.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from heatpose.pose.skeleton import COCO_17, Skeleton
+
+__all__ = ["DIRECTIONS", "TURNS", "Turn", "count_directions", "count_facing", "torso_lengths", "turn_keypoints"]
+
+DIRECTIONS = ("up", "right", "down", "left")
+"""Directions of the trunk from hips to shoulders, each a quarter turn clockwise from the one before."""
+
+_CLEAR = 0.25  # of the trunk's length: shoulders less apart across it are seen from the side
+
+
+class Turn(NamedTuple):
+    """One of the eight symmetries of a square.
+
+    Parameters
+    ----------
+    quarters : int
+        Quarter turns clockwise, 0 to 3, after the reflection.
+    is_reflected : bool
+        Left and right are exchanged first.
+    description : str
+        Words for the change.
+    matrix : tuple
+        Rows of the matrix that maps (x, y) to its new position.
+    cure : str
+        Words and code that undo it.
+    """
+
+    quarters: int
+    is_reflected: bool
+    description: str
+    matrix: tuple[tuple[int, int], tuple[int, int]]
+    cure: str
+
+
+TURNS = (
+    Turn(0, False, "not turned", ((1, 0), (0, 1)), ""),
+    Turn(
+        1,
+        False,
+        "turned by a quarter turn clockwise",
+        ((0, -1), (1, 0)),
+        "Turn the images counter-clockwise: np.rot90(heatmaps, 1, axes=(-2, -1)), or (y, -x) for keypoints (x, y)",
+    ),
+    Turn(
+        2,
+        False,
+        "upside down",
+        ((-1, 0), (0, -1)),
+        "Turn the images by half a turn: np.rot90(heatmaps, 2, axes=(-2, -1)), or (-x, -y) for keypoints (x, y)",
+    ),
+    Turn(
+        3,
+        False,
+        "turned by a quarter turn counter-clockwise",
+        ((0, 1), (-1, 0)),
+        "Turn the images clockwise: np.rot90(heatmaps, -1, axes=(-2, -1)), or (-y, x) for keypoints (x, y)",
+    ),
+    Turn(0, True, "mirrored", ((-1, 0), (0, 1)), "Use --mirrored (mirrored=True) for pictures of a selfie camera"),
+    Turn(
+        1,
+        True,
+        "turned by a quarter turn and mirrored, as if rows and columns were swapped and reversed",
+        ((0, -1), (-1, 0)),
+        "Swap and reverse them: heatmaps[..., ::-1, ::-1].swapaxes(-2, -1), or (-y, -x) for keypoints (x, y)",
+    ),
+    Turn(
+        2,
+        True,
+        "vertically flipped, as if y pointed up",
+        ((1, 0), (0, -1)),
+        "y has to point down: heatmaps[..., ::-1, :], or (x, -y) for keypoints (x, y)",
+    ),
+    Turn(
+        3,
+        True,
+        "transposed: rows and columns of the maps, or x and y, are swapped",
+        ((0, 1), (1, 0)),
+        "Swap them: heatmaps.swapaxes(-2, -1), or (y, x) for keypoints (x, y)",
+    ),
+)
+"""The eight symmetries: four turns, then the four with a reflection."""
+
+
+def turn_keypoints(keypoints: np.ndarray, turn: Turn) -> np.ndarray:
+    """Return keypoints (..., 2 or more) with x and y as in a turned image; the names of the joints stay."""
+    turned = np.array(keypoints, dtype=np.float64)
+    turned[..., :2] = turned[..., :2] @ np.array(turn.matrix, dtype=np.float64).T
+    return turned
+
+
+def count_directions(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Count the directions of trunks.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, K, 2)
+        Keypoint positions, y down; NaN where missing.
+    skeleton : Skeleton
+        Keypoints that are shoulders and hips.
+
+    Returns
+    -------
+    ndarray of int, shape (4,)
+        Poses by :data:`DIRECTIONS`; poses without shoulders or hips are left out.
+
+    Examples
+    --------
+    >>> from heatpose import simulate_poses
+    >>> count_directions(simulate_poses(1, 1, 2, classes=["action_up"]).keypoints[..., :2]).tolist()
+    [2, 0, 0, 0]
+    """
+    trunk, _ = _trunk(xy, skeleton)
+    x, y = trunk[~np.isnan(trunk).any(axis=1)].T
+    direction = np.where(np.abs(y) >= np.abs(x), np.where(y <= 0, 0, 2), np.where(x > 0, 1, 3))
+    return np.bincount(direction, minlength=4)
+
+
+def count_facing(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Count bodies with the left shoulder clockwise of the trunk's direction, as when they face the camera, and others.
+
+    Parameters
+    ----------
+    xy, skeleton
+        As for :func:`count_directions`.
+
+    Returns
+    -------
+    ndarray of int, shape (2,)
+        Bodies that face the camera, and those seen from behind or mirrored; those from the side are left out.
+
+    Examples
+    --------
+    >>> from heatpose import simulate_poses
+    >>> count_facing(simulate_poses(1, 1, 2, classes=["action_up"]).keypoints[..., :2]).tolist()
+    [2, 0]
+    """
+    trunk, across = _trunk(xy, skeleton)
+    side = trunk[:, 0] * across[:, 1] - trunk[:, 1] * across[:, 0]
+    clear = np.abs(side) > _CLEAR * np.square(trunk).sum(axis=1)  # False for NaN
+    return np.array([np.count_nonzero(clear & (side > 0)), np.count_nonzero(clear & (side < 0))])
+
+
+def torso_lengths(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return the length of the trunk of each pose (N, K, 2), shape (N,); NaN without shoulders or hips."""
+    return np.sqrt(np.square(_trunk(xy, skeleton)[0]).sum(axis=1))
+
+
+def _trunk(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vectors from hips to shoulders and from the right to the left shoulder, (N, 2) each."""
+    left, right = (xy[:, index] for index in skeleton.index(*skeleton.shoulders))
+    hips = xy[:, skeleton.index(*skeleton.hips)].mean(axis=1)
+    trunk = (left + right) / 2 - hips
+    trunk[np.square(trunk).sum(axis=1) == 0] = np.nan
+    return trunk, left - right

@@ -1,0 +1,142 @@
+"""Differences between data and the training data of a model: turned, mirrored, without keypoints, without bodies."""
+
+import io
+from contextlib import redirect_stderr
+
+import numpy as np
+import pytest
+
+import heatpose
+from heatpose.cli import main
+from heatpose.data.table import keypoint_frame, write_table
+from heatpose.datasets.simulation import simulate_poses
+from heatpose.evaluation.inspection import inspect_data
+from heatpose.evaluation.signature import MIN_FRAMES, Signature, check_data, find_differences, sign_poses
+from heatpose.persistence.artifact import load_model, save_model
+from heatpose.pose.orientation import TURNS, turn_keypoints
+from heatpose.training.training import train_pose_classifier
+
+CLASSES = ["action_up", "action_down", "select_avatar"]
+POSES = simulate_poses(4, 1, 6, classes=CLASSES, random_state=3)
+OTHERS = simulate_poses(3, 1, 6, classes=CLASSES, random_state=9)
+EXPECTED = sign_poses(POSES.keypoints)
+
+
+def as_table(poses, keypoints=None):
+    keypoints = poses.keypoints if keypoints is None else keypoints
+    return keypoint_frame(keypoints.astype(np.float32)).assign(
+        label=poses.labels,
+        group=poses.performers.astype(str),
+        path=[f"{row}.npy" for row in range(len(poses))],
+        sample=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A trained model, saved; its file."""
+    result = train_pose_classifier(as_table(POSES), classifiers="lda", n_jobs=1)
+    path = tmp_path_factory.mktemp("model") / "pose.joblib"
+    save_model(result.pipeline, path, record=result.to_record())
+    return path
+
+
+def codes(findings):
+    return [finding.code for finding in findings]
+
+
+def test_other_people_are_no_finding():
+    assert find_differences(EXPECTED, sign_poses(OTHERS.keypoints)) == []
+
+
+@pytest.mark.parametrize("turn", TURNS[1:], ids=lambda turn: turn.description)
+def test_each_turn_is_recognised_and_its_cure_undoes_it(turn):
+    turned = turn_keypoints(OTHERS.keypoints, turn)
+    (finding,) = find_differences(EXPECTED, sign_poses(turned))
+    assert finding.code == ("turned" if turn.quarters else "mirrored")
+    assert turn.cure in finding.advice
+    if turn.quarters:
+        code = finding.advice.split("or (")[1].split(")")[0]  # such as y, -x
+        x, y = turned[..., 0], turned[..., 1]
+        cured = turned.copy()
+        cured[..., 0], cured[..., 1] = eval(code, {"x": x, "y": y})
+        np.testing.assert_allclose(cured[..., :2], OTHERS.keypoints[..., :2])
+        assert find_differences(EXPECTED, sign_poses(cured)) == []
+
+
+@pytest.mark.parametrize("turn", [turn for turn in TURNS[1:] if turn.quarters], ids=lambda turn: turn.description)
+def test_the_cure_of_heatmaps_is_that_of_keypoints(turn):
+    heatmaps = np.zeros((1, 1, 4, 6))
+    heatmaps[0, 0, 1, 4] = 1  # x 4, y 1, from the middle of the map: 1.5, -0.5
+    text = turn.cure.split(": ")[1].split(", or (")[0]
+    inverse = np.linalg.inv(np.array(turn.matrix))
+    cured = eval(text, {"heatmaps": heatmaps, "np": np})
+    row, column = np.unravel_index(cured[0, 0].argmax(), cured.shape[2:])
+    middle = (np.array(cured.shape[2:][::-1]) - 1) / 2
+    np.testing.assert_allclose(np.array([column, row]) - middle, inverse @ [1.5, -0.5])
+
+
+def test_data_that_lie_are_no_finding_for_a_model_that_was_trained_on_such():
+    lying = np.concatenate([POSES.keypoints, *(turn_keypoints(POSES.keypoints, turn) for turn in TURNS[1:4])])
+    expected = sign_poses(lying)
+    for turn in TURNS[:4]:
+        assert find_differences(expected, sign_poses(turn_keypoints(OTHERS.keypoints, turn))) == []
+
+
+def test_half_of_the_people_upside_down_are_no_finding():
+    half = OTHERS.keypoints.copy()
+    half[::2] = turn_keypoints(half[::2], TURNS[2])
+    assert find_differences(EXPECTED, sign_poses(half)) == []
+
+
+def test_few_frames_are_no_evidence():
+    turned = turn_keypoints(OTHERS.keypoints, TURNS[2])
+    assert find_differences(EXPECTED, sign_poses(turned[: MIN_FRAMES - 1])) == []
+
+
+def test_missing_keypoints_and_frames_without_a_body_are_found():
+    hidden = OTHERS.keypoints.copy()
+    hidden[:, [15, 16]] = np.nan, np.nan, 0
+    (finding,) = find_differences(EXPECTED, sign_poses(hidden))
+    assert finding.code == "missing-keypoints"
+    assert "left ankle and right ankle" in finding.message
+    hidden[::2] = np.nan, np.nan, 0
+    assert codes(find_differences(EXPECTED, sign_poses(hidden))) == ["missing-keypoints", "no-body"]
+
+
+def test_a_signature_is_plain_and_additive():
+    restored = Signature.from_dict(EXPECTED.to_dict())
+    assert restored.to_dict() == EXPECTED.to_dict()
+    parts = sign_poses(POSES.keypoints[:20]) + sign_poses(POSES.keypoints[20:])
+    for name in ("n_frames", "trunk_directions", "facing_camera", "missing_keypoints"):
+        assert parts.to_dict()[name] == EXPECTED.to_dict()[name]
+
+
+def test_a_loaded_model_knows_its_signature(model):
+    loaded = load_model(model)
+    assert loaded.signature_ == EXPECTED.to_dict()
+    turned = as_table(OTHERS, turn_keypoints(OTHERS.keypoints, TURNS[7]))
+    assert check_data(loaded, as_table(OTHERS)) == []
+    assert codes(check_data(loaded, turned)) == ["turned"]
+    assert heatpose.check_data is check_data
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_commands_go_on_and_warn_once(command, model, tmp_path, capsys):
+    for name, turn in (("clean", TURNS[0]), ("turned", TURNS[7])):
+        path = tmp_path / f"{name}.parquet"
+        write_table(as_table(OTHERS, turn_keypoints(OTHERS.keypoints, turn)), path)
+        with redirect_stderr(io.StringIO()) as stderr:
+            assert main([command, str(model), str(path)]) == 0
+        assert stderr.getvalue().count("Swap them") == (name == "turned")
+    assert capsys.readouterr().out
+
+
+def test_inspect_finds_upside_down_data_with_and_without_a_model(model, tmp_path, capsys):
+    path = tmp_path / "turned.parquet"
+    write_table(as_table(OTHERS, turn_keypoints(OTHERS.keypoints, TURNS[6])), path)
+    assert "turned" in {problem.kind for problem in inspect_data(path).problems}
+    assert main(["inspect", str(path), "--model", str(model)]) == 0
+    assert "y pointed up" in " ".join(capsys.readouterr().out.split())
+    write_table(as_table(OTHERS), path)
+    assert "turned" not in {problem.kind for problem in inspect_data(path).problems}
