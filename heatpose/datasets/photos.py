@@ -38,6 +38,7 @@ __all__ = [
     "PersonDetector",
     "PoseEstimator",
     "WholePicture",
+    "begin_record",
     "list_photos",
     "write_photo_heatmaps",
 ]
@@ -338,7 +339,7 @@ def write_photo_heatmaps(
     if isinstance(boxes, BoxFile):
         boxes.check(photos)
     root, out = Path(root), Path(out)
-    _begin(
+    begin_record(
         out,
         {
             "model": estimator.model,
@@ -379,7 +380,7 @@ def write_photo_heatmaps(
     return Written(n_files, n_before, tuple(nobody))
 
 
-def _begin(out: Path, settings: Mapping[str, Any]) -> None:
+def begin_record(out: Path, settings: Mapping[str, Any]) -> None:
     """Record the settings; raise an error where files were made with others."""
     record = out / RECORD
     if record.exists():

@@ -1,0 +1,254 @@
+"""Films to heatmaps: which frames are taken, what their files are called, and that a stopped run goes on."""
+
+import logging
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2", reason="needs heatpose[live]")
+pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
+pytest.importorskip("onnx", reason="needs heatpose[onnx]")
+
+from heatpose.data.groups import resolve_groups
+from heatpose.datasets import video
+from heatpose.datasets.boxes import PersonTracker
+from heatpose.datasets.estimator import OnnxEstimator
+from heatpose.datasets.video import FilmReader, list_films, read_clips, write_film_heatmaps
+from tests import dots
+
+SIZE = (160, 240)
+
+
+def walk(n_frames, pose="arms_up"):
+    """Somebody who walks 2 pixels to the right in each frame."""
+    return [dots.draw([(pose, 60 + 2 * t, 80)], size=SIZE, unit=9.0, radius=5) for t in range(n_frames)]
+
+
+def centre(picture):
+    """Column in the middle of what is drawn."""
+    return np.nonzero(picture.max(axis=2) > 100)[1].mean()
+
+
+def names(out):
+    return sorted(file.relative_to(out).as_posix() for file in out.rglob("*.npy"))
+
+
+def contents(out):
+    return {name: (out / name).read_bytes() for name in names(out)}
+
+
+@pytest.fixture(scope="module")
+def estimator(tmp_path_factory):
+    return OnnxEstimator(dots.write_estimator(tmp_path_factory.mktemp("estimator") / "dots.onnx"))
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return dots.write_film(tmp_path_factory.mktemp("film") / "walk.avi", walk(20))
+
+
+@pytest.fixture
+def write(estimator):
+    def write(source, out, **options):
+        return write_film_heatmaps(source, out, lambda: PersonTracker(estimator), **options)
+
+    return write
+
+
+def labels(path, *rows):
+    path.write_text("\n".join(("start,end,label", *rows)) + "\n")
+    return path
+
+
+# Frames and names --------------------------------------------------------------------------------------------
+
+
+def test_every_frame_has_a_file_with_its_number(film, write, tmp_path):
+    written = write(film, tmp_path / "out")
+    assert names(tmp_path / "out") == [f"walk_f{number:06d}.npy" for number in range(20)]
+    assert (written.n_files, written.n_before, written.n_empty) == (20, 0, 0)
+    heatmaps = np.load(tmp_path / "out" / "walk_f000007.npy", allow_pickle=False)
+    assert heatmaps.shape == (1, 17, 64, 48)
+    assert heatmaps.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [
+        ({"every": 7}, [0, 7, 14]),
+        ({"fps": 5.0}, list(range(0, 20, 2))),
+        ({"fps": 4.0}, [0, 3, 5, 8, 10, 13, 15, 18]),  # at or after 0, 2.5, 5, 7.5, ...
+        ({"fps": 60.0}, list(range(20))),  # the film has 10
+    ],
+)
+def test_every_and_fps_choose_frames(film, write, tmp_path, options, numbers):
+    write(film, tmp_path / "out", **options)
+    assert names(tmp_path / "out") == [f"walk_f{number:06d}.npy" for number in numbers]
+
+
+def test_class_folders_of_films_keep_class_and_film_in_the_names(film, write, tmp_path):
+    for name in ("up/anna.avi", "up/ben.avi", "down/anna.avi", "up/.hidden.avi"):
+        (tmp_path / "films" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "films" / name).write_bytes(film.read_bytes())
+    assert list_films(tmp_path / "films") == ["down/anna.avi", "up/anna.avi", "up/ben.avi"]
+    out = tmp_path / "out"
+    write(tmp_path / "films", out, every=10)
+    expected = ["down/anna", "up/anna", "up/ben"]
+    assert names(out) == [f"{stem}_f{number:06d}.npy" for stem in expected for number in (0, 10)]
+    groups = resolve_groups(r"([^/]+)_f\d+", [str(out / name) for name in names(out)])
+    assert list(groups) == ["anna"] * 4 + ["ben"] * 2
+
+
+def test_frames_without_a_person_have_no_file_and_are_counted(write, tmp_path, caplog):
+    pictures = walk(6)
+    pictures[2] = pictures[3] = np.zeros_like(pictures[0])
+    film = dots.write_film(tmp_path / "film.avi", pictures)
+    assert write(film, tmp_path / "out").n_empty == 2
+    assert len(names(tmp_path / "out")) == 4
+    assert "Found nobody in 2 frames" in caplog.text
+
+
+def test_progress_reaches_its_total(film, write, tmp_path):
+    steps = []
+    write(film, tmp_path / "out", progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(number + 1, 20) for number in range(20)]
+
+
+# Labels ------------------------------------------------------------------------------------------------------
+
+
+def test_labels_choose_parts_of_a_film(film, write, tmp_path):
+    clips = read_clips(labels(tmp_path / "l.csv", "1.0,1.3,down", "0.2,0.5,up", "1.5,1.7,up"))
+    write(film, tmp_path / "out", clips=clips)
+    assert names(tmp_path / "out") == [
+        *(f"down/walk_c01_f{number:06d}.npy" for number in (10, 11, 12)),
+        *(f"up/walk_c00_f{number:06d}.npy" for number in (2, 3, 4)),
+        *(f"up/walk_c02_f{number:06d}.npy" for number in (15, 16)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["0,2,up", "1,3,down"], "do not overlap"),
+        (["0,1,up", "2,2,down"], "row 2"),
+        (["-1,1,up"], "row 1"),
+        (["0,x,up"], "row 1"),
+        (["0,inf,up"], "row 1"),
+        (["0,1,../up"], "row 1"),
+        (["0,1,"], "row 1"),
+        (["0,1,up", "1,0,a/b", "2,1,down"], "in 2 rows, the first of them row 2"),
+    ],
+)
+def test_labels_that_overlap_or_make_no_sense_are_refused(tmp_path, rows, message):
+    with pytest.raises(ValueError, match=message):
+        read_clips(labels(tmp_path / "l.csv", *rows))
+
+
+def test_labels_need_their_columns_and_their_file(tmp_path):
+    (tmp_path / "l.csv").write_text("from,to,label\n0,1,up\n")
+    with pytest.raises(ValueError, match="Expected columns start, end, label"):
+        read_clips(tmp_path / "l.csv")
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+        read_clips(tmp_path / "none.csv")
+
+
+# Stopped and started again -----------------------------------------------------------------------------------
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 12, 26, 39])
+def test_a_stopped_run_goes_on_to_the_same_files(film, write, tmp_path, monkeypatch, stop_after):
+    monkeypatch.setattr(video, "_SAVE_EVERY", 5)
+    (tmp_path / "films" / "down").mkdir(parents=True)
+    (tmp_path / "films" / "a.avi").write_bytes(film.read_bytes())
+    # Somebody who jumps: the crop depends on where they were before.
+    pictures = [dots.draw([("arms_down", x, 80)], size=SIZE, unit=9.0, radius=5) for x in (60, 180) * 10]
+    dots.write_film(tmp_path / "films" / "down" / "b.avi", pictures)
+    write(tmp_path / "films", tmp_path / "whole")
+
+    def stop(done, total):
+        if done >= stop_after:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        write(tmp_path / "films", tmp_path / "parts", progress=stop)
+    assert len(names(tmp_path / "parts")) == stop_after
+    written = write(tmp_path / "films", tmp_path / "parts")
+    assert written.n_before == stop_after // 5 * 5
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    assert len(contents(tmp_path / "whole")) == 40
+    assert write(tmp_path / "films", tmp_path / "parts").n_files == 0
+
+
+def test_a_run_with_other_settings_does_not_go_on(film, write, tmp_path):
+    write(film, tmp_path / "out", every=5)
+    with pytest.raises(ValueError, match="another every"):
+        write(film, tmp_path / "out", every=4)
+
+
+# What cannot be read -----------------------------------------------------------------------------------------
+
+
+def test_frames_behind_a_damaged_part_keep_their_numbers(tmp_path, write, caplog):
+    whole = dots.write_film(tmp_path / "whole.avi", walk(20))
+    data = bytearray(whole.read_bytes())
+    starts = [at for at in range(len(data)) if data[at : at + 4] == b"00dc" and data[at + 8 : at + 10] == b"\xff\xd8"]
+    assert len(starts) == 20
+    data[starts[8] + 8 : starts[11]] = bytes(starts[11] - starts[8] - 8)  # no pictures, nor beginnings of them
+    (tmp_path / "film.avi").write_bytes(data)
+    with caplog.at_level(logging.WARNING):
+        reader = FilmReader(tmp_path / "film.avi")
+        found = {number: centre(picture) for number, picture in reader.frames()}
+        reader.close()
+    assert {*range(8), *range(11, 20)} <= set(found) < set(range(20))
+    expected = {number: centre(picture) for number, picture in enumerate(walk(20))}
+    assert all(abs(found[number] - expected[number]) < 1 for number in (*range(8), *range(11, 20)))
+    assert "cannot be read" in caplog.text
+    write(tmp_path / "film.avi", tmp_path / "out")
+    assert "film_f000019.npy" in names(tmp_path / "out")
+
+
+def test_a_film_that_was_cut_off_gives_what_it_has(tmp_path, caplog):
+    whole = dots.write_film(tmp_path / "whole.avi", walk(20))
+    data = whole.read_bytes()
+    (tmp_path / "film.avi").write_bytes(data[: len(data) // 2])
+    reader = FilmReader(tmp_path / "film.avi")
+    numbers = [number for number, _ in reader.frames()]
+    reader.close()
+    assert 5 <= len(numbers) < 20
+    assert numbers == list(range(len(numbers)))
+    assert "cannot be read" in caplog.text
+
+
+def test_what_is_no_film_is_refused_before_any_work(film, write, tmp_path):
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.avi").write_bytes(film.read_bytes())
+    (tmp_path / "films" / "b.mp4").write_text("no film")
+    with pytest.raises(ValueError, match=r"Expected a film.*b\.mp4"):
+        write(tmp_path / "films", tmp_path / "out")
+    assert names(tmp_path / "out") == []
+
+
+def test_a_folder_without_films_is_refused(write, tmp_path):
+    (tmp_path / "films").mkdir()
+    with pytest.raises(ValueError, match="Expected films"):
+        write(tmp_path / "films", tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        write(tmp_path / "nowhere", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_films_that_differ_in_their_ending_only_are_refused(tmp_path):
+    for name in ("a.mp4", "a.avi"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"a\.avi and a\.mp4"):
+        list_films(tmp_path)
+
+
+def test_labels_apply_to_one_film(film, write, tmp_path):
+    with pytest.raises(ValueError, match="Expected one film for a file of labels"):
+        write(film.parent, tmp_path / "out", clips=[video.Clip(0, 1, "up")])
