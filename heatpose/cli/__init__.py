@@ -42,6 +42,8 @@ COMMANDS = (
     "compare",
     "predict",
     "watch",
+    "live",
+    "record",
     "export",
     "push",
 )

@@ -12,12 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heatpose.cli._console import UsageError, add_mirrored, complain
+from heatpose.cli._console import UsageError, add_mirrored, complain, warn_of_differences
 
 if TYPE_CHECKING:
+    from heatpose.evaluation.signature import Signature
     from heatpose.live.recording import Recorder
     from heatpose.live.server import PoseServer
     from heatpose.live.stream import PoseStream
+    from heatpose.live.watching import Frame
+
+_FRAMES_CHECKED = 100  # some seconds of a camera: one pose is no evidence of a turned camera
 
 
 def seconds(text: str, above_zero: bool = False) -> float:
@@ -97,14 +101,14 @@ def add_serve(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def make_stream(args: argparse.Namespace) -> PoseStream:
+def make_stream(args: argparse.Namespace) -> tuple[Any, PoseStream]:
     """Load MODEL, in any of its forms, and make a stream of it."""
     from heatpose.live.stream import PoseStream
     from heatpose.persistence.artifact import load_model
     from heatpose.persistence.onnx_model import load_onnx
 
     model = (load_onnx if Path(args.model).suffix == ".onnx" else load_model)(args.model)
-    return PoseStream(
+    stream = PoseStream(
         model,
         smoothing=args.smoothing,
         hold=args.hold,
@@ -113,6 +117,21 @@ def make_stream(args: argparse.Namespace) -> PoseStream:
         gap=args.gap,
         mirrored=args.mirrored,
     )
+    return model, stream
+
+
+def checked_frames(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iterator[Frame | None]:
+    """Yield frames; compare the first of them with the training data of the model, and warn once."""
+    from heatpose.evaluation.signature import sign_samples
+    from heatpose.pose.geometry import mirror_heatmaps
+
+    signatures: list[Signature] = []
+    for frame in frames:
+        if frame is not None and len(signatures) < _FRAMES_CHECKED:
+            signatures.append(sign_samples(mirror_heatmaps(frame.heatmaps) if mirrored else frame.heatmaps))
+            if len(signatures) == _FRAMES_CHECKED:
+                warn_of_differences(model, signatures)
+        yield frame
 
 
 def wanted_records(args: argparse.Namespace) -> list[str]:

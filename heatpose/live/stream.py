@@ -239,6 +239,20 @@ class PoseStream:
         confidence = float(evidence[best])
         return (self.labels[best] if confidence >= self._model.threshold else UNKNOWN), confidence
 
+    def probabilities(self, person: Hashable = None) -> dict[str, float]:
+        """Return the probability of each class in a person's last frame by itself.
+
+        Parameters
+        ----------
+        person : hashable, optional
+            The person, as for :meth:`push`.
+
+        Returns
+        -------
+        dict of str to float
+        """
+        return dict(zip(self.labels, self._tracks[person].evidence.tolist(), strict=False))
+
     def advance(self, time: ArrayLike) -> list[PoseEvent]:
         """Advance the clock without a frame: people without one for longer than `gap` leave their poses.
 

@@ -50,11 +50,14 @@ class Frame(NamedTuple):
     time : float
         Seconds since 1970: modification time of the file, or arrival of the array in the pipe.
     heatmaps : ndarray, shape (n, 17, H, W), float32
+    person : hashable, optional
+        The person shown, where that is known without a path.
     """
 
     path: str | None
     time: float
     heatmaps: np.ndarray
+    person: Hashable = None
 
 
 class GrowingFolder:
@@ -277,8 +280,10 @@ def watch_frames(
     *,
     person: Callable[[str], Hashable] | None = None,
     fps: float | None = None,
+    number: Callable[[str], int | None] | None = None,
     wanted: Iterable[str] = ("frames",),
     clock: Clock = _SYSTEM,
+    on_frame: Callable[[Hashable, np.ndarray], object] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Classify frames and emit records of frames and events for JSON.
 
@@ -292,10 +297,15 @@ def watch_frames(
         Person of a frame, from its path.
     fps : float, optional
         Frames per second of each person, instead of the clock; times then begin at 0.
+    number : callable, optional
+        With `fps`, the position of a frame in its film, from its path; by default the position among the person's
+        frames.
     wanted : iterable of {"frames", "events"}
         Kinds of records.
     clock : Clock, optional
         Source of time.
+    on_frame : callable, optional
+        Called with the person and the heatmaps (17, H, W) after each frame was pushed.
 
     Yields
     ------
@@ -316,14 +326,18 @@ def watch_frames(
             if fps is None and np.isfinite(newest):
                 yield from records(stream.advance(newest + clock.monotonic() - arrived))
             continue
-        who = person(frame.path) if person is not None and frame.path is not None else None
+        who = person(frame.path) if person is not None and frame.path is not None else frame.person
+        position = number(frame.path) if number is not None and frame.path is not None else None
         for sample, heatmaps in enumerate(frame.heatmaps):
             count, before = last.get(who, (0, -np.inf))
+            count = count if position is None else position
             when = max(frame.time, before) if fps is None else count / fps  # files can be older than the previous one
             last[who] = count + 1, when
             if when > newest:
                 newest, arrived = when, clock.monotonic()
             events = stream.push(heatmaps, when, who)
+            if on_frame is not None:
+                on_frame(who, heatmaps)
             if "frames" in wanted:
                 label, confidence = stream.last(who)
                 yield _rounded(

@@ -1,0 +1,100 @@
+"""``heatpose live``: recognise poses before a camera or in a film, as JSON lines and on a page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from heatpose.cli._console import complain
+from heatpose.cli._stream import (
+    add_serve,
+    add_source,
+    add_stream_options,
+    checked_frames,
+    ended_like_ctrl_c,
+    make_estimator,
+    make_stream,
+    page,
+    wanted_records,
+    write_records,
+)
+
+SUMMARY = "recognise poses before a camera or in a film; JSON lines on stdout"
+EXAMPLES = (
+    "heatpose live models/pose.joblib --source 0 --estimator vitpose.onnx --serve 8000",
+    "heatpose live models/pose.joblib --source film.mp4 --estimator rtmpose.onnx --events",
+    "heatpose live models/pose.joblib --source rtsp://camera/1 --estimator vitpose.onnx --detector yolox.onnx",
+)
+
+
+def details() -> str:
+    """Return the text before the examples."""
+    return (
+        "Lines are those of heatpose watch. Of a camera the newest picture is taken and others are dropped; of a film "
+        "every frame is taken, and times begin at 0. Without --detector one person is followed. Needs "
+        "heatpose[live]. Ctrl-C ends the command; poses in progress are then left."
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("model", metavar="MODEL", help="saved model (.joblib, .heatpose, .onnx)")
+    add_source(parser)
+    parser.add_argument(
+        "--detector", metavar="FILE.onnx", help="person detector, YOLOX or RT-DETR: several people are followed"
+    )
+    parser.add_argument(
+        "--people",
+        choices=("all", "largest"),
+        default="all",
+        help="with --detector: people to follow (default: %(default)s)",
+    )
+    output, _ = add_stream_options(parser)
+    add_serve(output)
+    output.add_argument("--record", metavar="OUT", type=Path, help="with --serve: let the page record clips into OUT")
+    output.add_argument("--keep-pictures", action="store_true", help="with --record: keep the pictures too")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command."""
+    wanted = wanted_records(args)
+
+    from threadpoolctl import threadpool_limits
+
+    from heatpose.datasets.boxes import OnnxDetector, PersonTracker
+    from heatpose.live.camera import open_source
+    from heatpose.live.recognition import find_people, person_frames
+    from heatpose.live.recording import Recorder
+    from heatpose.live.view import Presenter
+    from heatpose.live.watching import event_record, watch_frames
+
+    estimator = make_estimator(args)
+    tracker = PersonTracker(estimator, OnnxDetector(args.detector) if args.detector else None, args.people)
+    model, stream = make_stream(args)
+    recorder = Recorder(args.record, keep_pictures=args.keep_pictures) if args.record else None
+    source = open_source(args.source, is_paced=args.serve is not None)
+    try:
+        with ended_like_ctrl_c(), page(args, stream.labels[:-1], recorder) as server:
+            presenter = Presenter(server, stream, recorder, has_several=tracker.has_several)
+            stream.warm_up()
+            complain(f"Reading {args.source}, people from {tracker.describe()}")
+            frames = person_frames(
+                find_people(source, tracker),
+                has_several=tracker.has_several,
+                is_live=source.is_live,
+                on_scene=presenter.on_scene,
+            )
+            records = watch_frames(
+                stream,
+                checked_frames(frames, model, args.mirrored),
+                wanted=("frames", "events") if server else wanted,
+                on_frame=presenter.on_frame,
+            )
+            # Single frames are too little work for threads; the estimator has its own.
+            with threadpool_limits(1):
+                try:
+                    write_records(records, wanted, server)
+                except KeyboardInterrupt:  # the usual end
+                    write_records(map(event_record, stream.close()), wanted, server)
+    finally:
+        source.close()

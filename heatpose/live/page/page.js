@@ -1,0 +1,161 @@
+"use strict";
+const $ = (id) => document.getElementById(id);
+const canvas = $("picture"), context = canvas.getContext("2d");
+// Limbs of COCO's 17 keypoints; odd numbers are the person's left side, even ones the right.
+const LIMBS = [[5, 7], [7, 9], [6, 8], [8, 10], [5, 6], [5, 11], [6, 12], [11, 12], [11, 13], [13, 15], [12, 14], [14, 16], [0, 1], [0, 2], [1, 3], [2, 4]];
+const MOST_EVENTS = 60;
+let labels = [], newest = 0, drawn = 0;
+
+function colour(...points) {
+  const style = getComputedStyle(document.documentElement);
+  const sides = new Set(points.map((k) => (k === 0 ? "mid" : k % 2 ? "left" : "right")));
+  sides.delete("mid");
+  return sides.size === 1 ? style.getPropertyValue("--" + [...sides][0]) : "#f2f5f8";
+}
+
+function draw(view, image) {
+  const [width, height] = view.size;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  context.fillStyle = "#0b0f14";
+  context.fillRect(0, 0, width, height);
+  if (image) context.drawImage(image, 0, 0, width, height);
+  const unit = Math.max(width, height) / 200;
+  for (const person of view.people) {
+    const seen = person.keypoints.map((point) => point && point[2] > 0.15);
+    context.lineCap = "round";
+    for (const [a, b] of LIMBS) {
+      if (!seen[a] || !seen[b]) continue;
+      const [p, q] = [person.keypoints[a], person.keypoints[b]];
+      for (const [stroke, thick] of [["rgba(8,12,16,.65)", 2.6], [colour(a, b), 1.5]]) {
+        context.strokeStyle = stroke;
+        context.lineWidth = thick * unit;
+        context.beginPath();
+        context.moveTo(p[0], p[1]);
+        context.lineTo(q[0], q[1]);
+        context.stroke();
+      }
+    }
+    person.keypoints.forEach((point, k) => {
+      if (!seen[k]) return;
+      context.fillStyle = colour(k);
+      context.beginPath();
+      context.arc(point[0], point[1], 1.5 * unit, 0, 7);
+      context.fill();
+    });
+  }
+}
+
+function showNow(view) {
+  const person = view.people[0];
+  $("label").textContent = person ? person.label ?? "–" : "–";
+  const share = person && person.confidence != null ? person.confidence : 0;
+  $("meter").style.width = `${100 * share}%`;
+  $("confidence").textContent = person ? (person.confidence == null ? "recording only" : `confidence ${share.toFixed(2)}`) : "no person seen";
+  const probabilities = (person && person.probabilities) || {};
+  const best = labels.reduce((a, b) => ((probabilities[b] ?? 0) > (probabilities[a] ?? 0) ? b : a), labels[0]);
+  for (const row of $("bars").children) {
+    const value = probabilities[row.dataset.label] ?? 0;
+    row.querySelector("i").style.width = `${100 * value}%`;
+    row.querySelector("b").textContent = value.toFixed(2);
+    row.classList.toggle("best", row.dataset.label === best && value > 0);
+  }
+}
+
+function listLabels(names) {
+  labels = names;
+  document.querySelector(".bars").hidden = !names.length;
+  $("bars").replaceChildren(...names.map((name) => {
+    const row = document.createElement("li");
+    row.dataset.label = name;
+    row.append(Object.assign(document.createElement("span"), { textContent: name, title: name }));
+    const track = document.createElement("div");
+    track.append(document.createElement("i"));
+    row.append(track, Object.assign(document.createElement("b"), { textContent: "0.00" }));
+    return row;
+  }));
+  $("labels").replaceChildren(...names.map((value) => Object.assign(document.createElement("option"), { value })));
+}
+
+function addEvent(event) {
+  const list = $("events");
+  list.querySelector(".empty")?.remove();
+  const row = document.createElement("li");
+  const who = event.person == null ? "" : ` (person ${event.person})`;
+  const when = event.time > 1e8 ? new Date(1000 * event.time).toLocaleTimeString() : `${event.time.toFixed(2)} s`;
+  row.append(
+    Object.assign(document.createElement("span"), { textContent: event.kind, className: event.kind }),
+    Object.assign(document.createElement("span"), { textContent: event.label + who }),
+    Object.assign(document.createElement("time"), { textContent: when }));
+  list.prepend(row);
+  while (list.children.length > MOST_EVENTS) list.lastChild.remove();
+}
+
+function showRecording(status) {
+  const clip = status.clip;
+  const isOn = status.state === "recording", big = $("countdown");
+  big.hidden = status.state === "idle" || status.remaining == null;
+  big.classList.toggle("on", isOn);
+  big.textContent = isOn ? `● recording ${clip.label}, ${Math.ceil(status.remaining)} s` : Math.ceil(status.remaining);
+  $("start").disabled = status.state !== "idle";
+  $("stop").disabled = status.state === "idle";
+  $("discard").disabled = !clip;
+  if (status.state !== "idle") $("message").textContent = "";
+  else if (clip && !$("message").classList.contains("bad")) $("message").textContent = `Recorded ${clip.frames} frames of ${clip.label}, performer ${clip.performer}.`;
+  const key = JSON.stringify(status.frames);
+  if ($("frames").dataset.key === key) return;
+  $("frames").dataset.key = key;
+  $("frames").replaceChildren(...status.frames.map((line) => {
+    const row = document.createElement("tr");
+    for (const value of [line.label, line.performer, line.clips, line.frames || "missing"]) {
+      row.append(Object.assign(document.createElement("td"), { textContent: value, className: value === "missing" ? "missing" : "" }));
+    }
+    return row;
+  }));
+}
+
+async function record(wish) {
+  const answer = await fetch("record", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(wish) });
+  $("message").classList.toggle("bad", !answer.ok);
+  if (answer.ok) { $("message").textContent = ""; showRecording(await answer.json()); }
+  else $("message").textContent = await answer.text();
+}
+$("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const values = Object.fromEntries(new FormData($("form")));
+  record({ action: "start", label: values.label.trim(), performer: values.performer.trim(), seconds: Number(values.seconds), countdown: Number(values.countdown) });
+});
+$("stop").addEventListener("click", () => record({ action: "stop" }));
+$("discard").addEventListener("click", () => record({ action: "discard" }));
+
+function setStatus(text, className) { Object.assign($("status"), { textContent: text, className }); }
+
+function connect(path, onMessage, wait = 500) {
+  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/${path}`);
+  socket.onopen = () => { wait = 500; setStatus("connected", "on"); };
+  socket.onmessage = (message) => onMessage(JSON.parse(message.data));
+  socket.onclose = () => {
+    setStatus("not connected, trying again", "off");
+    setTimeout(() => connect(path, onMessage, Math.min(2 * wait, 8000)), wait);
+  };
+}
+connect("events", (record) => {
+  if (record.kind === "state") {
+    listLabels(record.labels);
+    $("record").hidden = !record.can_record;
+    if (record.recording) showRecording(record.recording);
+    $("events").replaceChildren();
+    record.poses.forEach(addEvent);
+    if (!record.poses.length) $("events").append(Object.assign(document.createElement("li"), { textContent: "none yet", className: "empty" }));
+  } else if (record.kind !== "frame") addEvent(record);
+});
+connect("view", (view) => {
+  if (view.kind !== "view") return;
+  const turn = ++newest;
+  $("hint").hidden = true;
+  showNow(view);
+  if (view.recording) showRecording(view.recording);
+  if (!view.jpeg) { draw(view, null); return; }
+  const image = new Image();
+  image.onload = () => { if (turn > drawn) { drawn = turn; draw(view, image); } };  // never an older one
+  image.src = `data:image/jpeg;base64,${view.jpeg}`;
+});

@@ -1,0 +1,61 @@
+"""From pictures to records: people are found, their heatmaps pushed into a stream, and what happened is written.
+
+The path of a picture is that of ``heatpose heatmaps`` and ``heatpose watch``, with the same tracker, the same stream
+and the same records, so that both ways give the same events for the same film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from heatpose.datasets.boxes import Person, PersonTracker
+from heatpose.live.camera import Camera, Film, Picture
+from heatpose.live.watching import Frame
+
+__all__ = ["Scene", "find_people", "person_frames"]
+
+
+class Scene(NamedTuple):
+    """A picture and the people in it."""
+
+    time: float
+    pixels: NDArray
+    people: list[Person]
+
+
+def find_people(source: Film | Camera, tracker: PersonTracker) -> Iterator[Scene | None]:
+    """Yield each picture with its people, and None while a camera gives none."""
+    picture: Picture | None
+    for picture in source:
+        yield None if picture is None else Scene(picture.time, picture.pixels, tracker(picture.pixels))
+
+
+def person_frames(
+    scenes: Iterable[Scene | None], *, has_several: bool, is_live: bool, on_scene: Callable[[Scene], Any] | None = None
+) -> Iterator[Frame | None]:
+    """Yield one frame for each person of each picture, as :func:`heatpose.live.watching.watch_frames` takes them.
+
+    Parameters
+    ----------
+    scenes : iterable of Scene or None
+        See :func:`find_people`.
+    has_several : bool
+        Tell people apart by their numbers.
+    is_live : bool
+        Yield None for a picture without people, by which a stream learns that time passes.
+    on_scene : callable, optional
+        Called with each scene before its frames, for a page or a recording.
+    """
+    for scene in scenes:
+        if scene is None:
+            yield None
+            continue
+        if on_scene is not None:
+            on_scene(scene)
+        for person in scene.people:
+            yield Frame(None, scene.time, person.heatmaps[None], str(person.number) if has_several else None)
+        if is_live and not scene.people:
+            yield None

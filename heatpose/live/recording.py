@@ -1,0 +1,199 @@
+"""Recording of training data: clips of one performer and one class, in the layout that ``train`` reads.
+
+Files are named ``<out>/<class>/<class>_<clip>_<frame>_<performer>.npy``, so that clips and performers can be held out
+by their names, see :data:`PERFORMERS` and :data:`CLIPS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heatpose.data.writing import whole_file
+from heatpose.datasets.video import is_class_name
+from heatpose.live.recognition import Scene
+
+__all__ = ["CLIPS", "PERFORMERS", "Recorder"]
+
+PERFORMERS = r"_([^_]+)\.npy$"
+"""Groups to split by where there are several performers."""
+
+CLIPS = r"_(\d+)_\d+_[^_]+\.npy$"
+"""Groups to split by where there is one performer; the clips of a number hold one of each class."""
+
+_NAME = re.compile(r"(?P<label>.+)_(?P<clip>\d+)_(?P<frame>\d+)_(?P<performer>[^_]+)\.npy")
+_PERFORMER = re.compile(r"[^\W_]{1,40}")  # letters and digits: an underscore separates the parts of a file name
+
+
+@dataclass
+class _Clip:
+    label: str
+    performer: str
+    number: int
+    begin: float  # on the clock of the pictures
+    end: float
+    n_frames: int = 0
+
+
+class Recorder:
+    """Write the heatmaps of what is before the camera, a clip at a time.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder of class folders; made with the first clip.
+    keep_pictures : bool, default False
+        Also keep the pictures, as JPEG in ``<out>-pictures``; otherwise only heatmaps are kept.
+    """
+
+    def __init__(self, out: str | Path, *, keep_pictures: bool = False):
+        self.out = Path(out)
+        self._pictures = self.out.with_name(f"{self.out.name}-pictures") if keep_pictures else None
+        self._clip: _Clip | None = None
+        self._request: tuple[str, str, float, float] | None = None
+        self._last: _Clip | None = None
+
+    def start(self, label: str, performer: str, *, seconds: float = 5.0, countdown: float = 3.0) -> None:
+        """Begin a clip with the next picture.
+
+        Parameters
+        ----------
+        label : str
+            Class shown.
+        performer : str
+            Letters and digits.
+        seconds : float, default 5
+            Length of the clip, above 0 and at most an hour.
+        countdown : float, default 3
+            Seconds before it begins.
+
+        Raises
+        ------
+        ValueError
+            For a name that can be no folder or performer, other times, or while a clip is being recorded.
+        """
+        if not is_class_name(label):
+            raise ValueError(f"Expected a class name that can be a folder, got {label!r}.")
+        if not _PERFORMER.fullmatch(performer):
+            raise ValueError(f"Expected a performer of letters and digits, got {performer!r}.")
+        if not (0 < seconds <= 3600 and 0 <= countdown <= 60):
+            raise ValueError(
+                f"Expected 0 to 3600 seconds and a countdown of at most 60, got {seconds} and {countdown}."
+            )
+        if self.is_busy:
+            raise ValueError("Expected one clip at a time, got a second one.")
+        self._request = label, performer, seconds, countdown
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether a clip is being recorded, or about to be."""
+        return self._clip is not None or self._request is not None
+
+    def take(self, scene: Scene) -> None:
+        """Take the next picture; of several people the one with the smallest number is recorded."""
+        if self._request is not None:
+            label, performer, seconds, countdown = self._request
+            self._request = None
+            begin = scene.time + countdown
+            self._clip = _Clip(label, performer, self._next_number(label, performer), begin, begin + seconds)
+        clip = self._clip
+        if clip is None or scene.time < clip.begin:
+            return
+        if scene.time < clip.end:
+            if scene.people:
+                self._write(clip, scene)
+            return
+        self._clip, self._last = None, clip
+
+    def stop(self) -> None:
+        """End the clip that is being recorded; what was written stays."""
+        self._last, self._clip, self._request = self._clip or self._last, None, None
+
+    def discard(self) -> int:
+        """Delete the files of the clip recorded last, and return how many there were."""
+        clip = self._last or self._clip
+        self.stop()
+        self._last = None
+        if clip is None:
+            return 0
+        stem = f"{clip.label}_{clip.number}_"
+        n_deleted = 0
+        for folder, suffix in ((self.out, ".npy"), (self._pictures, ".jpg")):
+            inside = folder / clip.label if folder is not None else None
+            for file in list(inside.iterdir()) if inside is not None and inside.is_dir() else []:
+                if file.name.startswith(stem) and file.name.endswith(f"_{clip.performer}{suffix}"):
+                    file.unlink()
+                    n_deleted += suffix == ".npy"
+        return n_deleted
+
+    def status(self, now: float | None = None) -> dict[str, Any]:
+        """Describe the recording, for a page.
+
+        Parameters
+        ----------
+        now : float, optional
+            Time of the newest picture.
+
+        Returns
+        -------
+        dict
+            ``state`` ("idle", "countdown" or "recording"), ``remaining`` seconds of it, the ``clip`` being recorded or
+            recorded last, and ``frames``: a list of class, performer, clips and frames.
+        """
+        clip = self._clip
+        state, remaining = ("countdown", None) if self._request is not None else ("idle", None)
+        if clip is not None:
+            now = clip.begin if now is None else now
+            is_on = now >= clip.begin
+            state, remaining = ("recording", clip.end - now) if is_on else ("countdown", clip.begin - now)
+        shown = clip or self._last
+        named = shown and {"label": shown.label, "performer": shown.performer, "frames": shown.n_frames}
+        return {"kind": "recording", "state": state, "remaining": remaining, "clip": named, "frames": self.counts()}
+
+    def counts(self) -> list[dict[str, Any]]:
+        """Count the clips and frames of each class and performer, of the classes without any too."""
+        frames: Counter[tuple[str, str]] = Counter()
+        clips: dict[tuple[str, str], set[str]] = {}
+        labels = sorted(folder.name for folder in self.out.iterdir() if folder.is_dir()) if self.out.is_dir() else []
+        for label in labels:
+            for file in (self.out / label).iterdir():
+                if found := _NAME.fullmatch(file.name):
+                    key = label, found["performer"]
+                    frames[key] += 1
+                    clips.setdefault(key, set()).add(found["clip"])
+        performers = sorted({performer for _, performer in frames})
+        return [
+            {
+                "label": label,
+                "performer": performer,
+                "clips": len(clips.get((label, performer), ())),
+                "frames": frames[label, performer],
+            }
+            for label in labels
+            for performer in performers
+        ]
+
+    def _next_number(self, label: str, performer: str) -> int:
+        folder = self.out / label
+        names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+        found = [match for name in names if (match := _NAME.fullmatch(name)) and match["performer"] == performer]
+        return max((int(match["clip"]) for match in found), default=-1) + 1
+
+    def _write(self, clip: _Clip, scene: Scene) -> None:
+        stem = f"{clip.label}/{clip.label}_{clip.number}_{clip.n_frames}_{clip.performer}"
+        file = self.out / f"{stem}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(file) as out:
+            np.save(out, scene.people[0].heatmaps[np.newaxis].astype(np.float32, copy=False))
+        if self._pictures is not None:
+            import cv2
+
+            (self._pictures / clip.label).mkdir(parents=True, exist_ok=True)
+            with whole_file(self._pictures / f"{stem}.jpg") as out:
+                out.write(cv2.imencode(".jpg", scene.pixels)[1].tobytes())
+        clip.n_frames += 1

@@ -1,0 +1,319 @@
+"""A page that shows what is recognised, and a WebSocket with the same JSON lines for any program.
+
+It listens on the loopback unless told otherwise. Who may listen is decided by three checks of each request:
+
+- *host*: on the loopback only requests to the loopback's names are answered, so that a foreign name that resolves to
+  it (DNS rebinding) opens nothing;
+- *origin*: a page of another origin is refused, unless that origin was allowed; programs that are no browser send none;
+- *token*: beyond the loopback every request needs the token that the command prints.
+
+Each listener has a bounded queue. One that does not read is dropped, and holds nobody up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Hashable, Iterable
+from contextlib import suppress
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from heatpose.datasets.estimator import need_live
+from heatpose.live.recording import Recorder
+
+__all__ = ["PoseServer", "parse_address"]
+
+logger = logging.getLogger(__name__)
+
+_QUEUE = 500  # records a listener may be behind: half a minute at 15 frames a second
+_SEND_TIMEOUT = 10.0  # seconds for one record to leave; a full socket takes no more
+_HEARTBEAT = 20.0  # seconds between pings, by which a listener that vanished is noticed
+_LARGEST_BODY = 4096  # bytes of a request to record
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PAGE = {
+    "": ("page.html", "text/html"),
+    "page.css": ("page.css", "text/css"),
+    "page.js": ("page.js", "text/javascript"),
+}
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Parse ``[HOST:]PORT``.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> parse_address("8000"), parse_address("0.0.0.0:80"), parse_address("[::1]:80")
+    (('127.0.0.1', 8000), ('0.0.0.0', 80), ('::1', 80))
+    """
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"Expected [HOST:]PORT, such as 8000 or 0.0.0.0:8000, got {text!r}.")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Listener:
+    """One open WebSocket and the messages it has not been sent yet."""
+
+    def __init__(self, size: int) -> None:
+        self.queue: asyncio.Queue[str] = asyncio.Queue(size)
+        self.is_slow = asyncio.Event()
+
+
+class PoseServer:
+    """Serve the page and the events in a thread of its own.
+
+    Parameters
+    ----------
+    host, port : str, int
+        Where to listen; port 0 takes a free one.
+    labels : sequence of str
+        The classes, for the page.
+    allowed_origins : iterable of str
+        Origins whose pages may listen too, such as ``http://localhost:8601``.
+    recorder : Recorder, optional
+        Lets the page record.
+
+    Raises
+    ------
+    ImportError, OSError
+        aiohttp is missing, or the address is taken.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        labels: Iterable[str] = (),
+        *,
+        allowed_origins: Iterable[str] = (),
+        recorder: Recorder | None = None,
+    ):
+        need_live()
+        self.token = None if _is_loopback(host) else secrets.token_urlsafe(16)
+        self._host, self._port = host, port
+        self._labels = list(labels)
+        self._allowed = frozenset(origin.rstrip("/") for origin in allowed_origins)
+        self._recorder = recorder
+        self._listeners: set[_Listener] = set()
+        self._viewers: set[_Listener] = set()
+        self._entered: dict[Hashable, dict[str, Any]] = {}  # the pose each person is in, for those who come later
+        self._now: float | None = None
+        self._loop = asyncio.new_event_loop()
+        self._stopping = asyncio.Event()
+        started: threading.Event = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(started.set,), name="server", daemon=True)
+        self._thread.start()
+        started.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def url(self) -> str:
+        """Address of the page, with the token where one is needed."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}/" + (f"?token={self.token}" if self.token else "")
+
+    @property
+    def has_viewers(self) -> bool:
+        """Tell whether a page is open, so that pictures are worth encoding."""
+        return bool(self._viewers)
+
+    def publish(self, record: dict[str, Any]) -> None:
+        """Send a record to all listeners; returns at once."""
+        self._call(self._publish, record)
+
+    def show(self, view: dict[str, Any], now: float) -> None:
+        """Send a view (picture, keypoints and probabilities) to open pages, which skip those that come too fast."""
+        self._call(self._show, view, now)
+
+    def close(self) -> None:
+        """End all connections and stop listening."""
+        self._call(self._stopping.set)
+        self._thread.join(timeout=5)
+
+    def _call(self, function: Callable[..., object], *args: Any) -> None:
+        with suppress(RuntimeError):  # closed
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _publish(self, record: dict[str, Any]) -> None:
+        person = record.get("person")
+        if record.get("kind") == "entered":
+            self._entered[person] = record
+        elif record.get("kind") == "left":
+            self._entered.pop(person, None)
+        text = json.dumps(record)
+        for listener in self._listeners:
+            if listener.queue.full():
+                listener.is_slow.set()
+            else:
+                listener.queue.put_nowait(text)
+
+    def _show(self, view: dict[str, Any], now: float) -> None:
+        self._now = now
+        if self._recorder is not None:
+            view["recording"] = self._recorder.status(now)
+        text = json.dumps(view)
+        for viewer in self._viewers:
+            if viewer.queue.full():
+                viewer.queue.get_nowait()  # only the newest view matters
+            viewer.queue.put_nowait(text)
+
+    def _run(self, on_started: Callable[[], object]) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve(on_started))
+        except BaseException as error:
+            self._failure = error
+            on_started()
+        finally:
+            self._loop.close()
+
+    async def _serve(self, on_started: Callable[[], object]) -> None:
+        from aiohttp import web
+
+        @web.middleware
+        async def guard(request: Any, handler: Callable[[Any], Any]) -> Any:
+            self._check(request)
+            return await handler(request)
+
+        app = web.Application(middlewares=[guard], client_max_size=_LARGEST_BODY)
+        app.router.add_get("/events", lambda request: self._listen(request, self._listeners, _QUEUE))
+        app.router.add_get("/view", lambda request: self._listen(request, self._viewers, 1))
+        app.router.add_post("/record", self._record)
+        app.router.add_get("/{name:(page\\.css|page\\.js)?}", self._page)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._host, self._port, shutdown_timeout=1)
+            await site.start()
+            self._port = runner.addresses[0][1]
+            on_started()
+            await self._stopping.wait()
+        finally:
+            for listener in (*self._listeners, *self._viewers):
+                listener.is_slow.set()
+            await runner.cleanup()
+
+    def _check(self, request: Any) -> None:
+        """Refuse requests of foreign hosts and origins, and those without the token."""
+        from aiohttp import web
+
+        address = urlsplit(f"//{request.headers.get('Host', '')}")
+        if self.token is None and not _is_loopback(address.hostname or ""):
+            raise web.HTTPForbidden(text="Expected a request to the loopback, such as 127.0.0.1.")
+        origin = request.headers.get("Origin")
+        if origin is not None and origin not in self._allowed and origin != f"http://{address.netloc}":
+            raise web.HTTPForbidden(text=f"Origin {origin} is not allowed; see --allow-origin.")
+        if self.token is not None:
+            bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            given = request.query.get("token") or request.cookies.get("token") or bearer
+            if not hmac.compare_digest(given.encode(), self.token.encode()):
+                raise web.HTTPUnauthorized(text="Expected the token that heatpose printed, as ?token=...")
+
+    async def _page(self, request: Any) -> Any:
+        from aiohttp import web
+
+        name, kind = _PAGE[request.match_info["name"]]
+        body = files("heatpose.live").joinpath("page", name).read_bytes()
+        headers = {
+            "Content-Security-Policy": _POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+        }
+        response = web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
+        if self.token is not None:  # for the page's own requests
+            response.set_cookie("token", self.token, httponly=True, samesite="Strict")
+        return response
+
+    async def _listen(self, request: Any, listeners: set[_Listener], size: int) -> Any:
+        from aiohttp import web
+
+        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LARGEST_BODY)
+        await socket.prepare(request)
+        listener = _Listener(size)
+        state: dict[str, Any] = {"kind": "state", "labels": self._labels, "poses": list(self._entered.values())}
+        state["can_record"] = self._recorder is not None
+        if self._recorder is not None:
+            state["recording"] = self._recorder.status(self._now)
+        listeners.add(listener)
+        sender = asyncio.create_task(self._send(socket, listener, json.dumps(state)))
+        slow = asyncio.create_task(listener.is_slow.wait())
+        reader = asyncio.create_task(self._drain(socket))
+        try:
+            await asyncio.wait({sender, slow, reader}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            listeners.discard(listener)
+            for task in (sender, slow, reader):
+                task.cancel()
+            if request.transport is not None and slow.done() and not self._stopping.is_set():
+                request.transport.abort()  # a closing handshake would wait for somebody who does not read
+            else:
+                await socket.close()
+        return socket
+
+    @staticmethod
+    async def _drain(socket: Any) -> None:
+        """Read what a listener sends, which nobody needs, until it is gone."""
+        async for _ in socket:
+            pass
+
+    @staticmethod
+    async def _send(socket: Any, listener: _Listener, first: str) -> None:
+        try:
+            await socket.send_str(first)
+            while True:
+                await asyncio.wait_for(socket.send_str(await listener.queue.get()), _SEND_TIMEOUT)
+        except (TimeoutError, ConnectionError):
+            listener.is_slow.set()
+
+    async def _record(self, request: Any) -> Any:
+        """Start, stop or discard a clip; only for pages of this server, which send JSON."""
+        from aiohttp import web
+
+        if self._recorder is None:
+            raise web.HTTPNotFound(text="Recording is off; see --record.")
+        if request.content_type != "application/json":  # which no page of another origin can send unasked
+            raise web.HTTPUnsupportedMediaType(text="Expected application/json.")
+        try:
+            wish = await request.json()
+            action = wish.pop("action")
+            if action == "start":
+                self._recorder.start(
+                    str(wish["label"]),
+                    str(wish["performer"]),
+                    seconds=float(wish.get("seconds", 5)),
+                    countdown=float(wish.get("countdown", 3)),
+                )
+            elif action == "stop":
+                self._recorder.stop()
+            elif action == "discard":
+                self._recorder.discard()
+            else:
+                raise ValueError(f"Expected the action start, stop or discard, got {action!r}.")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        return web.json_response(self._recorder.status(self._now))

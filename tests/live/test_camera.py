@@ -1,0 +1,166 @@
+"""Cameras give their newest picture and are opened anew when they are lost; films give every frame."""
+
+import threading
+from itertools import islice
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2", reason="needs heatpose[live]")
+pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
+pytest.importorskip("aiohttp", reason="needs heatpose[live]")
+
+from heatpose.live.camera import Camera, Film, open_source
+from tests import dots
+
+
+def picture(number):
+    return np.full((4, 6, 3), number, np.uint8)
+
+
+class Capture:
+    """A camera that gives some pictures, then none: it waits, or fails at once."""
+
+    def __init__(self, numbers=(), *, is_opened=True, waits=True):
+        self.numbers, self.is_opened, self.waits = list(numbers), is_opened, waits
+        self.ran_out, self.end = threading.Event(), threading.Event()
+        self.is_released = False
+
+    def isOpened(self):  # noqa: N802 (OpenCV's name)
+        return self.is_opened
+
+    def read(self):
+        if self.numbers:
+            return True, picture(self.numbers.pop(0))
+        self.ran_out.set()
+        if self.waits:
+            self.end.wait(10)
+        return False, None
+
+    def release(self):
+        self.is_released = True
+
+
+class Captures:
+    """Opens one capture after the other, the last one again and again."""
+
+    def __init__(self, *captures):
+        self.captures, self.n_opened = captures, 0
+
+    def __call__(self, source):
+        self.n_opened += 1
+        return self.captures[min(self.n_opened, len(self.captures)) - 1]
+
+
+def numbers_until(camera, last):
+    found = []
+    for taken in camera:
+        if taken is not None:
+            found.append(int(taken.pixels[0, 0, 0]))
+            if found[-1] == last:
+                return found
+    return found
+
+
+def test_a_slow_reader_gets_the_newest_picture_only():
+    capture = Capture(range(50))
+    camera = Camera(0, open_capture=Captures(capture))
+    assert capture.ran_out.wait(10)
+    pictures = iter(camera)
+    newest = next(pictures)
+    assert int(newest.pixels[0, 0, 0]) == 49
+    assert newest.time > 1e9  # since 1970
+    assert next(pictures) is None  # and not again
+    capture.end.set()
+    camera.close()
+
+
+def test_nothing_is_yielded_while_a_camera_gives_nothing():
+    capture = Capture()
+    camera = Camera(0, open_capture=Captures(capture))
+    assert list(islice(camera, 2)) == [None, None]
+    capture.end.set()
+    camera.close()
+
+
+def test_a_lost_camera_is_opened_again(caplog):
+    gone, closed, back = Capture([1, 2], waits=False), Capture(is_opened=False, waits=False), Capture([3])
+    opened = Captures(gone, closed, closed, back)
+    camera = Camera(7, open_capture=opened, retry=0.001)
+    assert numbers_until(camera, 3)[-1] == 3
+    assert opened.n_opened == 4
+    assert gone.is_released and closed.is_released
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["The camera 7 is lost; waiting for it", "The camera 7 is back"]
+    back.end.set()
+    camera.close()
+
+
+def test_a_camera_that_cannot_be_opened_again_for_an_error_is_tried_again():
+    back = Capture([3])
+    captures = [Capture([1], waits=False), OSError("busy"), back]
+
+    def open_capture(source):
+        capture = captures.pop(0)
+        if isinstance(capture, Exception):
+            raise capture
+        return capture
+
+    camera = Camera(0, open_capture=open_capture, retry=0.001)
+    assert numbers_until(camera, 3)[-1] == 3
+    back.end.set()
+    camera.close()
+
+
+def test_a_single_frame_that_fails_loses_no_camera(caplog):
+    class Flaky(Capture):
+        n_reads = 0
+
+        def read(self):
+            self.n_reads += 1
+            return (False, None) if self.n_reads == 2 else super().read()
+
+    capture = Flaky([1, 2])
+    opened = Captures(capture)
+    camera = Camera(0, open_capture=opened, retry=0.001)
+    assert numbers_until(camera, 2)[-1] == 2
+    assert opened.n_opened == 1
+    assert not caplog.records
+    capture.end.set()
+    camera.close()
+
+
+def test_a_closed_camera_ends_and_is_released():
+    capture = Capture([1])
+    camera = Camera(0, open_capture=Captures(capture))
+    pictures = iter(camera)
+    next(pictures)
+    capture.end.set()
+    camera.close()
+    next(pictures, None)
+    assert next(pictures, "end") == "end"
+    assert capture.is_released
+    assert "camera" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_camera_that_is_not_there_is_an_error():
+    with pytest.raises(OSError, match="Expected a camera or a stream that can be opened, got none: 3"):
+        Camera(3, open_capture=Captures(Capture(is_opened=False)))
+
+
+@pytest.mark.parametrize("is_paced", [False, True])
+def test_a_film_gives_every_frame_with_its_time(tmp_path, is_paced):
+    pictures = [dots.draw([("arms_up", 60 + 4 * t, 60)], size=(120, 160), unit=7.0) for t in range(9)]
+    film = open_source(str(dots.write_film(tmp_path / "film.avi", pictures, fps=25.0)), is_paced=is_paced)
+    assert isinstance(film, Film)
+    frames = list(film)
+    film.close()
+    assert [frame.time for frame in frames] == [number / 25.0 for number in range(9)]
+    for frame, expected in zip(frames, pictures, strict=True):
+        assert np.abs(frame.pixels.astype(float) - expected).mean() < 5
+    assert not film.is_live
+
+
+def test_a_film_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.mp4"):
+        open_source(str(tmp_path / "none.mp4"))
