@@ -60,7 +60,7 @@ REPEATS = 2
 
 _BLOCKS = {"distance": "distances", "direction": "limb directions", "angle": "joint angles", "position": "positions"}
 _ORDER = list(REGIONS)
-_REGION_OF = {keypoint: region for region, keypoints in REGIONS.items() for keypoint in keypoints}
+_REGION_OF = {"head": "head", **{keypoint: region for region, keypoints in REGIONS.items() for keypoint in keypoints}}
 
 
 def measure_importance(
@@ -215,7 +215,7 @@ def _family(feature: str) -> tuple[str, str]:
 
     Examples
     --------
-    >>> _family("distance__left_eye__left_wrist"), _family("vector__left_wrist__left_hip_x")
+    >>> _family("distance__head__left_wrist"), _family("vector__left_wrist__left_hip_x")
     (('distance', 'head to left wrist'), ('distance', 'left wrist to hips'))
     >>> _family("cos__left_forearm"), _family("sin__left_elbow"), _family("left_elbow_x")
     (('direction', 'left forearm'), ('angle', 'left elbow'), ('position', 'left elbow'))

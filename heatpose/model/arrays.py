@@ -18,9 +18,8 @@ import numpy as np
 from scipy.special import expit
 
 from heatpose.model._checks import check_array, check_number, check_range, check_width
-from heatpose.model.openset import lower_confidence
 from heatpose.pose import geometry
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import BODY_13, COCO_17
 
 __all__ = [
     "N_COLUMNS",
@@ -31,7 +30,6 @@ __all__ = [
     "Fill",
     "Kernel",
     "Linear",
-    "LowerConfidence",
     "Mean",
     "Neighbours",
     "Platt",
@@ -107,33 +105,6 @@ class Mean(Block):
 
 
 @dataclass(frozen=True, eq=False)
-class LowerConfidence(Block):
-    """Confidence of a first block, lowered where a second disagrees.
-
-    See :func:`heatpose.model.openset.lower_confidence`.
-    """
-
-    members: tuple[Block, ...]
-    share: float
-
-    def __post_init__(self):
-        check_number("share", self.share, float, 0, 1)
-        if len(self.members) != 2:
-            raise ValueError(f"Expected two members, got {len(self.members)}.")
-
-    def width(self, width: int) -> int:
-        """The first one's, which has a column more than the second."""
-        first, second = (member.width(width) for member in self.members)
-        if first != second + 1:
-            raise ValueError(f"Expected a second member with {first - 1} columns, got {second}.")
-        return first
-
-    def _apply(self, x: np.ndarray) -> np.ndarray:
-        first, second = (member(x) for member in self.members)
-        return lower_confidence(first, second, self.share)
-
-
-@dataclass(frozen=True, eq=False)
 class Features(Block):
     """Features of a keypoint table, see :class:`heatpose.PoseFeatures`."""
 
@@ -156,12 +127,12 @@ class Features(Block):
     def width(self, width: int) -> int:
         """Number of features."""
         check_width(N_COLUMNS, width)
-        n_pairs = len(COCO_17.pairs)
+        n_pairs = len(BODY_13.pairs)
         sizes = {
-            "coordinates": 2 * len(COCO_17.keypoints),
+            "coordinates": 2 * len(BODY_13.keypoints),
             "distances": n_pairs,
-            "limbs": 2 * len(COCO_17.limbs),
-            "joints": 2 * len(COCO_17.joints),
+            "limbs": 2 * len(BODY_13.limbs),
+            "joints": 2 * len(BODY_13.joints),
             "vectors": 2 * n_pairs,
         }
         if n_features := sum(size for name, size in sizes.items() if self.parts[name]):
@@ -170,8 +141,7 @@ class Features(Block):
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
         keypoints = np.asarray(x, dtype=np.float64).reshape(len(x), -1, 3)
-        xy = geometry.normalise_poses(geometry.mask_uncertain(keypoints, self.min_confidence))
-        return geometry.describe_poses(xy, **self.parts)
+        return geometry.describe_keypoints(keypoints, self.min_confidence, **self.parts)
 
 
 @dataclass(frozen=True, eq=False)

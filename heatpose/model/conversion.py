@@ -25,7 +25,6 @@ from heatpose.model.arrays import (
     Fill,
     Kernel,
     Linear,
-    LowerConfidence,
     Mean,
     Neighbours,
     Platt,
@@ -237,13 +236,6 @@ def _bagging(bag: Any) -> Block:
     return Mean(tuple(to_block(member) for member in bag.estimators_), np.ones(len(bag.estimators_)))
 
 
-def _second_opinion(classifier: Any) -> Block:
-    first = to_block(classifier.estimator_)
-    if len(classifier.classes_) == len(classifier.second_.classes_):  # no unknown poses: it is not used
-        return first
-    return LowerConfidence((first, to_block(classifier.second_)), float(classifier.share))
-
-
 def _forest(forest: Any) -> Block:
     trees = [member.tree_ for member in forest.estimators_]
     values = np.concatenate([tree.value[tree.children_left < 0, 0] for tree in trees])
@@ -385,7 +377,6 @@ def _neighbours(classifier: Any) -> Block:
 _CONVERTERS: Mapping[str, Callable[[Any], Block]] = {
     "heatpose.ArrayClassifier": lambda classifier: classifier.block,
     "heatpose.PoseFeatures": _features,
-    "heatpose.SecondOpinion": _second_opinion,
     "sklearn.Pipeline": _steps,
     "sklearn.SimpleImputer": _imputer,
     "sklearn.StandardScaler": _scaler,
@@ -408,7 +399,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Block]] = {
 BLOCKS: Mapping[str, type[Block]] = {
     kind.__name__: kind
     for kind in (
-        *(Steps, Mean, LowerConfidence, Features, Fill, Scale, Linear, Activation, Softmax),
+        *(Steps, Mean, Features, Fill, Scale, Linear, Activation, Softmax),
         *(Constant, Trees, Kernel, Platt, Neighbours),
     )
 }

@@ -19,19 +19,16 @@ from sklearn.base import (
     TransformerMixin,
     clone,
 )
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
-    has_fit_parameter,
 )
 
 from heatpose.model.checks import check_heatmaps, check_labels, check_table
 from heatpose.model.openset import (
     OpenSetMixin,
     apply_temperature,
-    lower_confidence,
     predict_no_body,
     split_known,
 )
@@ -39,17 +36,20 @@ from heatpose.pose import augmentation, geometry
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.mirroring import decide_mirrors
 from heatpose.pose.results import as_keypoints, is_results
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import BODY_13, COCO_17
 
 __all__ = [
     "HeatmapDecoder",
     "PoseClassifier",
     "PoseFeatures",
-    "SecondOpinion",
     "as_table",
 ]
 
 _N_COLUMNS = len(COCO_17.columns)
+
+MIN_CONFIDENCE = 0.1
+"""Share of a pose's median confidence below which a keypoint is missing: a peak of noise, not a doubtful joint. Four
+real estimators give fewer than one in 1,000 less; at 0.4 good ones were lost (``python -m benchmarks.leaderboard``)."""
 
 _FEWEST_PERFORMERS = 3  # are kept before frames are left out: they are worth more than further frames of a clip
 
@@ -128,21 +128,21 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
     """Compute features of poses that are invariant to position, size and the estimator's scale of confidence.
 
     Confidences only decide which keypoints count as missing, relative to the rest of the body. They are not features,
-    since estimators differ too much in them.
+    since estimators differ too much in them. The head is one point, see :func:`heatpose.pose.geometry.merge_head`.
 
     Parameters
     ----------
     coordinates : bool, default True
         x and y of each keypoint in torso lengths from the middle of the hips: ``left_elbow_x``.
     distances : bool, default True
-        Distances between all pairs of keypoints in torso lengths: ``distance__nose__left_wrist``.
+        Distances between all pairs of keypoints in torso lengths: ``distance__head__left_wrist``.
     limbs : bool, default True
         Sine and cosine of the limbs' directions: ``sin__left_forearm``.
     joints : bool, default True
         Sine and cosine of the angles at the joints: ``sin__left_elbow``.
     vectors : bool, default False
-        x and y from each keypoint to each other in torso lengths: ``vector__nose__left_wrist_x``.
-    min_confidence : float, default 0.4
+        x and y from each keypoint to each other in torso lengths: ``vector__head__left_wrist_x``.
+    min_confidence : float, default 0.1
         See :func:`heatpose.pose.geometry.mask_uncertain`.
 
     Attributes
@@ -165,7 +165,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         limbs: bool = True,
         joints: bool = True,
         vectors: bool = False,
-        min_confidence: float = 0.4,
+        min_confidence: float = MIN_CONFIDENCE,
     ):
         self.coordinates = coordinates
         self.distances = distances
@@ -196,9 +196,9 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         keypoints = check_table(self, X, reset=False)
-        xy = geometry.normalise_poses(geometry.mask_uncertain(keypoints, self.min_confidence))
-        return geometry.describe_poses(
-            xy,
+        return geometry.describe_keypoints(
+            keypoints,
+            self.min_confidence,
             coordinates=self.coordinates,
             distances=self.distances,
             limbs=self.limbs,
@@ -208,14 +208,14 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the features, block by block."""
-        keypoints = COCO_17.keypoints
-        pairs = [f"{keypoints[start]}__{keypoints[end]}" for start, end in COCO_17.pairs]
+        keypoints = BODY_13.keypoints
+        pairs = [f"{keypoints[start]}__{keypoints[end]}" for start, end in BODY_13.pairs]
         names: list[str] = []
         if self.coordinates:
             names += [f"{keypoint}_{axis}" for keypoint in keypoints for axis in "xy"]
         if self.distances:
             names += [f"distance__{pair}" for pair in pairs]
-        for wanted, parts in ((self.limbs, COCO_17.limbs), (self.joints, COCO_17.joints)):
+        for wanted, parts in ((self.limbs, BODY_13.limbs), (self.joints, BODY_13.joints)):
             if wanted:
                 names += [f"{function}__{part}" for part in parts for function in ("sin", "cos")]
         if self.vectors:
@@ -235,9 +235,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     Parameters
     ----------
     estimator : estimator
-        Takes a keypoint table (N, 51) with NaN and integer labels; has ``predict_proba``. If its ``fit``, or that of
-        the last step of a pipeline, has a parameter ``n_original``, it gets the number of rows, from the first on, that
-        are not augmented; see :class:`SecondOpinion`.
+        Takes a keypoint table (N, 51) with NaN and integer labels; has ``predict_proba``.
     performers : int, default 10
         Number of performers that re-pose each training sample, beside the original. 0 trains without augmentation.
     variation : float or Variation, default 1.0
@@ -257,7 +255,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     max_samples : int, default 60000
         Most training samples. With more data each sample is re-posed by fewer performers, and when that is not enough,
         frames are left out evenly in each class, since neighbours in a clip are nearly the same.
-    min_confidence : float, default 0.4
+    min_confidence : float, default 0.1
         See :func:`heatpose.pose.geometry.mask_uncertain`.
     temperature : float, default 1.0
         See :func:`heatpose.model.openset.apply_temperature` [1]_. Training chooses it by held-out predictions.
@@ -309,7 +307,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         mirror: str | Mapping[str, str] | None = "names",
         min_samples: int = 0,
         max_samples: int = 60_000,
-        min_confidence: float = 0.4,
+        min_confidence: float = MIN_CONFIDENCE,
         temperature: float = 1.0,
         threshold: float = 0.5,
         random_state: int | np.random.RandomState | None = None,
@@ -369,9 +367,9 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
                 "Expected a visible body and a positive weight in some samples of each class, got none in "
                 f"{', '.join(map(str, self.classes_[missing]))}. Empty frames are recognised without such a class."
             )
-        table, codes, n_original = self._training_set(xy[rows], codes[rows], rng)
+        table, codes = self._training_set(xy[rows], codes[rows], rng)
         self.n_samples_fit_ = len(table)
-        self.estimator_ = clone(self.estimator).fit(table, codes, **_fit_options(self.estimator, n_original))
+        self.estimator_ = clone(self.estimator).fit(table, codes)
         return self
 
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -412,8 +410,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
     def _training_set(
         self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return the augmented keypoint table and class numbers, and the number of rows that are not re-posed."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the augmented keypoint table and class numbers."""
         xy, codes = self._with_mirror_images(xy, codes)
         of_each = 1 + self.unknown_poses  # samples that one more performer adds for each pose
         kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
@@ -434,7 +432,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         if n_unknown := int(self.unknown_poses * len(xy) * performers):
             poses.append(augmented(augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng)))
             codes = np.concatenate([codes, np.full(len(poses[-1]), len(self.classes_))])
-        return as_table(np.concatenate(poses)), codes, len(xy)
+        return as_table(np.concatenate(poses)), codes
 
     def _with_mirror_images(self, xy: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Add mirror images of the classes that the data confirm, and record the decisions."""
@@ -456,61 +454,6 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-class SecondOpinion(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Lower the confidence where a model trained without augmentation disagrees.
-
-    Augmentation makes a classifier certain of poses that are unlike any original sample of their class. A second model,
-    trained on the original samples only, is not, and makes other errors: where both agree, few predictions are wrong.
-    The predicted class hardly ever changes. ``python -m benchmarks.generalisation --only confidence`` measures it.
-
-    Parameters
-    ----------
-    estimator : classifier
-        Trained on all samples. Its last class is the unknown poses; without it `second` is not used.
-    second : classifier
-        Trained on the original samples, whose classes are all but the unknown poses.
-    share : float, default 0.1
-        See :func:`heatpose.model.openset.lower_confidence`. A larger one separates unknown from known poses less well.
-
-    Attributes
-    ----------
-    estimator_, second_ : classifier
-        The fitted classifiers.
-    classes_ : ndarray
-        Classes of `estimator_`.
-    """
-
-    def __init__(self, estimator: BaseEstimator, second: BaseEstimator, *, share: float = 0.1):
-        self.estimator = estimator
-        self.second = second
-        self.share = share
-
-    def fit(self, X: ArrayLike, y: ArrayLike, n_original: int | None = None) -> SecondOpinion:
-        """Train both, `second` on the first `n_original` samples only, by default all."""
-        X, y = np.asarray(X), np.asarray(y)
-        self.estimator_ = clone(self.estimator).fit(X, y)
-        self.second_ = clone(self.second).fit(X[:n_original], y[:n_original])
-        self.classes_ = self.estimator_.classes_
-        return self
-
-    def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Return the probability of each class, shape (N, C)."""
-        check_is_fitted(self)
-        return lower_confidence(self.estimator_.predict_proba(X), self.second_.predict_proba(X), self.share)
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the most probable class of each sample, shape (N,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
-
-
-def _fit_options(estimator: BaseEstimator, count: int) -> dict[str, int]:
-    """Return the parameter of ``fit`` for the number of original samples; empty where it has none."""
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        return {f"{name}__{option}": value for option, value in _fit_options(last, count).items()}
-    return {"n_original": count} if has_fit_parameter(estimator, "n_original") else {}
 
 
 def as_table(xy: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ __all__ = [
     "UNKNOWN",
     "OpenSetMixin",
     "apply_temperature",
-    "lower_confidence",
     "predict_no_body",
     "split_known",
     "unknown_shares",
@@ -136,42 +135,6 @@ def predict_no_body(classes: np.ndarray) -> tuple[np.ndarray, float]:
     if shares.any():
         return shares / shares.sum(), 1.0
     return np.full(len(classes), 1 / len(classes)), 0.0
-
-
-def lower_confidence(probabilities: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
-    """Move probability to the unknown poses where a second model is less certain of the most probable class.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (N, C + 1)
-        Of the classes and, in the last column, of an unknown pose.
-    second : ndarray, shape (N, C)
-        Of the classes, by the second model. With as many columns in both, nothing is changed.
-    share : float
-        Where the second model gives the most probable class nothing, its probability is at most 1 - share; where it
-        gives it as much as the first does, at most 1.
-
-    Returns
-    -------
-    ndarray, shape (N, C + 1)
-        The classes' probabilities keep their proportions.
-
-    Examples
-    --------
-    >>> lower_confidence(np.array([[0.8, 0.16, 0.04]]), np.array([[0.0, 1.0]]), 0.5).round(2).tolist()
-    [[0.5, 0.1, 0.4]]
-    >>> lower_confidence(np.array([[0.8, 0.16, 0.04]]), np.array([[0.9, 0.1]]), 0.5).round(2).tolist()
-    [[0.8, 0.16, 0.04]]
-    """
-    n_classes = second.shape[1]
-    if probabilities.shape[1] == n_classes:
-        return probabilities
-    of_classes = probabilities[:, :n_classes].astype(np.float64)
-    best = of_classes.argmax(axis=1)[:, np.newaxis]
-    total, highest = of_classes.sum(axis=1, keepdims=True), np.take_along_axis(of_classes, best, axis=1)
-    agreed = np.minimum(np.take_along_axis(second, best, axis=1) * total / np.maximum(highest, TINY), 1)
-    kept = np.minimum((1 - share * (1 - agreed)) / np.maximum(highest, TINY), 1)
-    return np.concatenate([of_classes * kept, probabilities[:, n_classes:] + total * (1 - kept)], axis=1)
 
 
 class OpenSetMixin:

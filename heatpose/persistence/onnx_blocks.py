@@ -11,7 +11,6 @@ from scipy.linalg import block_diag
 
 from heatpose.model import arrays
 from heatpose.model.conversion import CannotExportError
-from heatpose.model.openset import TINY
 from heatpose.persistence.onnx_features import describe
 from heatpose.persistence.onnx_ops import BOOL, F32, F64, I64, Graph, Value
 
@@ -37,7 +36,7 @@ def _steps(g: Graph, block: arrays.Steps, x: Any) -> Value:
 
 def merge_scales(block: arrays.Block) -> arrays.Block:
     """Merge scales into the weights of the layers after them, where float32 precision allows."""
-    if isinstance(block, arrays.Mean | arrays.LowerConfidence):
+    if isinstance(block, arrays.Mean):
         return replace(block, members=tuple(map(merge_scales, block.members)))
     if not isinstance(block, arrays.Steps):
         return block
@@ -131,32 +130,9 @@ def write_open_set(g: Graph, block: arrays.Block, x: Any, n_classes: int) -> Ope
     """Write a block whose columns are the classes and, where it has one more, the unknown class."""
     *steps, last = _parts(block)
     x = _steps(g, arrays.Steps(tuple(steps)), x)
-    if isinstance(last, arrays.LowerConfidence):
-        return _lower_confidence(g, last, x)
     probabilities = write_block(g, last, x)
     own, unknown = g.slice(probabilities, 0, n_classes, 1), g.slice(probabilities, n_classes, n_classes + 1, 1)
     return own, g.reduce("Sum", unknown, 1), g.reduce("Sum", own, 1)
-
-
-def _lowered(g: Graph, block: arrays.LowerConfidence, x: Any) -> Value:
-    own, unknown, _ = _lower_confidence(g, block, x)
-    return g.concat(own, unknown, axis=1)
-
-
-def _lower_confidence(g: Graph, block: arrays.LowerConfidence, x: Any) -> OpenSet:
-    """See :func:`heatpose.model.openset.lower_confidence`."""
-    probabilities, second = (write_block(g, member, x) for member in block.members)
-    second = g.cast(second, probabilities.dtype)
-    own, unknown = g.slice(probabilities, 0, -1, 1), g.gather(probabilities, [-1], 1)
-    total, highest = g.reduce("Sum", own, 1), g.reduce("Max", own, 1)
-    best = g.op("ArgMax", own, dtype=I64, axis=1, keepdims=1)
-    highest = g.binary("Max", highest, TINY)
-    support = g.mul(g.op("GatherElements", second, best, axis=1), total)
-    agreed = g.binary("Min", g.div(support, highest), 1)
-    ceiling = g.add(g.mul(agreed, block.share), 1 - block.share)
-    kept = g.binary("Min", g.div(ceiling, highest), 1)
-    known = g.mul(total, kept)
-    return g.mul(own, kept), g.add(unknown, g.sub(total, known)), known
 
 
 def _fill(g: Graph, block: arrays.Fill, x: Value) -> Value:
@@ -285,7 +261,6 @@ def _neighbours(g: Graph, block: arrays.Neighbours, x: Value) -> Value:
 BLOCK_WRITERS: Mapping[type[arrays.Block], Callable[[Graph, Any, Any], Value]] = {
     arrays.Steps: _steps,
     arrays.Mean: _mean,
-    arrays.LowerConfidence: _lowered,
     arrays.Features: describe,
     arrays.Fill: _fill,
     arrays.Scale: _scale,

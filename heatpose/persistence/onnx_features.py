@@ -8,7 +8,7 @@ from heatpose.model import arrays
 from heatpose.model.conversion import CannotExportError
 from heatpose.persistence.onnx_ops import BOOL, F32, F64, I64, Graph, Value
 from heatpose.pose import geometry
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import BODY_13, COCO_17
 
 __all__ = ["Pose", "as_decoded", "describe", "mask_uncertain"]
 
@@ -44,7 +44,7 @@ def mask_uncertain(g: Graph, keypoints: Value, min_confidence: float) -> Pose:
 
 
 def _normalise(g: Graph, pose: Pose) -> Value:
-    """Normalise poses like :func:`heatpose.pose.geometry.normalise_poses`, (2, N, 17)."""
+    """Normalise poses like :func:`heatpose.pose.geometry.normalise_poses` and merge their heads, (2, N, 13)."""
     xy, seen = pose
     weight = g.cast(seen, F64)
     groups = (COCO_17.hips, COCO_17.shoulders, COCO_17.head, COCO_17.keypoints)
@@ -64,7 +64,9 @@ def _normalise(g: Graph, pose: Pose) -> Value:
     # If all visible keypoints are one point, spread and torso are exactly 0, being sums of float32 in float64; the
     # point is then the origin, and 0 / 0 is NaN.
     length = g.op("Sqrt", g.op("Max", length, g.mul(spread, geometry.SHORTEST_TORSO**2)))
-    return g.div(g.sub(xy, origin), length)
+    # The head as one point, like heatpose.pose.geometry.merge_head; without it, 0 / 0.
+    body = g.concat(head, g.gather(xy, COCO_17.index(*BODY_13.keypoints[1:]), 2), axis=2)
+    return g.div(g.sub(body, origin), length)
 
 
 def _squares(g: Graph, value: Value, *axes: int) -> Value:
@@ -72,7 +74,7 @@ def _squares(g: Graph, value: Value, *axes: int) -> Value:
 
 
 def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
-    """Compute features like :func:`heatpose.pose.geometry.describe_poses`, (N, F), float32.
+    """Compute features like :func:`heatpose.pose.geometry.describe_keypoints`, (N, F), float32.
 
     Raises
     ------
@@ -81,8 +83,8 @@ def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
     """
     if features.min_confidence > 1:
         raise CannotExportError("PoseFeatures with min_confidence above 1 has no form in ONNX.")
-    xy = g.reshape(g.op("Transpose", _normalise(g, pose), perm=[1, 2, 0]), -1, 2 * _K)
-    pairs, limbs, (first, joint, second) = COCO_17.pairs, COCO_17.limb_ends, COCO_17.joint_points.T
+    xy = g.reshape(g.op("Transpose", _normalise(g, pose), perm=[1, 2, 0]), -1, 2 * len(BODY_13.keypoints))
+    pairs, limbs, (first, joint, second) = BODY_13.pairs, BODY_13.limb_ends, BODY_13.joint_points.T
     # All differences at once, each of coordinate 2 i (x) or 2 i + 1 (y) of an end and a start: x and y of pairs, y and
     # x of limbs; then the factors of sine and cosine at each joint of limbs a and b: a_x b_y - a_y b_x and
     # a_x b_x + a_y b_y.

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.skeleton import BODY_13, COCO_17, Skeleton
 
 __all__ = [
     "FEWEST_VISIBLE",
     "SHORTEST_TORSO",
     "TORSO_PER_NECK",
     "TORSO_PER_SPREAD",
+    "describe_keypoints",
     "describe_poses",
     "has_body",
     "joint_angles",
     "limb_angles",
     "mask_uncertain",
+    "merge_head",
     "mirror_heatmaps",
     "mirror_keypoints",
     "normalise_poses",
@@ -236,6 +238,56 @@ def joint_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     90.0
     """
     return _angle(*_joint_directions(xy, skeleton))
+
+
+def merge_head(xy: np.ndarray) -> np.ndarray:
+    """Replace the keypoints of the face by their mean.
+
+    Where nose, eyes and ears lie in the face differs by person and by pose estimator, and hardly by pose; some sources
+    have only one of them.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (N, 17, 2)
+        Positions of the keypoints of COCO-17, NaN where missing.
+
+    Returns
+    -------
+    ndarray, shape (N, 13, 2)
+        Positions of the keypoints of :data:`heatpose.pose.skeleton.BODY_13`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> xy = np.full((1, 17, 2), np.nan)
+    >>> xy[0, COCO_17.index("left_eye", "right_eye")] = [[3, 1], [1, 1]]
+    >>> merge_head(xy)[0, 0].tolist()
+    [2.0, 1.0]
+    """
+    body = xy[:, COCO_17.index(*BODY_13.keypoints[1:])]
+    return np.concatenate([_middle(xy[:, COCO_17.index(*COCO_17.head)])[:, np.newaxis], body], axis=1)
+
+
+def describe_keypoints(keypoints: np.ndarray, min_confidence: float, **blocks: bool) -> np.ndarray:
+    """Compute features of keypoints as they come from a pose estimator.
+
+    Parameters
+    ----------
+    keypoints : ndarray, shape (N, 17, 3)
+        x, y and confidence of the keypoints of COCO-17.
+    min_confidence : float
+        See :func:`mask_uncertain`.
+    **blocks
+        As for :func:`describe_poses`, of which the features are, measured on
+        :data:`heatpose.pose.skeleton.BODY_13`.
+
+    Returns
+    -------
+    ndarray, shape (N, number of features), float32
+        NaN for what needs a missing keypoint.
+    """
+    xy = normalise_poses(mask_uncertain(keypoints, min_confidence))
+    return describe_poses(merge_head(xy), BODY_13, **blocks)
 
 
 def describe_poses(

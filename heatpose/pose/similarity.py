@@ -27,7 +27,7 @@ NEAR_IDENTICAL = 0.025
 COPY = 0.012
 """Largest distance of a frame and its copy, if they are not from the same clip."""
 
-_SEEN = 0.4  # of the body's median confidence: keypoints below are left out, as by PoseFeatures
+_SEEN = 0.4  # of the body's median confidence: neighbours are compared by what both show clearly
 _FEWEST_KEYPOINTS = 8  # half of a body: with fewer in common two frames are not comparable
 _CANDIDATES = 10  # that the signature finds, for the distance to choose from
 _DIMENSIONS = 16  # of the signature; more make the search slow and find hardly more

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["COCO_17", "Skeleton", "swap_sides"]
+__all__ = ["BODY_13", "COCO_17", "Skeleton", "swap_sides"]
 
 
 # Words between separators, capitals or digits: left_turn, left-turn, turn left, leftTurn, turnLeft, LEFT; not upright.
@@ -168,3 +168,19 @@ COCO_17 = Skeleton(
     head=("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
 )
 """The 17 keypoints of COCO in their standard order."""
+
+BODY_13 = Skeleton(
+    name="body-13",
+    keypoints=("head", *COCO_17.keypoints[len(COCO_17.head) :]),
+    limbs=_both_sides(  # type: ignore[arg-type]
+        {
+            **{name: ends for name, ends in COCO_17.limbs.items() if not {*ends} & {*COCO_17.head}},
+            "left_neck": ("left_shoulder", "head"),
+        }
+    ),
+    joints=COCO_17.joints,
+    shoulders=COCO_17.shoulders,
+    hips=COCO_17.hips,
+    head=("head",),
+)
+"""COCO-17 with one point for the head, see :func:`heatpose.pose.geometry.merge_head`: what features are of."""

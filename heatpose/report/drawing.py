@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from heatpose.pose.decoding import DECODERS, decode_heatmaps
-from heatpose.pose.geometry import normalise_poses
-from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.geometry import merge_head, normalise_poses
+from heatpose.pose.skeleton import BODY_13, COCO_17, Skeleton
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -329,8 +329,6 @@ def draw_measurements(
     keypoints: ArrayLike,
     names: Sequence[str],
     ax: Axes | None = None,
-    *,
-    skeleton: Skeleton = COCO_17,
 ) -> Axes:
     """Draw features on a pose at the place where they are measured.
 
@@ -345,8 +343,6 @@ def draw_measurements(
         Columns of :class:`heatpose.PoseFeatures`.
     ax : Axes, optional
         Axes to draw on; a new figure by default.
-    skeleton : Skeleton
-        The keypoints' names and the limbs between them.
 
     Returns
     -------
@@ -363,14 +359,15 @@ def draw_measurements(
     --------
     >>> import numpy as np
     >>> pose = np.random.default_rng(0).uniform(0, 48, (17, 2))
-    >>> ax = draw_measurements(pose, ["distance__nose__left_wrist", "sin__left_forearm", "cos__left_elbow"])
+    >>> ax = draw_measurements(pose, ["distance__head__left_wrist", "sin__left_forearm", "cos__left_elbow"])
     >>> len(ax.lines)
     3
     """
-    xy = _positions(keypoints, skeleton, ndim=2)
-    marks = [_mark(name, xy, skeleton) for name in dict.fromkeys(names)]
+    xy = _positions(keypoints, COCO_17, ndim=2)
+    body = merge_head(xy[np.newaxis])[0]
+    marks = [_mark(name, body, BODY_13) for name in dict.fromkeys(names)]
     ax = _axes(ax, (4.4, 5))
-    draw_skeleton(xy, ax, linewidth=3, alpha=0.45, skeleton=skeleton)
+    draw_skeleton(xy, ax, linewidth=3, alpha=0.45)
     for points, style in marks:
         ax.plot(*points.T, color=_ACCENT, zorder=4, solid_capstyle="round", **style)
     return ax

@@ -29,7 +29,7 @@ N_POSES = 2_000
 """Maximum number of poses of a class in its mean, for speed."""
 
 MIN_CONFIDENCE = 0.4
-"""Relative confidence below which a keypoint is left out of a mean pose: the default of `PoseFeatures`."""
+"""Relative confidence below which a keypoint is left out of a mean pose: guessed ones would draw it to the middle."""
 
 MIN_DROP = 0.005
 """Probability drop below which a feature is not listed: half a percentage point is within noise."""

@@ -53,7 +53,7 @@ def poses_by(feature):
 @pytest.mark.parametrize(
     ("feature", "kind", "name", "keypoints"),
     [
-        ("distance__nose__left_wrist", "distance", "head to left wrist", {"head", "left wrist"}),
+        ("distance__head__left_wrist", "distance", "head to left wrist", {"head", "left wrist"}),
         ("sin__right_forearm", "direction", "right forearm", {"right elbow", "right wrist"}),
         ("cos__left_elbow", "angle", "left elbow", {"left shoulder", "left elbow", "left wrist"}),
     ],

@@ -16,7 +16,6 @@ from heatpose.model.arrays import (
     Features,
     Kernel,
     Linear,
-    LowerConfidence,
     Mean,
     Neighbours,
     Scale,
@@ -118,11 +117,11 @@ def test_a_tree_by_hand():
 
 
 def test_columns_are_counted():
-    steps = Steps((Features(True, False, False, False, False, 0.4), Linear(np.ones((34, 3)), np.zeros(3)), Softmax()))
+    steps = Steps((Features(True, False, False, False, False, 0.4), Linear(np.ones((26, 3)), np.zeros(3)), Softmax()))
     assert steps.width(51) == 3
     with pytest.raises(ValueError, match="Expected 51 columns, got 50"):
         steps.width(50)
-    with pytest.raises(ValueError, match="Expected 33 columns, got 34"):
+    with pytest.raises(ValueError, match="Expected 33 columns, got 26"):
         Steps((*steps.steps[:1], Linear(np.ones((33, 3)), np.zeros(3)))).width(51)
     with pytest.raises(ValueError, match="trees of 1 features, got feature 4"):
         tree(feature=np.array([4, 0, 0], np.int32)).width(1)
@@ -247,9 +246,6 @@ def test_trees_without_end_are_refused():
     ("make", "message"),
     [
         (lambda: Mean((Softmax(),), np.array([0.0])), "weights of 0 or more"),
-        (lambda: LowerConfidence((Softmax(),), 0.1), "two members, got 1"),
-        (lambda: LowerConfidence((Softmax(), Softmax()), 1.5), "share"),
-        (lambda: LowerConfidence((Softmax(), Softmax()), 0.5).width(3), "second member with 2 columns, got 3"),
         (lambda: Mean((Softmax(),), np.array([1.0, 1])), r"weights of shape \(1\)"),
         (lambda: Scale(np.zeros(2), np.array([1.0, 0])), "other than 0"),
         (lambda: Linear(np.full((2, 2), np.inf), np.zeros(2)), "finite numbers"),

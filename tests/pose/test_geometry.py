@@ -13,12 +13,13 @@ from heatpose.pose.geometry import (
     joint_angles,
     limb_angles,
     mask_uncertain,
+    merge_head,
     mirror_keypoints,
     normalise_poses,
     pairwise_distances,
     torso_frames,
 )
-from heatpose.pose.skeleton import COCO_17, swap_sides
+from heatpose.pose.skeleton import BODY_13, COCO_17, swap_sides
 
 POSES = simulate_poses(3, 1, 2).keypoints
 FEATURES = PoseFeatures(vectors=True)
@@ -67,8 +68,8 @@ def needs(name):
     """Keypoints that a feature is made of, by its name."""
     function, *parts = re.sub("_[xy]$", "", name).split("__")
     if function in ("sin", "cos"):
-        return {**COCO_17.limbs, **COCO_17.joints}[parts[0]]
-    return parts or [function]
+        parts = {**BODY_13.limbs, **BODY_13.joints}[parts[0]]
+    return [part for part in parts or [function] if part != "head"]  # of which a part is always seen here
 
 
 # Values worked out by hand
@@ -81,7 +82,7 @@ def test_features_of_a_pose_worked_out_by_hand():
         "left_shoulder_y": -1,
         "right_hip_x": -0.1,
         "right_hip_y": 0,
-        "nose_y": -1.4,
+        "head_y": -1.4,
         "left_wrist_x": 0.7,
         "left_wrist_y": -0.5,
         "distance__left_shoulder__right_shoulder": 0.4,
@@ -96,8 +97,8 @@ def test_features_of_a_pose_worked_out_by_hand():
         "cos__left_elbow": 0,
         "vector__left_elbow__left_wrist_x": 0.5,
         "vector__left_elbow__left_wrist_y": 0,
-        "vector__nose__left_elbow_x": 0.2,
-        "vector__nose__left_elbow_y": 0.9,
+        "vector__head__left_elbow_x": 0.2,
+        "vector__head__left_elbow_y": 0.9,
     }
     assert {name: pose[name] for name in expected} == pytest.approx(expected, abs=1e-6)
 
@@ -168,7 +169,7 @@ def test_angles_of_coinciding_keypoints_are_nan():
 
 def test_pairwise_distances_are_those_of_the_named_pairs():
     distances = pairwise_distances(positions({"left_eye": (0, 0), "right_knee": (3, 4)}))[0]
-    assert distances[NAMES.index("distance__left_eye__right_knee") - 34] == 5
+    assert distances[list(map(tuple, COCO_17.pairs)).index(tuple(COCO_17.index("left_eye", "right_knee")))] == 5
     assert np.isfinite(distances).sum() == 1
 
 
@@ -427,3 +428,21 @@ def test_descriptions_of_angles_are_their_sines_and_cosines():
     angles = np.concatenate([limb_angles(xy), joint_angles(xy)], axis=1)
     np.testing.assert_allclose(described[:, 0::2], np.sin(angles), atol=1e-6)
     np.testing.assert_allclose(described[:, 1::2], np.cos(angles), atol=1e-6)
+
+
+def test_the_head_is_the_mean_of_what_is_seen_of_the_face():
+    xy = positions({"nose": (2, 0), "left_eye": (4, 2), "left_wrist": (7, 8)})
+    body = dict(zip(BODY_13.keypoints, merge_head(xy)[0].tolist(), strict=True))
+    assert body["head"] == [3, 1]
+    assert body["left_wrist"] == [7, 8]
+    assert np.isnan(body["right_wrist"]).all()
+    assert np.isnan(merge_head(without(*COCO_17.head)[..., :2])[:, 0]).all()
+
+
+def test_features_are_the_same_whichever_keypoint_of_the_face_stands_for_all():
+    """Sources without eyes and ears give the features of those that have them all in one place."""
+    whole = keypoints_of(whole_poses()[..., :2])
+    whole[:, COCO_17.index(*COCO_17.head), :2] = whole[:, :1, :2]
+    only_nose = whole.copy()
+    only_nose[:, COCO_17.index(*COCO_17.head[1:])] = np.nan
+    np.testing.assert_allclose(features(whole), features(only_nose), atol=1e-6)
