@@ -7,6 +7,7 @@ left_eye_x, ...`` is the output of :class:`HeatmapDecoder` and the input of all 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from sklearn.utils.validation import (
 )
 
 from heatpose.model.checks import check_heatmaps, check_labels, check_table
+from heatpose.model.conformal import fewest_groups, prediction_sets
 from heatpose.model.openset import (
     OpenSetMixin,
     apply_temperature,
@@ -261,6 +263,9 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         See :func:`heatpose.model.openset.apply_temperature` [1]_. Training chooses it by held-out predictions.
     threshold : float, default 0.5
         Confidence below which :meth:`predict_or_unknown` abstains. Training chooses it by held-out predictions.
+    set_thresholds : tuple of (float, float), default ()
+        Coverages and their thresholds for :meth:`predict_set`; training computes them on held-out groups, see
+        :func:`heatpose.model.conformal.conformal_threshold`.
     random_state : int, RandomState or None
         Seed of the augmentation.
 
@@ -310,6 +315,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         min_confidence: float = MIN_CONFIDENCE,
         temperature: float = 1.0,
         threshold: float = 0.5,
+        set_thresholds: tuple[tuple[float, float], ...] = (),
         random_state: int | np.random.RandomState | None = None,
     ):
         self.estimator = estimator
@@ -323,6 +329,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         self.min_confidence = min_confidence
         self.temperature = temperature
         self.threshold = threshold
+        self.set_thresholds = set_thresholds
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> PoseClassifier:
@@ -394,6 +401,44 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         """Predict poses (N, 17, 2) in which a body is visible."""
         conditional, known = split_known(self.estimator_.predict_proba(as_table(xy)), self.classes_)
         return apply_temperature(conditional, self.temperature), known
+
+    def predict_set(self, X: ArrayLike, coverage: float = 0.9) -> list[list[str]]:
+        """Return the classes that a sample may have, so that the true one is among them as often as stated.
+
+        The coverage is that of a new person's frames, on average over persons: it is calibrated on held-out groups.
+
+        Parameters
+        ----------
+        X : array_like, shape (N, 51)
+            Keypoint table.
+        coverage : float, default 0.9
+            One of those that training calibrated, see :data:`heatpose.model.conformal.COVERAGES`.
+
+        Returns
+        -------
+        list of list of str
+            Class names of each sample, the most probable first; never empty. All classes where training had too few
+            groups for that coverage, with a warning.
+
+        Raises
+        ------
+        ValueError
+            If training did not calibrate that coverage.
+        """
+        thresholds = dict(self.set_thresholds)
+        if coverage not in thresholds:
+            calibrated = ", ".join(map(str, thresholds)) or "none"
+            raise ValueError(f"Expected a coverage that training calibrated ({calibrated}), got {coverage}.")
+        if thresholds[coverage] == 0:
+            warnings.warn(
+                f"Sets hold all classes: a coverage of {coverage} needs at least "
+                f"{fewest_groups(coverage)} held-out groups to calibrate.",
+                stacklevel=2,
+            )
+        probabilities = self.predict_proba(X)
+        sets = prediction_sets(probabilities, thresholds[coverage])
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        return [[str(self.classes_[code]) for code in row if held[code]] for row, held in zip(order, sets, strict=True)]
 
     def _check_parameters(self) -> None:
         if self.temperature <= 0:

@@ -24,6 +24,8 @@ from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, thresh
 from heatpose.evaluation.scoring import prediction_table
 from heatpose.evaluation.signature import sign_poses
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.conformal import COVERAGES, conformal_threshold
+from heatpose.model.estimators import PoseClassifier
 from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import PARTIAL_BODIES, mirror_classes
 from heatpose.pose.decoding import DECODERS
@@ -143,7 +145,8 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     trainer, classes = plan.trainer, np.unique(plan.y)
     evaluation, predictions = _evaluate(plan, choice)
     temperature = fit_temperature(choice.held_out.probabilities, plan.codes)
-    certainty = choice.held_out.known * apply_temperature(choice.held_out.probabilities, temperature).max(axis=1)
+    probabilities = apply_temperature(choice.held_out.probabilities, temperature)
+    certainty = choice.held_out.known * probabilities.max(axis=1)
     threshold = float(threshold_for_coverage(certainty, COVERAGE))
     takes = CANDIDATES[choice.classifier].takes
     pipeline = make_pose_pipeline(
@@ -153,6 +156,10 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         temperature=temperature,
         threshold=threshold,
     ).set_params(**takes.mirror_parameters(trainer.mirror), **choice.parameters)
+    if isinstance(pipeline[-1], PoseClassifier):
+        truth = probabilities[np.arange(len(plan.codes)), plan.codes]
+        calibrated = [(coverage, conformal_threshold(truth, plan.grouping.groups, coverage)) for coverage in COVERAGES]
+        pipeline[-1].set_params(set_thresholds=tuple(calibrated))
 
     def fit_on_all() -> None:
         with threadpool_limits(1):

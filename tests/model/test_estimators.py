@@ -825,3 +825,26 @@ def test_a_classifier_that_cannot_be_converted_predicts_frames_too():
 def test_a_frame_is_checked_as_a_table_is(fitted, wrong, message):
     with pytest.raises(ValueError, match=message):
         fitted.predict(wrong)
+
+
+# Prediction sets
+
+
+def test_sets_hold_the_most_probable_class_and_those_above_the_threshold():
+    fitted = classifier(set_thresholds=((0.8, 0.3), (0.9, 0.1))).fit(TABLE, LABELS)
+    probabilities = fitted.predict_proba(TABLE)
+    for coverage, threshold in fitted.set_thresholds:
+        for row, names in zip(probabilities, fitted.predict_set(TABLE, coverage), strict=True):
+            assert names[0] == fitted.classes_[row.argmax()]
+            assert set(names[1:]) == {*fitted.classes_[row >= threshold]} - {names[0]}
+
+
+def test_without_enough_groups_sets_hold_everything_and_say_so():
+    fitted = classifier(set_thresholds=((0.9, 0.0),)).fit(TABLE, LABELS)
+    with pytest.warns(UserWarning, match="at least 9 held-out groups"):
+        assert all(len(names) == len(fitted.classes_) for names in fitted.predict_set(TABLE))
+
+
+def test_a_coverage_that_was_not_calibrated_is_refused():
+    with pytest.raises(ValueError, match=r"calibrated \(none\), got 0.9"):
+        classifier().fit(TABLE, LABELS).predict_set(TABLE)
