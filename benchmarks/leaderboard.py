@@ -28,6 +28,7 @@ from benchmarks import describe_machine, print_table
 from benchmarks.rivals import RIVALS
 from heatpose.evaluation.metrics import auroc, coverage_curve, expected_calibration_error
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.conformal import conformal_threshold, prediction_sets
 from heatpose.model.openset import apply_temperature
 from heatpose.pose.decoding import DECODING_VERSION, decode_heatmaps
 from heatpose.training.folds import fit_temperature
@@ -51,7 +52,7 @@ SHORT_RIVALS = {
 }
 DEFAULT_METHOD = "default"
 N_FOLDS, N_DRAWS = 5, 1000
-COVERAGE = 0.95
+COVERAGE, SET_COVERAGE = 0.95, 0.9
 
 Row = dict[str, Any]
 Build = Callable[[int], Any]  # from a seed to an unfitted classifier of keypoint tables
@@ -229,10 +230,10 @@ def paired_interval(first: Sequence[Answers], second: Sequence[Answers]) -> tupl
     return float(low), float(high)
 
 
-def calibrated(answers: Sequence[Answers]) -> np.ndarray:
-    """Probability of the most probable class, at the temperature that suits the other folds' predictions."""
+def calibrated(answers: Sequence[Answers]) -> list[np.ndarray]:
+    """Probabilities (N, C) of each test set, at the temperature that suits the other folds' predictions."""
     classes = np.unique(np.concatenate([each.classes for each in answers]))
-    confidence = []
+    tempered = []
     for each in answers:
         others = [other for other in answers if other.fold != each.fold]
         spread = [np.zeros((len(other.probabilities), len(classes))) for other in others]
@@ -241,8 +242,32 @@ def calibrated(answers: Sequence[Answers]) -> np.ndarray:
         labels = np.concatenate([other.test.labels for other in others])
         known = np.isin(labels, classes)
         temperature = fit_temperature(np.concatenate(spread)[known], np.searchsorted(classes, labels[known]))
-        confidence.append(apply_temperature(each.probabilities, temperature).max(axis=1))
-    return np.concatenate(confidence)
+        tempered.append(apply_temperature(each.probabilities, temperature))
+    return tempered
+
+
+def set_coverage(answers: Sequence[Answers]) -> Row:
+    """Coverage of prediction sets on each group, calibrated on all other groups' held-out predictions."""
+    tempered = calibrated(answers)
+    groups = np.concatenate([each.test.groups for each in answers])
+    holds = [each.classes == each.test.labels[:, np.newaxis] for each in answers]
+    truth = np.concatenate([(p * true).sum(axis=1) for p, true in zip(tempered, holds, strict=True)])
+    covered, sizes = {}, []
+    for group in np.unique(groups):
+        threshold = conformal_threshold(truth[groups != group], groups[groups != group], SET_COVERAGE)
+        held = []
+        for each, p, true in zip(answers, tempered, holds, strict=True):
+            sets = prediction_sets(p[each.test.groups == group], threshold)
+            held.append((sets & true[each.test.groups == group]).any(axis=1))
+            sizes.append(sets.sum(axis=1))
+        covered[group] = np.concatenate(held).mean()
+    shares = np.array(list(covered.values()))
+    return {
+        "groups": len(shares),
+        "coverage": float(shares.mean()),
+        "groups below 80 %": float((shares < 0.8).mean()),
+        "mean size": float(np.concatenate(sizes).mean()),
+    }
 
 
 def measure(
@@ -272,7 +297,9 @@ def summary(answers: Sequence[Answers], separation: Sequence[float]) -> Row:
     return {
         "answers": answers,
         "accuracy": float(balanced_accuracy(*class_counts(answers))),
-        "calibration error": expected_calibration_error(calibrated(answers), correct),
+        "calibration error": expected_calibration_error(
+            np.concatenate([p.max(axis=1) for p in calibrated(answers)]), correct
+        ),
         "error at 95 %": float(coverage_curve(confidence, correct, [COVERAGE])[1][0]),
         "AUROC": float(np.mean(separation)) if separation else float("nan"),
     }
@@ -323,6 +350,14 @@ def print_confidence(results: Mapping[str, Mapping[str, Row]]) -> None:
         print_table(names.get(column, column.capitalize()), ({"row": row, **dict(line)} for row, line in lines))
 
 
+def print_sets(default: Mapping[str, Row]) -> None:
+    """Prediction sets of the default on the keypoint sets."""
+    print_table(
+        f"Prediction sets of the default, {SET_COVERAGE:.0%} coverage wanted",
+        ({"row": row, **set_coverage(of["answers"])} for row, of in default.items() if row in KEYPOINT_SETS),
+    )
+
+
 def print_costs(frames: Frames, builds: Mapping[str, Build]) -> None:
     """CPU time of one training on all frames of one estimator."""
 
@@ -357,6 +392,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if DEFAULT_METHOD in results and set(SHORT_RIVALS) & set(results):
         print_comparison(results)
     print_confidence(results)
+    if DEFAULT_METHOD in results:
+        print_sets(results[DEFAULT_METHOD])
     first = options.sets.split(",")[0]
     print_costs(load(options.data, first, options.cache, sys.maxsize), builds)
 
