@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--classifiers", metavar="NAME,NAME", help="by default all that take keypoints")
     parser.add_argument("--frames", type=int, default=500)
     options = parser.parse_args(argv)
-    every = [name for name, candidate in CANDIDATES.items() if candidate.takes == "keypoints"]
+    every = [name for name, candidate in CANDIDATES.items() if candidate.takes.has_keypoints]
     names = options.classifiers.split(",") if options.classifiers else every
     with threadpool_limits(1):
         print_table(f"One frame to its label, {options.frames} frames, one thread", rows(names, options.frames))

@@ -58,7 +58,7 @@ def rows(names: Sequence[str], n_frames: int, max_samples: int) -> Iterator[dict
 def main(argv: Sequence[str] | None = None) -> None:
     from heatpose.model.candidates import CANDIDATES
 
-    names = [name for name, candidate in CANDIDATES.items() if candidate.takes == "keypoints"]
+    names = [name for name, candidate in CANDIDATES.items() if candidate.takes.has_keypoints]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=3000, help="of each model (default: 3000)")
     parser.add_argument("--models", metavar="NAME,NAME", default=",".join(names), help="candidates (default: all)")
