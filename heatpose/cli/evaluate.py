@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.data.groups import resolve_groups
     from heatpose.data.storage import redact
     from heatpose.data.table import table_keypoints
-    from heatpose.evaluation.scoring import evaluate_model
+    from heatpose.evaluation.scoring import evaluate_model, frames_with_body
     from heatpose.evaluation.signature import sign_poses
     from heatpose.model.prediction import mirror_table
     from heatpose.persistence.artifact import load_model, read_manifest
@@ -70,6 +70,12 @@ def run(args: argparse.Namespace) -> None:
         table = mirror_table(table)
         heatmaps = None if heatmaps is None else replace(heatmaps, mirrored=True)
     cautions += warn_of_differences(pipeline, [sign_poses(table_keypoints(table))])
+    if n_empty := int((~frames_with_body(table)).sum()):
+        cautions.append(
+            f"{n_empty:,} of {len(table):,} samples show no body: they are predicted as the class of no pose, if there "
+            "is one, and are otherwise errors."
+        )
+        complain(f"Warning: {cautions[-1]}")
     evaluation = evaluate_model(pipeline, table, groups, heatmaps=heatmaps)
 
     console = results()

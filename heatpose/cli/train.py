@@ -212,7 +212,7 @@ def _save(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame)
     from heatpose.persistence.selftest import choose_samples
 
     data = {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)}
-    choices = list_choices(result.pipeline, table.attrs.get("notes", ()))
+    choices = list_choices(result.pipeline, [*table.attrs.get("notes", ()), *result.notes])
     record = {**result.to_record(), "data": data, "choices": choices}
     return save_model(result.pipeline, args.out, record=record, samples=choose_samples(table))
 
@@ -221,6 +221,7 @@ def _report(
     args: argparse.Namespace, console: Console, result: TrainingResult, table: pd.DataFrame, manifest: dict[str, Any]
 ) -> None:
     from heatpose.evaluation.inspection import inspect_data
+    from heatpose.evaluation.scoring import frames_with_body
 
     with progress("Inspecting the data") as advance:
         inspection = inspect_data(
@@ -233,6 +234,7 @@ def _report(
         )
     facts = {"model": f"{args.out}, sha256 {manifest['sha256']}", "decoder": args.decoder}
     facts |= {f"choice {i}": text for i, text in enumerate(manifest["record"]["choices"], start=1)}
+    table = table[frames_with_body(table)]  # as the predictions of the training
     write_page(args, console, result, table, inspection=inspection, heatmaps=args.data, facts=facts)
 
 

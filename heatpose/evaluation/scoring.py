@@ -9,10 +9,12 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from heatpose.data.folder import HeatmapRows
+from heatpose.data.table import table_keypoints
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
 from heatpose.model.inputs import input_of
+from heatpose.pose.geometry import has_body, mask_uncertain
 
-__all__ = ["evaluate_model", "predict_table", "prediction_table"]
+__all__ = ["evaluate_model", "frames_with_body", "predict_table", "prediction_table"]
 
 
 def evaluate_model(
@@ -108,6 +110,11 @@ def _predict(
     samples = input_of(pipeline).samples(table, heatmaps)
     probabilities, known = pipeline[-1].predict_proba_and_known(samples)
     return labels, probabilities, known * probabilities.max(axis=1)
+
+
+def frames_with_body(table: pd.DataFrame) -> np.ndarray:
+    """Return the rows of a keypoint table in which a body is visible, bool (N,); others are no samples of a class."""
+    return has_body(mask_uncertain(table_keypoints(table), 0))
 
 
 def prediction_table(

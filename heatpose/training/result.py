@@ -66,6 +66,8 @@ class TrainingResult:
         unless it was asked for.
     signature : Signature or None
         Properties of the training data that new data are compared with, see :func:`heatpose.check_data`.
+    n_without_body : int
+        Samples that were left out, since they show no body.
     """
 
     pipeline: Pipeline
@@ -87,6 +89,15 @@ class TrainingResult:
     advice: tuple[ClassAdvice, ...]
     importance: pd.DataFrame | None = None
     signature: Signature | None = None
+    n_without_body: int = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what was left out of the data."""
+        if not self.n_without_body:
+            return ()
+        n_all = self.n_without_body + self.evaluation.n_samples
+        return (f"{self.n_without_body:,} of {n_all:,} samples show no body: they were left out.",)
 
     def to_record(self) -> dict[str, Any]:
         """Return the part of the result that is kept in the manifest, as plain values."""
@@ -101,6 +112,7 @@ class TrainingResult:
                 "n_groups": int(self.grouping.n_groups),
             },
             "n_samples": evaluation["n_samples"],
+            "n_without_body": self.n_without_body,
             "n_folds": self.n_folds,
             "random_state": self.random_state,
             "signature": None if self.signature is None else self.signature.to_dict(),

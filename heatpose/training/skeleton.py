@@ -7,7 +7,7 @@ folds, the chooser returns a :class:`Choice`, and :func:`conclude` does the rest
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from heatpose.data.table import table_keypoints
 from heatpose.evaluation.audit import AuditPlan, audit_training
 from heatpose.evaluation.importance import average_importance
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, threshold_for_coverage
-from heatpose.evaluation.scoring import prediction_table
+from heatpose.evaluation.scoring import frames_with_body, prediction_table
 from heatpose.evaluation.signature import sign_poses
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.conformal import COVERAGES, conformal_threshold
@@ -51,6 +51,7 @@ class TrainingPlan:
     trainer: Trainer
     decoder: str
     outputs: tuple[Output, ...]
+    n_without_body: int = 0
 
     @property
     def y(self) -> np.ndarray:
@@ -119,10 +120,21 @@ def plan_training(
     importance: bool,
     **resources: Any,
 ) -> TrainingPlan:
-    """Check the inputs of a training and make its folds; `resources` go to :class:`Trainer`."""
+    """Check the inputs of a training, leave out frames without a body, and make folds; `resources` go to `Trainer`."""
     if decoder not in DECODERS:
         raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got {decoder!r}.")
     grouping = groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
+    kept = np.flatnonzero(frames_with_body(table))
+    n_without_body = len(table) - len(kept)
+    if n_without_body:
+        if lost := sorted(set(table["label"]) - set(table["label"].iloc[kept])):
+            raise ValueError(
+                f"Expected a visible body in some samples of each class, got none in {', '.join(map(str, lost))}. "
+                "Leave out such a class: frames without a body are recognised without it."
+            )
+        table, grouping = table.iloc[kept].reset_index(drop=True), replace(grouping, groups=grouping.groups[kept])
+        if resources.get("heatmaps") is not None:
+            resources["heatmaps"] = resources["heatmaps"].subset(kept)
     X, y = table[list(COCO_17.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
     check_enough(y, grouping.groups, n_folds)
     check_mirror(np.unique(y), mirror)
@@ -137,6 +149,7 @@ def plan_training(
         trainer=Trainer(X, y, random_state, mirror, **resources),
         decoder=decoder,
         outputs=("parts", "importance") if importance else ("parts",),
+        n_without_body=n_without_body,
     )
 
 
@@ -196,6 +209,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         random_state=trainer.random_state,
         importance=average_importance(importance) if importance else None,
         signature=signature,
+        n_without_body=plan.n_without_body,
         **findings._asdict(),
     )
 

@@ -144,6 +144,35 @@ def test_the_record_is_plain_and_says_what_the_result_says(result):
     assert len(record["leaderboard"]) == 3
 
 
+# Frames without a body
+
+
+@pytest.mark.parametrize("share", [0.03, 0.33])
+def test_frames_without_a_body_change_nothing(share, result):
+    rng = np.random.default_rng(1)
+    n_empty = round(share * len(TABLE))
+    empty = TABLE.iloc[rng.choice(len(TABLE), n_empty)].assign(path="empty.npy")
+    empty[list(COCO_17.columns)] = np.tile([np.nan, np.nan, 0.0], 17)
+    where = np.sort(rng.choice(len(TABLE) + n_empty, n_empty, replace=False))
+    rows = np.full(len(TABLE) + n_empty, -1)
+    rows[where] = len(TABLE) + np.arange(n_empty)
+    rows[rows < 0] = np.arange(len(TABLE))
+    spoilt = train(pd.concat([TABLE, empty], ignore_index=True).iloc[rows].reset_index(drop=True))
+    assert spoilt.n_without_body == n_empty
+    assert spoilt.notes == (f"{n_empty} of {len(TABLE) + n_empty} samples show no body: they were left out.",)
+    assert spoilt.to_record()["n_without_body"] == n_empty
+    pd.testing.assert_frame_equal(spoilt.predictions, result.predictions)
+    assert (spoilt.threshold, spoilt.temperature) == (result.threshold, result.temperature)
+    assert result.notes == ()
+
+
+def test_a_class_of_empty_frames_is_an_error():
+    empty = TABLE[TABLE["label"] == "dummy"].copy()
+    empty[list(COCO_17.columns)] = np.tile([np.nan, np.nan, 0.0], 17)
+    with pytest.raises(ValueError, match="Expected a visible body in some samples of each class, got none in nothing"):
+        train(pd.concat([TABLE, empty.assign(label="nothing")], ignore_index=True))
+
+
 # Honesty
 
 
