@@ -26,7 +26,7 @@ class Capture:
         self.ran_out, self.end = threading.Event(), threading.Event()
         self.is_released = False
 
-    def isOpened(self):  # noqa: N802 (OpenCV's name)
+    def isOpened(self):
         return self.is_opened
 
     def read(self):
@@ -162,5 +162,5 @@ def test_a_film_gives_every_frame_with_its_time(tmp_path, is_paced):
 
 
 def test_a_film_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none.mp4"):
+    with pytest.raises(FileNotFoundError, match=r"none\.mp4"):
         open_source(str(tmp_path / "none.mp4"))
