@@ -415,7 +415,7 @@ def _moments(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _penalty() -> np.ndarray:
-    """What the normal equations get on top, (6, 6, 1)."""
+    """Ridge term of the normal equations, (6, 6, 1)."""
     # So little that it shows only where the cells have no information, in a map of one column for example.
     penalty = np.diag([0.0, 1, 1, 1, 1, 1]) * 1e-4
     # Half the difference between the curvatures along x and y, squared, and the same for the diagonals.
