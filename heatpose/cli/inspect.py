@@ -83,6 +83,8 @@ def run(args: argparse.Namespace) -> None:
             progress=advance,
             poses=pose_options(args),
             signature=signature,
+            layout=args.layout,
+            keep_placeholders=args.keep_placeholders,
         )
     if args.fix_list is not None:
         args.fix_list.parent.mkdir(parents=True, exist_ok=True)

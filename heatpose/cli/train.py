@@ -26,6 +26,7 @@ from heatpose.cli._console import (
     count,
     dask_client,
     here,
+    pose_options,
     progress,
     read_data,
     results,
@@ -231,6 +232,9 @@ def _report(
             random_state=args.random_state,
             n_jobs=args.jobs,
             progress=advance,
+            poses=pose_options(args),
+            layout=args.layout,
+            keep_placeholders=args.keep_placeholders,
         )
     facts = {"model": f"{args.out}, sha256 {manifest['sha256']}", "decoder": args.decoder}
     facts |= {f"choice {i}": text for i, text in enumerate(manifest["record"]["choices"], start=1)}

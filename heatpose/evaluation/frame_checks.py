@@ -43,6 +43,13 @@ def differences(context: CheckContext) -> Iterator[Problem]:
         yield Problem(finding.code, finding.severity, (), str(finding), 1.0)
 
 
+@check(("reading-note", "warning", "data that were ignored or not taken as they are"))
+def reading_notes(context: CheckContext) -> Iterator[Problem]:
+    """Files that were ignored but look like data, and placeholders that were taken as missing."""
+    for note in context.frames.notes:
+        yield Problem("reading-note", "warning", (), note, 1.0)
+
+
 # Duplicates -------------------------------------------------------------------------------------------------
 
 

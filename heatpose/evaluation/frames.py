@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from heatpose.data.folder import HeatmapFolder
+from heatpose.data.folder import HeatmapFolder, Layout
 from heatpose.data.npy import BadFile
 from heatpose.data.table import is_folder, load_data, table_keypoints
 from heatpose.pose.decoding import decode_heatmaps
@@ -50,6 +50,7 @@ class Frames:
     n_bytes: int = 0
     bad_files: tuple[BadFile, ...] = ()
     empty_classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was ignored or decided when they were read
 
     def __len__(self) -> int:
         return len(self.index)
@@ -80,15 +81,20 @@ def read_frames(
     n_jobs: int | None = None,
     progress: Callable[[int, int], object] | None = None,
     poses: Mapping[str, Any] | None = None,
+    layout: Layout = "auto",
+    keep_placeholders: bool = False,
 ) -> Frames:
     """Read a folder of heatmaps, a keypoint table or other poses; bad files of a folder are collected, not raised."""
     if is_folder(data) and not poses:
-        return _read_folder(data, decoder, n_jobs, progress)
-    return _read_table(data, poses)
+        return _read_folder(
+            HeatmapFolder(data, skip_bad=True, skip_empty=True, layout=layout), decoder, n_jobs, progress
+        )
+    return _read_table(load_data(data, poses=poses, keep_placeholders=keep_placeholders))
 
 
-def _read_folder(data: str, decoder: str, n_jobs: int | None, progress: Callable[[int, int], object] | None) -> Frames:
-    folder = HeatmapFolder(data, skip_bad=True, skip_empty=True)
+def _read_folder(
+    folder: HeatmapFolder, decoder: str, n_jobs: int | None, progress: Callable[[int, int], object] | None
+) -> Frames:
     samples, good = np.zeros(len(folder), dtype=_SAMPLE), np.zeros(len(folder), dtype=bool)
     if len(folder):
         describe = partial(_describe, decoder=decoder)
@@ -104,16 +110,17 @@ def _read_folder(data: str, decoder: str, n_jobs: int | None, progress: Callable
         n_bytes=sum(math.prod(file.shape) * np.dtype(file.dtype).itemsize for file in files),
         bad_files=folder.bad_files,
         empty_classes=folder.empty_classes,
+        notes=tuple(folder.notes),
     )
 
 
-def _read_table(data: str, poses: Mapping[str, Any] | None) -> Frames:
-    table = load_data(data, poses=poses)
+def _read_table(table: pd.DataFrame) -> Frames:
     samples = np.zeros(len(table), dtype=_SAMPLE)
     samples["keypoints"] = table_keypoints(table)
     samples["digest"] = [_digest(row) for row in samples["keypoints"]]
     samples["high"] = samples["keypoints"][..., 2].max(axis=1)
-    return Frames("table", table[["path", "sample", "label", "group"]], samples)
+    index = table[["path", "sample", "label", "group"]]
+    return Frames("table", index, samples, notes=tuple(table.attrs.get("notes", ())))
 
 
 def _describe(heatmaps: np.ndarray, decoder: str) -> np.ndarray:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from heatpose.data.folder import Layout
 from heatpose.data.groups import Grouping, resolve_groups
 from heatpose.data.storage import is_url, local_path
 from heatpose.data.table import keypoint_frame
@@ -171,6 +172,8 @@ def inspect_data(
     progress: Progress | None = None,
     poses: Mapping[str, Any] | None = None,
     signature: Mapping[str, Any] | None = None,
+    layout: Layout = "auto",
+    keep_placeholders: bool = False,
 ) -> Inspection:
     r"""Find the problems of a data set. Nothing is changed.
 
@@ -193,6 +196,10 @@ def inspect_data(
     signature : mapping, optional
         The ``signature`` of a model's record, to compare the data with its training data; by default people are
         expected to stand.
+    layout : {"auto", "class", "group/class"}, default "auto"
+        For a folder: see :class:`heatpose.HeatmapFolder`.
+    keep_placeholders : bool, default False
+        For a table: see :func:`heatpose.read_table`.
 
     Returns
     -------
@@ -220,13 +227,13 @@ def inspect_data(
     where = os.fspath(data)
     if not is_url(where) and not Path(where := local_path(where)).exists():
         raise FileNotFoundError(f"No such folder or table: {where}")
-    frames = read_frames(where, decoder, n_jobs, progress, poses)
+    frames = read_frames(where, decoder, n_jobs, progress, poses, layout, keep_placeholders)
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
     context = CheckContext(
         frames, grouping, random_state, n_jobs, UPRIGHT if signature is None else Signature.from_dict(signature)
     )
     # Without frames there are only files and classes to check.
-    checks = CHECKS if len(frames) else (frame_checks.bad_files, frame_checks.small_classes)
+    checks = CHECKS if len(frames) else (frame_checks.bad_files, frame_checks.reading_notes, frame_checks.small_classes)
     problems = sorted(
         (problem for check in checks for problem in check(context)),
         key=lambda problem: (SEVERITIES.index(problem.severity), _RANK[problem.kind], -problem.score, problem.paths),

@@ -631,3 +631,52 @@ def test_formats_are_those_of_the_library():
     from heatpose.persistence.export import FORMATS as LIBRARY_FORMATS
 
     assert set(FORMATS) == set(LIBRARY_FORMATS)
+
+
+# Data that are not as assumed
+
+
+def test_groups_of_class_folders_are_declared_with_layout(run, data, tmp_path):
+    root = data
+    for performer in "012":
+        for file in root.rglob(f"*_{performer}.npy"):
+            (tmp_path / "data" / performer / file.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, tmp_path / "data" / performer / file.parent.name / file.name)
+    for command in (["inspect"], ["train", "--classifiers", "lda"], ["extract"]):
+        out = [tmp_path / "out.csv"] if command == ["extract"] else []
+        code, _, err = run(*command, tmp_path / "data", *out)
+        assert code == 1 and "--layout group/class" in err and "Traceback" not in err
+    code, out, _ = run("extract", tmp_path / "data", tmp_path / "out.csv", "--layout", "group/class")
+    assert code == 0 and out.endswith("classes in 3 groups\n")
+    code, out, _ = run("inspect", tmp_path / "data", "--layout", "group/class")
+    assert code == 0 and "(0, 1, 2), from the table's column 'group'" in out
+
+
+def test_what_was_ignored_or_changed_is_printed_and_kept(run, data, tmp_path):
+    root = data
+    copy = tmp_path / "data"
+    shutil.copytree(root, copy)
+    label = next(path.name for path in copy.iterdir() if path.is_dir())
+    (copy / label / "more.npz").write_bytes(b"")
+    out = tmp_path / "pose.joblib"
+    code, _, err = run("train", copy, "--classifiers", "lda", "--groups", r"_(\d+)\.npy$", "--out", out)
+    assert (code, len(err.splitlines())) == (0, 1) and err.startswith("Note: 1 .npz files in")
+    (note,) = json.loads(out.with_suffix(".json").read_text("utf-8"))["record"]["data"]["notes"]
+    assert err == f"Note: {note}\n"
+    assert "1 .npz files in" in run("inspect", copy)[1]
+
+    table = heatpose.load_data(root)
+    legs = [name for name in table if re.match(r"(left|right)_(knee|ankle)_[xy]", name)]
+    table.loc[:9, legs] = 0.0
+    heatpose.write_table(table, tmp_path / "table.csv")
+    for command in (["evaluate", out, tmp_path / "table.csv"], ["predict", out, tmp_path / "table.csv"]):
+        code, _, err = run(*command)
+        assert code == 0 and "lie at exactly (0, 0): they were taken as missing" in err
+        code, _, err = run(*command, "--keep-placeholders")
+        assert code == 0 and "exactly" not in err
+
+
+def test_bad_files_of_one_kind_are_not_to_be_skipped(run, trained, tmp_path):
+    np.save(tmp_path / "frame.npy", np.zeros((2, 64, 48, 17), np.float32))
+    code, _, err = run("predict", trained[0], tmp_path)
+    assert code == 1 and "np.moveaxis(heatmaps, -1, -3)" in err and "--skip-bad" not in err
