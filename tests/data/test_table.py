@@ -15,6 +15,8 @@ from heatpose.data.folder import HeatmapFolder
 from heatpose.data.npy import BadFilesError
 from heatpose.data.table import (
     extract_keypoints,
+    is_folder,
+    is_pose_source,
     keypoint_frame,
     load_data,
     read_table,
@@ -423,3 +425,10 @@ class TestFractions:
             read_table(tmp_path / "table.csv", image_size=(640, 480))
         with pytest.raises(ValueError, match="for a keypoint table only"):
             load_data(root, image_size=(640, 480))
+
+
+def test_a_list_beside_the_class_folders_makes_no_other_tool(root):
+    assert is_folder(root)
+    for name in ("clips.csv", "down/notes.json", "settings.json", "down/more.npz"):
+        (root / name).write_text("path,label\n")
+        assert is_folder(root) and not is_pose_source(root)
