@@ -66,7 +66,10 @@ predict: .venv/installed  ## classify the poses in DATA with MODEL, as CSV
 
 test: lint typecheck check  ## lint, type check and test
 
-# One process per module, so that the fixtures of a module are made once.
+# One process per module, so that the fixtures of a module are made once. The processes share compiled modules, whatever
+# the environment says.
+check quick: export PYTHONDONTWRITEBYTECODE =
+
 check: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadfile
 

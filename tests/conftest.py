@@ -16,6 +16,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 MARKED = {
     "slow": (
         "cli/test_cli.py",
+        "data/formats/test_damaged.py",
         "data/test_fuzz.py",
         "evaluation/test_audit.py",
         "evaluation/test_comparison.py",
@@ -40,23 +41,18 @@ MARKED = {
     "server": ("data/test_distributed.py", "data/test_storage.py", "data/test_urls.py", "persistence/test_hub.py"),
     "clock": ("data/test_cache.py", "live/test_watching.py"),
 }
-TESTS = Path(__file__).parent
-
-
-def marker_of(path):
-    """The marker of a module, None without one."""
-    return next((mark for mark, names in MARKED.items() if path in [TESTS / name for name in names]), None)
+MARKERS = {Path(__file__).parent / name: mark for mark, names in MARKED.items() for name in names}
 
 
 def pytest_ignore_collect(collection_path, config):
     """Leave out whole modules, as importing some of them takes seconds."""
-    marker = marker_of(collection_path)
+    marker = MARKERS.get(collection_path)
     return True if marker and f"not {marker}" in config.option.markexpr else None
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if marker := marker_of(item.path):
+        if marker := MARKERS.get(item.path):
             item.add_marker(marker)
 
 
