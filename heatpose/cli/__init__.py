@@ -36,6 +36,7 @@ COMMANDS = (
     "heatmaps",
     "convert",
     "inspect",
+    "audit",
     "extract",
     "train",
     "evaluate",

@@ -333,7 +333,7 @@ def _choose(numbers: np.ndarray, table: pd.DataFrame, people: str, n_frames: int
         notes.append(f"Left out {_count(lost, 'pose')} without any keypoint of COCO-17.")
     unique, counts = np.unique(frames, return_counts=True)
     if empty := n_frames - len(unique):
-        notes.append(f"Left out {_count(empty, 'frame')} with nobody in them.")
+        notes.append(f"Left out {_count(empty, 'frame')} without a person.")
     several = int((counts > 1).sum())
     if not several:
         return kept

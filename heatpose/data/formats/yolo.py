@@ -38,7 +38,7 @@ def _sniff(source: Source) -> bool:
     try:
         return bool(_layout(len([float(text) for text in lines[0].split()])))
     except ValueError:
-        return not lines[0].strip()  # an image with nobody
+        return not lines[0].strip()  # an image without a person
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:

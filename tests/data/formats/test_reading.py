@@ -108,7 +108,7 @@ def test_empty_frames_are_counted(tmp_path):
     written.dump(source / "film_000000000003_keypoints.json", {"version": 1.3, "people": []})
     table = read_poses(source)
     assert len(table) == 3
-    assert "Left out 1 frame with nobody in them." in table.attrs["notes"]
+    assert "Left out 1 frame without a person." in table.attrs["notes"]
     for path in source.glob("*_00000000000[0-2]_*"):
         path.unlink()
     with pytest.raises(ValueError, match="got none in 1 frame"):

@@ -1,0 +1,266 @@
+"""Leakage audit of any table of numeric features and any scikit-learn classifier, not only of poses."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+from sklearn.base import ClassifierMixin, clone
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.metrics import recall_score
+
+from heatpose.data.groups import DEFAULT_FOLDS, Folds, Grouping, grouped_folds, random_folds, resolve_groups
+from heatpose.evaluation.metrics import to_plain
+
+__all__ = ["FeatureAudit", "audit_features", "audit_table"]
+
+_LEAK = 0.05
+"""From this share of tested samples with a twin in training on, a split leaks; as in the audit of a training."""
+
+_NEAR = 0.1
+"""Samples are near-identical up to this share of the median distance to the nearest sample of another class: a twin is
+far closer than what the classifier has to tell apart."""
+
+_N_PERMUTATIONS = 20
+_MOST_NEIGHBOURS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureAudit:
+    """Result of an audit of features.
+
+    Parameters
+    ----------
+    n_samples, n_features, n_classes : int
+        Size of the table.
+    groups : str
+        Description of the grouped split.
+    n_groups, n_proposed : int
+        Groups that were given, and runs of near-identical samples of one class.
+    near_random, near_grouped : float
+        Share of the tested samples with a near-identical training sample.
+    random, grouped : float
+        Balanced accuracy of the classifier.
+    permuted_random, permuted_grouped : float
+        Balanced accuracy of the nearest training sample's label, labels permuted between the proposed groups: above
+        chance it was remembered.
+    chance : float
+        One in the number of classes.
+    proposed : ndarray of int, shape (n_samples,)
+        The proposed group of each sample.
+    verdict : str
+        A sentence or two.
+    """
+
+    n_samples: int
+    n_features: int
+    n_classes: int
+    groups: str
+    n_groups: int
+    n_proposed: int
+    near_random: float
+    near_grouped: float
+    random: float
+    grouped: float
+    permuted_random: float
+    permuted_grouped: float
+    chance: float
+    proposed: np.ndarray
+    verdict: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values, ready for JSON."""
+        return to_plain(self)
+
+
+def audit_features(
+    features: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    classifier: ClassifierMixin | None = None,
+    random_state: int = 0,
+) -> FeatureAudit:
+    """Audit how far a score by a random split can be trusted.
+
+    Parameters
+    ----------
+    features : array_like of shape (N, F)
+        Numbers; NaN is replaced by the column's median.
+    labels : array_like of shape (N,)
+        The class of each sample.
+    groups : array_like of shape (N,), optional
+        Samples that belong together, such as a video; by default the proposed groups.
+    classifier : scikit-learn classifier, optional
+        Cloned and fitted in each fold; extra trees by default.
+    random_state : int, default 0
+        For the folds, permutations and the default classifier.
+
+    Returns
+    -------
+    FeatureAudit
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit, values are infinite, or the groups are too few to split by.
+    """
+    x, y = np.asarray(features, dtype=float), np.asarray(labels).astype(str)
+    if x.ndim != 2 or not len(x) or not x.shape[1] or y.shape != (len(x),):
+        raise ValueError(f"Expected features (n, m) and n labels, got {x.shape} and {y.shape}.")
+    if np.isinf(x).any():
+        raise ValueError("Expected finite features or NaN, got infinite ones.")
+    if (n_classes := len(np.unique(y))) < 2:
+        raise ValueError(f"Expected at least two classes, got {n_classes}.")
+    x = _standardise(x)
+    proposed = _propose(x, y)
+    grouping = proposed.astype(str) if groups is None else np.asarray(groups).astype(str)
+    source = "runs of near-identical samples" if groups is None else "the given groups"
+    if grouping.shape != y.shape:
+        raise ValueError(f"Expected a group for each of {len(y)} samples, got {grouping.shape}.")
+    fewest = int(pd.Series(grouping).groupby(y).nunique().min())
+    if fewest < 2:
+        raise ValueError(f"Expected at least two groups in every class of {source}, got {fewest} in some.")
+    splits = {
+        "random": random_folds(y, min(DEFAULT_FOLDS, int(np.unique(y, return_counts=True)[1].min())), random_state),
+        "grouped": grouped_folds(y, grouping, min(DEFAULT_FOLDS, fewest), random_state),
+    }
+    model = ExtraTreesClassifier(n_jobs=-1, random_state=random_state) if classifier is None else classifier
+    scores = {name: _score(model, x, y, folds) for name, folds in splits.items()}
+    twins = {name: _nearest(x, folds) for name, folds in splits.items()}
+    limit = _tolerance(x, y)
+    near = {name: float(np.mean(distances <= limit)) for name, (distances, _) in twins.items()}
+    permuted = {name: _permuted(rows, y, proposed, random_state) for name, (_, rows) in twins.items()}
+    return FeatureAudit(
+        n_samples=len(x),
+        n_features=x.shape[1],
+        n_classes=n_classes,
+        groups=source,
+        n_groups=len(np.unique(grouping)),
+        n_proposed=int(proposed.max()) + 1,
+        near_random=near["random"],
+        near_grouped=near["grouped"],
+        random=scores["random"],
+        grouped=scores["grouped"],
+        permuted_random=permuted["random"],
+        permuted_grouped=permuted["grouped"],
+        chance=1 / n_classes,
+        proposed=proposed,
+        verdict=_verdict(near, scores, source),
+    )
+
+
+def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, **options: Any) -> FeatureAudit:
+    """Audit a table: all numeric columns but the label and the group are features.
+
+    Parameters
+    ----------
+    path : path-like or str
+        A ``.csv`` or ``.parquet`` file.
+    label : str
+        The column of classes.
+    groups : str, optional
+        A column, or what :func:`heatpose.data.groups.resolve_groups` takes, for which the table needs ``path``.
+    **options
+        Of `audit_features`.
+
+    Returns
+    -------
+    FeatureAudit
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The table lacks the columns, or no feature is numeric.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No such table: {path}")
+    parquet = str(path).lower().endswith(".parquet")
+    table = pd.read_parquet(path) if parquet else pd.read_csv(path, encoding="utf-8-sig")
+    if label not in table:
+        raise ValueError(f"Expected a column {label!r} in {path}, got {', '.join(map(str, table.columns[:8]))}, ...")
+    group_ids: ArrayLike | None = None
+    if groups is not None:
+        given = groups in table
+        grouping: Grouping | None = None if given else resolve_groups(table.assign(label=table[label]), groups)
+        group_ids = table[groups] if grouping is None else grouping.groups
+    others = [name for name in (label, groups) if name is not None and name in table]
+    features = table.drop(columns=others).select_dtypes("number")
+    if features.empty:
+        raise ValueError(f"Expected numeric columns beside {' and '.join(others)} in {path}, got none.")
+    return audit_features(features, table[label], group_ids, **options)
+
+
+def _standardise(x: np.ndarray) -> np.ndarray:
+    x = x[:, ~np.isnan(x).all(axis=0)]
+    x = np.where(np.isnan(x), np.nanmedian(x, axis=0), x)
+    spread = x.std(axis=0)
+    return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
+
+
+def _tolerance(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the distance up to which samples are near-identical."""
+    apart = np.empty(len(y))
+    for name in np.unique(y):
+        apart[y == name] = cKDTree(x[y != name]).query(x[y == name])[0]
+    return float(_NEAR * np.median(apart))
+
+
+def _propose(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the runs of near-identical samples of one class, numbered."""
+    limit, pairs = _tolerance(x, y), []
+    for name in np.unique(y):
+        rows = np.flatnonzero(y == name)
+        k = min(_MOST_NEIGHBOURS, len(rows))
+        distances, found = cKDTree(x[rows]).query(x[rows], k=[*range(1, k + 1)])
+        at, near = np.nonzero(distances <= limit)
+        pairs.append(np.column_stack([rows[at], rows[found[at, near]]]))
+    start, end = np.concatenate(pairs).T
+    return connected_components(coo_array((np.ones(len(start)), (start, end)), shape=(len(y),) * 2), directed=False)[1]
+
+
+def _score(model: ClassifierMixin, x: np.ndarray, y: np.ndarray, folds: Folds) -> float:
+    predicted = np.empty_like(y)
+    for train, test in folds:
+        predicted[test] = clone(model).fit(x[train], y[train]).predict(x[test])
+    return float(recall_score(y, predicted, labels=np.unique(y), average="macro"))
+
+
+def _nearest(x: np.ndarray, folds: Folds) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance and the row of the nearest training sample of each sample."""
+    distances, rows = np.empty(len(x)), np.empty(len(x), dtype=np.intp)
+    for train, test in folds:
+        distances[test], found = cKDTree(x[train]).query(x[test])
+        rows[test] = train[found]
+    return distances, rows
+
+
+def _permuted(rows: np.ndarray, y: np.ndarray, clips: np.ndarray, random_state: int) -> float:
+    rng, first = np.random.default_rng(random_state), np.unique(clips, return_index=True)[1]
+    scores = []
+    for _ in range(_N_PERMUTATIONS):
+        permuted = rng.permutation(y[first])[clips]
+        scores.append(recall_score(permuted, permuted[rows], labels=np.unique(permuted), average="macro"))
+    return float(np.mean(scores))
+
+
+def _verdict(near: dict[str, float], scores: dict[str, float], source: str) -> str:
+    random = (
+        f"A random split leaks: {near['random']:.1%} of the samples it tests on have a near-identical one in training."
+        if near["random"] >= _LEAK
+        else f"A random split does not leak by near-identical samples ({near['random']:.1%})."
+    )
+    grouped = f"By {source} the balanced accuracy is {scores['grouped']:.3f} instead of {scores['random']:.3f}"
+    if near["grouped"] >= _LEAK:
+        return f"{random} {grouped}, and that split leaks too ({near['grouped']:.1%})."
+    return f"{random} {grouped}."

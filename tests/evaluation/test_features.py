@@ -1,0 +1,80 @@
+"""The audit of any table: it finds the leak of a random split, and none where there is none."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from heatpose.cli import main
+from heatpose.evaluation.features import audit_features, audit_table
+
+
+def clips(n_clips=24, n_frames=15, seed=0, noise=0.001, signal=0.0):
+    """Features of clips of near-identical frames; the class shifts the first feature by ``signal``."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(n_clips) % 3, n_frames)
+    centres = np.repeat(rng.normal(size=(n_clips, 6)), n_frames, axis=0)
+    features = centres + noise * rng.normal(size=centres.shape)
+    features[:, 0] += signal * labels
+    return features, np.array(["a", "b", "c"])[labels], np.repeat(np.arange(n_clips), n_frames)
+
+
+def test_clips_without_signal_leak_by_a_random_split_alone():
+    audit = audit_features(*clips())
+    assert audit.near_random > 0.95
+    assert audit.near_grouped < 0.05
+    assert audit.random > 0.95
+    assert audit.grouped < 0.6
+    assert audit.permuted_random > 0.95
+    assert audit.permuted_grouped < 0.6
+    assert "A random split leaks" in audit.verdict
+
+
+def test_groups_are_proposed_from_the_samples():
+    features, labels, groups = clips()
+    audit = audit_features(features, labels)
+    assert audit.n_proposed == 24
+    assert len(set(zip(audit.proposed, groups, strict=True))) == 24
+    assert audit.grouped < 0.6
+
+
+def test_independent_samples_do_not_leak():
+    features, labels, _ = clips(n_clips=300, n_frames=1, signal=3.0)
+    audit = audit_features(features, labels, np.arange(300), classifier=LogisticRegression())
+    assert audit.near_random < 0.05
+    assert "does not leak" in audit.verdict
+    assert abs(audit.random - audit.grouped) < 0.05
+    assert audit.random > 0.8
+    assert abs(audit.permuted_random - audit.chance) < 0.05
+
+
+def test_tables_and_the_command(tmp_path, capsys):
+    features, labels, groups = clips()
+    features[3, 2] = np.nan
+    table = pd.DataFrame(features, columns=list("uvwxyz")).assign(kind=labels, video=groups, note="text")
+    table["path"] = [f"v{group}/{row}.jpg" for row, group in enumerate(groups)]
+    table.to_csv(tmp_path / "a.csv", index=False)
+    by_column = audit_table(tmp_path / "a.csv", "kind", "video")
+    assert by_column.n_features == 6
+    table.drop(columns="video").to_parquet(tmp_path / "a.parquet")
+    by_path = audit_table(tmp_path / "a.parquet", "kind", r"^(v\d+)/")
+    assert by_path.grouped == by_column.grouped
+    assert main(["audit", str(tmp_path / "a.csv"), "--label", "kind", "--groups", "video"]) == 0
+    assert "A random split leaks" in capsys.readouterr().out
+    assert main(["audit", str(tmp_path / "a.csv"), "--label", "kind", "--groups", "video", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["random"] == by_column.random
+    assert main(["audit", str(tmp_path / "a.csv"), "--label", "other"]) == 1
+
+
+def test_bad_input_is_refused():
+    features, labels, groups = clips()
+    with pytest.raises(ValueError, match="n labels"):
+        audit_features(features, labels[1:])
+    with pytest.raises(ValueError, match="two classes"):
+        audit_features(features, np.repeat("a", len(labels)))
+    with pytest.raises(ValueError, match="two groups in every class"):
+        audit_features(features, labels, np.zeros(len(labels)))
+    with pytest.raises(ValueError, match="infinite"):
+        audit_features(np.where(features > 1, np.inf, features), labels, groups)
