@@ -279,6 +279,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         Number of training samples after augmentation.
     n_without_body_ : int
         Number of samples that were left out, since no body is visible in them.
+    n_thinned_ : int
+        Number of poses and mirror images that were left out to stay below `max_samples`.
     mirror_decisions_ : list of dict
         Pairs of classes that the names propose or that were given, see
         :func:`heatpose.pose.mirroring.decide_mirrors`.
@@ -460,6 +462,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         xy, codes = self._with_mirror_images(xy, codes)
         of_each = 1 + self.unknown_poses  # samples that one more performer adds for each pose
         kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
+        self.n_thinned_ = len(xy) - len(kept)
         xy, codes = xy[kept], codes[kept]
         affordable = max(0, int((self.max_samples / len(xy) - 1) / of_each + 1e-9))
         needed = math.ceil((self.min_samples / len(xy) - 1) / of_each) if self.performers else 0

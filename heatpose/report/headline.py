@@ -96,8 +96,8 @@ def _verdict(material: Material, evaluation: Evaluation) -> str:
         whose = "poses from other parts of these recordings" if blocks else "poses of held-out groups"
     right = round(100 * evaluation.balanced_accuracy)
     ends = (round(100 * low), round(100 * high))
-    between = f", {ends[0]} to {ends[1]} by the interval" if ends[0] < ends[1] else ""
-    return f"Of 100 {whose}, evenly from all classes, about {right} are classified correctly{between}."
+    between = f" (95 % interval {ends[0]} to {ends[1]})" if ends[0] < ends[1] else ""
+    return f"Of 100 {whose}, evenly from all classes, about {right}{between} are classified correctly."
 
 
 def _cautions(material: Material, evaluation: Evaluation) -> list[str]:

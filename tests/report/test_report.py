@@ -302,7 +302,7 @@ def with_score(result, score, low, high):
 def test_an_interval_that_reaches_chance_is_no_success(result, low, learned, tmp_path):
     page = Page(write_report(tmp_path / "page.html", with_score(result, 0.6, low, 0.8)).read_text(encoding="utf-8"))
     assert ("No better than chance" in page.text) != learned
-    assert ("about 60 are classified correctly, " in page.text) == learned
+    assert ("about 60 (95 % interval" in page.text) == learned
 
 
 def test_a_leak_a_perfect_score_and_a_split_by_blocks_are_doubted(result, tmp_path):
