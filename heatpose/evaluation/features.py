@@ -159,7 +159,7 @@ def audit_features(
 
 
 def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, **options: Any) -> FeatureAudit:
-    """Audit a table: all numeric columns but the label and the group are features.
+    """Audit a table: all numeric columns but the label, the group, ``path`` and ``sample`` are features.
 
     Parameters
     ----------
@@ -195,7 +195,8 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
         grouping: Grouping | None = None if given else resolve_groups(table.assign(label=table[label]), groups)
         group_ids = table[groups] if grouping is None else grouping.groups
     others = [name for name in (label, groups) if name is not None and name in table]
-    features = table.drop(columns=others).select_dtypes("number")
+    index = [name for name in ("path", "sample") if name in table and name not in others]
+    features = table.drop(columns=[*others, *index]).select_dtypes("number")
     if features.empty:
         raise ValueError(f"Expected numeric columns beside {' and '.join(others)} in {path}, got none.")
     return audit_features(features, table[label], group_ids, **options)

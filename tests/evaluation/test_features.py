@@ -53,7 +53,9 @@ def test_independent_samples_do_not_leak():
 def test_tables_and_the_command(tmp_path, capsys):
     features, labels, groups = clips()
     features[3, 2] = np.nan
-    table = pd.DataFrame(features, columns=list("uvwxyz")).assign(kind=labels, video=groups, note="text")
+    table = pd.DataFrame(features, columns=list("uvwxyz")).assign(
+        kind=labels, video=groups, note="text", sample=range(len(groups))
+    )
     table["path"] = [f"v{group}/{row}.jpg" for row, group in enumerate(groups)]
     table.to_csv(tmp_path / "a.csv", index=False)
     by_column = audit_table(tmp_path / "a.csv", "kind", "video")
