@@ -286,7 +286,10 @@ def _pixels(
             f"Expected the size of the images of {source}, since x and y are fractions of its width and height; pass "
             "image_size=(width, height), or --image-size WIDTHxHEIGHT."
         )
-    numbers[..., :2] *= size[:, None].astype(np.float32)
+    with np.errstate(over="ignore"):
+        numbers[..., :2] *= size[:, None].astype(np.float32)
+    if np.isinf(numbers).any():
+        raise ValueError(f"Expected x and y in {source} to be fractions of the image, got some beyond any.")
     return numbers
 
 
@@ -342,7 +345,7 @@ def _choose(numbers: np.ndarray, table: pd.DataFrame, people: str, n_frames: int
         return kept
     area = table["area"].astype(float).to_numpy()[kept]
     if np.isnan(area).any():
-        xy, seen = numbers[kept, :, :2], visible[kept, :, None]
+        xy, seen = numbers[kept, :, :2].astype(float), visible[kept, :, None]
         box = np.where(seen, xy, -np.inf).max(axis=1) - np.where(seen, xy, np.inf).min(axis=1)
         area = box.prod(axis=1)
     order = np.lexsort((-area, frames))

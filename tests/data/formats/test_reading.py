@@ -140,6 +140,9 @@ def test_yolo_needs_the_image_size_and_knows_visibility(tmp_path):
     source = written.yolo(tmp_path, written.bodies(2))
     with pytest.raises(ValueError, match=r"image_size=\(width, height"):
         read_poses(source)
+    (source / "img_1.txt").write_text("0 .5 .5 .2 .2 " + " ".join(["1e37 1 1"] * 17))
+    with pytest.raises(ValueError, match="beyond any"):
+        read_poses(source, image_size=(400, 200))
     line = "1 .5 .5 .2 .2 " + " ".join(f"{n / 40} {n / 20} {n % 3}" for n in range(17))
     (source / "img_0.txt").write_text(line)
     (source / "img_1.txt").write_text("")
