@@ -44,9 +44,9 @@ _HOME = {
     "PoseClassifier": "model.estimators",
     "PoseFeatures": "model.estimators",
     # evaluation
-    "ClassAdvice": "evaluation.audit",
+    "ClassAdvice": "evaluation.advice",
     "LeakageAudit": "evaluation.audit",
-    "LearningCurve": "evaluation.audit",
+    "LearningCurve": "evaluation.learning_curve",
     "PermutationBaseline": "evaluation.audit",
     "SplitAudit": "evaluation.audit",
     "as_keypoints": "pose.results",
@@ -57,7 +57,7 @@ _HOME = {
     "Inspection": "evaluation.inspection",
     "KeypointSummary": "evaluation.inspection",
     "Problem": "evaluation.inspection",
-    "Calibration": "evaluation.metrics",
+    "Calibration": "evaluation.calibration",
     "evaluate_predictions": "evaluation.metrics",
     "Evaluation": "evaluation.metrics",
     "evaluate_model": "evaluation.scoring",
@@ -95,10 +95,13 @@ if TYPE_CHECKING:
     from heatpose.data.table import extract_keypoints, load_data, read_table, write_table
     from heatpose.datasets.rendering import render_heatmaps
     from heatpose.datasets.simulation import SimulatedPoses, simulate_poses, simulate_stream, write_heatmaps
-    from heatpose.evaluation.audit import ClassAdvice, LeakageAudit, LearningCurve, PermutationBaseline, SplitAudit
+    from heatpose.evaluation.advice import ClassAdvice
+    from heatpose.evaluation.audit import LeakageAudit, PermutationBaseline, SplitAudit
+    from heatpose.evaluation.calibration import Calibration
     from heatpose.evaluation.comparison import Comparison, compare_models
     from heatpose.evaluation.inspection import ClassSummary, Inspection, KeypointSummary, Problem, inspect_data
-    from heatpose.evaluation.metrics import Calibration, Evaluation, evaluate_predictions
+    from heatpose.evaluation.learning_curve import LearningCurve
+    from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
     from heatpose.evaluation.scoring import evaluate_model
     from heatpose.evaluation.signature import Finding, check_data
     from heatpose.live.stream import PoseEvent, PoseStream

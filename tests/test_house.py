@@ -56,18 +56,6 @@ TEXTS = sorted(
     ]
 )
 
-# What is still to be done before these lists are empty and go.
-STILL_TO_CUT = {
-    "heatpose/evaluation/audit.py",
-    "heatpose/evaluation/metrics.py",
-}
-STILL_TO_REWORD = {
-    "heatpose/evaluation/audit.py",
-    "heatpose/evaluation/comparison.py",
-    "heatpose/evaluation/importance.py",
-    "heatpose/evaluation/metrics.py",
-}
-
 
 def name_of(path):
     return path.relative_to(ROOT).as_posix()
@@ -209,15 +197,15 @@ def riddles():
 
 
 def test_imports_run_one_way():
-    assert set(upward_imports()) - STILL_TO_CUT == set()
+    assert set(upward_imports()) == set()
 
 
 def test_no_file_imports_itself_through_others():
-    assert set(circular_imports()) - STILL_TO_CUT == set()
+    assert set(circular_imports()) == set()
 
 
 def test_other_rooms_take_public_names_only():
-    assert set(private_names_of_other_rooms()) - STILL_TO_CUT == set()
+    assert set(private_names_of_other_rooms()) == set()
 
 
 def test_every_room_has_its_place_and_its_paragraph():
@@ -239,18 +227,16 @@ def test_pose_needs_numpy_and_scipy_only():
 
 
 def test_nothing_is_longer_than_a_reader_can_hold():
-    assert set(long_things()) - STILL_TO_CUT == set()
+    assert set(long_things()) == set()
 
 
 def test_docstrings_say_what_they_describe():
-    found = [f"{name}:{line}" for name, line in riddles() if name not in STILL_TO_REWORD]
+    found = [f"{name}:{line}" for name, line in riddles()]
     assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=name_of)
 def test_texts_use_the_standard_terms(path):
-    if name_of(path) in STILL_TO_REWORD:
-        pytest.skip("still to be reworded")
     text = path.read_text(encoding="utf-8")
     found = [f"{text[: hit.start()].count(chr(10)) + 1}: {hit.group()}" for hit in PHRASES.finditer(text)]
     assert not found, "\n".join(found)

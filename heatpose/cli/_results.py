@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from heatpose.cli._console import say
-from heatpose.evaluation.audit import LearningCurve
 from heatpose.evaluation.comparison import Comparison
+from heatpose.evaluation.learning_curve import LearningCurve
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import list_scores
 from heatpose.evaluation.wording import PERFECT_SCORE, capitalised, format_interval, format_number, format_percent

@@ -18,7 +18,7 @@ import numpy as np
 
 from heatpose.data.groups import DEFAULT_FOLDS, Grouping
 from heatpose.evaluation.frames import LEAST_KEYPOINTS, Frames
-from heatpose.evaluation.metrics import to_plain
+from heatpose.evaluation.plain import to_plain
 from heatpose.evaluation.signature import UPRIGHT, Signature
 from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours, propose_clips
 

@@ -1,7 +1,8 @@
-"""Two models on the same data: which is better, and whether that can be said at all.
+"""Comparison of two models by the difference of their scores, with a confidence interval.
 
 The difference is paired: both models are scored on the same resamples of groups, so that what is hard for both does
-not blur it. Data that a model was trained on say nothing about it, and are told of even where only a part is the same.
+not blur it. Data that a model was trained on do not estimate its score; they are reported
+even where only a part is the same.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from sklearn.utils import check_random_state
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.table import table_keypoints
-from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, N_RESAMPLES, percentile_interval, to_plain
+from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, N_RESAMPLES, percentile_interval
+from heatpose.evaluation.plain import to_plain
 from heatpose.evaluation.scoring import predict_table
 from heatpose.pose.similarity import PoseNeighbours, propose_clips
 
@@ -40,7 +42,7 @@ _OVERLAP = 0.01  # share of the data that a model was trained on, from which on 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What two models say of the same samples, put against each other.
+    """Paired comparison of the predictions of two models.
 
     Parameters
     ----------
@@ -100,12 +102,12 @@ def compare_predictions(
     trained_on: tuple[float, float] = (0.0, 0.0),
     random_state: int = 0,
 ) -> Comparison:
-    """Compare what two models say of the same samples.
+    """Compare the predictions of two models for the same samples.
 
     Parameters
     ----------
     labels, first, second : array-like of str, shape (N,)
-        What is true, and what each model says.
+        True labels, and the predictions of each model.
     groups : array-like, shape (N,), optional
         Groups, such as people. With 5 or more they are resampled.
     clips : array-like, shape (N,), optional
@@ -135,7 +137,7 @@ def compare_predictions(
     classes, code = np.unique(labels, return_inverse=True)
     names, member = np.unique(np.asarray(units).astype(str), return_inverse=True)
     cell, shape = member * len(classes) + code, (len(names), len(classes))
-    right = [labels == said for said in (first, second)]
+    right = [labels == predicted for predicted in (first, second)]
     support, *correct = (
         np.bincount(cell, weights=weights, minlength=shape[0] * shape[1]).reshape(shape) for weights in (None, *right)
     )
@@ -201,18 +203,18 @@ def compare_models(
     >>> compare_models(model, model, table).difference
     0.0
     """
-    said = [predict_table(model, table, groups, heatmaps=heatmaps)["predicted"] for model in (first, second)]
+    predicted = [predict_table(model, table, groups, heatmaps=heatmaps)["predicted"] for model in (first, second)]
     labels = table["label"].to_numpy(dtype=str)
     clips = None
     if groups is None or len(np.unique(groups)) < MIN_GROUPS:
         clips = propose_clips(PoseNeighbours(table_keypoints(table)), labels)
     return compare_predictions(
-        labels, *said, groups=groups, clips=clips, trained_on=trained_on, random_state=random_state
+        labels, *predicted, groups=groups, clips=clips, trained_on=trained_on, random_state=random_state
     )
 
 
 def compare_records(first: Mapping[str, Any], second: Mapping[str, Any], random_state: int = 0) -> Comparison:
-    """Compare two trainings on the same data by what each said of the groups that it was not trained on.
+    """Compare two trainings on the same data by their out-of-fold predictions.
 
     Parameters
     ----------
@@ -335,9 +337,9 @@ def _compare(
         differences = []
         for _ in range(0, N_RESAMPLES, step := max(1, min(N_RESAMPLES, 2**22 // n_units))):
             drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=step)
-            of_support = drawn @ support
-            of_both = [np.nanmean(_recall(drawn @ right, of_support), axis=1) for right in correct]
-            differences.append(of_both[1] - of_both[0])
+            support_drawn = drawn @ support
+            scores_drawn = [np.nanmean(_recall(drawn @ right, support_drawn), axis=1) for right in correct]
+            differences.append(scores_drawn[1] - scores_drawn[0])
         interval = percentile_interval(np.concatenate(differences)[:N_RESAMPLES], n_units)
     n_samples, n_classes = int(support.sum()), int((support.sum(axis=0) > 0).sum())
     known = max(trained_on) >= _OVERLAP
@@ -390,7 +392,7 @@ def _statement(
             for name, share in zip(("A", "B"), trained_on, strict=True)
             if share >= _OVERLAP
         )
-        return f"Cannot tell: {shares} of these data, so the scores say nothing of new people."
+        return f"Cannot tell: {shares} of these data, so the scores do not estimate performance on new people."
     span = f"[{interval[0]:+.3f}, {interval[1]:+.3f}]"
     if math.isnan(interval[0]):
         text = f"Cannot tell: {n_units} {unit}s are too few to resample."
@@ -400,7 +402,7 @@ def _statement(
         text = f"B is {verdict} than A: the interval {span} does not hold 0."
     if unit != "group":
         few = "no groups were given" if n_groups is None else f"{n_groups} groups are too few to resample"
-        text += f" It is over {n_units:,} {unit}s ({few}), so it says nothing of other people."
+        text += f" It is over {n_units:,} {unit}s ({few}), so it does not apply to other people."
     if best <= 1 / n_classes + CHANCE_MARGIN:
-        text += f" Neither is better than guessing, which gives {1 / n_classes:.3f}."
+        text += f" Neither is better than chance, {1 / n_classes:.3f}."
     return text

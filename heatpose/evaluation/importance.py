@@ -1,8 +1,8 @@
-"""Which parts of the body, and which distances and angles between them, a classifier goes by.
+"""Permutation importance of parts of the body, and of the distances and angles between them.
 
-Each in turn is taken from another sample, so that it tells nothing any more, and what that costs is measured
-(permutation importance) [1]_. Columns one by one would say nothing: 17 keypoints have 136 distances, and each can be
-guessed from the others. So they are exchanged by parts of the body and by kinds of measurement.
+Each in turn is exchanged between samples, and the loss is measured [1]_. Single columns would show no loss: 17
+keypoints have 136 distances, and each can be guessed from the others. So they are exchanged by parts of the body
+and by kinds of measurement.
 
 References
 ----------
@@ -30,7 +30,7 @@ JOINTS: dict[str, tuple[str, ...]] = {
     "head": COCO_17.head,
     **{name.replace("_", " "): (name,) for name in COCO_17.keypoints if name not in COCO_17.head},
 }
-"""What is exchanged as a whole when keypoints are: the head moves as one, all others for themselves."""
+"""Groups of keypoints that are exchanged together: the head moves as one, all others by themselves."""
 
 REGIONS: dict[str, tuple[str, ...]] = {
     "head": COCO_17.head,
@@ -46,14 +46,14 @@ REGIONS: dict[str, tuple[str, ...]] = {
 """Parts of the body between which distances are exchanged together."""
 
 KINDS = {
-    "keypoint": "where a part of the body is",
+    "keypoint": "position of a part of the body",
     "block": "all measurements of a kind",
-    "distance": "how far two parts are from each other",
-    "direction": "which way a limb points",
-    "angle": "how far a joint is bent",
-    "position": "where a part is, seen from the hips",
+    "distance": "distance between two parts",
+    "direction": "direction of a limb",
+    "angle": "angle at a joint",
+    "position": "position of a part relative to the hips",
 }
-"""What can be exchanged, in words."""
+"""Kinds of what is exchanged, in words."""
 
 MAX_SAMPLES = 1_000
 REPEATS = 2
@@ -72,14 +72,14 @@ def measure_importance(
     repeats: int = REPEATS,
     random_state: int = 0,
 ) -> pd.DataFrame:
-    """Measure what each part of the body and each kind of measurement is worth to a classifier.
+    """Measure the importance of each part of the body and each kind of measurement to a classifier.
 
     Parameters
     ----------
     classifier : Pipeline
         Fitted, from keypoint tables to class names: ``pipeline[1:]`` of :func:`heatpose.make_pose_pipeline`.
     X : ndarray, shape (N, 51)
-        Keypoint table, best of groups it was not trained on: what matters for those it knows is another question.
+        Keypoint table, best of held-out groups.
     y : ndarray of str, shape (N,)
         The true classes.
     max_samples : int, default 1000
@@ -103,24 +103,24 @@ def measure_importance(
     rng = np.random.default_rng(random_state)
 
     def score(probabilities: np.ndarray) -> np.ndarray:
-        of_truth = probabilities[np.arange(len(columns)), columns].mean()
-        return np.array([of_truth, balanced_accuracy_score(columns, probabilities.argmax(axis=1))])
+        true_probability = probabilities[np.arange(len(columns)), columns].mean()
+        return np.array([true_probability, balanced_accuracy_score(columns, probabilities.argmax(axis=1))])
 
     rows = []
-    for ask, values, things in _experiments(classifier, keypoints):
-        whole = score(ask(values))
+    for predict, values, things in _experiments(classifier, keypoints):
+        whole = score(predict(values))
         for kind, name, where in things:
             drops = []
             for _ in range(repeats):
                 exchanged = values.copy()
                 exchanged[:, where] = values[rng.permutation(len(values))][:, where]
-                drops.append(whole - score(ask(exchanged)))
+                drops.append(whole - score(predict(exchanged)))
             rows.append((kind, name, *np.mean(drops, axis=0).tolist()))
     return pd.DataFrame(rows, columns=["kind", "name", "probability_drop", "accuracy_drop"])
 
 
 def average_importance(measured: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Average what was measured on several folds; each counts the same.
+    """Average the importance measured on several folds, with equal weights.
 
     Parameters
     ----------
@@ -130,8 +130,7 @@ def average_importance(measured: Sequence[pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Likewise. What only some of the folds' classifiers have, such as a kind of measurement, is worth nothing to
-        the others.
+        Likewise. The importance of a kind of measurement that a fold's classifier does not have counts as 0.
     """
     means = pd.concat(measured).groupby(["kind", "name"], sort=False).sum() / len(measured)
     return means.reset_index()
@@ -179,7 +178,7 @@ def standardised_differences(features: pd.DataFrame, labels: ArrayLike) -> pd.Da
 
 
 def _experiments(classifier: Pipeline, keypoints: np.ndarray) -> Iterator[_Experiment]:
-    """What to ask, what about, and which columns of that to exchange: keypoints (N, K, 3), then features."""
+    """Yield prediction functions, their inputs and the columns to exchange: keypoints (N, K, 3), then features."""
     last = classifier[-1]
     if not isinstance(last, PoseClassifier):
         poses = geometry.normalise_poses(geometry.mask_uncertain(keypoints, 0))
@@ -211,7 +210,7 @@ def _measurements(names: Iterable[str]) -> list[tuple[str, str, np.ndarray]]:
 
 
 def _family(feature: str) -> tuple[str, str]:
-    """Kind and name of what a feature is one of.
+    """Return kind and name of the family of a feature.
 
     Examples
     --------

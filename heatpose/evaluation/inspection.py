@@ -28,7 +28,7 @@ from heatpose.data.writing import whole_file
 from heatpose.evaluation import frame_checks, label_checks
 from heatpose.evaluation.checks import SEVERITIES, Check, CheckContext, Problem, checks_of
 from heatpose.evaluation.frames import Frames, read_frames
-from heatpose.evaluation.metrics import to_plain
+from heatpose.evaluation.plain import to_plain
 from heatpose.evaluation.signature import UPRIGHT, Signature
 from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.skeleton import COCO_17

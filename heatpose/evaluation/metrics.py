@@ -1,4 +1,4 @@
-"""What predictions for held-out samples are worth: scores with intervals, calibration, and the chance level.
+"""Scores of predictions for held-out samples, with confidence intervals.
 
 Nothing is fitted here. The predictions are made elsewhere, on samples (best: on groups of samples) that the
 classifier was not trained on.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,28 +17,24 @@ from numpy.typing import ArrayLike
 from scipy import sparse, stats
 from sklearn.utils import check_random_state
 
+from heatpose.evaluation.calibration import Calibration, calibrate_scores
+from heatpose.evaluation.plain import from_plain, to_plain
+
 __all__ = [
     "CHANCE_MARGIN",
     "MIN_GROUPS",
     "N_RESAMPLES",
-    "Calibration",
     "Evaluation",
-    "auroc",
-    "coverage_curve",
     "evaluate_predictions",
-    "expected_calibration_error",
     "percentile_interval",
     "permute_labels_between_groups",
-    "reliability_curve",
-    "threshold_for_coverage",
-    "to_plain",
 ]
 
 RandomState = int | np.random.RandomState | None
 
-COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
-N_BINS = 15
 N_RESAMPLES = 2_000
+"""Bootstrap resamples: interval ends are then reproducible to 0.002, in milliseconds."""
+
 MIN_GROUPS = 5
 """Groups from which on they are resampled; the few resamples of fewer ones give no useful interval."""
 
@@ -47,54 +43,10 @@ CHANCE_MARGIN = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
-    """How far the probabilities can be believed.
-
-    The confidence of a sample is its largest probability, and it is correct when that is its true class's; a
-    predicted label that differs (an abstention, say) plays no part.
-
-    Parameters
-    ----------
-    expected_calibration_error : float
-        See :func:`expected_calibration_error`.
-    log_loss : float
-        Mean of -log of the true class's probability, natural logarithm.
-    brier : float
-        Mean over samples of the squared distance between the probabilities and the truth (1 for the true
-        class, 0 for the others), from 0 to 2 (Brier, 1950).
-    bin_confidence, bin_accuracy : ndarray, shape (n_bins,)
-        The reliability curve: mean confidence and share of correct samples in each bin that is not empty.
-    bin_count : ndarray of int, shape (n_bins,)
-        The number of samples in each of these bins.
-    coverage, coverage_error : ndarray, shape (n_coverages,)
-        The error among the most confident samples, for several shares of them; see :func:`coverage_curve`.
-    """
-
-    expected_calibration_error: float
-    log_loss: float
-    brier: float
-    bin_confidence: np.ndarray
-    bin_accuracy: np.ndarray
-    bin_count: np.ndarray
-    coverage: np.ndarray
-    coverage_error: np.ndarray
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON; NaN becomes None."""
-        return to_plain(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Restore what :meth:`to_dict` gave."""
-        arrays = ("bin_confidence", "bin_accuracy", "coverage", "coverage_error")
-        return cls(**_from_plain(values, floats=arrays, ints=("bin_count",)))
-
-
-@dataclass(frozen=True, eq=False)
 class Evaluation:
     """Scores of predictions for held-out samples.
 
-    Arrays by class follow ``classes``. What cannot be told is NaN: the recall of a class without samples, the
+    Arrays by class follow ``classes``. Undefined scores are NaN: the recall of a class without samples, the
     precision of a class that was never predicted.
 
     Parameters
@@ -109,7 +61,7 @@ class Evaluation:
         The columns of the confusion matrix: the classes and, if any other label was predicted, one column
         more for all of those. It has that label's name, or ``(other)`` for several.
     interval_unit : {"group", "sample"}
-        What was resampled for the intervals. Only intervals over groups say something about other groups.
+        Unit that was resampled. Only intervals over groups apply to other groups.
     accuracy : float
         Share of correct samples.
     balanced_accuracy : float
@@ -156,11 +108,11 @@ class Evaluation:
 
     @property
     def interval_description(self) -> str:
-        """One line for people: what the intervals cover."""
+        """Description of the intervals, in one line."""
         if self.interval_unit == "group":
             return f"95 % intervals from resampling {self.n_groups} groups"
         why = "no groups were given" if self.n_groups is None else f"{self.n_groups} are too few groups to resample"
-        return f"95 % intervals from resampling samples ({why}): sampling only, nothing on other people"
+        return f"95 % intervals from resampling samples ({why}): sampling only, not about other people"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON; NaN becomes None."""
@@ -170,7 +122,7 @@ class Evaluation:
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
         """Restore what :meth:`to_dict` gave."""
         tuples = ("classes", "predicted_labels", "balanced_accuracy_interval", "macro_f1_interval")
-        restored = _from_plain(
+        restored = from_plain(
             values,
             floats=("recall", "recall_interval", "precision", "f1"),
             ints=("support", "confusion"),
@@ -205,7 +157,7 @@ def evaluate_predictions(
     classes : sequence of str, optional
         The classes in the order of their columns; by default those in `y_true`, sorted.
     confidence : array-like, shape (n_samples,), optional
-        What the coverage curve ranks samples by; by default the largest probability.
+        Ranking of the coverage curve; by default the largest probability.
     random_state : int, RandomState or None, default=0
         For the resampling.
 
@@ -270,7 +222,7 @@ def evaluate_predictions(
     calibration = None
     if proba is not None:
         proba = _probabilities(proba, len(true), n_classes)
-        calibration = _calibration(true, proba, proba.max(axis=1) if confidence is None else np.asarray(confidence))
+        calibration = calibrate_scores(true, proba, proba.max(axis=1) if confidence is None else np.asarray(confidence))
     return Evaluation(
         n_samples=len(true),
         n_groups=n_groups,
@@ -292,159 +244,8 @@ def evaluate_predictions(
     )
 
 
-def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, n_bins: int = N_BINS) -> float:
-    """Measure how far confidence is from accuracy, on average over samples.
-
-    The mean of ``|accuracy - mean confidence|`` over equally wide bins of the confidence, weighted by their
-    samples (Naeini, Cooper & Hauskrecht, 2015; Guo et al., 2017).
-
-    Parameters
-    ----------
-    confidence : array-like, shape (n_samples,)
-        From 0 to 1.
-    correct : array-like of bool, shape (n_samples,)
-        Whether the prediction was right.
-    n_bins : int, default=15
-        The number of bins from 0 to 1; each holds its upper edge.
-
-    Returns
-    -------
-    float
-        From 0 (calibrated) to 1.
-
-    Examples
-    --------
-    >>> round(expected_calibration_error([0.9, 0.9, 0.9, 0.9, 0.5], [True, True, True, False, True]), 3)
-    0.22
-    """
-    bin_confidence, bin_accuracy, bin_count = reliability_curve(confidence, correct, n_bins)
-    return float(np.average(np.abs(bin_accuracy - bin_confidence), weights=bin_count))
-
-
-def reliability_curve(
-    confidence: ArrayLike, correct: ArrayLike, n_bins: int = N_BINS
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compare confidence with accuracy in equally wide bins of the confidence.
-
-    Parameters
-    ----------
-    confidence, correct, n_bins
-        As for :func:`expected_calibration_error`.
-
-    Returns
-    -------
-    bin_confidence, bin_accuracy : ndarray, shape (n,)
-        Mean confidence and share of correct samples in the n bins that are not empty, by rising confidence.
-    bin_count : ndarray of int, shape (n,)
-        Their samples.
-
-    Examples
-    --------
-    >>> reliability_curve([0.25, 0.5, 1.0], [False, True, True], n_bins=2)
-    (array([0.375, 1.   ]), array([0.5, 1. ]), array([2, 1]))
-    """
-    confidence, correct = _confidences(confidence, correct)
-    if confidence.min() < 0 or confidence.max() > 1:
-        raise ValueError(f"Expected confidences from 0 to 1, got {confidence.min():g} to {confidence.max():g}.")
-    number = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence)
-    count = np.bincount(number, minlength=n_bins)
-    used = count > 0
-    bin_confidence = np.bincount(number, weights=confidence, minlength=n_bins)[used] / count[used]
-    bin_accuracy = np.bincount(number, weights=correct, minlength=n_bins)[used] / count[used]
-    return bin_confidence, bin_accuracy, count[used]
-
-
-def coverage_curve(
-    confidence: ArrayLike, correct: ArrayLike, coverages: ArrayLike = COVERAGES
-) -> tuple[np.ndarray, np.ndarray]:
-    """Tell the error among the most confident samples: what answering less often would buy.
-
-    Parameters
-    ----------
-    confidence : array-like, shape (n_samples,)
-        Any score that is higher for surer predictions.
-    correct : array-like of bool, shape (n_samples,)
-        Whether the prediction was right.
-    coverages : array-like, shape (n,)
-        Shares of the samples to keep, above 0 and up to 1. Counts of samples are rounded up.
-
-    Returns
-    -------
-    coverages : ndarray, shape (n,)
-        As given.
-    error : ndarray, shape (n,)
-        Share of wrong predictions among the samples kept. Of samples with the same confidence any may be the
-        ones kept: they count with their mean error.
-
-    Examples
-    --------
-    >>> coverage_curve([0.9, 0.8, 0.7, 0.6], [True, True, False, False], [0.5, 1.0])
-    (array([0.5, 1. ]), array([0. , 0.5]))
-    """
-    confidence, correct = _confidences(confidence, correct)
-    coverages = np.atleast_1d(np.asarray(coverages, dtype=float))
-    n_kept = np.array([_n_kept(coverage, len(confidence)) for coverage in coverages])
-    _, tie, count = np.unique(-confidence, return_inverse=True, return_counts=True)
-    mean_error = np.bincount(tie, weights=~correct) / count
-    errors = np.cumsum(np.repeat(mean_error, count))
-    return coverages, errors[n_kept - 1] / n_kept
-
-
-def threshold_for_coverage(confidence: ArrayLike, coverage: float) -> float:
-    """Find the confidence from which on to answer, so as to answer a stated share of samples.
-
-    Parameters
-    ----------
-    confidence : array-like, shape (n_samples,)
-        Confidences of held-out samples.
-    coverage : float
-        The share of samples to keep, above 0 and up to 1.
-
-    Returns
-    -------
-    float
-        The highest threshold for which ``confidence >= threshold`` keeps at least that share; more only where
-        confidences tie.
-
-    Examples
-    --------
-    >>> threshold_for_coverage([0.2, 0.9, 0.6, 0.4], 0.5)
-    0.6
-    """
-    confidence, _ = _confidences(confidence)
-    n_kept = _n_kept(coverage, len(confidence))
-    return float(np.sort(confidence)[len(confidence) - n_kept])
-
-
-def auroc(known_scores: ArrayLike, unknown_scores: ArrayLike) -> float:
-    """Measure how well a score tells known samples from unknown ones: the area under the ROC curve.
-
-    Parameters
-    ----------
-    known_scores, unknown_scores : array-like, shape (n,), (m,)
-        Scores, meant to be higher for known samples.
-
-    Returns
-    -------
-    float
-        The chance that a known sample scores above an unknown one, ties counted half: 1 for perfect
-        separation, 0.5 for none.
-
-    Examples
-    --------
-    >>> auroc([3, 2, 2], [1, 2])
-    0.8333333333333334
-    """
-    known, _ = _confidences(known_scores)
-    unknown, _ = _confidences(unknown_scores)
-    # Mann-Whitney: the rank sum of the known, less the least it could be, counts the pairs they win.
-    ranks = stats.rankdata(np.concatenate([known, unknown]))[: len(known)]
-    wins = ranks.sum() - len(known) * (len(known) + 1) / 2
-    return float(wins / (len(known) * len(unknown)))
-
-
 def permute_labels_between_groups(labels: ArrayLike, groups: ArrayLike, random_state: RandomState = 0) -> np.ndarray:
-    """Give the classes new names in every group, so that nothing learned in one group holds in another.
+    """Permute the labels of each group, so that nothing learned in one group holds in another.
 
     Samples of one class and group keep a label in common. So a split that tears groups apart still scores far
     above chance on near-identical frames, while an honest, grouped one falls to chance.
@@ -537,27 +338,7 @@ def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.clip(centre - reach, 0, 1), np.clip(centre + reach, 0, 1)
 
 
-def _calibration(true: np.ndarray, proba: np.ndarray, rank: np.ndarray) -> Calibration:
-    confidence, correct = proba.max(axis=1), proba.argmax(axis=1) == true
-    bin_confidence, bin_accuracy, bin_count = reliability_curve(confidence, correct)
-    coverage, coverage_error = coverage_curve(rank, correct)
-    of_truth = proba[np.arange(len(true)), true]
-    # A class that was ruled out and came true costs much, but not the mean of everything else.
-    log_loss = -np.log(np.maximum(of_truth, np.finfo(float).eps)).mean()
-    brier = ((proba**2).sum(axis=1) - 2 * of_truth + 1).mean()
-    return Calibration(
-        expected_calibration_error=expected_calibration_error(confidence, correct),
-        log_loss=float(log_loss),
-        brier=float(brier),
-        bin_confidence=bin_confidence,
-        bin_accuracy=bin_accuracy,
-        bin_count=bin_count,
-        coverage=coverage,
-        coverage_error=coverage_error,
-    )
-
-
-# What comes in
+# Input
 
 
 def _labels(values: Any, name: str) -> np.ndarray:
@@ -600,42 +381,3 @@ def _probabilities(proba: ArrayLike, n_samples: int, n_classes: int) -> np.ndarr
             f"{proba[first].tolist()}."
         )
     return np.minimum(proba, 1)
-
-
-def _confidences(confidence: ArrayLike, correct: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
-    confidence = np.asarray(confidence, dtype=float)
-    if confidence.ndim != 1 or not len(confidence) or np.isnan(confidence).any():
-        raise ValueError(f"Expected scores of shape (n,) with n >= 1 and without NaN, got {confidence.shape}.")
-    correct = np.ones(len(confidence), dtype=bool) if correct is None else np.asarray(correct, dtype=bool)
-    _check_length(len(confidence), correct=correct)
-    return confidence, correct
-
-
-def _n_kept(coverage: float, n_samples: int) -> int:
-    if not 0 < coverage <= 1:
-        raise ValueError(f"Expected a coverage above 0 and up to 1, got {coverage}.")
-    # Rounded first: .55 * 100 is a hair above 55, and must not become 56.
-    return max(1, math.ceil(round(coverage * n_samples, 6)))
-
-
-# Plain values
-
-
-def to_plain(value: Any) -> Any:
-    """Return a record (a dataclass), or what it holds, as plain Python values, ready for JSON; NaN becomes None."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [to_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _from_plain(values: Mapping[str, Any], floats: Sequence[str], ints: Sequence[str]) -> dict[str, Any]:
-    restored = dict(values)
-    restored.update({name: np.array(values[name], dtype=float) for name in floats})
-    restored.update({name: np.array(values[name], dtype=np.int64) for name in ints})
-    return restored

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.table import table_keypoints
-from heatpose.evaluation.metrics import to_plain
+from heatpose.evaluation.plain import to_plain
 from heatpose.evaluation.wording import join_names
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, count_facing, torso_lengths

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from heatpose.evaluation.metrics import Calibration
+    from heatpose.evaluation.calibration import Calibration
 
 __all__ = ["PALETTE", "Colour", "FigureMaker", "frame_of_all", "themed", "usual_poses"]
 

@@ -9,8 +9,11 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from heatpose.data.groups import Grouping
-from heatpose.evaluation.audit import ClassAdvice, LeakageAudit, LearningCurve
-from heatpose.evaluation.metrics import Evaluation, to_plain
+from heatpose.evaluation.advice import ClassAdvice
+from heatpose.evaluation.audit import LeakageAudit
+from heatpose.evaluation.learning_curve import LearningCurve
+from heatpose.evaluation.metrics import Evaluation
+from heatpose.evaluation.plain import to_plain
 from heatpose.evaluation.scores import record_scores
 from heatpose.evaluation.signature import Signature
 

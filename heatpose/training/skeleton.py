@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds, random_folds, resolve_groups
 from heatpose.data.table import table_keypoints
 from heatpose.evaluation.audit import AuditPlan, audit_training
+from heatpose.evaluation.calibration import threshold_for_coverage
 from heatpose.evaluation.importance import average_importance
-from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, threshold_for_coverage
+from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
 from heatpose.evaluation.scoring import frames_with_body, prediction_table
 from heatpose.evaluation.signature import sign_poses
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline

@@ -78,7 +78,7 @@ def test_few_groups_leave_clips_and_a_statement():
     )
     assert (comparison.unit, comparison.n_units) == ("clip", len(labels) // 5)
     assert "2 groups are too few to resample" in comparison.statement
-    assert "says nothing of other people" in comparison.statement
+    assert "does not apply to other people" in comparison.statement
 
 
 def test_data_that_one_was_trained_on_tell_nothing():
@@ -91,7 +91,7 @@ def test_data_that_one_was_trained_on_tell_nothing():
 def test_better_than_nothing_is_told_to_be_nothing():
     labels, groups, said = predictions(0.02)
     comparison = compare_predictions(labels, said, predictions(0.25, seed=1)[2], groups=groups)
-    assert "Neither is better than guessing" in comparison.statement
+    assert "Neither is better than chance" in comparison.statement
 
 
 def test_lengths_must_agree():
@@ -199,7 +199,7 @@ def test_from_the_command_line(tmp_path, capsys):
     assert "trained on" not in told.err
 
     assert main(["compare", *models]) == 0
-    assert "groups it was not trained on" in capsys.readouterr().out
+    assert "out-of-fold predictions of their trainings" in capsys.readouterr().out
 
     assert main(["compare", *models, str(tmp_path / "train.parquet")]) == 0
     told = capsys.readouterr()
@@ -207,4 +207,4 @@ def test_from_the_command_line(tmp_path, capsys):
     assert "Cannot tell: A was trained on 100% and B was trained on 100% of these data" in told.out
 
     assert main(["evaluate", models[0], str(tmp_path / "train.parquet")]) == 0
-    assert "the data that the model was trained on" in capsys.readouterr().err
+    assert "the model's training data" in capsys.readouterr().err

@@ -8,16 +8,14 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from heatpose.data.groups import grouped_folds, random_folds
-from heatpose.evaluation.metrics import (
-    Evaluation,
+from heatpose.evaluation.calibration import (
     auroc,
     coverage_curve,
-    evaluate_predictions,
     expected_calibration_error,
-    permute_labels_between_groups,
     reliability_curve,
     threshold_for_coverage,
 )
+from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, permute_labels_between_groups
 
 
 def some_predictions(n_samples=400, n_classes=5, accuracy=0.8, seed=0):
@@ -185,7 +183,7 @@ def test_few_groups_are_not_resampled_and_it_says_so():
     evaluation = evaluate_predictions(y_true, y_pred, groups=np.arange(len(y_true)) % 2)
     assert (evaluation.interval_unit, evaluation.n_groups) == ("sample", 2)
     assert "2 are too few groups" in evaluation.interval_description
-    assert "nothing on other people" in evaluation.interval_description
+    assert "not about other people" in evaluation.interval_description
     assert "no groups were given" in evaluate_predictions(y_true, y_pred).interval_description
     eight = evaluate_predictions(y_true, y_pred, groups=np.arange(len(y_true)) % 8)
     assert eight.interval_description == "95 % intervals from resampling 8 groups"

@@ -1,0 +1,163 @@
+"""The learning curve over groups: the benefit of recording more people."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, cpu_count, delayed
+from scipy import stats
+from sklearn.metrics import recall_score
+from threadpoolctl import threadpool_limits
+
+from heatpose.data.groups import Grouping
+from heatpose.evaluation.metrics import CHANCE_MARGIN
+from heatpose.evaluation.plain import to_plain
+from heatpose.model.candidates import make_pose_pipeline
+
+__all__ = ["LearningCurve", "learning_curve"]
+
+CURVE_CLASSIFIER = "lda"
+"""Candidate of the learning curve: it trains in a second and gains from more people as the others do."""
+
+_CURVE_FRAMES = 2_000  # trained on at the most for a point of the curve
+_CURVE_GROUPS = 8  # held out at the most
+_CURVE_DRAWS = 2  # of groups to train on, for each that is held out
+
+
+@dataclass(frozen=True, eq=False)
+class LearningCurve:
+    """Balanced accuracy on a group held out, by the number of other groups trained on.
+
+    Parameters
+    ----------
+    classifier : str
+        The candidate that was trained, a quick one: the curve's shape counts, not its height.
+    n_groups : ndarray of int, shape (n_points,)
+        Groups trained on.
+    balanced_accuracy : ndarray, shape (n_points,)
+        Mean over the groups held out.
+    low, high : ndarray, shape (n_points,)
+        95 % interval of this mean, from the spread between the groups held out.
+    gain : float
+        Gain of the last doubling of the groups: the last point less that with half as many groups.
+    gain_interval : (float, float)
+        95 % interval, paired by the group held out.
+    verdict : str
+        Expected benefit of more people, in one sentence.
+    """
+
+    classifier: str
+    n_groups: np.ndarray
+    balanced_accuracy: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    gain: float
+    gain_interval: tuple[float, float]
+    verdict: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain Python values, ready for JSON; NaN becomes None."""
+        return to_plain(self)
+
+
+def learning_curve(
+    X: np.ndarray,
+    labels: np.ndarray,
+    grouping: Grouping,
+    *,
+    random_state: int = 0,
+    n_jobs: int | None = None,
+) -> LearningCurve | None:
+    """Measure the score by the number of groups to train on.
+
+    For each of up to 8 groups held out, a quick candidate is trained on some of the others, drawn twice.
+
+    Parameters
+    ----------
+    X : ndarray, shape (N, 51)
+        Keypoint table.
+    labels : ndarray of str, shape (N,)
+        Classes.
+    grouping : Grouping
+        Real groups.
+    random_state : int, default 0
+        For the draws.
+    n_jobs : int, optional
+        Processes; by default one for each processor. Results do not depend on it.
+
+    Returns
+    -------
+    LearningCurve or None
+        None for blocks and for fewer than 3 groups, from which a curve cannot be measured.
+    """
+    names = np.unique(grouping.groups)
+    if grouping.kind == "blocks" or len(names) < 3:
+        return None
+    rng = np.random.default_rng(random_state)
+    sizes = [len(names) - 1]
+    while sizes[-1] > 1:
+        sizes.append((sizes[-1] + 1) // 2)
+    held_out = rng.permutation(names)[:_CURVE_GROUPS]
+    plan = [
+        (size, group, rng.permutation(names[names != group])[:size])
+        for group in held_out
+        for size in sizes
+        for _ in range(_CURVE_DRAWS if size < sizes[0] else 1)
+    ]
+    scores = Parallel(n_jobs=min(len(plan), cpu_count() if n_jobs is None else n_jobs))(
+        delayed(_score_on)(X, labels, grouping.groups, group, trained_on, random_state) for _, group, trained_on in plan
+    )
+    table = pd.DataFrame({"size": [size for size, _, _ in plan], "group": [group for _, group, _ in plan]})
+    by_group = table.assign(score=scores).pivot_table(index="group", columns="size", values="score")
+    points = [_mean_and_interval(by_group[size].to_numpy()) for size in by_group]
+    before, after = sizes[1], sizes[0]
+    gain, *gain_interval = _mean_and_interval((by_group[after] - by_group[before]).to_numpy())
+    mean, low, high = np.clip(np.array(points).T, 0, 1)
+    chance = 1 / len(np.unique(labels))
+    interval = f"[{gain_interval[0]:.3f}, {gain_interval[1]:.3f}]"
+    change = f"from {before} to {after} the balanced accuracy rose by {gain:.3f} {interval}"
+    if low[-1] <= chance + CHANCE_MARGIN:
+        verdict = f"With {after} groups the score is no better than chance, so the curve shows nothing."
+    elif gain_interval[0] > 0:
+        verdict = f"More groups would help: {change}."
+    elif gain_interval[1] < 0.01:
+        verdict = f"More groups like these would hardly help: {change}."
+    else:
+        verdict = f"{len(names)} groups are too few to show if more would help: {change}."
+    return LearningCurve(
+        classifier=CURVE_CLASSIFIER,
+        n_groups=by_group.columns.to_numpy(),
+        balanced_accuracy=mean,
+        low=low,
+        high=high,
+        gain=gain,
+        gain_interval=(gain_interval[0], gain_interval[1]),
+        verdict=verdict,
+    )
+
+
+@threadpool_limits.wrap(limits=1)
+def _score_on(
+    X: np.ndarray, labels: np.ndarray, groups: np.ndarray, held_out: str, trained_on: np.ndarray, random_state: int
+) -> float:
+    """Train on some groups and score on another: the mean recall of its classes."""
+    train, test = np.flatnonzero(np.isin(groups, trained_on)), np.flatnonzero(groups == held_out)
+    train = train[:: math.ceil(len(train) / _CURVE_FRAMES)]
+    known = np.unique(labels[train])
+    if len(known) == 1:
+        said = np.full(len(test), known[0])
+    else:
+        model = make_pose_pipeline(CURVE_CLASSIFIER, random_state=random_state, performers=1)[1:]
+        said = model.fit(X[train], labels[train]).predict(X[test])
+    return float(recall_score(labels[test], said, labels=np.unique(labels[test]), average="macro", zero_division=0))
+
+
+def _mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of a few values and its 95 % interval by Student's t."""
+    mean, error = float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
+    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return mean, mean - reach, mean + reach
