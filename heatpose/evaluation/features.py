@@ -18,7 +18,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import recall_score
 
 from heatpose.data.groups import DEFAULT_FOLDS, Folds, Grouping, grouped_folds, random_folds, resolve_groups
-from heatpose.evaluation.metrics import to_plain
+from heatpose.evaluation.plain import to_plain
 
 __all__ = ["FeatureAudit", "audit_features", "audit_table"]
 
