@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -25,27 +25,12 @@ _WEAK = 0.9  # recall below which a class is given advice
 _BAR_WIDTH = 12
 _WIDE = 90  # columns from which the log loss fits into the leaderboard
 
-# Three rows of box-drawing characters for each character of a number.
-_LARGE = {
-    "0": ("┏━┓", "┃ ┃", "┗━┛"),
-    "1": ("╺┓ ", " ┃ ", "╺┻╸"),
-    "2": ("╺━┓", "┏━┛", "┗━╸"),
-    "3": ("╺━┓", "╺━┫", "╺━┛"),
-    "4": ("╻ ╻", "┗━┫", "  ╹"),
-    "5": ("┏━╸", "┗━┓", "╺━┛"),
-    "6": ("┏━╸", "┣━┓", "┗━┛"),
-    "7": ("╺━┓", "  ┃", "  ╹"),
-    "8": ("┏━┓", "┣━┫", "┗━┛"),
-    "9": ("┏━┓", "┗━┫", "╺━┛"),
-    ".": (" ", " ", "."),
-}
-
 
 def show_training(console: Console, result: TrainingResult) -> None:
     """Print the results of a training, the held-out score first."""
     evaluation = result.evaluation
     trusted = result.audit.better_than_chance and not result.audit.leaks
-    _show_headline(console, evaluation, f"{result.classifier}, {result.n_folds} folds", trusted)
+    _show_headline(console, evaluation, f"{result.classifier}, {result.n_folds} folds")
     _show_beside(console, result)
     _show_leaderboard(console, result)
     _show_classes(console, evaluation, trusted)
@@ -80,7 +65,7 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
 # Parts ------------------------------------------------------------------------------------------------------
 
 
-def _show_headline(console: Console, evaluation: Evaluation, how: str = "", trusted: bool = True) -> None:
+def _show_headline(console: Console, evaluation: Evaluation, how: str = "") -> None:
     scores = _grid("left", "right", "left")
     for name, score, interval, style in (
         ("balanced accuracy", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval, "bold"),
@@ -88,14 +73,14 @@ def _show_headline(console: Console, evaluation: Evaluation, how: str = "", trus
     ):
         scores.add_row(Text(name, style), Text(format_number(score), style), format_interval(interval))
     facts = [f"{evaluation.n_samples:,} samples of {len(evaluation.classes)} classes", how]
-    headline: RenderableType = Group(scores, Text(", ".join(filter(None, facts))))
-    if trusted and console.is_terminal and _is_unicode(console):
-        number = format_number(evaluation.balanced_accuracy)
-        large = "\n".join("".join(_LARGE[character][row] for character in number) for row in range(3))
-        side_by_side = Table.grid(padding=(0, 4, 0, 0))
-        side_by_side.add_row(Text(large, "bold", no_wrap=True), headline)
-        headline = side_by_side
-    console.print("", headline, "", f"{capitalised(evaluation.interval_description)}.", sep="\n")
+    console.print(
+        "",
+        scores,
+        Text(", ".join(filter(None, facts))),
+        "",
+        f"{capitalised(evaluation.interval_description)}.",
+        sep="\n",
+    )
 
     if evaluation.calibration is not None:
         coverage, error = evaluation.calibration.coverage, evaluation.calibration.coverage_error
