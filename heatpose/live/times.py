@@ -20,6 +20,7 @@ _STILL_STEPS = 10
 _SHORTEST = 0.001
 """Seconds between frames below which a clock stands still: no camera takes a thousand frames a second."""
 
+_ROUNDING = 1e-6  # seconds: frame numbers are exactly the default gap apart, up to rounding
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -99,7 +100,7 @@ class ClockCheck:
         UserWarning
             Several steps in a row are as long as the gap or longer, or time stands still.
         """
-        self._long = self._long + 1 if step >= self._gap else 0
+        self._long = self._long + 1 if step >= self._gap - _ROUNDING else 0
         self._still = self._still + 1 if step < _SHORTEST else 0
         if self._warned:
             return
