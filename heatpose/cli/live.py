@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from heatpose.cli._console import complain
+from heatpose.cli._console import UsageError, complain
 from heatpose.cli._stream import (
     add_serve,
     add_source,
@@ -58,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     wanted = wanted_records(args)
+    if args.record and args.serve is None:
+        raise UsageError("--record requires --serve; to record without the page, use heatpose record")
+    if args.keep_pictures and not args.record:
+        raise UsageError("--keep-pictures requires --record")
 
     from threadpoolctl import threadpool_limits
 

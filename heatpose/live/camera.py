@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -141,7 +142,8 @@ class Camera:
             is_lost = True
             capture.release()
             self._is_closed.wait(self._retry)
-            capture, n_failed = self._open(self._source), 0
+            with suppress(OSError):  # tried again
+                capture, n_failed = self._open(self._source), 0
         capture.release()
 
 

@@ -7,6 +7,7 @@ by their names, see :data:`PERFORMERS` and :data:`CLIPS`.
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,7 @@ class Recorder:
         self._clip: _Clip | None = None
         self._request: tuple[str, str, float, float] | None = None
         self._last: _Clip | None = None
+        self._lock = threading.RLock()  # a page starts and stops from the server's thread
 
     def start(self, label: str, performer: str, *, seconds: float = 5.0, countdown: float = 3.0) -> None:
         """Begin a clip with the next picture.
@@ -85,9 +87,10 @@ class Recorder:
             raise ValueError(
                 f"Expected 0 to 3600 seconds and a countdown of at most 60, got {seconds} and {countdown}."
             )
-        if self.is_busy:
-            raise ValueError("Expected one clip at a time, got a second one.")
-        self._request = label, performer, seconds, countdown
+        with self._lock:
+            if self.is_busy:
+                raise ValueError("Expected one clip at a time, got a second one.")
+            self._request = label, performer, seconds, countdown
 
     @property
     def is_busy(self) -> bool:
@@ -96,37 +99,38 @@ class Recorder:
 
     def take(self, scene: Scene) -> None:
         """Take the next picture; of several people the one with the smallest number is recorded."""
-        if self._request is not None:
-            label, performer, seconds, countdown = self._request
-            self._request = None
-            begin = scene.time + countdown
-            self._clip = _Clip(label, performer, self._next_number(label, performer), begin, begin + seconds)
-        clip = self._clip
-        if clip is None or scene.time < clip.begin:
-            return
-        if scene.time < clip.end:
-            if scene.people:
+        with self._lock:
+            if self._request is not None:
+                label, performer, seconds, countdown = self._request
+                self._request = None
+                begin = scene.time + countdown
+                self._clip = _Clip(label, performer, self._next_number(label, performer), begin, begin + seconds)
+            clip = self._clip
+            if clip is None or scene.time < clip.begin:
+                return
+            if scene.time >= clip.end:
+                self._clip, self._last = None, clip
+            elif scene.people:
                 self._write(clip, scene)
-            return
-        self._clip, self._last = None, clip
 
     def stop(self) -> None:
         """End the clip that is being recorded; what was written stays."""
-        self._last, self._clip, self._request = self._clip or self._last, None, None
+        with self._lock:
+            self._last, self._clip, self._request = self._clip or self._last, None, None
 
     def discard(self) -> int:
-        """Delete the files of the clip recorded last, and return how many there were."""
-        clip = self._last or self._clip
-        self.stop()
-        self._last = None
+        """Delete the files of the clip being recorded or recorded last, and return how many there were."""
+        with self._lock:
+            self.stop()
+            clip, self._last = self._last, None
         if clip is None:
             return 0
-        stem = f"{clip.label}_{clip.number}_"
+        own = re.compile(rf"{re.escape(f'{clip.label}_{clip.number}_')}\d+_{clip.performer}")
         n_deleted = 0
         for folder, suffix in ((self.out, ".npy"), (self._pictures, ".jpg")):
             inside = folder / clip.label if folder is not None else None
             for file in list(inside.iterdir()) if inside is not None and inside.is_dir() else []:
-                if file.name.startswith(stem) and file.name.endswith(f"_{clip.performer}{suffix}"):
+                if file.suffix == suffix and own.fullmatch(file.stem):
                     file.unlink()
                     n_deleted += suffix == ".npy"
         return n_deleted

@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 
 pytest.importorskip("cv2", reason="needs heatpose[live]")
@@ -95,8 +96,8 @@ def test_class_folders_of_films_keep_class_and_film_in_the_names(film, write, tm
     write(tmp_path / "films", out, every=10)
     expected = ["down/anna", "up/anna", "up/ben"]
     assert names(out) == [f"{stem}_f{number:06d}.npy" for stem in expected for number in (0, 10)]
-    groups = resolve_groups(r"([^/]+)_f\d+", [str(out / name) for name in names(out)])
-    assert list(groups) == ["anna"] * 4 + ["ben"] * 2
+    index = pd.DataFrame({"path": names(out)})
+    assert resolve_groups(index, r"([^/]+)_f\d+").groups.tolist() == ["anna"] * 4 + ["ben"] * 2
 
 
 def test_frames_without_a_person_have_no_file_and_are_counted(write, tmp_path, caplog):
@@ -160,7 +161,7 @@ class StoppedError(Exception):
     pass
 
 
-@pytest.mark.parametrize("stop_after", [1, 5, 12, 26, 39])
+@pytest.mark.parametrize("stop_after", [5, 26])
 def test_a_stopped_run_goes_on_to_the_same_files(film, write, tmp_path, monkeypatch, stop_after):
     monkeypatch.setattr(video, "_SAVE_EVERY", 5)
     (tmp_path / "films" / "down").mkdir(parents=True)
@@ -198,7 +199,9 @@ def test_frames_behind_a_damaged_part_keep_their_numbers(tmp_path, write, caplog
     data = bytearray(whole.read_bytes())
     starts = [at for at in range(len(data)) if data[at : at + 4] == b"00dc" and data[at + 8 : at + 10] == b"\xff\xd8"]
     assert len(starts) == 20
-    data[starts[8] + 8 : starts[11]] = bytes(starts[11] - starts[8] - 8)  # no pictures, nor beginnings of them
+    for number in (8, 9, 10):
+        begin = starts[number] + 8
+        data[begin : starts[number + 1]] = bytes(starts[number + 1] - begin)
     (tmp_path / "film.avi").write_bytes(data)
     with caplog.at_level(logging.WARNING):
         reader = FilmReader(tmp_path / "film.avi")

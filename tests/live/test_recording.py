@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("cv2", reason="needs heatpose[live]")
 
-from heatpose.data.folder import load_folder
+from heatpose.data.folder import HeatmapFolder
 from heatpose.data.groups import resolve_groups
 from heatpose.datasets.boxes import Person
 from heatpose.live.recognition import Scene
@@ -185,9 +185,11 @@ def test_recorded_files_are_read_and_split_by_performer_and_by_clip(tmp_path, cl
         for performer in ("anna", "Jürgen2"):
             for _ in range(2):
                 clock.record(recorder, label, performer, seconds=0.2)
-    data = load_folder(tmp_path / "out")
-    assert sorted(set(data.labels)) == ["arms_up", "no_class"]
-    assert set(resolve_groups(PERFORMERS, data.paths)) == {"anna", "Jürgen2"}
-    clips = resolve_groups(CLIPS, data.paths)
+    index = HeatmapFolder(tmp_path / "out").index
+    assert sorted(set(index["label"])) == ["arms_up", "no_class"]
+    assert set(resolve_groups(index, PERFORMERS).groups) == {"anna", "Jürgen2"}
+    clips = resolve_groups(index, CLIPS).groups
     assert set(clips) == {"0", "1"}
-    assert all(f"_{clip}_" in path for clip, path in zip(clips, data.paths, strict=True))
+    assert all(
+        f"/{label}_{clip}_" in path for label, clip, path in zip(index["label"], clips, index["path"], strict=True)
+    )

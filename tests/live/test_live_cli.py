@@ -1,0 +1,175 @@
+"""``heatpose live`` and ``record``: the same events as by way of files, and the way from recording to training."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2", reason="needs heatpose[live]")
+pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
+pytest.importorskip("aiohttp", reason="needs heatpose[live]")
+pytest.importorskip("onnx", reason="needs heatpose[onnx]")
+
+from heatpose import load_model, make_pose_pipeline, save_model
+from heatpose.cli import main
+from heatpose.live.recording import CLIPS, PERFORMERS
+from tests import dots
+
+SIZE, UNIT, FPS = (160, 240), 9.0, 10.0
+
+
+def film_of(path, poses, seed=0):
+    """Somebody who sways, in a pose for each frame; None is nobody."""
+    random = np.random.default_rng(seed)
+    places = np.array([120, 75]) + np.cumsum(random.normal(0, 1, (len(poses), 2)), axis=0)
+    pictures = [
+        dots.draw([] if pose is None else [(pose, *place)], size=SIZE, unit=UNIT, radius=5)
+        for pose, place in zip(poses, places, strict=True)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return dots.write_film(path, pictures, fps=FPS)
+
+
+def run(capsys, *arguments):
+    """Exit code, stdout and stderr of a command."""
+    capsys.readouterr()
+    code = main([*map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def estimator(tmp_path_factory):
+    return dots.write_estimator(tmp_path_factory.mktemp("estimator") / "dots.onnx")
+
+
+@pytest.fixture(scope="module")
+def model(estimator, tmp_path_factory):
+    """A model trained on the estimator's own heatmaps."""
+    root = tmp_path_factory.mktemp("model")
+    for seed, pose in enumerate(dots.POSES):
+        film_of(root / "films" / pose / "film.avi", [pose] * 12, seed)
+    assert main(["heatmaps", str(root / "films"), str(root / "data"), "--estimator", str(estimator)]) == 0
+    files = sorted((root / "data").rglob("*.npy"))
+    heatmaps = np.concatenate([np.load(file, allow_pickle=False) for file in files])
+    pipeline = make_pose_pipeline("logistic").fit(heatmaps, [file.parent.name for file in files])
+    save_model(pipeline, root / "pose.joblib")
+    return root / "pose.joblib"
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Two poses, then nobody, then the first one again."""
+    poses = ["arms_up"] * 15 + ["arms_down"] * 15 + [None] * 15 + ["arms_up"] * 15
+    return film_of(tmp_path_factory.mktemp("film") / "film.avi", poses, seed=5)
+
+
+def test_a_film_gives_its_events(capsys, model, film, estimator):
+    code, out, err = run(capsys, "live", model, "--source", film, "--estimator", estimator, "--events")
+    assert code == 0
+    assert f"Reading {film}, people from whole pictures" in err
+    events = [json.loads(line) for line in out.splitlines()]
+    named = [(event["kind"], event["label"]) for event in events if event["kind"] != "held"]
+    assert named == [(kind, pose) for pose in ("arms_up", "arms_down", "arms_up") for kind in ("entered", "left")]
+    entered = [event["time"] for event in events if event["kind"] == "entered"]
+    assert entered == pytest.approx([0.0, 1.5, 4.5], abs=0.3)
+    assert all(event["person"] is None for event in events)
+
+
+@pytest.mark.parametrize("options", [["--events", "--frames"], ["--events"]])
+def test_live_gives_the_same_lines_as_files_and_watch(capsys, model, film, estimator, tmp_path, options):
+    live = run(capsys, "live", model, "--source", film, "--estimator", estimator, *options)
+    assert live[0] == 0
+    assert run(capsys, "heatmaps", film, tmp_path / "out", "--estimator", estimator)[0] == 0
+    timing = ["--once", "--fps", FPS, "--frame", r"_f(\d+)"]
+    watched = run(capsys, "watch", model, tmp_path / "out", *timing, *options)
+    assert watched[0] == 0
+    without_paths = [{**json.loads(line), "path": None} for line in watched[1].splitlines()]
+    assert [{**json.loads(line), "path": None} for line in live[1].splitlines()] == without_paths
+    if options == ["--events"]:
+        assert live[1] == watched[1]
+    assert len(without_paths) > 5
+
+
+def test_an_estimator_of_nan_is_told_and_the_film_goes_on(capsys, model, film, tmp_path):
+    broken = dots.write_estimator(tmp_path / "nan.onnx", kind="nan")
+    code, out, err = run(capsys, "live", model, "--source", film, "--estimator", broken)
+    assert (code, out) == (0, "")
+    assert "NaN or infinity" in err
+    assert len(err.splitlines()) < 12
+
+
+@pytest.mark.parametrize("package", ["cv2", "onnxruntime", "aiohttp"])
+@pytest.mark.parametrize("command", ["live", "record", "heatmaps"])
+def test_without_the_extra_the_message_says_what_to_install(
+    capsys, monkeypatch, model, film, estimator, tmp_path, command, package
+):
+    arguments = {
+        "live": ["live", model, "--source", film, "--estimator", estimator],
+        "record": ["record", tmp_path / "out", "--source", film, "--estimator", estimator, "--label", "up"],
+        "heatmaps": ["heatmaps", film, tmp_path / "out", "--estimator", estimator],
+    }[command]
+    monkeypatch.setitem(sys.modules, package, None)
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (1, "")
+    assert "heatpose[live]" in err
+    assert package in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_that_would_do_nothing_are_refused(capsys, model, film, estimator, tmp_path):
+    arguments = ["live", model, "--source", film, "--estimator", estimator]
+    code, _, err = run(capsys, *arguments, "--record", tmp_path / "out")
+    assert code == 2
+    assert "--record requires --serve" in err
+    code, _, err = run(capsys, *arguments, "--keep-pictures")
+    assert code == 2
+    assert "--keep-pictures requires --record" in err
+
+
+@pytest.mark.parametrize("source", ["nowhere.mp4", "text.mp4"])
+def test_a_source_that_cannot_be_read_is_named(capsys, model, estimator, tmp_path, source):
+    (tmp_path / "text.mp4").write_text("no film")
+    code, out, err = run(capsys, "live", model, "--source", tmp_path / source, "--estimator", estimator)
+    assert (code, out) == (1, "")
+    assert source in err
+
+
+def test_what_was_recorded_of_two_classes_can_be_trained_on(capsys, estimator, tmp_path):
+    for pose in dots.POSES:
+        for seed in range(5):
+            film = film_of(tmp_path / f"{pose}{seed}.avi", [pose] * 14, seed)
+            arguments = ["--source", film, "--estimator", estimator, "--label", pose, "--seconds", 1, "--countdown", 0]
+            code, out, _ = run(capsys, "record", tmp_path / "data", *arguments, "--performer", "anna")
+            assert code == 0
+            assert f"{pose}, performer anna: {seed + 1} clip" in out
+            assert f"--groups '{CLIPS}'" in out
+    names = sorted(file.name for file in (tmp_path / "data" / "arms_up").iterdir())
+    assert names == sorted(f"arms_up_{clip}_{frame}_anna.npy" for clip in range(5) for frame in range(10))
+    model = tmp_path / "pose.joblib"
+    options = ["--groups", CLIPS, "--classifiers", "logistic", "--jobs", 1, "--out", model]
+    code, out, err = run(capsys, "train", tmp_path / "data", *options)
+    assert code == 0, err
+    heatmaps = np.load(tmp_path / "data" / "arms_up" / "arms_up_3_4_anna.npy", allow_pickle=False)
+    assert load_model(model).predict(heatmaps).tolist() == ["arms_up"]
+
+
+def test_with_several_performers_the_next_command_splits_by_them(capsys, estimator, tmp_path):
+    film = film_of(tmp_path / "film.avi", ["arms_up"] * 4)
+    for performer in ("anna", "ben"):
+        arguments = ["--source", film, "--estimator", estimator, "--label", "up", "--countdown", 0]
+        code, out, _ = run(capsys, "record", tmp_path / "data", *arguments, "--performer", performer)
+        assert code == 0
+    assert f"--groups '{PERFORMERS}'" in out
+
+
+def test_recording_needs_a_class_or_the_page(capsys, film, estimator, tmp_path):
+    code, _, err = run(capsys, "record", tmp_path / "out", "--source", film, "--estimator", estimator)
+    assert code == 2
+    assert "--serve" in err
+    arguments = ["--source", film, "--estimator", estimator, "--label", "../up"]
+    code, _, err = run(capsys, "record", tmp_path / "out", *arguments)
+    assert code == 1
+    assert "Expected a class name" in err
+    assert not (tmp_path / "out").exists()
