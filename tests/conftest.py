@@ -18,10 +18,13 @@ MARKED = {
         "cli/test_cli.py",
         "data/formats/test_damaged.py",
         "data/test_fuzz.py",
+        "datasets/test_video.py",
         "evaluation/test_audit.py",
         "evaluation/test_comparison.py",
         "evaluation/test_importance.py",
         "evaluation/test_inspection.py",
+        "live/test_live_cli.py",
+        "live/test_real_film.py",
         "live/test_stream.py",
         "model/test_arrays.py",
         "model/test_candidates.py",
@@ -38,7 +41,13 @@ MARKED = {
         "training/test_search.py",
         "training/test_training.py",
     ),
-    "server": ("data/test_distributed.py", "data/test_storage.py", "data/test_urls.py", "persistence/test_hub.py"),
+    "server": (
+        "data/test_distributed.py",
+        "data/test_storage.py",
+        "data/test_urls.py",
+        "live/test_server.py",
+        "persistence/test_hub.py",
+    ),
     "clock": ("data/test_cache.py", "live/test_watching.py"),
 }
 MARKERS = {Path(__file__).parent / name: mark for mark, names in MARKED.items() for name in names}

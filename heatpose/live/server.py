@@ -22,6 +22,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from importlib.resources import files
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ __all__ = ["PoseServer", "parse_address"]
 logger = logging.getLogger(__name__)
 
 _QUEUE = 500  # records a listener may be behind: half a minute at 15 frames a second
+_SOCKET_BUFFER = 1 << 17  # bytes the system holds for a listener; its own choice of megabytes would be many minutes
 _SEND_TIMEOUT = 10.0  # seconds for one record to leave; a full socket takes no more
 _HEARTBEAT = 20.0  # seconds between pings, by which a listener that vanished is noticed
 _LARGEST_BODY = 4096  # bytes of a request to record
@@ -200,14 +202,14 @@ class PoseServer:
             return await handler(request)
 
         app = web.Application(middlewares=[guard], client_max_size=_LARGEST_BODY)
-        app.router.add_get("/events", lambda request: self._listen(request, self._listeners, _QUEUE))
-        app.router.add_get("/view", lambda request: self._listen(request, self._viewers, 1))
+        app.router.add_get("/events", self._events)
+        app.router.add_get("/view", self._view)
         app.router.add_post("/record", self._record)
         app.router.add_get("/{name:(page\\.css|page\\.js)?}", self._page)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self._host, self._port, shutdown_timeout=1)
+            site = web.TCPSite(runner, self._host, self._port)
             await site.start()
             self._port = runner.addresses[0][1]
             on_started()
@@ -221,7 +223,10 @@ class PoseServer:
         """Refuse requests of foreign hosts and origins, and those without the token."""
         from aiohttp import web
 
-        address = urlsplit(f"//{request.headers.get('Host', '')}")
+        try:
+            address = urlsplit(f"//{request.headers.get('Host', '')}")
+        except ValueError as error:
+            raise web.HTTPForbidden(text="Expected a request with a host that can be read.") from error
         if self.token is None and not _is_loopback(address.hostname or ""):
             raise web.HTTPForbidden(text="Expected a request to the loopback, such as 127.0.0.1.")
         origin = request.headers.get("Origin")
@@ -230,7 +235,7 @@ class PoseServer:
         if self.token is not None:
             bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
             given = request.query.get("token") or request.cookies.get("token") or bearer
-            if not hmac.compare_digest(given.encode(), self.token.encode()):
+            if not hmac.compare_digest(given.encode(errors="replace"), self.token.encode()):
                 raise web.HTTPUnauthorized(text="Expected the token that heatpose printed, as ?token=...")
 
     async def _page(self, request: Any) -> Any:
@@ -249,11 +254,20 @@ class PoseServer:
             response.set_cookie("token", self.token, httponly=True, samesite="Strict")
         return response
 
+    async def _events(self, request: Any) -> Any:
+        return await self._listen(request, self._listeners, _QUEUE)
+
+    async def _view(self, request: Any) -> Any:
+        return await self._listen(request, self._viewers, 1)
+
     async def _listen(self, request: Any, listeners: set[_Listener], size: int) -> Any:
         from aiohttp import web
 
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LARGEST_BODY)
         await socket.prepare(request)
+        connection = request.transport and request.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(SOL_SOCKET, SO_SNDBUF, _SOCKET_BUFFER)
         listener = _Listener(size)
         state: dict[str, Any] = {"kind": "state", "labels": self._labels, "poses": list(self._entered.values())}
         state["can_record"] = self._recorder is not None
@@ -314,6 +328,6 @@ class PoseServer:
                 self._recorder.discard()
             else:
                 raise ValueError(f"Expected the action start, stop or discard, got {action!r}.")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise web.HTTPBadRequest(text=str(error)) from error
         return web.json_response(self._recorder.status(self._now))
