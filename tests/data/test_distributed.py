@@ -244,7 +244,7 @@ class TestWorkersThatWillNotDo:
 
         answers = {"tcp://dead": CommClosedError("Stream is closed"), "tcp://alive": None}
         monkeypatch.setattr(type(client), "run", lambda self, *args, on_error: answers)
-        check_data(client, HeatmapFolder(root))
+        check_data(client, HeatmapFolder(root).reader)
 
     def test_data_that_are_others_there(self, client, root, tmp_path):
         copy = tmp_path / "gestures"
@@ -253,7 +253,7 @@ class TestWorkersThatWillNotDo:
         path = copy / folder.files[0].path
         path.write_bytes(path.read_bytes()[:-4])
         with pytest.raises(ValueError, match=rf"{folder.files[0].path}: expected an unchanged file"):
-            check_data(client, folder)
+            check_data(client, folder.reader)
 
     def test_nobody_answers(self, monkeypatch):
         monkeypatch.setattr(module, "_TIMEOUT", 0.2)
@@ -291,7 +291,7 @@ class TestCommandLine:
         ("options", "message"),
         [
             (["--dask", "data", "out.csv"], "got 'data'; put --dask last, or write --dask=local"),
-            (["data", "out.csv", "--dask", "tcp://127.0.0.1:1", "--jobs", "2"], "--jobs is of this machine"),
+            (["data", "out.csv", "--dask", "tcp://127.0.0.1:1", "--jobs", "2"], "--jobs applies to this machine"),
         ],
     )
     def test_wrong_usage(self, options, message, capsys):
