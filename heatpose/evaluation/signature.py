@@ -69,6 +69,11 @@ class Finding:
         One sentence: what was expected and what was found.
     advice : str
         One sentence: what to do about it.
+
+    Examples
+    --------
+    >>> print(Finding("turned", "Expected trunks that point down, got up.", "Turn the pictures."))
+    Expected trunks that point down, got up. Turn the pictures.
     """
 
     code: str

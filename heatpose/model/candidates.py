@@ -215,6 +215,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             ),
             "linear discriminant analysis with shrinkage",
             features={"coordinates": False},
+            training_space={"performers": Range(0, 4)},
             training={"performers": 0},  # re-posing widens the classes beyond what one covariance describes
             space={"lineardiscriminantanalysis__shrinkage": ("auto", 1e-3, 0.01, 0.03, 0.1, 0.3)},
         ),
@@ -284,7 +285,10 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             training={"performers": 4, "min_samples": _FEWEST_SAMPLES, "max_samples": _ENSEMBLE_SAMPLES},
             space={
                 **within("mlp__fixedepochsmlp", _MLP_SPACE),
-                **within("xgboost", {**_XGBOOST_SPACE, "max_leaves": Range(4, 32, log=True)}),
+                **within(
+                    "xgboost",
+                    {**_XGBOOST_SPACE, "n_estimators": Range(15, 150, log=True), "max_leaves": Range(4, 32, log=True)},
+                ),
             },
         ),
         "pixel-dense-1": Candidate(

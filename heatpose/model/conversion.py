@@ -103,9 +103,9 @@ def frame_predictor(classifier: PoseClassifier) -> PoseClassifier:
     --------
     >>> from heatpose import make_pose_pipeline, simulate_poses
     >>> poses = simulate_poses(2, 1, 8, classes=["action_up", "action_down"])
-    >>> model = make_pose_pipeline("lda").fit(poses.heatmaps(), poses.labels)
+    >>> model = make_pose_pipeline("logistic").fit(poses.heatmaps(), poses.labels)
     >>> frame_predictor(model[-1]).predict(poses.keypoints[:1].reshape(1, -1)).tolist()
-    ['action_down']
+    ['action_up']
     """
     fast = copy(classifier)
     with suppress(CannotExportError):

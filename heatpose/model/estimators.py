@@ -157,7 +157,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
     >>> import heatpose
     >>> table = heatpose.simulate_poses(1, 1, 1).keypoints.reshape(-1, 51)
     >>> PoseFeatures(distances=False, limbs=False, joints=False).fit_transform(table).shape
-    (17, 34)
+    (17, 26)
     """
 
     def __init__(

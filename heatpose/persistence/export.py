@@ -77,7 +77,7 @@ def export_model(
     >>> import tempfile
     >>> from heatpose import load_model, make_pose_pipeline, simulate_poses
     >>> poses = simulate_poses(2, 1, 2, classes=["action_up", "dummy"])
-    >>> pipeline = make_pose_pipeline("lda").fit(poses.heatmaps(), poses.labels)
+    >>> pipeline = make_pose_pipeline("logistic").fit(poses.heatmaps(), poses.labels)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     manifest = export_model(pipeline, f"{folder}/pose.heatpose")
     ...     loaded = load_model(f"{folder}/pose.heatpose")

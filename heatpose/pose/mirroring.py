@@ -95,7 +95,7 @@ def mirror_neighbours(xy: np.ndarray, codes: np.ndarray, first: int, second: int
     >>> xy = np.random.default_rng(0).uniform(size=(4, 17, 2))
     >>> both = np.concatenate([xy[:2], mirror_keypoints(xy[:2]), xy[2:]])
     >>> mirror_neighbours(both, np.array([0, 0, 1, 1, 2, 2]), 0, 1)
-    (1.0, 1)
+    (1.0, 0)
     >>> mirror_neighbours(both, np.array([0, 0, 1, 1, 2, 2]), 0, 2)
     (0.0, 1)
     """
