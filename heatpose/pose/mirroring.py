@@ -17,8 +17,8 @@ from heatpose.pose.geometry import mirror_keypoints, normalise_poses
 __all__ = ["MIN_AGREEMENT", "decide_mirrors", "mirror_neighbours"]
 
 MIN_AGREEMENT = 0.5
-"""Share of mirror images whose nearest pose must be of the other class: a majority. Real pairs reach .96 to 1.0 for
-held gestures of one or two people and .73 for movements of eleven people; other pairs at most .2."""
+"""Share of mirror images whose nearest pose must be of the other class, in both directions: a majority, since a pair is
+left as it is where the data do not say."""
 
 _FRAMES = 100  # of each class, spread evenly: the decision is the same with more, and takes a tenth of a second
 _FEWEST_SHARED = 4  # keypoints that two poses must have in common to be compared
