@@ -249,8 +249,9 @@ class KeypointCache:
         for path in {segment.path for segment in old} - {segment.path for segment in self._segments[len(old) :]}:
             _remove(path)
         for path in self.folder.glob("*" + PART_SUFFIX):
-            if time.time() - path.stat().st_mtime > _DAY:
-                _remove(path)
+            with contextlib.suppress(FileNotFoundError):  # another run has renamed it meanwhile
+                if time.time() - path.stat().st_mtime > _DAY:
+                    _remove(path)
 
     def _list(self) -> list[Path]:
         try:
