@@ -77,7 +77,7 @@ def test_the_readme_shows_what_train_prints(tmp_path, capsys, monkeypatch):
     assert main(["train", str(folder), *options]) == 0
     printed = {masked(line) for line in capsys.readouterr().out.splitlines()}
     text = README.read_text(encoding="utf-8")
-    block = text[text.index("    Split by held-out groups") : text.index("\n`make test` ends")]
+    block = text[text.index("    Split by held-out groups") : text.index("\n`make test` lints")]
     shown = [masked(line) for line in block.splitlines()]
     assert len(shown) > 40
     missing = [line for line in shown if line not in printed and not line.startswith((*DEPENDS_ON_DATA, "["))]
