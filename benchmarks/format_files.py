@@ -10,6 +10,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 
 def _words(text: str) -> list[str]:
@@ -249,4 +250,38 @@ def deeplabcut(path: Path, poses: np.ndarray, individuals: bool = False) -> Path
     header += [["bodyparts", *(name for name, _ in columns)], ["coords", *(part for _, part in columns)]]
     rows = [[n, *("" if np.isnan(value) else value for value in pose.reshape(-1))] for n, pose in enumerate(poses)]
     path.write_text("\n".join(",".join(map(str, row)) for row in [*header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def deeplabcut_hdf5(path: Path, poses: np.ndarray, form: str = "table", individuals: tuple[str, ...] = ()) -> Path:
+    """Write the table of a film with pandas and PyTables, as DeepLabCut does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = [("DLC", *individuals, name, part) for name in COCO for part in ("x", "y", "likelihood")]
+    levels = ["scorer", *["individuals"] * len(individuals), "bodyparts", "coords"]
+    table = pd.DataFrame(poses.reshape(len(poses), -1), columns=pd.MultiIndex.from_tuples(names, names=levels))
+    table.to_hdf(path, key="df_with_missing", format=form, mode="w")
+    return path
+
+
+def sleap(path: Path, poses: np.ndarray) -> Path:
+    """Write a ``.slp``, an analysis ``.h5`` or a ``.nwb`` with sleap-io."""
+    import sleap_io
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    skeleton = sleap_io.Skeleton(nodes=COCO, name="body")
+    video, track = sleap_io.Video(filename="clip.mp4", open_backend=False), sleap_io.Track("a")
+    frames = [
+        sleap_io.LabeledFrame(
+            video=video,
+            frame_idx=number,
+            instances=[
+                sleap_io.PredictedInstance.from_numpy(
+                    pose[:, :2], skeleton=skeleton, point_scores=pose[:, 2], score=0.9, track=track
+                )
+            ],
+        )
+        for number, pose in enumerate(poses)
+    ]
+    save = {".slp": sleap_io.save_slp, ".nwb": sleap_io.save_nwb, ".h5": sleap_io.save_analysis_h5}[path.suffix]
+    save(sleap_io.Labels(frames), str(path))
     return path

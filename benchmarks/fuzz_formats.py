@@ -47,7 +47,11 @@ FORMATS: dict[str, tuple[Callable[..., Path], str]] = {
     "arrays": (written.arrays, "a.npz"),
     "pyskl": (written.pyskl, "a.pkl"),
     "deeplabcut": (written.deeplabcut, "a.csv"),
+    "deeplabcut .h5": (written.deeplabcut_hdf5, "a.h5"),
+    **{f"sleap {suffix}": (written.sleap, f"a{suffix}") for suffix in (".slp", ".h5", ".nwb")},
 }
+"""Writer and path of a good file of each format; the last ones need what ``heatpose[animal]`` has."""
+
 _NUMBERS = (*b"1e999 -1 NaN Infinity null 1e38 1e-50 true [] {} 0x1".split(), b"9" * 400, b'""')
 _PIECES = (b"[" * 5000, b"\xff\xfe", b"\xef\xbb\xbf", b"\\u0000", *(bytes([byte]) for byte in b'\x00",\n;\r{} '))
 
@@ -112,6 +116,14 @@ def check(source: Path, format: str, marker: Path) -> str:
     return "failure: code ran" if marker.exists() else outcome
 
 
+def limit_memory(source: Path) -> None:
+    """Limit the memory of this process to `MOST_BYTES` beyond what reading a good source takes, with all imports."""
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+    read_poses(source, image_size=written.SIZE)
+    used = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmSize" in line)
+    resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + MOST_BYTES, resource.RLIM_INFINITY))
+
+
 def main() -> int:
     """Run the fuzzer; 1 if there was a failure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,8 +131,6 @@ def main() -> int:
     parser.add_argument("--formats", default=",".join(FORMATS))
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    used = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmSize" in line)
-    resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + MOST_BYTES,) * 2)
     failures = 0
     for name in args.formats.split(","):
         rng = np.random.default_rng([args.seed, list(FORMATS).index(name)])
@@ -128,19 +138,24 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             marker = Path(folder) / "marker"
             write, where = FORMATS[name]
-            source = write(Path(folder) / "source" / where, written.bodies(3))
+            try:
+                source = write(Path(folder) / "source" / where, written.bodies(3))
+            except ImportError as error:
+                print(f"{name:14} not run: {error}", flush=True)
+                continue
+            limit_memory(source)
             files = sorted(source.iterdir()) if source.is_dir() else [source]
             good = files[0].read_bytes()
             bomb = pickle.dumps({"annotations": [{"keypoint": Bomb(os.fspath(marker))}]})
             for number in range(args.files):
                 content = mutate(bomb if name == "pyskl" and number % 10 == 0 else good, rng)
                 files[0].write_bytes(content)
-                for format in (name, "auto"):
+                for format in (name.split()[0], "auto"):
                     outcome = check(source, format, marker)
                     if outcome.startswith("failure"):
                         failures += 1
                         if outcomes[outcome] < 3:
-                            kept = Path(tempfile.gettempdir()) / f"fuzz_{name}_{args.seed}_{number}"
+                            kept = Path(tempfile.gettempdir()) / f"fuzz_{name.replace(' ', '')}_{args.seed}_{number}"
                             kept.write_bytes(content)
                             print(f"{name} {format} {number}: {outcome} ({kept})", flush=True)
                     outcomes[outcome] += 1

@@ -34,12 +34,12 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     for number, instances in frames:
         poses.frame(image=number, video=source.stem(file) if len(frames) > 1 else None)
         for instance in instances:
-            xy = np.asarray(instance["keypoints"], dtype=float)[:, :2]  # a third column is a depth
+            xy = instance["keypoints"][:, :2]  # a third column is a depth
             scores = instance.get("keypoint_scores")
             if scores is None:
                 poses.note("{} poses without keypoint_scores got the confidence 1")
                 scores = np.ones(len(xy))
-            poses.add(np.column_stack([xy, np.asarray(scores, dtype=float)]), track=instance.get("track_id"))
+            poses.add(np.column_stack([xy, scores]), track=instance.get("track_id"))
 
 
 MMPOSE = Format(

@@ -44,8 +44,11 @@ _HEAD_BYTES = 1 << 16
 
 _UNUSED = frozenset(
     f"{part}_keypoints_{axes}d" for part in ("face", "hand_left", "hand_right", "pose") for axes in (2, 3)
-) - {"pose_keypoints_2d"} | {"segmentation"}
-"""Long lists of JSON formats that no pose is read from."""
+) - {"pose_keypoints_2d"} | {"segmentation", "bbox"}
+"""Lists of JSON formats that no pose is read from."""
+
+_NUMBERS = frozenset(("keypoints", "keypoint_scores", "pose_keypoints_2d"))
+"""Lists of JSON formats that poses are read from."""
 
 
 @dataclass(frozen=True)
@@ -187,12 +190,15 @@ def parse_json(path: str | os.PathLike) -> Any:
 
 
 def _compact(entry: dict[str, Any]) -> Any:
-    """Keep the numbers of keypoints as an array: an eighth of the memory of a list of them."""
-    for name in ("keypoints", "pose_keypoints_2d"):
-        if name in entry:
-            numbers = entry[name]
-            if type(numbers) is list and numbers and type(numbers[0]) in (int, float):
+    """Keep the numbers of keypoints as an array, of (K, 2 or 3) where they are listed so: an eighth of the memory."""
+    for name in _NUMBERS & entry.keys():
+        numbers = entry[name]
+        if type(numbers) is list and numbers:
+            if type(numbers[0]) in (int, float):
                 entry[name] = array("f", numbers)
+            elif type(numbers[0]) is list:
+                with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+                    entry[name] = np.array(numbers, dtype=np.float32)
             for unused in _UNUSED & entry.keys():
                 del entry[unused]
     if "x" in entry and "y" in entry:

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,17 @@ def test_class_folders_are_labels(tmp_path, name, write, where, options):
         expected(written.bodies(3, 1), options.get("names", written.COCO), name not in NO_SCORES),
         atol=2e-3,
     )
+
+
+@pytest.mark.parametrize("write", [written.coco, written.alphapose, written.mmpose, written.mediapipe])
+def test_large_json_takes_little_memory(tmp_path, write):
+    source = write(tmp_path / "a.json", written.bodies(400))
+    read_poses(source, image_size=written.SIZE)  # imports
+    tracemalloc.start()
+    read_poses(source, image_size=written.SIZE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * source.stat().st_size  # bytes and text are two of them; lists of lists would make it eight
 
 
 def test_coco_visibility_is_no_confidence(tmp_path):
