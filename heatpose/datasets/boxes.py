@@ -44,7 +44,7 @@ _GREY = 114  # what YOLOX pads pictures with
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody in a picture.
+    """Person in a picture.
 
     Parameters
     ----------

@@ -225,7 +225,7 @@ def load_session(file: str | os.PathLike[str]) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # its warnings are about the graph, which nobody here can change
+    options.log_severity_level = 3  # its warnings are about the graph, which users cannot change
     try:
         return onnxruntime.InferenceSession(os.fspath(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of kinds that onnxruntime does not export

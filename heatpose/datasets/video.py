@@ -303,7 +303,7 @@ def write_film_heatmaps(
         run.finish(max(run.next, reader.n_frames))
         n_files, n_empty = n_files + run.n_files, n_empty + run.n_empty
     if n_empty:
-        logger.warning("Found nobody in %d frames; they have no files", n_empty)
+        logger.warning("Found no person in %d frames; they have no files", n_empty)
     return FilmsWritten(n_files, n_before, n_empty)
 
 

@@ -25,9 +25,9 @@ class ClassAdvice:
     name : str
         The class.
     recall : float
-        Share of its samples that were named right, out of fold.
+        Share of its samples that are classified correctly, out of fold.
     n_samples, n_groups : int
-        How many samples it has, on how many groups it was seen.
+        Number of its samples, and of groups that have any.
     taken_for : tuple of (str, int)
         Predicted classes of its wrong samples with their numbers, most frequent first.
     weakest_group : str or None

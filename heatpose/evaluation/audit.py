@@ -2,8 +2,8 @@
 
 A split *leaks* when frames it tests on have near-identical twins among those it trains on: the score then says how
 well a model remembers. The audit counts such frames under a random split and under the chosen one, puts the scores of
-both side by side, and scores permuted labels. A learning curve over groups tells
-whether more people would help, and each class is given advice of its own.
+both side by side, and scores permuted labels. A learning curve over groups shows whether
+more people would help, and each class has its own advice.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def propose_groups(neighbours: PoseNeighbours, labels: np.ndarray) -> Grouping:
     Returns
     -------
     Grouping
-        Clips; whose they are it cannot tell, so that people can be on both sides of a split by them.
+        Clips. Their performers are unknown, so that one person can be on both sides of a split by clips.
     """
     clips = propose_clips(neighbours, labels)
     return Grouping(

@@ -51,7 +51,7 @@ class Comparison:
     n_units : int
         How many units were resampled.
     unit : {"group", "clip", "sample"}
-        What was resampled. Only of groups does the interval say something about other groups.
+        Unit of resampling. The interval holds for other groups only if groups were resampled.
     first, second : float
         Balanced accuracy of each.
     difference : float
@@ -59,12 +59,12 @@ class Comparison:
     interval : (float, float)
         95 % interval of the difference, paired; NaN where nothing can be resampled.
     both_right, first_only, second_only, both_wrong : int or None
-        Samples by who names them right; None where only counts by group are known.
+        Samples by the models that classify them correctly; None where only counts by group are known.
     p_value : float
-        McNemar's exact test of `first_only` against `second_only`, two-sided; it takes samples for independent, which
+        McNemar's exact test of `first_only` against `second_only`, two-sided; it assumes independent samples, which
         frames of a clip are not. NaN where they are not known.
     trained_on : tuple of float
-        Share of the samples that the first and the second were trained on, as far as can be told.
+        Share of the samples that the first and the second were trained on, as far as known.
     verdict : {"better", "worse", "cannot tell"}
         The second beside the first.
     statement : str
@@ -270,8 +270,8 @@ def sketch_data(table: pd.DataFrame) -> str:
     Returns
     -------
     str
-        Hexadecimal numbers of 16 digits, ascending. Of another table :func:`share_trained_on` tells from it how much
-        is the same, whatever files were added, left out, renamed or labelled anew.
+        Hexadecimal numbers of 16 digits, ascending. :func:`share_trained_on` estimates from it the share of another
+        table that is the same, even if files were added, left out, renamed or labelled anew.
     """
     return " ".join(f"{each:016x}" for each in np.unique(_row_hashes(table))[:_SKETCH_SIZE].tolist())
 
@@ -289,7 +289,7 @@ def share_trained_on(table: pd.DataFrame, record: Mapping[str, Any]) -> float:
     Returns
     -------
     float
-        From 0 to 1; 0 as well where the record does not tell.
+        From 0 to 1; 0 if the record has no sketch of the data.
     """
     sketch = np.array([int(each, 16) for each in ((record.get("data") or {}).get("sketch") or "").split()], np.uint64)
     if not len(sketch):

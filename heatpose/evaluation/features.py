@@ -27,7 +27,7 @@ _LEAK = 0.05
 
 _NEAR = 0.1
 """Samples are near-identical up to this share of the median distance to the nearest sample of another class: a twin is
-far closer than what the classifier has to tell apart."""
+far closer than samples of different classes."""
 
 _N_PERMUTATIONS = 20
 _MOST_NEIGHBOURS = 10

@@ -51,7 +51,7 @@ class Film:
     file : path-like
         Whatever OpenCV reads.
     is_paced : bool, default False
-        Wait until each frame is due, for somebody who watches; no frame is left out either way.
+        Wait until each frame is due, for a viewer; no frame is left out either way.
     """
 
     is_live = False

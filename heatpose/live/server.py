@@ -1,13 +1,13 @@
 """A page that shows what is recognised, and a WebSocket with the same JSON lines for any program.
 
-It listens on the loopback unless told otherwise. Who may listen is decided by three checks of each request:
+It listens on the loopback interface by default. Each request is checked in three ways:
 
 - *host*: on the loopback only requests to the loopback's names are answered, so that a foreign name that resolves to
   it (DNS rebinding) opens nothing;
 - *origin*: a page of another origin is refused, unless that origin was allowed; programs that are no browser send none;
 - *token*: beyond the loopback every request needs the token that the command prints.
 
-Each listener has a bounded queue. One that does not read is dropped, and holds nobody up.
+Each listener has a bounded queue. One that does not read is dropped, without delay for the others.
 """
 
 from __future__ import annotations
@@ -284,14 +284,14 @@ class PoseServer:
             for task in (sender, slow, reader):
                 task.cancel()
             if request.transport is not None and slow.done() and not self._stopping.is_set():
-                request.transport.abort()  # a closing handshake would wait for somebody who does not read
+                request.transport.abort()  # a closing handshake would wait for a client that does not read
             else:
                 await socket.close()
         return socket
 
     @staticmethod
     async def _drain(socket: Any) -> None:
-        """Read what a listener sends, which nobody needs, until it is gone."""
+        """Read and discard the messages of a listener until it disconnects."""
         async for _ in socket:
             pass
 

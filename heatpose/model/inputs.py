@@ -1,8 +1,8 @@
-"""The one place that knows what a model reads, keypoints or heatmaps, and what follows from it.
+"""Input of a model: keypoints or heatmaps, and all code that depends on which of them.
 
 Most models decode heatmaps in their first step and work from keypoints, (N, 51); networks on pixels work from the
-heatmaps themselves. A :class:`ModelInput` handles the samples of either kind, so that nobody else has to ask which it
-is: :data:`KEYPOINTS` and :data:`HEATMAPS`.
+heatmaps themselves. A :class:`ModelInput` handles the samples of either kind, so that no other module distinguishes
+them: :data:`KEYPOINTS` and :data:`HEATMAPS`.
 """
 
 from __future__ import annotations

@@ -319,7 +319,7 @@ def compose_unknown_poses(
 
 
 def mirror_classes(classes: Iterable[str], mirror: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the classes of mirror images, for the classes whose name tells.
+    """Return the classes of mirror images, for the classes whose name implies one.
 
     A raised left arm in a mirror is a raised right arm: with `left_up` and `right_up` among the classes, the mirror
     image of each is a pose of the other. That of `wave` may be `wave`, another class or none.

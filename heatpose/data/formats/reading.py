@@ -38,7 +38,7 @@ FORMATS: dict[str, Format] = {found.name: found for found in (*_ALL, PYSKL, DEEP
 _SUFFIXES = tuple(sorted({suffix for found in FORMATS.values() for suffix in found.suffixes}))
 
 _CANDIDATES = ("video", "track", "person", "image")
-"""Columns that can tell which samples belong together, the widest first."""
+"""Columns that can group samples, the widest first."""
 
 _FRACTIONS_END = 3.0
 """Coordinates up to here are fractions of the image, which can leave it by its size; pixels of a body go far beyond."""
@@ -62,7 +62,7 @@ def read_poses(
     source : path-like or str
         A file, or a folder of files of one format. Folders below it are classes unless labels come from elsewhere.
     format : str, default "auto"
-        A name in :data:`FORMATS`; by default the content tells.
+        A name in :data:`FORMATS`; by default found from the content.
     skeleton : str or Skeleton, optional
         The order of the keypoints, a name in `heatpose.SKELETONS`; needed where their number fits several.
     image_size : (int, int), optional
@@ -77,22 +77,22 @@ def read_poses(
         The column that becomes ``group``: ``video``, ``track``, ``person`` or ``image``, or ``none``. By default the
         first of video, track and person that has several values.
     skip_bad : bool, default False
-        Leave out files that cannot be read, and tell how many.
+        Leave out files that cannot be read; a note counts them.
 
     Returns
     -------
     DataFrame
         A row a pose: ``path``, ``sample``, ``label``, ``group``, the 51 keypoint columns in pixels, and those of
-        ``video``, ``track``, ``person`` and ``image`` that the format knows. What was chosen or left out is told in
-        ``table.attrs["notes"]``, a list of lines.
+        ``video``, ``track``, ``person`` and ``image`` that the format knows. ``table.attrs["notes"]`` lists
+        what was chosen or left out, in lines.
 
     Raises
     ------
     FileNotFoundError
         There is nothing at ``source``.
     ValueError
-        The format is not known or ambiguous, files are damaged (a BadFilesError lists all), or something has to be
-        passed that the files do not tell.
+        The format is not known or ambiguous, files are damaged (a BadFilesError lists all), or an argument is
+        needed because the files lack the information.
 
     Examples
     --------

@@ -40,7 +40,7 @@ DAMAGE = (
 """Exceptions of parsing a file whose content is not of the format: reported as a bad file."""
 
 _HEAD_BYTES = 1 << 16
-"""Bytes that are looked at to tell formats of text apart: the first lines of any table."""
+"""Bytes that are read to distinguish formats of text: the first lines of any table."""
 
 _UNUSED = frozenset(
     f"{part}_keypoints_{axes}d" for part in ("face", "hand_left", "hand_right", "pose") for axes in (2, 3)
@@ -62,7 +62,7 @@ class Format:
     suffixes : tuple of str
         How its files end.
     sniff : callable
-        ``sniff(source)`` tells whether the first file of a source is of this format.
+        ``sniff(source)`` is True if the first file of a source is of this format.
     read : callable
         ``read(source, file, poses)`` adds the poses of one file.
     groups : tuple of str
@@ -94,7 +94,7 @@ class Format:
 
 
 class Source:
-    """The files below a path, in natural order; what was parsed to tell the format is not parsed again.
+    """The files below a path, in natural order; what was parsed to find the format is not parsed again.
 
     Parameters
     ----------
