@@ -1,8 +1,8 @@
-"""How long one frame takes, from its heatmaps to a label: what a camera's frames need, one at a time, in one thread.
+"""Latency of one frame from its heatmaps to a label, one frame at a time, in one thread.
 
     python -m benchmarks.latency [--classifiers all] [--frames 500]
 
-Each candidate is trained on simulated performers as ``heatpose train`` would train it, and is then asked about frame
+Each candidate is trained on simulated performers as ``heatpose train`` would train it, and then predicts frame
 after frame. The first calls are left out: they also turn the classifier into plain arrays.
 """
 

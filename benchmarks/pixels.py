@@ -102,11 +102,11 @@ def predict(pipeline: Any, frames: Frames, test: np.ndarray, change: Change = CH
 def measure(name: str, data: str, seed: int, quick: bool) -> dict[str, Any]:
     """One row of the table, measured in this process."""
     frames = Frames.read(data, quick)
-    everybody = np.unique(frames.performers)
+    performers = np.unique(frames.performers)
     tests = {"unchanged": CHANGES["unchanged"], **TESTS}
     scores: dict[str, list[float]] = {name: [] for name in tests}
     spent = []
-    for performer in everybody:
+    for performer in performers:
         test = np.flatnonzero(frames.performers == performer)
         pipeline, seconds = fit(name, frames, np.flatnonzero(frames.performers != performer), seed)
         spent.append(seconds)
@@ -117,7 +117,7 @@ def measure(name: str, data: str, seed: int, quick: bool) -> dict[str, Any]:
     leaky = predict(fit(name, frames, train, seed)[0], frames, test)
     return {
         "classifier": name,
-        **{f"on {performer}": score for performer, score in zip(everybody, scores["unchanged"], strict=True)},
+        **{f"on {performer}": score for performer, score in zip(performers, scores["unchanged"], strict=True)},
         **{"mean" if column == "unchanged" else column: float(np.mean(score)) for column, score in scores.items()},
         "random split": float(balanced_accuracy_score(frames.labels[test], leaky)),
         "cpu seconds": float(np.mean(spent)),
@@ -136,9 +136,9 @@ def lost_order(
 ) -> dict[str, Any]:
     """What is left of good predictions when names or frames lose their order.
 
-    A network gives numbers of classes. Whoever trained with names in one order, such as that of a sorted list, and
-    reads the numbers by another one, such as that in which the file system lists folders, gets other names. Whoever
-    predicts from a loader that shuffles, and compares with labels in the order of the files, compares strangers.
+    A network returns class indices. Names in the order of a sorted list in training, and in that of the file system's
+    listing in prediction, permute the classes. A loader that shuffles returns predictions in another order than that of
+    the labels of the files.
 
     Parameters
     ----------

@@ -104,5 +104,5 @@ def forget(paths: Sequence[Path]) -> None:
 
 
 def was_read(path: Path) -> bool:
-    """Tell whether somebody has read a file since `forget`; not on file systems that keep no access times."""
+    """Return whether a file was read since `forget`; not on file systems that keep no access times."""
     return path.stat().st_atime_ns != 0

@@ -3,7 +3,7 @@
     python -m benchmarks.streaming [--streams 18] [--dropped 0.1] [--classifier ensemble] [--random-state 0]
 
 A simulated performer does commands one after the other, with nothing in particular now and then, and takes 0.6 s from
-one to the next. The reference is what heatpose says of all 60 frames a second; every other row sees fewer frames of
+one to the next. The reference is the events of heatpose at all 60 frames a second; every other row sees fewer frames of
 the same film, of which a tenth is missing (neither the first nor the last), and other noise: keypoints off by .06
 cells, as decoded from heatmaps with noise .05. The classifier has never seen "dummy", which is therefore unknown.
 """
@@ -29,7 +29,7 @@ def train(classifier, random_state):
     return model.fit(poses.keypoints.reshape(len(poses), -1), poses.labels)
 
 
-def films(count, strangers, difficulty):
+def films(count, held_out, difficulty):
     """Films of eight commands, of performers that the classifier was trained on or not."""
     for number in range(count):
         commands = np.random.default_rng(number).choice(list(COMMAND_ANGLES), 8, replace=False).tolist()
@@ -39,7 +39,7 @@ def films(count, strangers, difficulty):
             seconds=2,
             move=0.6,
             performer=number % 6,
-            random_state=1 if strangers else 0,
+            random_state=1 if held_out else 0,
             difficulty=difficulty,
         )
 
@@ -73,8 +73,8 @@ def distances(reference, events):
     return away, len(rest)
 
 
-def rows(model, count, dropped, strangers, difficulty):
-    references = [(film, follow(model, film, 60, 0, 0)[0]) for film in films(count, strangers, difficulty)]
+def rows(model, count, dropped, held_out, difficulty):
+    references = [(film, follow(model, film, 60, 0, 0)[0]) for film in films(count, held_out, difficulty)]
     for rate in (5, 15, 30, 60):
         away, extra, flickers, short = [], 0, 0, 0
         for seed, (film, reference) in enumerate(references):
@@ -109,14 +109,14 @@ def main(argv=None):
     options = parser.parse_args(argv)
 
     model = train(options.classifier, options.random_state)
-    for title, strangers, difficulty in (
-        ("somebody that the classifier was trained on", False, 1.0),
-        ("strangers, as unlike as half of the simulation's usual", True, 0.5),
-        ("strangers", True, 1.0),
+    for title, held_out, difficulty in (
+        ("performers of the training data", False, 1.0),
+        ("held-out performers, with half of the simulation's usual variation", True, 0.5),
+        ("held-out performers", True, 1.0),
     ):
         print_table(
             f"Events of {title}, {options.streams} films, {options.dropped:.0%} of the frames missing",
-            rows(model, options.streams, options.dropped, strangers, difficulty),
+            rows(model, options.streams, options.dropped, held_out, difficulty),
         )
 
 

@@ -1,4 +1,4 @@
-"""Models that somebody changed: 5,000 single bytes in model files and manifests of every format, each refused.
+"""Models that were changed: 5,000 single bytes in model files and manifests of every format, each refused.
 
     python -m benchmarks.tampering [--changes 5000]
 

@@ -4,8 +4,8 @@
 
 An environment with the lower bounds of setup.cfg is made beside this one (about half a minute, or less with
 ``--environments``, which keeps it). Each trains every candidate on simulated performers and saves it, as .joblib and
-as a safe file; the other one loads them and names poses of performers that nobody trained on. A model either gives
-the same names or is refused, by its self-test or because it does not load, with a message that tells what to do.
+as a safe file; the other one loads them and classifies poses of held-out performers. A model either gives
+the same names or is refused, by its self-test or because it does not load, with a message that gives the remedy.
 """
 
 from __future__ import annotations

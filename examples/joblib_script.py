@@ -1,4 +1,4 @@
-"""Name poses with the model that heatpose train saved: python joblib_script.py models/pose.joblib FRAME.npy..."""
+"""Classify poses with the model that heatpose train saved: python joblib_script.py models/pose.joblib FRAME.npy..."""
 
 import sys
 

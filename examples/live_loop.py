@@ -1,4 +1,4 @@
-"""Say what somebody does while they do it: python live_loop.py models/pose.joblib"""
+"""Print the poses of a person as they occur: python live_loop.py models/pose.joblib"""
 
 import sys
 import time

@@ -293,7 +293,7 @@ def _from_blocks(index: pd.DataFrame, n_blocks: int, because: str = "") -> Group
     labels = _column(index, "label", "blocks of each class")
     samples = labels.groupby(labels.to_numpy())
     run = samples.cumcount() * n_blocks // samples.transform("size")
-    verdict = "this number does not speak for new people"
+    verdict = "this score does not hold for new people"
     if because:
         verdict = f"{because}, so {verdict}"
     return Grouping(

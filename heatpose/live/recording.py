@@ -94,7 +94,7 @@ class Recorder:
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether a clip is being recorded, or about to be."""
+        """Return whether a clip is being recorded, or about to be."""
         return self._clip is not None or self._request is not None
 
     def take(self, scene: Scene) -> None:

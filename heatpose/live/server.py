@@ -140,7 +140,7 @@ class PoseServer:
 
     @property
     def has_viewers(self) -> bool:
-        """Tell whether a page is open, so that pictures are worth encoding."""
+        """Return whether a page is open, so that pictures are worth encoding."""
         return bool(self._viewers)
 
     def publish(self, record: dict[str, Any]) -> None:

@@ -1,8 +1,7 @@
 """From heatmaps (N, K, H, W) to keypoints (N, K, 3), in plain NumPy.
 
-A decoder finds each map's highest cell and then, most of them, reads the cells round it for the fraction of
-a cell that is left. Maps are read where they lie, some at a time: the batch is never copied, of
-any type.
+A decoder finds the highest cell of each map; all but argmax then refine the position with sub-pixel precision from the
+cells around it. Maps are read in place, some at a time: the batch is never copied, whatever its type.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ def decode_heatmaps(
     n_jobs: int = 1,
     **options: Any,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Find each keypoint in its heatmap, to a fraction of a cell.
+    """Find each keypoint in its heatmap, with sub-pixel precision.
 
     A keypoint's row is the same to the last bit for any other samples decoded with it, and any number of
     threads.

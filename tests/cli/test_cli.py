@@ -273,7 +273,7 @@ def test_without_groups_the_first_line_says_what_that_means(run, data, tmp_path)
     code, out, _ = run("train", data, "--groups", "blocks:2", *arguments)
     assert code == 0
     assert "contiguous blocks" in out.splitlines()[0]
-    assert "this number does not speak for new people" in out.splitlines()[0]
+    assert "this score does not hold for new people" in out.splitlines()[0]
 
 
 def test_predict_writes_csv(run, trained, data):

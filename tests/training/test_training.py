@@ -300,7 +300,7 @@ def test_a_random_split_claims_more_than_is_true():
 def test_a_perfect_random_split_is_told_of_even_where_groups_are_blocks():
     result = train(TABLE.drop(columns="group"), "near", groups="blocks:2")
     assert result.grouping.kind == "blocks"
-    assert "does not speak for new people" in result.grouping.description
+    assert "does not hold for new people" in result.grouping.description
 
 
 # Same in, same out
