@@ -161,6 +161,8 @@ def page(
 ) -> Iterator[PoseServer | None]:
     """Serve the page of --serve, if wanted, and say where."""
     if args.serve is None:
+        if args.allow_origin:
+            raise UsageError("--allow-origin requires --serve")
         yield None
         return
     from heatpose.live.server import PoseServer, parse_address

@@ -46,8 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--people",
         choices=("all", "largest"),
-        default="all",
-        help="with --detector: people to follow (default: %(default)s)",
+        help="with --detector: people to follow (default: all)",
     )
     output, _ = add_stream_options(parser)
     add_serve(output)
@@ -62,6 +61,8 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("--record requires --serve; to record without the page, use heatpose record")
     if args.keep_pictures and not args.record:
         raise UsageError("--keep-pictures requires --record")
+    if args.people and not args.detector:
+        raise UsageError("--people requires --detector; without it one person is followed")
 
     from threadpoolctl import threadpool_limits
 
@@ -73,12 +74,12 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.live.watching import event_record, watch_frames
 
     estimator = make_estimator(args)
-    tracker = PersonTracker(estimator, OnnxDetector(args.detector) if args.detector else None, args.people)
+    tracker = PersonTracker(estimator, OnnxDetector(args.detector) if args.detector else None, args.people or "all")
     model, stream = make_stream(args)
     recorder = Recorder(args.record, keep_pictures=args.keep_pictures) if args.record else None
     source = open_source(args.source, is_paced=args.serve is not None)
     try:
-        with ended_like_ctrl_c(), page(args, stream.labels[:-1], recorder) as server:
+        with ended_like_ctrl_c(), page(args, stream.classes, recorder) as server:
             presenter = Presenter(server, stream, recorder, has_several=tracker.has_several)
             stream.warm_up()
             complain(f"Reading {args.source}, people from {tracker.describe()}")

@@ -70,6 +70,9 @@ def run(args: argparse.Namespace) -> None:
                     presenter.on_scene(scene)
                 if args.label is not None and not recorder.is_busy:
                     break
+            if recorder.is_busy:
+                complain(f"{args.source} ended before the clip did")
+                recorder.stop()
     except KeyboardInterrupt:  # the usual end with the page
         recorder.stop()
     finally:

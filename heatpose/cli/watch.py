@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
     if not piped:  # before the model is loaded: files written meanwhile count
         folder = GrowingFolder(args.path, existing=args.existing or args.once, patience=args.patience)
     model, stream = make_stream(args)
-    with ended_like_ctrl_c(), page(args, stream.labels[:-1]) as server:
+    with ended_like_ctrl_c(), page(args, stream.classes) as server:
         try:
             with threadpool_limits(1):  # single frames are too little work for threads
                 stream.warm_up()

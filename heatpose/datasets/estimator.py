@@ -61,11 +61,13 @@ class Normalization:
 
     def apply(self, picture: NDArray) -> NDArray[np.float32]:
         """Make the input (1, 3, H, W) of a picture (H, W, 3) in B, G, R, as OpenCV reads them."""
-        mean, std = (np.asarray(numbers[::-1], dtype=np.float32) for numbers in (self.mean, self.std))
-        scaled = (picture.astype(np.float32) - mean) / std
-        if self.channels == "rgb":
-            scaled = scaled[..., ::-1]
-        return np.ascontiguousarray(scaled.transpose(2, 0, 1))[np.newaxis]
+        mean, std = (
+            np.asarray(numbers, dtype=np.float32)[:, np.newaxis, np.newaxis] for numbers in (self.mean, self.std)
+        )
+        colours = picture.transpose(2, 0, 1)[::-1].astype(np.float32)  # R, G, B
+        colours -= mean
+        colours /= std
+        return np.ascontiguousarray(colours if self.channels == "rgb" else colours[::-1])[np.newaxis]
 
 
 NORMALIZATIONS = {

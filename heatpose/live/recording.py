@@ -59,6 +59,7 @@ class Recorder:
         self._request: tuple[str, str, float, float] | None = None
         self._last: _Clip | None = None
         self._lock = threading.RLock()  # a page starts and stops from the server's thread
+        self._scan()
 
     def start(self, label: str, performer: str, *, seconds: float = 5.0, countdown: float = 3.0) -> None:
         """Begin a clip with the next picture.
@@ -133,6 +134,7 @@ class Recorder:
                 if file.suffix == suffix and own.fullmatch(file.stem):
                     file.unlink()
                     n_deleted += suffix == ".npy"
+        self._scan()
         return n_deleted
 
     def status(self, now: float | None = None) -> dict[str, Any]:
@@ -157,36 +159,34 @@ class Recorder:
             state, remaining = ("recording", clip.end - now) if is_on else ("countdown", clip.begin - now)
         shown = clip or self._last
         named = shown and {"label": shown.label, "performer": shown.performer, "frames": shown.n_frames}
-        return {"kind": "recording", "state": state, "remaining": remaining, "clip": named, "frames": self.counts()}
+        return {"kind": "recording", "state": state, "remaining": remaining, "clip": named, "frames": self._count()}
 
     def counts(self) -> list[dict[str, Any]]:
-        """Count the clips and frames of each class and performer, of the classes without any too."""
-        frames: Counter[tuple[str, str]] = Counter()
-        clips: dict[tuple[str, str], set[str]] = {}
-        labels = sorted(folder.name for folder in self.out.iterdir() if folder.is_dir()) if self.out.is_dir() else []
+        """Return the clips and frames of each class and performer, also of classes that a performer lacks."""
+        self._scan()
+        return self._count()
+
+    def _count(self) -> list[dict[str, Any]]:
+        with self._lock:
+            frames, labels = self._frames.copy(), sorted(self._labels)
+        performers = sorted({performer for _, performer, _ in frames})
+        lines = []
         for label in labels:
-            for file in (self.out / label).iterdir():
-                if found := _NAME.fullmatch(file.name):
-                    key = label, found["performer"]
-                    frames[key] += 1
-                    clips.setdefault(key, set()).add(found["clip"])
-        performers = sorted({performer for _, performer in frames})
-        return [
-            {
-                "label": label,
-                "performer": performer,
-                "clips": len(clips.get((label, performer), ())),
-                "frames": frames[label, performer],
-            }
-            for label in labels
-            for performer in performers
-        ]
+            for performer in performers:
+                clips = [n for (*whose, _), n in frames.items() if whose == [label, performer]]
+                lines.append({"label": label, "performer": performer, "clips": len(clips), "frames": sum(clips)})
+        return lines
+
+    def _scan(self) -> None:
+        """Count the frames of each clip in the folder; once a clip, since a page asks with each picture."""
+        folders = [folder for folder in self.out.iterdir() if folder.is_dir()] if self.out.is_dir() else []
+        self._labels = {folder.name for folder in folders}
+        found = [(folder.name, _NAME.fullmatch(file.name)) for folder in folders for file in folder.iterdir()]
+        self._frames = Counter((label, name["performer"], int(name["clip"])) for label, name in found if name)
 
     def _next_number(self, label: str, performer: str) -> int:
-        folder = self.out / label
-        names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
-        found = [match for name in names if (match := _NAME.fullmatch(name)) and match["performer"] == performer]
-        return max((int(match["clip"]) for match in found), default=-1) + 1
+        self._scan()
+        return max((n for *whose, n in self._frames if whose == [label, performer]), default=-1) + 1
 
     def _write(self, clip: _Clip, scene: Scene) -> None:
         stem = f"{clip.label}/{clip.label}_{clip.number}_{clip.n_frames}_{clip.performer}"
@@ -201,3 +201,5 @@ class Recorder:
             with whole_file(self._pictures / f"{stem}.jpg") as out:
                 out.write(cv2.imencode(".jpg", scene.pixels)[1].tobytes())
         clip.n_frames += 1
+        self._labels.add(clip.label)
+        self._frames[clip.label, clip.performer, clip.number] += 1

@@ -33,7 +33,9 @@ __all__ = ["PoseServer", "parse_address"]
 
 logger = logging.getLogger(__name__)
 
-_QUEUE = 500  # records a listener may be behind: half a minute at 15 frames a second
+# Records a listener may be behind. Those who read catch up with a folder of this many files that is classified at once;
+# those who do not are found by the time that a record takes to leave.
+_QUEUE = 20_000
 _SOCKET_BUFFER = 1 << 17  # bytes the system holds for a listener; its own choice of megabytes would be many minutes
 _SEND_TIMEOUT = 10.0  # seconds for one record to leave; a full socket takes no more
 _HEARTBEAT = 20.0  # seconds between pings, by which a listener that vanished is noticed

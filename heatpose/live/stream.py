@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 from heatpose.live.times import ClockCheck, as_seconds
 from heatpose.model.conversion import frame_predictor
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
-from heatpose.model.openset import UNKNOWN
+from heatpose.model.openset import NONE_OF_THESE, UNKNOWN
 from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
 
@@ -34,7 +34,6 @@ __all__ = ["PoseEvent", "PoseStream"]
 _BETWEEN = 0.04  # seconds: poses are interpolated between frames further apart (25 frames a second)
 _PATIENCE = 3  # times `release` or `hold`: the longest wait for a pose that is gaining
 _STEP = 0.002  # seconds: resolution of event times
-_SURE = 0.6  # lowest default threshold: above 0.5, so that entering and leaving levels differ
 _PIECE = 1000  # steps computed together, to bound memory
 _ROUNDING = 1e-6  # seconds: float64 resolution of times since 1970
 _N_KEYPOINTS = len(COCO_17.keypoints)
@@ -50,7 +49,7 @@ class PoseEvent:
     kind : {"entered", "held", "left"}
         The pose began, has lasted for some time, or ended.
     label : str
-        A class, or "unknown".
+        A class, or "unknown" in a stream of a model without a none-class.
     person : hashable
         The person as passed to :meth:`PoseStream.push`; None for a single person.
     time : float
@@ -58,7 +57,8 @@ class PoseEvent:
     duration : float
         Seconds since the pose was entered; 0 when it is entered.
     confidence : float
-        Mean probability of the label since it was entered; for "unknown", one minus that of the most probable class.
+        Mean probability of the label since it was entered; for "unknown" or the none-class, one minus that of the most
+        probable other class.
     """
 
     kind: Literal["entered", "held", "left"]
@@ -72,7 +72,9 @@ class PoseEvent:
 class PoseStream:
     """Track people over time and emit events when they enter, hold and leave poses.
 
-    Every person is in one state at a time: a class, "unknown", or none at the beginning and between poses. A class
+    Every person is in one state at a time: a class, "unknown", or none at the beginning and between poses. Where the
+    model has a none-class (``dummy``, ``no_class`` and other names of :data:`heatpose.model.openset.NONE_OF_THESE`),
+    "unknown" bears its name, since a pose that is none of the others is what both stand for. A class
     gains time while its smoothed probability is above `threshold` and loses time below it, in proportion to the
     distance from `threshold`. When it has gained `hold` seconds it is entered; the event is dated at the beginning. It
     is left when it has lost `release` seconds below `keep` of the threshold, or when another class is entered; a
@@ -95,8 +97,9 @@ class PoseStream:
     gap : float, default 1.0
         Longest time without a frame, in seconds. After a longer one the state is left with the last frame and the
         track restarts; shorter gaps are bridged.
-    threshold : float, optional
-        Probability above which a class gains; by default the model's own threshold, but at least 0.6.
+    threshold : float, default 0.6
+        Probability above which a class gains. A model's own threshold is for single frames and set on the people it
+        was trained with; a stream has several frames, and may be of somebody else.
     keep : float, default 0.7
         An entered class loses time where its probability is below this share of `threshold`.
     mirrored : bool, default False
@@ -137,7 +140,7 @@ class PoseStream:
         release: float = 0.7,
         held_after: Sequence[float] = (1.0,),
         gap: float = 1.0,
-        threshold: float | None = None,
+        threshold: float = 0.6,
         keep: float = 0.7,
         mirrored: bool = False,
         decoder: str = "gaussian",
@@ -148,8 +151,6 @@ class PoseStream:
         if not all(0 < seconds < math.inf for seconds in held_after):
             raise ValueError(f"Expected held_after as seconds above 0, got {held_after!r}.")
         self._model = _Model(model, decoder, mirrored)
-        if threshold is None:
-            threshold = max(self._model.threshold, _SURE)
         for name, share in {"threshold": threshold, "keep": keep}.items():
             if not 0 < share <= 1:
                 raise ValueError(f"Expected {name} above 0 and at most 1, got {share!r}.")
@@ -160,15 +161,21 @@ class PoseStream:
         self.gap = gap
         self.threshold = threshold
         self.keep = keep
-        self.labels = (*self._model.classes, UNKNOWN)
-        """The states: the model's classes, and "unknown"."""
+        self.classes = self._model.classes
+        """The model's classes."""
+        self._is_state = np.array([name != UNKNOWN and name.lower() not in NONE_OF_THESE for name in self.classes])
+        if not self._is_state.any():
+            raise ValueError(f"Expected a class that is a pose, got {', '.join(self.classes)}.")
+        names = np.array(self.classes)
+        self.labels = (*names[self._is_state].tolist(), [*names[~self._is_state].tolist(), UNKNOWN][0])
+        """The states: the classes, and last the none-class, or "unknown" if the model has none."""
         self._clock = ClockCheck(gap)
         self._tracks: dict[Hashable, _Track] = {}
 
     def warm_up(self) -> None:
         """Classify noise once, so that the first frame does not take longer than the others."""
         noise = np.random.default_rng(0).random((_N_KEYPOINTS, 64, 48), dtype=np.float32)
-        self._model.evidence(self._model.read(noise))
+        self._model.probabilities(self._model.read(noise))
 
     def push(
         self, pose: ArrayLike | None, time: ArrayLike, person: Hashable | Sequence[Hashable] = None
@@ -217,7 +224,7 @@ class PoseStream:
         ]
 
     def last(self, person: Hashable = None) -> tuple[str, float]:
-        """Return label (or "unknown") and probability of a person's last frame alone.
+        """Return the label of a person's last frame alone and the probability of its most probable class.
 
         Parameters
         ----------
@@ -234,10 +241,9 @@ class PoseStream:
         KeyError
             There is no current track of this person.
         """
-        evidence = self._tracks[person].evidence
-        best = int(evidence.argmax())
-        confidence = float(evidence[best])
-        return (self.labels[best] if confidence >= self._model.threshold else UNKNOWN), confidence
+        probabilities = self.probabilities(person)
+        best = max(probabilities, key=probabilities.__getitem__)
+        return (best if probabilities[best] >= self.threshold else self.labels[-1]), probabilities[best]
 
     def probabilities(self, person: Hashable = None) -> dict[str, float]:
         """Return the probability of each class in a person's last frame by itself.
@@ -251,7 +257,7 @@ class PoseStream:
         -------
         dict of str to float
         """
-        return dict(zip(self.labels, self._tracks[person].evidence.tolist(), strict=False))
+        return dict(zip(self.classes, self._tracks[person].probabilities.tolist(), strict=True))
 
     def advance(self, time: ArrayLike) -> list[PoseEvent]:
         """Advance the clock without a frame: people without one for longer than `gap` leave their poses.
@@ -310,26 +316,30 @@ class PoseStream:
             yield from track.end()
             track = None
         if track is None:
-            (evidence,) = self._model.evidence([frame])
-            track = self._tracks[person] = _Track(self, person, evidence, time)
-            yield from track.push(evidence, time)
+            (probabilities,) = self._model.probabilities([frame])
+            track = self._tracks[person] = _Track(self, person, probabilities[self._is_state], time)
+            yield from track.push(probabilities[self._is_state], time)
         else:
             start, passed = track.time, time - track.time
             poses = [*_poses_between(track.frame, frame, math.ceil(passed / _BETWEEN - _ROUNDING)), frame]
-            for part, evidence in enumerate(self._model.evidence(poses), start=1):
-                yield from track.push(evidence, start + passed * part / len(poses) if part < len(poses) else time)
-        track.frame = frame
+            for part, probabilities in enumerate(self._model.probabilities(poses), start=1):
+                when = start + passed * part / len(poses) if part < len(poses) else time
+                yield from track.push(probabilities[self._is_state], when)
+        track.frame, track.probabilities = frame, probabilities
 
 
 class _Moment(NamedTuple):
-    """A time, the smoothed evidence of each state, and its integral up to this time."""
+    """A time, the smoothed evidence of each state, its integral up to this time, and what each class gains."""
 
     time: float
     level: NDArray
     area: NDArray
+    gain: NDArray
 
 
-def _moments(start: _Moment, before: NDArray, after: NDArray, time: float, smoothing: float) -> Iterator[_Moment]:
+def _moments(
+    start: _Moment, before: NDArray, after: NDArray, time: float, smoothing: float, threshold: float
+) -> Iterator[_Moment]:
     """Smooth evidence that is linear from `before` at the start to `after` at `time`; both are (C,).
 
     This is the solution of ``d level / dt = (evidence - level) / smoothing``.
@@ -347,7 +357,8 @@ def _moments(start: _Moment, before: NDArray, after: NDArray, time: float, smoot
             level = before + slope * since
         level = _with_unknown(level)
         areas = area + level.cumsum(axis=0) * (passed / n_steps)
-        yield from map(_Moment, (start.time + since[:, 0]).tolist(), level, areas)
+        gain = _gain(level[:, :-1], threshold)
+        yield from map(_Moment, (start.time + since[:, 0]).tolist(), level, areas, gain)
         area = areas[-1]
 
 
@@ -371,8 +382,9 @@ class _Track:
         self.evidence = evidence  # of the last frame
         self.time = time
         self.frame: NDArray | None = None
+        self.probabilities: NDArray = evidence  # of all classes in the last frame
         level = _with_unknown(evidence)
-        self._now = _Moment(time, level, np.zeros_like(level))
+        self._now = _Moment(time, level, np.zeros_like(level), np.zeros_like(evidence))
         self._state: int | None = None
         self._since = self._now  # in this state
         self._n_held = 0  # held events emitted
@@ -386,7 +398,8 @@ class _Track:
         """Add a frame and update every moment since the last one."""
         moments: Iterable[_Moment] = ()
         if time > self.time:
-            moments = _moments(self._now, self.evidence, evidence, time, self._settings.smoothing)
+            settings = self._settings
+            moments = _moments(self._now, self.evidence, evidence, time, settings.smoothing, settings.threshold)
         self.evidence, self.time = evidence, time
         for moment in moments:
             self._accumulate(moment)
@@ -400,19 +413,19 @@ class _Track:
         """Accumulate evidence for each class and against the state."""
         before, self._now = self._now, moment
         passed = moment.time - before.time
-        threshold, classes = self._settings.threshold, moment.level[: self._unknown]
-
-        gain = _gain(classes, threshold)
+        gain = moment.gain
         loss = 1.0  # without a state
         if self._state == self._unknown:
             loss = 0.0  # it ends only when a class is entered
         elif self._state is not None:
             gain[self._state] = -1
-            loss = -_gain(classes[self._state], self._settings.keep * threshold)
+            loss = -_gain(moment.level[self._state], self._settings.keep * self._settings.threshold)
 
         gained = np.maximum(self._gained + passed * gain, 0)
-        for position in np.flatnonzero((self._gained == 0) & (gained > 0)):
-            self._gained_since[position] = before
+        begins = (self._gained == 0) & (gained > 0)
+        if begins.any():
+            for position in np.flatnonzero(begins):
+                self._gained_since[position] = before
         if self._lost == 0:
             self._lost_since = before
         self._gained, self._lost = gained, max(self._lost + passed * loss, 0)
@@ -428,13 +441,15 @@ class _Track:
         elif self._lost > 0 and self._lost + _ROUNDING >= (_PATIENCE * max(hold, release) if most > 0 else release):
             yield from self._enter(self._unknown, self._lost_since)
 
-        if self._state is not None:
+        for seconds in self._settings.held_after[self._n_held :]:
+            # The last certain moment is at most now: it is looked for only where now is late enough.
+            if self._state is None or self._now.time + _ROUNDING - self._since.time < seconds:
+                break
             certain = self._last_certain()
-            for seconds in self._settings.held_after[self._n_held :]:
-                if certain.time + _ROUNDING - self._since.time < seconds:
-                    break
-                self._n_held += 1
-                yield self._event("held", self._since.time + seconds, certain)
+            if certain.time + _ROUNDING - self._since.time < seconds:
+                break
+            self._n_held += 1
+            yield self._event("held", self._since.time + seconds, certain)
 
     def _last_certain(self) -> _Moment:
         """Return the last moment that belongs to the state, whatever is entered next."""
@@ -505,8 +520,6 @@ class _Model:
         self._names = getattr(steps[0], "feature_names_in_", None)
         self._mirrored = mirrored
         self.classes = tuple(map(str, model.classes_))
-        self.threshold = float(getattr(self._classifier, "threshold", 0.5))
-        self._is_known = np.array([name != UNKNOWN for name in self.classes])
 
     def read(self, pose: ArrayLike | None) -> list[NDArray | None]:
         """Convert input to frames, decoded if the model takes keypoints."""
@@ -537,17 +550,17 @@ class _Model:
         assert self._decoder is not None
         return self._decoder.transform(heatmaps)[0]
 
-    def evidence(self, frames: Sequence[NDArray | None]) -> NDArray[np.float64]:
+    def probabilities(self, frames: Sequence[NDArray | None]) -> NDArray[np.float64]:
         """Return the probability of each class, (N, C); 0 for all where no keypoint is visible."""
-        evidence = np.zeros((len(frames), len(self.classes)))
+        probabilities = np.zeros((len(frames), len(self.classes)))
         visible = [
             position
             for position, frame in enumerate(frames)
             if frame is not None and (frame.ndim == 3 or _are_visible(frame).any())
         ]
         if visible:
-            evidence[visible] = self._classify(np.array([frames[position] for position in visible]))
-        return evidence * self._is_known  # a class "unknown" counts as the state of that name
+            probabilities[visible] = self._classify(np.array([frames[position] for position in visible]))
+        return probabilities
 
     def _classify(self, frames: NDArray) -> NDArray[np.float64]:
         X: Any = frames if frames.ndim == 4 else frames.reshape(len(frames), -1)

@@ -126,6 +126,10 @@ def test_options_that_would_do_nothing_are_refused(capsys, model, film, estimato
     code, _, err = run(capsys, *arguments, "--keep-pictures")
     assert code == 2
     assert "--keep-pictures requires --record" in err
+    for options in (["--allow-origin", "http://localhost:8601"], ["--people", "largest"]):
+        code, _, err = run(capsys, *arguments, *options)
+        assert code == 2
+        assert f"{options[0]} requires" in err
 
 
 @pytest.mark.parametrize("source", ["nowhere.mp4", "text.mp4"])
@@ -162,6 +166,15 @@ def test_with_several_performers_the_next_command_splits_by_them(capsys, estimat
         code, out, _ = run(capsys, "record", tmp_path / "data", *arguments, "--performer", performer)
         assert code == 0
     assert f"--groups '{PERFORMERS}'" in out
+
+
+def test_a_clip_that_is_longer_than_the_film_is_told(capsys, estimator, tmp_path):
+    film = film_of(tmp_path / "film.avi", ["arms_up"] * 4)
+    arguments = ["--source", film, "--estimator", estimator, "--label", "up", "--countdown", 0]
+    code, out, err = run(capsys, "record", tmp_path / "data", *arguments, "--seconds", 3)
+    assert (code, "4 frames" in out) == (0, True)
+    assert "film.avi ended before the clip did" in err
+    assert "ended before" not in run(capsys, "record", tmp_path / "data", *arguments, "--seconds", 0.2)[2]
 
 
 def test_recording_needs_a_class_or_the_page(capsys, film, estimator, tmp_path):

@@ -493,24 +493,32 @@ def test_a_pipeline_of_ones_own_takes_heatmaps_or_named_tables():
     assert stream.last()[1] == pytest.approx(named.predict_proba(table[5:6]).max())
 
 
-def test_a_class_called_unknown_is_the_state():
-    class Named(Dial):
-        classes_ = np.array(["a", "unknown", "c"])
-
-    stream = PoseStream(Named(), held_after=[])
-    events = stream.push([pose(0, 1)] * 2, [0, 1]) + stream.close()
-    assert summary(events) == [("entered", "unknown", 0.0), ("left", "unknown", 1.0)]
-
-
-def test_the_models_threshold_is_taken():
+def test_the_models_threshold_is_for_single_frames_only():
     class Strict(Dial):
         threshold = 0.9
 
     stream = PoseStream(Strict())
     stream.push(pose(0.85), 0)
-    assert (stream.threshold, stream.last()) == (0.9, ("unknown", pytest.approx(0.85)))
-    assert PoseStream(Dial()).threshold == 0.6
-    assert PoseStream(Strict(), threshold=0.4).threshold == 0.4
+    assert (stream.threshold, stream.last()) == (0.6, ("a", pytest.approx(0.85)))
+    stream = PoseStream(Strict(), threshold=0.9)
+    stream.push(pose(0.85), 0)
+    assert stream.last() == ("unknown", pytest.approx(0.85))
+
+
+@pytest.mark.parametrize("name", ["dummy", "No_Class", "unknown"])
+def test_a_none_class_and_unknown_are_one_state(name):
+    """A pose that hovers between the others and one that the model calls none of them make the same events."""
+
+    class Named(Dial):
+        classes_ = np.array(["a", name, "c"])
+
+    for film in ([pose(0, 1)] * 2, [pose(0.3, 0.3)] * 2, [pose(0.2, 0.5), pose(0.3, 0.2)]):
+        stream = PoseStream(Named(), held_after=[])
+        events = stream.push(film, [0, 1])
+        assert stream.last()[0] == name
+        assert set(stream.probabilities()) == {"a", name, "c"}
+        assert summary(events + stream.close()) == [("entered", name, 0.0), ("left", name, 1.0)]
+    assert stream.labels == ("a", "c", name)
 
 
 # Times ------------------------------------------------------------------------------------------------------
