@@ -61,9 +61,7 @@ class Normalization:
 
     def apply(self, picture: NDArray) -> NDArray[np.float32]:
         """Make the input (1, 3, H, W) of a picture (H, W, 3) in B, G, R, as OpenCV reads them."""
-        mean, std = (
-            np.asarray(numbers, dtype=np.float32)[:, np.newaxis, np.newaxis] for numbers in (self.mean, self.std)
-        )
+        mean, std = (np.array(numbers, dtype=np.float32).reshape(3, 1, 1) for numbers in (self.mean, self.std))
         colours = picture.transpose(2, 0, 1)[::-1].astype(np.float32)  # R, G, B
         colours -= mean
         colours /= std
