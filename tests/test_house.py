@@ -78,6 +78,7 @@ def nodes_of(path):
     return list(ast.walk(tree_of(path)))
 
 
+@cache
 def file_of(module):
     """The file of a module of the package, or None if it is none."""
     base = ROOT.joinpath(*module.split("."))

@@ -592,6 +592,7 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("damaged") / "file.npy"
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(content=damaged_files())
 def test_a_damaged_file_is_read_right_or_refused(scratch, content):

@@ -321,6 +321,7 @@ def test_data_are_a_folder_or_a_table(root, tmp_path):
         load_data(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(values=arrays(np.float32, 51, elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_csv_keeps_every_bit(values, tmp_path_factory):

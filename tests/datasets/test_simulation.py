@@ -301,6 +301,7 @@ def test_the_nearest_frame_of_somebody_else_is_mostly_but_not_always_the_same_co
     assert leaking > 0.99
 
 
+@pytest.mark.slow
 def test_what_is_seen_is_on_the_map_however_hard_it_gets():
     x, y, _ = np.moveaxis(simulate_poses(12, 3, 2, difficulty=3).keypoints, 2, 0)
     for place, size in ((x, 48), (y, 64)):

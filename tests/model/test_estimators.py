@@ -794,7 +794,7 @@ def test_the_pipeline_is_cloned_pickled_and_independent_of_threads(pipeline, hea
 # One frame at a time
 
 
-@pytest.mark.parametrize("name", ["logistic", "xgboost"])
+@pytest.mark.parametrize("name", ["logistic", pytest.param("xgboost", marks=pytest.mark.slow)])
 def test_the_frame_predictor_predicts_what_the_classifier_does(name):
     table, labels = np.tile(TABLE, (2, 1)), np.tile(LABELS, 2)
     table[3] = np.nan
