@@ -7,7 +7,6 @@ left_eye_x, ...`` is the output of :class:`HeatmapDecoder` and the input of all 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +26,6 @@ from sklearn.utils.validation import (
 )
 
 from heatpose.model.checks import check_heatmaps, check_labels, check_table
-from heatpose.model.conformal import fewest_groups, prediction_sets
 from heatpose.model.openset import (
     OpenSetMixin,
     apply_temperature,
@@ -403,44 +401,6 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         """Predict poses (N, 17, 2) in which a body is visible."""
         conditional, known = split_known(self.estimator_.predict_proba(as_table(xy)), self.classes_)
         return apply_temperature(conditional, self.temperature), known
-
-    def predict_set(self, X: ArrayLike, coverage: float = 0.9) -> list[list[str]]:
-        """Return the classes that a sample may have, so that the true one is among them as often as stated.
-
-        The coverage is that of a new person's frames, on average over persons: it is calibrated on held-out groups.
-
-        Parameters
-        ----------
-        X : array_like, shape (N, 51)
-            Keypoint table.
-        coverage : float, default 0.9
-            One of those that training calibrated, see :data:`heatpose.model.conformal.COVERAGES`.
-
-        Returns
-        -------
-        list of list of str
-            Class names of each sample, the most probable first; never empty. All classes where training had too few
-            groups for that coverage, with a warning.
-
-        Raises
-        ------
-        ValueError
-            If training did not calibrate that coverage.
-        """
-        thresholds = dict(self.set_thresholds)
-        if coverage not in thresholds:
-            calibrated = ", ".join(map(str, thresholds)) or "none"
-            raise ValueError(f"Expected a coverage that training calibrated ({calibrated}), got {coverage}.")
-        if thresholds[coverage] == 0:
-            warnings.warn(
-                f"Sets hold all classes: a coverage of {coverage} needs at least "
-                f"{fewest_groups(coverage)} held-out groups to calibrate.",
-                stacklevel=2,
-            )
-        probabilities = self.predict_proba(X)
-        sets = prediction_sets(probabilities, thresholds[coverage])
-        order = np.argsort(-probabilities, axis=1, kind="stable")
-        return [[str(self.classes_[code]) for code in row if held[code]] for row, held in zip(order, sets, strict=True)]
 
     def _check_parameters(self) -> None:
         if self.temperature <= 0:

@@ -6,10 +6,13 @@ has which can abstain. Arrays of probabilities are (N, C), or (N, C + 1) with th
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from typing import Any
 
 import numpy as np
+
+from heatpose.model.conformal import fewest_groups, prediction_sets
 
 __all__ = [
     "NONE_OF_THESE",
@@ -140,11 +143,12 @@ def predict_no_body(classes: np.ndarray) -> tuple[np.ndarray, float]:
 class OpenSetMixin:
     """Predictions of a classifier that can abstain: each method follows from ``predict_proba_and_known``.
 
-    The classifier has ``classes_`` and ``threshold``.
+    The classifier has ``classes_``, ``threshold`` and, for :meth:`predict_set`, ``set_thresholds``.
     """
 
     classes_: np.ndarray
     threshold: float
+    set_thresholds: tuple[tuple[float, float], ...] = ()
 
     @abstractmethod
     def predict_proba_and_known(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -191,3 +195,41 @@ class OpenSetMixin:
         labels = self.classes_[probabilities.argmax(axis=1)].astype(object)
         labels[confidence < self.threshold] = UNKNOWN
         return (labels, confidence) if return_confidence else labels
+
+    def predict_set(self, X: Any, coverage: float = 0.9) -> list[list[str]]:
+        """Return the classes that a sample may have, so that the true one is among them as often as stated.
+
+        The coverage is that of a new person's frames, on average over persons: it is calibrated on held-out groups.
+
+        Parameters
+        ----------
+        X : array_like
+            Samples, as for `predict`.
+        coverage : float, default 0.9
+            One of those that training calibrated, see :data:`heatpose.model.conformal.COVERAGES`.
+
+        Returns
+        -------
+        list of list of str
+            Class names of each sample, the most probable first; never empty. All classes where training had too few
+            groups for that coverage, with a warning.
+
+        Raises
+        ------
+        ValueError
+            If training did not calibrate that coverage.
+        """
+        thresholds = dict(self.set_thresholds)
+        if coverage not in thresholds:
+            calibrated = ", ".join(map(str, thresholds)) or "none"
+            raise ValueError(f"Expected a coverage that training calibrated ({calibrated}), got {coverage}.")
+        if thresholds[coverage] == 0:
+            warnings.warn(
+                f"Sets hold all classes: a coverage of {coverage} needs at least "
+                f"{fewest_groups(coverage)} held-out groups to calibrate.",
+                stacklevel=2,
+            )
+        probabilities = self.predict_proba(X)
+        sets = prediction_sets(probabilities, thresholds[coverage])
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        return [[str(self.classes_[code]) for code in row if held[code]] for row, held in zip(order, sets, strict=True)]

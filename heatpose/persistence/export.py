@@ -134,6 +134,7 @@ def make_onnx(
     notes = {
         "schema": f"heatpose {FORMAT_VERSION}",
         "classes": json.dumps(facts["classes"]),
+        "set_thresholds": json.dumps(facts["set_thresholds"]),
         **{name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()},
     }
     content = build_graph(pipeline, block, notes, source).SerializeToString(deterministic=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from heatpose.model.openset import UNKNOWN
+from heatpose.model.openset import UNKNOWN, OpenSetMixin
 from heatpose.persistence.manifest import RESTORE, ModelError, from_bytes, onnx_manifest_path
 from heatpose.persistence.selftest import check_self_test
 from heatpose.pose.inputs import as_heatmaps
@@ -20,7 +20,7 @@ from heatpose.pose.skeleton import COCO_17
 __all__ = ["OnnxModel", "load_onnx", "read_onnx"]
 
 
-class OnnxModel:
+class OnnxModel(OpenSetMixin):
     """An ONNX graph in a session of onnxruntime, with the methods of a classifier.
 
     Parameters
@@ -36,6 +36,8 @@ class OnnxModel:
         Class names, in the order of the probabilities' columns.
     threshold : float
         Confidence below which :meth:`predict_or_unknown` returns "unknown".
+    set_thresholds : tuple of (float, float)
+        See :class:`heatpose.PoseClassifier`.
     """
 
     def __init__(self, content: bytes, n_threads: int = 1):
@@ -49,6 +51,7 @@ class OnnxModel:
         notes = self.session.get_modelmeta().custom_metadata_map
         self.classes_ = np.array(json.loads(notes["classes"]))
         self.threshold = float(notes["threshold"])
+        self.set_thresholds = tuple(map(tuple, json.loads(notes.get("set_thresholds", "[]"))))
         self.signature_: dict[str, Any] | None = None
         self.source = self.session.get_inputs()[0].name
         if self.source == "keypoints":

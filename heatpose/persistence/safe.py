@@ -24,7 +24,7 @@ from sklearn.pipeline import Pipeline
 from heatpose.model.arrays import N_COLUMNS, Block
 from heatpose.model.conversion import ArrayClassifier, CannotExportError, from_parts, to_block, to_parts
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
-from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, from_bytes, to_bytes
+from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, from_bytes, plain, to_bytes
 from heatpose.pose.decoding import DECODERS
 
 __all__ = ["dismantle", "is_safe_file", "pack", "read_safe_file", "to_safe_pipeline", "zip_model"]
@@ -181,8 +181,8 @@ def _unpack(entries: Mapping[str, bytes]) -> Pipeline:
         for name, content in entries.items()
         if name != "model.json"
     }
-    if not isinstance(facts, dict) or set(facts) != {"decoder", "classifier", "classes", "block"}:
-        raise ValueError("Expected decoder, classifier, classes and block in model.json, got other entries.")
+    if not isinstance(facts, dict) or set(facts) != {*_FACTS, "block"}:
+        raise ValueError(f"Expected {', '.join(_FACTS)} and block in model.json, got other entries.")
     return _assemble(facts, from_parts(facts["block"], arrays))
 
 
@@ -206,8 +206,11 @@ def _read_array(name: str, content: bytes) -> np.ndarray:
 
 # Pipelines --------------------------------------------------------------------------------------------------
 
+_FACTS = ("decoder", "classifier", "set_thresholds", "learned", "classes")
 # Parameters used after training, and their types.
 _OF_CLASSIFIER: Mapping[str, type] = {"min_confidence": float, "temperature": float, "threshold": float}
+# Counts and decisions of the training, which are only reported.
+_LEARNED: Mapping[str, type] = {"n_without_body_": int, "n_thinned_": int, "mirror_decisions_": list}
 
 
 def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
@@ -219,6 +222,7 @@ def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
             f"it; this one is made of {', '.join(kind.__name__ for kind in kinds)}."
         )
     decoder, classifier = pipeline[0], pipeline[-1]
+    learned = {name: getattr(classifier, name) for name in _LEARNED if hasattr(classifier, name)}
     block = to_block(classifier.estimator_)
     classes = [str(name) for name in classifier.classes_]
     if classes != classifier.classes_.tolist():
@@ -226,6 +230,8 @@ def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
     facts = {
         "decoder": {"method": decoder.method},
         "classifier": {name: float(getattr(classifier, name)) for name in _OF_CLASSIFIER},
+        "set_thresholds": [[float(number) for number in pair] for pair in classifier.set_thresholds],
+        "learned": plain(learned, "the classifier"),
         "classes": classes,
     }
     return facts, block
@@ -244,6 +250,11 @@ def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
             raise ValueError(f"Expected a number as {name}, got something else.")
     if parameters["temperature"] <= 0:
         raise ValueError("Expected a temperature above 0, got another.")
+    sets, learned = facts["set_thresholds"], facts["learned"]
+    if not isinstance(sets, list) or not all(_is_pair(pair) for pair in sets):
+        raise ValueError("Expected pairs of a coverage and a threshold, got something else.")
+    if not isinstance(learned, dict) or any(type(value) is not _LEARNED.get(name) for name, value in learned.items()):
+        raise ValueError(f"Expected {', '.join(_LEARNED)} of the training, got others.")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ValueError("Expected the classes' names, got something else.")
     if len(classes) < 2 or sorted(set(classes)) != classes:
@@ -252,8 +263,15 @@ def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
     if width not in (len(classes), len(classes) + 1):  # one more for the unknown class
         raise ValueError(f"Expected probabilities of {len(classes)} classes, got {width}.")
     plain = ArrayClassifier(block)
-    classifier = PoseClassifier(plain, **parameters)
+    classifier = PoseClassifier(plain, **parameters, set_thresholds=tuple(map(tuple, sets)))
     classifier.estimator_ = plain
     classifier.classes_ = np.array(classes)
     classifier.n_features_in_ = N_COLUMNS
+    for name, value in learned.items():
+        setattr(classifier, name, value)
     return Pipeline([("decode", HeatmapDecoder(method)), ("classify", classifier)])
+
+
+def _is_pair(value: Any) -> bool:
+    """Return True for two numbers from 0 to 1."""
+    return isinstance(value, list) and len(value) == 2 and all(type(x) is float and 0 <= x <= 1 for x in value)

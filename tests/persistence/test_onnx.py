@@ -228,6 +228,16 @@ def test_from_a_safe_file(exported, tmp_path, poses):
     np.testing.assert_array_equal(load_onnx(tmp_path / "pose.onnx").predict_proba(heatmaps), expected)
 
 
+def test_prediction_sets_go_with_it(fit, poses, tmp_path):
+    model = fit("lda", set_thresholds=((0.8, 0.3), (0.9, 0.05)))
+    export_model(model, tmp_path / "pose.onnx", "onnx")
+    heatmaps, graph = poses.heatmaps(), load_onnx(tmp_path / "pose.onnx")
+    for coverage in (0.8, 0.9):
+        assert graph.predict_set(heatmaps, coverage) == model[-1].predict_set(model[0].transform(heatmaps), coverage)
+    with pytest.raises(ValueError, match=r"calibrated \(0.8, 0.9\), got 0.5"):
+        graph.predict_set(heatmaps, 0.5)
+
+
 def test_what_would_predict_otherwise_is_not_written(model, tmp_path, monkeypatch):
     def wrong(g, block, x):
         return g.add(onnx_blocks._fill(g, block, x), 0.01)

@@ -21,6 +21,7 @@ from heatpose.model.conversion import ArrayClassifier
 from heatpose.model.estimators import PoseClassifier
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
+from heatpose.persistence.choices import list_choices
 from heatpose.persistence.export import CannotExportError, export_model, trial_heatmaps, trial_keypoints
 from heatpose.persistence.manifest import to_bytes
 
@@ -133,6 +134,21 @@ def test_what_a_saved_model_knows_goes_with_it(pipelines, tmp_path):
     assert found == written
     differing = {key for key in found if found[key] != saved[key]}
     assert differing == {"sha256", "size"}
+
+
+def test_prediction_sets_and_choices_go_with_it(poses, keypoints, tmp_path):
+    mirror = {"action_up": "action_down", "dummy": "dummy"}
+    pipeline = make_pose_pipeline("lda", mirror=mirror, max_samples=20, set_thresholds=((0.8, 0.3), (0.9, 0)))
+    table = poses.keypoints.reshape(-1, 51).copy()
+    table[0] = np.nan
+    pipeline[1:].fit(table, poses.labels)
+    export_model(pipeline, tmp_path / "pose.heatpose")
+    loaded = load_model(tmp_path / "pose.heatpose")
+    assert loaded[-1].predict_set(keypoints, 0.8) == pipeline[-1].predict_set(keypoints, 0.8)
+    with pytest.warns(UserWarning, match="held-out groups"):
+        assert loaded[-1].predict_set(keypoints, 0.9) == pipeline[-1].predict_set(keypoints, 0.9)
+    assert pipeline[-1].n_without_body_ == 1 and pipeline[-1].n_thinned_ > 0
+    assert list_choices(loaded) == list_choices(pipeline) and len(list_choices(loaded)) == 5
 
 
 def test_the_same_model_gives_the_same_bytes(pipelines, tmp_path):
@@ -309,6 +325,10 @@ def set_in(place, **changes):
         (set_in("classifier", threshold="1"), "a number as threshold"),
         (set_in("classifier", threshold=1e999), "finite numbers, got Infinity"),
         (set_in("classifier", temperature=-1.0), "temperature above 0"),
+        (facts(set_thresholds=[[0.9, "0.1"]]), "a coverage and a threshold"),
+        (facts(set_thresholds=[[0.9, 2.0]]), "a coverage and a threshold"),
+        (facts(learned={"n_without_body_": "1"}), "of the training, got others"),
+        (facts(learned={"estimator_": 1}), "of the training, got others"),
         (facts(classes=["a"]), "two or more classes"),
         (facts(classes=["b", "a", "c"]), "alphabetical order"),
         (facts(classes=["a", "b", "c", "d", "e"]), "probabilities of 5 classes, got 4"),
