@@ -49,6 +49,9 @@ MPII_16 = _words(
 SIZE = (640, 480)
 """Width and height of the images that the poses are in."""
 
+SIZED = {name: {"image_size": SIZE} for name in ("yolo", "mediapipe", "mediapipe-csv")}
+"""What has to be passed beside a source."""
+
 
 def bodies(n: int, seed: int = 0, missing: float = 0.1) -> np.ndarray:
     """Return poses, shape (n, 17, 3): x, y in pixels, confidence; NaN, NaN and 0 where a keypoint is missing."""

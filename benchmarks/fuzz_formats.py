@@ -23,6 +23,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,14 +94,14 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
     return content
 
 
-def check(source: Path, format: str, marker: Path) -> str:
+def check(source: Path, format: str, marker: Path, options: dict[str, Any]) -> str:
     """Read a source and return its outcome: read, refused, or the failure."""
     start = time.perf_counter()
     signal.alarm(4 * MOST_SECONDS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            table = read_poses(source, format, image_size=written.SIZE)
+            table = read_poses(source, format, **options)
     except ALLOWED as error:
         outcome = "refused" if str(error) else "failure: no message"
     except BaseException as error:
@@ -116,10 +117,10 @@ def check(source: Path, format: str, marker: Path) -> str:
     return "failure: code ran" if marker.exists() else outcome
 
 
-def limit_memory(source: Path) -> None:
+def limit_memory(source: Path, options: dict[str, Any]) -> None:
     """Limit the memory of this process to `MOST_BYTES` beyond what reading a good source takes, with all imports."""
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
-    read_poses(source, image_size=written.SIZE)
+    read_poses(source, **options)
     used = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmSize" in line)
     resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + MOST_BYTES, resource.RLIM_INFINITY))
 
@@ -143,7 +144,8 @@ def main() -> int:
             except ImportError as error:
                 print(f"{name:14} not run: {error}", flush=True)
                 continue
-            limit_memory(source)
+            options = written.SIZED.get(name, {})
+            limit_memory(source, options)
             files = sorted(source.iterdir()) if source.is_dir() else [source]
             good = files[0].read_bytes()
             bomb = pickle.dumps({"annotations": [{"keypoint": Bomb(os.fspath(marker))}]})
@@ -151,7 +153,7 @@ def main() -> int:
                 content = mutate(bomb if name == "pyskl" and number % 10 == 0 else good, rng)
                 files[0].write_bytes(content)
                 for format in (name.split()[0], "auto"):
-                    outcome = check(source, format, marker)
+                    outcome = check(source, format, marker, options)
                     if outcome.startswith("failure"):
                         failures += 1
                         if outcomes[outcome] < 3:

@@ -44,10 +44,11 @@ class _Decoders:
         return iter(DECODERS)
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: argparse.ArgumentParser, optional: bool = False) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
+        nargs="?" if optional else None,
         help="folder of <class>/<anything>.npy, a keypoint table (.csv, .parquet), or poses of another tool (see "
         "heatpose convert); can be a URL such as s3://bucket/actions",
     )
@@ -76,24 +77,21 @@ def add_placeholders(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_poses(parser: argparse.ArgumentParser) -> None:
+def add_poses(parser: argparse.ArgumentParser, labelled: bool = True) -> None:
     """Add what poses of another tool, and arrays of heatmaps, can need beside their files."""
-    parser.add_argument(
-        "--labels",
-        metavar="folder|FILE",
-        help="for arrays and poses of another tool: labels from the folders, a CSV of path,label, or a .npy or .txt "
-        "with one a frame (default: those in the files, else the folders)",
-    )
+    parser.add_argument("--format", metavar="NAME", help="format of poses of another tool (default: by their content)")
+    if labelled:
+        parser.add_argument(
+            "--labels",
+            metavar="folder|FILE",
+            help="for arrays and poses of another tool: labels from the folders, a CSV of path,label, or a .npy or "
+            ".txt with one a frame (default: those in the files, else the folders)",
+        )
     parser.add_argument(
         "--skeleton",
         metavar="NAME",
         help="their order of keypoints where the number does not tell, such as body-25 or halpe-26",
     )
-    add_image_size(parser)
-
-
-def add_image_size(parser: argparse.ArgumentParser) -> None:
-    """Add --image-size."""
     parser.add_argument(
         "--image-size",
         metavar="WxH",
@@ -112,7 +110,7 @@ def image_size(text: str) -> tuple[int, int]:
 
 def pose_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options of `add_poses` that were given."""
-    given = {name: getattr(args, name, None) for name in ("labels", "skeleton", "image_size")}
+    given = {name: getattr(args, name, None) for name in ("format", "labels", "skeleton", "image_size")}
     return {name: value for name, value in given.items() if value is not None}
 
 

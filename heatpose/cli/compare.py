@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from heatpose.cli._console import (
     add_cache,
+    add_data,
     add_groups,
-    add_image_size,
     add_jobs,
-    add_reading,
     add_skip_bad,
     check_groups,
     complain,
@@ -42,11 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("first", metavar="A", help="saved model (.joblib, .heatpose)")
     parser.add_argument("second", metavar="B", help="another saved model")
-    parser.add_argument(
-        "data", metavar="DATA", nargs="?", help="folder of <class>/<anything>.npy, or a keypoint table (.csv, .parquet)"
-    )
-    add_image_size(parser)
-    add_reading(parser)
+    add_data(parser, optional=True)
     add_groups(parser, "groups to resample, such as people")
     parser.add_argument("--json", action="store_true", help="write the comparison as JSON")
     add_skip_bad(parser)

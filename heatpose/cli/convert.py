@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from heatpose.cli._console import UsageError, add_poses, add_skip_bad, check_writable, here, pose_options, results, say
+from heatpose.cli._console import (
+    UsageError,
+    add_placeholders,
+    add_poses,
+    add_skip_bad,
+    check_writable,
+    here,
+    pose_options,
+    results,
+    say,
+)
 
 SUMMARY = "convert poses that another tool wrote into a keypoint table"
 
@@ -20,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("source", metavar="SOURCE", type=here, help="file or folder of another tool")
     parser.add_argument("out", metavar="OUT", type=here, help="table to write, .parquet or .csv")
-    parser.add_argument("--format", metavar="NAME", default="auto", help="default: what the files look like")
     add_poses(parser)
+    add_placeholders(parser)
     parser.add_argument(
         "--people",
         choices=("largest", "all"),
@@ -48,10 +58,10 @@ def run(args: argparse.Namespace) -> None:
     check_writable(out)
     table = read_poses(
         args.source,
-        args.format,
         people=args.people,
         group=args.groups,
         skip_bad=args.skip_bad,
+        keep_placeholders=args.keep_placeholders,
         **pose_options(args),
     )
     out.parent.mkdir(parents=True, exist_ok=True)

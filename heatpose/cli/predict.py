@@ -7,11 +7,12 @@ import csv
 import sys
 
 from heatpose.cli._console import (
-    add_image_size,
     add_jobs,
     add_mirrored,
     add_placeholders,
+    add_poses,
     add_skip_bad,
+    pose_options,
     progress,
     warn_of_differences,
 )
@@ -35,9 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "paths",
         metavar="PATH",
         nargs="+",
-        help="heatmaps (.npy), a folder with heatmaps at any depth, or a keypoint table (.csv, .parquet); can be URLs",
+        help="heatmaps (.npy), a folder with heatmaps at any depth, a keypoint table (.csv, .parquet), or poses of "
+        "another tool (see heatpose convert); can be URLs",
     )
-    add_image_size(parser)
+    add_poses(parser, labelled=False)
     add_placeholders(parser)
     add_mirrored(parser)
     parser.add_argument(
@@ -66,8 +68,7 @@ def run(args: argparse.Namespace) -> None:
                     mirrored=args.mirrored,
                     unknown=args.unknown,
                     skip_bad=args.skip_bad,
-                    image_size=args.image_size,
-                    keep_placeholders=args.keep_placeholders,
+                    rows={**pose_options(args), "keep_placeholders": args.keep_placeholders},
                     n_jobs=args.jobs,
                     progress=advance,
                     on_poses=lambda samples: signatures.append(sign_samples(samples)),

@@ -59,10 +59,33 @@ def _name_parts(name: str) -> frozenset[str]:
 
 
 def settle_keypoints(
-    keypoints: np.ndarray, where: str, image_size: tuple[float, float] | None, keep_placeholders: bool
+    keypoints: np.ndarray,
+    where: str,
+    image_size: tuple[float, float] | None,
+    keep_placeholders: bool,
+    *,
+    sizes: np.ndarray | None = None,
+    fractions: bool = False,
 ) -> list[str]:
-    """Mark missing keypoints and scale fractions, both in place; return what was decided, a line each."""
+    """Mark missing keypoints and scale fractions, both in place; return what was decided, a line each.
+
+    Parameters
+    ----------
+    keypoints : ndarray of shape (N, 17, 3)
+        x, y and confidence.
+    where : str
+        The source, for messages.
+    image_size : (float, float) or None
+        Width and height of the images where x and y are fractions of them.
+    keep_placeholders : bool
+        Whether keypoints at a placeholder, see :func:`heatpose.pose.checks.find_placeholders`, are taken as they are.
+    sizes : ndarray of shape (N, 2), optional
+        The size of each image, used where x and y are fractions and `image_size` is not given.
+    fractions : bool, default False
+        x and y are fractions by the format; otherwise their values tell.
+    """
     notes = []
+    _refuse_infinite(keypoints, where)
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
     placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints)
     if len(placeholders):
@@ -74,20 +97,32 @@ def settle_keypoints(
         )
         missing |= spurious
     keypoints[missing] = (np.nan, np.nan, 0)
-    if is_fraction(keypoints) != (image_size is not None):
-        if image_size is None:
-            raise ValueError(
-                f"Expected x and y in one unit, got fractions in {where}: all lie within 0 to 1. Give the size of "
-                "the images with --image-size WxH (image_size=(W, H)), or 1x1 if both are fractions of one length."
-            )
-        if not missing.all():
-            raise ValueError(
-                f"Expected fractions of the image in {where}, since its size is given, got x and y up to "
-                f"{np.nanmax(keypoints[..., :2]):g}."
-            )
-    if image_size is not None:
-        keypoints[..., :2] *= np.array(image_size, dtype=np.float32)
+    fractions = fractions or is_fraction(keypoints)
+    if fractions and image_size is None and sizes is None:
+        raise ValueError(
+            f"Expected x and y in one unit, got fractions of the image in {where}. Give the size of the images with "
+            "--image-size WxH (image_size=(W, H)), or 1x1 if both are fractions of one length."
+        )
+    if not fractions and image_size is not None and not missing.all():
+        raise ValueError(
+            f"Expected fractions of the image in {where}, since its size is given, got x and y up to "
+            f"{np.nanmax(keypoints[..., :2]):g}."
+        )
+    if fractions:
+        size = sizes if image_size is None else np.array([image_size])
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+            keypoints[..., :2] *= np.asarray(size, dtype=np.float32)[:, None]
+        _refuse_infinite(keypoints, where)
     return notes
+
+
+def _refuse_infinite(keypoints: np.ndarray, where: str) -> None:
+    row, column = np.nonzero(np.isinf(keypoints).reshape(len(keypoints), -1))
+    if len(row):
+        raise ValueError(
+            f"Expected finite numbers in {where}, got {len(row)} infinite ones, the first in row {row[0] + 1}, "
+            f"column {_COLUMNS[column[0]]}."
+        )
 
 
 def text_column(table: pd.DataFrame, name: str, path: Path | str) -> pd.Series:
@@ -120,11 +155,4 @@ def keypoint_numbers(table: pd.DataFrame, path: Path | str) -> np.ndarray:
             got = repr(wrong.iloc[0]) if len(wrong) else str(dtype)
             raise ValueError(f"Expected numbers in column {name} of {path}, got {got}.")
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
-        numbers = table[_COLUMNS].to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
-    row, column = np.nonzero(np.isinf(numbers))
-    if len(row):
-        raise ValueError(
-            f"Expected finite numbers in {path}, got {len(row)} infinite ones, "
-            f"the first in row {row[0] + 1}, column {_COLUMNS[column[0]]}."
-        )
-    return numbers
+        return table[_COLUMNS].to_numpy(dtype=np.float32, na_value=np.nan, copy=True)

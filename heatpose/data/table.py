@@ -284,8 +284,10 @@ def read_table(
     labelled: bool = True,
     image_size: tuple[float, float] | None = None,
     keep_placeholders: bool = False,
+    skip_bad: bool = False,
+    **poses: Any,
 ) -> pd.DataFrame:
-    r"""Read and check a keypoint table.
+    r"""Read and check a keypoint table, or poses of another tool.
 
     Parameters
     ----------
@@ -301,6 +303,11 @@ def read_table(
     keep_placeholders : bool, default False
         Take keypoints at (0, 0), (-1, -1) and the like as they are, instead of as missing; see
         :func:`heatpose.pose.checks.find_placeholders`.
+    skip_bad : bool, default False
+        For poses of another tool: leave out files that cannot be read.
+    **poses
+        Other options of `heatpose.read_poses`, such as ``labels``: then the data are read by it, also arrays and
+        folders of heatmaps.
 
     Returns
     -------
@@ -308,7 +315,8 @@ def read_table(
         Columns ``path`` (NA if not given), ``sample`` (0 if not given), ``label``, ``group`` (NA if not
         given), then the 51 keypoint columns in float32. Labels, groups and paths are text: a label 007 stays
         ``"007"``. Where any of a keypoint's three numbers is NaN or its confidence is not above 0, it is
-        missing: x and y are NaN and the confidence is 0. ``attrs["notes"]`` lists what was decided, a line each.
+        missing: x and y are NaN and the confidence is 0. ``attrs["notes"]`` lists what was decided, a line each; a
+        Parquet file keeps those of its making.
 
     Raises
     ------
@@ -330,10 +338,11 @@ def read_table(
     ['007']
     >>> folder.cleanup()
     """
-    if is_pose_source(path):
+    if poses or is_pose_source(path):
         from heatpose.data.formats.reading import read_labelled
 
-        return read_labelled(path, labelled=labelled)
+        poses |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
+        return read_labelled(path, labelled=labelled, **poses)
     suffix = _table_suffix(path)
     source: Path | BytesIO
     if is_url(path):
@@ -369,7 +378,7 @@ def read_table(
     keypoints = keypoint_numbers(table, path).reshape(len(table), _N_KEYPOINTS, 3)
     notes = settle_keypoints(keypoints, str(path), image_size, keep_placeholders)
     result = pd.concat([index, keypoint_frame(keypoints)], axis=1)
-    result.attrs["notes"] = notes
+    result.attrs["notes"] = [*map(str, table.attrs.get("notes", ())), *notes]
     return result
 
 
@@ -446,14 +455,9 @@ def load_data(
         raise FileNotFoundError(f"No such folder or table: {data}")
     options: dict[str, Any] = dict(poses or {})
     image_size = options.pop("image_size", image_size)
-    if options or is_pose_source(data):
-        from heatpose.data.formats.reading import read_labelled
-
-        if image_size is not None:
-            options["image_size"] = image_size
-        return read_labelled(data, skip_bad=skip_bad, **options)
-    if not is_folder(data):
-        return read_table(data, image_size=image_size, keep_placeholders=keep_placeholders)
+    if options or not is_folder(data):
+        options |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
+        return read_table(data, **options)
     if image_size is not None:
         raise ValueError(f"Expected image_size for a keypoint table only, got a folder of heatmaps: {redact(data)}")
     folder, kept = open_folder(data, method, skip_bad=skip_bad, cache=cache, layout=layout)

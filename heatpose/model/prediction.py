@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from heatpose.data.formats.arrays import holds_keypoints
 from heatpose.data.npy import BadFile, BadFilesError, read_heatmaps
 from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
-from heatpose.data.table import TABLE_SUFFIXES, read_table, table_keypoints
+from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, table_keypoints
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.inputs import input_of
 from heatpose.pose.geometry import mirror_keypoints
@@ -63,8 +63,7 @@ def predict_files(
     mirrored: bool = False,
     unknown: bool = False,
     skip_bad: bool = False,
-    image_size: tuple[float, float] | None = None,
-    keep_placeholders: bool = False,
+    rows: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
     progress: Callable[[int, int], object] | None = None,
     on_poses: Callable[[np.ndarray], object] | None = None,
@@ -84,8 +83,8 @@ def predict_files(
         :meth:`heatpose.PoseClassifier.predict_or_unknown`.
     skip_bad : bool, default False
         Leave bad files out and log their number.
-    image_size, keep_placeholders
-        For keypoint tables, see :func:`heatpose.read_table`; its notes are logged.
+    rows : mapping, optional
+        Options of :func:`heatpose.read_table` for keypoint tables and poses of other tools; its notes are logged.
     n_jobs : int, optional
         Threads that read and decode; by default one for each processor. Results do not depend on it.
     progress : callable, optional
@@ -110,14 +109,14 @@ def predict_files(
             f"Expected a model that ends in a PoseClassifier for unknown, got {type(pipeline[-1]).__name__}."
         )
     files = list_pose_files(paths)
-    read_rows = partial(read_table, labelled=False, image_size=image_size, keep_placeholders=keep_placeholders)
+    rows = {"labelled": False, "skip_bad": skip_bad, **(rows or {})}
     bad: list[BadFile] = []
     with ThreadPoolExecutor(joblib.cpu_count() if n_jobs in (None, -1) else n_jobs) as pool:
         for start in range(0, len(files), _BLOCK):
             block = files[start : start + _BLOCK]
             runs = [block[first : first + _RUN] for first in range(0, len(block), _RUN)]
             names, poses = [], []
-            for results in pool.map(lambda run: _load(pipeline, run, read_rows), runs):
+            for results in pool.map(lambda run: _load(pipeline, run, rows), runs):
                 for result in results:
                     if isinstance(result, BadFile):
                         bad.append(result)
@@ -145,8 +144,9 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     Parameters
     ----------
     paths : iterable of path-like
-        Heatmaps (.npy), keypoint tables (.csv, .parquet) and folders of heatmaps at any depth, or their URLs. Hidden
-        files and folders in a folder are ignored, as are files that do not end in .npy.
+        Heatmaps (.npy), keypoint tables (.csv, .parquet) and folders of heatmaps at any depth, or their URLs; files
+        and folders of other tools, see `heatpose.read_poses`. Hidden files and folders in a folder of heatmaps are
+        ignored, as are files that do not end in .npy.
 
     Returns
     -------
@@ -158,7 +158,7 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     FileNotFoundError
         A path does not exist.
     ValueError
-        A file is neither heatmaps nor a table, a folder has no heatmaps, or no path was given.
+        A file is neither heatmaps, a table nor another tool's, a folder has no heatmaps, or no path was given.
 
     Examples
     --------
@@ -176,7 +176,9 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         raise FileNotFoundError(f"No such file or folder: {', '.join(missing)}")
     files = []
     for name in names:
-        if Storage(name).kind() == FOLDER if is_url(name) else Path(name).is_dir():
+        if not is_url(name) and is_pose_source(name):  # also single .npy files
+            files.append(name)
+        elif Storage(name).kind() == FOLDER if is_url(name) else Path(name).is_dir():
             found = list_files(open_source(name)).files
             if not found:
                 raise ValueError(f"Expected {HEATMAP_SUFFIX} files in {redact(name)}, got none.")
@@ -187,7 +189,9 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
             files.append(name)
         else:
             kinds = ", ".join((HEATMAP_SUFFIX, *TABLE_SUFFIXES))
-            raise ValueError(f"Expected folders or files that end in {kinds}, got {redact(name)}.")
+            raise ValueError(
+                f"Expected folders or files that end in {kinds}, or poses of another tool, got {redact(name)}."
+            )
     return files
 
 
@@ -212,7 +216,7 @@ def _suffix(file: str) -> str:
     return Path(file_name(file)).suffix.lower()
 
 
-def _load(pipeline: Pipeline, files: Sequence[str], read_rows: Callable[[str], pd.DataFrame]) -> list[_Poses | BadFile]:
+def _load(pipeline: Pipeline, files: Sequence[str], rows: Mapping[str, Any]) -> list[_Poses | BadFile]:
     """Read files, and decode the heatmaps of small files together."""
     results: list[_Poses | BadFile] = []
     waiting: list[tuple[str, np.ndarray]] = []
@@ -227,7 +231,7 @@ def _load(pipeline: Pipeline, files: Sequence[str], read_rows: Callable[[str], p
             results.extend(zip(names, parts, strict=True))
             waiting.clear()
 
-    reads = (concurrently if any(map(is_url, files)) else map)(lambda file: _read(file, pipeline, read_rows), files)
+    reads = (concurrently if any(map(is_url, files)) else map)(lambda file: _read(file, pipeline, rows), files)
     for file, read in zip(files, reads, strict=True):
         if not isinstance(read, np.ndarray) or (waiting and waiting[0][1].shape[1:] != read.shape[1:]):
             decode()
@@ -236,32 +240,45 @@ def _load(pipeline: Pipeline, files: Sequence[str], read_rows: Callable[[str], p
             if sum(len(part) for _, part in waiting) >= _RUN:
                 decode()
         else:
-            results.append(read)
+            results += read
     decode()
     return results
 
 
-def _read(file: str, pipeline: Pipeline, read_rows: Callable[[str], pd.DataFrame]) -> np.ndarray | _Poses | BadFile:
+def _read(file: str, pipeline: Pipeline, rows: Mapping[str, Any]) -> np.ndarray | list[_Poses] | list[BadFile]:
     """Read heatmaps (n, 17, H, W) from a file, or the poses of a table; BadFile where the model cannot use it."""
     shown = redact(file)
     try:
         file.encode()  # names can be bytes that are no UTF-8, which a table cannot hold
-        if _suffix(file) in TABLE_SUFFIXES:
-            input_of(pipeline).check_read(pipeline, None)
-            table = read_rows(file)
-            for note in table.attrs.get("notes", ()):
-                logger.warning("%s", note)
-            numbers = table["sample"].where(table["path"].notna(), np.arange(len(table)))
-            return _numbered(table["path"].fillna(shown).tolist(), numbers), table[list(COCO_17.columns)].to_numpy()
-        heatmaps = read_heatmaps(file)
-        input_of(pipeline).check_read(pipeline, heatmaps.shape[1:])
-        return heatmaps
+        if _suffix(file) == HEATMAP_SUFFIX and "skeleton" not in rows:  # else they may have another number of keypoints
+            heatmaps = _read_heatmaps(file)
+            if heatmaps is not None:
+                input_of(pipeline).check_read(pipeline, heatmaps.shape[1:])
+                return heatmaps
+        input_of(pipeline).check_read(pipeline, None)
+        table = read_table(file, **rows)
+        for note in table.attrs.get("notes", ()):
+            logger.warning("%s", note)
+        numbers = table["sample"].where(table["path"].notna(), np.arange(len(table)))
+        return [(_numbered(table["path"].fillna(shown).tolist(), numbers), table[list(COCO_17.columns)].to_numpy())]
     except UnicodeEncodeError:
-        return BadFile(file.encode(errors="backslashreplace").decode(), "expected a name in UTF-8")
+        return [BadFile(file.encode(errors="backslashreplace").decode(), "expected a name in UTF-8")]
     except BadFilesError as error:
-        return BadFile(shown, error.bad_files[0].reason)
+        inside = not is_url(file) and Path(file).is_dir()
+        return [BadFile(f"{shown}/{bad.path}" if inside else shown, bad.reason) for bad in error.bad_files]
     except (ValueError, OSError) as error:
-        return BadFile(shown, str(error))
+        return [BadFile(shown, str(error))]
+
+
+def _read_heatmaps(file: str) -> np.ndarray | None:
+    """Read heatmaps (n, 17, H, W) from a .npy file; None where it holds keypoints."""
+    try:
+        heatmaps = read_heatmaps(file)
+    except BadFilesError:
+        if is_url(file) or not holds_keypoints(Path(file)):
+            raise
+        return None
+    return heatmaps if heatmaps.shape[3] > 3 else None  # (17, 17, 3) are 17 frames of keypoints
 
 
 def _numbered(names: Sequence[str], numbers: Iterable[int]) -> list[str]:

@@ -160,9 +160,9 @@ def test_a_name_that_is_no_text_is_a_bad_file(pipeline, tmp_path):
 def test_what_is_not_there_is_told_before_anything_is_read(folder):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npy, .*neither$"):
         list_pose_files([folder / "nowhere.npy", folder / "flat", folder / "neither"])
-    (folder / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"\.npy, \.parquet, \.csv, got .*notes\.txt"):
-        list_pose_files([folder / "notes.txt"])
+    (folder / "notes.md").touch()
+    with pytest.raises(ValueError, match=r"\.npy, \.parquet, \.csv, or poses of another tool, got .*notes\.md"):
+        list_pose_files([folder / "notes.md"])
     (folder / "empty").mkdir()
     with pytest.raises(ValueError, match=r"Expected \.npy files in .*empty, got none"):
         list_pose_files([folder / "empty"])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from heatpose.data.formats.source import Format, Poses, Source
+from heatpose.data.formats.source import DAMAGE, Format, Poses, Source
 from heatpose.pose.decoding import decode_heatmaps
 
-__all__ = ["ARRAYS"]
+__all__ = ["ARRAYS", "holds_keypoints"]
 
 _KEYPOINTS = ("keypoints", "kp", "kpts", "poses", "heatmaps", "x", "data")
 _SCORES = ("scores", "keypoint_scores", "confidence", "conf")
@@ -38,6 +38,15 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         wanted = {*_KEYPOINTS, *_SCORES, *(name for names in _FACTS.values() for name in names)}
         return {name: file[name] for name in file.files if name.lower() in wanted}
+
+
+def holds_keypoints(path: Path) -> bool:
+    """Return whether a .npy file has the shape of keypoints, (n, 51) or (..., K, 2 or 3), not of heatmaps."""
+    try:
+        shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except DAMAGE:
+        return False
+    return (len(shape) == 2 and shape[1] % 3 == 0) or (len(shape) in (3, 4) and shape[-1] in (2, 3))
 
 
 def _sniff(source: Source) -> bool:

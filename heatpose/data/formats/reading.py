@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from heatpose.data.columns import settle_keypoints
 from heatpose.data.formats.alphapose import ALPHAPOSE
 from heatpose.data.formats.arrays import ARRAYS
 from heatpose.data.formats.coco import COCO, COCO_RESULTS
@@ -40,9 +41,6 @@ _SUFFIXES = tuple(sorted({suffix for found in FORMATS.values() for suffix in fou
 _CANDIDATES = ("video", "track", "person", "image")
 """Columns that can group samples, the widest first."""
 
-_FRACTIONS_END = 3.0
-"""Coordinates up to here are fractions of the image, which can leave it by its size; pixels of a body go far beyond."""
-
 
 def read_poses(
     source: str | os.PathLike,
@@ -54,6 +52,7 @@ def read_poses(
     people: Literal["largest", "all"] = "largest",
     group: str = "auto",
     skip_bad: bool = False,
+    keep_placeholders: bool = False,
 ) -> pd.DataFrame:
     """Read the poses that another tool wrote as a keypoint table.
 
@@ -70,6 +69,7 @@ def read_poses(
     labels : path-like, str or array_like, optional
         ``"folder"``: the first folder below ``source``. A CSV with the columns ``path`` and ``label``; paths can be
         names without folder or suffix. A ``.npy`` or ``.txt`` file, or an array: one label a frame, or one a pose.
+        ``"none"``: no labels.
         By default the labels in the files, else the folders.
     people : {"largest", "all"}, default "largest"
         Which poses of a frame to keep; the size of a person is that of the box around the keypoints.
@@ -78,6 +78,9 @@ def read_poses(
         first of video, track and person that has several values.
     skip_bad : bool, default False
         Leave out files that cannot be read; a note counts them.
+    keep_placeholders : bool, default False
+        Take keypoints at (0, 0), (-1, -1) and the like as they are, instead of as missing; see
+        :func:`heatpose.pose.checks.find_placeholders`.
 
     Returns
     -------
@@ -109,9 +112,19 @@ def read_poses(
     notes += [f"{text.format(f'{count:,}')}." for text, count in poses.notes.items()]
     if not poses.poses:
         raise ValueError(f"Expected poses in {source}, got none in {_count(len(poses.frames), 'frame')}.")
-    table, numbers = _facts(poses, opened), poses.keypoints()
-    numbers = _pixels(numbers, table, found, image_size, source, notes)
-    numbers = _to_coco(numbers, poses, found, skeleton, notes)
+    table = _facts(poses, opened)
+    numbers = _to_coco(poses.keypoints(), poses, found, skeleton, notes)
+    if found.zero_is_missing:
+        numbers[(numbers[..., :2] == 0).all(axis=2), 2] = 0
+    sizes = table[["width", "height"]].astype(float).to_numpy() if found.unit != "pixels" else np.zeros((1, 2))
+    notes += settle_keypoints(
+        numbers,
+        str(source),
+        image_size,
+        keep_placeholders,
+        sizes=sizes if (sizes > 0).all() else None,
+        fractions=found.unit == "fractions",
+    )
     _set_labels(table, labels, opened, len(poses.frames), notes)
     kept = _choose(numbers, table, people, len(poses.frames), notes)
     if not len(kept):
@@ -205,7 +218,7 @@ def read_labelled(source: str | os.PathLike, *, labelled: bool = True, **options
     source : path-like or str
         See `read_poses`.
     labelled : bool, default True
-        Whether every pose needs a label.
+        Whether every pose needs a label; without, none is read.
     **options
         Of `read_poses`.
 
@@ -214,7 +227,7 @@ def read_labelled(source: str | os.PathLike, *, labelled: bool = True, **options
     DataFrame
         As from `heatpose.read_table`, with the notes of `read_poses`.
     """
-    table = read_poses(source, **options)
+    table = read_poses(source, **(options if labelled else {"labels": "none", **options}))
     if labelled and (unlabelled := int(table["label"].isna().sum())):
         raise ValueError(
             f"Expected a label for every pose of {source}, got none for {unlabelled:,} of {len(table):,}; put the "
@@ -253,44 +266,6 @@ def _facts(poses: Poses, source: Source) -> pd.DataFrame:
             table[name].astype("string") if table[name].notna().any() else pd.Series(pd.NA, table.index, "string")
         )
     return table
-
-
-def _pixels(
-    numbers: np.ndarray,
-    table: pd.DataFrame,
-    found: Format,
-    image_size: tuple[int, int] | None,
-    source: str | os.PathLike,
-    notes: list[str],
-) -> np.ndarray:
-    """Return keypoints in pixels, NaN, NaN and 0 where one is missing."""
-    if np.isinf(numbers).any():
-        raise ValueError(f"Expected finite numbers in {source}, got infinite ones.")
-    missing = np.isnan(numbers).any(axis=2) | ~(numbers[..., 2] > 0)
-    if found.zero_is_missing:
-        missing |= (numbers[..., :2] == 0).all(axis=2)
-    numbers[missing] = (np.nan, np.nan, 0)
-    fractions = found.unit == "fractions"
-    if found.unit == "either":
-        fractions = bool(np.nanmax(np.abs(numbers[..., :2]), initial=0) <= _FRACTIONS_END)
-    if not fractions:
-        if image_size is not None:
-            notes.append("x and y are pixels already: the image size was not used.")
-        return numbers
-    if image_size is not None:
-        size = np.broadcast_to(np.array(image_size, dtype=float), (len(numbers), 2))
-    else:
-        size = table[["width", "height"]].astype(float).to_numpy()
-    if not (size > 0).all():
-        raise ValueError(
-            f"Expected the size of the images of {source}, since x and y are fractions of its width and height; pass "
-            "image_size=(width, height), or --image-size WIDTHxHEIGHT."
-        )
-    with np.errstate(over="ignore"):
-        numbers[..., :2] *= size[:, None].astype(np.float32)
-    if np.isinf(numbers).any():
-        raise ValueError(f"Expected x and y in {source} to be fractions of the image, got some beyond any.")
-    return numbers
 
 
 def _to_coco(
@@ -373,6 +348,9 @@ def _set_labels(
             notes.append("Labels: the folders.")
             table["label"] = folders.astype("string")
     if labels is None:
+        return
+    if isinstance(labels, str) and labels == "none":
+        table["label"] = pd.Series(pd.NA, table.index, "string")
         return
     if isinstance(labels, str) and labels == "folder":
         if folders.isna().any():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from functools import partial
 
 import numpy as np
 
@@ -32,11 +34,17 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         raise ImportError('SLEAP and NWB files need sleap-io: pip install "heatpose[animal]"') from error
 
     path = source.path(file)
-    suffix = path.suffix.lower()
-    if suffix == ".slp":
-        labels = sleap_io.load_slp(os.fspath(path), open_videos=False)
-    else:
-        labels = (sleap_io.load_nwb if suffix == ".nwb" else sleap_io.load_analysis_h5)(os.fspath(path))
+    load = {
+        ".slp": partial(sleap_io.load_slp, open_videos=False),
+        ".nwb": sleap_io.load_nwb,
+        ".h5": sleap_io.load_analysis_h5,
+    }[path.suffix.lower()]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the libraries beneath
+            labels = load(os.fspath(path))
+    except Exception as error:  # of whatever kind, from whichever library beneath
+        raise ValueError(f"Expected a file that sleap-io reads, got {type(error).__name__}: {error}") from error
     for frame in labels.labeled_frames:
         video = getattr(frame.video, "filename", None)
         poses.frame(image=frame.frame_idx, video=video if isinstance(video, str) else source.stem(file))

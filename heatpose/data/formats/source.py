@@ -24,18 +24,9 @@ from heatpose.data.sources import natural_key
 __all__ = ["DAMAGE", "Format", "Poses", "Source", "parse_json"]
 
 DAMAGE = (
-    *(
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        MemoryError,
-        EOFError,
-        OSError,
-    ),
-    *(csv.Error, zipfile.BadZipFile, zlib.error, NotImplementedError),  # the last of zip files: a compression
+    *(ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, EOFError, OSError),
+    *(csv.Error, zipfile.BadZipFile, zlib.error),
+    RuntimeError,  # of HDF5; NotImplementedError of a compression of zip files; RecursionError of JSON
 )
 """Exceptions of parsing a file whose content is not of the format: reported as a bad file."""
 

@@ -19,9 +19,6 @@ from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeletons import SKELETONS, coco_names, skeletons_of, to_coco
 
-SIZED = {name: {"image_size": written.SIZE} for name in ("yolo", "mediapipe", "mediapipe-csv")}
-"""What has to be passed beside the source."""
-
 SOURCES = [
     ("coco", written.coco, "a.json", {}),
     ("coco-results", written.coco_results, "a.json", {}),
@@ -61,7 +58,7 @@ def test_known_positions_come_back(tmp_path, name, write, where, options):
     poses = written.bodies(12, seed=3)
     source = write(tmp_path / "ünïcode 名" / where, poses, **options)
     assert find_format(source)[0].name == name
-    table = read_poses(source, **SIZED.get(name, {}))
+    table = read_poses(source, **written.SIZED.get(name, {}))
     np.testing.assert_allclose(
         table_keypoints(table), expected(poses, options.get("names", written.COCO), name not in NO_SCORES), atol=2e-3
     )
@@ -71,7 +68,7 @@ def test_known_positions_come_back(tmp_path, name, write, where, options):
 def test_class_folders_are_labels(tmp_path, name, write, where, options):
     for label, seed in (("up", 1), ("down", 2)):
         write(tmp_path / label / where, written.bodies(3, seed), **options)
-    table = read_poses(tmp_path, **SIZED.get(name, {}))
+    table = read_poses(tmp_path, **written.SIZED.get(name, {}))
     assert table["label"].tolist() == ["down"] * 3 + ["up"] * 3
     assert table["path"].str.startswith(("up/", "down/")).all()
     np.testing.assert_allclose(
@@ -84,9 +81,10 @@ def test_class_folders_are_labels(tmp_path, name, write, where, options):
 @pytest.mark.parametrize("write", [written.coco, written.alphapose, written.mmpose, written.mediapipe])
 def test_large_json_takes_little_memory(tmp_path, write):
     source = write(tmp_path / "a.json", written.bodies(400))
-    read_poses(source, image_size=written.SIZE)  # imports
+    options = written.SIZED.get(write.__name__, {})
+    read_poses(source, **options)  # imports
     tracemalloc.start()
-    read_poses(source, image_size=written.SIZE)
+    read_poses(source, **options)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 * source.stat().st_size  # bytes and text are two of them; lists of lists would make it eight
@@ -137,6 +135,29 @@ def test_missing_scores_are_told(tmp_path):
     assert "1 poses without keypoint_scores got the confidence 1." in table.attrs["notes"]
 
 
+def test_placeholders_are_missing_as_in_a_table(tmp_path):
+    poses = written.bodies(6, missing=0)
+    poses[:3, 11:, :2] = -1  # no legs, with a score
+    source = written.movenet(tmp_path / "a.csv", poses)
+    table = read_poses(source)
+    assert (table_keypoints(table)[:3, 11:, 2] == 0).all()
+    assert any("18 keypoints in 3 of 6 rows" in note and "(-1, -1)" in note for note in table.attrs["notes"])
+    kept = read_table(source, labelled=False, keep_placeholders=True)
+    np.testing.assert_allclose(table_keypoints(kept), poses, atol=2e-3)
+
+
+def test_fractions_need_the_image_size_in_every_format(tmp_path):
+    poses = written.bodies(3) / (*written.SIZE, 1)
+    source = written.movenet(tmp_path / "a.csv", poses)
+    with pytest.raises(ValueError, match=r"fractions of the image .*--image-size"):
+        read_poses(source)
+    np.testing.assert_allclose(
+        table_keypoints(read_poses(source, image_size=written.SIZE)), written.bodies(3), atol=2e-3
+    )
+    with pytest.raises(ValueError, match=r"Expected fractions .* got x and y up to"):
+        read_poses(written.movenet(tmp_path / "pixels.csv", written.bodies(3)), image_size=written.SIZE)
+
+
 def test_groups_are_what_the_format_knows(tmp_path):
     for video in ("one", "two"):
         written.openpose(tmp_path, written.bodies(3), video=video)
@@ -150,10 +171,10 @@ def test_groups_are_what_the_format_knows(tmp_path):
 
 def test_yolo_needs_the_image_size_and_knows_visibility(tmp_path):
     source = written.yolo(tmp_path, written.bodies(2))
-    with pytest.raises(ValueError, match=r"image_size=\(width, height"):
+    with pytest.raises(ValueError, match=r"fractions of the image .*--image-size"):
         read_poses(source)
-    (source / "img_1.txt").write_text("0 .5 .5 .2 .2 " + " ".join(["1e37 1 1"] * 17))
-    with pytest.raises(ValueError, match="beyond any"):
+    (source / "img_1.txt").write_text("0 .5 .5 .2 .2 " + " ".join(f"{k}e36 .5 1" for k in range(1, 18)))
+    with pytest.raises(ValueError, match="infinite"):
         read_poses(source, image_size=(400, 200))
     line = "1 .5 .5 .2 .2 " + " ".join(f"{n / 40} {n / 20} {n % 3}" for n in range(17))
     (source / "img_0.txt").write_text(line)
