@@ -28,8 +28,9 @@ __all__ = [
     "draw_heatmaps",
     "draw_measurements",
     "draw_skeleton",
+    "limb_sides",
     "mean_pose",
-    "side_colour",
+    "side_of",
 ]
 
 # Medium lightness for contrast on white and on black; blue and orange are safe for colour-blind readers.
@@ -103,7 +104,7 @@ def draw_skeleton(
         _make_bare(ax)
     _add_limbs(ax, xy[np.newaxis], skeleton, linewidth=linewidth, alpha=alpha)
     seen = ~np.isnan(xy[:, 0])
-    colours = np.array([side_colour(keypoint) for keypoint in skeleton.keypoints])
+    colours = np.array([SIDE_COLOURS[side_of(keypoint)] for keypoint in skeleton.keypoints])
     size = (1.9 * linewidth) ** 2
     ax.scatter(xy[seen, 0], xy[seen, 1], size, colours[seen], alpha=alpha, linewidths=0, zorder=3)
     if legend:
@@ -419,19 +420,23 @@ def _positions(keypoints: ArrayLike, skeleton: Skeleton, ndim: int) -> np.ndarra
     return np.where(missing, np.nan, array[..., :2])
 
 
-def side_colour(name: str) -> str:
-    """Return the colour of a keypoint or limb by its name."""
-    return _SIDES.get(name.split("_")[0], _NEUTRAL)
+def side_of(name: str) -> str:
+    """Return the side of the body that a keypoint or limb is on, by its name: ``left``, ``right`` or ``trunk``."""
+    side = name.split("_")[0]
+    return side if side in _SIDES else "trunk"
+
+
+def limb_sides(skeleton: Skeleton) -> list[str]:
+    """Return the side of each limb; those between shoulders and hips are the trunk."""
+    trunk = {*skeleton.shoulders, *skeleton.hips}
+    return ["trunk" if trunk.issuperset(ends) else side_of(name) for name, ends in skeleton.limbs.items()]
 
 
 def _add_limbs(ax: Axes, xy: np.ndarray, skeleton: Skeleton, **style: Any) -> None:
     """Add the limbs of poses (N, K, 2) whose ends are both visible."""
     from matplotlib.collections import LineCollection
 
-    trunk = {*skeleton.shoulders, *skeleton.hips}
-    colours = np.array(
-        [_NEUTRAL if trunk.issuperset(ends) else side_colour(name) for name, ends in skeleton.limbs.items()]
-    )
+    colours = np.array([SIDE_COLOURS[side] for side in limb_sides(skeleton)])
     limbs = xy[:, skeleton.limb_ends]  # (N, L, 2 ends, 2)
     pose, limb = np.nonzero(~np.isnan(limbs).any(axis=(2, 3)))
     ax.add_collection(LineCollection(list(limbs[pose, limb]), colors=colours[limb], capstyle="round", **style))

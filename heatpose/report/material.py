@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ from heatpose.evaluation.scores import BASELINE
 from heatpose.evaluation.scoring import predict_table
 from heatpose.model.inputs import input_of
 from heatpose.pose.skeleton import COCO_17
-from heatpose.report.figures import FigureMaker
 from heatpose.training.result import TrainingResult
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ class Material:
     inspection: Inspection | None
     heatmaps: str | HeatmapRows | None
     facts: Mapping[str, str]
-    draw: FigureMaker = field(default_factory=FigureMaker)
 
     @cached_property
     def chance(self) -> float:

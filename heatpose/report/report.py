@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REPORT_NEEDS", "missing_packages", "write_report"]
 
-REPORT_NEEDS = ("matplotlib", "jinja2")
+REPORT_NEEDS = ("jinja2",)
 """Packages of the extra ``report``."""
 
 _OPTION = re.compile(r"--[\w-]+")  # of the command line; not to be broken after a hyphen
@@ -96,7 +96,7 @@ def write_report(
     Raises
     ------
     ImportError
-        If matplotlib or Jinja is not installed.
+        If Jinja is not installed.
     TypeError
         If `result` has another type.
 
@@ -147,7 +147,6 @@ def _render(material: Material, progress: Callable[[int, int], object] | None) -
         "percent": format_percent,
         "sentence": capitalised,
     }
-    environment.filters["drawn"] = Markup  # applied to drawings of FigureMaker only
     environment.filters["breakable"] = lambda text: Markup(_BREAK.sub(r"\1<wbr>", str(escape(text))))
     environment.filters["options"] = lambda text: Markup(
         _OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text)))
@@ -163,5 +162,5 @@ def _render(material: Material, progress: Callable[[int, int], object] | None) -
         if progress is not None:
             progress(done, len(SECTIONS))
     return environment.get_template("page.html").render(
-        head=headline(material), sections=sections, palette=PALETTE, created=datetime.now(UTC), draw=material.draw
+        head=headline(material), sections=sections, palette=PALETTE, created=datetime.now(UTC), material=material
     )

@@ -1,4 +1,7 @@
-"""The sections of a report: each function returns the context of the template of its name, or None to leave it out."""
+"""The sections of a report: each function returns what the template of its name needs, or None to leave it out.
+
+Templates also have the :class:`heatpose.report.material.Material` as ``material``.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,17 @@ from heatpose.persistence.manifest import versions
 from heatpose.persistence.provenance import data_digest
 from heatpose.pose.geometry import mask_uncertain, normalise_poses
 from heatpose.report.drawing import mean_pose
-from heatpose.report.figures import frame_of_all, usual_poses
+from heatpose.report.figures import (
+    draw_class,
+    draw_coverage,
+    draw_frame,
+    draw_learning,
+    draw_measurements,
+    draw_parts,
+    draw_reliability,
+    frame_of_all,
+    usual_poses,
+)
 from heatpose.report.material import Material, hardest_frames, path_of, read_frame
 
 __all__ = ["SECTIONS"]
@@ -52,10 +65,7 @@ N_PROBLEMS = 12
 
 def _candidates(material: Material) -> dict[str, Any] | None:
     training = material.training
-    if training is None:
-        return None
-    rows = training.leaderboard.to_dict("records")
-    return {"rows": rows, "chosen": training.classifier, "chance": material.chance, "note": training.note}
+    return None if training is None else {"rows": training.leaderboard.to_dict("records")}
 
 
 def _classes(material: Material) -> dict[str, Any] | None:
@@ -70,19 +80,16 @@ def _classes(material: Material) -> dict[str, Any] | None:
     rows = []
     for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
         others = [k for k in np.argsort(-errors[c], kind="stable")[:2] if errors[c, k]]
-        name = evaluation.classes[c]
         rows.append(
             {
-                "name": name,
-                "recall": float(evaluation.recall[c]),
+                **{name: getattr(evaluation, name)[c] for name in ("recall", "precision", "support")},
+                "name": evaluation.classes[c],
                 "interval": evaluation.recall_interval[c],
-                "precision": float(evaluation.precision[c]),
-                "support": int(evaluation.support[c]),
-                "confused_with": [(evaluation.predicted_labels[k], int(errors[c, k])) for k in others],
-                "advice": advice.get(name, ""),
+                "confused_with": [(evaluation.predicted_labels[k], errors[c, k]) for k in others],
+                "advice": advice.get(evaluation.classes[c], ""),
             }
         )
-    return {"rows": rows, "chance": material.chance, "intervals": evaluation.interval_description}
+    return {"rows": rows}
 
 
 def _confusions(material: Material) -> dict[str, Any] | None:
@@ -117,7 +124,7 @@ def _poses(material: Material) -> dict[str, Any] | None:
             {
                 "name": name,
                 "count": int((labels == name).sum()),
-                "figure": material.draw.class_pose(of_class, frame, alt.format(name)),
+                "figure": draw_class(of_class, frame, alt.format(name)),
             }
             for name, of_class in poses.items()
         ]
@@ -129,25 +136,16 @@ def _frames(material: Material) -> dict[str, Any] | None:
     if predictions is None or table is None or len(predictions) != len(table):
         return None
     rows = []
+    wrong = predictions["label"] != predictions["predicted"]
     keypoints = table_keypoints(table)
     for position in hardest_frames(predictions):
-        prediction = predictions.iloc[position]
+        row = predictions.iloc[position]
         heatmaps = read_frame(material.heatmaps, table, position)
-        wrong = prediction["label"] != prediction["predicted"]
-        alt = f"Heatmaps and skeleton of a pose of class {prediction['label']}, predicted {prediction['predicted']}."
-        rows.append(
-            {
-                "label": prediction["label"],
-                "predicted": prediction["predicted"],
-                "confidence": float(prediction["confidence"]),
-                "group": prediction["group"],
-                "path": path_of(table, position),
-                "wrong": bool(wrong),
-                "figure": material.draw.hard_frame(keypoints[position], heatmaps, alt),
-            }
-        )
-    n_wrong = int((predictions["label"] != predictions["predicted"]).sum())
-    return {"rows": rows, "n_wrong": n_wrong, "n_samples": len(predictions)}
+        alt = f"Heatmaps and skeleton of a pose of class {row['label']}, predicted {row['predicted']}."
+        figure = draw_frame(keypoints[position], heatmaps, alt)
+        known = {"path": path_of(table, position), "wrong": bool(wrong.iloc[position]), "figure": figure}
+        rows.append({**row[["label", "predicted", "confidence", "group"]], **known})
+    return {"rows": rows, "n_wrong": int(wrong.sum()), "n_samples": len(predictions)}
 
 
 def _confidence(material: Material) -> dict[str, Any] | None:
@@ -155,40 +153,21 @@ def _confidence(material: Material) -> dict[str, Any] | None:
     if evaluation is None or evaluation.calibration is None:
         return None
     calibration = evaluation.calibration
-    error = dict(zip(calibration.coverage.tolist(), calibration.coverage_error.tolist(), strict=True))
+    errors = dict(zip(calibration.coverage.tolist(), calibration.coverage_error.tolist(), strict=True))
+    shares = (f"{100 * wrong:.1f} % wrong of the most confident {100 * share:.0f} %" for share, wrong in errors.items())
     ece = calibration.expected_calibration_error
-    bins = zip(calibration.bin_confidence, calibration.bin_accuracy, calibration.bin_count, strict=True)
     return {
-        "calibration_error": ece,
-        "log_loss": calibration.log_loss,
-        "brier": calibration.brier,
-        "all_wrong": error.get(1.0),
-        "confident_wrong": error.get(0.95),
-        "reliability": material.draw.reliability(
+        "errors": errors,
+        "bins": list(zip(calibration.bin_confidence, calibration.bin_accuracy, calibration.bin_count, strict=True)),
+        "reliability": draw_reliability(
             calibration, f"Reliability curve: confidence and accuracy differ by {ece:.3f} on average."
         ),
-        "coverage": material.draw.coverage(
-            calibration,
-            "Coverage curve: "
-            + ", ".join(
-                f"{100 * wrong:.1f} % wrong of the most confident {100 * share:.0f} %" for share, wrong in error.items()
-            ),
-        ),
-        "bins": [(float(confidence), float(accuracy), int(n)) for confidence, accuracy, n in bins],
-        "coverages": list(error.items()),
-        "threshold": None if material.training is None else material.training.threshold,
+        "coverage": draw_coverage(calibration, f"Coverage curve: {', '.join(shares)}."),
     }
 
 
 def _hidden(material: Material) -> dict[str, Any] | None:
-    training = material.training
-    if training is None or not training.partial:
-        return None
-    return {
-        "rows": list(training.partial.items()),
-        "whole": training.evaluation.balanced_accuracy,
-        "chance": material.chance,
-    }
+    return {} if material.training is not None and material.training.partial else None
 
 
 def _importance(material: Material) -> dict[str, Any] | None:
@@ -200,13 +179,12 @@ def _importance(material: Material) -> dict[str, Any] | None:
     blocks = ranked[ranked["kind"] == "block"]
     single = ranked[~ranked["kind"].isin(["keypoint", "block"])]
     single = single[single["probability_drop"] >= MIN_DROP].head(10)
-    found = {"parts": _drops(parts), "blocks": _drops(blocks), "single": _drops(single)}
-    body = f"A body with its parts drawn in proportion to their importance: {_listed(parts)}."
-    lines = f"A body with the most important features: {_listed(single)}."
     return {
-        **found,
-        "body": material.draw.body_parts(parts, body),
-        "lines": material.draw.measurements(single, lines) if len(single) else "",
+        "parts": _drops(parts),
+        "blocks": _drops(blocks),
+        "single": _drops(single),
+        "body": draw_parts(parts, f"A body with its parts drawn in proportion to their importance: {_listed(parts)}."),
+        "lines": draw_measurements(single, f"A body with the most important features: {_listed(single)}."),
     }
 
 
@@ -229,8 +207,7 @@ _WORDS: Mapping[str, Callable[[str], str]] = {
 
 
 def _listed(ranked: pd.DataFrame) -> str:
-    words = [_WORDS[row["kind"]](row["name"]) for row in ranked.head(4).to_dict("records")]
-    return ", ".join(words)
+    return ", ".join(entry["words"] for entry in _drops(ranked.head(4)))
 
 
 def _people(material: Material) -> dict[str, Any] | None:
@@ -239,30 +216,18 @@ def _people(material: Material) -> dict[str, Any] | None:
         return None
     points = list(zip(curve.n_groups.tolist(), curve.balanced_accuracy, curve.low, curve.high, strict=True))
     alt = "Learning curve: " + ", ".join(f"{format_number(score)} with {n} groups" for n, score, _, _ in points)
-    return {
-        "verdict": curve.verdict,
-        "classifier": curve.classifier,
-        "points": points,
-        "figure": material.draw.learning(
-            curve.n_groups, curve.balanced_accuracy, curve.low, curve.high, material.chance, alt
-        ),
-    }
+    return {"points": points, "figure": draw_learning(curve, material.chance, alt)}
 
 
 def _leakage(material: Material) -> dict[str, Any] | None:
-    audit = material.audit
-    if audit is None:
-        return None
-    splits = [split for split in (audit.random, audit.chosen, audit.proposed) if split is not None]
-    return {"verdict": audit.verdict, "splits": splits, "permuted": audit.permuted, "tolerance": audit.tolerance}
+    return None if material.audit is None else {}
 
 
 def _data(material: Material) -> dict[str, Any] | None:
     inspection = material.inspection
     if inspection is None:
         return None
-    most = max((summary.n_samples for summary in inspection.classes), default=1)
-    return {"inspection": inspection, "most": most}
+    return {"most": max((summary.n_samples for summary in inspection.classes), default=1)}
 
 
 def _problems(material: Material) -> dict[str, Any] | None:
@@ -290,17 +255,17 @@ def _problems(material: Material) -> dict[str, Any] | None:
     }
 
 
-def _pictures(material: Material, problems: Sequence[Problem]) -> list[tuple[str, str]]:
+def _pictures(material: Material, problems: Sequence[Problem]) -> list[tuple[str, dict[str, Any]]]:
     """Return name and drawing of the first frames with these problems."""
     table = None if material.inspection is None else material.inspection.table
-    drawn: list[tuple[str, str]] = []
+    drawn: list[tuple[str, dict[str, Any]]] = []
     for name in dict.fromkeys(path for problem in problems for path in problem.paths[:2]):
         if table is None or name not in table.index or len(drawn) == N_PICTURES:
             continue
         position = int(np.flatnonzero(table.index == name)[0])
         heatmaps = read_frame(material.heatmaps, table, position)
         keypoints = table_keypoints(table.iloc[[position]])[0]
-        drawn.append((name, material.draw.hard_frame(keypoints, heatmaps, f"Heatmaps and skeleton of {name}.")))
+        drawn.append((name, draw_frame(keypoints, heatmaps, f"Heatmaps and skeleton of {name}.")))
     return drawn
 
 

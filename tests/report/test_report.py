@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 pytest.importorskip("jinja2")
-pytest.importorskip("matplotlib")
 
 from heatpose.cli import main
 from heatpose.data.table import load_data
@@ -183,7 +182,7 @@ def test_figures_take_their_colours_from_the_page(page):
     drawings = re.findall("<svg.*?</svg>", page.source, re.DOTALL)
     assert len(drawings) > 20
     colours = {colour for drawing in drawings for colour in re.findall(r"#[0-9a-f]{6}\b", drawing)}
-    assert colours <= {"#000000"}  # matplotlib writes it for what is not drawn
+    assert colours == set()
     assert any("var(--accent)" in drawing for drawing in drawings)
     for name in set(re.findall(r"var\(--(\w+)\)", "".join(drawings))):
         assert name in figures.PALETTE
@@ -407,7 +406,7 @@ def test_wrong_usage_is_told_before_any_work(command, tmp_path, capsys, monkeypa
     monkeypatch.setattr(report, "find_spec", lambda name: None)
     assert main([*command, "--report", str(tmp_path / "page.html")]) == 2
     assert 'pip install "heatpose[report]"' in capsys.readouterr().err
-    with pytest.raises(ImportError, match=r"A report needs matplotlib and jinja2"):
+    with pytest.raises(ImportError, match=r"A report needs jinja2:"):
         write_report(tmp_path / "page.html", an_inspection())
 
 
