@@ -12,7 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 _FORMATS = {"points": ".2f", "seconds": ".1f"}
 """How numbers are printed by the last word of their column's name; others with four decimals."""
@@ -30,6 +32,11 @@ def describe_machine() -> str:
         f"{processor}, {os.cpu_count()} processors, {platform.system()}\n"
         f"Python {platform.python_version()}, {packages}, xgboost {_xgboost_version()}"
     )
+
+
+def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
+    """Return the area under the ROC curve of scores that are meant to be higher for known samples."""
+    return float(roc_auc_score(np.r_[np.ones(len(known)), np.zeros(len(unknown))], np.r_[known, unknown]))
 
 
 def print_table(title: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

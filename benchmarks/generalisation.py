@@ -23,13 +23,13 @@ from scipy.ndimage import gaussian_filter
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import recall_score
 
-from benchmarks import describe_machine, print_table
+from benchmarks import auroc, describe_machine, print_table
 from benchmarks.rivals import RIVALS
 from heatpose.data.folder import HeatmapFolder
 from heatpose.data.groups import resolve_groups
 from heatpose.datasets.body import COMMANDS
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.evaluation.calibration import auroc, coverage_curve, expected_calibration_error
+from heatpose.evaluation.calibration import coverage_curve, expected_calibration_error
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import Variation, drop_keypoints, repose

@@ -24,9 +24,9 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
-from benchmarks import describe_machine, print_table
+from benchmarks import auroc, describe_machine, print_table
 from benchmarks.rivals import RIVALS
-from heatpose.evaluation.calibration import auroc, coverage_curve, expected_calibration_error
+from heatpose.evaluation.calibration import coverage_curve, expected_calibration_error
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.conformal import conformal_threshold, prediction_sets
 from heatpose.model.openset import apply_temperature

@@ -88,3 +88,21 @@ def s3_server():
         yield f"http://{host}:{port}"
         s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def permute_within_groups():
+    """Permute the class names of each group, so that nothing learned of one group holds for another."""
+    import numpy as np
+    import pandas as pd
+
+    def permute(labels, groups, seed):
+        rng = np.random.default_rng(seed)
+
+        def rename(of_group):
+            names = of_group.unique()
+            return of_group.map(dict(zip(names, rng.permutation(names), strict=True)))
+
+        return pd.Series(np.asarray(labels)).groupby(np.asarray(groups)).transform(rename).to_numpy(dtype=str)
+
+    return permute

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
 from heatpose.data.groups import Grouping
-from heatpose.evaluation.plain import to_plain
+from heatpose.evaluation.plain import Record
+from heatpose.evaluation.wording import format_plural
 
 __all__ = ["ClassAdvice", "advise_classes"]
 
 
 @dataclass(frozen=True, eq=False)
-class ClassAdvice:
+class ClassAdvice(Record):
     """Out-of-fold result of one class, and advice on it.
 
     Parameters
@@ -47,10 +46,6 @@ class ClassAdvice:
     weakest_recall: float
     advice: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON; NaN becomes None."""
-        return to_plain(self)
-
 
 def advise_classes(
     predictions: pd.DataFrame, classes: Sequence[str], grouping: Grouping, trusted: bool = True
@@ -74,41 +69,34 @@ def advise_classes(
 def _advise(of_class: pd.DataFrame, name: str, grouping: Grouping, trusted: bool) -> ClassAdvice:
     right = of_class["predicted"] == name
     wrong = of_class.loc[~right, "predicted"].value_counts()
-    names, group = np.unique(of_class["group"].to_numpy(dtype=str), return_inverse=True)
-    recalls = np.bincount(group, weights=right) / np.bincount(group)
+    by_group = right.groupby(of_class["group"].astype(str)).mean()
     are_people = grouping.kind not in ("blocks", "proposed")
-    recall, weakest = float(right.mean()), int(recalls.argmin())
-    has_weakest = are_people and recalls[weakest] < recalls.max()
-    group_name, group_recall = (str(names[weakest]), float(recalls[weakest])) if has_weakest else (None, math.nan)
-    advice = "No advice: the scores do not generalise to other frames."
-    if trusted:
-        n_people = len(names) if are_people else None
-        advice = _advice_text(recall, wrong, len(of_class), n_people, group_name, group_recall)
-    return ClassAdvice(
+    has_weakest = are_people and by_group.min() < by_group.max()
+    found = ClassAdvice(
         name=name,
-        recall=recall,
+        recall=float(right.mean()),
         n_samples=len(of_class),
-        n_groups=len(names),
+        n_groups=len(by_group),
         taken_for=tuple((str(other), int(count)) for other, count in wrong.items()),
-        weakest_group=group_name,
-        weakest_recall=group_recall,
-        advice=advice,
+        weakest_group=str(by_group.idxmin()) if has_weakest else None,
+        weakest_recall=float(by_group.min()) if has_weakest else math.nan,
+        advice="No advice: the scores do not generalise to other frames.",
     )
+    return replace(found, advice=_advice_text(found, are_people)) if trusted else found
 
 
-def _advice_text(
-    recall: float, wrong: pd.Series, n_samples: int, n_groups: int | None, weakest: str | None, weakest_recall: float
-) -> str:
-    few = n_groups is not None and n_groups < 3
-    seen = "" if n_groups is None else f"seen on {n_groups} group{'s' if n_groups > 1 else ''}"
-    if recall >= 0.9:
+def _advice_text(found: ClassAdvice, are_people: bool) -> str:
+    few = are_people and found.n_groups < 3
+    seen = f"seen on {format_plural(found.n_groups, 'group')}" if are_people else ""
+    if found.recall >= 0.9:
         return f"Only {seen}: record it with others for a reliable recall." if few else "Nothing to do."
-    main, count = wrong.index[0], int(wrong.iloc[0])
-    text = f"{count:,} of {n_samples:,} are predicted as {main}"
-    if count < (1 - recall) * n_samples / 2:
-        text = f"Predicted as {len(wrong)} other classes, mostly {main} ({count:,} of {n_samples:,})"
+    main, count = found.taken_for[0]
+    text = f"{count:,} of {found.n_samples:,} are predicted as {main}"
+    if count < (1 - found.recall) * found.n_samples / 2:
+        text = f"Predicted as {len(found.taken_for)} other classes, mostly {main} ({count:,} of {found.n_samples:,})"
     if few:
         return f"{text}; {seen}: record both with more."
-    if weakest is not None and weakest_recall < recall - 0.3:
-        return f"{text}; group {weakest} differs (recall {weakest_recall:.2f}): look at its frames."
+    if found.weakest_group is not None and found.weakest_recall < found.recall - 0.3:
+        group = f"group {found.weakest_group} differs (recall {found.weakest_recall:.2f})"
+        return f"{text}; {group}: look at its frames."
     return f"{text}{f'; {seen}' if seen else ''}: make the two more different, or record more of both."

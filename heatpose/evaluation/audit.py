@@ -8,30 +8,31 @@ more people would help, and each class has its own advice.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import recall_score
 
 from heatpose.data.groups import DEFAULT_FOLDS, Folds, Grouping, check_enough, grouped_folds
 from heatpose.evaluation.advice import ClassAdvice, advise_classes
 from heatpose.evaluation.learning_curve import LearningCurve, learning_curve
-from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions
-from heatpose.evaluation.plain import to_plain
+from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions, macro_recall
+from heatpose.evaluation.plain import Record
 from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours, propose_clips
 
 __all__ = [
+    "LEAK",
     "AuditPlan",
     "Findings",
     "LeakageAudit",
     "PermutationBaseline",
     "SplitAudit",
     "audit_training",
+    "find_twins",
+    "permute_labels",
     "propose_groups",
 ]
 
@@ -39,10 +40,11 @@ LEAK = 0.05
 """From this share of tested frames with a twin in training on, a split leaks."""
 
 N_PERMUTATIONS = 20
+"""Permutations of labels: their mean is known to 0.01 then."""
 
 
 @dataclass(frozen=True, eq=False)
-class SplitAudit:
+class SplitAudit(Record):
     """Leakage and score of one way to split the data.
 
     Parameters
@@ -65,13 +67,9 @@ class SplitAudit:
     near_identical: float
     balanced_accuracy: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON; NaN becomes None."""
-        return to_plain(self)
-
 
 @dataclass(frozen=True, eq=False)
-class PermutationBaseline:
+class PermutationBaseline(Record):
     """Score with labels permuted between clips (permutation baseline).
 
     Clips keep their frames and exchange their labels; the prediction is the label of the nearest training frame.
@@ -92,13 +90,9 @@ class PermutationBaseline:
     random: float
     chosen: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON; NaN becomes None."""
-        return to_plain(self)
-
 
 @dataclass(frozen=True, eq=False)
-class LeakageAudit:
+class LeakageAudit(Record):
     """Comparison of the chosen split with stricter and looser ones.
 
     Parameters
@@ -128,10 +122,6 @@ class LeakageAudit:
     better_than_chance: bool
     verdict: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON; NaN becomes None."""
-        return to_plain(self)
-
 
 def propose_groups(neighbours: PoseNeighbours, labels: np.ndarray) -> Grouping:
     """Propose what must not be on both sides of a split from the frames themselves: runs of near-identical poses.
@@ -154,6 +144,43 @@ def propose_groups(neighbours: PoseNeighbours, labels: np.ndarray) -> Grouping:
         description=f"clips proposed from the frames themselves ({clips.max() + 1} runs of near-identical poses)",
         kind="proposed",
     )
+
+
+Twins = tuple[np.ndarray, np.ndarray]
+"""Distance and row of the nearest training sample of each sample, (N,) each; row -1 where there is none."""
+
+
+def find_twins(folds: Folds, n_samples: int, nearest: Callable[[np.ndarray, np.ndarray], Twins]) -> Twins:
+    """Find for each sample the nearest one that its fold's model is trained on, by `nearest` of (test, train)."""
+    distances, rows = np.empty(n_samples), np.empty(n_samples, dtype=np.intp)
+    for train, test in folds:
+        distances[test], rows[test] = nearest(test, train)
+    return distances, rows
+
+
+def permute_labels(
+    labels: np.ndarray, clips: np.ndarray, rows: Mapping[str, np.ndarray], random_state: int
+) -> PermutationBaseline:
+    """Score the label of the nearest training sample, labels permuted between clips.
+
+    Parameters
+    ----------
+    labels, clips : ndarray, shape (N,)
+        The class and the clip of each sample.
+    rows : mapping of {"random", "chosen"} to ndarray of int, shape (N,)
+        The nearest training sample of each by both splits, -1 without one.
+    random_state : int
+        For the permutations.
+    """
+    rng = np.random.default_rng(random_state)
+    _, first, clip = np.unique(clips, return_index=True, return_inverse=True)
+    scores: dict[str, list[float]] = {split: [] for split in rows}
+    for _ in range(N_PERMUTATIONS):
+        permuted = rng.permutation(labels[first])[clip]
+        for split, found in rows.items():
+            scores[split].append(macro_recall(permuted, np.where(found >= 0, permuted[found], "")))
+    means = {split: float(np.mean(of_split)) for split, of_split in scores.items()}
+    return PermutationBaseline(n_permutations=N_PERMUTATIONS, chance=1 / len(np.unique(labels)), **means)
 
 
 class AuditPlan:
@@ -201,47 +228,33 @@ class AuditPlan:
 
     def _propose(self) -> None:
         clips = self._clips.groups
-        n_folds = min(DEFAULT_FOLDS, pd.Series(clips).groupby(self.labels).nunique().min())
+        n_folds = max(2, int(min(DEFAULT_FOLDS, pd.Series(clips).groupby(self.labels).nunique().min())))
         try:
-            check_enough(self.labels, clips, max(2, int(n_folds)))
-            self.proposed_folds = grouped_folds(self.labels, clips, max(2, int(n_folds)), self.random_state)
+            check_enough(self.labels, clips, n_folds)
+            self.proposed_folds = grouped_folds(self.labels, clips, n_folds, self.random_state)
         except ValueError:
             self._why_none = "no groups can be proposed, since all frames of some class are one run of alike poses"
             return
         self.proposed = self._clips
         self._twins["proposed"] = self._look(self.proposed_folds)
 
-    def _look(self, folds: Folds) -> tuple[np.ndarray, np.ndarray]:
-        """For each sample the nearest one that its fold's model is trained on: distances (N,), rows (N,)."""
-        distances, rows = np.empty(len(self.labels)), np.empty(len(self.labels), dtype=np.intp)
-        for train, test in folds:
-            found, which = self._neighbours.nearest(test, train)
-            distances[test], rows[test] = found[:, 0], which[:, 0]
-        return distances, rows
+    def _look(self, folds: Folds) -> Twins:
+        def nearest(test: np.ndarray, train: np.ndarray) -> Twins:
+            distances, rows = self._neighbours.nearest(test, train)
+            return distances[:, 0], rows[:, 0]
+
+        return find_twins(folds, len(self.labels), nearest)
 
     def _share(self, split: str) -> float:
         return float(np.mean(self._twins[split][0] <= NEAR_IDENTICAL))
 
     @cached_property
     def _permuted(self) -> PermutationBaseline:
-        rng = np.random.default_rng(self.random_state)
         clips = self._clips.groups
         if self._share("chosen") < LEAK:  # groups hold, so what is alike in two of them is no one clip
             clips = np.char.add(np.char.add(self.grouping.groups, " "), clips)
-        _, first, clip = np.unique(clips, return_index=True, return_inverse=True)
-        scores: dict[str, list[float]] = {"random": [], "chosen": []}
-        for _ in range(N_PERMUTATIONS):
-            permuted = rng.permutation(self.labels[first])[clip]
-            for split, of_split in scores.items():
-                rows = self._twins[split][1]
-                said = np.where(rows >= 0, permuted[rows], "")
-                of_split.append(float(recall_score(permuted, said, labels=np.unique(permuted), average="macro")))
-        return PermutationBaseline(
-            n_permutations=N_PERMUTATIONS,
-            chance=1 / len(np.unique(self.labels)),
-            random=float(np.mean(scores["random"])),
-            chosen=float(np.mean(scores["chosen"])),
-        )
+        rows = {split: self._twins[split][1] for split in ("random", "chosen")}
+        return permute_labels(self.labels, clips, rows, self.random_state)
 
     def conclude(self, chosen: Evaluation, random_score: float, proposed: Evaluation | None = None) -> LeakageAudit:
         """Put together what was found.
@@ -259,26 +272,26 @@ class AuditPlan:
         chance = self._permuted.chance
         leaks = self._share("chosen") >= LEAK
         above = strictest.balanced_accuracy_interval[0] > chance + CHANCE_MARGIN
-        splits = {
-            name: SplitAudit(name, grouping.description, grouping.n_groups, self._share(name), score)
-            for name, grouping, score in (
-                ("chosen", self.grouping, chosen.balanced_accuracy),
-                ("proposed", self.proposed, proposed.balanced_accuracy if proposed else math.nan),
-            )
-            if grouping is not None
-        }
+        stricter = None
+        if self.proposed is not None and proposed is not None:
+            stricter = self._audit("proposed", self.proposed, proposed.balanced_accuracy)
         return LeakageAudit(
             tolerance=NEAR_IDENTICAL,
             random=SplitAudit("random", "frames drawn at random", None, self._share("random"), random_score),
-            chosen=splits["chosen"],
-            proposed=splits.get("proposed"),
+            chosen=self._audit("chosen", self.grouping, chosen.balanced_accuracy),
+            proposed=stricter,
             permuted=self._permuted,
             leaks=leaks,
             better_than_chance=bool(above),
-            verdict=self._verdict(chosen, proposed, leaks, above),
+            verdict=self._verdict(chosen, proposed, strictest, leaks, above),
         )
 
-    def _verdict(self, chosen: Evaluation, proposed: Evaluation | None, leaks: bool, above: bool) -> str:
+    def _audit(self, name: str, grouping: Grouping, score: float) -> SplitAudit:
+        return SplitAudit(name, grouping.description, grouping.n_groups, self._share(name), score)
+
+    def _verdict(
+        self, chosen: Evaluation, proposed: Evaluation | None, strictest: Evaluation, leaks: bool, above: bool
+    ) -> str:
         twins = f"{self._share('chosen'):.1%} of the frames it tests on have a near-identical one in training"
         sentences = []
         if leaks:
@@ -303,10 +316,9 @@ class AuditPlan:
         elif self._why_none:
             sentences.append(f"The score without leakage cannot be measured: {self._why_none}.")
         if not above:
-            least = min(evaluation.balanced_accuracy for evaluation in (chosen, proposed) if evaluation is not None)
             sentences.append(
-                f"At {least:.3f} it is no better than chance, {self._permuted.chance:.3f}: nothing was learned "
-                "that generalises to other frames."
+                f"At {strictest.balanced_accuracy:.3f} it is no better than chance, {self._permuted.chance:.3f}: "
+                "nothing was learned that generalises to other frames."
             )
         return " ".join(sentences)
 

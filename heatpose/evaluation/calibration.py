@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from heatpose.evaluation.plain import from_plain, to_plain
+from heatpose.evaluation.plain import Record
 
 __all__ = [
     "Calibration",
-    "auroc",
     "calibrate_scores",
     "coverage_curve",
     "expected_calibration_error",
@@ -31,7 +27,7 @@ N_BINS = 15
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class Calibration(Record):
     """Agreement of probabilities with outcomes.
 
     The confidence of a sample is its largest probability, and it is correct when that is its true class's; a
@@ -62,16 +58,6 @@ class Calibration:
     bin_count: np.ndarray
     coverage: np.ndarray
     coverage_error: np.ndarray
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON; NaN becomes None."""
-        return to_plain(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Restore what :meth:`to_dict` gave."""
-        arrays = ("bin_confidence", "bin_accuracy", "coverage", "coverage_error")
-        return cls(**from_plain(values, floats=arrays, ints=("bin_count",)))
 
 
 def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, n_bins: int = N_BINS) -> float:
@@ -198,52 +184,16 @@ def threshold_for_coverage(confidence: ArrayLike, coverage: float) -> float:
     return float(np.sort(confidence)[len(confidence) - n_kept])
 
 
-def auroc(known_scores: ArrayLike, unknown_scores: ArrayLike) -> float:
-    """Return the area under the ROC curve of a score that separates known from unknown samples.
-
-    Parameters
-    ----------
-    known_scores, unknown_scores : array-like, shape (n,), (m,)
-        Scores, meant to be higher for known samples.
-
-    Returns
-    -------
-    float
-        The chance that a known sample scores above an unknown one, ties counted half: 1 for perfect
-        separation, 0.5 for none.
-
-    Examples
-    --------
-    >>> auroc([3, 2, 2], [1, 2])
-    0.8333333333333334
-    """
-    known, _ = _confidences(known_scores)
-    unknown, _ = _confidences(unknown_scores)
-    # Mann-Whitney: the rank sum of the known, less the least it could be, counts the pairs they win.
-    ranks = stats.rankdata(np.concatenate([known, unknown]))[: len(known)]
-    wins = ranks.sum() - len(known) * (len(known) + 1) / 2
-    return float(wins / (len(known) * len(unknown)))
-
-
 def calibrate_scores(true: np.ndarray, proba: np.ndarray, rank: np.ndarray) -> Calibration:
     """Score probabilities (N, C) of true classes (N,), as columns; the coverage curve ranks samples by `rank`."""
     confidence, correct = proba.max(axis=1), proba.argmax(axis=1) == true
-    bin_confidence, bin_accuracy, bin_count = reliability_curve(confidence, correct)
-    coverage, coverage_error = coverage_curve(rank, correct)
     true_probability = proba[np.arange(len(true)), true]
     # A class that was ruled out and came true costs much, but not the mean of everything else.
     log_loss = -np.log(np.maximum(true_probability, np.finfo(float).eps)).mean()
     brier = ((proba**2).sum(axis=1) - 2 * true_probability + 1).mean()
-    return Calibration(
-        expected_calibration_error=expected_calibration_error(confidence, correct),
-        log_loss=float(log_loss),
-        brier=float(brier),
-        bin_confidence=bin_confidence,
-        bin_accuracy=bin_accuracy,
-        bin_count=bin_count,
-        coverage=coverage,
-        coverage_error=coverage_error,
-    )
+    ece = expected_calibration_error(confidence, correct)
+    curves = *reliability_curve(confidence, correct), *coverage_curve(rank, correct)
+    return Calibration(ece, float(log_loss), float(brier), *curves)
 
 
 def _confidences(confidence: ArrayLike, correct: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:

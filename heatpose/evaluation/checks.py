@@ -1,34 +1,52 @@
 """The form of an inspection's checks, and the inputs that they share.
 
-A check is a function from a :class:`CheckContext` to the problems that it finds, with the code, severity and title of
-each kind of problem in its decorator :func:`check`. The modules of checks are listed in
-:data:`heatpose.evaluation.inspection.CHECKS`; the order of their functions is the order in which problems of one
-severity are listed, the most harmful first.
+A check is a function from a :class:`CheckContext` to the problems that it finds, each made by
+:meth:`CheckContext.problem`. Their kinds are listed in :data:`KINDS`, the checks in
+:data:`heatpose.evaluation.inspection.CHECKS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import ModuleType
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from heatpose.data.groups import DEFAULT_FOLDS, Grouping
 from heatpose.evaluation.frames import LEAST_KEYPOINTS, Frames
-from heatpose.evaluation.plain import to_plain
-from heatpose.evaluation.signature import UPRIGHT, Signature
+from heatpose.evaluation.plain import Record
+from heatpose.evaluation.signature import FINDINGS, UPRIGHT, Signature
 from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours, propose_clips
 
-__all__ = ["MIN_SAMPLES", "SEVERITIES", "Check", "CheckContext", "Kind", "Problem", "Severity", "check", "checks_of"]
+__all__ = ["KINDS", "MIN_SAMPLES", "CheckContext", "Problem", "Severity"]
 
 T = TypeVar("T")
 
 Severity = Literal["error", "warning", "note"]
 
-SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+KINDS: Mapping[str, tuple[Severity, str]] = {
+    "bad-file": ("error", "files that cannot be used"),
+    "labels-at-chance": ("error", "labels that cannot be predicted from the frames"),
+    "wrong-folder": ("error", "files that look sorted into the wrong folder"),
+    "label": ("warning", "labels that the rest of the data contradicts"),
+    "confused-classes": ("warning", "classes that one frame cannot distinguish"),
+    **FINDINGS,
+    "reading-note": ("warning", "data that were ignored or not taken as they are"),
+    "duplicate-across-classes": ("error", "the same heatmaps in several classes"),
+    "duplicate-across-groups": ("error", "the same heatmaps in several groups"),
+    "near-duplicate-across-classes": ("warning", "near-identical frames in several classes"),
+    "near-duplicate-across-groups": ("warning", "near-identical frames in several groups"),
+    "small-class": ("error", "classes too small to validate"),
+    "dark": ("error", "heatmaps without a peak"),
+    "swapped-sides": ("warning", "frames whose left and right look swapped"),
+    "several-people": ("warning", "frames with more than one person"),
+    "odd-values": ("warning", "heatmaps whose values differ from the others'"),
+    "duplicate": ("note", "the same heatmaps several times in one class and group"),
+    "near-duplicate": ("note", "near-identical copies of a frame in one class and group"),
+}
+"""Kinds of problems, the most harmful of each severity first, with their usual severity and a title for listings."""
 
 MIN_SAMPLES = DEFAULT_FOLDS
 """Samples of a class from which on every fold can have one."""
@@ -38,7 +56,7 @@ DARK = 0.05
 
 
 @dataclass(frozen=True)
-class Problem:
+class Problem(Record):
     """Problem of a data set.
 
     Parameters
@@ -61,43 +79,6 @@ class Problem:
     paths: tuple[str, ...]
     message: str
     score: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON."""
-        return to_plain(self)
-
-
-class Kind(NamedTuple):
-    """Kind of problem that a check reports: its code, its usual severity, and a title for listings."""
-
-    code: str
-    severity: Severity
-    title: str
-
-
-class Check(Protocol):
-    """A check with the kinds of problems that it reports."""
-
-    kinds: tuple[Kind, ...]
-
-    def __call__(self, context: CheckContext) -> Iterator[Problem]:
-        """Find problems."""
-
-
-def check(*kinds: tuple[str, Severity, str]) -> Callable[[Callable[[CheckContext], Iterator[Problem]]], Check]:
-    """Mark a check with the code, severity and title of each kind of problem that it reports."""
-
-    def mark(find: Callable[[CheckContext], Iterator[Problem]]) -> Check:
-        marked = cast(Check, find)
-        marked.kinds = tuple(Kind(*kind) for kind in kinds)
-        return marked
-
-    return mark
-
-
-def checks_of(module: ModuleType) -> list[Check]:
-    """Return the checks of a module in the order of their definition."""
-    return [value for value in vars(module).values() if hasattr(value, "kinds") and value.__module__ == module.__name__]
 
 
 @dataclass(eq=False)
@@ -193,6 +174,14 @@ class CheckContext:
             for where, (distances, _) in self.nearest.items()
         }
 
-    def names(self, rows: Sequence[int] | np.ndarray) -> tuple[str, ...]:
-        """Return the names of frames, as problems list them."""
-        return tuple(str(self.frames.names[row]) for row in rows)
+    def problem(
+        self,
+        kind: str,
+        message: str,
+        score: float = 1.0,
+        rows: Sequence[int] | np.ndarray = (),
+        severity: Severity | None = None,
+    ) -> Problem:
+        """Return a problem of these frames, by default of the usual severity of its kind."""
+        paths = tuple(str(self.frames.names[row]) for row in rows)
+        return Problem(kind, severity or KINDS[kind][0], paths, message, float(score))

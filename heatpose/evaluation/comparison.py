@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,8 +22,8 @@ from sklearn.utils import check_random_state
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.table import table_keypoints
-from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, N_RESAMPLES, percentile_interval
-from heatpose.evaluation.plain import to_plain
+from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, percentile_interval, resample_units, share_of
+from heatpose.evaluation.plain import Record
 from heatpose.evaluation.scoring import predict_table
 from heatpose.pose.similarity import PoseNeighbours, propose_clips
 
@@ -41,7 +41,7 @@ _OVERLAP = 0.01  # share of the data that a model was trained on, from which on 
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Record):
     """Paired comparison of the predictions of two models.
 
     Parameters
@@ -87,10 +87,6 @@ class Comparison:
     verdict: Literal["better", "worse", "cannot tell"]
     statement: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON; NaN becomes None."""
-        return to_plain(self)
-
 
 def compare_predictions(
     labels: ArrayLike,
@@ -134,25 +130,14 @@ def compare_predictions(
             f"Expected as many predictions of both as labels, got {len(first)} and {len(second)} for {len(labels)}."
         )
     unit, units = _units(len(labels), groups, clips)
-    classes, code = np.unique(labels, return_inverse=True)
-    names, member = np.unique(np.asarray(units).astype(str), return_inverse=True)
-    cell, shape = member * len(classes) + code, (len(names), len(classes))
-    right = [labels == predicted for predicted in (first, second)]
-    support, *correct = (
-        np.bincount(cell, weights=weights, minlength=shape[0] * shape[1]).reshape(shape) for weights in (None, *right)
-    )
+    right = labels == first, labels == second
+    support, *correct = (_count(units, labels, weights) for weights in (None, *right))
     both, first_only, second_only = (
-        int(np.sum(each)) for each in (right[0] & right[1], right[0] & ~right[1], right[1] & ~right[0])
+        int(np.sum(each)) for each in (right[0] & right[1], right[0] > right[1], right[1] > right[0])
     )
-    return _compare(
-        support,
-        correct,
-        unit,
-        n_groups=None if groups is None else len(np.unique(np.asarray(groups))),
-        trained_on=trained_on,
-        random_state=random_state,
-        counts=(both, first_only, second_only, len(labels) - both - first_only - second_only),
-    )
+    n_groups = None if groups is None else len(np.unique(np.asarray(groups)))
+    by_sample = (both, first_only, second_only, len(labels) - both - first_only - second_only)
+    return _compare(support, correct, unit, n_groups, trained_on, random_state, by_sample)
 
 
 def compare_models(
@@ -231,32 +216,18 @@ def compare_records(first: Mapping[str, Any], second: Mapping[str, Any], random_
     digests = [(record.get("data") or {}).get("digest") for record in (first, second)]
     groups = [record.get("groups") or {} for record in (first, second)]
     rows = [record.get("by_group") for record in (first, second)]
+    why = ""
     if digests[0] is None or digests[0] != digests[1]:
         why = "they were trained on different data"
     elif groups[0].get("kind") == "blocks" or groups[0] != groups[1] or None in rows:
         why = "their trainings were not split by the same groups of people"
-    else:
-        why = ""
     if why:
         raise ValueError(f"Expected DATA to compare these models on, got none, and {why}.")
     tables = [pd.DataFrame(each, columns=["group", "label", "predicted", "count"]) for each in rows]
-    support = tables[0].pivot_table(index="group", columns="label", values="count", aggfunc="sum", fill_value=0)
-    correct = [
-        table[table["label"] == table["predicted"]]
-        .pivot_table(index="group", columns="label", values="count", aggfunc="sum", fill_value=0)
-        .reindex(index=support.index, columns=support.columns, fill_value=0)
-        .to_numpy(dtype=float)
-        for table in tables
-    ]
-    return _compare(
-        support.to_numpy(dtype=float),
-        correct,
-        "group",
-        n_groups=len(support),
-        trained_on=(0.0, 0.0),
-        random_state=random_state,
-        counts=None,
-    )
+    right = [table["count"].where(table["label"] == table["predicted"], 0) for table in tables]
+    support = _count(tables[0]["group"], tables[0]["label"], tables[0]["count"])
+    correct = [_count(table["group"], table["label"], each) for table, each in zip(tables, right, strict=True)]
+    return _compare(support, correct, "group", len(support), random_state=random_state)
 
 
 def sketch_data(table: pd.DataFrame) -> str:
@@ -318,91 +289,79 @@ def _units(
     return "sample", np.arange(n_samples)
 
 
+def _count(units: ArrayLike, labels: ArrayLike, weights: ArrayLike | None) -> np.ndarray:
+    """Sum up weights, 1 by default, by unit and class, (U, C)."""
+    (names, unit), (classes, label) = (
+        np.unique(np.asarray(values).astype(str), return_inverse=True) for values in (units, labels)
+    )
+    shape = len(names), len(classes)
+    return np.bincount(unit * shape[1] + label, weights, shape[0] * shape[1]).reshape(shape)
+
+
 def _compare(
     support: np.ndarray,
     correct: Sequence[np.ndarray],
     unit: Literal["group", "clip", "sample"],
-    *,
     n_groups: int | None,
-    trained_on: tuple[float, float],
-    random_state: int,
-    counts: tuple[int, int, int, int] | None,
+    trained_on: tuple[float, float] = (0.0, 0.0),
+    random_state: int = 0,
+    by_sample: tuple[int | None, int | None, int | None, int | None] = (None, None, None, None),
 ) -> Comparison:
-    """Compare by counts of samples and of right ones, (units, classes)."""
-    n_units = len(support)
-    scores = [float(np.nanmean(_recall(right.sum(axis=0), support.sum(axis=0)))) for right in correct]
-    difference, interval = scores[1] - scores[0], (math.nan, math.nan)
+    """Compare by counts of samples and of right ones of each model, (units, classes)."""
+    n_units, n_classes = support.shape
+
+    def score(counts: np.ndarray) -> np.ndarray:
+        """Balanced accuracies of both, (2, ...), from counts (..., 3 C)."""
+        support, *right = np.split(counts, 3, axis=-1)
+        return np.array([np.nanmean(share_of(each, support), axis=-1) for each in right])
+
+    counts = np.hstack([support, *correct]).astype(float)
+    scores = [float(each) for each in score(counts.sum(axis=0))]
+    interval = (math.nan, math.nan)
     if n_units >= MIN_GROUPS:
-        rng = check_random_state(random_state)
-        differences = []
-        for _ in range(0, N_RESAMPLES, step := max(1, min(N_RESAMPLES, 2**22 // n_units))):
-            drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), size=step)
-            support_drawn = drawn @ support
-            scores_drawn = [np.nanmean(_recall(drawn @ right, support_drawn), axis=1) for right in correct]
-            differences.append(scores_drawn[1] - scores_drawn[0])
-        interval = percentile_interval(np.concatenate(differences)[:N_RESAMPLES], n_units)
-    n_samples, n_classes = int(support.sum()), int((support.sum(axis=0) > 0).sum())
-    known = max(trained_on) >= _OVERLAP
+        drawn = score(resample_units(counts, check_random_state(random_state)))
+        interval = percentile_interval(drawn[1] - drawn[0], n_units)
     verdict: Literal["better", "worse", "cannot tell"] = "cannot tell"
-    if not known and interval[0] > 0:
-        verdict = "better"
-    elif not known and interval[1] < 0:
-        verdict = "worse"
-    both_right, first_only, second_only, both_wrong = counts or (None, None, None, None)
+    if max(trained_on) < _OVERLAP and (interval[0] > 0 or interval[1] < 0):
+        verdict = "better" if interval[0] > 0 else "worse"
+    _, first_only, second_only, _ = by_sample
     p_value = math.nan
     if first_only is not None and second_only is not None:
         disagreeing = first_only + second_only
         p_value = float(stats.binomtest(first_only, disagreeing).pvalue) if disagreeing else 1.0
-    return Comparison(
-        n_samples=n_samples,
-        n_units=n_units,
-        unit=unit,
-        first=scores[0],
-        second=scores[1],
-        difference=difference,
-        interval=interval,
-        both_right=both_right,
-        first_only=first_only,
-        second_only=second_only,
-        both_wrong=both_wrong,
-        p_value=p_value,
-        trained_on=trained_on,
-        verdict=verdict,
-        statement=_statement(verdict, interval, unit, n_units, n_groups, trained_on, max(scores), n_classes),
+    comparison = Comparison(
+        int(support.sum()),
+        n_units,
+        unit,
+        scores[0],
+        scores[1],
+        scores[1] - scores[0],
+        interval,
+        *by_sample,
+        p_value,
+        trained_on,
+        verdict,
+        statement="",
     )
+    return replace(comparison, statement=_statement(comparison, n_groups, n_classes))
 
 
-def _recall(right: np.ndarray, support: np.ndarray) -> np.ndarray:
-    return np.divide(right, support, out=np.full(np.shape(right), np.nan), where=support > 0)
-
-
-def _statement(
-    verdict: str,
-    interval: tuple[float, float],
-    unit: str,
-    n_units: int,
-    n_groups: int | None,
-    trained_on: tuple[float, float],
-    best: float,
-    n_classes: int,
-) -> str:
-    if max(trained_on) >= _OVERLAP:
-        shares = " and ".join(
-            f"{name} was trained on {share:.0%}"
-            for name, share in zip(("A", "B"), trained_on, strict=True)
-            if share >= _OVERLAP
-        )
+def _statement(comparison: Comparison, n_groups: int | None, n_classes: int) -> str:
+    interval, unit, n_units = comparison.interval, comparison.unit, comparison.n_units
+    if max(comparison.trained_on) >= _OVERLAP:
+        named = zip(("A", "B"), comparison.trained_on, strict=True)
+        shares = " and ".join(f"{name} was trained on {share:.0%}" for name, share in named if share >= _OVERLAP)
         return f"Cannot tell: {shares} of these data, so the scores do not estimate performance on new people."
     span = f"[{interval[0]:+.3f}, {interval[1]:+.3f}]"
     if math.isnan(interval[0]):
         text = f"Cannot tell: {n_units} {unit}s are too few to resample."
-    elif verdict == "cannot tell":
+    elif comparison.verdict == "cannot tell":
         text = f"Cannot tell which is better: the interval {span} holds 0."
     else:
-        text = f"B is {verdict} than A: the interval {span} does not hold 0."
+        text = f"B is {comparison.verdict} than A: the interval {span} does not hold 0."
     if unit != "group":
         few = "no groups were given" if n_groups is None else f"{n_groups} groups are too few to resample"
         text += f" It is over {n_units:,} {unit}s ({few}), so it does not apply to other people."
-    if best <= 1 / n_classes + CHANCE_MARGIN:
+    if max(comparison.first, comparison.second) <= 1 / n_classes + CHANCE_MARGIN:
         text += f" Neither is better than chance, {1 / n_classes:.3f}."
     return text

@@ -10,31 +10,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 from sklearn.base import ClassifierMixin, clone
 from sklearn.ensemble import ExtraTreesClassifier
-from sklearn.metrics import recall_score
 
 from heatpose.data.groups import DEFAULT_FOLDS, Folds, Grouping, grouped_folds, random_folds, resolve_groups
-from heatpose.evaluation.plain import to_plain
+from heatpose.evaluation.audit import LEAK, find_twins, permute_labels
+from heatpose.evaluation.metrics import macro_recall
+from heatpose.evaluation.plain import Record
+from heatpose.pose.similarity import connect
 
 __all__ = ["FeatureAudit", "audit_features", "audit_table"]
-
-_LEAK = 0.05
-"""From this share of tested samples with a twin in training on, a split leaks; as in the audit of a training."""
 
 _NEAR = 0.1
 """Samples are near-identical up to this share of the median distance to the nearest sample of another class: a twin is
 far closer than samples of different classes."""
 
-_N_PERMUTATIONS = 20
 _MOST_NEIGHBOURS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureAudit:
+class FeatureAudit(Record):
     """Result of an audit of features.
 
     Parameters
@@ -75,10 +71,6 @@ class FeatureAudit:
     chance: float
     proposed: np.ndarray
     verdict: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON."""
-        return to_plain(self)
 
 
 def audit_features(
@@ -134,11 +126,17 @@ def audit_features(
         "grouped": grouped_folds(y, grouping, min(DEFAULT_FOLDS, fewest), random_state),
     }
     model = ExtraTreesClassifier(n_jobs=-1, random_state=random_state) if classifier is None else classifier
+
+    def nearest(test: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        distances, found = cKDTree(x[train]).query(x[test])
+        return distances, train[found]
+
     scores = {name: _score(model, x, y, folds) for name, folds in splits.items()}
-    twins = {name: _nearest(x, folds) for name, folds in splits.items()}
+    twins = {name: find_twins(folds, len(x), nearest) for name, folds in splits.items()}
     limit = _tolerance(x, y)
     near = {name: float(np.mean(distances <= limit)) for name, (distances, _) in twins.items()}
-    permuted = {name: _permuted(rows, y, proposed, random_state) for name, (_, rows) in twins.items()}
+    rows = {"random": twins["random"][1], "chosen": twins["grouped"][1]}
+    permuted = permute_labels(y, proposed, rows, random_state)
     return FeatureAudit(
         n_samples=len(x),
         n_features=x.shape[1],
@@ -150,9 +148,9 @@ def audit_features(
         near_grouped=near["grouped"],
         random=scores["random"],
         grouped=scores["grouped"],
-        permuted_random=permuted["random"],
-        permuted_grouped=permuted["grouped"],
-        chance=1 / n_classes,
+        permuted_random=permuted.random,
+        permuted_grouped=permuted.chosen,
+        chance=permuted.chance,
         proposed=proposed,
         verdict=_verdict(near, scores, source),
     )
@@ -226,42 +224,24 @@ def _propose(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         distances, found = cKDTree(x[rows]).query(x[rows], k=[*range(1, k + 1)])
         at, near = np.nonzero(distances <= limit)
         pairs.append(np.column_stack([rows[at], rows[found[at, near]]]))
-    start, end = np.concatenate(pairs).T
-    return connected_components(coo_array((np.ones(len(start)), (start, end)), shape=(len(y),) * 2), directed=False)[1]
+    first, second = np.concatenate(pairs).T
+    return connect(first, second, len(y))
 
 
 def _score(model: ClassifierMixin, x: np.ndarray, y: np.ndarray, folds: Folds) -> float:
     predicted = np.empty_like(y)
     for train, test in folds:
         predicted[test] = clone(model).fit(x[train], y[train]).predict(x[test])
-    return float(recall_score(y, predicted, labels=np.unique(y), average="macro"))
-
-
-def _nearest(x: np.ndarray, folds: Folds) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance and the row of the nearest training sample of each sample."""
-    distances, rows = np.empty(len(x)), np.empty(len(x), dtype=np.intp)
-    for train, test in folds:
-        distances[test], found = cKDTree(x[train]).query(x[test])
-        rows[test] = train[found]
-    return distances, rows
-
-
-def _permuted(rows: np.ndarray, y: np.ndarray, clips: np.ndarray, random_state: int) -> float:
-    rng, first = np.random.default_rng(random_state), np.unique(clips, return_index=True)[1]
-    scores = []
-    for _ in range(_N_PERMUTATIONS):
-        permuted = rng.permutation(y[first])[clips]
-        scores.append(recall_score(permuted, permuted[rows], labels=np.unique(permuted), average="macro"))
-    return float(np.mean(scores))
+    return macro_recall(y, predicted)
 
 
 def _verdict(near: dict[str, float], scores: dict[str, float], source: str) -> str:
     random = (
         f"A random split leaks: {near['random']:.1%} of the samples it tests on have a near-identical one in training."
-        if near["random"] >= _LEAK
+        if near["random"] >= LEAK
         else f"A random split does not leak by near-identical samples ({near['random']:.1%})."
     )
     grouped = f"By {source} the balanced accuracy is {scores['grouped']:.3f} instead of {scores['random']:.3f}"
-    if near["grouped"] >= _LEAK:
+    if near["grouped"] >= LEAK:
         return f"{random} {grouped}, and that split leaks too ({near['grouped']:.1%})."
     return f"{random} {grouped}."

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem, Severity, check
+from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.frames import LEAST_KEYPOINTS
-from heatpose.evaluation.signature import FINDINGS, find_differences, sign_poses
+from heatpose.evaluation.signature import find_differences, sign_poses
 from heatpose.evaluation.wording import format_plural, join_names
-from heatpose.pose.similarity import COPY, PoseNeighbours
+from heatpose.pose.similarity import COPY, PoseNeighbours, connect
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["bad_files", "small_classes"]
+__all__ = [
+    "bad_files",
+    "dark_frames",
+    "differences",
+    "exact_duplicates",
+    "near_duplicates",
+    "odd_values",
+    "reading_notes",
+    "several_people",
+    "small_classes",
+    "swapped_sides",
+]
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _SAME_CLIP_COPY = 0.004  # copies in one clip are no further apart, nor than a third of neighbours in clips
@@ -29,35 +39,27 @@ _SWAPPED_FROM = 0.1  # least such distance, as a share of the body's size
 _OTHERS = 4  # frames of the class that must be that near
 
 
-@check(("bad-file", "error", "files that cannot be used"))
 def bad_files(context: CheckContext) -> Iterator[Problem]:
     """Files that cannot be read."""
     for bad in context.frames.bad_files:
-        yield Problem("bad-file", "error", (bad.path,), f"{bad.path}: {bad.reason}.", 1.0)
+        yield replace(context.problem("bad-file", f"{bad.path}: {bad.reason}."), paths=(bad.path,))
 
 
-@check(*((code, severity, title) for code, (severity, title) in FINDINGS.items()))
 def differences(context: CheckContext) -> Iterator[Problem]:
     """Differences to the training data of a model, or to people who stand."""
     for finding in find_differences(context.expected, sign_poses(context.frames.keypoints)):
-        yield Problem(finding.code, finding.severity, (), str(finding), 1.0)
+        yield context.problem(finding.code, str(finding))
 
 
-@check(("reading-note", "warning", "data that were ignored or not taken as they are"))
 def reading_notes(context: CheckContext) -> Iterator[Problem]:
     """Files that were ignored but look like data, and placeholders that were taken as missing."""
     for note in context.frames.notes:
-        yield Problem("reading-note", "warning", (), note, 1.0)
+        yield context.problem("reading-note", note)
 
 
 # Duplicates -------------------------------------------------------------------------------------------------
 
 
-@check(
-    ("duplicate-across-classes", "error", "the same heatmaps in several classes"),
-    ("duplicate-across-groups", "error", "the same heatmaps in several groups"),
-    ("duplicate", "note", "the same heatmaps several times in one class and group"),
-)
 def exact_duplicates(context: CheckContext) -> Iterator[Problem]:
     """Frames with exactly the same heatmaps."""
     rows = np.flatnonzero(context.visible)
@@ -66,11 +68,6 @@ def exact_duplicates(context: CheckContext) -> Iterator[Problem]:
             yield _duplicate(context, same.to_numpy(), "", "hold exactly the same heatmaps", 1.0)
 
 
-@check(
-    ("near-duplicate-across-classes", "warning", "near-identical frames in several classes"),
-    ("near-duplicate-across-groups", "warning", "near-identical frames in several groups"),
-    ("near-duplicate", "note", "near-identical copies of a frame in one class and group"),
-)
 def near_duplicates(context: CheckContext) -> Iterator[Problem]:
     """Copies of a frame that differ in noise, position or scale only."""
     if len(context.unique) < 2:
@@ -86,8 +83,7 @@ def near_duplicates(context: CheckContext) -> Iterator[Problem]:
     first, second, apart = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     if not len(first):
         return
-    edges = coo_array((np.ones(len(first)), (first, second)), shape=(len(everyone), len(everyone)))
-    part = connected_components(edges, directed=False)[1]
+    part = connect(first, second, len(everyone))
     distances = pd.Series(apart).groupby(part[first]).min()
     for which, distance in zip(distances.index.to_numpy(), distances.to_numpy(), strict=True):
         what = f"show the same pose to within {max(distance, 1e-4):.2%} of the body's size"
@@ -108,28 +104,22 @@ def _mutual(
 def _duplicate(context: CheckContext, rows: np.ndarray, near: str, what: str, score: float) -> Problem:
     """Return the problem of frames that are copies of each other, by the classes and groups they are in."""
     classes, groups = np.unique(context.labels[rows]), np.unique(context.groups[rows])
-    severity: Severity = "warning" if near else "error"
+    kind, where = "duplicate", f"in {classes[0]}: they count {len(rows)} times"
     if len(classes) > 1:
         kind, where = "duplicate-across-classes", f"in the classes {join_names(classes)}: one label at most is right"
     elif context.has_groups and len(groups) > 1:
-        kind, where = (
-            "duplicate-across-groups",
-            f"in the groups {join_names(groups)}: on both sides of a split they leak",
-        )
-    else:
-        kind, where, severity = "duplicate", f"in {classes[0]}: they count {len(rows)} times", "note"
-    message = f"{format_plural(len(rows), 'frame')} {what}, {where}."
-    return Problem(near + kind, severity, context.names(rows), message, float(score))
+        kind += "-across-groups"
+        where = f"in the groups {join_names(groups)}: on both sides of a split they leak"
+    return context.problem(near + kind, f"{format_plural(len(rows), 'frame')} {what}, {where}.", score, rows)
 
 
 # Single frames ----------------------------------------------------------------------------------------------
 
 
-@check(("small-class", "error", "classes too small to validate"))
 def small_classes(context: CheckContext) -> Iterator[Problem]:
     """Classes that cannot be on both sides of a split."""
     for name in context.frames.empty_classes:
-        yield Problem("small-class", "error", (), f"Class {name} has no file that can be used.", 1.0)
+        yield context.problem("small-class", f"Class {name} has no file that can be used.")
     for name in np.unique(context.labels):
         rows = np.flatnonzero(context.labels == name)
         n_groups = len(np.unique(context.groups[rows]))
@@ -138,13 +128,12 @@ def small_classes(context: CheckContext) -> Iterator[Problem]:
                 f"Class {name} has {format_plural(len(rows), 'sample')}: too few to be on both sides of a split, so "
                 "training rejects it or cannot score it. Add more or leave it out."
             )
-            yield Problem("small-class", "error", context.names(rows), message, 1 - len(rows) / MIN_SAMPLES)
+            yield context.problem("small-class", message, 1 - len(rows) / MIN_SAMPLES, rows)
         elif context.has_groups and n_groups == 1:
             message = f"Class {name} was recorded with one group only: its score on others cannot be measured."
-            yield Problem("small-class", "error", (), message, 0.5)
+            yield context.problem("small-class", message, 0.5)
 
 
-@check(("dark", "error", "heatmaps without a peak"))
 def dark_frames(context: CheckContext) -> Iterator[Problem]:
     """Frames without a visible body."""
     n_keypoints, samples = len(COCO_17.keypoints), context.frames.samples
@@ -156,10 +145,9 @@ def dark_frames(context: CheckContext) -> Iterator[Problem]:
             message = f"{n_missing[row]} of its {n_keypoints} heatmaps have no peak."
         else:
             message = f"Its highest peak is {samples['high'][row]:.2g}, those of others {context.median_peak:.2g}."
-        yield Problem("dark", "error", context.names([row]), message, n_missing[row] / n_keypoints)
+        yield context.problem("dark", message, n_missing[row] / n_keypoints, [row])
 
 
-@check(("swapped-sides", "warning", "frames whose left and right look swapped"))
 def swapped_sides(context: CheckContext) -> Iterator[Problem]:
     """Frames that are like others of their class only with left and right keypoints swapped."""
     keypoints, n = context.frames.keypoints, len(context.frames)
@@ -168,19 +156,22 @@ def swapped_sides(context: CheckContext) -> Iterator[Problem]:
     for name in np.unique(context.labels[context.visible]):
         rows = np.flatnonzero(context.visible & (context.labels == name))
         # One swapped frame differs from the rest of its class; a clip of them differs from other groups.
-        as_is, swapped = (both.nearest(which, rows, k=_OTHERS)[0][:, -1] for which in (rows, rows + n))
+        apart = np.array([both.nearest(which, rows, k=_OTHERS)[0][:, -1] for which in (rows, rows + n)])
         if context.has_groups:
-            alone = (swapped < _SWAPPED * as_is) & (as_is > _SWAPPED_FROM)
-            outside, swapped_outside = (both.nearest_elsewhere(groups, which, rows)[0] for which in (rows, rows + n))
-            as_is = np.where(alone, as_is, outside[rows])
-            swapped = np.where(alone, swapped, swapped_outside[rows + n])
-        found = (swapped < _SWAPPED * as_is) & (as_is > _SWAPPED_FROM) & np.isfinite(as_is)
-        for row, before, after in zip(rows[found], as_is[found], swapped[found], strict=True):
+            outside = np.array([both.nearest_elsewhere(groups, each, rows)[0][each] for each in (rows, rows + n)])
+            apart = np.where(_look_swapped(apart), apart, outside)
+        found = _look_swapped(apart) & np.isfinite(apart[0])
+        for row, before, after in zip(rows[found], *apart[:, found], strict=True):
             message = (
                 f"With left and right keypoints swapped it is {after:.1%} of the body's size from other frames of "
                 f"{name}, as it is {before:.1%}."
             )
-            yield Problem("swapped-sides", "warning", context.names([row]), message, float(1 - after / before))
+            yield context.problem("swapped-sides", message, 1 - after / before, [row])
+
+
+def _look_swapped(apart: np.ndarray) -> np.ndarray:
+    """Return frames that are much nearer to others with their sides swapped: distances as is and swapped, (2, n)."""
+    return (apart[1] < _SWAPPED * apart[0]) & (apart[0] > _SWAPPED_FROM)
 
 
 def _odd_values(context: CheckContext) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -190,22 +181,17 @@ def _odd_values(context: CheckContext) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return peak, ratio, context.visible & (np.abs(np.log(ratio)) > math.log(_ODD))
 
 
-@check(("several-people", "warning", "frames with more than one person"))
 def several_people(context: CheckContext) -> Iterator[Problem]:
     """Frames in which most keypoints have a second peak."""
     others, odd = context.frames.samples["others"], _odd_values(context)[2]
     for row in np.flatnonzero(context.visible & ~odd & (others >= _SECOND_PERSON)).tolist():
-        share = float(others[row])
-        message = f"{share:.0%} of its keypoints have a second peak elsewhere: another person."
-        yield Problem("several-people", "warning", context.names([row]), message, share)
+        message = f"{others[row]:.0%} of its keypoints have a second peak elsewhere: another person."
+        yield context.problem("several-people", message, others[row], [row])
 
 
-@check(("odd-values", "warning", "heatmaps whose values differ from the others'"))
 def odd_values(context: CheckContext) -> Iterator[Problem]:
     """Frames whose peaks are several times higher or lower than usual."""
     peak, ratio, odd = _odd_values(context)
     for row in np.flatnonzero(odd).tolist():
         message = f"Its median peak is {peak[row]:.2g}, that of all is {context.median_peak:.2g}."
-        yield Problem(
-            "odd-values", "warning", context.names([row]), message, float(1 - min(ratio[row], 1 / ratio[row]))
-        )
+        yield context.problem("odd-values", message, 1 - min(ratio[row], 1 / ratio[row]), [row])

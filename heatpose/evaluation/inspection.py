@@ -6,16 +6,13 @@ The checks are in :mod:`heatpose.evaluation.frame_checks` and :mod:`heatpose.eva
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,9 +23,9 @@ from heatpose.data.storage import is_url, local_path
 from heatpose.data.table import keypoint_frame
 from heatpose.data.writing import whole_file
 from heatpose.evaluation import frame_checks, label_checks
-from heatpose.evaluation.checks import SEVERITIES, Check, CheckContext, Problem, checks_of
+from heatpose.evaluation.checks import KINDS, CheckContext, Problem, Severity
 from heatpose.evaluation.frames import Frames, read_frames
-from heatpose.evaluation.plain import to_plain
+from heatpose.evaluation.plain import Record
 from heatpose.evaluation.signature import UPRIGHT, Signature
 from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.skeleton import COCO_17
@@ -44,20 +41,34 @@ __all__ = [
     "write_fix_list",
 ]
 
+Check = Callable[[CheckContext], Iterator[Problem]]
 Progress = Callable[[int, int], object]
 
-CHECKS: tuple[Check, ...] = tuple(
-    dict.fromkeys((frame_checks.bad_files, *checks_of(label_checks), *checks_of(frame_checks)))
+FILE_CHECKS: tuple[Check, ...] = (frame_checks.bad_files, frame_checks.reading_notes, frame_checks.small_classes)
+"""Checks that need no frame."""
+
+CHECKS: tuple[Check, ...] = (
+    *FILE_CHECKS,
+    label_checks.labels_at_chance,
+    label_checks.wrong_folders,
+    label_checks.contradicted_labels,
+    label_checks.confused_classes,
+    frame_checks.differences,
+    frame_checks.exact_duplicates,
+    frame_checks.near_duplicates,
+    frame_checks.dark_frames,
+    frame_checks.swapped_sides,
+    frame_checks.several_people,
+    frame_checks.odd_values,
 )
-"""All checks, by the harm of what they report within a severity."""
+"""All checks; their problems are sorted by kind."""
 
-_KINDS = [kind for check in CHECKS for kind in check.kinds]
-_KINDS.sort(key=lambda kind: SEVERITIES.index(kind.severity))  # stable: checks of one severity stay in their order
+_SEVERITIES = get_args(Severity)
+_KINDS = sorted(KINDS, key=lambda kind: _SEVERITIES.index(KINDS[kind][0]))
 
-PROBLEM_KINDS: Mapping[str, str] = MappingProxyType({kind.code: kind.title for kind in _KINDS})
+PROBLEM_KINDS: Mapping[str, str] = {kind: KINDS[kind][1] for kind in _KINDS}
 """Kinds of problems, the most harmful first, and their titles."""
 
-_RANK = {kind.code: rank for rank, kind in enumerate(_KINDS)}
 _VISIBLE = 0.4  # of a pose's median confidence
 
 
@@ -103,7 +114,7 @@ class KeypointSummary:
 
 
 @dataclass(frozen=True, eq=False)
-class Inspection:
+class Inspection(Record):
     """Contents and problems of a data set.
 
     Parameters
@@ -157,9 +168,7 @@ class Inspection:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON; NaN becomes None."""
-        plain = to_plain(replace(self, table=None))
-        del plain["table"]
-        return plain
+        return {name: value for name, value in super().to_dict().items() if name != "table"}
 
 
 def inspect_data(
@@ -232,11 +241,9 @@ def inspect_data(
     context = CheckContext(
         frames, grouping, random_state, n_jobs, UPRIGHT if signature is None else Signature.from_dict(signature)
     )
-    # Without frames there are only files and classes to check.
-    checks = CHECKS if len(frames) else (frame_checks.bad_files, frame_checks.reading_notes, frame_checks.small_classes)
     problems = sorted(
-        (problem for check in checks for problem in check(context)),
-        key=lambda problem: (SEVERITIES.index(problem.severity), _RANK[problem.kind], -problem.score, problem.paths),
+        (problem for check in (CHECKS if len(frames) else FILE_CHECKS) for problem in check(context)),
+        key=lambda each: (_SEVERITIES.index(each.severity), _KINDS.index(each.kind), -each.score, each.paths),
     )
     counts = frames.index.assign(group=grouping.groups).groupby("label", sort=False)
     return Inspection(
@@ -278,33 +285,26 @@ def write_fix_list(inspection: Inspection, path: str | os.PathLike[str]) -> int:
     int
         Number of rows: one for each file of each problem.
     """
-    path = Path(path)
     rows = [
         (file, problem.kind, problem.severity, f"{problem.score:.3f}", problem.message)
         for problem in inspection.problems
         for file in problem.paths
     ]
-    with whole_file(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(("path", "kind", "severity", "score", "message"))
-        table.writerows(rows)
+    table = pd.DataFrame(rows, columns=["path", "kind", "severity", "score", "message"])
+    with whole_file(Path(path)) as file:
+        file.write(table.to_csv(index=False, lineterminator="\n").encode())
     return len(rows)
 
 
 def _values(frames: Frames) -> dict[str, float]:
-    peaks = frames.keypoints[..., 2][frames.keypoints[..., 2] > 0]
+    samples = frames.samples
+    peaks = samples["keypoints"][..., 2][samples["keypoints"][..., 2] > 0]
     if not len(peaks):
         return dict.fromkeys(("lowest", "highest", "median_peak", "low_peak", "high_peak"), math.nan)
-    low, median, high = np.quantile(peaks, [0.01, 0.5, 0.99])
-    lowest = math.nan if frames.source == "table" else float(frames.samples["low"].min())
-    highest = float(frames.samples["high"].max())
-    return {
-        "lowest": lowest,
-        "highest": highest,
-        "median_peak": float(median),
-        "low_peak": float(low),
-        "high_peak": float(high),
-    }
+    low, median, high = np.quantile(peaks, [0.01, 0.5, 0.99]).tolist()
+    lowest = math.nan if frames.source == "table" else float(samples["low"].min())
+    highest = float(samples["high"].max())
+    return {"lowest": lowest, "highest": highest, "median_peak": median, "low_peak": low, "high_peak": high}
 
 
 def _keypoints(keypoints: np.ndarray) -> tuple[KeypointSummary, ...]:

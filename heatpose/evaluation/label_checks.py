@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +13,13 @@ from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
 from heatpose.data.groups import DEFAULT_FOLDS, grouped_folds
-from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem, check
+from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
+from heatpose.evaluation.learning_curve import train_quick_model
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions
 from heatpose.evaluation.wording import format_plural
-from heatpose.model.candidates import make_pose_pipeline
 from heatpose.pose.similarity import NEAR_IDENTICAL
+
+__all__ = ["confused_classes", "contradicted_labels", "labels_at_chance", "wrong_folders"]
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _NEAR = 2 * NEAR_IDENTICAL  # frames no further apart vote on each other's label
@@ -31,7 +32,6 @@ _NEARER = 0.8  # of the distance to the own class
 _CLIP_NEAR = 2.0  # times the usual distance between clips of the other class
 _NAMED_ALIKE = 0.9  # share of files named after their class from which on file names are evidence
 _CONFUSED = 0.25  # share of two classes' samples that are predicted as the other
-_JUDGE = "lda"  # a second's training, and it generalises to other groups
 _JUDGE_SAMPLES = 20_000  # trained on at the most, for a few seconds a fold
 
 
@@ -59,40 +59,36 @@ class Judgement:
 
 def _judge(context: CheckContext) -> Judgement | None:
     """Judge labels; None where no split has every class in training."""
-    groups, rows = context.group_ids, np.flatnonzero(context.visible)
-    counts = pd.DataFrame({"label": context.labels[rows], "group": groups[rows]}).groupby("label")["group"]
-    enough = counts.size().index[(counts.nunique() >= 2) & (counts.size() >= MIN_SAMPLES)]
-    rows = rows[np.isin(context.labels[rows], enough)]
-    labels, groups = context.labels[rows], groups[rows]
+    frames = pd.DataFrame({"label": context.labels, "group": context.group_ids})[context.visible]
+    counts = frames.groupby("label")["group"].agg(["size", "nunique"])
+    enough = counts[(counts["nunique"] >= 2) & (counts["size"] >= MIN_SAMPLES)]
+    frames = frames[frames["label"].isin(enough.index)]
     if len(enough) < 2:
         return None
-    n_folds = int(min(DEFAULT_FOLDS, counts.nunique()[enough].min()))
-    with suppress(ValueError):  # no way to have every class in every training part
+    labels, groups = (frames[name].to_numpy(dtype=str) for name in ("label", "group"))
+    n_folds = int(min(DEFAULT_FOLDS, enough["nunique"].min()))
+    try:
         folds = grouped_folds(labels, groups, n_folds, context.random_state)
-        classes = np.unique(labels)
-        X = context.frames.keypoints[rows].reshape(len(rows), -1)
-        jobs = min(n_folds, cpu_count() if context.n_jobs is None else context.n_jobs)
-        predictions = Parallel(n_jobs=jobs)(
-            delayed(_predict)(X[train], labels[train], X[test], context.random_state) for train, test in folds
-        )
-        probabilities = np.zeros((len(rows), len(classes)))
-        for (_, test), predicted in zip(folds, predictions, strict=True):
-            probabilities[test] = predicted
-        evaluation = evaluate_predictions(labels, classes[probabilities.argmax(axis=1)], groups=groups, classes=classes)
-        at_chance = evaluation.balanced_accuracy_interval[0] <= 1 / len(classes) + CHANCE_MARGIN
-        return Judgement(rows, classes, probabilities, evaluation, at_chance)
-    return None
+    except ValueError:  # no way to have every class in every training part
+        return None
+    rows, classes = frames.index.to_numpy(), np.unique(labels)
+    X = context.frames.keypoints[rows].reshape(len(rows), -1)
+    predicted = Parallel(n_jobs=min(n_folds, cpu_count() if context.n_jobs is None else context.n_jobs))(
+        delayed(_predict)(X[train], labels[train], X[test], context.random_state) for train, test in folds
+    )
+    probabilities = np.zeros((len(rows), len(classes)))
+    probabilities[np.concatenate([test for _, test in folds])] = np.concatenate(predicted)
+    evaluation = evaluate_predictions(labels, classes[probabilities.argmax(axis=1)], groups=groups, classes=classes)
+    at_chance = evaluation.balanced_accuracy_interval[0] <= 1 / len(classes) + CHANCE_MARGIN
+    return Judgement(rows, classes, probabilities, evaluation, at_chance)
 
 
 @threadpool_limits.wrap(limits=1)
 def _predict(X: np.ndarray, labels: np.ndarray, tested: np.ndarray, random_state: int) -> np.ndarray:
-    """Train the quick model and return its probabilities (n, C), of the classes in the training part: all of them."""
-    some = slice(None, None, math.ceil(len(X) / _JUDGE_SAMPLES))
-    model = make_pose_pipeline(_JUDGE, random_state=random_state, performers=1)[1:]
-    return model.fit(X[some], labels[some]).predict_proba(tested)
+    """Train a quick model and return its probabilities (n, C), of the classes in the training part: all of them."""
+    return train_quick_model(X, labels, _JUDGE_SAMPLES, random_state).predict_proba(tested)
 
 
-@check(("labels-at-chance", "error", "labels that cannot be predicted from the frames"))
 def labels_at_chance(context: CheckContext) -> Iterator[Problem]:
     """Labels that lost their order, or that single frames do not show."""
     judgement = context.once(_judge)
@@ -102,10 +98,9 @@ def labels_at_chance(context: CheckContext) -> Iterator[Problem]:
             f"A quick model scores {judgement.evaluation.balanced_accuracy:.1%} on held-out groups, "
             f"chance is {chance:.1%}. Either the labels lost their order, or single frames do not show the classes."
         )
-        yield Problem("labels-at-chance", "error", (), message, 1.0)
+        yield context.problem("labels-at-chance", message)
 
 
-@check(("wrong-folder", "error", "files that look sorted into the wrong folder"))
 def wrong_folders(context: CheckContext) -> Iterator[Problem]:
     """Files that are named after another class than the folder they are in."""
     paths = context.frames.index["path"]
@@ -121,7 +116,7 @@ def wrong_folders(context: CheckContext) -> Iterator[Problem]:
         rows = np.flatnonzero(wrong & (context.labels == given) & (named == other))
         what = "file is" if len(rows) == 1 else "files are"
         message = f"{len(rows)} {what} named after {other}, but in the folder of {given}."
-        yield Problem("wrong-folder", "error", context.names(rows), message, 1.0)
+        yield context.problem("wrong-folder", message, rows=rows)
 
 
 def _begins_with(file: str, name: str) -> bool:
@@ -129,7 +124,6 @@ def _begins_with(file: str, name: str) -> bool:
     return file.startswith(name) and not file[len(name) : len(name) + 1].isalpha()
 
 
-@check(("label", "warning", "labels that the rest of the data contradicts"))
 def contradicted_labels(context: CheckContext) -> Iterator[Problem]:
     """Labels of single frames that similar frames and models without their group contradict, and clips likewise."""
     judgement = context.once(_judge)
@@ -156,7 +150,7 @@ def contradicted_labels(context: CheckContext) -> Iterator[Problem]:
             f"It is labelled {labels[position]}, but the frames most similar to it and models trained without its "
             f"group predict {other}."
         )
-        yield Problem("label", "warning", context.names([rows[position]]), message, float(suspicion[position]))
+        yield context.problem("label", message, suspicion[position], [rows[position]])
     accepted = suspicion < _CONTRADICTED
     yield from _contradicted_clips(context, rows, doubt, accepted)
 
@@ -185,8 +179,8 @@ def _contradicted_clips(
                 f"{given}, and models trained without the group contradict the label too."
             )
             kind = "wrong-folder" if len(clip) >= _RUN else "label"
-            score = float((doubtful + 1 - near_to / apart) / 2)
-            yield Problem(kind, "warning", context.names(rows[clip.index.to_numpy()]), message, score)
+            score = (doubtful + 1 - near_to / apart) / 2
+            yield context.problem(kind, message, score, rows[clip.index.to_numpy()], "warning")
 
 
 def _distances_outside(
@@ -220,7 +214,6 @@ def _distances_by_class(
     return own[rows], other[rows], which[rows]
 
 
-@check(("confused-classes", "warning", "classes that one frame cannot distinguish"))
 def confused_classes(context: CheckContext) -> Iterator[Problem]:
     """Pairs of classes that a quick model confuses."""
     judgement = context.once(_judge)
@@ -235,4 +228,4 @@ def confused_classes(context: CheckContext) -> Iterator[Problem]:
                     f"{names[a]} and {names[b]} are confused in {share:.0%} of their frames by a quick model that was "
                     "not trained on their group: a single frame may not distinguish them."
                 )
-                yield Problem("confused-classes", "warning", (), message, float(share))
+                yield context.problem("confused-classes", message, share)

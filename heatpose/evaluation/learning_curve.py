@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from scipy import stats
-from sklearn.metrics import recall_score
+from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from heatpose.data.groups import Grouping
-from heatpose.evaluation.metrics import CHANCE_MARGIN
-from heatpose.evaluation.plain import to_plain
+from heatpose.evaluation.metrics import CHANCE_MARGIN, macro_recall
+from heatpose.evaluation.plain import Record
+from heatpose.evaluation.scores import BASELINE
 from heatpose.model.candidates import make_pose_pipeline
 
-__all__ = ["LearningCurve", "learning_curve"]
+__all__ = ["LearningCurve", "learning_curve", "train_quick_model"]
 
-CURVE_CLASSIFIER = "lda"
-"""Candidate of the learning curve: it trains in a second and gains from more people as the others do."""
+QUICK_CLASSIFIER = "lda"
+"""Candidate of quick models: it trains in a second, generalises, and gains from more people as the others do."""
 
 _CURVE_FRAMES = 2_000  # trained on at the most for a point of the curve
 _CURVE_GROUPS = 8  # held out at the most
@@ -29,7 +29,7 @@ _CURVE_DRAWS = 2  # of groups to train on, for each that is held out
 
 
 @dataclass(frozen=True, eq=False)
-class LearningCurve:
+class LearningCurve(Record):
     """Balanced accuracy on a group held out, by the number of other groups trained on.
 
     Parameters
@@ -58,10 +58,6 @@ class LearningCurve:
     gain: float
     gain_interval: tuple[float, float]
     verdict: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON; NaN becomes None."""
-        return to_plain(self)
 
 
 def learning_curve(
@@ -129,7 +125,7 @@ def learning_curve(
     else:
         verdict = f"{len(names)} groups are too few to show if more would help: {change}."
     return LearningCurve(
-        classifier=CURVE_CLASSIFIER,
+        classifier=QUICK_CLASSIFIER,
         n_groups=by_group.columns.to_numpy(),
         balanced_accuracy=mean,
         low=low,
@@ -146,14 +142,17 @@ def _score_on(
 ) -> float:
     """Train on some groups and score on another: the mean recall of its classes."""
     train, test = np.flatnonzero(np.isin(groups, trained_on)), np.flatnonzero(groups == held_out)
-    train = train[:: math.ceil(len(train) / _CURVE_FRAMES)]
-    known = np.unique(labels[train])
-    if len(known) == 1:
-        said = np.full(len(test), known[0])
-    else:
-        model = make_pose_pipeline(CURVE_CLASSIFIER, random_state=random_state, performers=1)[1:]
-        said = model.fit(X[train], labels[train]).predict(X[test])
-    return float(recall_score(labels[test], said, labels=np.unique(labels[test]), average="macro", zero_division=0))
+    return macro_recall(
+        labels[test], train_quick_model(X[train], labels[train], _CURVE_FRAMES, random_state).predict(X[test])
+    )
+
+
+def train_quick_model(X: np.ndarray, labels: np.ndarray, max_samples: int, random_state: int) -> Pipeline:
+    """Train a quick model on a keypoint table (N, 51), on so many of its rows at the most, taken evenly."""
+    some = slice(None, None, math.ceil(len(X) / max_samples))
+    name = QUICK_CLASSIFIER if len(np.unique(labels[some])) > 1 else BASELINE
+    model = make_pose_pipeline(name, random_state=random_state, performers=1)[1:]
+    return model.fit(X[some], labels[some])
 
 
 def _mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:

@@ -7,7 +7,7 @@ classifier was not trained on.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import sparse, stats
+from sklearn.metrics import recall_score
 from sklearn.utils import check_random_state
 
 from heatpose.evaluation.calibration import Calibration, calibrate_scores
-from heatpose.evaluation.plain import from_plain, to_plain
+from heatpose.evaluation.plain import Record
 
 __all__ = [
     "CHANCE_MARGIN",
@@ -26,8 +27,10 @@ __all__ = [
     "N_RESAMPLES",
     "Evaluation",
     "evaluate_predictions",
+    "macro_recall",
     "percentile_interval",
-    "permute_labels_between_groups",
+    "resample_units",
+    "share_of",
 ]
 
 RandomState = int | np.random.RandomState | None
@@ -43,7 +46,7 @@ CHANCE_MARGIN = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Record):
     """Scores of predictions for held-out samples.
 
     Arrays by class follow ``classes``. Undefined scores are NaN: the recall of a class without samples, the
@@ -113,24 +116,6 @@ class Evaluation:
             return f"95 % intervals from resampling {self.n_groups} groups"
         why = "no groups were given" if self.n_groups is None else f"{self.n_groups} are too few groups to resample"
         return f"95 % intervals from resampling samples ({why}): sampling only, not about other people"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, ready for JSON; NaN becomes None."""
-        return to_plain(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
-        """Restore what :meth:`to_dict` gave."""
-        tuples = ("classes", "predicted_labels", "balanced_accuracy_interval", "macro_f1_interval")
-        restored = from_plain(
-            values,
-            floats=("recall", "recall_interval", "precision", "f1"),
-            ints=("support", "confusion"),
-        )
-        restored.update({name: tuple(values[name]) for name in tuples})
-        if restored.get("calibration") is not None:
-            restored["calibration"] = Calibration.from_dict(restored["calibration"])
-        return cls(**restored)
 
 
 def evaluate_predictions(
@@ -244,52 +229,6 @@ def evaluate_predictions(
     )
 
 
-def permute_labels_between_groups(labels: ArrayLike, groups: ArrayLike, random_state: RandomState = 0) -> np.ndarray:
-    """Permute the labels of each group, so that nothing learned in one group holds in another.
-
-    Samples of one class and group keep a label in common. So a split that tears groups apart still scores far
-    above chance on near-identical frames, while an honest, grouped one falls to chance.
-
-    Parameters
-    ----------
-    labels, groups : array-like of str, shape (n_samples,)
-        The class and the group of each sample.
-    random_state : int, RandomState or None, default=0
-        For the permutation.
-
-    Returns
-    -------
-    ndarray of str, shape (n_samples,)
-        The new labels. Where all groups have the same classes, these are permuted within each group.
-        Otherwise groups with equally many classes also exchange their sets of classes, so that groups of one
-        class each swap their classes. Each class stays in as many groups as it was in.
-
-    Notes
-    -----
-    One permutation is a noisy baseline: with two groups the number of classes that are right by chance has
-    mean 1 and standard deviation 1, however many there are. Average over several.
-
-    Examples
-    --------
-    >>> labels, groups = ["up", "up", "down", "up", "down"], ["ann", "ann", "ann", "bob", "bob"]
-    >>> permute_labels_between_groups(labels, groups, random_state=1).tolist()
-    ['up', 'up', 'down', 'down', 'up']
-    """
-    labels, groups = _labels(labels, "labels"), _labels(groups, "groups")
-    _check_length(len(labels), groups=groups)
-    rng = check_random_state(random_state)
-    members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
-    renamed = [np.unique(labels[samples], return_inverse=True) for samples in members]
-    sizes = np.array([len(classes) for classes, _ in renamed])
-
-    permuted = labels.copy()
-    for size in np.unique(sizes):
-        takers = np.flatnonzero(sizes == size)
-        for taker, giver in zip(takers, rng.permutation(takers), strict=True):
-            permuted[members[taker]] = rng.permutation(renamed[giver][0])[renamed[taker][1]]
-    return permuted
-
-
 # Scores and intervals
 
 
@@ -298,10 +237,11 @@ def _by_class(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
     support = confusion.sum(axis=-1)
     predicted = confusion[..., :-1].sum(axis=-2)
-    return _ratio(right, support), _ratio(right, predicted), _ratio(2 * right, support + predicted)
+    return share_of(right, support), share_of(right, predicted), share_of(2 * right, support + predicted)
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def share_of(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Divide counts; NaN where there is nothing to divide by."""
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
@@ -310,12 +250,22 @@ def _resample(cell: np.ndarray, group: np.ndarray | None, n_cells: int, rng: np.
     if group is None:
         # Samples in one cell of the matrix are alike, so that cells can be drawn instead of samples.
         return rng.multinomial(len(cell), np.bincount(cell, minlength=n_cells) / len(cell), size=N_RESAMPLES)
-    n_groups = group.max() + 1
-    confusions = sparse.coo_array((np.ones(len(cell)), (group, cell)), shape=(n_groups, n_cells)).tocsr()
-    # Bounded memory, however many groups.
-    sizes = np.diff(np.r_[0 : N_RESAMPLES : max(1, 2**22 // n_groups), N_RESAMPLES])
-    even = np.full(n_groups, 1 / n_groups)
-    return np.concatenate([rng.multinomial(n_groups, even, size=size) @ confusions for size in sizes])
+    counts = sparse.coo_array((np.ones(len(cell)), (group, cell)), shape=(group.max() + 1, n_cells)).tocsr()
+    return resample_units(counts, rng)
+
+
+def resample_units(counts: np.ndarray | sparse.csr_array, rng: np.random.RandomState) -> np.ndarray:
+    """Draw as many units (rows) as there are, with replacement, and sum up their counts (U, M): (N_RESAMPLES, M)."""
+    n_units = counts.shape[0]
+    # Bounded memory, however many units.
+    sizes = np.diff(np.r_[0 : N_RESAMPLES : max(1, 2**22 // n_units), N_RESAMPLES])
+    even = np.full(n_units, 1 / n_units)
+    return np.concatenate([rng.multinomial(n_units, even, size=size) @ counts for size in sizes])
+
+
+def macro_recall(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the mean recall of the classes in the labels (n,), whatever else is predicted."""
+    return float(recall_score(labels, predicted, labels=np.unique(labels), average="macro", zero_division=0))
 
 
 def percentile_interval(values: np.ndarray, n_units: int) -> tuple[float, float]:

@@ -2,46 +2,40 @@
 
 The held-out score means little by itself, so the terminal, the report and the model card show it beside others. All
 three are written from :func:`list_scores`, and the manifest's record from :func:`record_scores`; another score is one
-more entry of :data:`SCORES`.
+more entry of :data:`SCORES`, a value in :func:`record_scores` and, where there is more to say, a remark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from heatpose.evaluation.wording import format_plural
 
-__all__ = ["BASELINE", "SCORES", "Score", "ScoreRow", "list_scores", "record_scores"]
+__all__ = ["BASELINE", "SCORES", "ScoreRow", "list_scores", "record_scores"]
 
 BASELINE = "dummy"
 """Candidate that always predicts the majority class; part of every comparison and never chosen."""
 
 
-@dataclass(frozen=True)
-class Score:
-    """Description of a balanced accuracy that is listed.
+SCORES: Mapping[str, str] = {
+    "balanced_accuracy": "held-out groups",
+    "proposed_split_balanced_accuracy": "detected clips",
+    "random_split_balanced_accuracy": "random split",
+    "train_balanced_accuracy": "training frames",
+    "permuted_labels_balanced_accuracy": "permuted labels",
+    "dummy_balanced_accuracy": "majority class",
+}
+"""Balanced accuracies of a training by their keys in the manifest's record, the held-out one first: the data or labels
+that each is measured on."""
 
-    Parameters
-    ----------
-    key : str
-        Name in the ``scores`` of the manifest's record.
-    title : str
-        Name in listings: the data or labels it is measured on.
-    read : callable
-        Takes a :class:`heatpose.training.result.TrainingResult` and returns the score, None where it does not apply.
-    remark : callable
-        Takes the manifest's record and returns a few words, or an empty string.
-    split : str or None
-        Name of the split in the record's ``audit``, where it has one.
-    """
-
-    key: str
-    title: str
-    read: Callable[[Any], float | None]
-    remark: Callable[[Mapping[str, Any]], str] = lambda record: ""
-    split: str | None = None
+_SPLITS = {
+    "balanced_accuracy": "chosen",
+    "proposed_split_balanced_accuracy": "proposed",
+    "random_split_balanced_accuracy": "random",
+}
+"""Splits in the record's audit."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class ScoreRow:
     Parameters
     ----------
     key, title : str
-        See :class:`Score`.
+        Entry of :data:`SCORES`.
     score : float
         Balanced accuracy.
     interval : (float, float) or None
@@ -72,60 +66,21 @@ class ScoreRow:
     @property
     def is_held_out(self) -> bool:
         """True for the score that estimates performance on new groups."""
-        return self.key == SCORES[0].key
-
-
-def _gap(record: Mapping[str, Any]) -> str:
-    # Difference of the numbers as they are shown, so that they add up.
-    scores = record["scores"]
-    gap = round(scores["random_split_balanced_accuracy"], 3) - round(scores["balanced_accuracy"], 3)
-    return f"{gap:.3f} of it is neighbours in training" if gap > 0 else "no higher"
-
-
-def _of_candidate(result: Any, name: str, column: str) -> float | None:
-    rows = result.leaderboard[result.leaderboard["classifier"] == name]
-    return None if rows.empty else float(rows[column].iloc[0])
-
-
-SCORES = (
-    Score(
-        "balanced_accuracy",
-        "held-out groups",
-        lambda result: float(result.evaluation.balanced_accuracy),
-        split="chosen",
-    ),
-    Score(
-        "proposed_split_balanced_accuracy",
-        "detected clips",
-        lambda result: None if result.audit.proposed is None else float(result.audit.proposed.balanced_accuracy),
-        lambda record: format_plural(record["audit"]["proposed"]["n_groups"], "run") + " of near-identical poses",
-        split="proposed",
-    ),
-    Score("random_split_balanced_accuracy", "random split", lambda result: result.random_split, _gap, split="random"),
-    Score(
-        "train_balanced_accuracy",
-        "training frames",
-        lambda result: _of_candidate(result, result.classifier, "train_balanced_accuracy"),
-    ),
-    Score(
-        "permuted_labels_balanced_accuracy",
-        "permuted labels",
-        lambda result: float(result.audit.permuted.chosen),
-        lambda record: f"with a random split {record['audit']['permuted']['random']:.3f}",
-    ),
-    Score(
-        "dummy_balanced_accuracy",
-        "majority class",
-        lambda result: _of_candidate(result, BASELINE, "balanced_accuracy"),
-        lambda record: "always predicts the most frequent class",
-    ),
-)
-"""Balanced accuracies of a training, the held-out one first."""
+        return self.key == "balanced_accuracy"
 
 
 def record_scores(result: Any) -> dict[str, float | None]:
-    """Return the balanced accuracies of a training by their keys, as plain values."""
-    return {score.key: score.read(result) for score in SCORES}
+    """Return the balanced accuracies of a training by their keys, as plain values; None where one does not apply."""
+    audit, candidates = result.audit, result.leaderboard.set_index("classifier")
+    values = (
+        result.evaluation.balanced_accuracy,
+        None if audit.proposed is None else audit.proposed.balanced_accuracy,
+        result.random_split,
+        candidates["train_balanced_accuracy"].get(result.classifier),
+        audit.permuted.chosen,
+        candidates["balanced_accuracy"].get(BASELINE),
+    )
+    return {key: None if value is None else float(value) for key, value in zip(SCORES, values, strict=True)}
 
 
 def list_scores(record: Mapping[str, Any]) -> list[ScoreRow]:
@@ -142,16 +97,31 @@ def list_scores(record: Mapping[str, Any]) -> list[ScoreRow]:
         Those that the record has; empty without any.
     """
     scores, audit = record.get("scores") or {}, record.get("audit") or {}
-    rows = []
-    for score in SCORES:
-        value = scores.get(score.key)
-        if value is not None:
-            interval = scores.get("balanced_accuracy_interval") if score is SCORES[0] else None
-            near_identical = (audit.get(score.split) or {}).get("near_identical")
-            try:
-                remark = score.remark(record)
-            except (KeyError, TypeError):  # a record that lacks what the remark is about
-                remark = ""
-            ends = None if interval is None else (interval[0], interval[1])
-            rows.append(ScoreRow(score.key, score.title, value, ends, near_identical, remark))
-    return rows
+    ends = scores.get("balanced_accuracy_interval")
+    interval = None if ends is None else (ends[0], ends[1])
+    return [
+        ScoreRow(
+            key,
+            title,
+            score=scores[key],
+            interval=interval if key == "balanced_accuracy" else None,
+            near_identical=(audit.get(_SPLITS.get(key)) or {}).get("near_identical"),
+            remark=_remark(key, scores, audit),
+        )
+        for key, title in SCORES.items()
+        if scores.get(key) is not None
+    ]
+
+
+def _remark(key: str, scores: Mapping[str, Any], audit: Mapping[str, Any]) -> str:
+    """Return a few words on a score, none where the record lacks what they are about."""
+    held_out, proposed, permuted = scores.get("balanced_accuracy"), audit.get("proposed"), audit.get("permuted")
+    if key == "proposed_split_balanced_accuracy" and proposed:
+        return f"{format_plural(proposed['n_groups'], 'run')} of near-identical poses"
+    if key == "random_split_balanced_accuracy" and held_out is not None:
+        # Difference of the numbers as they are shown, so that they add up.
+        gap = round(scores[key], 3) - round(held_out, 3)
+        return f"{gap:.3f} of it is neighbours in training" if gap > 0 else "no higher"
+    if key == "permuted_labels_balanced_accuracy" and permuted:
+        return f"with a random split {permuted['random']:.3f}"
+    return "always predicts the most frequent class" if key == "dummy_balanced_accuracy" else ""

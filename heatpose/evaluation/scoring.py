@@ -61,8 +61,7 @@ def evaluate_model(
     >>> evaluate_model(model, table).balanced_accuracy  # of its training data
     1.0
     """
-    labels, probabilities, confidence = _predict(pipeline, table, heatmaps)
-    classes = np.asarray(pipeline.classes_).astype(str)
+    labels, classes, probabilities, confidence = _predict(pipeline, table, heatmaps)
     return evaluate_predictions(
         labels,
         classes[probabilities.argmax(axis=1)],
@@ -93,23 +92,20 @@ def predict_table(
     DataFrame
         One row a sample: path, label, group, predicted, confidence, as a training's ``predictions``.
     """
-    _, probabilities, confidence = _predict(pipeline, table, heatmaps)
-    predicted = np.asarray(pipeline.classes_).astype(str)[probabilities.argmax(axis=1)]
+    _, classes, probabilities, confidence = _predict(pipeline, table, heatmaps)
+    predicted = classes[probabilities.argmax(axis=1)]
     return prediction_table(table, np.full(len(table), "") if groups is None else groups, predicted, confidence)
 
 
 def _predict(
     pipeline: Pipeline, table: pd.DataFrame, heatmaps: HeatmapRows | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """True labels (N,), probabilities (N, C) and confidences (N,); a class that the model does not know is refused."""
-    labels = table["label"].to_numpy(dtype=str)
-    classes = np.asarray(pipeline.classes_).astype(str)
-    unknown = sorted(set(labels) - set(classes))
-    if unknown:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels (N,), classes (C,), probabilities (N, C), confidences (N,); refuses a class that the model lacks."""
+    labels, classes = table["label"].to_numpy(dtype=str), np.asarray(pipeline.classes_).astype(str)
+    if unknown := sorted(set(labels) - set(classes)):
         raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too.")
-    samples = input_of(pipeline).samples(table, heatmaps)
-    probabilities, known = pipeline[-1].predict_proba_and_known(samples)
-    return labels, probabilities, known * probabilities.max(axis=1)
+    probabilities, known = pipeline[-1].predict_proba_and_known(input_of(pipeline).samples(table, heatmaps))
+    return labels, classes, probabilities, known * probabilities.max(axis=1)
 
 
 def frames_with_body(table: pd.DataFrame) -> np.ndarray:

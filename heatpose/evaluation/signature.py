@@ -7,17 +7,17 @@ missing keypoints and of frames without a body. It is kept in the manifest of a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from heatpose.data.table import table_keypoints
-from heatpose.evaluation.plain import to_plain
+from heatpose.evaluation.plain import Record
 from heatpose.evaluation.wording import join_names
 from heatpose.pose.decoding import decode_heatmaps
-from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, count_facing, torso_lengths
+from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, count_facing
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = [
@@ -58,7 +58,7 @@ FINDINGS: Mapping[str, tuple[Severity, str]] = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Record):
     """Difference between data and what a model assumes of them.
 
     Parameters
@@ -90,11 +90,19 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON."""
-        return {"severity": self.severity, **to_plain(self)}
+        return {"severity": self.severity, **super().to_dict()}
+
+
+_COUNTED: Mapping[str, tuple[str, ...]] = {
+    "trunk_directions": DIRECTIONS,
+    "facing_camera": ("yes", "no"),
+    "missing_keypoints": COCO_17.keypoints,
+}
+"""Names of what the arrays of a signature count."""
 
 
 @dataclass(frozen=True, eq=False)
-class Signature:
+class Signature(Record):
     """Counts over the frames of a data set.
 
     Parameters
@@ -103,60 +111,37 @@ class Signature:
         Number of frames that were counted.
     n_empty : int
         Frames without a keypoint.
-    directions : ndarray, shape (4,)
+    trunk_directions : ndarray, shape (4,)
         Frames by the direction of the trunk, see :data:`heatpose.pose.orientation.DIRECTIONS`.
-    facing : ndarray, shape (2,)
+    facing_camera : ndarray, shape (2,)
         Bodies that face the camera, and bodies seen from behind or mirrored.
-    missing : ndarray, shape (17,)
+    missing_keypoints : ndarray, shape (17,)
         Frames with a body in which each keypoint is missing.
-    torso : float
-        Median length of the torso, in the unit of the keypoints; NaN where there is none.
     """
 
     n_frames: int
     n_empty: int
-    directions: np.ndarray
-    facing: np.ndarray
-    missing: np.ndarray
-    torso: float
+    trunk_directions: np.ndarray
+    facing_camera: np.ndarray
+    missing_keypoints: np.ndarray
 
     def __add__(self, other: Signature) -> Signature:
-        return Signature(
-            self.n_frames + other.n_frames,
-            self.n_empty + other.n_empty,
-            self.directions + other.directions,
-            self.facing + other.facing,
-            self.missing + other.missing,
-            float(np.nanmean([self.torso, other.torso])) if not np.isnan(self.torso + other.torso) else self.torso,
-        )
+        return Signature(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values with names, ready for JSON."""
-        return {
-            "n_frames": self.n_frames,
-            "n_empty": self.n_empty,
-            "trunk_directions": dict(zip(DIRECTIONS, self.directions.tolist(), strict=True)),
-            "facing_camera": dict(zip(("yes", "no"), self.facing.tolist(), strict=True)),
-            "missing_keypoints": dict(zip(COCO_17.keypoints, self.missing.tolist(), strict=True)),
-            "torso_length": None if np.isnan(self.torso) else round(self.torso, 3),
-        }
+        plain = super().to_dict()
+        return plain | {name: dict(zip(counted, plain[name], strict=True)) for name, counted in _COUNTED.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Signature:
         """Restore what :meth:`to_dict` gave."""
-        torso = values["torso_length"]
-        return cls(
-            values["n_frames"],
-            values["n_empty"],
-            np.array([values["trunk_directions"][name] for name in DIRECTIONS]),
-            np.array([values["facing_camera"][name] for name in ("yes", "no")]),
-            np.array([values["missing_keypoints"][name] for name in COCO_17.keypoints]),
-            np.nan if torso is None else torso,
-        )
+        counts = (np.array([values[name][key] for key in counted]) for name, counted in _COUNTED.items())
+        return cls(values["n_frames"], values["n_empty"], *counts)
 
 
 UPRIGHT = Signature(
-    1000, 1000, np.array([970, 10, 10, 10]), np.array([500, 500]), np.zeros(len(COCO_17.keypoints), int), np.nan
+    1000, 1000, np.array([970, 10, 10, 10]), np.array([500, 500]), np.zeros(len(COCO_17.keypoints), int)
 )
 """Signature to compare data with where there is no model: people who stand, with nothing assumed of the rest."""
 
@@ -185,15 +170,12 @@ def sign_poses(keypoints: np.ndarray) -> Signature:
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
     xy = np.where(missing[..., np.newaxis], np.nan, keypoints[..., :2])
     empty = missing.all(axis=1)
-    lengths = torso_lengths(xy)
-    known = lengths[np.isfinite(lengths)]
     return Signature(
         n_frames=len(xy),
         n_empty=int(empty.sum()),
-        directions=count_directions(xy),
-        facing=count_facing(xy),
-        missing=missing[~empty].sum(axis=0),
-        torso=float(np.median(known)) if len(known) else np.nan,
+        trunk_directions=count_directions(xy),
+        facing_camera=count_facing(xy),
+        missing_keypoints=missing[~empty].sum(axis=0),
     )
 
 
@@ -257,50 +239,45 @@ def check_data(model: Any, data: pd.DataFrame | np.ndarray | Signature) -> list[
     return find_differences(UPRIGHT if values is None else Signature.from_dict(values), data)
 
 
+def _shares(expected: Signature, data: Signature, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the usual and the found shares of what is counted; None where there are too few to compare."""
+    usual, found = getattr(expected, name), getattr(data, name)
+    return (usual / usual.sum(), found / found.sum()) if found.sum() >= MIN_FRAMES and usual.sum() else None
+
+
 def _turned(expected: Signature, data: Signature) -> list[Finding]:
-    if data.directions.sum() < MIN_FRAMES or not expected.directions.sum():
+    if (directions := _shares(expected, data, "trunk_directions")) is None:
         return []
-    usual, found = (each.directions / each.directions.sum() for each in (expected, data))
+    usual, found = directions
     overlap = np.array([np.minimum(usual, np.roll(found, -quarters)).sum() for quarters in range(4)])
     quarters = int(overlap.argmax()) if overlap[0] < _UNLIKE and overlap.max() > _ALIKE else 0
-    reflected = _is_reflected(expected, data)
-    if not quarters and not reflected:
-        return []
+    reflected = None  # the data do not show it, unless nearly all bodies face one way, in both
+    if (facing := _shares(expected, data, "facing_camera")) and min(shares.max() for shares in facing) >= _FACING:
+        reflected = facing[0].argmax() != facing[1].argmax()
     turns = [turn for turn in TURNS if turn.quarters == quarters and reflected in (None, turn.is_reflected)]
-    if not quarters:
-        return [
-            Finding(
-                "mirrored",
-                "Left and right look exchanged: most bodies face the camera in the training data, and "
-                f"{_share(data.facing[1], data.facing)} of these do not.",
-                f"{turns[-1].cure}; if the bodies are seen from behind, the model was not trained for it.",
-            )
-        ]
-    main = int(found.argmax())
-    message = (
-        f"The poses are {' or '.join(turn.description for turn in turns)}: from hips to shoulders, "
-        f"{_share(data.directions[main], data.directions)} of the trunks point {DIRECTIONS[main]}, "
-        f"{_share(expected.directions[main], expected.directions)} are expected to."
-    )
-    return [Finding("turned", message, " Or: ".join(f"{turn.cure}." for turn in turns))]
-
-
-def _is_reflected(expected: Signature, data: Signature) -> bool | None:
-    """Return whether a reflection is part of a turn; None where the data do not show it."""
-    if data.facing.sum() < MIN_FRAMES or not expected.facing.sum():
-        return None
-    usual, found = (each.facing[0] / each.facing.sum() for each in (expected, data))
-    if max(usual, 1 - usual) < _FACING or max(found, 1 - found) < _FACING:
-        return None
-    return bool((usual > 0.5) != (found > 0.5))
+    if quarters:
+        main = int(found.argmax())
+        message = (
+            f"The poses are {' or '.join(turn.description for turn in turns)}: from hips to shoulders, "
+            f"{found[main]:.0%} of the trunks point {DIRECTIONS[main]}, {usual[main]:.0%} are expected to."
+        )
+        return [Finding("turned", message, " Or: ".join(f"{turn.cure}." for turn in turns))]
+    if reflected and facing:
+        message = (
+            "Left and right look exchanged: most bodies face the camera in the training data, and "
+            f"{facing[1][1]:.0%} of these do not."
+        )
+        advice = f"{turns[-1].cure}; if the bodies are seen from behind, the model was not trained for it."
+        return [Finding("mirrored", message, advice)]
+    return []
 
 
 def _missing_keypoints(expected: Signature, data: Signature) -> list[Finding]:
     n_bodies, n_expected = data.n_frames - data.n_empty, expected.n_frames - expected.n_empty
     if n_bodies < MIN_FRAMES or not n_expected:
         return []
-    often = data.missing >= _OFTEN_MISSING * n_bodies
-    lost = np.flatnonzero(often & (expected.missing <= _SELDOM_MISSING * n_expected))
+    often = data.missing_keypoints >= _OFTEN_MISSING * n_bodies
+    lost = np.flatnonzero(often & (expected.missing_keypoints <= _SELDOM_MISSING * n_expected))
     if not len(lost):
         return []
     names = join_names([COCO_17.keypoints[k].replace("_", " ") for k in lost])
@@ -314,7 +291,3 @@ def _no_body(expected: Signature, data: Signature) -> list[Finding]:
         return []
     message = f"{share:.0%} of the frames show no body, {usual:.0%} of the training data."
     return [Finding("no-body", message, "Check that the pose estimator finds the person.")]
-
-
-def _share(count: Any, counts: np.ndarray) -> str:
-    return f"{count / counts.sum():.0%}"

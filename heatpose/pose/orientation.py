@@ -13,7 +13,7 @@ import numpy as np
 
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
-__all__ = ["DIRECTIONS", "TURNS", "Turn", "count_directions", "count_facing", "torso_lengths", "turn_keypoints"]
+__all__ = ["DIRECTIONS", "TURNS", "Turn", "count_directions", "count_facing", "turn_keypoints"]
 
 DIRECTIONS = ("up", "right", "down", "left")
 """Directions of the trunk from hips to shoulders, each a quarter turn clockwise from the one before."""
@@ -151,11 +151,6 @@ def count_facing(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     side = trunk[:, 0] * across[:, 1] - trunk[:, 1] * across[:, 0]
     clear = np.abs(side) > _CLEAR * np.square(trunk).sum(axis=1)  # False for NaN
     return np.array([np.count_nonzero(clear & (side > 0)), np.count_nonzero(clear & (side < 0))])
-
-
-def torso_lengths(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """Return the length of the trunk of each pose (N, K, 2), shape (N,); NaN without shoulders or hips."""
-    return np.sqrt(np.square(_trunk(xy, skeleton)[0]).sum(axis=1))
 
 
 def _trunk(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:

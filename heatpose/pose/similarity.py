@@ -17,6 +17,7 @@ __all__ = [
     "COPY",
     "NEAR_IDENTICAL",
     "PoseNeighbours",
+    "connect",
     "pose_distance",
     "propose_clips",
 ]
@@ -190,7 +191,8 @@ def propose_clips(neighbours: PoseNeighbours, labels: ArrayLike, tolerance: floa
         rows = np.flatnonzero(labels == name)
         distances, found = neighbours.nearest(rows, rows, k=2 * _CANDIDATES, candidates=2 * _CANDIDATES)
         of_class = np.searchsorted(rows, found)
-        clip = _join(of_class, distances <= tolerance)
+        row, column = np.nonzero(distances <= tolerance)
+        clip = connect(row, of_class[row, column], len(rows))
         size = np.bincount(clip)
         whole = size[clip] >= _FRAGMENT
         if whole.any() and not whole.all():
@@ -204,10 +206,9 @@ def propose_clips(neighbours: PoseNeighbours, labels: ArrayLike, tolerance: floa
     return clips
 
 
-def _join(found: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Number the connected components of the graph whose edges are found (n, k) where near (n, k)."""
-    row, column = np.nonzero(near)
-    edges = coo_array((np.ones(len(row)), (row, found[row, column])), shape=(len(found), len(found)))
+def connect(first: np.ndarray, second: np.ndarray, n: int) -> np.ndarray:
+    """Number the connected components of n items by the pairs that connect them, int (n,)."""
+    edges = coo_array((np.ones(len(first)), (first, second)), shape=(n, n))
     return connected_components(edges, directed=False)[1].astype(np.intp)
 
 

@@ -12,7 +12,6 @@ from sklearn.tree import DecisionTreeClassifier
 
 from heatpose.data.groups import Grouping
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.evaluation.metrics import permute_labels_between_groups
 from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model import candidates
 from heatpose.model.candidates import CANDIDATES, Candidate
@@ -121,13 +120,13 @@ def test_with_one_candidate_the_leaderboard_says_the_same_as_the_evaluation():
     assert "only its temperature was chosen" in result.note
 
 
-def test_the_baseline_is_never_chosen_from_others_but_can_be_asked_for():
+def test_the_baseline_is_never_chosen_from_others_but_can_be_asked_for(permute_within_groups):
     result = train(classifiers="dummy")
     assert result.classifier == "dummy"
     assert result.leaderboard["classifier"].tolist() == ["dummy"]
     assert result.evaluation.balanced_accuracy == pytest.approx(1 / len(CLASSES))
     # Where nothing can be learned the dummy may be first, and still isn't the one to deploy.
-    noise = TABLE.assign(label=permute_labels_between_groups(TABLE["label"], TABLE["group"], random_state=1))
+    noise = TABLE.assign(label=permute_within_groups(TABLE["label"], TABLE["group"], 1))
     assert train(noise, "dummy,near").classifier == "near"
 
 
@@ -277,12 +276,12 @@ def test_the_choice_is_nested_or_the_note_says_why_not(result):
     assert "could not be made" in two.note
 
 
-def test_random_labels_score_at_chance_while_a_random_split_believes_them():
+def test_random_labels_score_at_chance_while_a_random_split_believes_them(permute_within_groups):
     n_performers, n_seeds, n_classes = 5, 4, len(CLASSES)
     table = a_table(n_performers, 1, 6, difficulty=0.5)
     honest, random = [], []
     for seed in range(n_seeds):
-        labels = permute_labels_between_groups(table["label"], table["group"], random_state=seed)
+        labels = permute_within_groups(table["label"], table["group"], seed)
         result = train(table.assign(label=labels), "near")
         honest.append(result.evaluation.balanced_accuracy)
         random.append(result.random_split)
