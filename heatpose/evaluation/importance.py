@@ -24,7 +24,7 @@ from heatpose.model.openset import split_known
 from heatpose.pose import geometry
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["JOINTS", "KINDS", "REGIONS", "average_importance", "measure_importance", "standardised_differences"]
+__all__ = ["JOINTS", "REGIONS", "average_importance", "measure_importance", "standardised_differences"]
 
 JOINTS: dict[str, tuple[str, ...]] = {
     "head": COCO_17.head,
@@ -44,16 +44,6 @@ REGIONS: dict[str, tuple[str, ...]] = {
     "right leg": ("right_knee", "right_ankle"),
 }
 """Parts of the body between which distances are exchanged together."""
-
-KINDS = {
-    "keypoint": "position of a part of the body",
-    "block": "all measurements of a kind",
-    "distance": "distance between two parts",
-    "direction": "direction of a limb",
-    "angle": "angle at a joint",
-    "position": "position of a part relative to the hips",
-}
-"""Kinds of what is exchanged, in words."""
 
 MAX_SAMPLES = 1_000
 REPEATS = 2
@@ -92,9 +82,11 @@ def measure_importance(
     Returns
     -------
     DataFrame
-        One row for each thing that was exchanged: ``kind``, a key of :data:`KINDS`; ``name``; ``probability_drop``,
-        by how much the mean probability of the true class fell, and ``accuracy_drop``, the balanced accuracy. Of a
-        classifier without :class:`heatpose.PoseFeatures` there are rows of the kind ``keypoint`` alone.
+        One row for each thing that was exchanged: ``kind``, one of ``keypoint`` (position of a part of the body),
+        ``block`` (all measurements of a kind), ``distance``, ``direction``, ``angle`` and ``position``; ``name``;
+        ``probability_drop``, by how much the mean probability of the true class fell, and ``accuracy_drop``, the
+        balanced accuracy. Of a classifier without :class:`heatpose.PoseFeatures` there are rows of the kind
+        ``keypoint`` alone.
     """
     some = np.unique(np.linspace(0, len(y) - 1, min(max_samples, len(y))).astype(int))
     keypoints, labels = np.asarray(X, dtype=np.float64)[some].reshape(len(some), -1, 3), np.asarray(y)[some]

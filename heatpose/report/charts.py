@@ -1,4 +1,4 @@
-"""Charts of scores, decoding errors and streams, with matplotlib, for notebooks."""
+"""Charts of scores and streams, with matplotlib, for notebooks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from heatpose.pose.decoding import DECODERS
-from heatpose.report.drawing import _BESIDE, _METHODS, _NEUTRAL, _SIDES, _axes
+from heatpose.report.drawing import _BESIDE, _NEUTRAL, _SIDES, _axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,52 +16,7 @@ if TYPE_CHECKING:
 
     from heatpose.live.stream import PoseEvent
 
-__all__ = ["draw_errors", "draw_scores", "draw_stream"]
-
-
-def draw_errors(errors: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw decoding errors against noise, a line per method, on a logarithmic scale.
-
-    Parameters
-    ----------
-    errors : DataFrame
-        Noise in the index, a column per method: errors in cells. A column that is not named after a decoding
-        method, such as a theoretical limit, is dashed.
-    ax : Axes, optional
-        Axes to draw on; a new figure by default.
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> errors = pd.DataFrame({"gaussian": [0.02, 0.05], "argmax": [0.4, 0.5]}, index=[0.02, 0.05])
-    >>> [line.get_label() for line in draw_errors(errors).lines]  # from above, as in the picture
-    ['argmax', 'gaussian']
-    """
-    ax = _axes(ax, (7, 4))
-    from matplotlib.ticker import LogLocator
-
-    for name in errors.iloc[-1].sort_values(ascending=False).index:
-        marker, colour = _METHODS.get(name, ("", _NEUTRAL))
-        style = "-" if name in DECODERS else "--"
-        ax.plot(errors.index, errors[name], style, marker=marker, color=colour, linewidth=2.5, label=name)
-    ax.set_yscale("log", nonpositive="mask")
-    ax.set_xlabel("noise (standard deviation, as relative to the peak height)")
-    ax.set_ylabel("mean error (cells)")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.grid(axis="y", alpha=0.3)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(**_BESIDE)
-    return ax
+__all__ = ["draw_scores", "draw_stream"]
 
 
 def draw_scores(

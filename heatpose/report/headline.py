@@ -2,74 +2,46 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import ScoreRow, list_scores
-from heatpose.evaluation.wording import PERFECT_SCORE, format_interval, format_number
+from heatpose.evaluation.wording import PERFECT_SCORE, format_number
 from heatpose.report.material import Material
 
 __all__ = ["headline"]
 
 
 def headline(material: Material) -> dict[str, Any]:
-    """Return the context of the page's head: the score, its split, and the scores beside it."""
-    evaluation, training = material.evaluation, material.training
+    """Return the context of the page's head beside the material: title and verdict, split and scores beside it."""
+    evaluation, training, inspection = material.evaluation, material.training, material.inspection
     if evaluation is None:
-        return _headline_of_data(material)
-    if training is not None:
-        beside = list_scores(training.to_record())
-    else:
-        interval = evaluation.balanced_accuracy_interval
-        beside = [ScoreRow("balanced_accuracy", "this model", evaluation.balanced_accuracy, interval, None, "")]
+        assert inspection is not None  # otherwise there is an evaluation
+        verdict = _count_problems(Counter(problem.severity for problem in inspection.problems))
+        return {"title": "Inspection", "data": inspection.data, "verdict": verdict}
+    score, interval = evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval
+    leaks = material.audit is not None and material.audit.leaks
     return {
-        "kind": "score",
         "title": "Training" if training else "Evaluation",
         "data": material.facts.get("data", ""),
         "split": _split_by(material, evaluation),
-        "score": evaluation.balanced_accuracy,
-        "interval": evaluation.balanced_accuracy_interval,
-        "holds": material.learned
-        and not material.cautions
-        and not (material.audit is not None and material.audit.leaks),
+        "holds": material.learned and not material.cautions and not leaks,
         "verdict": _verdict(material, evaluation),
-        "beside": beside,
-        "chance": material.chance,
-        "more": [
-            ("macro-F1", f"{format_number(evaluation.macro_f1)} {format_interval(evaluation.macro_f1_interval)}"),
-            ("samples", f"{evaluation.n_samples:,}"),
-            ("classes", f"{len(evaluation.classes)}"),
-            *([("classifier", training.classifier), ("folds", str(training.n_folds))] if training else []),
-        ],
+        "beside": list_scores(training.to_record())
+        if training
+        else [ScoreRow("balanced_accuracy", "this model", score, interval, None, "")],
         "cautions": _cautions(material, evaluation),
-    }
-
-
-def _headline_of_data(material: Material) -> dict[str, Any]:
-    inspection = material.inspection
-    assert inspection is not None  # otherwise there is an evaluation
-    counts = dict.fromkeys(("error", "warning", "note"), 0)
-    for problem in inspection.problems:
-        counts[problem.severity] += 1
-    return {
-        "kind": "data",
-        "title": "Inspection",
-        "data": inspection.data,
-        "n_samples": inspection.n_samples,
-        "n_classes": len(inspection.classes),
-        "n_problems": len(inspection.problems),
-        "verdict": _count_problems(counts),
-        "groups": inspection.groups,
     }
 
 
 def _count_problems(counts: Mapping[str, int]) -> str:
     """Count problems by their effect, in a sentence."""
-    if not any(counts.values()):
+    if not counts:
         return "No problems found. This does not predict the score of a model."
     effects = {"error": "invalidate a score or a model", "warning": "may do so", "note": "for information"}
-    found = [f"{counts[severity]:,} {effect}" for severity, effect in effects.items() if counts[severity]]
+    found = [f"{counts[severity]:,} {effect}" for severity, effect in effects.items() if severity in counts]
     return f"{', '.join(found)}."
 
 

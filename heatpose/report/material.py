@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -41,15 +41,26 @@ N_ALIKE = 2
 class Material:
     """The inputs of a report, and what several of its sections derive from them."""
 
-    training: TrainingResult | None
-    evaluation: Evaluation | None
+    result: TrainingResult | Evaluation | Inspection
     table: pd.DataFrame | None
     pipeline: Pipeline | None
     groups: Grouping | None
-    cautions: tuple[str, ...]
+    cautions: Sequence[str]
     inspection: Inspection | None
     heatmaps: str | HeatmapRows | None
     facts: Mapping[str, str]
+
+    @property
+    def training(self) -> TrainingResult | None:
+        """The training that the report is of, if it is."""
+        return self.result if isinstance(self.result, TrainingResult) else None
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The evaluation of a training, or that the report is of; None for a report of data alone."""
+        return (
+            self.training.evaluation if self.training else self.result if isinstance(self.result, Evaluation) else None
+        )
 
     @cached_property
     def chance(self) -> float:
@@ -118,17 +129,12 @@ def hardest_frames(predictions: pd.DataFrame, n_frames: int = N_FRAMES) -> list[
     >>> hardest_frames(predictions.assign(confidence=[0.6, 0.9, 0.8]))
     [2, 0, 1]
     """
-    wrong = (predictions["label"] != predictions["predicted"]).to_numpy()
-    order = np.argsort(np.where(wrong, -predictions["confidence"], predictions["confidence"]), kind="stable")
-    alike: dict[tuple[str, str, str], int] = {}
-    chosen = []
-    keys = list(zip(predictions["label"], predictions["predicted"], predictions["group"].astype(str), strict=True))
-    for position in order[wrong[order]].tolist():
-        alike[keys[position]] = alike.get(keys[position], 0) + 1
-        if alike[keys[position]] <= N_ALIKE:
-            chosen.append(position)
+    ordered = predictions.reset_index(drop=True).sort_values("confidence", kind="stable")
+    wrong = ordered["label"] != ordered["predicted"]
+    errors = ordered[wrong].sort_values("confidence", ascending=False, kind="stable")
+    chosen = errors.groupby(["label", "predicted", "group"], sort=False).head(N_ALIKE).index.tolist()
     least = max(0, n_frames // 3 - len(chosen))
-    return [*chosen[:n_frames], *order[~wrong[order]].tolist()[:least]]
+    return [*chosen[:n_frames], *ordered[~wrong].index[:least].tolist()]
 
 
 def read_frame(heatmaps: str | HeatmapRows | None, table: pd.DataFrame, position: int) -> np.ndarray | None:

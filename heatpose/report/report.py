@@ -109,21 +109,12 @@ def write_report(
         raise ImportError(f'A report needs {" and ".join(missing_packages())}: pip install "heatpose[report]"')
     if not isinstance(result, TrainingResult | Evaluation | Inspection):
         raise TypeError(f"Expected a TrainingResult, an Evaluation or an Inspection, got {type(result).__name__}.")
-    training = result if isinstance(result, TrainingResult) else None
-    evaluation = training.evaluation if training else result if isinstance(result, Evaluation) else None
     if isinstance(result, Inspection):
         inspection, table = result, result.table if table is None else table
-    material = Material(
-        training=training,
-        evaluation=evaluation,
-        table=table,
-        pipeline=pipeline,
-        groups=training.grouping if training else groups,
-        cautions=tuple(cautions),
-        inspection=inspection,
-        heatmaps=heatmaps if heatmaps is None or isinstance(heatmaps, HeatmapRows) else os.fspath(heatmaps),
-        facts=dict(facts or {}),
-    )
+    if isinstance(result, TrainingResult):
+        groups = result.grouping
+    folder = heatmaps if heatmaps is None or isinstance(heatmaps, HeatmapRows) else os.fspath(heatmaps)
+    material = Material(result, table, pipeline, groups, cautions, inspection, folder, facts or {})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_files([(path, _render(material, progress).encode("utf-8", "backslashreplace"))])
@@ -146,18 +137,15 @@ def _render(material: Material, progress: Callable[[int, int], object] | None) -
         "interval": format_interval,
         "percent": format_percent,
         "sentence": capitalised,
+        "breakable": lambda text: Markup(_BREAK.sub(r"\1<wbr>", str(escape(text)))),
+        "options": lambda text: Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text)))),
     }
-    environment.filters["breakable"] = lambda text: Markup(_BREAK.sub(r"\1<wbr>", str(escape(text))))
-    environment.filters["options"] = lambda text: Markup(
-        _OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text)))
-    )
     sections = []
     # A report of data alone begins with its problems.
     names = sorted(SECTIONS, key=lambda name: material.evaluation is not None or name not in ("problems", "data"))
     for done, name in enumerate(names, start=1):
         title, describe = SECTIONS[name]
-        context = describe(material)
-        if context is not None:
+        if (context := describe(material)) is not None:
             sections.append({"name": name, "title": title, **context})
         if progress is not None:
             progress(done, len(SECTIONS))

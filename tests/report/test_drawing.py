@@ -234,17 +234,6 @@ def test_decoding_works_in_corners_and_for_all_types(corner, dtype):
     drawing.draw_decoding(heatmap).figure.canvas.draw()
 
 
-def test_errors_are_lines_against_noise_and_limits_are_dashed():
-    pd = pytest.importorskip("pandas")
-    errors = pd.DataFrame({"gaussian": [0, 0.02], "limit": [0, 0.01], "argmax": [0.3, 0.4]}, index=[0, 0.05])
-    ax = charts.draw_errors(errors)
-    lines = {line.get_label(): line for line in ax.lines}
-    assert list(lines) == ["argmax", "gaussian", "limit"]
-    np.testing.assert_array_equal(lines["argmax"].get_xydata(), [[0, 0.3], [0.05, 0.4]])
-    assert [line.get_linestyle() for line in lines.values()] == ["-", "-", "--"]
-    ax.figure.canvas.draw()
-
-
 def test_no_figure_cuts_its_text_off(poses, pose):
     heatmaps = render_heatmaps(poses.keypoints[:1])[0]
     figures = [
