@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import recall_score
 from sklearn.pipeline import Pipeline
 
 from heatpose.model.estimators import PoseClassifier, PoseFeatures, as_table
@@ -96,7 +96,8 @@ def measure_importance(
 
     def score(probabilities: np.ndarray) -> np.ndarray:
         true_probability = probabilities[np.arange(len(columns)), columns].mean()
-        return np.array([true_probability, balanced_accuracy_score(columns, probabilities.argmax(axis=1))])
+        predicted, present = probabilities.argmax(axis=1), np.unique(columns)
+        return np.array([true_probability, recall_score(columns, predicted, labels=present, average="macro")])
 
     rows = []
     for predict, values, things in _experiments(classifier, keypoints):

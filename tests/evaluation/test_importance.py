@@ -115,3 +115,12 @@ def test_a_feature_that_differs_in_one_class_alone_is_told_by_its_spreads():
     assert differences["same"].isna().all()
     features.loc[labels == "down", "differs"] = np.nan
     assert np.isnan(standardised_differences(features, labels).loc["down", "differs"])
+
+
+def test_data_without_some_classes_of_the_model_are_measured_without_a_warning():
+    X, y, classifier = poses_by("distance__head__left_wrist")
+    some = y == "more"
+    measured = measure_importance(classifier, X[some], y[some], random_state=0)
+    drops = measured.set_index(["kind", "name"])["accuracy_drop"]
+    assert drops["distance", "head to left wrist"] == 0  # all are above the threshold, whichever frame they are from
+    assert drops.max() > 0  # but moved keypoints are predicted as the class without samples
