@@ -209,6 +209,19 @@ def mediapipe_csv(path: Path, poses: np.ndarray) -> Path:
     return path
 
 
+def mediapipe_long_csv(path: Path, poses: np.ndarray) -> Path:
+    """Write ``frame, landmark, x, y, z, visibility``, a row a landmark."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        [frame, name.upper(), *list(point.values())[:4]]
+        for frame, pose in enumerate(poses)
+        for name, point in zip(MEDIAPIPE_33, landmarks(pose), strict=True)
+    ]
+    lines = [["frame", "landmark", "x", "y", "z", "visibility"], *rows]
+    path.write_text("\n".join(",".join(map(str, line)) for line in lines) + "\n", encoding="utf-8")
+    return path
+
+
 def movenet(path: Path, poses: np.ndarray) -> Path:
     """Write the table of the tutorial on pose classification."""
     path.parent.mkdir(parents=True, exist_ok=True)

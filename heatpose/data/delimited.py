@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["read_delimited", "text_encoding"]
+__all__ = ["read_delimited", "separator_of", "text_encoding"]
 
 _HEAD_BYTES = 1 << 16  # more than the header of any keypoint table, and its first row
 
@@ -49,10 +49,15 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
             head = file.read(_HEAD_BYTES)
     encoding = text_encoding(head)
     header, _, rest = head.decode(encoding, errors="ignore").partition("\n")
-    separator = max(",;\t", key=header.count)  # the first one where there is none
+    separator = separator_of(header)
     row = rest.partition("\n")[0]
     decimal = "," if separator == ";" and re.search(r"(^|;)\s*-?\d*,\d+\s*(;|$)", row) else "."
     return pd.read_csv(source, sep=separator, decimal=decimal, encoding=encoding, **options)
+
+
+def separator_of(line: str) -> str:
+    """Return the most frequent one of comma, semicolon and tab; a comma where there is none."""
+    return max(",;\t", key=line.count)
 
 
 def text_encoding(head: bytes) -> str:

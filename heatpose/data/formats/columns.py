@@ -1,16 +1,17 @@
-"""CSV files with a row a pose and a column a coordinate: MoveNet's tutorial, MediaPipe's landmarks in many forms."""
+"""CSV files with a column a coordinate: MoveNet's tutorial, MediaPipe's landmarks in many forms, also a row each."""
 
 from __future__ import annotations
 
 import csv
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from heatpose.data.delimited import read_delimited, separator_of
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.pose.skeletons import SKELETONS, coco_names
 
@@ -27,22 +28,27 @@ _FACTS = {
     "video": ("video", "video_name", "video_id", "clip"),
     "person": ("person", "person_id", "subject", "participant"),
     "track": ("track", "track_id"),
+    "frame": ("frame", "frame_id", "frame_number", "frame_index", "frame_idx", "timestamp", "timestamp_ms", "time"),
 }
 """Usual names of columns beside the coordinates."""
+
+_LANDMARK = (
+    *(f"{what}{part}" for what in ("landmark", "keypoint", "joint") for part in ("", "_name", "_id", "_index")),
+    *("name", "index", "id"),
+)
+"""Usual names of the column that names the landmark of a row."""
+
+_NO_CONFIDENCE = "{} files without confidences: 1 was taken"
 
 _TEXTS = {name for names in _FACTS.values() for name in names}
 
 _N_MEDIAPIPE = len(SKELETONS["mediapipe-33"].keypoints)
 
 
-def _separator(line: str) -> str:
-    return max(",;\t", key=line.count)
-
-
 def _header(text: str) -> list[str]:
     """Return the fields of the first line."""
     line = text.partition("\n")[0].rstrip("\r")
-    return next(csv.reader([line], delimiter=_separator(line)), [])
+    return next(csv.reader([line], delimiter=separator_of(line)), [])
 
 
 def _points(header: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -75,8 +81,7 @@ def _numbered(points: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
 
 def _mediapipe(header: Sequence[str]) -> dict[str, dict[str, int]]:
     points = _points(header)
-    named = {name.replace("mouth_left", "left_mouth").replace("mouth_right", "right_mouth"): columns
-             for name, columns in points.items()}  # fmt: skip
+    named = {_landmark(name): columns for name, columns in points.items()}
     if "left_eye_inner" in named and "nose" in named:
         return {name: named[name] for name in SKELETONS["mediapipe-33"].keypoints if name in named}
     return _numbered(points)
@@ -101,48 +106,48 @@ def _is_number(text: str) -> bool:
 
 
 def _table(path: Path, header: list[str] | None) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig") as stream:
-        separator = _separator(stream.readline())
+    missing = ["", "nan", "NaN", "NA", "null", "None"]
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
         try:
-            return pd.read_csv(
+            return read_delimited(
                 path,
-                sep=separator,
                 header=0 if header else None,
                 index_col=False,
-                decimal="," if separator == ";" else ".",
-                encoding="utf-8-sig",
                 keep_default_na=False,
-                na_values={
-                    name: ["", "nan", "NaN", "NA", "null", "None"]
-                    for name in header or ()
-                    if name.lower() not in _TEXTS
-                },
+                na_values={name: missing for name in header or () if name.lower() not in _TEXTS},
                 low_memory=False,
             )
         except pd.errors.ParserWarning as error:
             raise ValueError(f"Expected rows as long as the header: {error}") from error
 
 
-def _add(poses: Poses, table: pd.DataFrame, points: dict[str, dict[str, int]], facts: dict[str, int]) -> None:
-    """Add the rows of a table."""
-    numbers = np.ones((len(table), len(points), 3))
-    for at, columns in enumerate(points.values()):
-        for part, name in enumerate(("x", "y", "confidence")):
-            if name in columns:
-                column = table.iloc[:, columns[name]]
-                numbers[:, at, part] = pd.to_numeric(column)  # ValueError for text
+def _numbers(table: pd.DataFrame, columns: dict[str, int]) -> np.ndarray:
+    """Return x, y and confidence, (N, 3), out of columns; ValueError for text."""
+    numbers = np.ones((len(table), 3))
+    for at, name in enumerate(("x", "y", "confidence")):
+        if name in columns:
+            numbers[:, at] = pd.to_numeric(table.iloc[:, columns[name]])
+    return numbers
+
+
+def _facts(header: Sequence[str], used: Iterable[int] = ()) -> dict[str, int]:
+    """Return the columns of what is known beside the coordinates."""
+    lower = [text.strip().lower() for text in header]
+    known = {fact: [lower.index(name) for name in names if name in lower] for fact, names in _FACTS.items()}
+    return {fact: left[0] for fact, at in known.items() if (left := [column for column in at if column not in used])}
+
+
+def _add(poses: Poses, table: pd.DataFrame, numbers: np.ndarray, facts: dict[str, int], frames: Sequence[int]) -> None:
+    """Add a pose for each row of a table: numbers (N, K, 3), and the number of its frame."""
     known = {name: table.iloc[:, column].where(table.iloc[:, column] != "").tolist() for name, column in facts.items()}
-    empty = [None] * len(table)
-    frame = [known.get(name, empty) for name in ("path", "video", "label")]
-    for pose, path, video, label, person, track in zip(
-        numbers, *frame, known.get("person", empty), known.get("track", empty), strict=True
-    ):
-        poses.frame(path, video=video, label=label)
-        poses.add(pose, person=person, track=track)
-    if not any("confidence" in columns for columns in points.values()):
-        poses.note("{} files without confidences: 1 was taken")
+    before = None
+    for row, (pose, frame) in enumerate(zip(numbers, frames, strict=True)):
+        of = {name: values[row] for name, values in known.items()}
+        if frame != before:
+            poses.frame(of.get("path"), of.get("frame"), of.get("video"), of.get("label"))
+        before = frame
+        poses.add(pose, person=of.get("person"), track=of.get("track"))
 
 
 def _read(source: Source, file: int, poses: Poses, find: str) -> None:
@@ -150,29 +155,71 @@ def _read(source: Source, file: int, poses: Poses, find: str) -> None:
     with path.open(encoding="utf-8-sig") as stream:
         header = _header(stream.readline())
     names = SKELETONS["mediapipe-33"].keypoints
+    facts = {"path": 0, "label": 1}
     if find == "mediapipe" and (texts := _unnamed(header)):
         points = {name: {"x": texts + 3 * at, "y": texts + 3 * at + 1} for at, name in enumerate(names)}
-        poses.name_keypoints(names)
-        _add(poses, _table(path, None), points, {"path": 0} | ({"label": 1} if texts == 2 else {}))
-        return
-    points = _mediapipe(header) if find == "mediapipe" else _movenet(header)
-    if not points:
-        raise ValueError(f"Expected columns of keypoints, got {', '.join(header)[:80]}.")
+        table, facts = _table(path, None), dict(list(facts.items())[:texts])
+    else:
+        points = _mediapipe(header) if find == "mediapipe" else _movenet(header)
+        if not points and find == "mediapipe" and (columns := _long(header)):
+            _read_long(poses, _table(path, header), columns, _facts(header, columns.values()))
+            return
+        if not points:
+            raise ValueError(f"Expected columns of keypoints, got {', '.join(header)[:80]}.")
+        table = _table(path, header)
+        facts = _facts(header, {column for columns in points.values() for column in columns.values()})
     poses.name_keypoints(list(points))
+    numbers = np.stack([_numbers(table, columns) for columns in points.values()], axis=1)
+    _add(poses, table, numbers, facts, range(len(table)))
+    if not any("confidence" in columns for columns in points.values()):
+        poses.note(_NO_CONFIDENCE)
+
+
+def _long(header: Sequence[str]) -> dict[str, int]:
+    """Return the columns of a table with a row a landmark: landmark, x, y, and confidence if there is one."""
     lower = [text.strip().lower() for text in header]
-    used = {column for columns in points.values() for column in columns.values()}
-    facts = {
-        fact: lower.index(name)
-        for fact, names in _FACTS.items()
+    found = {
+        part: lower.index(name)
+        for part, names in (("landmark", _LANDMARK), ("x", ["x"]), ("y", ["y"]), ("confidence", _CONFIDENCE))
         for name in reversed(names)
-        if name in lower and lower.index(name) not in used
+        if name in lower
     }
-    _add(poses, _table(path, header), points, facts)
+    return found if {"landmark", "x", "y"} <= found.keys() and ("z" in lower or "confidence" in found) else {}
+
+
+def _read_long(poses: Poses, table: pd.DataFrame, columns: dict[str, int], facts: dict[str, int]) -> None:
+    """Add the poses of a table with a row a landmark; without a frame or path a pose begins with its first landmark."""
+    names = SKELETONS["mediapipe-33"].keypoints
+    marks = table.iloc[:, columns["landmark"]].astype(str).str.lower().str.rpartition(".")[2].str.replace(" ", "_")
+    numbered = pd.to_numeric(marks, errors="coerce")
+    first = 1 if (numbered.min(), numbered.max()) == (1, len(names)) else 0
+    known = {_landmark(name): at for at, name in enumerate(names)} | {str(at + first): at for at in range(len(names))}
+    at = marks.map(_landmark).map(known)
+    if at.isna().any():
+        raise ValueError(f"Expected {len(names)} numbered or named landmarks, got {marks[at.isna()].iloc[0]!r}.")
+    key = pd.DataFrame({name: table.iloc[:, column] for name, column in facts.items() if name != "label"})
+    if not {"frame", "path"} & facts.keys():
+        key["frame"] = (at == at.iloc[0]).cumsum()
+    frame = key.groupby([name for name in ("path", "video", "frame") if name in key], sort=False, dropna=False).ngroup()
+    pose = key.assign(frame=frame).groupby(["frame", *key.columns.difference(["frame"])], dropna=False).ngroup()
+    if (twice := pd.DataFrame({"pose": pose, "at": at}).duplicated()).any():
+        raise ValueError(f"Expected each landmark once in a pose, got {marks[twice].iloc[0]!r} twice.")
+    numbers = np.full((int(pose.max()) + 1, len(names), 3), np.nan)
+    numbers[pose, at.astype(int)] = _numbers(table, columns)
+    rows = np.unique(pose, return_index=True)[1]
+    poses.name_keypoints(names)
+    _add(poses, table.iloc[rows], numbers, facts, frame.iloc[rows].tolist())
+    if "confidence" not in columns:
+        poses.note(_NO_CONFIDENCE)
+
+
+def _landmark(name: str) -> str:
+    return name.replace("mouth_left", "left_mouth").replace("mouth_right", "right_mouth")
 
 
 def _sniff_mediapipe(source: Source) -> bool:
     header = _header(source.head())
-    return bool(_unnamed(header) or _mediapipe(header))
+    return bool(_unnamed(header) or _mediapipe(header) or _long(header))
 
 
 def _sniff_movenet(source: Source) -> bool:

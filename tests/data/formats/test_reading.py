@@ -33,6 +33,7 @@ SOURCES = [
     ("yolo", written.yolo, "labels", {}),
     ("mediapipe", written.mediapipe, "a.json", {}),
     ("mediapipe-csv", written.mediapipe_csv, "a.csv", {}),
+    ("mediapipe-csv", written.mediapipe_long_csv, "a.csv", {}),
     ("movenet", written.movenet, "a.csv", {}),
     ("arrays", written.arrays, "a.npz", {}),
     ("pyskl", written.pyskl, "a.pkl", {}),
@@ -282,6 +283,55 @@ def test_mediapipe_in_pixels_and_without_header(tmp_path):
     np.testing.assert_allclose(table_keypoints(table)[..., :2], poses[..., :2], atol=2e-3)
     assert table["label"].tolist() == ["warrior"] * 2
     assert table["path"].tolist() == ["img0.jpg", "img1.jpg"]
+
+
+def long_rows(poses, name=lambda n: n, **columns):
+    """Return a table with a row a landmark."""
+    rows = [
+        {**{key: value(at) for key, value in columns.items()}, "landmark_id": name(n), **point}
+        for at, pose in enumerate(poses)
+        for n, point in enumerate(written.landmarks(pose))
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        (lambda n: n, {"frame": lambda at: 100 + at, "label": lambda at: "ab"[at % 2]}),
+        (lambda n: n + 1, {"image": lambda at: f"{at}.jpg"}),
+        (lambda n: f"PoseLandmark.{written.MEDIAPIPE_33[n].upper()}", {}),
+    ],
+)
+def test_mediapipe_with_a_row_a_landmark(tmp_path, name, columns):
+    poses = written.bodies(4)
+    rows = long_rows(poses, name, **columns)
+    for where, separator, decimal in (("a.csv", ",", "."), ("b.csv", ";", ",")):
+        rows.to_csv(tmp_path / where, index=False, sep=separator, decimal=decimal)
+        table = read_poses(tmp_path / where, image_size=written.SIZE)
+        np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
+        if "label" in columns:
+            assert table["label"].tolist() == ["a", "b"] * 2
+            assert table["image"].tolist() == ["100", "101", "102", "103"]
+
+
+def test_several_people_and_lost_rows_of_landmarks(tmp_path):
+    poses = written.bodies(4, missing=0)
+    rows = long_rows(poses, frame=lambda at: at // 2, person=lambda at: f"p{at % 2}")
+    rows = rows.drop(index=[33 + 15]).sample(frac=1, random_state=0)  # the left wrist of the second pose; any order
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    table = read_poses(tmp_path / "a.csv", image_size=written.SIZE, people="all")
+    assert table["person"].tolist() == ["p0", "p1"] * 2
+    keypoints = table_keypoints(table)[np.argsort(table["image"], kind="stable")]
+    assert (keypoints[1, 9, 2], keypoints[0, 9, 2]) == (0, poses[0, 9, 2].astype(np.float32))
+    poses[1, 9] = (np.nan, np.nan, 0)
+    np.testing.assert_allclose(keypoints, poses, atol=2e-3)
+    pd.concat([rows, rows[:1]]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match="each landmark once"):
+        read_poses(tmp_path / "a.csv", image_size=written.SIZE)
+    rows.replace({"landmark_id": {3: 40}}).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match="33 numbered or named landmarks, got '40'"):
+        read_poses(tmp_path / "a.csv", image_size=written.SIZE)
 
 
 @pytest.mark.parametrize(
