@@ -5,7 +5,7 @@ May import everything else. A command is a line in ``COMMANDS`` and a module of 
 - ``SUMMARY``: one line for the list of commands, without a full stop;
 - ``EXAMPLES``: command lines that parse; the first one is shown by ``heatpose --help``;
 - ``add_arguments(parser)`` and ``run(args)``, which imports the library, so that ``--help`` does not wait for it;
-- ``details()``, optional: text of its ``--help`` between the options and the examples.
+- ``DETAILS`` or, if it takes the library, ``details()``: optional text between the options and the examples.
 
 Exit codes: 0 success, 1 a problem with the data or the model, 2 wrong usage, 130 interrupted. Results go to stdout,
 everything else to stderr.
@@ -26,7 +26,8 @@ from itertools import groupby
 from types import ModuleType
 
 import heatpose
-from heatpose.cli._console import UsageError, complain, complaints_on_stderr
+from heatpose.cli._console import complain, complaints_on_stderr
+from heatpose.cli._options import UsageError
 
 __all__ = ["COMMANDS", "command_parsers", "main"]
 
@@ -161,5 +162,6 @@ def _module(name: str) -> ModuleType:
 
 
 def _epilog(module: ModuleType) -> str:
+    details = module.details() if hasattr(module, "details") else getattr(module, "DETAILS", "")
     examples = "\n".join(["examples:", *(f"  {example}" for example in module.EXAMPLES)])
-    return f"{module.details()}\n\n{examples}" if hasattr(module, "details") else examples
+    return f"{details}\n\n{examples}".lstrip()

@@ -52,13 +52,13 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     span = "" if np.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
     scores.add_row("B - A", f"{comparison.difference:+.3f}", span)
     console.print("", scores, "", sep="\n")
-    say(console, comparison.statement)
+    say(comparison.statement, console)
     if comparison.first_only is not None:
         say(
-            console,
             f"Of {comparison.n_samples:,} samples both classify {comparison.both_right:,} correctly and "
             f"{comparison.both_wrong:,} wrongly; only A is correct for {comparison.first_only:,}, only B for "
             f"{comparison.second_only:,} (McNemar's p for independent samples: {comparison.p_value:.2g}).",
+            console,
         )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
-from heatpose.cli._console import add_random_state, here, results, say
+from heatpose.cli._console import say, say_json
+from heatpose.cli._options import add_options, here
 
 SUMMARY = "audit whether a random split of any table of features can be trusted"
 EXAMPLES = (
@@ -24,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a column of samples that belong together, or a regular expression for the column path (default: runs of "
         "near-identical samples)",
     )
-    parser.add_argument("--json", action="store_true", help="write the audit as JSON")
-    add_random_state(parser)
+    add_options(parser, "--json", "--random-state")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -33,15 +32,14 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.evaluation.features import audit_table
 
     audit = audit_table(args.table, args.label, args.groups, random_state=args.random_state)
-    console = results()
     if args.json:
-        console.print(json.dumps(audit.to_dict(), indent=2), soft_wrap=True)
+        say_json(audit.to_dict())
         return
     size = f"{audit.n_samples:,} samples, {audit.n_features} features, {audit.n_classes} classes"
-    say(console, f"{size}; grouped split by {audit.groups} ({audit.n_groups:,})")
-    say(console, f"{'split':10}{'near-identical':>16}{'balanced accuracy':>20}{'permuted labels':>18}")
+    say(f"{size}; grouped split by {audit.groups} ({audit.n_groups:,})")
+    say(f"{'split':10}{'near-identical':>16}{'balanced accuracy':>20}{'permuted labels':>18}")
     for name in ("random", "grouped"):
         values = [getattr(audit, field) for field in (f"near_{name}", name, f"permuted_{name}")]
-        say(console, f"{name:10}{values[0]:16.1%}{values[1]:20.3f}{values[2]:18.3f}")
-    say(console, f"Chance is {audit.chance:.3f}; {audit.n_proposed:,} groups of near-identical samples were found.")
-    say(console, audit.verdict)
+        say(f"{name:10}{values[0]:16.1%}{values[1]:20.3f}{values[2]:18.3f}")
+    say(f"Chance is {audit.chance:.3f}; {audit.n_proposed:,} groups of near-identical samples were found.")
+    say(audit.verdict)

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from heatpose.cli._console import (
-    UsageError,
-    add_placeholders,
-    add_poses,
-    add_skip_bad,
-    check_writable,
-    here,
-    pose_options,
-    results,
-    say,
-)
+from heatpose.cli._console import pose_options, say
+from heatpose.cli._options import POSES, add_options, file_to_write, here
 
 SUMMARY = "convert poses that another tool wrote into a keypoint table"
-
 EXAMPLES = (
     "heatpose convert openpose_output/ gestures.parquet",
     "heatpose convert annotations.json poses.csv --labels labels.csv --groups video",
@@ -29,9 +18,9 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("source", metavar="SOURCE", type=here, help="file or folder of another tool")
-    parser.add_argument("out", metavar="OUT", type=here, help="table to write, .parquet or .csv")
-    add_poses(parser)
-    add_placeholders(parser)
+    table = file_to_write(".parquet", ".csv")
+    parser.add_argument("out", metavar="OUT", type=table, help="table to write, .parquet or .csv")
+    add_options(parser, "--labels", *POSES)
     parser.add_argument(
         "--people",
         choices=("largest", "all"),
@@ -44,18 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what the column group is filled with (default: the first of video, track and person that has several)",
     )
-    add_skip_bad(parser)
+    add_options(parser, "--skip-bad")
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.data.formats.reading import read_poses
-    from heatpose.data.table import TABLE_SUFFIXES, write_table
+    from heatpose.data.table import write_table
 
-    out = Path(args.out)
-    if out.suffix.lower() not in TABLE_SUFFIXES:
-        raise UsageError(f"Expected OUT to end in {' or '.join(TABLE_SUFFIXES)}, got {out}")
-    check_writable(out)
     table = read_poses(
         args.source,
         people=args.people,
@@ -64,11 +49,10 @@ def run(args: argparse.Namespace) -> None:
         keep_placeholders=args.keep_placeholders,
         **pose_options(args),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_table(table, out)
-    console = results()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_table(table, args.out)
     for note in table.attrs["notes"]:
-        say(console, note)
+        say(note)
     classes = table["label"].nunique()
     labelled = f" of {classes} classes" if classes else " without labels (--labels FILE adds them)"
-    say(console, f"Wrote {out}: {len(table):,} poses{labelled}")
+    say(f"Wrote {args.out}: {len(table):,} poses{labelled}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 
-from heatpose.cli._console import UsageError, check_writable, here, results, say
+from heatpose.cli._console import say, say_next
+from heatpose.cli._options import UsageError, add_options, check_writable, here
 
 SUMMARY = "write a saved model as a safe file, an ONNX graph or a folder for the Hugging Face Hub"
 EXAMPLES = (
@@ -14,25 +14,21 @@ EXAMPLES = (
     "heatpose export models/pose.joblib pose.onnx --format onnx",
     "heatpose export models/pose.joblib hub --format hub",
 )
+DETAILS = (
+    "formats:\n"
+    "  safe  a file for heatpose.load_model that contains no executable code\n"
+    "  onnx  a graph from heatmaps to label and probabilities, and its .json (needs heatpose[onnx])\n"
+    "  hub   a folder to upload: the safe file, a model card, an example (needs heatpose[hub])\n\n"
+    "The export is compared with the model first; nothing is written if their predictions differ."
+)
 
 FORMATS = ("safe", "onnx", "hub")
 """The names in ``heatpose.persistence.export.FORMATS``, which takes a while to import."""
 
 
-def details() -> str:
-    """Return the text before the examples."""
-    return (
-        "formats:\n"
-        "  safe  a file for heatpose.load_model that contains no executable code\n"
-        "  onnx  a graph from heatmaps to label and probabilities, and its .json (needs heatpose[onnx])\n"
-        "  hub   a folder to upload: the safe file, a model card, an example (needs heatpose[hub])\n\n"
-        "The export is compared with the model first; nothing is written if their predictions differ."
-    )
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("model", metavar="MODEL", help="saved model (.joblib, .heatpose)")
+    add_options(parser, "model")
     parser.add_argument("out", metavar="OUT", type=here, help="file to write; with --format hub a folder")
     parser.add_argument("--format", choices=FORMATS, default="safe", help="default: %(default)s")
     parser.add_argument(
@@ -45,32 +41,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    if args.format == "hub":
-        if args.out.exists() and not args.out.is_dir():
-            raise UsageError(f"Expected a folder to write, got a file: {args.out}")
-    else:
+    if args.format != "hub":
         check_writable(args.out)
+    elif args.out.is_file():
+        raise UsageError(f"expected a folder to write, got a file: {args.out}")
     if args.source != "heatmaps" and args.format != "onnx":
         raise UsageError("--source requires --format onnx")
     if args.out.resolve() == Path(args.model).resolve():
-        raise UsageError("Expected OUT to be another file than MODEL")
+        raise UsageError("expected OUT to be another file than MODEL")
 
     from rich.filesize import decimal
 
     from heatpose.persistence.export import export_model
 
-    try:
-        manifest = export_model(args.model, args.out, args.format, source=args.source)
-    except ImportError as error:
-        raise UsageError(str(error)) from error
-    console = results()
-    out = shlex.quote(str(args.out))
+    manifest = export_model(args.model, args.out, args.format, source=args.source)
     if args.format == "hub":
-        say(console, f"Wrote {args.out}: pose.heatpose ({decimal(manifest['size'])} unpacked), README.md and more")
-        console.print(f"Next: heatpose push {out} USER/NAME", soft_wrap=True)
+        say(f"Wrote {args.out}: pose.heatpose ({decimal(manifest['size'])} unpacked), README.md and more")
+        say_next("push", args.out, "USER/NAME")
         return
     size = decimal(args.out.stat().st_size)
     beside = f" with {args.out.name}.json" if args.format == "onnx" else ""
-    say(console, f"Wrote {args.out} ({size}){beside}; same predictions as {args.model}")
+    say(f"Wrote {args.out} ({size}){beside}; same predictions as {args.model}")
     if args.format == "safe":
-        console.print(f"Next: heatpose predict {out} PATH...", soft_wrap=True)
+        say_next("predict", args.out, "PATH...")

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
-from heatpose.cli._console import UsageError, complain
-from heatpose.cli._stream import (
-    add_serve,
-    add_source,
-    add_stream_options,
-    checked_frames,
-    ended_like_ctrl_c,
-    make_estimator,
-    make_stream,
-    page,
-    wanted_records,
-    write_records,
-)
+from heatpose.cli._options import UsageError, add_options
+from heatpose.cli._stream import add_stream_options, make_estimator, make_stream, page, wanted_records, write_stream
 
 SUMMARY = "recognise poses before a camera or in a film; JSON lines on stdout"
 EXAMPLES = (
@@ -25,21 +15,19 @@ EXAMPLES = (
     "heatpose live models/pose.joblib --source film.mp4 --estimator rtmpose.onnx --events",
     "heatpose live models/pose.joblib --source rtsp://camera/1 --estimator vitpose.onnx --detector yolox.onnx",
 )
-
-
-def details() -> str:
-    """Return the text before the examples."""
-    return (
-        "Lines are those of heatpose watch. Of a camera the newest picture is taken and others are dropped; of a film "
-        "every frame is taken, and times begin at 0. Without --detector one person is followed. Needs "
-        "heatpose[live]. Ctrl-C ends the command; poses in progress are then left."
-    )
+DETAILS = (
+    "Lines are those of heatpose watch. Of a camera the newest picture is taken and others are dropped; of a film "
+    "every frame is taken, and times begin at 0. Without --detector one person is followed. Needs heatpose[live]. "
+    "Ctrl-C ends the command; poses in progress are then left."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("model", metavar="MODEL", help="saved model (.joblib, .heatpose, .onnx)")
-    add_source(parser)
+    add_options(parser, "model", help="saved model (.joblib, .heatpose, .onnx)")
+    add_options(parser, "--source")
+    add_options(parser, "--estimator", required=True)
+    add_options(parser, "--input-size", "--normalization")
     parser.add_argument(
         "--detector", metavar="FILE.onnx", help="person detector, YOLOX or RT-DETR: several people are followed"
     )
@@ -49,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --detector: people to follow (default: all)",
     )
     output, _ = add_stream_options(parser)
-    add_serve(output)
+    add_options(output, "--serve", "--allow-origin")
     output.add_argument("--record", metavar="OUT", type=Path, help="with --serve: let the page record clips into OUT")
     output.add_argument("--keep-pictures", action="store_true", help="with --record: keep the pictures too")
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    wanted = wanted_records(args)
+    wanted_records(args)
     if args.record and args.serve is None:
         raise UsageError("--record requires --serve; to record without the page, use heatpose record")
     if args.keep_pictures and not args.record:
@@ -64,42 +52,23 @@ def run(args: argparse.Namespace) -> None:
     if args.people and not args.detector:
         raise UsageError("--people requires --detector; without it one person is followed")
 
-    from threadpoolctl import threadpool_limits
-
     from heatpose.datasets.boxes import OnnxDetector, PersonTracker
     from heatpose.live.camera import open_source
     from heatpose.live.recognition import find_people, person_frames
     from heatpose.live.recording import Recorder
     from heatpose.live.view import Presenter
-    from heatpose.live.watching import event_record, watch_frames
 
     estimator = make_estimator(args)
     tracker = PersonTracker(estimator, OnnxDetector(args.detector) if args.detector else None, args.people or "all")
+    several = tracker.has_several
     model, stream = make_stream(args)
     recorder = Recorder(args.record, keep_pictures=args.keep_pictures) if args.record else None
-    source = open_source(args.source, is_paced=args.serve is not None)
-    try:
-        with ended_like_ctrl_c(), page(args, stream.classes, recorder) as server:
-            presenter = Presenter(server, stream, recorder, has_several=tracker.has_several)
-            stream.warm_up()
-            complain(f"Reading {args.source}, people from {tracker.describe()}")
-            frames = person_frames(
-                find_people(source, tracker),
-                has_several=tracker.has_several,
-                is_live=source.is_live,
-                on_scene=presenter.on_scene,
-            )
-            records = watch_frames(
-                stream,
-                checked_frames(frames, model, args.mirrored),
-                wanted=("frames", "events") if server else wanted,
-                on_frame=presenter.on_frame,
-            )
-            # Single frames are too little work for threads; the estimator has its own.
-            with threadpool_limits(1):
-                try:
-                    write_records(records, wanted, server)
-                except KeyboardInterrupt:  # the usual end
-                    write_records(map(event_record, stream.close()), wanted, server)
-    finally:
-        source.close()
+    with (
+        closing(open_source(args.source, is_paced=args.serve is not None)) as source,
+        page(args, stream.classes, recorder) as server,
+    ):
+        presenter = Presenter(server, stream, recorder, has_several=several)
+        scenes = find_people(source, tracker)
+        frames = person_frames(scenes, has_several=several, is_live=source.is_live, on_scene=presenter.on_scene)
+        title = f"Reading {args.source}, people from {tracker.describe()}"
+        write_stream(args, title, model, stream, frames, server, presenter)

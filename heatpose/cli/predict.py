@@ -6,32 +6,20 @@ import argparse
 import csv
 import sys
 
-from heatpose.cli._console import (
-    add_jobs,
-    add_mirrored,
-    add_placeholders,
-    add_poses,
-    add_skip_bad,
-    pose_options,
-    progress,
-    warn_of_differences,
-)
+from heatpose.cli._console import pose_options, progress, warn_of_differences
+from heatpose.cli._options import POSES, add_options
 
 SUMMARY = "predict the pose class of each sample; CSV on stdout: path,label,confidence"
 EXAMPLES = (
     "heatpose predict models/pose.joblib frame.npy",
     "heatpose predict models/pose.joblib data/others --mirrored --unknown > poses.csv",
 )
-
-
-def details() -> str:
-    """Return the text before the examples."""
-    return "Writes one row for each sample, in the order of the paths; nothing if a file is bad, without --skip-bad."
+DETAILS = "Writes one row for each sample, in the order of the paths; nothing if a file is bad, without --skip-bad."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("model", metavar="MODEL", help="saved model (.joblib, .heatpose)")
+    add_options(parser, "model")
     parser.add_argument(
         "paths",
         metavar="PATH",
@@ -39,14 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="heatmaps (.npy), a folder with heatmaps at any depth, a keypoint table (.csv, .parquet), or poses of "
         "another tool (see heatpose convert); can be URLs",
     )
-    add_poses(parser, labelled=False)
-    add_placeholders(parser)
-    add_mirrored(parser)
+    add_options(parser, *POSES, "--mirrored")
     parser.add_argument(
         "--unknown", action="store_true", help='predict "unknown" where no class reaches the model\'s threshold'
     )
-    add_skip_bad(parser)
-    add_jobs(parser)
+    add_options(parser, "--skip-bad", "--jobs")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from heatpose.cli._console import UsageError, results, say
+from heatpose.cli._console import say
 
 SUMMARY = "upload a folder written by heatpose export --format hub to the Hugging Face Hub"
 EXAMPLES = ("heatpose push hub USER/pose-classifier --private",)
-
-
-def details() -> str:
-    """Return the text before the examples."""
-    return (
-        "Log in first with `hf auth login`, or set the environment variable HF_TOKEN. HF_ENDPOINT selects another "
-        "server than the Hub."
-    )
+DETAILS = (
+    "Log in first with `hf auth login`, or set the environment variable HF_TOKEN. HF_ENDPOINT selects another server "
+    "than the Hub."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +29,5 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.persistence.hub import push_folder
 
-    try:
-        address = push_folder(args.folder, args.repo, private=args.private, message=args.message)
-    except ImportError as error:
-        raise UsageError(str(error)) from error
-    say(results(), f"Uploaded {args.folder}: {address}")
+    address = push_folder(args.folder, args.repo, private=args.private, message=args.message)
+    say(f"Uploaded {args.folder}: {address}")

@@ -3,44 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+from contextlib import closing, suppress
 from pathlib import Path
 
-from heatpose.cli._console import UsageError, complain, results, say
-from heatpose.cli._stream import add_serve, add_source, ended_like_ctrl_c, make_estimator, page, seconds
+from heatpose.cli._console import complain, say, say_next
+from heatpose.cli._options import UsageError, add_options, duration, positive
+from heatpose.cli._stream import make_estimator, page
 
 SUMMARY = "record clips of poses from a camera, in the layout that train reads"
 EXAMPLES = (
     "heatpose record data/mine --source 0 --estimator vitpose.onnx --serve 8000",
     "heatpose record data/mine --source 0 --estimator vitpose.onnx --label action_up --performer anna",
 )
-
-
-def details() -> str:
-    """Return the text before the examples."""
-    return (
-        "With --serve clips are started on the page, until Ctrl-C; with --label one clip is recorded. Files are named "
-        "OUT/<class>/<class>_<clip>_<frame>_<performer>.npy. Nothing leaves this machine, and pictures are kept only "
-        "with --keep-pictures, in OUT-pictures. Needs heatpose[live]."
-    )
+DETAILS = (
+    "With --serve clips are started on the page, until Ctrl-C; with --label one clip is recorded. Files are named "
+    "OUT/<class>/<class>_<clip>_<frame>_<performer>.npy. Nothing leaves this machine, and pictures are kept only with "
+    "--keep-pictures, in OUT-pictures. Needs heatpose[live]."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to write; clips are added to those there")
-    add_source(parser)
-    add_serve(parser)
+    add_options(parser, "--source")
+    add_options(parser, "--estimator", required=True)
+    add_options(parser, "--input-size", "--normalization", "--serve", "--allow-origin")
     clip = parser.add_argument_group("one clip, without the page")
     clip.add_argument("--label", metavar="CLASS", help="class to record")
     clip.add_argument("--performer", metavar="NAME", default="0", help="letters and digits (default: %(default)s)")
-    clip.add_argument(
-        "--seconds",
-        metavar="N",
-        type=lambda text: seconds(text, above_zero=True),
-        default=5.0,
-        help="length (default: 5)",
-    )
-    clip.add_argument("--countdown", metavar="N", type=seconds, default=3.0, help="seconds before it (default: 3)")
+    clip.add_argument("--seconds", metavar="N", type=positive, default=5.0, help="length (default: 5)")
+    clip.add_argument("--countdown", metavar="N", type=duration, default=3.0, help="seconds before it (default: 3)")
     parser.add_argument("--keep-pictures", action="store_true", help="keep the pictures too, in OUT-pictures")
 
 
@@ -59,30 +51,26 @@ def run(args: argparse.Namespace) -> None:
     if args.label is not None:
         recorder.start(args.label, args.performer, seconds=args.seconds, countdown=args.countdown)
     tracker = PersonTracker(make_estimator(args))
-    source = open_source(args.source, is_paced=args.serve is not None)
-    try:
-        labels = [line["label"] for line in recorder.counts()]
-        with ended_like_ctrl_c(), page(args, dict.fromkeys(labels), recorder) as server:
-            presenter = Presenter(server, recorder=recorder)
-            complain(f"Reading {args.source}")
-            for scene in find_people(source, tracker):
-                if scene is not None:
-                    presenter.on_scene(scene)
-                if args.label is not None and not recorder.is_busy:
-                    break
-            if recorder.is_busy:
-                complain(f"{args.source} ended before the clip did")
-                recorder.stop()
-    except KeyboardInterrupt:  # the usual end with the page
-        recorder.stop()
-    finally:
-        source.close()
+    labels = dict.fromkeys(line["label"] for line in recorder.counts())
+    with (
+        suppress(KeyboardInterrupt),  # the usual end with the page
+        closing(open_source(args.source, is_paced=args.serve is not None)) as source,
+        page(args, labels, recorder) as server,
+    ):
+        presenter = Presenter(server, recorder=recorder)
+        complain(f"Reading {args.source}")
+        for scene in find_people(source, tracker):
+            if scene is not None:
+                presenter.on_scene(scene)
+            if args.label is not None and not recorder.is_busy:
+                break
+        if recorder.is_busy:
+            complain(f"{args.source} ended before the clip did")
+    recorder.stop()
     counts = recorder.counts()
-    console = results()
     for line in counts:
         clips = f"{line['clips']} clip{'s' if line['clips'] != 1 else ''}"
-        say(console, f"{line['label']}, performer {line['performer']}: {clips}, {line['frames']} frames")
+        say(f"{line['label']}, performer {line['performer']}: {clips}, {line['frames']} frames")
     if counts:
         several = len({line["performer"] for line in counts}) > 1
-        groups = PERFORMERS if several else CLIPS
-        console.print(f"Next: heatpose train {shlex.quote(str(args.out))} --groups '{groups}'", soft_wrap=True)
+        say_next("train", args.out, "--groups", PERFORMERS if several else CLIPS)

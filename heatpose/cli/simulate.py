@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 
-from heatpose.cli._console import add_dtype, add_random_state, count, progress, results, say
+from heatpose.cli._console import progress, say, say_next
+from heatpose.cli._options import add_options, whole
 
 SUMMARY = "write heatmaps of simulated performers of 17 body commands"
 EXAMPLES = ("heatpose simulate data/simulated --performers 4",)
@@ -19,10 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--clips", 2, "clips of each performer and class"),
         ("--frames", 8, "frames of each clip"),
     ):
-        parser.add_argument(option, metavar="N", type=count, default=default, help=f"{meaning} (default: %(default)s)")
-    add_dtype(parser, "float32")
-    parser.add_argument("--overwrite", action="store_true", help="replace files of the same names in an existing OUT")
-    add_random_state(parser)
+        text = f"{meaning} (default: %(default)s)"
+        parser.add_argument(option, metavar="N", type=whole(1), default=default, help=text)
+    add_options(parser, "--dtype", "--overwrite", "--random-state")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,11 +31,8 @@ def run(args: argparse.Namespace) -> None:
     poses = simulate_poses(args.performers, args.clips, args.frames, random_state=args.random_state)
     with progress("Writing heatmaps") as advance:
         write_heatmaps(poses, args.out, dtype=args.dtype, exist_ok=args.overwrite, progress=advance)
-    console = results()
-    classes = len(set(poses.labels))
     say(
-        console,
-        f"Wrote {len(poses):,} files to {args.out}: {classes} classes, performers {args.performers}, "
-        f"{args.clips} x {args.frames} frames of each",
+        f"Wrote {len(poses):,} files to {args.out}: {len(set(poses.labels))} classes, performers {args.performers}, "
+        f"{args.clips} x {args.frames} frames of each"
     )
-    console.print(rf"Next: heatpose train {shlex.quote(args.out)} --groups '_(\d+)\.npy$'", soft_wrap=True)
+    say_next("train", args.out, "--groups", r"_(\d+)\.npy$")

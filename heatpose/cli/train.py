@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Callable
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from heatpose.cli._console import (
-    UsageError,
-    add_cache,
-    add_dask,
-    add_data,
-    add_decoder,
-    add_groups,
-    add_jobs,
-    add_random_state,
-    add_report,
-    add_skip_bad,
-    check_groups,
-    check_report,
-    check_writable,
-    count,
-    dask_client,
-    here,
-    pose_options,
-    progress,
-    read_data,
-    results,
-    say,
-    write_page,
-)
+from heatpose.cli._console import dask_client, inspect, progress, read_data, results, say, say_next, write_page
+from heatpose.cli._options import DATA, UsageError, add_options, file_to_write, parsed_by, whole
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
     from heatpose.training.result import TrainingResult
 
@@ -53,42 +27,42 @@ def details() -> str:
     from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES
 
     width = max(map(len, CANDIDATES))
-    return "\n".join(
-        [
-            "classifiers (* compared by default):",
-            *(
-                f"  {'*' if name in DEFAULT_CANDIDATES else ' '} {name:{width}}  {candidate.summary}"
-                for name, candidate in CANDIDATES.items()
-            ),
-        ]
-    )
+    lines = [
+        f"  {'*' if name in DEFAULT_CANDIDATES else ' '} {name:{width}}  {candidate.summary}"
+        for name, candidate in CANDIDATES.items()
+    ]
+    return "\n".join(["classifiers (* compared by default):", *lines])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_data(parser)
+    add_options(parser, *DATA)
     parser.add_argument(
         "--out",
         metavar="MODEL",
-        type=here,
-        default=Path("models/pose.joblib"),
+        type=file_to_write(".joblib"),
+        default="models/pose.joblib",
         help="model to write; its .json and .md are written beside it (default: %(default)s)",
     )
-    add_groups(parser, "groups that a split must not divide, such as people")
+    add_options(parser, "--groups", groups="groups that a split must not divide, such as people")
     parser.add_argument("--classifiers", metavar="NAME,NAME", help="classifiers to compare, listed below, or all")
     parser.add_argument(
         "--folds",
         metavar="N",
-        type=lambda text: count(text, least=2),
+        type=whole(2),
         help="cross-validation folds (default: one for each group, at most 5)",
     )
     parser.add_argument(
         "--search",
         metavar="BUDGET",
+        type=parsed_by("heatpose.training.search", "parse_budget"),
         help="time to tune hyperparameters, such as 10m or 1h30m (needs heatpose[search])",
     )
     parser.add_argument(
-        "--study", metavar="FILE", type=here, help="file for the trials of --search, to resume after an interruption"
+        "--study",
+        metavar="FILE",
+        type=file_to_write(),
+        help="file for the trials of --search, to resume after an interruption",
     )
     parser.add_argument(
         "--mirror",
@@ -98,13 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pairs of classes that are mirror images of each other, in addition to names that differ only in left and "
         "right; CLASS= for a class without a mirror image; none disables mirroring (default: %(default)s)",
     )
-    add_decoder(parser)
-    add_skip_bad(parser)
-    add_cache(parser)
-    add_random_state(parser)
-    add_jobs(parser)
-    add_dask(parser)
-    add_report(parser)
+    add_options(parser, "--decoder", "--skip-bad", "--cache", "--no-cache")
+    add_options(parser, "--random-state", "--jobs", "--dask", "--report")
 
 
 def mirror_pairs(text: str) -> dict[str, str] | str | None:
@@ -115,7 +84,7 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
     for pair in text.split(","):
         name, equals, image = (part.strip() for part in pair.partition("="))
         if not (name and equals):
-            raise argparse.ArgumentTypeError(f"expected CLASS=CLASS,... or none, got {text!r}")
+            raise UsageError(f"expected CLASS=CLASS,... or none, got {text!r}")
         pairs[name] = image
         if image:
             pairs.setdefault(image, name)
@@ -124,68 +93,57 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    names, tuning = _check(args)
-
     from rich.filesize import decimal
 
     from heatpose.cli._results import show_training
-
-    console = results()
-    result, table = _train(args, console, names, tuning)
-    manifest = _save(args, result, table)  # before it is shown: a reader that closes stdout must not cost the model
-    show_training(console, result)
-    for choice in manifest["record"]["choices"]:
-        say(console, choice)
-    say(console, f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
-    if args.report is not None:
-        _report(args, console, result, table, manifest)
-    console.print(f"Next: heatpose predict {shlex.quote(str(args.out))} PATH...", soft_wrap=True)
-
-
-def _check(args: argparse.Namespace) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Reject wrong usage before any work; return the names of classifiers and the options of a search."""
     from heatpose.data.table import is_folder
     from heatpose.training.training import choose_classifiers
+    from heatpose.training.trials import check_optuna
 
     try:
         names = choose_classifiers(args.classifiers, heatmaps=is_folder(args.data))
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if args.out.suffix != ".joblib":
-        raise UsageError(f"Expected --out to end in .joblib, got {args.out}")
-    check_groups(args)
-    check_writable(args.out)
-    check_report(args)
-    return names, _tuning(args)
+    if args.search:
+        check_optuna()
+    elif args.study:
+        raise UsageError("--study requires --search")
+    result, table = _train(args, names)
+    manifest = _save(args, result, table)  # before it is shown: a reader that closes stdout must not cost the model
+    show_training(results(), result)
+    for choice in manifest["record"]["choices"]:
+        say(choice)
+    say(f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
+    if args.report is not None:
+        _report(args, result, table, manifest)
+    say_next("predict", args.out, "PATH...")
 
 
-def _train(
-    args: argparse.Namespace, console: Console, names: tuple[str, ...], tuning: dict[str, Any]
-) -> tuple[TrainingResult, pd.DataFrame]:
+def _train(args: argparse.Namespace, names: tuple[str, ...]) -> tuple[TrainingResult, pd.DataFrame]:
     from heatpose.data.groups import check_enough, resolve_groups
     from heatpose.model.candidates import CANDIDATES
     from heatpose.model.inputs import read_samples
+    from heatpose.training.search import search_pose_classifier
     from heatpose.training.skeleton import check_mirror
     from heatpose.training.training import train_pose_classifier
 
-    spec = args.groups or "auto"
-    folds: int | Literal["auto"] = args.folds or "auto"
+    spec, folds = args.groups or "auto", args.folds or "auto"
 
     def check(index: pd.DataFrame) -> None:
         check_mirror(index["label"].unique(), args.mirror)
         check_enough(index["label"], resolve_groups(index, spec).groups, folds)
 
     train: Callable[..., TrainingResult] = train_pose_classifier
-    if tuning:
-        from heatpose.training.search import search_pose_classifier
-
-        train = search_pose_classifier
+    title, tuning = "Training", {}
+    if args.search:
+        train, title = search_pose_classifier, "Searching (seconds)"
+        tuning = {"budget": args.search, "study": args.study}
     with dask_client(args) as client:
         table = read_data(args, args.decoder, check=check, client=client)
         grouping = resolve_groups(table, spec)
         heatmaps = read_samples((CANDIDATES[name].takes for name in names), args.data, table, skip_bad=args.skip_bad)
-        say(console, f"Split by {grouping.description}")
-        with progress(f"{'Searching (seconds)' if tuning else 'Training'} {', '.join(names)}") as advance:
+        say(f"Split by {grouping.description}")
+        with progress(f"{title} {', '.join(names)}") as advance:
             result = train(
                 table,
                 grouping,
@@ -218,43 +176,10 @@ def _save(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame)
     return save_model(result.pipeline, args.out, record=record, samples=choose_samples(table))
 
 
-def _report(
-    args: argparse.Namespace, console: Console, result: TrainingResult, table: pd.DataFrame, manifest: dict[str, Any]
-) -> None:
-    from heatpose.evaluation.inspection import inspect_data
+def _report(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame, manifest: dict[str, Any]) -> None:
     from heatpose.evaluation.scoring import frames_with_body
 
-    with progress("Inspecting the data") as advance:
-        inspection = inspect_data(
-            args.data,
-            args.groups or "auto",
-            decoder=args.decoder,
-            random_state=args.random_state,
-            n_jobs=args.jobs,
-            progress=advance,
-            poses=pose_options(args),
-            layout=args.layout,
-            keep_placeholders=args.keep_placeholders,
-        )
     facts = {"model": f"{args.out}, sha256 {manifest['sha256']}", "decoder": args.decoder}
     facts |= {f"choice {i}": text for i, text in enumerate(manifest["record"]["choices"], start=1)}
     table = table[frames_with_body(table)]  # as the predictions of the training
-    write_page(args, console, result, table, inspection=inspection, heatmaps=args.data, facts=facts)
-
-
-def _tuning(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of a search, if --search is given."""
-    if not args.search:
-        if args.study:
-            raise UsageError("--study requires --search")
-        return {}
-    if find_spec("optuna") is None:
-        raise UsageError('--search needs Optuna: pip install "heatpose[search]"')
-    from heatpose.training.search import parse_budget
-
-    if args.study:
-        check_writable(args.study)
-    try:
-        return {"budget": parse_budget(args.search), "study": args.study}
-    except ValueError as error:
-        raise UsageError(f"--search: {error}") from error
+    write_page(args, result, table, inspection=inspect(args), heatmaps=args.data, facts=facts)

@@ -127,12 +127,13 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     return _from_pattern(index, _parse_pattern(spec))
 
 
-def check_spec(spec: str) -> None:
-    """Raise the ValueError of :func:`resolve_groups` for a spec that is wrong for any data."""
+def check_spec(spec: str) -> str:
+    """Return a spec; raise the ValueError of :func:`resolve_groups` for one that is wrong for any data."""
     if spec.startswith("blocks:"):
         _parse_blocks(spec)
     elif spec != "auto" and not _is_csv(spec):
         _parse_pattern(spec)
+    return spec
 
 
 def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["auto"] = "auto") -> None:

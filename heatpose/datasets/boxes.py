@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 from heatpose.datasets.estimator import NORMALIZATIONS, load_session
 from heatpose.pose.decoding import decode_heatmaps
 
-__all__ = ["OnnxDetector", "Person", "PersonTracker", "overlap"]
+__all__ = ["OnnxDetector", "Person", "PersonTracker", "TrackedBoxes", "overlap"]
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,16 @@ class PersonTracker:
         return f"the detector {self._detector.model}, {followed}" if self._detector else f"whole pictures, {followed}"
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that the heatmaps of a film depend on, for JSON."""
+        return {"model": self._estimator.model, "boxes": self.describe(), "people": self._people}
+
+    @property
+    def boxes(self) -> NDArray[np.float64]:
+        """Boxes (n, 4) round the keypoints of the people in the last picture."""
+        return np.array([track.box for track in self._tracks if not track.n_missed], dtype=float).reshape(-1, 4)
+
+    @property
     def state(self) -> dict[str, Any]:
         """State carried from one picture to the next, for JSON."""
         tracks = [[track.number, list(track.box), track.n_missed] for track in self._tracks]
@@ -117,16 +127,6 @@ class PersonTracker:
     def __call__(self, picture: NDArray) -> list[Person]:
         """Find the people in the next picture (H, W, 3), uint8 in B, G, R; in the order of their numbers."""
         return self._find_one(picture) if self._detector is None else self._find_several(picture)
-
-    def boxes_of(self, paths: Sequence[str], pictures: Sequence[Any]) -> list[NDArray]:
-        """Return the boxes (n, 4) of people in separate PIL pictures, each looked at by itself."""
-        found = []
-        for picture in pictures:
-            array = np.ascontiguousarray(np.asarray(picture)[..., ::-1])
-            tracker = PersonTracker(self._estimator, self._detector, self._people)
-            tracker(array)
-            found.append(np.array([track.box for track in tracker._tracks if not track.n_missed]).reshape(-1, 4))
-        return found
 
     def _find_one(self, picture: NDArray) -> list[Person]:
         crops = [self._estimator.crop_box(track.box) for track in self._tracks]
@@ -209,6 +209,32 @@ class PersonTracker:
         keypoints[:, 0] = x + (keypoints[:, 0] + 0.5) * width / columns - 0.5
         keypoints[:, 1] = y + (keypoints[:, 1] + 0.5) * height / rows - 0.5
         return Person(number, crop, heatmaps, keypoints)
+
+
+class TrackedBoxes:
+    """Boxes of people in separate pictures, each found as in the first frame of a film.
+
+    Parameters
+    ----------
+    make_tracker : callable
+        Makes a :class:`PersonTracker`.
+    """
+
+    def __init__(self, make_tracker: Callable[[], PersonTracker]):
+        self._make_tracker = make_tracker
+
+    def describe(self) -> str:
+        """Return the source of the boxes, for the record."""
+        return self._make_tracker().describe()
+
+    def __call__(self, paths: Sequence[str], pictures: Sequence[Any]) -> list[NDArray]:
+        """The people's boxes (n, 4) in each PIL picture."""
+        boxes = []
+        for picture in pictures:
+            tracker = self._make_tracker()
+            tracker(np.ascontiguousarray(np.asarray(picture)[..., ::-1]))
+            boxes.append(tracker.boxes)
+        return boxes
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:

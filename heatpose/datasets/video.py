@@ -11,30 +11,19 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from heatpose.data.sources import is_hidden, natural_key
 from heatpose.data.writing import whole_file
 from heatpose.datasets.boxes import PersonTracker
 from heatpose.datasets.estimator import need_live
-from heatpose.datasets.photos import begin_record
+from heatpose.datasets.media import HeatmapWriter, Written, list_media, read_rows
 
-__all__ = [
-    "FILM_SUFFIXES",
-    "FilmReader",
-    "FilmsWritten",
-    "is_class_name",
-    "list_films",
-    "read_clips",
-    "write_film_heatmaps",
-]
+__all__ = ["FILM_SUFFIXES", "FilmReader", "is_class_name", "list_films", "read_clips", "write_film_heatmaps"]
 
 logger = logging.getLogger(__name__)
 
@@ -124,58 +113,10 @@ class Clip(NamedTuple):
     label: str
 
 
-@dataclass(frozen=True)
-class FilmsWritten:
-    """Result of a run.
-
-    Parameters
-    ----------
-    n_files : int
-        Files of this run.
-    n_before : int
-        Frames that were done by an earlier run.
-    n_empty : int
-        Sampled frames without a person, in this run; they have no file.
-    """
-
-    n_files: int
-    n_before: int
-    n_empty: int
-
-
 def list_films(source: str | os.PathLike[str]) -> list[str]:
-    """List the films in a folder and the folders in it, in natural order; hidden ones are ignored.
-
-    Parameters
-    ----------
-    source : path-like
-        A folder, or one film, which is then the only one.
-
-    Returns
-    -------
-    list of str
-        Paths relative to the folder, with forward slashes. Empty where there are none.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file or folder.
-    ValueError
-        Two films would have the same names for their heatmaps.
-    """
+    """List the films in a folder, see :func:`heatpose.datasets.media.list_media`, or the one that is given itself."""
     source = Path(source)
-    if not source.exists():
-        raise FileNotFoundError(f"No such film or folder: {source}")
-    if source.is_file():
-        return [source.name]
-    found = [file.relative_to(source) for file in source.rglob("*") if file.suffix.lower() in FILM_SUFFIXES]
-    films = sorted((file.as_posix() for file in found if not any(map(is_hidden, file.parts))), key=natural_key)
-    stems: dict[str, str] = {}
-    for film in films:
-        other = stems.setdefault(film.rpartition(".")[0], film)
-        if other != film:
-            raise ValueError(f"Expected films whose names differ before their ending, got {other} and {film}.")
-    return films
+    return [source.name] if source.is_file() else list_media(source, FILM_SUFFIXES)
 
 
 def read_clips(file: str | os.PathLike[str]) -> list[Clip]:
@@ -191,24 +132,14 @@ def read_clips(file: str | os.PathLike[str]) -> list[Clip]:
     FileNotFoundError, ValueError
         There is no such file, or it holds something else, or clips overlap.
     """
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"No such file of labels: {file}")
-    names = ["start", "end", "label"]
-    try:
-        table = pd.read_csv(file, dtype={"label": str}, skipinitialspace=True)
-    except ValueError as error:
-        raise ValueError(f"Cannot read labels from {file}: {error}") from error
-    if not set(names) <= set(table):
-        raise ValueError(f"Expected columns {', '.join(names)} in {file}, got {', '.join(map(str, table.columns))}.")
-    times = table[names[:2]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    is_wrong = ~(np.isfinite(times).all(axis=1) & (times[:, 0] >= 0) & (times[:, 1] > times[:, 0]))
-    is_wrong |= [not is_class_name(label) for label in table["label"]]
-    if is_wrong.any():
-        raise ValueError(
-            f"Expected a start of 0 or more, a later end and a label that can be a folder in each row of {file}, got "
-            f"something else in {is_wrong.sum()} rows, the first of them row {np.argmax(is_wrong) + 1}."
-        )
-    clips = sorted(Clip(start, end, label) for (start, end), label in zip(times.tolist(), table["label"], strict=True))
+    table = read_rows(
+        file,
+        "labels",
+        {"start": float, "end": float, "label": str},
+        lambda rows: (rows["start"] >= 0) & (rows["end"] > rows["start"]) & rows["label"].map(is_class_name),
+        "a start of 0 or more, a later end and a label that can be a folder",
+    )
+    clips = sorted(Clip(*row) for row in table.itertuples(index=False))
     for one, other in pairwise(clips):
         if other.start < one.end:
             raise ValueError(f"Expected clips that do not overlap in {file}, got {tuple(one)} and {tuple(other)}.")
@@ -235,15 +166,14 @@ def is_class_name(name: object) -> bool:
 def write_film_heatmaps(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    tracker: Callable[[], PersonTracker],
+    make_tracker: Callable[[], PersonTracker],
     *,
     every: int = 1,
     fps: float | None = None,
     clips: list[Clip] | None = None,
-    settings: dict[str, Any] | None = None,
     dtype: str = "float32",
     progress: Callable[[int, int], object] | None = None,
-) -> FilmsWritten:
+) -> Written:
     """Write the heatmaps of the people in a film, or in each film of a folder.
 
     Parameters
@@ -253,7 +183,7 @@ def write_film_heatmaps(
     out : path-like
         Where to write ``<out>/<class>/<film>_f<frame>.npy``, each (1, 17, H, W), with ``_p<person>`` before the ending
         where there can be several people. With `clips` the names are ``<out>/<label>/<film>_c<clip>_f<frame>.npy``.
-    tracker : callable
+    make_tracker : callable
         Makes a :class:`PersonTracker`, for each film one.
     every : int, default 1
         Take every so many frames.
@@ -261,8 +191,6 @@ def write_film_heatmaps(
         Take so many frames a second instead, or all where the film has no more.
     clips : list of Clip, optional
         Of one film: which parts to take, and what they show. See :func:`read_clips`.
-    settings : dict, optional
-        What else an earlier run must have been started with for this one to go on with its files.
     dtype : {"float32", "float16"}
         What to store.
     progress : callable, optional
@@ -270,107 +198,75 @@ def write_film_heatmaps(
 
     Returns
     -------
-    FilmsWritten
+    Written
 
     Raises
     ------
     FileNotFoundError, ValueError, FileExistsError
         There are no films, or `out` was begun with something else; before any work.
     """
-    films = list_films(source)
-    root, out = Path(source), Path(out)
+    films, root = list_films(source), Path(source)
     if not films:
         raise ValueError(f"Expected films ({', '.join(FILM_SUFFIXES)}) in {root}, got none.")
     if clips is not None and root.is_dir():
         raise ValueError(f"Expected one film for a file of labels, got the folder {root}.")
     root = root if root.is_dir() else root.parent
-    rate = {"fps": fps} if fps is not None else {"every": every}
-    begin_record(out, {**(settings or {}), **rate, "dtype": dtype, "clips": [list(clip) for clip in clips or []]})
+    rate = {"every": every} if fps is None else {"fps": fps}
+    settings = {**make_tracker().settings, **rate, "clips": [list(clip) for clip in clips or []]}
+    writer = HeatmapWriter(out, dtype, settings)
     totals = [_length(root / film) for film in films]  # every film is opened before the work begins
-    states = _States(out / _STATE)
-    n_files = n_before = n_empty = 0
+    states = _States(writer.out / _STATE)
+    n_before = sum(states.of(film)["frames"] for film in films)
     for position, film in enumerate(films):
-        run = _Film(film, tracker(), out, clips, dtype, states)
-        reader = FilmReader(root / film)
-        n_before += run.n_before
-        try:
-            for number, picture in reader.frames(run.next, every if fps is None else max(1.0, reader.fps / fps)):
-                run.take(number, number / reader.fps, picture)
+        tracker, state = make_tracker(), states.of(film)
+        if "tracker" in state:
+            tracker.state = state["tracker"]
+        with closing(FilmReader(root / film)) as reader:
+            step = every if fps is None else max(1.0, reader.fps / fps)
+            for n_taken, (number, picture) in enumerate(reader.frames(state["next"], step), start=1):
+                people = tracker(picture)  # also between clips, so that who comes next is followed already
+                if stem := _stem(film, clips, number / reader.fps):
+                    several = tracker.has_several
+                    named = {f"_p{each.number}" if several else "": each.heatmaps for each in people}
+                    writer.write(f"{stem}_f{number:06d}", named)
+                    state["frames"] += 1
+                state["next"] = number + 1
+                if n_taken % _SAVE_EVERY == 0:
+                    states.save(state, tracker)
                 if progress is not None:
                     progress(sum(totals[:position]) + number + 1, max(sum(totals), number + 1))
-        finally:
-            reader.close()
-        run.finish(max(run.next, reader.n_frames))
-        n_files, n_empty = n_files + run.n_files, n_empty + run.n_empty
-    if n_empty:
-        logger.warning("Found no person in %d frames; they have no files", n_empty)
-    return FilmsWritten(n_files, n_before, n_empty)
+            state["next"] = max(state["next"], reader.n_frames)
+            states.save(state, tracker)
+    return writer.finish(n_before)
 
 
 def _length(file: Path) -> int:
-    reader = FilmReader(file)
-    reader.close()
-    return reader.n_frames
+    with closing(FilmReader(file)) as reader:
+        return reader.n_frames
+
+
+def _stem(film: str, clips: list[Clip] | None, seconds: float) -> str | None:
+    """Return the beginning of a frame's file name, None outside all clips."""
+    name = film.rpartition(".")[0]
+    if clips is None:
+        return name
+    inside = (number for number, clip in enumerate(clips) if clip.start <= seconds < clip.end)
+    return next((f"{clips[number].label}/{name}_c{number:02d}" for number in inside), None)
 
 
 class _States:
-    """Tracker states of each film at the last record."""
+    """Progress of each film at the last record: its next frame, frames that were taken, and its tracker's state."""
 
     def __init__(self, file: Path):
         self._file = file
-        self.films: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        self._films: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
 
-    def save(self, film: str, state: dict[str, Any]) -> None:
-        self.films[film] = state
+    def of(self, film: str) -> dict[str, Any]:
+        """Return the state of a film, to be changed."""
+        return self._films.setdefault(film, {"next": 0, "frames": 0})
+
+    def save(self, state: dict[str, Any], tracker: PersonTracker) -> None:
+        """Record that everything before the next frame of a film is done."""
+        state["tracker"] = tracker.state
         with whole_file(self._file) as file:
-            file.write(json.dumps(self.films).encode())
-
-
-class _Film:
-    """One film on its way to files."""
-
-    def __init__(
-        self, film: str, tracker: PersonTracker, out: Path, clips: list[Clip] | None, dtype: str, states: _States
-    ):
-        self._film, self._tracker, self._out, self._clips, self._dtype = film, tracker, out, clips, dtype
-        self._states = states
-        self.n_files = self.n_empty = self._n_unsaved = 0
-        before = states.films.get(film, {"next": 0, "frames": 0})
-        self.next: int = before["next"]
-        self.n_before = self._n_frames = int(before["frames"])
-        if "tracker" in before:
-            tracker.state = before["tracker"]
-
-    def take(self, number: int, seconds: float, picture: NDArray) -> None:
-        """Find the people in a frame, and write them."""
-        people = self._tracker(picture)  # also between clips, so that who comes next is followed already
-        stem = self._stem(seconds)
-        if stem is not None:
-            self._n_frames += 1
-            self.n_empty += not people
-            for person in people:
-                whose = f"_p{person.number}" if self._tracker.has_several else ""
-                path = self._out / f"{stem}_f{number:06d}{whose}.npy"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with whole_file(path) as file:
-                    np.save(file, person.heatmaps[np.newaxis].astype(self._dtype))
-                self.n_files += 1
-        self.next = number + 1
-        self._n_unsaved += 1
-        if self._n_unsaved >= _SAVE_EVERY:
-            self.finish(self.next)
-
-    def finish(self, number: int) -> None:
-        """Record that everything before a frame is done."""
-        self.next, self._n_unsaved = number, 0
-        self._states.save(self._film, {"next": number, "frames": self._n_frames, "tracker": self._tracker.state})
-
-    def _stem(self, seconds: float) -> str | None:
-        """Return the beginning of a frame's file name, None outside all clips."""
-        name = self._film.rpartition(".")[0]
-        if self._clips is None:
-            return name
-        for number, clip in enumerate(self._clips):
-            if clip.start <= seconds < clip.end:
-                return f"{clip.label}/{name}_c{number:02d}"
-        return None
+            file.write(json.dumps(self._films).encode())

@@ -312,7 +312,7 @@ class TestCommandLine:
                 "Expected a URL that fsspec knows, got nope://data",
             ),
             (["extract", "data", "s3://none/out.csv"], 1, "Cannot write s3://none/out.csv|No such file or folder"),
-            (["extract", "data", "s3://none/out.txt"], 2, "Expected OUT to end in .parquet or .csv"),
+            (["extract", "data", "s3://none/out.txt"], 2, "argument OUT: expected a name to end in .parquet or .csv"),
             (["train", "data", "--out", "s3://none/m.joblib"], 2, "expected a path on this machine, got a URL"),
             (["predict", "model", "s3://none/data"], 1, "No such file or folder: s3://none/data"),
         ],

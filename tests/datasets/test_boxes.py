@@ -7,7 +7,7 @@ pytest.importorskip("cv2", reason="needs heatpose[live]")
 pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
 pytest.importorskip("onnx", reason="needs heatpose[onnx]")
 
-from heatpose.datasets.boxes import OnnxDetector, PersonTracker, overlap
+from heatpose.datasets.boxes import OnnxDetector, PersonTracker, TrackedBoxes, overlap
 from heatpose.datasets.estimator import OnnxEstimator
 from tests import dots
 
@@ -135,10 +135,10 @@ def test_heatmaps_with_nan_are_nobody_and_are_reported(tmp_path, caplog):
 def test_boxes_of_separate_pictures_do_not_depend_on_each_other(estimator):
     image = pytest.importorskip("PIL.Image", reason="needs heatpose[live]")
     pictures = [image.fromarray(picture[..., ::-1]) for picture in walk([120, 380])]
-    tracker = PersonTracker(estimator)
-    together = tracker.boxes_of(["a", "b"], pictures)
+    find = TrackedBoxes(lambda: PersonTracker(estimator))
+    together = find(["a", "b"], pictures)
     for picture, boxes in zip(pictures, together, strict=True):
-        np.testing.assert_array_equal(tracker.boxes_of(["a"], [picture])[0], boxes)
+        np.testing.assert_array_equal(find(["a"], [picture])[0], boxes)
     assert overlap(together[0][0], together[1][0]) == 0
 
 

@@ -10,12 +10,14 @@ import pytest
 
 Image = pytest.importorskip("PIL.Image", reason="needs heatpose[vitpose]")
 
-from heatpose.cli import heatmaps as command  # noqa: E402
 from heatpose.cli import main  # noqa: E402
 from heatpose.data.folder import HeatmapFolder  # noqa: E402
 from heatpose.data.npy import BadFilesError  # noqa: E402
-from heatpose.datasets import photos  # noqa: E402
-from heatpose.datasets.photos import BoxFile, PersonDetector, PoseEstimator, list_photos, write_photo_heatmaps  # noqa: E402
+from heatpose.datasets.photos import BoxFile, list_photos, write_photo_heatmaps  # noqa: E402
+from heatpose.datasets.vitpose import DETECTOR, MODEL, PersonDetector, PoseEstimator  # noqa: E402
+from heatpose.pose.decoding import decode_heatmaps  # noqa: E402
+from heatpose.pose.skeleton import COCO_17  # noqa: E402
+from tests import dots  # noqa: E402
 
 SIZE = (60, 80)
 
@@ -78,7 +80,9 @@ def test_pictures_are_listed_in_natural_order(tmp_path):
         (tmp_path / name).touch()
     assert list_photos(tmp_path) == ["a.png", "up/anna/1.webp", "up/b_9.jpeg", "up/b_10.JPG"]
     (tmp_path / "up/b_9.png").touch()
-    with pytest.raises(ValueError, match=r"names differ before their ending, got up/b_9\.jpeg and up/b_9\.png"):
+    with pytest.raises(
+        ValueError, match=r"differ before their ending in .*, got up/b_9\.jpeg and up/b_9\.png"
+    ):
         list_photos(tmp_path)
 
 
@@ -101,7 +105,7 @@ def test_each_picture_becomes_a_file_of_its_class(root, tmp_path):
     written = write_photo_heatmaps(
         root, tmp_path / "out", MeanColour(), batch_size=4, progress=lambda done, total: progress.append((done, total))
     )
-    assert (written.n_files, written.n_before, written.nobody) == (10, 0, ())
+    assert (written.n_files, written.n_before, written.n_empty) == (10, 0, 0)
     assert progress == [(4, 10), (8, 10), (10, 10)]
     folder = HeatmapFolder(tmp_path / "out")
     assert folder.classes == ("down", "up")
@@ -148,7 +152,7 @@ def test_the_largest_person_or_all(root, tmp_path):
     one, everybody = tmp_path / "one", tmp_path / "all"
     written = write_photo_heatmaps(root, one, MeanColour(), boxes)
     assert [path.name for path in sorted(one.rglob("*.npy"))] == ["photo_0.npy", "photo_2.npy"]
-    assert len(written.nobody) == 8
+    assert written.n_empty == 8
     write_photo_heatmaps(root, everybody, MeanColour(), boxes, people="all", batch_size=2)
     names = ["photo_0_p0.npy", "photo_0_p1.npy", "photo_0_p2.npy", "photo_2_p0.npy"]
     assert [path.name for path in sorted(everybody.rglob("*.npy"))] == names
@@ -165,7 +169,9 @@ def test_bad_pictures_are_told_together_and_the_others_done(root, tmp_path, capl
         write_photo_heatmaps(root, tmp_path / "out", MeanColour(), batch_size=3)
     assert {bad.path for bad in told.value.bad_files} == {"up/photo_2.png", "down/photo_3.png"}
     assert len(list((tmp_path / "out").rglob("*.npy"))) == 8
-    assert write_photo_heatmaps(root, tmp_path / "out", MeanColour(), batch_size=3, skip_bad=True).n_files == 8
+    again = write_photo_heatmaps(root, tmp_path / "out", MeanColour(), batch_size=3, skip_bad=True)
+    assert (again.n_files, again.n_before) == (4, 4)  # the batches with bad pictures are done again
+    assert len(list((tmp_path / "out").rglob("*.npy"))) == 8
     assert "Left out 2 of 10 pictures" in caplog.text
 
 
@@ -218,10 +224,31 @@ def test_boxes_that_cannot_be_are_told(root, tmp_path, rows, header, message):
 # The command line
 
 
-def test_what_is_not_installed_is_wrong_usage(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "find_spec", lambda name: None if name == "transformers" else name)
-    assert main(["heatmaps", str(root), str(tmp_path / "out")]) == 2
-    assert 'heatmaps needs transformers: pip install "heatpose[vitpose]"' in capsys.readouterr().err
+def test_without_the_extra_it_says_what_to_install(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert main(["heatmaps", str(root), str(tmp_path / "out")]) == 1
+    assert 'need PyTorch, transformers and Pillow: pip install "heatpose[vitpose]"' in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_photos_with_an_onnx_estimator(tmp_path, capsys):
+    for package in ("cv2", "onnxruntime", "onnx"):
+        pytest.importorskip(package, reason="needs heatpose[live,onnx]")
+    estimator = dots.write_estimator(tmp_path / "dots.onnx")
+    for pose in dots.POSES:
+        (tmp_path / "photos" / pose).mkdir(parents=True)
+        drawn = dots.draw([(pose, 120, 80)], size=(160, 240), unit=9.0, radius=5)
+        Image.fromarray(drawn[..., ::-1]).save(tmp_path / "photos" / pose / "a.png")
+    Image.new("RGB", (240, 160)).save(tmp_path / "photos" / "empty.png")
+    assert main(["heatmaps", str(tmp_path / "photos"), str(tmp_path / "out"), "--estimator", str(estimator)]) == 0
+    captured = capsys.readouterr()
+    assert f"Wrote {len(dots.POSES)} files" in captured.out
+    assert "Found no person in 1 pictures, which have no file: empty" in captured.err
+    for pose in dots.POSES:
+        decoded = decode_heatmaps(np.load(tmp_path / "out" / pose / "a.npy"))[0]
+        assert (decoded[:, 2] > 0.5).all()
+        upright = decoded[COCO_17.index("left_wrist"), 1] < decoded[COCO_17.index("left_shoulder"), 1]
+        assert upright == (pose == "arms_up")
 
 
 # With the libraries themselves, and models of random weights
@@ -352,7 +379,7 @@ def test_without_a_network_it_says_what_else_there_is(
     options = ["--model", tiny, "--detector"] if detector else []
     assert main(["heatmaps", str(root), str(tmp_path / "out"), *options]) == 1
     err = capsys.readouterr().err
-    name, instead = (photos.DETECTOR, "--detector FOLDER") if detector else (photos.MODEL, "--model FOLDER")
+    name, instead = (DETECTOR, "--detector FOLDER") if detector else (MODEL, "--model FOLDER")
     assert f"Could not fetch {name} from the Hugging Face hub: it cannot be reached" in err
     assert instead in err
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,295 @@
+"""Options that several commands share, each declared once, and the types of values."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "DATA",
+    "POSES",
+    "UsageError",
+    "add_options",
+    "check_writable",
+    "duration",
+    "file_to_write",
+    "here",
+    "parsed_by",
+    "positive",
+    "whole",
+]
+
+
+class UsageError(argparse.ArgumentTypeError):
+    """Wrong usage, seen in a single value or once the command runs: exit code 2."""
+
+
+# Types of values --------------------------------------------------------------------------------------------
+
+
+def whole(least: int = 1) -> Callable[[str], int]:
+    """Return a parser of whole numbers."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise UsageError(f"expected a whole number of at least {least}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def duration(text: str) -> float:
+    """Parse a number of 0 or more."""
+    return _number(text, lambda value: value >= 0, "of 0 or more")
+
+
+def positive(text: str) -> float:
+    """Parse a number above 0."""
+    return _number(text, lambda value: value > 0, "above 0")
+
+
+def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
+    with suppress(ValueError):
+        value = float(text)
+        if fits(value) and value < math.inf:
+            return value
+    raise UsageError(f"expected a number {expected}, got {text!r}")
+
+
+def _sides(text: str) -> tuple[int, int]:
+    """Parse two whole numbers with an x between them."""
+    sides = re.fullmatch(r"([1-9]\d{0,5})[xX]([1-9]\d{0,5})", text)
+    if sides is None:
+        raise UsageError(f"expected two whole numbers such as 1280x720, got {text!r}")
+    return int(sides[1]), int(sides[2])
+
+
+def _scheduler(text: str) -> str:
+    """Parse the address of a scheduler; argparse passes whatever follows --dask."""
+    if text == "local" or re.fullmatch(r"(\w+://)?[^/]+:\d+", text):
+        return text
+    raise UsageError(
+        f"expected an address such as tcp://10.0.0.1:8786, got {text!r}; put --dask last, or write --dask=local"
+    )
+
+
+def parsed_by(module: str, name: str) -> Callable[[str], Any]:
+    """Return a parser that calls a function of the library, imported once the option is given."""
+
+    def parse(text: str) -> Any:
+        try:
+            return getattr(import_module(module), name)(text)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    return parse
+
+
+def here(text: str) -> Path:
+    """Parse a path on this machine; Path would make a folder "s3:" of a URL."""
+    from heatpose.data.storage import is_url, local_path
+
+    if is_url(text):
+        raise UsageError(f"expected a path on this machine, got a URL: {text}")
+    return Path(local_path(text))
+
+
+def check_writable(path: Path) -> None:
+    """Reject a file that cannot be written; missing folders will be created."""
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if path.is_dir():
+        raise UsageError(f"expected a file to write, got a folder: {path}")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"expected a writable folder for {path}, got {folder}")
+
+
+def file_to_write(*suffixes: str, or_url: bool = False) -> Callable[[str], Any]:
+    """Return a parser of a file that can be written, whose name ends in one of the suffixes, if there are any.
+
+    It is a Path, or the text of a URL where these are allowed.
+    """
+
+    def parse(text: str) -> str | Path:
+        from heatpose.data.storage import file_name, is_url
+
+        if suffixes and Path(file_name(text)).suffix.lower() not in suffixes:
+            raise UsageError(f"expected a name to end in {' or '.join(suffixes)}, got {text}")
+        if or_url and is_url(text):
+            return text
+        check_writable(path := here(text))
+        return path
+
+    return parse
+
+
+def _report(text: str) -> Path:
+    """Parse a page to write, and reject it where a package for figures is missing."""
+    path = file_to_write(".html", ".htm")(text)
+    from heatpose.report.report import missing_packages
+
+    if missing := missing_packages():
+        raise UsageError(f'a report needs {" and ".join(missing)}: pip install "heatpose[report]"')
+    return path
+
+
+def _cache(text: str) -> Path:
+    """Parse a folder for decoded keypoints."""
+    check_writable(here(text) / "keypoints")
+    return here(text)
+
+
+class _Decoders:
+    """The names of the decoders, looked up when they are needed: importing them takes a while."""
+
+    def __iter__(self) -> Iterator[str]:
+        from heatpose.pose.decoding import DECODERS
+
+        return iter(DECODERS)
+
+
+# Options ----------------------------------------------------------------------------------------------------
+
+POSES = ("--format", "--skeleton", "--image-size", "--keep-placeholders")
+"""Options that poses of another tool can need beside their files."""
+
+DATA = ("data", "--labels", "--layout", *POSES)
+"""Poses with their classes, and what can be needed beside their files."""
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "model": {"metavar": "MODEL", "help": "saved model (.joblib, .heatpose)"},
+    "data": {
+        "metavar": "DATA",
+        "help": "folder of <class>/<anything>.npy, a keypoint table (.csv, .parquet), or poses of another tool (see "
+        "heatpose convert); can be a URL such as s3://bucket/actions",
+    },
+    "--format": {"metavar": "NAME", "help": "format of poses of another tool (default: by their content)"},
+    "--labels": {
+        "metavar": "folder|FILE",
+        "help": "for arrays and poses of another tool: labels from the folders, a CSV of path,label, or a .npy or .txt "
+        "with one a frame (default: those in the files, else the folders)",
+    },
+    "--skeleton": {
+        "metavar": "NAME",
+        "help": "their order of keypoints where the number does not tell, such as body-25 or halpe-26",
+    },
+    "--image-size": {
+        "metavar": "WxH",
+        "type": _sides,
+        "help": "size of the images, where x and y are fractions of it; 1x1 for fractions of one length",
+    },
+    "--layout": {
+        "choices": ("class", "group/class"),
+        "default": "auto",
+        "help": "folders in DATA: classes, or groups such as people with the classes in them (default: class, but an "
+        "error where they look like groups)",
+    },
+    "--keep-placeholders": {
+        "action": "store_true",
+        "help": "take many keypoints of a table at exactly one corner point, such as 0,0, as they are, not as missing",
+    },
+    "--decoder": {
+        "metavar": "NAME",
+        "choices": _Decoders(),
+        "default": "gaussian",
+        "help": "method that decodes heatmaps into keypoints: %(choices)s (default: %(default)s)",
+    },
+    "--groups": {
+        "metavar": "SPEC",
+        "type": parsed_by("heatpose.data.groups", "check_spec"),
+        "help": "{groups}: a regular expression with one capturing group, searched in the path; blocks:N (N contiguous "
+        "runs of each class in file order); or a CSV of path,group (default: the table's column group)",
+    },
+    "--mirrored": {"action": "store_true", "help": "the pictures are mirrored, as by a selfie camera"},
+    "--skip-bad": {"action": "store_true", "help": "leave out files that cannot be used"},
+    "--cache": {
+        "metavar": "DIR",
+        "type": _cache,
+        "default": True,
+        "help": "folder for decoded keypoints, so that later runs read new and changed files only (default: .heatpose "
+        "beside DATA, or the user's cache folder)",
+    },
+    "--no-cache": {"dest": "cache", "action": "store_false", "help": "read all of DATA, store nothing"},
+    "--jobs": {"metavar": "N", "type": whole(1), "help": "processors to use (default: all)"},
+    "--json": {"action": "store_true", "help": "write the results as JSON"},
+    "--report": {
+        "metavar": "PAGE.html",
+        "type": _report,
+        "help": "write a self-contained report with figures (needs heatpose[report])",
+    },
+    "--dask": {
+        "metavar": "ADDRESS",
+        "nargs": "?",
+        "const": "local",
+        "type": _scheduler,
+        "help": "compute on a Dask cluster: the address of its scheduler, such as tcp://10.0.0.1:8786; without ADDRESS "
+        "a cluster on this machine (needs heatpose[dask])",
+    },
+    "--random-state": {
+        "metavar": "N",
+        "type": whole(0),
+        "default": 0,
+        "help": "seed: the same number gives the same result (default: %(default)s)",
+    },
+    "--dtype": {
+        "choices": ("float32", "float16"),
+        "default": "float32",
+        "help": "number format (default: %(default)s)",
+    },
+    "--overwrite": {"action": "store_true", "help": "replace files of the same names in an existing OUT"},
+    # Cameras and films
+    "--source": {
+        "metavar": "0|FILM|URL",
+        "required": True,
+        "help": "camera by its number, film, rtsp:// or http:// stream",
+    },
+    "--estimator": {"metavar": "FILE.onnx", "help": "top-down pose estimator: heatmaps or SimCC"},
+    "--input-size": {
+        "metavar": "HxW",
+        "type": _sides,
+        "help": "height and width of the estimator's input, if the file does not fix them",
+    },
+    "--normalization": {
+        "choices": ("imagenet", "unit", "none"),
+        "help": "colours of the input: ImageNet's mean and deviation, 0 to 1, or 0 to 255 (default: imagenet)",
+    },
+    "--serve": {
+        "metavar": "[HOST:]PORT",
+        "type": parsed_by("heatpose.live.server", "parse_address"),
+        "help": "serve a page and a WebSocket /events; on 127.0.0.1 unless HOST is given, which then needs a token",
+    },
+    "--allow-origin": {
+        "metavar": "ORIGIN",
+        "action": "append",
+        "default": [],
+        "help": "origin whose pages may read the events too, such as http://localhost:8601; can be repeated",
+    },
+}
+
+
+def add_options(parser: argparse._ActionsContainer, *names: str, groups: str = "", **changes: Any) -> None:
+    """Add shared options by their names.
+
+    Parameters
+    ----------
+    parser : ArgumentParser or group of arguments
+        Gets them, in this order.
+    *names : str
+        Such as ``"data"`` or ``"--jobs"``.
+    groups : str
+        Meaning of the groups of ``--groups``.
+    **changes
+        Settings of ``add_argument`` that differ from the usual ones.
+    """
+    for name in names:
+        settings = _OPTIONS[name] | changes
+        settings["help"] = settings["help"].format(groups=groups)
+        parser.add_argument(name, **settings)
