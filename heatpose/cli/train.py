@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from heatpose.cli._console import dask_client, inspect, progress, read_data, results, say, say_next, write_page
 from heatpose.cli._options import DATA, UsageError, add_options, file_to_write, parsed_by, whole
@@ -127,7 +127,8 @@ def _train(args: argparse.Namespace, names: tuple[str, ...]) -> tuple[TrainingRe
     from heatpose.training.skeleton import check_mirror
     from heatpose.training.training import train_pose_classifier
 
-    spec, folds = args.groups or "auto", args.folds or "auto"
+    spec = args.groups or "auto"
+    folds: int | Literal["auto"] = args.folds or "auto"
 
     def check(index: pd.DataFrame) -> None:
         check_mirror(index["label"].unique(), args.mirror)
