@@ -1,7 +1,7 @@
 """Blocks: the functions that fitted classifiers compute, as arrays that NumPy alone evaluates.
 
 A classifier is a block or a chain of them, :class:`Fill`, :class:`Scale`, :class:`Linear`, :class:`Trees` and so on,
-from a keypoint table (N, 51) to probabilities (N, C). A block is data: it contains no executable code, it checks its
+from a keypoint table (N, 3 K) to probabilities (N, C). A block is data: it contains no executable code, it checks its
 arrays when it is made, and every walk through a tree ends. The safe file and the ONNX graph are written from blocks;
 :mod:`heatpose.model.conversion` makes them from fitted classifiers.
 """
@@ -9,7 +9,7 @@ arrays when it is made, and every walk through a tree ends. The safe file and th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import Any, ClassVar
@@ -19,10 +19,9 @@ from scipy.special import expit
 
 from heatpose.model._checks import check_array, check_number, check_range, check_width
 from heatpose.pose import geometry
-from heatpose.pose.skeleton import BODY_13, COCO_17
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = [
-    "N_COLUMNS",
     "Activation",
     "Block",
     "Constant",
@@ -38,8 +37,6 @@ __all__ = [
     "Steps",
     "Trees",
 ]
-
-N_COLUMNS = len(COCO_17.columns)
 
 _CHUNK = 1 << 22  # numbers that a block holds in memory at a time: 32 MB of float64
 _MAX_DEPTH = 1000  # of trees, far above any that was trained: bounds the time of a manipulated file
@@ -114,25 +111,30 @@ class Features(Block):
     joints: bool
     vectors: bool
     min_confidence: float
+    skeleton: Skeleton = COCO_17
 
     def __post_init__(self):
-        for field in fields(self):
-            check_number(field.name, getattr(self, field.name), float if field.name == "min_confidence" else bool)
+        check_number("min_confidence", self.min_confidence, float)
+        for name, wanted in self.parts.items():
+            check_number(name, wanted, bool)
+        if not isinstance(self.skeleton, Skeleton):
+            raise ValueError("Expected the skeleton of the features, got something else.")
 
     @property
     def parts(self) -> dict[str, Any]:
         """Parameters of :func:`heatpose.pose.geometry.describe_poses`."""
-        return {name: value for name, value in asdict(self).items() if name != "min_confidence"}
+        return {name: getattr(self, name) for name in ("coordinates", "distances", "limbs", "joints", "vectors")}
 
     def width(self, width: int) -> int:
         """Number of features."""
-        check_width(N_COLUMNS, width)
-        n_pairs = len(BODY_13.pairs)
+        check_width(len(self.skeleton.columns), width)
+        body = self.skeleton.body
+        n_pairs = len(body.pairs)
         sizes = {
-            "coordinates": 2 * len(BODY_13.keypoints),
+            "coordinates": 2 * len(body.keypoints),
             "distances": n_pairs,
-            "limbs": 2 * len(BODY_13.limbs),
-            "joints": 2 * len(BODY_13.joints),
+            "limbs": 2 * len(body.limbs),
+            "joints": 2 * len(body.joints),
             "vectors": 2 * n_pairs,
         }
         if n_features := sum(size for name, size in sizes.items() if self.parts[name]):
@@ -141,7 +143,7 @@ class Features(Block):
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
         keypoints = np.asarray(x, dtype=np.float64).reshape(len(x), -1, 3)
-        return geometry.describe_keypoints(keypoints, self.min_confidence, **self.parts)
+        return geometry.describe_keypoints(keypoints, self.min_confidence, self.skeleton, **self.parts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,8 @@ from heatpose.model.inputs import HEATMAPS, KEYPOINTS, ModelInput
 from heatpose.model.packages import xgboost_conflict
 from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
 from heatpose.model.spaces import Range, Space, within
+from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.skeletons import find_skeleton, short_name
 
 __all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pose_pipeline"]
 
@@ -327,6 +329,8 @@ def make_pose_pipeline(
     decoder: str = "gaussian",
     features: Mapping[str, Any] | None = None,
     random_state: int | None = 0,
+    skeleton: str | Skeleton = "coco-17",
+    heatmaps: str | Skeleton | None = None,
     **training: Any,
 ) -> Pipeline:
     """Build an unfitted pipeline from heatmaps to class names.
@@ -342,26 +346,37 @@ def make_pose_pipeline(
         Parameters of :class:`heatpose.PoseFeatures`.
     random_state : int or None, default 0
         Seed of all steps.
+    skeleton : str or Skeleton, default "coco-17"
+        The keypoints that poses are described by: a name in `heatpose.SKELETONS`, such as "hand-21" or "animal-17", or
+        any :class:`heatpose.pose.skeleton.Skeleton`.
+    heatmaps : str or Skeleton, optional
+        The keypoints of the heatmaps, where they are others: those of `skeleton` are taken out of them by name.
     **training
         Parameters of :class:`heatpose.PoseClassifier`, such as ``performers=0`` to train without augmentation.
 
     Returns
     -------
     Pipeline
-        ``fit`` and ``predict`` take heatmaps (N, 17, H, W) and class names. Its first step, ``decode``, makes the
-        keypoint table; ``pipeline[1:]`` works from such a table (N, 51). Candidates that take heatmaps have a step
+        ``fit`` and ``predict`` take heatmaps (N, K, H, W) and class names. Its first step, ``decode``, makes the
+        keypoint table; ``pipeline[1:]`` works from such a table (N, 3 K). Candidates that take heatmaps have a step
         ``heatmaps`` instead, which passes them on, and do not use `decoder`.
 
     Raises
     ------
     ValueError
-        If there is no candidate of that name, or `features` are given for one that takes heatmaps.
+        If there is no candidate or skeleton of that name, or `features` or another skeleton than COCO-17 are given for
+        a candidate that takes heatmaps.
 
     Examples
     --------
     >>> list(make_pose_pipeline("extra-trees").named_steps)
     ['decode', 'classify']
+    >>> len(make_pose_pipeline("lda", skeleton="hand-21")[0].get_feature_names_out())
+    63
     """
+    skeleton = short_name(find_skeleton(skeleton))
+    heatmaps = short_name(find_skeleton(skeleton if heatmaps is None else heatmaps))
+    heatmaps = None if heatmaps == skeleton else heatmaps
     if classifier is None:
         classifier = DEFAULT
     if isinstance(classifier, str):
@@ -370,16 +385,19 @@ def make_pose_pipeline(
         candidate = CANDIDATES[classifier]
         built = candidate.build(random_state)
         if not candidate.takes.has_keypoints:
+            if heatmaps is not None or skeleton != COCO_17.name:
+                raise ValueError(f"Expected heatmaps of {COCO_17.name} for {classifier}, got another skeleton.")
             if features:
                 raise ValueError(f"Expected no features for {classifier}, which takes heatmaps as they are, got some.")
             return Pipeline([("heatmaps", HeatmapPixels()), ("classify", built.set_params(**training))])
         classifier = built
         features = {**candidate.features, **(features or {})}
         training = {**candidate.training, **training}
-    described = Pipeline([("features", PoseFeatures(**(features or {}))), ("classifier", classifier)])
+    describe = PoseFeatures(**(features or {}), skeleton=skeleton)
+    described = Pipeline([("features", describe), ("classifier", classifier)])
     return Pipeline(
         [
-            ("decode", HeatmapDecoder(decoder)),
-            ("classify", PoseClassifier(described, random_state=random_state, **training)),
+            ("decode", HeatmapDecoder(decoder, skeleton=skeleton, heatmaps=heatmaps)),
+            ("classify", PoseClassifier(described, random_state=random_state, skeleton=skeleton, **training)),
         ]
     )

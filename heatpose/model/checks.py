@@ -14,56 +14,54 @@ from sklearn.utils.validation import column_or_1d, validate_data
 
 from heatpose.model.openset import UNKNOWN
 from heatpose.pose.inputs import as_heatmaps
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import Skeleton
 
 __all__ = ["check_heatmaps", "check_labels", "check_table"]
 
-_N_COLUMNS = len(COCO_17.columns)
 
-
-def check_heatmaps(X: Any) -> np.ndarray:
-    """Check heatmaps and return them as an array (N, 17, H, W) or (17, H, W), without a copy."""
+def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
+    """Check heatmaps and return them as an array (N, K, H, W) or (K, H, W), without a copy."""
     heatmaps = as_heatmaps(X)
-    n_keypoints = len(COCO_17.keypoints)
+    n_keypoints = len(skeleton.keypoints)
     if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints:
         raise ValueError(
             f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
-            f"got {heatmaps.shape}. A keypoint table of shape (n, {_N_COLUMNS}) goes into pipeline[1:]."
+            f"got {heatmaps.shape}. A keypoint table of shape (n, {3 * n_keypoints}) goes into pipeline[1:]."
         )
     return heatmaps
 
 
-def check_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
-    """Check a keypoint table and return it as (N, 17, 3), float64; NaN is allowed, infinity is not.
+def check_table(estimator: BaseEstimator, X: Any, skeleton: Skeleton, *, reset: bool) -> np.ndarray:
+    """Check a keypoint table and return it as (N, K, 3), float64; NaN is allowed, infinity is not.
 
-    A table (N, 51), (N, 17, 3), or a DataFrame, whose columns are selected by name. Only prediction takes no rows.
+    A table (N, 3 K), (N, K, 3), or a DataFrame, whose columns are selected by name. Only prediction takes no rows.
     """
-    columns = getattr(X, "columns", None)
+    columns, n_columns = getattr(X, "columns", None), len(skeleton.columns)
     if columns is not None and any(isinstance(column, str) for column in columns):
-        missing = [name for name in COCO_17.columns if name not in set(columns)]
+        missing = [name for name in skeleton.columns if name not in set(columns)]
         if missing:
             shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
-            raise ValueError(f"Expected a table with the {_N_COLUMNS} keypoint columns, got one without {shown}.")
-        X = X[list(COCO_17.columns)]
+            raise ValueError(f"Expected a table with the {n_columns} keypoint columns, got one without {shown}.")
+        X = X[list(skeleton.columns)]
     X = X if hasattr(X, "ndim") and not hasattr(X, "iloc") else np.asarray(X)  # no names, so no warning about them
-    if X.ndim == 3 and X.shape[1:] == (_N_COLUMNS // 3, 3):
-        X = X.reshape(len(X), _N_COLUMNS)
-    if not reset and X.shape == (0, _N_COLUMNS):
-        return np.empty((0, _N_COLUMNS // 3, 3))
+    if X.ndim == 3 and X.shape[1:] == (n_columns // 3, 3):
+        X = X.reshape(len(X), n_columns)
+    if not reset and X.shape == (0, n_columns):
+        return np.empty((0, n_columns // 3, 3))
     if (
         not reset
         and type(X) is np.ndarray
         and X.dtype in (np.float32, np.float64)
         and X.ndim == 2
-        and X.shape[1] == _N_COLUMNS
+        and X.shape[1] == n_columns
         and not np.isinf(X).any()
     ):  # scikit-learn's checks would find nothing more, and take longer than a single prediction
         return X.astype(np.float64).reshape(len(X), -1, 3)
     values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-    if values.shape[1] != _N_COLUMNS:
+    if values.shape[1] != n_columns:
         raise ValueError(
-            f"Expected a keypoint table of shape (n, {_N_COLUMNS}) or (n, {_N_COLUMNS // 3}, 3) with the columns "
-            f"{', '.join(COCO_17.columns[:4])}, ..., got shape {values.shape}."
+            f"Expected a keypoint table of shape (n, {n_columns}) or (n, {n_columns // 3}, 3) with the columns "
+            f"{', '.join(skeleton.columns[:4])}, ..., got shape {values.shape}."
         )
     return values.reshape(len(values), -1, 3)
 

@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from heatpose.model.arrays import (
-    N_COLUMNS,
     Activation,
     Block,
     Constant,
@@ -34,6 +33,8 @@ from heatpose.model.arrays import (
     Trees,
 )
 from heatpose.model.estimators import PoseClassifier, PoseFeatures
+from heatpose.pose.skeleton import Skeleton
+from heatpose.pose.skeletons import find_skeleton, pack_skeleton, unpack_skeleton
 
 __all__ = ["ArrayClassifier", "CannotExportError", "frame_predictor", "from_parts", "to_block", "to_parts"]
 
@@ -48,7 +49,9 @@ class ArrayClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     block : Block
-        From a keypoint table (N, 51) to probabilities (N, C).
+        From a keypoint table (N, `n_columns`) to probabilities (N, C).
+    n_columns : int, default 51
+        Number of columns of the keypoint table.
 
     Attributes
     ----------
@@ -56,13 +59,14 @@ class ArrayClassifier(ClassifierMixin, BaseEstimator):
         0 to C - 1.
     """
 
-    def __init__(self, block: Block):
+    def __init__(self, block: Block, n_columns: int = 51):
         self.block = block
+        self.n_columns = n_columns
 
     @property
     def classes_(self) -> np.ndarray:
         """Class numbers."""
-        return np.arange(self.block.width(N_COLUMNS))
+        return np.arange(self.block.width(self.n_columns))
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> ArrayClassifier:
         """Raise a ValueError: arrays cannot be trained."""
@@ -109,7 +113,7 @@ def frame_predictor(classifier: PoseClassifier) -> PoseClassifier:
     """
     fast = copy(classifier)
     with suppress(CannotExportError):
-        fast.estimator_ = ArrayClassifier(to_block(classifier.estimator_))
+        fast.estimator_ = ArrayClassifier(to_block(classifier.estimator_), classifier.n_features_in_)
     return fast
 
 
@@ -172,9 +176,8 @@ def _steps(pipeline: Any) -> Block:
 
 
 def _features(features: PoseFeatures) -> Block:
-    parts: dict[str, Any] = {field.name: bool(getattr(features, field.name)) for field in fields(Features)}
-    parts["min_confidence"] = float(features.min_confidence)
-    return Features(**parts)
+    parts = {name: bool(getattr(features, name)) for name in ("coordinates", "distances", "limbs", "joints", "vectors")}
+    return Features(**parts, min_confidence=float(features.min_confidence), skeleton=find_skeleton(features.skeleton))
 
 
 def _imputer(imputer: Any) -> Block:
@@ -414,6 +417,8 @@ def to_parts(block: Block) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if isinstance(value, Block):
             names = [field.name for field in fields(value)]  # type: ignore[arg-type]
             return {"kind": type(value).__name__, **{name: describe(getattr(value, name)) for name in names}}
+        if isinstance(value, Skeleton):
+            return {"skeleton": pack_skeleton(value)}
         if isinstance(value, tuple):
             return [describe(item) for item in value]
         if isinstance(value, np.ndarray):
@@ -443,6 +448,8 @@ def from_parts(described: Any, arrays: Mapping[str, np.ndarray]) -> Block:
                 raise ValueError(f"Expected the name of an array, got {name!r}.")
             used.append(name)
             return arrays[name]
+        if set(value) == {"skeleton"}:
+            return unpack_skeleton(value["skeleton"])
         kind = value.get("kind")
         if not isinstance(kind, str) or kind not in BLOCKS:
             raise ValueError(f"Expected a block out of {', '.join(BLOCKS)}, got {str(kind)[:60]!r}.")

@@ -1,7 +1,7 @@
 """scikit-learn estimators: each validates its input, calls pure functions and names its columns.
 
-Between the steps data are 2-D and named: a keypoint table (N, 51) with the columns ``nose_x, nose_y, nose_confidence,
-left_eye_x, ...`` is the output of :class:`HeatmapDecoder` and the input of all later steps.
+Between the steps data are 2-D and named: a keypoint table (N, 3 K), of COCO-17 (N, 51), with the columns ``nose_x,
+nose_y, nose_confidence, left_eye_x, ...`` is the output of :class:`HeatmapDecoder` and the input of all later steps.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from heatpose.pose import augmentation, geometry
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.mirroring import decide_mirrors
 from heatpose.pose.results import as_keypoints, is_results
-from heatpose.pose.skeleton import BODY_13, COCO_17
+from heatpose.pose.skeleton import Skeleton
+from heatpose.pose.skeletons import find_skeleton, is_person, pick_keypoints
 
 __all__ = [
     "HeatmapDecoder",
@@ -44,8 +45,6 @@ __all__ = [
     "PoseFeatures",
     "as_table",
 ]
-
-_N_COLUMNS = len(COCO_17.columns)
 
 MIN_CONFIDENCE = 0.1
 """Share of a pose's median confidence below which a keypoint is missing: a peak of noise, not a doubtful joint. Four
@@ -55,7 +54,7 @@ _FEWEST_PERFORMERS = 3  # are kept before frames are left out: they are worth mo
 
 
 class HeatmapDecoder(TransformerMixin, BaseEstimator):
-    """Decode heatmaps (N, 17, H, W), or one (17, H, W), to a keypoint table (N, 51).
+    """Decode heatmaps (N, K, H, W), or one (K, H, W), to a keypoint table: of COCO-17, K = 17, (N, 51).
 
     Parameters
     ----------
@@ -63,6 +62,11 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         See :func:`heatpose.decode_heatmaps`.
     n_jobs : int, default 1
         Threads; results do not depend on it.
+    skeleton : str or Skeleton, default "coco-17"
+        The keypoints of the table, by a name in `heatpose.SKELETONS` or as a skeleton.
+    heatmaps : str or Skeleton, optional
+        The keypoints of the heatmaps where they are others, such as "coco-133": those of the table are taken out of
+        them by name, and one that they lack is missing.
 
     Examples
     --------
@@ -72,15 +76,28 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
     (17, 51)
     """
 
-    def __init__(self, method: str = "gaussian", n_jobs: int = 1):
+    def __init__(
+        self,
+        method: str = "gaussian",
+        n_jobs: int = 1,
+        skeleton: str | Skeleton = "coco-17",
+        heatmaps: str | Skeleton | None = None,
+    ):
         self.method = method
         self.n_jobs = n_jobs
+        self.skeleton = skeleton
+        self.heatmaps = heatmaps
+
+    @property
+    def source(self) -> Skeleton:
+        """The skeleton of the heatmaps."""
+        return find_skeleton(self.skeleton if self.heatmaps is None else self.heatmaps)
 
     def fit(self, X: ArrayLike, y: object = None) -> HeatmapDecoder:
         """Check the heatmaps' shape; nothing is learned."""
-        if not _has_keypoints(X):
-            check_heatmaps(X)
-        self.n_features_out_ = _N_COLUMNS
+        if not self._has_keypoints(X):
+            check_heatmaps(X, self.source)
+        self.n_features_out_ = len(find_skeleton(self.skeleton).columns)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -88,24 +105,38 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array_like, shape (N, 17, H, W) or (17, H, W)
+        X : array_like, shape (N, K, H, W) or (K, H, W)
             Heatmaps; not copied. Also tensors and outputs of pose estimators, as for
-            :func:`heatpose.decode_heatmaps`. Or keypoints that an estimator returned, or (N, 17, 3), see
+            :func:`heatpose.decode_heatmaps`. Or keypoints that an estimator returned, or (N, K, 3), see
             :func:`heatpose.as_keypoints`.
 
         Returns
         -------
-        ndarray, shape (N, 51), float32
+        ndarray, shape (N, 3 K), float32
             x, y and confidence of each keypoint; NaN, NaN and 0 for one without a peak.
         """
-        if _has_keypoints(X):
-            return as_keypoints(X).reshape(-1, _N_COLUMNS)
-        keypoints = decode_heatmaps(check_heatmaps(X), self.method, n_jobs=self.n_jobs)
-        return keypoints.reshape(-1, _N_COLUMNS)  # also of an empty batch
+        skeleton, source = find_skeleton(self.skeleton), self.source
+        if self._has_keypoints(X):
+            own = source if self.heatmaps is not None or not is_person(skeleton) else None
+            return as_keypoints(X, skeleton=own, to=skeleton).reshape(-1, len(skeleton.columns))
+        heatmaps = check_heatmaps(X, source)
+        if source is skeleton:
+            keypoints = decode_heatmaps(heatmaps, self.method, n_jobs=self.n_jobs)
+        else:
+            shared = [name for name in skeleton.keypoints if name in source.keypoints]
+            decoded = decode_heatmaps(heatmaps[..., source.index(*shared), :, :], self.method, n_jobs=self.n_jobs)
+            keypoints = pick_keypoints(decoded.reshape(-1, len(shared), 3), shared, skeleton)
+        return keypoints.reshape(-1, len(skeleton.columns))  # also of an empty batch
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the columns, ``nose_x, nose_y, nose_confidence, ...``."""
-        return np.array(COCO_17.columns, dtype=object)
+        return np.array(find_skeleton(self.skeleton).columns, dtype=object)
+
+    def _has_keypoints(self, X: ArrayLike) -> bool:
+        """Tell keypoints, of an estimator or of shape (N, K, 3), from heatmaps: none has 17 rows of 3 cells."""
+        rows = {len(self.source.keypoints), len(find_skeleton(self.skeleton).keypoints)}
+        is_table = isinstance(X, np.ndarray) and X.ndim == 3 and X.shape[1] in rows and X.shape[2] == 3
+        return is_table or is_results(X)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -117,11 +148,6 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.requires_fit = False
         return tags
-
-
-def _has_keypoints(X: ArrayLike) -> bool:
-    """Tell keypoints, of an estimator or of shape (N, 17, 3), from heatmaps: none has 17 rows of 3 cells."""
-    return is_results(X) or (isinstance(X, np.ndarray) and X.ndim == 3 and X.shape[1:] == (_N_COLUMNS // 3, 3))
 
 
 class PoseFeatures(TransformerMixin, BaseEstimator):
@@ -144,11 +170,13 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         x and y from each keypoint to each other in torso lengths: ``vector__head__left_wrist_x``.
     min_confidence : float, default 0.1
         See :func:`heatpose.pose.geometry.mask_uncertain`.
+    skeleton : str or Skeleton, default "coco-17"
+        The keypoints of the table, by a name in `heatpose.SKELETONS` or as a skeleton.
 
     Attributes
     ----------
     n_features_in_ : int
-        51.
+        51 of COCO-17.
 
     Examples
     --------
@@ -166,6 +194,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         joints: bool = True,
         vectors: bool = False,
         min_confidence: float = MIN_CONFIDENCE,
+        skeleton: str | Skeleton = "coco-17",
     ):
         self.coordinates = coordinates
         self.distances = distances
@@ -173,12 +202,13 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         self.joints = joints
         self.vectors = vectors
         self.min_confidence = min_confidence
+        self.skeleton = skeleton
 
     def fit(self, X: ArrayLike, y: object = None) -> PoseFeatures:
         """Check the table; nothing is learned."""
         if not any((self.coordinates, self.distances, self.limbs, self.joints, self.vectors)):
             raise ValueError("Expected at least one block of features switched on, got none.")
-        check_table(self, X, reset=True)
+        check_table(self, X, find_skeleton(self.skeleton), reset=True)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -186,7 +216,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array_like, shape (N, 51)
+        X : array_like, shape (N, 3 K)
             Keypoint table; NaN or confidence 0 is a missing keypoint.
 
         Returns
@@ -195,10 +225,11 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
             NaN where a feature needs a missing keypoint.
         """
         check_is_fitted(self)
-        keypoints = check_table(self, X, reset=False)
+        skeleton = find_skeleton(self.skeleton)
         return geometry.describe_keypoints(
-            keypoints,
+            check_table(self, X, skeleton, reset=False),
             self.min_confidence,
+            skeleton,
             coordinates=self.coordinates,
             distances=self.distances,
             limbs=self.limbs,
@@ -208,14 +239,15 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the features, block by block."""
-        keypoints = BODY_13.keypoints
-        pairs = [f"{keypoints[start]}__{keypoints[end]}" for start, end in BODY_13.pairs]
+        body = find_skeleton(self.skeleton).body
+        keypoints = body.keypoints
+        pairs = [f"{keypoints[start]}__{keypoints[end]}" for start, end in body.pairs]
         names: list[str] = []
         if self.coordinates:
             names += [f"{keypoint}_{axis}" for keypoint in keypoints for axis in "xy"]
         if self.distances:
             names += [f"distance__{pair}" for pair in pairs]
-        for wanted, parts in ((self.limbs, BODY_13.limbs), (self.joints, BODY_13.joints)):
+        for wanted, parts in ((self.limbs, body.limbs), (self.joints, body.joints)):
             if wanted:
                 names += [f"{function}__{part}" for part in parts for function in ("sin", "cos")]
         if self.vectors:
@@ -235,7 +267,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     Parameters
     ----------
     estimator : estimator
-        Takes a keypoint table (N, 51) with NaN and integer labels; has ``predict_proba``.
+        Takes a keypoint table (N, 3 K) with NaN and integer labels; has ``predict_proba``.
     performers : int, default 10
         Number of performers that re-pose each training sample, beside the original. 0 trains without augmentation.
     variation : float or Variation, default 1.0
@@ -266,6 +298,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         :func:`heatpose.model.conformal.conformal_threshold`.
     random_state : int, RandomState or None
         Seed of the augmentation.
+    skeleton : str or Skeleton, default "coco-17"
+        The keypoints of the table, by a name in `heatpose.SKELETONS` or as a skeleton.
 
     Attributes
     ----------
@@ -317,6 +351,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         threshold: float = 0.5,
         set_thresholds: tuple[tuple[float, float], ...] = (),
         random_state: int | np.random.RandomState | None = None,
+        skeleton: str | Skeleton = "coco-17",
     ):
         self.estimator = estimator
         self.performers = performers
@@ -331,6 +366,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         self.threshold = threshold
         self.set_thresholds = set_thresholds
         self.random_state = random_state
+        self.skeleton = skeleton
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> PoseClassifier:
         """Augment the samples and train.
@@ -339,7 +375,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
         Parameters
         ----------
-        X : array_like, shape (N, 51) or (N, 17, 3), or DataFrame
+        X : array_like, shape (N, 3 K) or (N, K, 3), or DataFrame
             Keypoint table; NaN or confidence 0 is a missing keypoint. Columns of a DataFrame are selected by name.
         y : array_like, shape (N,)
             Class names.
@@ -358,12 +394,12 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             For another shape, missing columns, infinity, missing labels, fewer than two classes, a class without a
             visible body, a class called "unknown" or a parameter out of range.
         """
-        keypoints = check_table(self, X, reset=True)
+        keypoints = check_table(self, X, find_skeleton(self.skeleton), reset=True)
         self._check_parameters()
         self.classes_, codes = check_labels(y, len(keypoints))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
 
-        xy = self._visible(keypoints)
+        xy = geometry.mask_uncertain(keypoints, self.min_confidence)
         rows = np.flatnonzero(geometry.has_body(xy))
         self.n_without_body_ = len(xy) - len(rows)
         if sample_weight is not None:
@@ -383,7 +419,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         """Return :meth:`predict_proba` (N, C) and :meth:`predict_known` (N,) from one pass."""
         if not hasattr(self, "estimator_"):
             check_is_fitted(self)
-        xy = self._visible(check_table(self, X, reset=False))
+        xy = self._visible(X)
         body = geometry.has_body(xy)
         if body.all() and len(xy):
             return self._predict_bodies(xy)
@@ -395,10 +431,10 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
     def has_body(self, X: ArrayLike) -> np.ndarray:
         """Tell samples in which a body is visible, shape (N,), bool; others are unknown, or of the none-class."""
-        return geometry.has_body(self._visible(check_table(self, X, reset=False)))
+        return geometry.has_body(self._visible(X))
 
     def _predict_bodies(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predict poses (N, 17, 2) in which a body is visible."""
+        """Predict poses (N, K, 2) in which a body is visible."""
         conditional, known = split_known(self.estimator_.predict_proba(as_table(xy)), self.classes_)
         return apply_temperature(conditional, self.temperature), known
 
@@ -412,14 +448,16 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         if isinstance(self.mirror, str) and self.mirror != "names":
             raise ValueError(f"Expected mirror to be 'names', None or a dict of classes, got {self.mirror!r}.")
 
-    def _visible(self, keypoints: np.ndarray) -> np.ndarray:
+    def _visible(self, X: ArrayLike) -> np.ndarray:
+        keypoints = check_table(self, X, find_skeleton(self.skeleton), reset=False)
         return geometry.mask_uncertain(keypoints, self.min_confidence)
 
     def _training_set(
         self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the augmented keypoint table and class numbers."""
-        xy, codes = self._with_mirror_images(xy, codes)
+        skeleton = find_skeleton(self.skeleton)
+        xy, codes = self._with_mirror_images(xy, codes, skeleton)
         of_each = 1 + self.unknown_poses  # samples that one more performer adds for each pose
         kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
         self.n_thinned_ = len(xy) - len(kept)
@@ -432,29 +470,32 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             variation = augmentation.Variation().scaled(variation)
 
         def augmented(poses: np.ndarray) -> np.ndarray:
-            reposed = augmentation.repose(poses, variation, random_state=rng)
-            return augmentation.drop_keypoints(reposed, self.hidden, random_state=rng)
+            reposed = augmentation.repose(poses, variation, random_state=rng, skeleton=skeleton)
+            return augmentation.drop_keypoints(reposed, self.hidden, random_state=rng, skeleton=skeleton)
 
         poses = [xy, *(augmented(xy) for _ in range(performers))]
         codes = np.tile(codes, performers + 1)
         if n_unknown := int(self.unknown_poses * len(xy) * performers):
-            poses.append(augmented(augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng)))
+            composed = augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng, skeleton=skeleton)
+            poses.append(augmented(composed))
             codes = np.concatenate([codes, np.full(len(poses[-1]), len(self.classes_))])
         return as_table(np.concatenate(poses)), codes
 
-    def _with_mirror_images(self, xy: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _with_mirror_images(
+        self, xy: np.ndarray, codes: np.ndarray, skeleton: Skeleton
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Add mirror images of the classes that the data confirm, and record the decisions."""
         self.mirror_decisions_: list[dict[str, Any]] = []
         if self.mirror is None:
             return xy, codes
         given = None if isinstance(self.mirror, str) else self.mirror
         classes = self.classes_.astype(str)
-        mirrored, self.mirror_decisions_ = decide_mirrors(xy, codes, classes, given)
+        mirrored, self.mirror_decisions_ = decide_mirrors(xy, codes, classes, given, skeleton)
         number = {name: code for code, name in enumerate(classes)}
         other = np.array([number.get(mirrored.get(name, ""), -1) for name in classes])
         rows = np.flatnonzero(other[codes] >= 0)
         return (
-            np.concatenate([xy, geometry.mirror_keypoints(xy[rows])]),
+            np.concatenate([xy, geometry.mirror_keypoints(xy[rows], skeleton)]),
             np.concatenate([codes, other[codes[rows]]]),
         )
 

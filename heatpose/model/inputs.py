@@ -20,9 +20,19 @@ from heatpose.data.folder import HeatmapFolder, HeatmapRows
 from heatpose.data.table import is_folder
 from heatpose.model.pixels import HeatmapPixels
 from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.skeletons import find_skeleton
 
-__all__ = ["HEATMAPS", "KEYPOINTS", "ModelInput", "input_of", "read_samples", "shared_decoder"]
+__all__ = [
+    "HEATMAPS",
+    "KEYPOINTS",
+    "ModelInput",
+    "heatmaps_of",
+    "input_of",
+    "read_samples",
+    "shared_decoder",
+    "skeleton_of",
+]
 
 Samples = np.ndarray | HeatmapRows
 
@@ -132,6 +142,21 @@ KEYPOINTS: ModelInput = _Keypoints()
 
 HEATMAPS: ModelInput = _Heatmaps()
 """Input of networks on pixels."""
+
+
+def skeleton_of(model: Any) -> Skeleton:
+    """Return the skeleton of the keypoints that a model works from: COCO-17 unless it or one of its steps has one."""
+    for part in (model, *(step for _, step in getattr(model, "steps", ()))):
+        if (skeleton := getattr(part, "skeleton", None)) is not None:
+            return find_skeleton(skeleton)
+    return COCO_17
+
+
+def heatmaps_of(model: Any) -> Skeleton:
+    """Return the skeleton of the heatmaps that a model takes, see :class:`heatpose.HeatmapDecoder`."""
+    first = model.steps[0][1] if hasattr(model, "steps") else model
+    found = getattr(first, "heatmaps", None)
+    return skeleton_of(model) if found is None else find_skeleton(found)
 
 
 def input_of(pipeline: Pipeline) -> ModelInput:

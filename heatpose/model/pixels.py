@@ -28,6 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 from heatpose.data.folder import HeatmapRows
 from heatpose.model.checks import check_heatmaps, check_labels
 from heatpose.model.openset import OpenSetMixin, apply_temperature
+from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["HeatmapPixels", "PixelCNN", "PixelDense"]
 
@@ -46,7 +47,7 @@ class HeatmapPixels(TransformerMixin, BaseEstimator):
         """Return heatmaps (N, 17, H, W) of an array, a tensor or an estimator's output; HeatmapRows stay lazy."""
         if isinstance(X, HeatmapRows):
             return X
-        heatmaps = check_heatmaps(X)
+        heatmaps = check_heatmaps(X, COCO_17)
         return heatmaps if heatmaps.ndim == 4 else heatmaps[np.newaxis]
 
     def __sklearn_is_fitted__(self) -> bool:

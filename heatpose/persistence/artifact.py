@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.writing import replace_files
+from heatpose.model.inputs import skeleton_of
 from heatpose.model.packages import xgboost_conflict
 from heatpose.persistence import safe
 from heatpose.persistence.card import write_card
@@ -40,7 +41,6 @@ from heatpose.persistence.manifest import (
 )
 from heatpose.persistence.selftest import TOLERANCE, check_self_test, make_self_test
 from heatpose.persistence.unpickling import UntrustedError, load_trusted
-from heatpose.pose.skeleton import COCO_17
 
 __all__ = [
     "FORMAT_VERSION",
@@ -178,7 +178,8 @@ def make_manifest(
         "sha256": hashlib.sha256(model).hexdigest(),
         "size": len(model),
         "classes": plain(pipeline.classes_, "pipeline.classes_"),
-        "keypoints": list(COCO_17.keypoints),
+        "skeleton": skeleton_of(pipeline).name,
+        "keypoints": list(skeleton_of(pipeline).keypoints),
         **describe(pipeline),
         "versions": versions(),
         "record": {"created": created, **plain(record or {}, "record")},
@@ -269,7 +270,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
         - ``format_version``: :data:`FORMAT_VERSION`.
         - ``sha256``, ``size``: checksum and size of the model file, or of the content of a safe file, in bytes.
         - ``classes``: class names, in the order of the probabilities' columns.
-        - ``keypoints``: keypoint names, in the order of the heatmaps.
+        - ``skeleton``, ``keypoints``: name of the skeleton and of its keypoints, in the order of the keypoint table.
         - ``threshold``, ``temperature``: parameters of its :class:`heatpose.PoseClassifier`, None without one.
         - ``decoder``, ``features``: parameters of the pipeline's :class:`heatpose.HeatmapDecoder` and
           :class:`heatpose.PoseFeatures`, None without one.

@@ -17,11 +17,13 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.data.writing import replace_files
 from heatpose.model.conversion import CannotExportError
+from heatpose.model.inputs import heatmaps_of, skeleton_of
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
 from heatpose.persistence.manifest import FORMAT_VERSION, ModelError, onnx_manifest_path, to_bytes
-from heatpose.persistence.selftest import draw_peaks
-from heatpose.pose.augmentation import PARTIAL_BODIES, hide_part
+from heatpose.persistence.selftest import draw_peaks, sample_poses
+from heatpose.pose.augmentation import hide_part, partial_bodies
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["FORMATS", "CannotExportError", "export_model", "trial_heatmaps", "trial_keypoints"]
 
@@ -135,14 +137,16 @@ def make_onnx(
         "schema": f"heatpose {FORMAT_VERSION}",
         "classes": json.dumps(facts["classes"]),
         "set_thresholds": json.dumps(facts["set_thresholds"]),
+        "skeleton": json.dumps(facts["skeleton"]),
+        "heatmaps": json.dumps(facts["decoder"]["heatmaps"]),
         **{name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()},
     }
     content = build_graph(pipeline, block, notes, source).SerializeToString(deterministic=True)
     model = OnnxModel(content)
     if source == "heatmaps":
-        asked, expected = trial_heatmaps(manifest["self_test"]), pipeline.predict_proba
+        asked, expected = trial_heatmaps(manifest["self_test"], heatmaps_of(pipeline)), pipeline.predict_proba
     else:
-        asked = trial_keypoints(manifest["self_test"]).astype(np.float32)
+        asked = trial_keypoints(manifest["self_test"], skeleton_of(pipeline)).astype(np.float32)
         expected = lambda keypoints: pipeline[1:].predict_proba(keypoints.reshape(len(keypoints), -1))  # noqa: E731
     _compare(expected(asked), model.predict_proba(asked), ONNX_TOLERANCE)
     return content, _rewritten(pipeline, manifest, content)
@@ -151,7 +155,8 @@ def make_onnx(
 def make_safe_file(pipeline: Pipeline, manifest: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """Return the bytes of a safe file and its manifest, which says what the model's does."""
     entries, payload = safe.pack(pipeline)
-    keypoints = trial_keypoints(manifest["self_test"]).reshape(-1, 51)
+    skeleton = skeleton_of(pipeline)
+    keypoints = trial_keypoints(manifest["self_test"], skeleton).reshape(-1, len(skeleton.columns))
     _compare(pipeline[1:].predict_proba(keypoints), safe.to_safe_pipeline(pipeline)[1:].predict_proba(keypoints))
     written = _rewritten(pipeline, manifest, payload)
     return safe.zip_model(entries, written), written
@@ -177,30 +182,32 @@ def _compare(expected: np.ndarray, got: np.ndarray, tolerance: float = SAFE_TOLE
 # Trial inputs --------------------------------------------------------------------------------------------------
 
 
-def trial_keypoints(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
-    """Return trial keypoints (N, 17, 3): simulated ones, partly hidden ones, and those of the self-test."""
-    from heatpose.datasets.simulation import simulate_poses
-
-    keypoints = np.asarray(simulate_poses(3, 1, 2, random_state=1).keypoints, dtype=np.float64)
-    every = [keypoints, *(hide_part(keypoints[::3], part, random_state=0) for part in PARTIAL_BODIES)]
+def trial_keypoints(self_test: Mapping[str, Any] | None = None, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return trial keypoints (N, K, 3): simulated ones, partly hidden ones, and those of the self-test."""
+    keypoints = np.asarray(sample_poses(skeleton, 3, 2, random_state=1), dtype=np.float64)
+    hidden = (hide_part(keypoints[::3], part, random_state=0, skeleton=skeleton) for part in partial_bodies(skeleton))
+    every = [keypoints, *hidden]
     if self_test is not None and self_test["keypoints"]["output"] is not None:
         tested = np.array(self_test["keypoints"]["input"], dtype=np.float64)
         every.append(tested.reshape(len(tested), -1, 3))
-    one_point = np.full((3, 17, 3), np.nan)  # no keypoint, a single one, all at one point
-    one_point[1, 5] = one_point[2] = 10, 20, 0.5
+    one_point = np.full((3, len(skeleton.keypoints), 3), np.nan)  # no keypoint, a single one, all at one point
+    one_point[1, 1] = one_point[2] = 10, 20, 0.5
     return np.concatenate([*every, one_point])
 
 
-def trial_heatmaps(self_test: Mapping[str, Any] | None = None) -> np.ndarray:
-    """Return trial heatmaps (N, 17, 64, 48): noisy, at edges, dark, flat, masked, not finite."""
-    from heatpose.datasets.simulation import simulate_poses
+def trial_heatmaps(self_test: Mapping[str, Any] | None = None, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return trial heatmaps (N, K, 64, 48): noisy, at edges, dark, flat, masked, not finite."""
+    if skeleton == COCO_17:
+        from heatpose.datasets.simulation import simulate_poses
 
-    heatmaps = simulate_poses(2, 1, 2, random_state=2).heatmaps()
+        heatmaps = simulate_poses(2, 1, 2, random_state=2).heatmaps()
+    else:
+        heatmaps = draw_peaks(sample_poses(skeleton, 2, 2, random_state=2), 64, 48)
     rng = np.random.default_rng(0)
     noisy = heatmaps[::2] + rng.normal(0, 0.05, heatmaps[::2].shape).astype(np.float32)
-    xy = rng.uniform(0, (47, 63), (4, 17, 2))
+    xy = rng.uniform(0, (47, 63), (4, len(skeleton.keypoints), 2))
     xy[:, ::3, 0], xy[:, 1::3, 1], xy[:, 2::4] = 0, 63, (47, 0)
-    at_edges = np.concatenate([xy, rng.uniform(0.2, 0.9, (4, 17, 1))], axis=2)
+    at_edges = np.concatenate([xy, rng.uniform(0.2, 0.9, (*xy.shape[:2], 1))], axis=2)
     holes = heatmaps[:7].copy()
     holes[0, ::2] = 0
     holes[1, 3:6] = np.nan

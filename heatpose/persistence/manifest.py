@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
 from heatpose.model.packages import imported_version
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeletons import SKELETONS
 
 __all__ = [
     "FORMAT_VERSION",
@@ -187,9 +187,10 @@ _SCHEMA: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "size": ("a whole number of bytes", lambda value: type(value) is int and value >= 0),
     "classes": ("a list of classes", lambda value: isinstance(value, list) and len(value) > 0),
+    "skeleton": ("a text", lambda value: isinstance(value, str)),
     "keypoints": (
-        f"the keypoints {', '.join(COCO_17.keypoints[:3])}, ... of {COCO_17.name} in their order",
-        lambda value: value == list(COCO_17.keypoints),
+        "a list of keypoints, those of the skeleton in their order",
+        lambda value: isinstance(value, list) and len(set(map(str, value))) == len(value) > 0,
     ),
     "threshold": ("a number or null", lambda value: isinstance(value, float | None)),
     "temperature": ("a number or null", lambda value: isinstance(value, float | None)),
@@ -223,12 +224,22 @@ def _check_version(manifest: Any, where: str) -> None:
     raise ModelError(f"Expected a manifest of format_version {FORMAT_VERSION}, got {_shown(found)} in {where}. {todo}")
 
 
+def _check_skeleton(manifest: dict[str, Any], where: str) -> None:
+    known = SKELETONS.get(manifest["skeleton"])
+    if known is not None and manifest["keypoints"] != list(known.keypoints):
+        raise ModelError(
+            f"Expected the keypoints {', '.join(known.keypoints[:3])}, ... of {known.name} in their order as "
+            f"keypoints, got {_shown(manifest['keypoints'])} in {where}. {RESTORE}"
+        )
+
+
 def _check_entries(manifest: dict[str, Any], where: str) -> None:
     if missing := [key for key in _SCHEMA if key not in manifest]:
         raise ModelError(f"Expected all keys of a manifest, got none for {', '.join(missing)} in {where}. {RESTORE}")
     for key, (expected, fits) in _SCHEMA.items():
         if not fits(manifest[key]):
             raise ModelError(f"Expected {expected} as {key}, got {_shown(manifest[key])} in {where}. {RESTORE}")
+    _check_skeleton(manifest, where)
 
 
 def _shown(value: Any) -> str:

@@ -14,12 +14,8 @@ from numpy.typing import ArrayLike
 from heatpose.model.conversion import CannotExportError
 from heatpose.persistence.onnx_ops import BOOL, F32, F64, I32, I64, Graph, Value
 from heatpose.pose import decoding
-from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["DECODER_WRITERS", "decode"]
-
-_K = len(COCO_17.keypoints)
-
 
 # Arrays have a column for each of M maps: (cells, M), (2, M). A runtime takes half a microsecond for an operation on
 # whole rows of this size, and several times that for selecting columns or multiplying many small matrices; a branch
@@ -50,8 +46,8 @@ def _offsets(size: int) -> np.ndarray:
     return np.mgrid[:size, :size].reshape(2, -1)
 
 
-def decode(g: Graph, method: str, heatmaps: Value) -> Value:
-    """Decode heatmaps (N, 17, H, W) into keypoints (3, N, 17), float32; those without a peak are NaN, NaN, 0.
+def decode(g: Graph, method: str, heatmaps: Value, n_keypoints: int) -> Value:
+    """Decode heatmaps (N, K, H, W) into keypoints (3, N, K), float32; those without a peak are NaN, NaN, 0.
 
     Raises
     ------
@@ -82,7 +78,7 @@ def decode(g: Graph, method: str, heatmaps: Value) -> Value:
     )
     y, x = g.split(g.cast(DECODER_WRITERS[method](g, peaks), F32), 1, 1, axis=0)
     missing = g.constant([[np.nan], [np.nan], [0]], F32)
-    return g.reshape(g.where(found, g.concat(x, y, peaks.height, axis=0), missing), 3, -1, _K)
+    return g.reshape(g.where(found, g.concat(x, y, peaks.height, axis=0), missing), 3, -1, n_keypoints)
 
 
 def _argmax(g: Graph, peaks: _Peaks) -> Value:

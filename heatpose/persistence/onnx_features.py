@@ -8,18 +8,16 @@ from heatpose.model import arrays
 from heatpose.model.conversion import CannotExportError
 from heatpose.persistence.onnx_ops import BOOL, F32, F64, I64, Graph, Value
 from heatpose.pose import geometry
-from heatpose.pose.skeleton import BODY_13, COCO_17
+from heatpose.pose.skeleton import Skeleton
 
 __all__ = ["Pose", "as_decoded", "describe", "mask_uncertain"]
 
-_K = len(COCO_17.keypoints)
-
 Pose = tuple[Value, Value]
-"""Positions (2, N, 17), float64, NaN where missing, and a mask of visible keypoints, (1, N, 17)."""
+"""Positions (2, N, K), float64, NaN where missing, and a mask of visible keypoints, (1, N, K)."""
 
 
 def as_decoded(g: Graph, keypoints: Value) -> Value:
-    """Arrange input keypoints (N, 17, 3) as (3, N, 17); missing ones are NaN, NaN, 0."""
+    """Arrange input keypoints (N, K, 3) as (3, N, K); missing ones are NaN, NaN, 0."""
     keypoints = g.op("Transpose", keypoints, perm=[2, 0, 1])
     whole = g.reduce("Sum", keypoints, 0)  # NaN if any coordinate is
     confidence = g.gather(keypoints, [2], 0)
@@ -27,28 +25,28 @@ def as_decoded(g: Graph, keypoints: Value) -> Value:
     return g.where(there, keypoints, np.array([np.nan, np.nan, 0]).reshape(3, 1, 1))
 
 
-def mask_uncertain(g: Graph, keypoints: Value, min_confidence: float) -> Pose:
-    """Mask keypoints (3, N, 17) like :func:`heatpose.pose.geometry.mask_uncertain`."""
+def mask_uncertain(g: Graph, keypoints: Value, n_keypoints: int, min_confidence: float) -> Pose:
+    """Mask keypoints (3, N, K) like :func:`heatpose.pose.geometry.mask_uncertain`."""
     xy, confidence = g.split(g.cast(keypoints, F64), 2, 1, axis=0)
     there = g.greater(confidence, 0)
     # The median of the present ones: the others sort first, as 0, and the count selects the middle.
-    ordered, _ = g.smallest(confidence, _K, 2)
+    ordered, _ = g.smallest(confidence, n_keypoints, 2)
     count = g.reduce("Sum", g.cast(there, I64), 2, keepdims=False)
-    shares = np.zeros((_K + 1, _K))
-    for present in range(1, _K + 1):
+    shares = np.zeros((n_keypoints + 1, n_keypoints))
+    for present in range(1, n_keypoints + 1):
         for middle in ((present - 1) // 2, present // 2):
-            shares[present, _K - present + middle] += 0.5 * min_confidence
+            shares[present, n_keypoints - present + middle] += 0.5 * min_confidence
     least = g.reduce("Sum", g.mul(ordered, g.gather(g.constant(shares, F64), count, 0)), 2)
     seen = g.op("And", there, g.binary("GreaterOrEqual", confidence, least, dtype=BOOL))
     return g.where(seen, xy, np.nan), seen
 
 
-def _normalise(g: Graph, pose: Pose) -> Value:
-    """Normalise poses like :func:`heatpose.pose.geometry.normalise_poses` and merge their heads, (2, N, 13)."""
+def _normalise(g: Graph, pose: Pose, skeleton: Skeleton) -> Value:
+    """Normalise poses like :func:`heatpose.pose.geometry.normalise_poses` and merge their heads, (2, N, B)."""
     xy, seen = pose
     weight = g.cast(seen, F64)
-    groups = (COCO_17.hips, COCO_17.shoulders, COCO_17.head, COCO_17.keypoints)
-    members = np.array([np.isin(COCO_17.keypoints, group) for group in groups]).T
+    groups = (skeleton.hips, skeleton.shoulders, skeleton.head, skeleton.keypoints)
+    members = np.array([np.isin(skeleton.keypoints, group) for group in groups]).T
     placed = g.where(seen, xy, 0)
     sums = g.matmul(g.concat(placed, weight, axis=0), g.constant(members, F64))
     middles = g.div(*g.split(sums, 2, 1, axis=0))  # 0 / 0 where nothing is visible
@@ -65,7 +63,7 @@ def _normalise(g: Graph, pose: Pose) -> Value:
     # point is then the origin, and 0 / 0 is NaN.
     length = g.op("Sqrt", g.op("Max", length, g.mul(spread, geometry.SHORTEST_TORSO**2)))
     # The head as one point, like heatpose.pose.geometry.merge_head; without it, 0 / 0.
-    body = g.concat(head, g.gather(xy, COCO_17.index(*BODY_13.keypoints[1:]), 2), axis=2)
+    body = g.concat(head, g.gather(xy, skeleton.not_head, 2), axis=2) if skeleton.head else xy
     return g.div(g.sub(body, origin), length)
 
 
@@ -83,8 +81,11 @@ def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
     """
     if features.min_confidence > 1:
         raise CannotExportError("PoseFeatures with min_confidence above 1 has no form in ONNX.")
-    xy = g.reshape(g.op("Transpose", _normalise(g, pose), perm=[1, 2, 0]), -1, 2 * len(BODY_13.keypoints))
-    pairs, limbs, (first, joint, second) = BODY_13.pairs, BODY_13.limb_ends, BODY_13.joint_points.T
+    body = features.skeleton.body
+    xy = g.reshape(
+        g.op("Transpose", _normalise(g, pose, features.skeleton), perm=[1, 2, 0]), -1, 2 * len(body.keypoints)
+    )
+    pairs, limbs, (first, joint, second) = body.pairs, body.limb_ends, body.joint_points.T
     # All differences at once, each of coordinate 2 i (x) or 2 i + 1 (y) of an end and a start: x and y of pairs, y and
     # x of limbs; then the factors of sine and cosine at each joint of limbs a and b: a_x b_y - a_y b_x and
     # a_x b_x + a_y b_y.
@@ -94,7 +95,8 @@ def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
         np.stack([2 * _ends(first, joint), 2 * _ends(first, joint) + 1] * 2, axis=1),
         np.stack([2 * part + axis for part, axis in _crossed(joint, second)], axis=1),
     ]
-    wanted = (features.distances or features.vectors, features.limbs, features.joints, features.joints)
+    has_limbs, has_joints = features.limbs and len(limbs) > 0, features.joints and len(joint) > 0
+    wanted = (features.distances or features.vectors, has_limbs, has_joints, has_joints)
     ends = [part.reshape(-1, 2) if is_wanted else part[:0, 0] for part, is_wanted in zip(ends, wanted, strict=True)]
     every = np.concatenate(ends)
     parts: list[Value] = [xy] if features.coordinates else []
@@ -105,13 +107,13 @@ def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
     if features.distances:
         parts.append(g.reduce("L2", g.reshape(between, -1, len(pairs), 2), 2, keepdims=False))
     directions: list[Value] = []
-    if features.limbs:
+    if has_limbs:
         directions.append(g.reshape(limb, -1, len(limbs), 2))
-    if features.joints:
+    if has_joints:
         directions.append(g.reduce("Sum", g.reshape(g.mul(a, b), -1, len(joint), 2, 2), 3, keepdims=False))
     if directions:
         vectors = directions[0] if len(directions) == 1 else g.concat(*directions, axis=1)
-        count = 2 * (len(limbs) * features.limbs + len(joint) * features.joints)
+        count = 2 * (len(limbs) * has_limbs + len(joint) * has_joints)
         parts.append(g.reshape(g.div(vectors, g.reduce("L2", vectors, 2)), -1, count))
     if features.vectors:
         parts.append(between)

@@ -15,13 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.pipeline import Pipeline
 
 from heatpose.model import arrays
+from heatpose.model.inputs import heatmaps_of, skeleton_of
 from heatpose.model.openset import predict_no_body, unknown_shares
 from heatpose.persistence.onnx_blocks import OpenSet, merge_scales, write_open_set
 from heatpose.persistence.onnx_decoders import decode
 from heatpose.persistence.onnx_features import as_decoded, mask_uncertain
 from heatpose.persistence.onnx_ops import F32, I64, Graph, Value
 from heatpose.pose.geometry import FEWEST_VISIBLE
-from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["OPSETS", "build_graph"]
 
@@ -29,7 +29,6 @@ OPSETS = {"": 18, "ai.onnx.ml": 3}
 """Operator sets. The converters of XGBoost and scikit-learn write these too; every runtime since 2023 has them."""
 
 _IR_VERSION = 9  # goes with these operator sets
-_K = len(COCO_17.keypoints)
 
 
 def build_graph(
@@ -51,7 +50,7 @@ def build_graph(
     Returns
     -------
     ModelProto
-        Input ``heatmaps`` (N, 17, rows, columns), of at least 7 by 7 cells, or ``keypoints`` (N, 17, 3), float32.
+        Input ``heatmaps`` (N, K, rows, columns), of at least 7 by 7 cells, or ``keypoints`` (N, K, 3), float32.
         Outputs ``label`` (N,) of texts, ``probabilities`` (N, C) float32, ``confidence`` (N,) float32, and
         from heatmaps ``keypoints``.
 
@@ -61,17 +60,22 @@ def build_graph(
         A part has no form in ONNX.
     """
     g = Graph()
+    heatmaps, n_keypoints = heatmaps_of(pipeline), len(skeleton_of(pipeline).keypoints)
     if source == "heatmaps":
-        inputs = [helper.make_tensor_value_info("heatmaps", TensorProto.FLOAT, ["N", _K, "rows", "columns"])]
-        keypoints = decode(g, pipeline[0].method, Value("heatmaps", F32))
+        inputs = [
+            helper.make_tensor_value_info(
+                "heatmaps", TensorProto.FLOAT, ["N", len(heatmaps.keypoints), "rows", "columns"]
+            )
+        ]
+        keypoints = _decode(g, pipeline)
         g.op("Transpose", keypoints, name="keypoints", perm=[1, 2, 0])
-        outputs = [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", _K, 3])]
+        outputs = [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", n_keypoints, 3])]
     else:
-        inputs = [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", _K, 3])]
+        inputs = [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", n_keypoints, 3])]
         keypoints, outputs = as_decoded(g, Value("keypoints", F32)), []
     classifier = pipeline[-1]
     classes = [str(name) for name in classifier.classes_]
-    xy, seen = mask_uncertain(g, keypoints, classifier.min_confidence)
+    xy, seen = mask_uncertain(g, keypoints, n_keypoints, classifier.min_confidence)
     # Blocks take a keypoint table; the first one describes the pose, so masked positions are passed on instead.
     open_set = write_open_set(g, merge_scales(block), (xy, seen), len(classes))
     _classify(g, open_set, seen, classes, float(classifier.temperature))
@@ -86,6 +90,20 @@ def build_graph(
     model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="heatpose")
     helper.set_model_props(model, dict(metadata))
     return model
+
+
+def _decode(g: Graph, pipeline: Pipeline) -> Value:
+    """Write the first step like :class:`heatpose.HeatmapDecoder`: keypoints (3, N, K)."""
+    skeleton, source, heatmaps = skeleton_of(pipeline), heatmaps_of(pipeline), Value("heatmaps", F32)
+    if source == skeleton:
+        return decode(g, pipeline[0].method, heatmaps, len(source.keypoints))
+    shared = [name for name in skeleton.keypoints if name in source.keypoints]
+    heatmaps = g.gather(heatmaps, source.index(*shared), 1)
+    keypoints = decode(g, pipeline[0].method, heatmaps, len(shared))
+    nothing = g.constant(np.zeros((1, 1, 1)), np.dtype(bool))
+    lacking = g.where(nothing, g.gather(keypoints, [0], 2), np.array([np.nan, np.nan, 0]).reshape(3, 1, 1))
+    places = [shared.index(name) if name in shared else len(shared) for name in skeleton.keypoints]
+    return g.gather(g.concat(keypoints, lacking, axis=2), places, 2)
 
 
 def _classify(g: Graph, open_set: OpenSet, seen: Value, classes: Sequence[str], temperature: float) -> None:

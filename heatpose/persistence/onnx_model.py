@@ -15,7 +15,7 @@ from heatpose.model.openset import UNKNOWN, OpenSetMixin
 from heatpose.persistence.manifest import RESTORE, ModelError, from_bytes, onnx_manifest_path
 from heatpose.persistence.selftest import check_self_test
 from heatpose.pose.inputs import as_heatmaps
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeletons import unpack_skeleton
 
 __all__ = ["OnnxModel", "load_onnx", "read_onnx"]
 
@@ -34,6 +34,8 @@ class OnnxModel(OpenSetMixin):
     ----------
     classes_ : ndarray of str
         Class names, in the order of the probabilities' columns.
+    skeleton, heatmaps : Skeleton
+        Of the keypoints that it works from, and of the heatmaps.
     threshold : float
         Confidence below which :meth:`predict_or_unknown` returns "unknown".
     set_thresholds : tuple of (float, float)
@@ -54,8 +56,9 @@ class OnnxModel(OpenSetMixin):
         self.set_thresholds = tuple(map(tuple, json.loads(notes.get("set_thresholds", "[]"))))
         self.signature_: dict[str, Any] | None = None
         self.source = self.session.get_inputs()[0].name
+        self.skeleton, self.heatmaps = (unpack_skeleton(json.loads(notes[name])) for name in ("skeleton", "heatmaps"))
         if self.source == "keypoints":
-            self.n_features_in_ = len(COCO_17.columns)
+            self.n_features_in_ = len(self.skeleton.columns)
 
     def _run(self, X: ArrayLike, *outputs: str) -> list[np.ndarray]:
         if self.source == "heatmaps":
@@ -69,7 +72,7 @@ class OnnxModel(OpenSetMixin):
                 "label": np.empty(0, dtype=object),
                 "probabilities": np.empty((0, len(self.classes_)), dtype=np.float32),
                 "confidence": np.empty(0, dtype=np.float32),
-                "keypoints": np.empty((0, len(COCO_17.keypoints), 3), dtype=np.float32),
+                "keypoints": np.empty((0, len(self.skeleton.keypoints), 3), dtype=np.float32),
             }
             return [empty[name] for name in outputs]
         return self.session.run(list(outputs), {self.source: np.ascontiguousarray(values, dtype=np.float32)})

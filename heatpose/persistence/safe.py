@@ -21,11 +21,13 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from heatpose.model.arrays import N_COLUMNS, Block
+from heatpose.model.arrays import Block
 from heatpose.model.conversion import ArrayClassifier, CannotExportError, from_parts, to_block, to_parts
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
+from heatpose.model.inputs import skeleton_of
 from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, from_bytes, plain, to_bytes
 from heatpose.pose.decoding import DECODERS
+from heatpose.pose.skeletons import pack_skeleton, short_name, unpack_skeleton
 
 __all__ = ["dismantle", "is_safe_file", "pack", "read_safe_file", "to_safe_pipeline", "zip_model"]
 
@@ -206,7 +208,7 @@ def _read_array(name: str, content: bytes) -> np.ndarray:
 
 # Pipelines --------------------------------------------------------------------------------------------------
 
-_FACTS = ("decoder", "classifier", "set_thresholds", "learned", "classes")
+_FACTS = ("decoder", "skeleton", "classifier", "set_thresholds", "learned", "classes")
 # Parameters used after training, and their types.
 _OF_CLASSIFIER: Mapping[str, type] = {"min_confidence": float, "temperature": float, "threshold": float}
 # Counts and decisions of the training, which are only reported.
@@ -228,7 +230,8 @@ def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
     if classes != classifier.classes_.tolist():
         raise CannotExportError(f"Only classes with names can be exported, got {classifier.classes_.tolist()[:3]}.")
     facts = {
-        "decoder": {"method": decoder.method},
+        "decoder": {"method": decoder.method, "heatmaps": pack_skeleton(decoder.source)},
+        "skeleton": pack_skeleton(skeleton_of(classifier)),
         "classifier": {name: float(getattr(classifier, name)) for name in _OF_CLASSIFIER},
         "set_thresholds": [[float(number) for number in pair] for pair in classifier.set_thresholds],
         "learned": plain(learned, "the classifier"),
@@ -241,7 +244,7 @@ def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
     """Build a pipeline from its parts; ValueError where they do not match."""
     decoder, parameters, classes = facts["decoder"], facts["classifier"], facts["classes"]
     method = decoder.get("method") if isinstance(decoder, dict) else None
-    if not isinstance(method, str) or method not in DECODERS or set(decoder) != {"method"}:
+    if not isinstance(method, str) or method not in DECODERS or set(decoder) != {"method", "heatmaps"}:
         raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got another.")
     if not isinstance(parameters, dict) or set(parameters) != set(_OF_CLASSIFIER):
         raise ValueError(f"Expected {', '.join(_OF_CLASSIFIER)} of the classifier, got others.")
@@ -259,17 +262,24 @@ def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
         raise ValueError("Expected the classes' names, got something else.")
     if len(classes) < 2 or sorted(set(classes)) != classes:
         raise ValueError("Expected two or more classes in alphabetical order, got others.")
-    width = block.width(N_COLUMNS)
+    skeleton, source = unpack_skeleton(facts["skeleton"]), unpack_skeleton(decoder["heatmaps"])
+    n_columns = len(skeleton.columns)
+    width = block.width(n_columns)
     if width not in (len(classes), len(classes) + 1):  # one more for the unknown class
         raise ValueError(f"Expected probabilities of {len(classes)} classes, got {width}.")
-    plain = ArrayClassifier(block)
-    classifier = PoseClassifier(plain, **parameters, set_thresholds=tuple(map(tuple, sets)))
+    plain = ArrayClassifier(block, n_columns)
+    classifier = PoseClassifier(
+        plain, **parameters, set_thresholds=tuple(map(tuple, sets)), skeleton=short_name(skeleton)
+    )
     classifier.estimator_ = plain
     classifier.classes_ = np.array(classes)
-    classifier.n_features_in_ = N_COLUMNS
+    classifier.n_features_in_ = n_columns
     for name, value in learned.items():
         setattr(classifier, name, value)
-    return Pipeline([("decode", HeatmapDecoder(method)), ("classify", classifier)])
+    decoding = HeatmapDecoder(
+        method, skeleton=short_name(skeleton), heatmaps=None if source == skeleton else short_name(source)
+    )
+    return Pipeline([("decode", decoding), ("classify", classifier)])
 
 
 def _is_pair(value: Any) -> bool:

@@ -15,10 +15,12 @@ from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
 from heatpose.model.estimators import HeatmapDecoder
-from heatpose.pose.augmentation import PARTIAL_BODIES, hide_part
-from heatpose.pose.skeleton import COCO_17
+from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.pose.augmentation import hide_part, partial_bodies
+from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.skeletons import pick_keypoints
 
-__all__ = ["TOLERANCE", "check_self_test", "choose_samples", "draw_peaks", "make_self_test"]
+__all__ = ["TOLERANCE", "check_self_test", "choose_samples", "draw_peaks", "make_self_test", "sample_poses"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +33,22 @@ _MAX_POSES = 24  # one of each of 17 classes and some
 _WITH_HEATMAPS = 3  # poses that are also rendered
 
 
-def choose_samples(table: pd.DataFrame) -> np.ndarray:
-    """Choose poses of a labelled keypoint table for the self-test: the middle one of each class, (n, 17, 3)."""
+def choose_samples(table: pd.DataFrame, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Choose poses of a labelled keypoint table for the self-test: the middle one of each class, (n, K, 3)."""
     labels = table["label"].to_numpy(dtype=str)
     middle = [np.flatnonzero(labels == name) for name in np.unique(labels)]
     rows = [of_class[len(of_class) // 2] for of_class in middle]
-    return table[list(COCO_17.columns)].to_numpy(dtype=np.float64)[rows].reshape(len(rows), -1, 3)
+    return table[list(skeleton.columns)].to_numpy(dtype=np.float64)[rows].reshape(len(rows), -1, 3)
+
+
+def sample_poses(skeleton: Skeleton, n_performers: int, n_frames: int = 1, random_state: int = 0) -> np.ndarray:
+    """Return keypoints (n, K, 3) to test a model with: simulated performers, or of other skeletons random points."""
+    if skeleton == COCO_17:
+        from heatpose.datasets.simulation import simulate_poses
+
+        return np.asarray(simulate_poses(n_performers, 1, n_frames, random_state=random_state).keypoints)
+    shape = (17 * n_performers * n_frames, len(skeleton.keypoints), 3)
+    return np.random.default_rng(random_state).uniform((5, 5, 0.5), (42, 58, 1), shape)
 
 
 def make_self_test(pipeline: Pipeline, samples: ArrayLike | None = None) -> dict[str, Any] | None:
@@ -46,8 +58,8 @@ def make_self_test(pipeline: Pipeline, samples: ArrayLike | None = None) -> dict
     ----------
     pipeline : Pipeline
         From heatmaps, or from a keypoint table, to class names.
-    samples : array_like, shape (n, 17, 3) or (n, 51), optional
-        Keypoints of at least one pose, by default of a simulated performer; of more than 24 a subset. Poses with each
+    samples : array_like, shape (n, K, 3) or (n, 3 K), optional
+        Keypoints of at least one pose, by default of :func:`sample_poses`; of more than 24 a subset. Poses with each
         part of the body hidden are added.
 
     Returns
@@ -56,16 +68,18 @@ def make_self_test(pipeline: Pipeline, samples: ArrayLike | None = None) -> dict
         Input and output for :func:`check_self_test`, representable in JSON. None if the pipeline accepts neither these
         heatmaps nor a keypoint table.
     """
-    if samples is None:
-        from heatpose.datasets.simulation import simulate_poses
-
-        samples = simulate_poses(1, 1, 1, random_state=0).keypoints
-    keypoints = np.asarray(samples, dtype=np.float64).reshape(-1, len(COCO_17.keypoints), 3)
+    skeleton, source = skeleton_of(pipeline), heatmaps_of(pipeline)
+    samples = sample_poses(skeleton, 1) if samples is None else samples
+    keypoints = np.asarray(samples, dtype=np.float64).reshape(-1, len(skeleton.keypoints), 3)
     keypoints = keypoints[np.linspace(0, len(keypoints) - 1, min(len(keypoints), _MAX_POSES)).astype(int)]
-    hidden = [hide_part(keypoints[[i % len(keypoints)]], part, random_state=0) for i, part in enumerate(PARTIAL_BODIES)]
+    hidden = [
+        hide_part(keypoints[[i % len(keypoints)]], part, random_state=0, skeleton=skeleton)
+        for i, part in enumerate(partial_bodies(skeleton))
+    ]
     keypoints = np.concatenate([keypoints, *hidden])
     table = _rounded(keypoints.reshape(len(keypoints), -1), 5)
-    peaks = _rounded(_fitted(keypoints[: 2 * _WITH_HEATMAPS : 2]), 5)
+    drawn = pick_keypoints(keypoints[: 2 * _WITH_HEATMAPS : 2], skeleton.keypoints, source)
+    peaks = _rounded(_fitted(drawn), 5)
     try:
         return {
             "keypoints": {"input": table, "output": _predict_table(pipeline, table)},
@@ -178,7 +192,8 @@ def _decodes(model: Any) -> bool:
 
 def _takes_keypoints(model: Any) -> bool:
     """Return True for a pipeline without a decoder, or an ONNX graph with keypoints as input."""
-    return getattr(model, "source", "") == "keypoints" or getattr(model, "n_features_in_", 0) == len(COCO_17.columns)
+    n_columns = len(skeleton_of(model).columns)
+    return getattr(model, "source", "") == "keypoints" or getattr(model, "n_features_in_", 0) == n_columns
 
 
 def _outputs(pipeline: Any, x: np.ndarray) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -18,12 +19,12 @@ from heatpose.pose.geometry import normalise_poses
 from heatpose.pose.skeleton import COCO_17, Skeleton, swap_sides
 
 __all__ = [
-    "PARTIAL_BODIES",
     "Variation",
     "compose_unknown_poses",
     "drop_keypoints",
     "hide_part",
     "mirror_classes",
+    "partial_bodies",
     "repose",
 ]
 
@@ -85,26 +86,18 @@ class Variation:
         return Variation(**{field.name: strength * getattr(self, field.name) for field in fields(self)})
 
 
-# From the trunk outwards: the parent of each limb has been moved before the child.
-_CHAINS = (
-    ("shoulder", "elbow"),
-    ("elbow", "wrist"),
-    ("hip", "knee"),
-    ("knee", "ankle"),
-)
-
 # Torso lengths that no body exceeds: where hips and shoulders nearly coincide the other keypoints seem to, and the
 # perspective is exponential in the height.
 _TALLEST = 5.0
 
-# Priors on depth, in torso lengths, from the usual proportions of adults. A limb that looks shorter than it usually is
-# points towards the camera or away from it: an arm nearly always to where the body faces, a shin backwards.
+# Priors on depth, in torso lengths, from the usual proportions of adults; hands and animals count as flat. A limb that
+# looks shorter than it usually is points towards the camera or away from it: an arm nearly always to where the body
+# faces, a shin backwards.
 _LIMB_LENGTHS = {"elbow": 0.58, "wrist": 0.49, "knee": 0.80, "ankle": 0.78}
 _LIMB_LENGTH_SPREAD = 0.08  # standard deviation of the logarithm
 _POINTS_AHEAD = {"elbow": 0.80, "wrist": 0.85, "knee": 0.80, "ankle": 0.20}  # probability
 _FACE_AHEAD = {"nose": 0.19, "left_eye": 0.155, "right_eye": 0.155}
 
-_ARM = ("shoulder", "elbow", "wrist")
 _UNKNOWN_DISTANCE = 0.3  # torso lengths: about half an arm's part, farther than performers of one pose differ
 _KNOWN_POSES = 1000  # compared with, which bounds the time; neighbouring frames are nearly the same
 
@@ -130,7 +123,8 @@ def repose(
     random_state : int, Generator or None
         Seed.
     skeleton : Skeleton
-        A skeleton with shoulders, elbows, wrists, hips, knees, ankles and a head.
+        Its limbs get other lengths and directions; without limbs only trunk, head and camera differ. Depth is estimated
+        for the arms and legs of persons alone.
 
     Returns
     -------
@@ -147,7 +141,7 @@ def repose(
         return np.exp(rng.normal(0, spread, (n_poses, 1)))
 
     # The trunk: hips stay in the middle, shoulders move along the spine and get wider, the head follows as a whole.
-    shoulders, hips, head = (skeleton.index(*part) for part in (skeleton.shoulders, skeleton.hips, skeleton.head))
+    hips, shoulders, head = skeleton.trunk
     pelvis, chest, crown = (_middle(old[:, part]) for part in (hips, shoulders, head))
     lift = chest * (factor(variation.limbs) - 1)
     neck = (crown - chest) * (factor(variation.build) - 1)
@@ -160,11 +154,13 @@ def repose(
         widening = factor(variation.build)[:, np.newaxis] - 1
         new[:, part] += (old[:, part] - middle[:, np.newaxis]) * widening + shift[:, np.newaxis]
 
+    if len(loose := skeleton.loose):  # such as a neck: it moves with its share of the spine
+        new[:, loose] += np.clip(old[:, loose] @ chest[..., np.newaxis], 0, 1) * lift[:, np.newaxis]
+
     # Arms and legs: the same length on both sides, each in a direction of its own.
-    for parent_name, child_name in _CHAINS:
+    for limbs in skeleton.chains:
         length = factor(variation.limbs)
-        for side in ("left", "right"):
-            parent, child = skeleton.index(f"{side}_{parent_name}", f"{side}_{child_name}")
+        for parent, child in limbs:
             limb = old[:, child] - old[:, parent]
             moved = new[:, parent] + length * _rotate(limb, rng.normal(0, np.radians(variation.posture), n_poses))
             new[:, child] = np.where(np.isnan(moved), old[:, child], moved)
@@ -215,15 +211,25 @@ def drop_keypoints(
     return dropped
 
 
-PARTIAL_BODIES: dict[str, int | tuple[str, ...]] = {
-    "1 keypoint": 1,
-    "2 keypoints": 2,
-    "4 keypoints": 4,
+_PARTS: dict[str, tuple[str, ...]] = {
     "knees and ankles": ("left_knee", "right_knee", "left_ankle", "right_ankle"),
     "left arm": ("left_elbow", "left_wrist"),
     "right arm": ("right_elbow", "right_wrist"),
 }
-"""Parts that can be missing from a body, by name: keypoints, or a number of random ones."""
+
+
+def partial_bodies(skeleton: Skeleton = COCO_17) -> dict[str, int | tuple[str, ...]]:
+    """Return parts that can be missing from a body, by name: keypoints, or a number of random ones.
+
+    Examples
+    --------
+    >>> list(partial_bodies())
+    ['1 keypoint', '2 keypoints', '4 keypoints', 'knees and ankles', 'left arm', 'right arm']
+    """
+    parts = {name: points for name, points in _PARTS.items() if set(points) <= set(skeleton.keypoints)}
+    if not parts:
+        parts = {f"{way[1]} to {way[-1]}".replace("_", " "): way[1:] for way in skeleton.extremities}
+    return {"1 keypoint": 1, "2 keypoints": 2, "4 keypoints": 4, **parts}
 
 
 def hide_part(
@@ -236,7 +242,7 @@ def hide_part(
     keypoints : ndarray, shape (N, K, C)
         Keypoints with C numbers each. Not changed.
     part : str
-        A name in `PARTIAL_BODIES`.
+        A name in :func:`partial_bodies`.
     random_state : int, Generator or None
         Seed, for parts that are numbers of keypoints.
     skeleton : Skeleton
@@ -247,7 +253,7 @@ def hide_part(
     ndarray, shape (N, K, C)
         A copy; hidden keypoints are NaN.
     """
-    hidden = PARTIAL_BODIES[part]
+    hidden = partial_bodies(skeleton)[part]
     left = np.array(keypoints, dtype=np.float64)
     if isinstance(hidden, int):
         order = np.random.default_rng(random_state).random(left.shape[:2]).argsort(axis=1)
@@ -276,13 +282,13 @@ def compose_unknown_poses(
     random_state : int, Generator or None
         Seed.
     skeleton : Skeleton
-        A skeleton with shoulders, elbows, wrists, hips, knees and ankles.
+        One with the arms and legs of a person, or any: then each of its extremities is treated as an arm.
 
     Returns
     -------
     ndarray, shape (at most `n_poses`, K, 2), float64
         In torso lengths from the middle of the hips. Fewer where the data contain nearly all combinations of their
-        parts, none where no sample has both arms.
+        parts, none where no sample has all arms.
 
     References
     ----------
@@ -290,27 +296,34 @@ def compose_unknown_poses(
     """
     rng = np.random.default_rng(random_state)
     poses = normalise_poses(np.asarray(xy, dtype=np.float64), skeleton)
-    arms = {side: skeleton.index(*(f"{side}_{joint}" for joint in _ARM)) for side in ("left", "right")}
+    arms, legs = _exchanged(skeleton)
+    if not arms:
+        return poses[:0]
     whole = poses[~np.isnan(poses[:, np.concatenate(list(arms.values()))]).any(axis=(1, 2))]
     if len(whole) == 0:
         return whole
-    legs = skeleton.index(*(f"{side}_{joint}" for side in ("left", "right") for joint in ("knee", "ankle")))
-    ends = np.concatenate([arms["left"][1:], arms["right"][1:], legs])
+    ends = np.concatenate([*(arm[1:] for arm in arms.values()), legs])
+    followers = [limb for limbs in skeleton.chains for limb in limbs if limb[1] not in ends]
     known = whole[rng.permutation(len(whole))[:_KNOWN_POSES]][:, ends]
 
     kept: list[np.ndarray] = []
     missing = n_poses
     for _ in range(4):
-        drawn = rng.integers(0, len(whole), (4, missing))
-        composed = whole[drawn[0]]
-        for (side, arm), sources in zip(arms.items(), drawn[1:], strict=False):
+        drawn = rng.integers(0, len(whole), (2 + len(arms), missing))
+        trunks = whole[drawn[0]]
+        composed = trunks.copy()
+        for (way, arm), sources in zip(arms.items(), drawn[1:], strict=False):
             same = np.diff(whole[sources][:, arm], axis=1)  # upper arm and forearm
-            other = np.diff(whole[sources][:, arms["right" if side == "left" else "left"]], axis=1) * (-1, 1)
+            other_arm = arms.get(tuple(map(swap_sides, way)), arm)
+            other = np.diff(whole[sources][:, other_arm], axis=1) * (-1, 1)
             limbs = np.where(rng.uniform(size=(missing, 1, 1)) < 0.3, other, same)
-            turn = rng.normal(0, np.radians(40), (missing, 2)) * (rng.uniform(size=(missing, 2)) < 0.5)
+            turns = (missing, len(arm) - 1)
+            turn = rng.normal(0, np.radians(40), turns) * (rng.uniform(size=turns) < 0.5)
             composed[:, arm[1:]] = composed[:, arm[:1]] + _rotate(limbs, turn).cumsum(axis=1)
         swaps_legs = rng.uniform(size=missing) < 0.2
-        composed[np.ix_(swaps_legs, legs)] = whole[drawn[3][swaps_legs]][:, legs]
+        composed[np.ix_(swaps_legs, legs)] = whole[drawn[-1][swaps_legs]][:, legs]
+        for inner, outer in followers:  # such as a foot
+            composed[:, outer] = composed[:, inner] + trunks[:, outer] - trunks[:, inner]
         kept.append(composed[_distance_to_nearest(composed[:, ends], known) > _UNKNOWN_DISTANCE])
         missing -= len(kept[-1])
         if missing <= 0:
@@ -361,15 +374,31 @@ def mirror_classes(classes: Iterable[str], mirror: Mapping[str, str] | None = No
     return {name: other for name, other in known.items() if other}
 
 
+def _exchanged(skeleton: Skeleton) -> tuple[dict[tuple[str, ...], np.ndarray], np.ndarray]:
+    """Return the keypoints of each arm from the shoulder outwards, by their names, and those of both legs."""
+    sides, human = ("left", "right"), skeleton.human_limbs
+    ways = skeleton.extremities
+    if len(human) == 2:
+        ways = tuple(tuple(f"{side}_{joint}" for joint in human[0]) for side in sides)
+    legs = [f"{side}_{joint}" for side in sides for joint in human[1][1:]] if len(human) == 2 else []
+    return {way: skeleton.index(*way) for way in ways}, skeleton.index(*legs)
+
+
 def _hidden_parts(skeleton: Skeleton) -> np.ndarray:
     """Return sets of keypoints that go missing together, (parts, K) bool."""
     legs = [f"{side}_{joint}" for joint in ("ankle", "knee", "hip") for side in ("left", "right")]
     parts: list[Iterable[str]] = [legs[:2], legs[:4], legs[:4], legs, skeleton.head]
     for side in ("left", "right"):
         parts += [[f"{side}_wrist"], [f"{side}_elbow", f"{side}_wrist"], [f"{side}_eye", f"{side}_ear"]]
+    if not skeleton.human_limbs:
+        parts = [skeleton.head, *(way[start:] for way in skeleton.extremities for start in range(1, len(way)))]
     hidden = np.zeros((len(parts), len(skeleton.keypoints)), dtype=bool)
     for row, names in zip(hidden, parts, strict=True):
-        row[skeleton.index(*names)] = True
+        row[np.isin(skeleton.keypoints, list(names))] = True
+    # A part that it lacks hides nothing; what is joined to a hidden keypoint is hidden, too.
+    for limb in skeleton.chains:
+        for inner, outer in limb:
+            hidden[:, outer] |= hidden[:, inner] & ~np.isin(inner, np.concatenate(skeleton.trunk))
     return hidden
 
 
@@ -389,9 +418,12 @@ def _estimate_depth(xy: np.ndarray, rng: np.random.Generator, skeleton: Skeleton
     Towards the camera or, seen from behind, away from it makes no difference to :func:`_turn`.
     """
     depth = np.zeros(xy.shape[:2])
+    if not skeleton.human_limbs:
+        return depth
     for name, distance in _FACE_AHEAD.items():
-        depth[:, skeleton.index(name)[0]] = distance
-    for parent_name, child_name in _CHAINS:
+        if name in skeleton.keypoints:
+            depth[:, skeleton.index(name)[0]] = distance
+    for parent_name, child_name in chain.from_iterable(map(pairwise, skeleton.human_limbs)):
         length = _LIMB_LENGTHS[child_name] * np.exp(rng.normal(0, _LIMB_LENGTH_SPREAD, len(xy)))
         for side in ("left", "right"):
             parent, child = skeleton.index(f"{side}_{parent_name}", f"{side}_{child_name}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from heatpose.pose.skeleton import BODY_13, COCO_17, Skeleton
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = [
     "FEWEST_VISIBLE",
@@ -123,14 +123,13 @@ def torso_frames(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> tuple[np.ndarr
         shoulders or from the spread of the keypoints. At least half of that spread. NaN where all keypoints coincide.
     """
     xy = np.asarray(xy, dtype=np.float64)
-    hips = _middle(xy[:, skeleton.index(*skeleton.hips)])
-    shoulders = _middle(xy[:, skeleton.index(*skeleton.shoulders)])
+    hips, shoulders, head = (_middle(xy[:, part]) for part in skeleton.trunk)
     length = np.linalg.norm(shoulders - hips, axis=1)
     middle = _middle(xy)
     spread = np.sqrt(_middle(np.square(xy - middle[:, np.newaxis])).sum(axis=1))
     origin = hips
     if np.isnan(length).any():
-        down = TORSO_PER_NECK * (shoulders - _middle(xy[:, skeleton.index(*skeleton.head)]))
+        down = TORSO_PER_NECK * (shoulders - head)
         for estimate in (shoulders + down, middle):
             origin = np.where(np.isnan(origin), estimate, origin)
         for estimate in (np.linalg.norm(down, axis=1), TORSO_PER_SPREAD * spread):
@@ -240,21 +239,23 @@ def joint_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     return _angle(*_joint_directions(xy, skeleton))
 
 
-def merge_head(xy: np.ndarray) -> np.ndarray:
-    """Replace the keypoints of the face by their mean.
+def merge_head(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Replace the keypoints of the head by their mean.
 
     Where nose, eyes and ears lie in the face differs by person and by pose estimator, and hardly by pose; some sources
     have only one of them.
 
     Parameters
     ----------
-    xy : ndarray, shape (N, 17, 2)
-        Positions of the keypoints of COCO-17, NaN where missing.
+    xy : ndarray, shape (N, K, 2)
+        Positions of the keypoints, NaN where missing.
+    skeleton : Skeleton
+        Which keypoints are the head.
 
     Returns
     -------
-    ndarray, shape (N, 13, 2)
-        Positions of the keypoints of :data:`heatpose.pose.skeleton.BODY_13`.
+    ndarray, shape (N, B, 2)
+        Positions of the keypoints of ``skeleton.body``: 13 of COCO-17, the head first.
 
     Examples
     --------
@@ -264,30 +265,35 @@ def merge_head(xy: np.ndarray) -> np.ndarray:
     >>> merge_head(xy)[0, 0].tolist()
     [2.0, 1.0]
     """
-    body = xy[:, COCO_17.index(*BODY_13.keypoints[1:])]
-    return np.concatenate([_middle(xy[:, COCO_17.index(*COCO_17.head)])[:, np.newaxis], body], axis=1)
+    if not skeleton.head:
+        return xy
+    head, others = skeleton.trunk[2], skeleton.not_head
+    return np.concatenate([_middle(xy[:, head])[:, np.newaxis], xy[:, others]], axis=1)
 
 
-def describe_keypoints(keypoints: np.ndarray, min_confidence: float, **blocks: bool) -> np.ndarray:
+def describe_keypoints(
+    keypoints: np.ndarray, min_confidence: float, skeleton: Skeleton = COCO_17, **blocks: bool
+) -> np.ndarray:
     """Compute features of keypoints as they come from a pose estimator.
 
     Parameters
     ----------
-    keypoints : ndarray, shape (N, 17, 3)
-        x, y and confidence of the keypoints of COCO-17.
+    keypoints : ndarray, shape (N, K, 3)
+        x, y and confidence of the keypoints.
     min_confidence : float
         See :func:`mask_uncertain`.
+    skeleton : Skeleton
+        Of the keypoints.
     **blocks
-        As for :func:`describe_poses`, of which the features are, measured on
-        :data:`heatpose.pose.skeleton.BODY_13`.
+        As for :func:`describe_poses`, of which the features are, measured on ``skeleton.body``.
 
     Returns
     -------
     ndarray, shape (N, number of features), float32
         NaN for what needs a missing keypoint.
     """
-    xy = normalise_poses(mask_uncertain(keypoints, min_confidence))
-    return describe_poses(merge_head(xy), BODY_13, **blocks)
+    xy = normalise_poses(mask_uncertain(keypoints, min_confidence), skeleton)
+    return describe_poses(merge_head(xy, skeleton), skeleton.body, **blocks)
 
 
 def describe_poses(

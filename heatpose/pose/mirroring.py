@@ -13,6 +13,7 @@ import numpy as np
 
 from heatpose.pose.augmentation import mirror_classes
 from heatpose.pose.geometry import mirror_keypoints, normalise_poses
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["MIN_AGREEMENT", "decide_mirrors", "mirror_neighbours"]
 
@@ -25,7 +26,11 @@ _FEWEST_SHARED = 4  # keypoints that two poses must have in common to be compare
 
 
 def decide_mirrors(
-    xy: np.ndarray, codes: np.ndarray, classes: np.ndarray, mirror: Mapping[str, str] | None = None
+    xy: np.ndarray,
+    codes: np.ndarray,
+    classes: np.ndarray,
+    mirror: Mapping[str, str] | None = None,
+    skeleton: Skeleton = COCO_17,
 ) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """Decide which classes are trained on mirror images of which.
 
@@ -39,6 +44,8 @@ def decide_mirrors(
         Class names.
     mirror : mapping of str to str, optional
         Given pairs, see :func:`heatpose.pose.augmentation.mirror_classes`; they are not tested.
+    skeleton : Skeleton
+        Names of the keypoints.
 
     Returns
     -------
@@ -55,7 +62,7 @@ def decide_mirrors(
         if name in (mirror or {}):
             decisions[pair] = {"classes": [name, other], "mirrored": True, "agreement": None, "reason": "given"}
         elif pair not in decisions:
-            agreement, most = mirror_neighbours(xy, codes, numbers[name], numbers[other])
+            agreement, most = mirror_neighbours(xy, codes, numbers[name], numbers[other], skeleton)
             reason = f"{agreement:.0%} of the mirror images are nearest to the other class"
             if agreement < MIN_AGREEMENT:
                 reason = f"only {reason}" + ("" if most < 0 else f", most to {classes[most]}")
@@ -70,7 +77,9 @@ def decide_mirrors(
     return mirrored, list(decisions.values())
 
 
-def mirror_neighbours(xy: np.ndarray, codes: np.ndarray, first: int, second: int) -> tuple[float, int]:
+def mirror_neighbours(
+    xy: np.ndarray, codes: np.ndarray, first: int, second: int, skeleton: Skeleton = COCO_17
+) -> tuple[float, int]:
     """Test by nearest neighbours whether two classes are mirror images of each other.
 
     Parameters
@@ -81,6 +90,8 @@ def mirror_neighbours(xy: np.ndarray, codes: np.ndarray, first: int, second: int
         Class number of each pose.
     first, second : int
         The two classes.
+    skeleton : Skeleton
+        Names of the keypoints.
 
     Returns
     -------
@@ -100,10 +111,10 @@ def mirror_neighbours(xy: np.ndarray, codes: np.ndarray, first: int, second: int
     (0.0, 1)
     """
     rows = np.concatenate([_spread(np.flatnonzero(codes == code)) for code in np.unique(codes)])
-    poses, codes = normalise_poses(xy[rows]), codes[rows]
+    poses, codes = normalise_poses(xy[rows], skeleton), codes[rows]
     result = []
     for source, target in ((first, second), (second, first)):
-        distances = _squared_distances(mirror_keypoints(poses[codes == source]), poses)
+        distances = _squared_distances(mirror_keypoints(poses[codes == source], skeleton), poses)
         comparable = np.isfinite(distances).any(axis=1)
         if not comparable.any():
             return 0.0, -1

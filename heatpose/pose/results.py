@@ -22,7 +22,10 @@ _HOLDERS = ("pose_landmarks", "keypoints", "pred_instances", "predictions", "xy"
 
 
 def as_keypoints(
-    results: Any, image_size: tuple[int, int] | None = None, skeleton: str | Skeleton | None = None
+    results: Any,
+    image_size: tuple[int, int] | None = None,
+    skeleton: str | Skeleton | None = None,
+    to: str | Skeleton = COCO_17,
 ) -> np.ndarray:
     """Return the keypoints in what a pose estimator returned.
 
@@ -38,10 +41,12 @@ def as_keypoints(
         Width and height in pixels; needed for MediaPipe, whose x and y are fractions of them.
     skeleton : str or Skeleton, optional
         The order of keypoints, a name in :data:`heatpose.SKELETONS`; needed where their number fits several.
+    to : str or Skeleton, default COCO-17
+        The keypoints to return.
 
     Returns
     -------
-    ndarray of shape (N, 17, 3), float32
+    ndarray of shape (N, K, 3), float32
         x, y in pixels and confidence, a row for each person, in the order of the results; NaN, NaN and 0 where a
         keypoint is missing. Confidences are 1 where the estimator gives none.
 
@@ -58,6 +63,7 @@ def as_keypoints(
     >>> as_keypoints((keypoints, scores)).shape
     (2, 17, 3)
     """
+    to = find_skeleton(to)
     if isinstance(results, np.ndarray) and results.ndim == 3 and results.shape[2] == 3:
         people = [results]
     elif not is_results(results):
@@ -65,13 +71,13 @@ def as_keypoints(
     else:
         people = [part for part in _parts(results, image_size) if part.size]
     if not people:
-        return np.empty((0, _N_KEYPOINTS, 3), dtype=np.float32)
+        return np.empty((0, len(to.keypoints), 3), dtype=np.float32)
     if len(numbers := sorted({part.shape[1] for part in people})) > 1:
         raise ValueError(f"Expected one number of keypoints in all results, got {numbers}.")
     keypoints = np.concatenate(people).astype(np.float32)
     missing = ~np.isfinite(keypoints).all(axis=2) | ~(keypoints[..., 2] > 0)
     keypoints[missing] = (np.nan, np.nan, 0)
-    return pick_keypoints(keypoints, _skeleton(numbers[0], skeleton).keypoints)
+    return pick_keypoints(keypoints, _skeleton(numbers[0], skeleton).keypoints, to)
 
 
 def is_results(results: Any) -> bool:

@@ -1,17 +1,19 @@
-"""COCO-17 as one frozen table: keypoint names, limbs, joints and the left/right swap.
+"""Skeletons: keypoint names, limbs, joints and the left/right swap, and all that is derived from them; COCO-17.
 
 Indices of keypoints are looked up here by name.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-__all__ = ["BODY_13", "COCO_17", "Skeleton", "swap_sides"]
+__all__ = ["COCO_17", "Skeleton", "swap_sides"]
 
 
 # Words between separators, capitals or digits: left_turn, left-turn, turn left, leftTurn, turnLeft, LEFT; not upright.
@@ -43,11 +45,15 @@ def swap_sides(name: str) -> str:
     return _SIDE.sub(lambda side: _OTHER_SIDE[side[0]], name)
 
 
+_MOST_KEYPOINTS = 1000  # of a skeleton from a file: those of faces have 478, and pairs grow with the square
+
+
 @dataclass(frozen=True)
 class Skeleton:
-    """The named keypoints of a body and what connects them.
+    """The named keypoints of a body, a hand or an animal, and what connects them.
 
-    ``left`` and ``right`` are the person's own.
+    Keypoints whose names differ in the words left and right only are each other's mirror image; `left` and `right` are
+    the person's own.
 
     Parameters
     ----------
@@ -55,14 +61,21 @@ class Skeleton:
         Identifier.
     keypoints : tuple of str
         Keypoint names in the order of the heatmaps' channels.
+    shoulders, hips : tuple of str
+        Keypoints that define size and position: the middle of the hips is the origin, and its distance from the middle
+        of the shoulders, the torso, the unit of length. Of a hand, the knuckles and the wrist.
     limbs : dict of str to (str, str)
         Limb name to the keypoints where it starts and ends.
     joints : dict of str to (str, str, str)
         Joint name to three keypoints; the angle is the one at the middle keypoint, from the first to the third.
-    shoulders, hips : (str, str)
-        The left and the right keypoint of each; they define position and size of the torso.
     head : tuple of str
-        The keypoints of the head, which move as one.
+        Keypoints that move as one and are one point in the features.
+
+    Raises
+    ------
+    ValueError
+        If a keypoint is named twice or lacks its other side, a part names one that is not there, a limb has a joint's
+        name, or there are no shoulders or hips.
 
     Examples
     --------
@@ -73,11 +86,28 @@ class Skeleton:
 
     name: str
     keypoints: tuple[str, ...]
-    limbs: dict[str, tuple[str, str]]
-    joints: dict[str, tuple[str, str, str]]
-    shoulders: tuple[str, str]
-    hips: tuple[str, str]
-    head: tuple[str, ...]
+    shoulders: tuple[str, ...]
+    hips: tuple[str, ...]
+    limbs: dict[str, tuple[str, str]] = field(default_factory=dict)
+    joints: dict[str, tuple[str, str, str]] = field(default_factory=dict)
+    head: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        known = set(self.keypoints)
+        if repeated := sorted({name for name in known if self.keypoints.count(name) > 1}):
+            raise ValueError(f"Expected each keypoint of {self.name} once, got {', '.join(repeated)} repeatedly.")
+        if alone := [name for name in self.keypoints if swap_sides(name) not in known]:
+            raise ValueError(f"Expected both sides of each keypoint of {self.name}, got one of {', '.join(alone)}.")
+        if not self.shoulders or not self.hips or set(self.shoulders) == set(self.hips):
+            raise ValueError(
+                f"Expected shoulders and hips of {self.name}, from which position and size are measured, got "
+                f"{self.shoulders} and {self.hips}."
+            )
+        if shared := sorted(set(self.limbs) & set(self.joints)):
+            raise ValueError(f"Expected other names of limbs than of joints of {self.name}, got {', '.join(shared)}.")
+        parts = [self.shoulders, self.hips, self.head, *self.limbs.values(), *self.joints.values()]
+        if unknown := sorted({name for part in parts for name in part} - known):
+            raise ValueError(f"Expected parts of {self.name} made of its keypoints, got {', '.join(unknown)} in them.")
 
     def index(self, *names: str) -> np.ndarray:
         """Return the positions of keypoints given by name, shape (len(names),), int."""
@@ -89,6 +119,16 @@ class Skeleton:
         return tuple(f"{keypoint}_{part}" for keypoint in self.keypoints for part in ("x", "y", "confidence"))
 
     @cached_property
+    def trunk(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions of the hips, the shoulders and the head, int."""
+        return self.index(*self.hips), self.index(*self.shoulders), self.index(*self.head)
+
+    @cached_property
+    def not_head(self) -> np.ndarray:
+        """Positions of the keypoints that are not of the head, int."""
+        return np.setdiff1d(np.arange(len(self.keypoints)), self.trunk[2])
+
+    @cached_property
     def swap(self) -> np.ndarray:
         """Keypoint order with left and right swapped, shape (K,), int; its own inverse."""
         return self.index(*(swap_sides(keypoint) for keypoint in self.keypoints))
@@ -96,20 +136,136 @@ class Skeleton:
     @cached_property
     def limb_ends(self) -> np.ndarray:
         """Start and end keypoint of each limb, shape (L, 2), int."""
-        return np.array([self.index(*ends) for ends in self.limbs.values()])
+        return np.array([self.index(*ends) for ends in self.limbs.values()], dtype=np.intp).reshape(-1, 2)
 
     @cached_property
     def joint_points(self) -> np.ndarray:
         """The three keypoints of each joint, shape (J, 3), int; the joint is the middle one."""
-        return np.array([self.index(*points) for points in self.joints.values()])
+        return np.array([self.index(*points) for points in self.joints.values()], dtype=np.intp).reshape(-1, 3)
 
     @cached_property
     def pairs(self) -> np.ndarray:
         """All pairs of keypoints, shape (K (K - 1) / 2, 2), int, in the order of the keypoints."""
         return np.column_stack(np.triu_indices(len(self.keypoints), k=1))
 
+    @cached_property
+    def body(self) -> Skeleton:
+        """The skeleton that features are of: the head is its first point, see :func:`~.geometry.merge_head`."""
+        if not self.head:
+            return self
+        merged = {keypoint: "head" if keypoint in self.head else keypoint for keypoint in self.keypoints}
+
+        def merge(parts: dict[str, Any]) -> dict[str, Any]:
+            new = {name: tuple(merged[point] for point in points) for name, points in parts.items()}
+            # Parts of the head alone are gone; those of the body come first.
+            kept = {name: points for name, points in new.items() if len(set(points)) == len(points)}
+            return dict(sorted(kept.items(), key=lambda part: "head" in part[1]))
+
+        return Skeleton(
+            name=f"{self.name}-body",
+            keypoints=("head", *(keypoint for keypoint in self.keypoints if keypoint not in self.head)),
+            shoulders=tuple(dict.fromkeys(merged[keypoint] for keypoint in self.shoulders)),
+            hips=tuple(dict.fromkeys(merged[keypoint] for keypoint in self.hips)),
+            limbs=merge(self.limbs),
+            joints=merge(self.joints),
+            head=("head",),
+        )
+
+    @cached_property
+    def parents(self) -> dict[str, str]:
+        """Each keypoint that a limb joins to hips, shoulders or head, and its neighbour on the way, from there on."""
+        placed, parents, n_placed = {*self.hips, *self.shoulders, *self.head}, dict[str, str](), -1
+        while len(placed) > n_placed:
+            n_placed = len(placed)
+            for start, end in self.limbs.values():
+                if (start in placed) != (end in placed):
+                    inner, outer = (start, end) if start in placed else (end, start)
+                    parents[outer] = inner
+                    placed.add(outer)
+        return parents
+
+    @cached_property
+    def chains(self) -> tuple[np.ndarray, ...]:
+        """Inner and outer keypoint of each limb of `parents`, left and right limb together, (1 or 2, 2) each, int."""
+        chains: dict[str, np.ndarray] = {}
+        for outer, inner in self.parents.items():
+            other_outer, other_inner = swap_sides(outer), swap_sides(inner)
+            if outer in chains:
+                continue
+            limbs = [(inner, outer)]
+            if other_outer != outer and self.parents.get(other_outer) == other_inner:
+                limbs.append((other_inner, other_outer))
+            chain = np.array([self.index(*limb) for limb in limbs])
+            chains |= dict.fromkeys((limb[1] for limb in limbs), chain)
+        return tuple({id(chain): chain for chain in chains.values()}.values())
+
+    @cached_property
+    def loose(self) -> np.ndarray:
+        """Positions of the keypoints that no limb joins to hips, shoulders or head, int."""
+        return self.index(
+            *(name for name in self.keypoints if name not in (*self.hips, *self.shoulders, *self.head, *self.parents))
+        )
+
+    @cached_property
+    def extremities(self) -> tuple[tuple[str, ...], ...]:
+        """Ways outwards along the limbs, each from a keypoint of hips, shoulders or head to the end: arms, fingers."""
+        outwards: dict[str, str] = {}
+        for outer, inner in self.parents.items():
+            outwards.setdefault(inner, outer)
+        ways = []
+        for outer, inner in self.parents.items():
+            if inner not in self.parents:
+                way = [inner, outer]
+                while way[-1] in outwards:
+                    way.append(outwards[way[-1]])
+                ways.append(tuple(way))
+        return tuple(ways)
+
+    @cached_property
+    def human_limbs(self) -> tuple[tuple[str, ...], ...]:
+        """Joints of the arms and of the legs of a person from the trunk outwards; only those that are complete."""
+        sides = ("left", "right")
+        return tuple(
+            limb
+            for limb in (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
+            if {f"{side}_{joint}" for side in sides for joint in limb} <= set(self.keypoints)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return its parameters as plain Python values, ready for JSON."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Skeleton:
+        """Restore what :meth:`to_dict` gave; ValueError where it is something else."""
+        names = [each.name for each in fields(cls)]
+        if not isinstance(values, dict) or set(values) != set(names) or not isinstance(values["name"], str):
+            raise ValueError(f"Expected a skeleton with {', '.join(names)}, got something else.")
+
+        def check(part: Any, length: int | None = None) -> tuple[str, ...]:
+            if not isinstance(part, list) or not all(isinstance(name, str) for name in part):
+                raise ValueError("Expected names of keypoints in a skeleton, got something else.")
+            if length not in (None, len(part)):
+                raise ValueError(f"Expected {length} keypoints of a part of a skeleton, got {len(part)}.")
+            if len(part) > _MOST_KEYPOINTS:
+                raise ValueError(f"Expected at most {_MOST_KEYPOINTS} keypoints, got {len(part)}.")
+            return tuple(part)
+
+        parts = {name: check(values[name]) for name in ("keypoints", "shoulders", "hips", "head")}
+        for name, length in (("limbs", 2), ("joints", 3)):
+            if not isinstance(values[name], dict):
+                raise ValueError(f"Expected {name} by their names, got something else.")
+            parts[name] = {part: check(points, length) for part, points in values[name].items()}  # type: ignore[assignment]
+        return cls(values["name"], **parts)  # type: ignore[arg-type]
+
     def __hash__(self) -> int:
         return hash((self.name, self.keypoints))
+
+    def __getstate__(self) -> dict[str, Any]:  # without what was looked up, so that equal skeletons give equal bytes
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def __deepcopy__(self, memo: object) -> Skeleton:
+        return self
 
 
 def _both_sides(table: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -168,19 +324,3 @@ COCO_17 = Skeleton(
     head=("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
 )
 """The 17 keypoints of COCO in their standard order."""
-
-BODY_13 = Skeleton(
-    name="body-13",
-    keypoints=("head", *COCO_17.keypoints[len(COCO_17.head) :]),
-    limbs=_both_sides(  # type: ignore[arg-type]
-        {
-            **{name: ends for name, ends in COCO_17.limbs.items() if not {*ends} & {*COCO_17.head}},
-            "left_neck": ("left_shoulder", "head"),
-        }
-    ),
-    joints=COCO_17.joints,
-    shoulders=COCO_17.shoulders,
-    hips=COCO_17.hips,
-    head=("head",),
-)
-"""COCO-17 with one point for the head, see :func:`heatpose.pose.geometry.merge_head`: what features are of."""

@@ -1,19 +1,35 @@
-"""Skeletons of other tools by name, and the keypoints of COCO-17 within each.
+"""Skeletons of other tools by name, and the keypoints of COCO-17 within those of persons.
 
 A keypoint that two skeletons share has the same name in both, so a skeleton is its list of names and the way to COCO-17
-is by name; a keypoint that a skeleton lacks is missing. ``left`` and ``right`` are the person's own.
+is by name; a keypoint that a skeleton lacks is missing. Hands and animals have no such way.
+``left`` and ``right`` are the person's own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from heatpose.pose.skeleton import COCO_17, Skeleton, swap_sides
 
-__all__ = ["SKELETONS", "coco_names", "find_skeleton", "pick_keypoints", "skeletons_of", "to_coco"]
+__all__ = [
+    "ANIMAL_17",
+    "HAND_21",
+    "SKELETONS",
+    "coco_names",
+    "find_skeleton",
+    "is_person",
+    "pack_skeleton",
+    "pick_keypoints",
+    "short_name",
+    "skeletons_of",
+    "to_coco",
+    "unpack_skeleton",
+]
 
 
 def _sides(first: str, *parts: str) -> tuple[str, ...]:
@@ -87,26 +103,118 @@ _KEYPOINTS: dict[str, tuple[str, ...]] = {
 }
 
 
+_OUTER_LIMBS = {
+    "ankle": ("big_toe", "small_toe", "heel", "foot", "foot_index"),
+    "wrist": ("pinky", "index", "thumb", "hand", "hand_wrist"),
+    "hand": ("hand_tip",),
+}
+"""Keypoints beyond those of COCO-17 by the one that they hang on, of each side."""
+
+_FINGER_LIMBS = [
+    (start if part == 0 else f"{finger}_{start}", f"{finger}_{end}")
+    for finger in ("thumb", "index", "middle", "ring", "pinky")
+    for part, (start, end) in enumerate(
+        pairwise(("wrist", *(("cmc", "mcp", "ip", "tip") if finger == "thumb" else ("mcp", "pip", "dip", "tip"))))
+    )
+]
+"""Limbs of a hand, inner end first."""
+
+
 def _skeleton(name: str, keypoints: tuple[str, ...]) -> Skeleton:
-    """Build a body with the limbs and joints of COCO-17 that its keypoints allow."""
+    """Build a person with the limbs and joints of COCO-17 that its keypoints allow, toes and hands."""
     present = set(keypoints)
+    limbs = dict(COCO_17.limbs)
+    for side in ("left", "right"):
+        hanging = [(inner, outer) for inner, ends in _OUTER_LIMBS.items() for outer in ends]
+        hanging += [(f"hand_{inner}", f"hand_{outer}") for inner, outer in _FINGER_LIMBS]
+        limbs |= {f"{side}_to_{outer}": (f"{side}_{inner}", f"{side}_{outer}") for inner, outer in hanging}
     return Skeleton(
         name=name,
         keypoints=keypoints,
-        limbs={limb: ends for limb, ends in COCO_17.limbs.items() if present.issuperset(ends)},
+        limbs={limb: ends for limb, ends in limbs.items() if present.issuperset(ends)},
         joints={joint: points for joint, points in COCO_17.joints.items() if present.issuperset(points)},
         shoulders=COCO_17.shoulders,
         hips=COCO_17.hips,
-        head=tuple(name for name in keypoints if name in (*COCO_17.head, "head", "head_top")),
+        head=tuple(name for name in keypoints if _OF_HEAD.search(name)),
     )
+
+
+_OF_HEAD = re.compile(r"(^|_)(nose|eye|ear|mouth|face|head)(_|$)")
+
+HAND_21 = Skeleton(
+    name="hand-21",
+    keypoints=_HAND,
+    shoulders=("index_mcp", "middle_mcp", "ring_mcp", "pinky_mcp"),
+    hips=("wrist",),
+    limbs={f"{inner}_to_{outer}": (inner, outer) for inner, outer in _FINGER_LIMBS},
+    joints={
+        middle: (start, middle, end)
+        for start, middle in _FINGER_LIMBS
+        for inner, end in _FINGER_LIMBS
+        if inner == middle
+    },
+)
+"""The 21 keypoints of a hand: MediaPipe's, COCO-WholeBody's and FreiHAND's order."""
+
+_ANIMAL_LEGS = (("shoulder", "elbow", "front_paw"), ("hip", "knee", "back_paw"))
+
+ANIMAL_17 = Skeleton(
+    name="animal-17",
+    keypoints=(
+        *("left_eye", "right_eye", "nose", "neck", "root_of_tail"),
+        *(f"{side}_{joint}" for leg in _ANIMAL_LEGS for side in ("left", "right") for joint in leg),
+    ),
+    shoulders=("neck", *COCO_17.shoulders),
+    hips=("root_of_tail", *COCO_17.hips),
+    limbs={
+        **{
+            f"{side}_{inner}_to_{outer}": (f"{side}_{inner}", f"{side}_{outer}")
+            for leg in _ANIMAL_LEGS
+            for inner, outer in pairwise(leg)
+            for side in ("left", "right")
+        },
+        "throat": ("nose", "neck"),
+        "spine": ("neck", "root_of_tail"),
+    },
+    joints={
+        f"{side}_{leg[1]}": tuple(f"{side}_{joint}" for joint in leg)  # type: ignore[misc]
+        for leg in _ANIMAL_LEGS
+        for side in ("left", "right")
+    },
+    head=("left_eye", "right_eye", "nose"),
+)
+"""The 17 keypoints of AP-10K, a four-legged animal, in its order."""
 
 
 SKELETONS: dict[str, Skeleton] = {
     "coco-17": COCO_17,
     "movenet": COCO_17,
     **{name: _skeleton(name, keypoints) for name, keypoints in _KEYPOINTS.items()},
+    "hand-21": HAND_21,
+    "animal-17": ANIMAL_17,
 }
 """Skeletons by name, each with its keypoints in the tool's order."""
+
+
+def short_name(skeleton: Skeleton) -> str | Skeleton:
+    """Return the name by which :func:`find_skeleton` finds a skeleton, or itself."""
+    return skeleton.name if SKELETONS.get(skeleton.name) == skeleton else skeleton
+
+
+def pack_skeleton(skeleton: Skeleton) -> str | dict[str, Any]:
+    """Return the name of a known skeleton, or the parameters of another one, ready for JSON."""
+    name = short_name(skeleton)
+    return name if isinstance(name, str) else name.to_dict()
+
+
+def unpack_skeleton(packed: Any) -> Skeleton:
+    """Restore what :func:`pack_skeleton` gave; ValueError where it is something else."""
+    return find_skeleton(packed) if isinstance(packed, str) else Skeleton.from_dict(packed)
+
+
+def is_person(skeleton: Skeleton) -> bool:
+    """Return whether the keypoints of COCO-17 can be taken out of a skeleton's: it has arms or legs of a person."""
+    return bool(skeleton.human_limbs)
 
 
 def find_skeleton(skeleton: str | Skeleton) -> Skeleton:
@@ -129,28 +237,30 @@ def skeletons_of(n_keypoints: int) -> list[str]:
     return [name for name, found in SKELETONS.items() if len(found.keypoints) == n_keypoints and found.name == name]
 
 
-def pick_keypoints(keypoints: np.ndarray, names: Sequence[str | None]) -> np.ndarray:
-    """Return the keypoints of COCO-17 out of named ones.
+def pick_keypoints(keypoints: np.ndarray, names: Sequence[str | None], skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return the keypoints of a skeleton out of named ones.
 
     Parameters
     ----------
     keypoints : ndarray of shape (N, K, 3)
         x, y and confidence.
     names : sequence of K str or None
-        The name of each keypoint; names that COCO-17 does not have are left out.
+        The name of each keypoint; names that the skeleton does not have are left out.
+    skeleton : Skeleton, default COCO-17
+        The keypoints to return, in its order.
 
     Returns
     -------
-    ndarray of shape (N, 17, 3)
+    ndarray of shape (N, its number of keypoints, 3)
         A new array; NaN, NaN and 0 where a keypoint is not among the names.
     """
     if keypoints.ndim != 3 or keypoints.shape[1:] != (len(names), 3):
         raise ValueError(f"Expected keypoints of shape (n, {len(names)}, 3), got {keypoints.shape}.")
-    picked = np.empty((len(keypoints), len(COCO_17.keypoints), 3), dtype=keypoints.dtype)
+    picked = np.empty((len(keypoints), len(skeleton.keypoints), 3), dtype=keypoints.dtype)
     picked[:] = (np.nan, np.nan, 0)
     at = {name: position for position, name in enumerate(names) if name is not None}
-    shared = [name for name in COCO_17.keypoints if name in at]
-    picked[:, COCO_17.index(*shared)] = keypoints[:, [at[name] for name in shared]]
+    shared = [name for name in skeleton.keypoints if name in at]
+    picked[:, skeleton.index(*shared)] = keypoints[:, [at[name] for name in shared]]
     return picked
 
 
@@ -169,6 +279,11 @@ def to_coco(keypoints: np.ndarray, skeleton: str | Skeleton) -> np.ndarray:
     ndarray of shape (N, 17, 3)
         NaN, NaN and 0 where the skeleton lacks a keypoint.
 
+    Raises
+    ------
+    ValueError
+        If the skeleton is not that of a person.
+
     Examples
     --------
     >>> pose = np.arange(75.0).reshape(1, 25, 3)
@@ -177,7 +292,13 @@ def to_coco(keypoints: np.ndarray, skeleton: str | Skeleton) -> np.ndarray:
     >>> to_coco(pose, "kinect-25")[0, 0]  # Kinect has no nose
     array([nan, nan,  0.])
     """
-    return pick_keypoints(np.asarray(keypoints), find_skeleton(skeleton).keypoints)
+    skeleton = find_skeleton(skeleton)
+    if not is_person(skeleton):
+        raise ValueError(
+            f"Expected the skeleton of a person, whose keypoints include those of {COCO_17.name}, got {skeleton.name}: "
+            f"train on its own keypoints, make_pose_pipeline(skeleton=...)."
+        )
+    return pick_keypoints(np.asarray(keypoints), skeleton.keypoints)
 
 
 _PARTS = frozenset(name.split("_")[-1] for name in COCO_17.keypoints)

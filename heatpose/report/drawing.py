@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from heatpose.pose.decoding import DECODERS, decode_heatmaps
 from heatpose.pose.geometry import merge_head, normalise_poses
-from heatpose.pose.skeleton import BODY_13, COCO_17, Skeleton
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -366,7 +366,7 @@ def draw_measurements(
     """
     xy = _positions(keypoints, COCO_17, ndim=2)
     body = merge_head(xy[np.newaxis])[0]
-    marks = [_mark(name, body, BODY_13) for name in dict.fromkeys(names)]
+    marks = [_mark(name, body, COCO_17.body) for name in dict.fromkeys(names)]
     ax = _axes(ax, (4.4, 5))
     draw_skeleton(xy, ax, linewidth=3, alpha=0.45)
     for points, style in marks:

@@ -19,7 +19,8 @@ from heatpose.evaluation.importance import measure_importance
 from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import apply_temperature
-from heatpose.pose.augmentation import PARTIAL_BODIES, hide_part
+from heatpose.pose.augmentation import hide_part, partial_bodies
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -77,7 +78,7 @@ class Trainer:
 
     Parameters
     ----------
-    X : ndarray, shape (N, 51)
+    X : ndarray, shape (N, 3 K)
         Keypoint table.
     y : ndarray of str, shape (N,)
         Labels.
@@ -93,6 +94,8 @@ class Trainer:
         Connected to a Dask cluster.
     on_fit : callable, optional
         Called after each fit.
+    skeleton : Skeleton
+        Of the keypoints.
     """
 
     X: np.ndarray
@@ -103,6 +106,7 @@ class Trainer:
     n_jobs: int | None = None
     client: Client | None = None
     on_fit: Callable[[], object] = lambda: None
+    skeleton: Skeleton = COCO_17
 
     def subset(self, rows: np.ndarray) -> Trainer:
         """Return a trainer of some of the samples."""
@@ -126,6 +130,7 @@ class Trainer:
                 self.random_state,
                 task.outputs,
                 self.heatmaps,
+                self.skeleton,
             )
             for task in tasks
         ]
@@ -149,6 +154,7 @@ def train_without(
     random_state: int,
     outputs: tuple[Output, ...] = (),
     heatmaps: HeatmapRows | None = None,
+    skeleton: Skeleton = COCO_17,
 ) -> Fit:
     """Train a candidate without some samples, and evaluate it on these."""
     takes = CANDIDATES[name].takes
@@ -156,7 +162,8 @@ def train_without(
     held_out = takes.subset(samples, test)
     train = np.setdiff1d(np.arange(len(y)), test)
     start = time.perf_counter()
-    classifier = make_pose_pipeline(name, random_state=random_state).set_params(**parameters)[1:]
+    pipeline = make_pose_pipeline(name, random_state=random_state, skeleton=skeleton)
+    classifier = pipeline.set_params(**parameters)[1:]
     classifier.fit(takes.subset(samples, train), y[train])
     seconds = time.perf_counter() - start
     classes = np.unique(y)
@@ -166,8 +173,8 @@ def train_without(
     probabilities[np.ix_(test, columns)], known[test] = classifier[-1].predict_proba_and_known(held_out)
     keypoints = X[test].reshape(len(test), -1, 3)
     partial = {}
-    for part in PARTIAL_BODIES if "parts" in outputs else ():
-        left = hide_part(keypoints, part, random_state=random_state)
+    for part in partial_bodies(skeleton) if "parts" in outputs else ():
+        left = hide_part(keypoints, part, random_state=random_state, skeleton=skeleton)
         rest = takes.hide(held_out, np.isnan(left[..., 0]))
         partial[part] = columns[classifier.predict_proba(rest).argmax(axis=1)]
     some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]

@@ -51,7 +51,7 @@ class TrainingResult:
         Out-of-fold predictions, one row a sample: path, label, group, predicted, confidence.
     partial : dict of str to float
         Balanced accuracy on the same samples with a part of the body hidden, see
-        :data:`heatpose.pose.augmentation.PARTIAL_BODIES`.
+        :func:`heatpose.pose.augmentation.partial_bodies`.
     temperature : float
         Parameter that :class:`heatpose.PoseClassifier` was given.
     threshold : float

@@ -28,9 +28,10 @@ from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.conformal import COVERAGES, conformal_threshold
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.openset import apply_temperature
-from heatpose.pose.augmentation import PARTIAL_BODIES, mirror_classes
+from heatpose.pose.augmentation import mirror_classes, partial_bodies
 from heatpose.pose.decoding import DECODERS
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import Skeleton
+from heatpose.pose.skeletons import find_skeleton
 from heatpose.training.folds import Fit, Mirror, Output, Task, Trainer, fit_temperature, join_fits
 from heatpose.training.result import TrainingResult
 
@@ -53,6 +54,11 @@ class TrainingPlan:
     decoder: str
     outputs: tuple[Output, ...]
     n_without_body: int = 0
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """Skeleton of the keypoints."""
+        return self.trainer.skeleton
 
     @property
     def y(self) -> np.ndarray:
@@ -119,6 +125,7 @@ def plan_training(
     random_state: int,
     mirror: Mirror,
     importance: bool,
+    skeleton: str | Skeleton = "coco-17",
     **resources: Any,
 ) -> TrainingPlan:
     """Check the inputs of a training, leave out frames without a body, and make folds; `resources` go to `Trainer`."""
@@ -136,7 +143,8 @@ def plan_training(
         table, grouping = table.iloc[kept].reset_index(drop=True), replace(grouping, groups=grouping.groups[kept])
         if resources.get("heatmaps") is not None:
             resources["heatmaps"] = resources["heatmaps"].subset(kept)
-    X, y = table[list(COCO_17.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
+    skeleton = find_skeleton(skeleton)
+    X, y = table[list(skeleton.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
     check_enough(y, grouping.groups, n_folds)
     check_mirror(np.unique(y), mirror)
     folds = grouped_folds(y, grouping.groups, n_folds, random_state)
@@ -147,7 +155,7 @@ def plan_training(
         folds=folds,
         random_folds=mixed,
         audit=AuditPlan(table_keypoints(table), y, grouping, folds, mixed, random_state),
-        trainer=Trainer(X, y, random_state, mirror, **resources),
+        trainer=Trainer(X, y, random_state, mirror, skeleton=skeleton, **resources),
         decoder=decoder,
         outputs=("parts", "importance") if importance else ("parts",),
         n_without_body=n_without_body,
@@ -167,6 +175,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         choice.classifier,
         decoder=plan.decoder,
         random_state=trainer.random_state,
+        skeleton=plan.skeleton,
         temperature=temperature,
         threshold=threshold,
     ).set_params(**takes.mirror_parameters(trainer.mirror), **choice.parameters)
@@ -240,5 +249,5 @@ def _partial_scores(plan: TrainingPlan, measured: Sequence[Fit]) -> dict[str, fl
     codes = plan.codes[np.concatenate(plan.tests)]
     return {
         part: float(balanced_accuracy_score(codes, np.concatenate([fit.partial[part] for fit in measured])))
-        for part in PARTIAL_BODIES
+        for part in partial_bodies(plan.skeleton)
     }

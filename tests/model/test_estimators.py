@@ -77,10 +77,10 @@ def spied(X, y, **parameters):
 # scikit-learn's common checks
 
 
-def any_columns(estimator, X, *, reset, table=estimators.check_table):
+def any_columns(estimator, X, skeleton, *, reset, table=estimators.check_table):
     """Check as usual, and then place the columns round a torso of length 1 as if they were keypoints."""
     if getattr(X, "ndim", None) == 2 and X.shape[1] == 51:
-        return table(estimator, X, reset=reset)
+        return table(estimator, X, skeleton, reset=reset)
     values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
     torso = COCO_17.index(*COCO_17.hips, *COCO_17.shoulders)
     others = np.setdiff1d(np.arange(17), torso)

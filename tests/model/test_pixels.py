@@ -18,7 +18,7 @@ from heatpose.model import pixels
 from heatpose.model.candidates import CANDIDATES, Candidate, make_pose_pipeline
 from heatpose.model.inputs import HEATMAPS, input_of
 from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
-from heatpose.pose.augmentation import PARTIAL_BODIES
+from heatpose.pose.augmentation import partial_bodies
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.training import training
 from heatpose.training.training import choose_classifiers, train_pose_classifier
@@ -254,7 +254,7 @@ def test_the_way_from_a_folder_to_predictions(quick, folder, tmp_path, capsys):
     assert main(["train", str(folder), "--out", str(model), *options]) == 0
     record = json.loads(model.with_suffix(".json").read_text())["record"]
     assert record["scores"]["name"] == "pixel-dense-1"
-    assert set(record["scores"]["partial"]) == set(PARTIAL_BODIES)
+    assert set(record["scores"]["partial"]) == set(partial_bodies())
     assert joblib.load(model).predict(SMALL).tolist() == joblib.load(model)[-1].predict(SMALL).tolist()
     capsys.readouterr()
 

@@ -19,7 +19,7 @@ from heatpose.pose.geometry import (
     pairwise_distances,
     torso_frames,
 )
-from heatpose.pose.skeleton import BODY_13, COCO_17, swap_sides
+from heatpose.pose.skeleton import COCO_17, swap_sides
 
 POSES = simulate_poses(3, 1, 2).keypoints
 FEATURES = PoseFeatures(vectors=True)
@@ -68,7 +68,7 @@ def needs(name):
     """Keypoints that a feature is made of, by its name."""
     function, *parts = re.sub("_[xy]$", "", name).split("__")
     if function in ("sin", "cos"):
-        parts = {**BODY_13.limbs, **BODY_13.joints}[parts[0]]
+        parts = {**COCO_17.body.limbs, **COCO_17.body.joints}[parts[0]]
     return [part for part in parts or [function] if part != "head"]  # of which a part is always seen here
 
 
@@ -432,7 +432,7 @@ def test_descriptions_of_angles_are_their_sines_and_cosines():
 
 def test_the_head_is_the_mean_of_what_is_seen_of_the_face():
     xy = positions({"nose": (2, 0), "left_eye": (4, 2), "left_wrist": (7, 8)})
-    body = dict(zip(BODY_13.keypoints, merge_head(xy)[0].tolist(), strict=True))
+    body = dict(zip(COCO_17.body.keypoints, merge_head(xy)[0].tolist(), strict=True))
     assert body["head"] == [3, 1]
     assert body["left_wrist"] == [7, 8]
     assert np.isnan(body["right_wrist"]).all()

@@ -71,7 +71,7 @@ def guesses(monkeypatch):
         probabilities[test] = rng.dirichlet(np.ones(len(classes)), len(test)) * (1 - sure)
         probabilities[test, codes[test]] += sure
         known = np.where(np.isin(np.arange(len(y)), test), 1.0, np.nan)
-        partial = dict.fromkeys(folds.PARTIAL_BODIES, codes[test])
+        partial = dict.fromkeys(folds.partial_bodies(), codes[test])
         return folds.Fit(probabilities, known, partial, 1.0, 0.0)
 
     monkeypatch.setattr(folds, "train_without", train)
@@ -417,7 +417,7 @@ def test_all_is_told_as_of_a_training(result):
     assert result.leaderboard["trials"].sum() == 3
     assert result.evaluation.n_samples == len(a_table())
     assert result.n_folds == 3
-    assert set(result.partial) == set(folds.PARTIAL_BODIES)
+    assert set(result.partial) == set(folds.partial_bodies())
     assert (result.predictions["label"] == a_table()["label"]).all()
     accuracy = (
         (result.predictions["predicted"] == result.predictions["label"]).groupby(a_table()["label"]).mean().mean()

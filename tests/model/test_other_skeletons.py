@@ -1,0 +1,286 @@
+"""Pipelines of hands, animals and skeletons of one's own: people and animals held out, every form of a model."""
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+import heatpose
+from heatpose.persistence.selftest import draw_peaks
+from heatpose.pose.augmentation import compose_unknown_poses, drop_keypoints, partial_bodies, repose
+from heatpose.pose.geometry import mirror_keypoints, normalise_poses
+from heatpose.pose.skeleton import COCO_17, Skeleton, swap_sides
+from heatpose.pose.skeletons import ANIMAL_17, HAND_21, SKELETONS
+
+FINGERS = {"fist": "00000", "point": "01000", "victory": "01100", "palm": "11111", "thumb": "10000"}
+PAWS = {"stand": (0, 0), "left_paw_up": (1, 0), "right_paw_up": (0, 1), "beg": (1, 1)}
+
+
+def take_picture(xy, rng):
+    """A camera's picture of points: turned, somewhere, of some size, with an estimator's errors."""
+    turn = rng.normal(0, np.radians(6))
+    xy = xy @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    xy = xy * rng.uniform(6, 9) + (24, 40) + rng.uniform(-3, 3, 2) + rng.normal(0, 0.15, xy.shape)
+    return np.column_stack([xy, rng.uniform(0.5, 0.9, len(xy))])
+
+
+def hands(n_people, n_frames, seed):
+    """Gestures of left and right hands, whose bones differ by person."""
+    poses, labels, people = [], [], []
+    for person in range(n_people):
+        rng = np.random.default_rng([seed, person])
+        bones = np.exp(rng.normal(0, 0.1, (5, 4))) * ((0.7, 0.6, 0.5, 0.4), *4 * [(2.2, 0.9, 0.6, 0.4)])
+        spread = np.radians([55, 18, 3, -12, -27]) + rng.normal(0, 0.05, 5)
+        for gesture, stretched in FINGERS.items():
+            for side in ("left", "right"):
+                for _ in range(n_frames):
+                    points = [np.zeros(2)]
+                    for finger in range(5):
+                        bend = np.radians(5 if stretched[finger] == "1" else 75) * rng.uniform(0.85, 1.15)
+                        at = points[0]
+                        for joint in range(4):
+                            angle = spread[finger] + rng.normal(0, 0.04)
+                            bone = bones[finger, joint] * np.cos(bend * joint)
+                            at = at + bone * np.array([np.sin(angle), -np.cos(angle)])
+                            points.append(at)
+                    xy = np.array(points) * ((-1, 1) if side == "left" else (1, 1))
+                    poses.append(take_picture(xy, rng))
+                    labels.append(f"{side}_{gesture}")
+                    people.append(f"person {person}")
+    return np.array(poses), np.array(labels), np.array(people)
+
+
+def dogs(n_animals, n_frames, seed):
+    """Postures of animals seen from the front, whose legs differ."""
+    poses, labels, animals = [], [], []
+    for animal in range(n_animals):
+        rng = np.random.default_rng([seed, animal])
+        leg, width = np.exp(rng.normal(0, 0.1, 2)) * (1, 0.5)
+        for posture, raised in PAWS.items():
+            for _ in range(n_frames):
+                at = {"nose": (0, -1.4), "neck": (0, -1), "root_of_tail": (0.1, -0.1)}
+                for side, sign, up in zip(("left", "right"), (1, -1), raised, strict=True):
+                    shoulder, hip, half = np.array([sign * width, -0.9]), np.array([sign * width * 0.8, 0]), leg / 2
+                    angle = np.radians(160 if up else 10) + rng.normal(0, 0.08)
+                    elbow, knee = shoulder + np.array([0, half]), hip + np.array([0, half])
+                    paw = elbow + np.array([sign * np.sin(angle), np.cos(angle)]) * half
+                    at |= {f"{side}_eye": (sign * 0.1, -1.5), f"{side}_shoulder": shoulder, f"{side}_hip": hip}
+                    at |= {f"{side}_elbow": elbow, f"{side}_front_paw": paw}
+                    at |= {f"{side}_knee": knee, f"{side}_back_paw": knee + np.array([0, half])}
+                poses.append(take_picture(np.array([at[name] for name in ANIMAL_17.keypoints], dtype=float), rng))
+                labels.append(posture)
+                animals.append(f"animal {animal}")
+    return np.array(poses), np.array(labels), np.array(animals)
+
+
+MAKERS = {"hand-21": hands, "animal-17": dogs}
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def trained(request):
+    """A skeleton, a pipeline, poses of others than it was trained on, and their labels."""
+    make, skeleton = MAKERS[request.param], SKELETONS[request.param]
+    poses, labels, _ = make(4, 6, 0)
+    pipeline = heatpose.make_pose_pipeline("logistic", skeleton=request.param, performers=4)
+    pipeline.fit(draw_peaks(poses, 64, 48), labels)
+    others, truth, _ = make(3, 4, 1)
+    return skeleton, pipeline, others, truth
+
+
+def test_held_out_people_and_animals_are_recognised(trained):
+    _, pipeline, poses, labels = trained
+    assert (pipeline.predict(draw_peaks(poses, 64, 48)) == labels).mean() > 0.9
+    table = poses.reshape(len(poses), -1)
+    assert (pipeline[1:].predict(table) == labels).mean() > 0.9
+
+
+def test_mirror_images_belong_to_the_other_side(trained):
+    skeleton, pipeline, poses, labels = trained
+    sides = {tuple(sorted(decision["classes"])): decision["mirrored"] for decision in pipeline[-1].mirror_decisions_}
+    assert sides
+    assert all(sides.values())
+    mirrored = mirror_keypoints(poses, skeleton)
+    expected = np.array([swap_sides(label) for label in labels])
+    assert (pipeline[1:].predict(mirrored.reshape(len(poses), -1)) == expected).mean() > 0.9
+
+
+def test_one_side_is_learned_from_the_other():
+    poses, labels, people = hands(4, 6, 0)
+    kept = ~((labels == "left_palm") & (people != "person 0"))
+    pipeline = heatpose.make_pose_pipeline("logistic", skeleton="hand-21", performers=3)[1:].fit(
+        poses[kept], labels[kept]
+    )
+    others, truth, _ = hands(3, 4, 1)
+    palms = truth == "left_palm"
+    assert (pipeline.predict(others[palms]) == "left_palm").mean() > 0.9
+
+
+def test_all_forms_of_poses_are_taken(trained):
+    skeleton, pipeline, poses, _ = trained
+    rows = poses.reshape(len(poses), -1)
+    expected = pipeline[1:].predict_proba(rows)
+    shuffled = pd.DataFrame(rows, columns=skeleton.columns)[sorted(skeleton.columns)]
+    for form in (poses, shuffled):
+        np.testing.assert_array_equal(pipeline[1:].predict_proba(form), expected)
+    np.testing.assert_allclose(pipeline.predict_proba(poses), expected, atol=1e-5)  # float32
+    assert pipeline[0].get_feature_names_out().tolist() == list(skeleton.columns)
+    assert len(set(pipeline[-1].estimator_[0].get_feature_names_out())) == pipeline[-1].estimator_[1].n_features_in_
+
+
+def test_position_and_size_make_no_difference(trained):
+    _, pipeline, poses, _ = trained
+    moved = poses * (3, 3, 0.5) + (11, -7, 0)
+    np.testing.assert_allclose(pipeline[1:].predict_proba(moved), pipeline[1:].predict_proba(poses), atol=1e-5)
+
+
+def test_a_saved_model_knows_its_skeleton(trained, tmp_path):
+    skeleton, pipeline, poses, _ = trained
+    expected = pipeline[1:].predict_proba(poses)
+    manifest = heatpose.save_model(pipeline, tmp_path / "pose.joblib", samples=poses[:9])
+    assert (manifest["skeleton"], manifest["keypoints"]) == (skeleton.name, list(skeleton.keypoints))
+    assert manifest["self_test"] is not None
+    heatpose.export_model(tmp_path / "pose.joblib", tmp_path / "pose.heatpose")
+    for loaded in (
+        joblib.load(tmp_path / "pose.joblib"),
+        heatpose.load_model(tmp_path / "pose.joblib"),
+        heatpose.load_model(tmp_path / "pose.heatpose"),
+    ):
+        np.testing.assert_allclose(loaded[1:].predict_proba(poses), expected, atol=1e-6)
+        assert loaded[0].get_feature_names_out().tolist() == list(skeleton.columns)
+
+
+@pytest.mark.parametrize("source", ["heatmaps", "keypoints"])
+def test_its_onnx_graph_predicts_the_same(trained, source, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs heatpose[onnx]")
+    pytest.importorskip("onnx", reason="needs heatpose[onnx]")
+    skeleton, pipeline, poses, _ = trained
+    heatpose.export_model(pipeline, tmp_path / "pose.onnx", "onnx", source=source)
+    loaded = heatpose.load_onnx(tmp_path / "pose.onnx")
+    assert loaded.skeleton == skeleton
+    X = poses if source == "keypoints" else draw_peaks(poses, 64, 48)
+    whole = pipeline[1:] if source == "keypoints" else pipeline
+    np.testing.assert_allclose(loaded.predict_proba(X), whole.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["coco-133", "halpe-26", "body-25", "openpose-18", "mpii-16", "kinect-20"])
+def test_heatmaps_of_other_persons_skeletons_are_carried_to_coco(name, tmp_path):
+    source = SKELETONS[name]
+    simulated = heatpose.simulate_poses(3, 1, 4, classes=["action_up", "action_down", "dummy"])
+    keypoints = np.full((len(simulated.labels), len(source.keypoints), 3), (np.nan, np.nan, 0))
+    shared = [keypoint for keypoint in COCO_17.keypoints if keypoint in source.keypoints]
+    keypoints[:, source.index(*shared)] = simulated.keypoints[:, COCO_17.index(*shared)]
+    heatmaps = draw_peaks(keypoints, 64, 48)
+    pipeline = heatpose.make_pose_pipeline("lda", heatmaps=name).fit(heatmaps, simulated.labels)
+    decoded = pipeline[0].transform(heatmaps).reshape(-1, 17, 3)
+    known = np.isin(COCO_17.keypoints, shared)
+    np.testing.assert_allclose(decoded[:, known, :2], simulated.keypoints[:, known, :2], atol=0.05)
+    assert np.isnan(decoded[:, ~known, :2]).all()
+    heatpose.save_model(pipeline, tmp_path / "pose.joblib")
+    heatpose.export_model(tmp_path / "pose.joblib", tmp_path / "pose.heatpose")
+    loaded = heatpose.load_model(tmp_path / "pose.heatpose")
+    np.testing.assert_allclose(loaded.predict_proba(heatmaps), pipeline.predict_proba(heatmaps), atol=1e-6)
+    with pytest.raises(ValueError, match=rf"Expected heatmaps of shape \(n, {len(source.keypoints)}, rows"):
+        pipeline.predict(np.zeros((1, 17, 64, 48)))
+
+
+OWN = Skeleton(
+    name="spider",
+    keypoints=("front", "back", *(f"{side}_leg_{n}" for n in range(4) for side in ("left", "right"))),
+    shoulders=("front",),
+    hips=("back",),
+)
+
+
+def test_a_skeleton_without_limbs_of_ones_own(tmp_path):
+    rng = np.random.default_rng(0)
+    layouts = {name: rng.uniform(0, 10, (10, 2)) + 20 for name in ("web", "hunt")}
+    labels = np.repeat(list(layouts), 20)
+    poses = np.array([take_picture((layouts[label] - 24) / 8, rng) for label in labels])
+    pipeline = heatpose.make_pose_pipeline("logistic", skeleton=OWN, performers=2)
+    pipeline[1:].fit(poses[::2], labels[::2])
+    assert (pipeline[1:].predict(poses[1::2]) == labels[1::2]).all()
+    heatpose.save_model(pipeline, tmp_path / "own.joblib")
+    heatpose.export_model(tmp_path / "own.joblib", tmp_path / "own.heatpose")
+    for suffix in ("joblib", "heatpose"):
+        loaded = heatpose.load_model(tmp_path / f"own.{suffix}")
+        np.testing.assert_allclose(loaded[1:].predict_proba(poses), pipeline[1:].predict_proba(poses), atol=1e-6)
+        assert loaded[-1].skeleton == OWN
+
+
+@pytest.mark.parametrize("skeleton", [*SKELETONS.values(), OWN], ids=lambda skeleton: skeleton.name)
+def test_augmentation_of_any_skeleton(skeleton):
+    xy = np.random.default_rng(0).uniform(0, 40, (60, len(skeleton.keypoints), 2))
+    xy[::7, 3] = np.nan
+    reposed = repose(xy, random_state=0, skeleton=skeleton)
+    np.testing.assert_array_equal(np.isnan(reposed), np.isnan(xy))  # missing ones stay missing, no other one goes
+    np.testing.assert_array_equal(reposed, repose(xy, random_state=0, skeleton=skeleton))
+    moved = np.abs(reposed - normalise_poses(xy, skeleton)).max(axis=(0, 2))
+    assert (moved > 0).all()
+    shown = drop_keypoints(xy, 1.0, random_state=0, skeleton=skeleton)
+    assert np.isnan(shown).any(axis=(0, 2)).all()
+    unknown = compose_unknown_poses(xy, 30, random_state=0, skeleton=skeleton)
+    assert unknown.shape[1:] == xy.shape[1:]
+    assert len(unknown) <= 30
+    assert not len(unknown) or skeleton.extremities
+    assert {"1 keypoint", "2 keypoints"} <= set(partial_bodies(skeleton))
+
+
+def test_toes_move_with_their_foot_and_a_neck_with_the_spine():
+    skeleton = SKELETONS["halpe-26"]
+    xy = np.random.default_rng(0).uniform(0, 40, (500, 26, 2))
+    reposed, before = repose(xy, random_state=0, skeleton=skeleton), normalise_poses(xy, skeleton)
+    ankle, toe, wrist = skeleton.index("left_ankle", "left_big_toe", "left_wrist")
+    change = reposed - before
+    assert (
+        np.linalg.norm(change[:, toe] - change[:, ankle], axis=1).mean()
+        < 0.7 * np.linalg.norm(change[:, toe] - change[:, wrist], axis=1).mean()
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"keypoints": ("front", "back", "back")}, "each keypoint of odd once, got back"),
+        ({"keypoints": ("front", "back", "left_leg")}, "both sides of each keypoint of odd, got one of left_leg"),
+        ({"hips": ()}, "Expected shoulders and hips of odd"),
+        ({"hips": ("front",)}, "Expected shoulders and hips of odd"),
+        ({"head": ("crown",)}, "made of its keypoints, got crown"),
+        ({"limbs": {"a": ("front", "tail")}}, "made of its keypoints, got tail"),
+        (
+            {"limbs": {"a": ("front", "back")}, "joints": {"a": ("front", "back", "tail")}},
+            "than of joints of odd, got a",
+        ),
+    ],
+)
+def test_impossible_skeletons_are_refused(change, message):
+    possible = {"name": "odd", "keypoints": ("front", "back", "rest"), "shoulders": ("front",), "hips": ("back",)}
+    Skeleton(**possible)
+    with pytest.raises(ValueError, match=message):
+        Skeleton(**{**possible, **change})
+
+
+def test_hands_and_animals_have_no_way_to_coco():
+    for skeleton in (HAND_21, ANIMAL_17):
+        with pytest.raises(ValueError, match=f"Expected the skeleton of a person, .* got {skeleton.name}"):
+            heatpose.to_coco(np.zeros((1, len(skeleton.keypoints), 3)), skeleton)
+
+
+def test_wrong_skeletons_are_refused():
+    with pytest.raises(ValueError, match=r"Expected a skeleton out of .*hand-21, animal-17, got 'hand'"):
+        heatpose.make_pose_pipeline(skeleton="hand")
+    with pytest.raises(ValueError, match="Expected heatmaps of coco-17 for pixel-dense-1"):
+        heatpose.make_pose_pipeline("pixel-dense-1", skeleton="hand-21")
+    pipeline = heatpose.make_pose_pipeline("lda", skeleton="hand-21")
+    with pytest.raises(ValueError, match=r"Expected a keypoint table of shape \(n, 63\) or \(n, 21, 3\)"):
+        pipeline[1:].fit(np.zeros((4, 51)), list("aabb"))
+    with pytest.raises(ValueError, match="63 keypoint columns, got one without wrist_x"):
+        pipeline[1:].fit(pd.DataFrame(np.zeros((4, 51)), columns=COCO_17.columns), list("aabb"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, [], {"name": "a"}, {**OWN.to_dict(), "hips": "back"}, {**OWN.to_dict(), "limbs": []}]
+)
+def test_manipulated_skeletons_are_refused(wrong):
+    assert Skeleton.from_dict(OWN.to_dict()) == OWN
+    with pytest.raises(ValueError, match="Expected"):
+        Skeleton.from_dict(wrong)
