@@ -56,7 +56,9 @@ class OnnxModel(OpenSetMixin):
         self.set_thresholds = tuple(map(tuple, json.loads(notes.get("set_thresholds", "[]"))))
         self.signature_: dict[str, Any] | None = None
         self.source = self.session.get_inputs()[0].name
-        self.skeleton, self.heatmaps = (unpack_skeleton(json.loads(notes[name])) for name in ("skeleton", "heatmaps"))
+        self.skeleton, self.heatmaps = (
+            unpack_skeleton(json.loads(notes.get(name, '"coco-17"'))) for name in ("skeleton", "heatmaps")
+        )
         if self.source == "keypoints":
             self.n_features_in_ = len(self.skeleton.columns)
 

@@ -150,10 +150,10 @@ def test_decoding_does_not_depend_on_threads_and_needs_no_fit(heatmaps):
 
 def test_decoder_follows_the_rules_for_parameters(heatmaps):
     decoder = HeatmapDecoder()
-    assert decoder.get_params() == {"method": "gaussian", "n_jobs": 1}
+    assert decoder.get_params() == {"method": "gaussian", "n_jobs": 1, "skeleton": "coco-17", "heatmaps": None}
     copy = clone(decoder.set_params(method="argmax"))
     assert copy.method == "argmax"
-    assert set(vars(copy)) == {"method", "n_jobs"}
+    assert set(vars(copy)) == {"method", "n_jobs", "skeleton", "heatmaps"}
     restored = pickle.loads(pickle.dumps(copy.fit(heatmaps)))
     np.testing.assert_array_equal(restored.transform(heatmaps), copy.transform(heatmaps))
     with pytest.raises(ValueError, match="'nearest'"):
