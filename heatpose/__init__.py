@@ -40,6 +40,7 @@ _HOME = {
     "Candidate": "model.candidates",
     "CANDIDATES": "model.candidates",
     "make_pose_pipeline": "model.candidates",
+    "adapt_model": "model.adaptation",
     "HeatmapDecoder": "model.estimators",
     "PoseClassifier": "model.estimators",
     "PoseFeatures": "model.estimators",
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from heatpose.evaluation.scoring import evaluate_model
     from heatpose.evaluation.signature import Finding, check_data
     from heatpose.live.stream import PoseEvent, PoseStream
+    from heatpose.model.adaptation import adapt_model
     from heatpose.model.candidates import CANDIDATES, Candidate, make_pose_pipeline
     from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
     from heatpose.persistence.artifact import load_model, read_manifest, save_model

@@ -1,4 +1,4 @@
-"""``heatpose train``: compare classifiers on held-out groups, select one, train and save it."""
+"""``heatpose train``: compare classifiers on held-out groups, select one, train and save it; or adapt a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from heatpose.cli._console import dask_client, inspect, progress, read_data, results, say, say_next, write_page
+from heatpose.cli._console import (
+    dask_client,
+    inspect,
+    progress,
+    read_data,
+    read_for_models,
+    results,
+    say,
+    say_next,
+    write_page,
+)
 from heatpose.cli._options import DATA, UsageError, add_options, file_to_write, parsed_by, whole
 
 if TYPE_CHECKING:
@@ -18,6 +28,7 @@ SUMMARY = "train a pose classifier and estimate its score on held-out groups"
 EXAMPLES = (
     "heatpose train data/gestures --groups '_(\\d+)\\.npy$'",
     "heatpose train gestures.parquet --classifiers lda,xgboost --out models/quick.joblib",
+    "heatpose train data/anna --adapt models/pose.joblib --out models/anna.joblib",
     "heatpose train s3://bucket/actions --dask tcp://10.0.0.1:8786",
 )
 
@@ -43,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=file_to_write(".joblib"),
         default="models/pose.joblib",
         help="model to write; its .json and .md are written beside it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--adapt",
+        metavar="MODEL",
+        help="adapt a saved model to one person, of whom DATA holds some labelled frames; needs no other data",
     )
     add_options(parser, "--groups", groups="groups that a split must not divide, such as people")
     parser.add_argument("--classifiers", metavar="NAME,NAME", help="classifiers to compare, listed below, or all")
@@ -93,8 +109,9 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from rich.filesize import decimal
-
+    if args.adapt:
+        _adapt(args)
+        return
     from heatpose.cli._results import show_training
     from heatpose.data.table import is_folder
     from heatpose.training.training import choose_classifiers
@@ -113,9 +130,54 @@ def run(args: argparse.Namespace) -> None:
     show_training(results(), result)
     for choice in manifest["record"]["choices"]:
         say(choice)
-    say(f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
+    _say_saved(args, manifest)
     if args.report is not None:
         _report(args, result, table, manifest)
+    say_next("predict", args.out, "PATH...")
+
+
+def _say_saved(args: argparse.Namespace, manifest: dict[str, Any]) -> None:
+    from rich.filesize import decimal
+
+    say(f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
+
+
+_NOT_WITH_ADAPT = {
+    **dict.fromkeys(("groups", "classifiers", "folds", "search", "study", "dask", "report")),
+    "mirror": "names",
+    "decoder": "gaussian",
+}
+"""Options that an adaptation has no use for, as it compares nothing and decodes as the model does; their defaults."""
+
+
+def _adapt(args: argparse.Namespace) -> None:
+    """Adapt a model to the person of DATA and save it."""
+    from heatpose.data.storage import redact
+    from heatpose.evaluation.comparison import sketch_data
+    from heatpose.model.adaptation import adapt_model, describe_adaptation
+    from heatpose.model.inputs import input_of
+    from heatpose.persistence.artifact import load_model, read_manifest, save_model
+    from heatpose.persistence.provenance import data_digest
+    from heatpose.persistence.selftest import choose_samples
+
+    if given := [f"--{name}" for name, default in _NOT_WITH_ADAPT.items() if getattr(args, name) != default]:
+        raise UsageError(f"Expected --adapt without {', '.join(given)}, which it has no use for")
+    base, manifest = load_model(args.adapt), read_manifest(args.adapt)
+    table, heatmaps, _ = read_for_models(args, base)
+    samples, labels = input_of(base).samples(table, heatmaps), table["label"].to_numpy(dtype=str)
+    adapted = adapt_model(base, samples, labels)
+    facts, sentence = describe_adaptation(base, samples, labels)
+    sentence = f"Adapted {args.adapt} (sha256 {manifest['sha256'][:12]}) to {sentence}"
+    record = {
+        "n_samples": len(table),
+        "adapted": {"model": args.adapt, "sha256": manifest["sha256"], **facts},
+        "data": {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)},
+        "signature": manifest["record"].get("signature"),
+        "choices": [*table.attrs.get("notes", ()), sentence],
+    }
+    written = save_model(adapted, args.out, record=record, samples=choose_samples(table))
+    say(sentence)
+    _say_saved(args, written)
     say_next("predict", args.out, "PATH...")
 
 

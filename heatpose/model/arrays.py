@@ -24,7 +24,9 @@ from heatpose.pose.skeleton import COCO_17, Skeleton
 __all__ = [
     "Activation",
     "Block",
+    "Bumps",
     "Constant",
+    "Corrected",
     "Features",
     "Fill",
     "Kernel",
@@ -438,6 +440,60 @@ class Kernel(Block):
         votes = wins @ is_one + ~wins @ is_other
         margins = decisions @ (is_one - is_other)
         return votes + margins / (3 * (np.abs(margins) + 1))  # margins decide between equal votes
+
+
+@dataclass(frozen=True, eq=False)
+class Bumps(Block):
+    """Weighted sums of Gaussians round points: exp(-gamma * squared distance) @ weights.
+
+    Parameters
+    ----------
+    points : ndarray of shape (S, F)
+    weights : ndarray of shape (S, G)
+    gamma : float
+    """
+
+    points: np.ndarray
+    weights: np.ndarray
+    gamma: float
+
+    def __post_init__(self):
+        check_array("points", self.points, (None, None), "f")
+        check_array("weights", self.weights, (len(self.points), None), "f")
+        check_number("gamma", self.gamma, float, least=0)
+
+    def width(self, width: int) -> int:
+        """As many as there are columns of weights."""
+        check_width(self.points.shape[1], width)
+        return self.weights.shape[1]
+
+    def _apply(self, x: np.ndarray) -> np.ndarray:
+        return _by_chunks(self._sum, np.asarray(x, dtype=np.float64), len(self.points))
+
+    def _sum(self, x: np.ndarray) -> np.ndarray:
+        return np.exp(-self.gamma * _squared_distances(x, self.points)) @ self.weights
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected(Block):
+    """A classifier and its correction, see :func:`heatpose.model.openset.correct_probabilities`; not evaluated itself.
+
+    Parameters
+    ----------
+    members : tuple of two blocks
+        From a keypoint table to probabilities, and to corrections of the logits of C classes and the unknown class.
+    """
+
+    members: tuple[Block, Block]
+
+    def width(self, width: int) -> int:
+        """The classifier's."""
+        if len(self.members) != 2:
+            raise ValueError(f"Expected a classifier and its correction, got {len(self.members)} blocks.")
+        n_classes, n_corrected = (member.width(width) for member in self.members)
+        if n_corrected - n_classes not in (0, 1):  # the classifier may have no unknown class
+            raise ValueError(f"Expected corrections of {n_classes} probabilities, got {n_corrected}.")
+        return n_classes
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from heatpose.model.arrays import (
     Activation,
     Block,
+    Bumps,
     Constant,
+    Corrected,
     Features,
     Fill,
     Kernel,
@@ -403,7 +405,7 @@ BLOCKS: Mapping[str, type[Block]] = {
     kind.__name__: kind
     for kind in (
         *(Steps, Mean, Features, Fill, Scale, Linear, Activation, Softmax),
-        *(Constant, Trees, Kernel, Platt, Neighbours),
+        *(Constant, Trees, Kernel, Platt, Neighbours, Bumps, Corrected),
     )
 }
 """All blocks by name."""

@@ -29,6 +29,7 @@ from heatpose.model.checks import check_heatmaps, check_labels, check_table
 from heatpose.model.openset import (
     OpenSetMixin,
     apply_temperature,
+    correct_probabilities,
     predict_no_body,
     split_known,
 )
@@ -307,6 +308,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         Class names, sorted.
     estimator_ : estimator
         The fitted classifier; its classes are positions in `classes_`, and the one after the last is the unknown poses.
+    correction_ : Block or None
+        Correction of the logits for one person, see :func:`heatpose.adapt_model`.
     n_samples_fit_ : int
         Number of training samples after augmentation.
     n_without_body_ : int
@@ -397,6 +400,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         keypoints = check_table(self, X, find_skeleton(self.skeleton), reset=True)
         self._check_parameters()
         self.classes_, codes = check_labels(y, len(keypoints))
+        self.correction_ = None
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
 
         xy = geometry.mask_uncertain(keypoints, self.min_confidence)
@@ -419,7 +423,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         """Return :meth:`predict_proba` (N, C) and :meth:`predict_known` (N,) from one pass."""
         if not hasattr(self, "estimator_"):
             check_is_fitted(self)
-        xy = self._visible(X)
+        xy = self.visible_keypoints(X)
         body = geometry.has_body(xy)
         if body.all() and len(xy):
             return self._predict_bodies(xy)
@@ -431,12 +435,15 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
     def has_body(self, X: ArrayLike) -> np.ndarray:
         """Tell samples in which a body is visible, shape (N,), bool; others are unknown, or of the none-class."""
-        return geometry.has_body(self._visible(X))
+        return geometry.has_body(self.visible_keypoints(X))
 
     def _predict_bodies(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predict poses (N, K, 2) in which a body is visible."""
         conditional, known = split_known(self.estimator_.predict_proba(as_table(xy)), self.classes_)
-        return apply_temperature(conditional, self.temperature), known
+        conditional = apply_temperature(conditional, self.temperature)
+        if self.correction_ is None:
+            return conditional, known
+        return correct_probabilities(conditional, known, self.correction_(as_table(xy)))
 
     def _check_parameters(self) -> None:
         if self.temperature <= 0:
@@ -448,7 +455,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         if isinstance(self.mirror, str) and self.mirror != "names":
             raise ValueError(f"Expected mirror to be 'names', None or a dict of classes, got {self.mirror!r}.")
 
-    def _visible(self, X: ArrayLike) -> np.ndarray:
+    def visible_keypoints(self, X: ArrayLike) -> np.ndarray:
+        """Return the positions of the keypoints that count, (N, K, 2), NaN where one is missing or masked."""
         keypoints = check_table(self, X, find_skeleton(self.skeleton), reset=False)
         return geometry.mask_uncertain(keypoints, self.min_confidence)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ import numpy as np
 from heatpose.model.conformal import fewest_groups, prediction_sets
 
 __all__ = [
+    "FLOOR",
     "NONE_OF_THESE",
     "TINY",
     "UNKNOWN",
     "OpenSetMixin",
     "apply_temperature",
+    "correct_probabilities",
     "predict_no_body",
+    "smooth_joint",
     "split_known",
     "unknown_shares",
 ]
@@ -32,6 +36,10 @@ NONE_OF_THESE = frozenset(
     {"background", "dummy", "negative", "no_class", "no_gesture", "no_pose", "none", "nothing", "other", "others"}
 )
 """Names of a class that stands for everything that is none of the others: unknown poses belong to it."""
+
+FLOOR = 1e-3
+"""Added to a probability that is to be corrected: the most certain model can then be contradicted by a few frames, and
+a calibrated one keeps its accuracy to .002 and its calibration error to .008 (on two sets of ten persons)."""
 
 TINY = 1e-12
 """Floor of probabilities in logarithms and quotients, far below the resolution of float32 near 1 (6e-8)."""
@@ -112,6 +120,49 @@ def unknown_shares(classes: np.ndarray) -> np.ndarray:
     return _UNKNOWN_IN_USE * none_of_these / max(1, none_of_these.sum())
 
 
+def smooth_joint(conditional: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Join the probabilities of :func:`split_known` to those of the classes and of an unknown pose, none of them 0.
+
+    Parameters
+    ----------
+    conditional, known : ndarray, shape (N, C) and (N,)
+        See :func:`split_known`; :data:`FLOOR` is added to each probability.
+
+    Returns
+    -------
+    ndarray, shape (N, C + 1)
+    """
+    sure = (known[:, np.newaxis] + FLOOR) / (1 + 2 * FLOOR)
+    return np.concatenate([(conditional + FLOOR) / (1 + conditional.shape[1] * FLOOR) * sure, 1 - sure], axis=1)
+
+
+def correct_probabilities(
+    conditional: np.ndarray, known: np.ndarray, correction: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add corrections to the logits of the classes and of an unknown pose.
+
+    Parameters
+    ----------
+    conditional, known : ndarray, shape (N, C) and (N,)
+        See :func:`split_known`.
+    correction : ndarray, shape (N, C + 1)
+        Summands of the logits of :func:`smooth_joint`.
+
+    Returns
+    -------
+    conditional, known : ndarray, shape (N, C) and (N,)
+
+    Examples
+    --------
+    >>> conditional, known = correct_probabilities(np.array([[0.5, 0.5]]), np.array([0.5]), np.log([[3, 1, 1]]))
+    >>> conditional.round(3).tolist(), known.round(3).tolist()
+    ([[0.75, 0.25]], [0.667])
+    """
+    joint = smooth_joint(conditional, known) * np.exp(correction)
+    own, known = joint[:, :-1], joint[:, :-1].sum(axis=1)
+    return own / known[:, np.newaxis], known / (known + joint[:, -1])
+
+
 def predict_no_body(classes: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the prediction of a frame in which no body is visible.
 
@@ -149,6 +200,7 @@ class OpenSetMixin:
     classes_: np.ndarray
     threshold: float
     set_thresholds: tuple[tuple[float, float], ...] = ()
+    correction_: Callable[[np.ndarray], np.ndarray] | None = None  # see heatpose.adapt_model
 
     @abstractmethod
     def predict_proba_and_known(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -221,7 +273,9 @@ class OpenSetMixin:
         """
         thresholds = dict(self.set_thresholds)
         if coverage not in thresholds:
-            calibrated = ", ".join(map(str, thresholds)) or "none"
+            calibrated = ", ".join(map(str, thresholds)) or (
+                "none" if self.correction_ is None else "none for an adapted model"
+            )
             raise ValueError(f"Expected a coverage that training calibrated ({calibrated}), got {coverage}.")
         if thresholds[coverage] == 0:
             warnings.warn(

@@ -27,7 +27,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.model.checks import check_heatmaps, check_labels
-from heatpose.model.openset import OpenSetMixin, apply_temperature
+from heatpose.model.estimators import as_table
+from heatpose.model.openset import OpenSetMixin, apply_temperature, correct_probabilities
+from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.geometry import has_body, mask_uncertain
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["HeatmapPixels", "PixelCNN", "PixelDense"]
@@ -86,6 +89,7 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
                 raise ValueError(f"Expected {name} of at least 1, got {getattr(self, name)}.")
         self.classes_, codes = check_labels(y, len(heatmaps))
         self.heatmap_shape_ = heatmaps.shape[1:]
+        self.correction_ = None
         self._train(heatmaps, codes, np.random.default_rng(check_random_state(self.random_state).randint(2**31)))
         return self
 
@@ -99,10 +103,21 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
                 f"trained on, got {heatmaps.shape}."
             )
         probabilities = np.empty((len(heatmaps), len(self.classes_)))
-        for start in range(0, len(heatmaps), _CHUNK):
-            rows = np.arange(start, min(start + _CHUNK, len(heatmaps)))
+        for rows in _chunks(heatmaps):
             probabilities[rows] = self._predict(_float32(heatmaps[rows]))
-        return apply_temperature(probabilities, self.temperature), np.ones(len(heatmaps))
+        probabilities, known = apply_temperature(probabilities, self.temperature), np.ones(len(heatmaps))
+        if self.correction_ is not None:
+            xy = self.visible_keypoints(heatmaps)
+            body = has_body(xy)
+            correction = self.correction_(as_table(xy[body]))
+            probabilities[body], known[body] = correct_probabilities(probabilities[body], known[body], correction)
+        return probabilities, known
+
+    def visible_keypoints(self, X: Any) -> np.ndarray:
+        """Return the decoded positions of keypoints, (N, 17, 2), NaN where one is missing."""
+        heatmaps = _as_source(X)
+        decoded = [decode_heatmaps(_float32(heatmaps[rows])) for rows in _chunks(heatmaps)]
+        return mask_uncertain(np.concatenate(decoded), 0)
 
     def _shuffled(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> Iterator[tuple]:
         """Yield all samples once, in random order: heatmaps (n, K, H, W) and class numbers, in whole batches."""
@@ -343,6 +358,11 @@ def _torch() -> Any:
 def _as_source(X: Any) -> Any:
     """Return heatmaps that an array of positions selects from."""
     return HeatmapPixels().transform(X)
+
+
+def _chunks(heatmaps: Any) -> list[np.ndarray]:
+    """Return the positions of samples that are read together."""
+    return [np.arange(start, min(start + _CHUNK, len(heatmaps))) for start in range(0, len(heatmaps), _CHUNK)]
 
 
 def _float32(heatmaps: np.ndarray) -> np.ndarray:

@@ -217,8 +217,12 @@ def _squared_distances(g: Graph, x: Value, points: np.ndarray) -> Value:
     return g.binary("Max", g.add(g.add(products, lengths), np.square(points).sum(axis=1)), 0)
 
 
+def _gaussians(g: Graph, block: arrays.Kernel | arrays.Bumps, x: Value) -> Value:
+    return g.op("Exp", g.mul(_squared_distances(g, g.cast(x, F64), block.points), -block.gamma))
+
+
 def _kernel(g: Graph, block: arrays.Kernel, x: Value) -> Value:
-    kernel = g.op("Exp", g.mul(_squared_distances(g, g.cast(x, F64), block.points), -block.gamma))
+    kernel = _gaussians(g, block, x)
     if len(block.counts) == 2:
         return g.add(g.matmul(kernel, g.constant(block.weights.T, F64)), block.bias)
     one, other = block.pairs.T
@@ -234,6 +238,10 @@ def _kernel(g: Graph, block: arrays.Kernel, x: Value) -> Value:
     votes = g.add(g.matmul(wins, g.constant(is_one - is_other, F64)), is_other.sum(axis=0))
     margins = g.matmul(decisions, g.constant(is_one - is_other, F64))
     return g.add(votes, g.div(margins, g.mul(g.add(g.op("Abs", margins), 1), 3)))
+
+
+def _bumps(g: Graph, block: arrays.Bumps, x: Value) -> Value:
+    return g.matmul(_gaussians(g, block, x), g.constant(block.weights, F64))
 
 
 def _platt(g: Graph, block: arrays.Platt, x: Value) -> Value:
@@ -270,6 +278,7 @@ BLOCK_WRITERS: Mapping[type[arrays.Block], Callable[[Graph, Any, Any], Value]] =
     arrays.Constant: _constant,
     arrays.Trees: _trees,
     arrays.Kernel: _kernel,
+    arrays.Bumps: _bumps,
     arrays.Platt: _platt,
     arrays.Neighbours: _neighbours,
 }

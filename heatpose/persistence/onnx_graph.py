@@ -16,11 +16,11 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.model import arrays
 from heatpose.model.inputs import heatmaps_of, skeleton_of
-from heatpose.model.openset import predict_no_body, unknown_shares
-from heatpose.persistence.onnx_blocks import OpenSet, merge_scales, write_open_set
+from heatpose.model.openset import FLOOR, predict_no_body, unknown_shares
+from heatpose.persistence.onnx_blocks import OpenSet, merge_scales, write_block, write_open_set
 from heatpose.persistence.onnx_decoders import decode
 from heatpose.persistence.onnx_features import as_decoded, mask_uncertain
-from heatpose.persistence.onnx_ops import F32, I64, Graph, Value
+from heatpose.persistence.onnx_ops import F32, F64, I64, Graph, Value
 from heatpose.pose.geometry import FEWEST_VISIBLE
 
 __all__ = ["OPSETS", "build_graph"]
@@ -77,8 +77,10 @@ def build_graph(
     classes = [str(name) for name in classifier.classes_]
     xy, seen = mask_uncertain(g, keypoints, n_keypoints, classifier.min_confidence)
     # Blocks take a keypoint table; the first one describes the pose, so masked positions are passed on instead.
+    block, correction = block.members if isinstance(block, arrays.Corrected) else (block, None)
     open_set = write_open_set(g, merge_scales(block), (xy, seen), len(classes))
-    _classify(g, open_set, seen, classes, float(classifier.temperature))
+    summands = None if correction is None else write_block(g, correction, (xy, seen))
+    _classify(g, open_set, seen, classes, float(classifier.temperature), summands)
     outputs = [
         helper.make_tensor_value_info("label", TensorProto.STRING, ["N"]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(classes)]),
@@ -106,7 +108,20 @@ def _decode(g: Graph, pipeline: Pipeline) -> Value:
     return g.gather(g.concat(keypoints, lacking, axis=2), places, 2)
 
 
-def _classify(g: Graph, open_set: OpenSet, seen: Value, classes: Sequence[str], temperature: float) -> None:
+def _correct(g: Graph, share: Value, known: Value, summands: Value, n_classes: int) -> tuple[Value, Value]:
+    """Write :func:`heatpose.model.openset.correct_probabilities`."""
+    factors = g.op("Exp", summands)
+    sure = g.div(g.add(g.cast(known, F64), FLOOR), 1 + 2 * FLOOR)
+    own = g.mul(g.div(g.add(g.cast(share, F64), FLOOR), 1 + n_classes * FLOOR), sure)
+    own = g.mul(own, g.slice(factors, 0, n_classes, 1))
+    other = g.mul(g.sub(g.constant(1, F64), sure), g.slice(factors, n_classes, n_classes + 1, 1))
+    known = g.reduce("Sum", own, 1)
+    return g.div(own, known), g.div(known, g.add(known, other))
+
+
+def _classify(
+    g: Graph, open_set: OpenSet, seen: Value, classes: Sequence[str], temperature: float, summands: Value | None
+) -> None:
     """Write the last step of PoseClassifier under the names of the outputs.
 
     See :func:`heatpose.model.openset.split_known` and :func:`heatpose.model.openset.apply_temperature`.
@@ -118,6 +133,8 @@ def _classify(g: Graph, open_set: OpenSet, seen: Value, classes: Sequence[str], 
     if temperature != 1:
         logits = g.div(g.op("Log", g.binary("Max", share, 1e-12)), temperature)
         share = g.op("Softmax", logits, axis=1)
+    if summands is not None:
+        share, known = _correct(g, share, known, summands, len(classes))
     n_visible = g.reshape(g.reduce("Sum", g.cast(seen, share.dtype), 2), -1, 1)
     body = g.greater(n_visible, FEWEST_VISIBLE - 0.5)
     of_empty, known_of_empty = predict_no_body(np.array(classes))

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from heatpose.model.arrays import Block
+from heatpose.model.arrays import Block, Corrected
 from heatpose.model.conversion import ArrayClassifier, CannotExportError, from_parts, to_block, to_parts
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.model.inputs import skeleton_of
@@ -226,6 +226,8 @@ def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
     decoder, classifier = pipeline[0], pipeline[-1]
     learned = {name: getattr(classifier, name) for name in _LEARNED if hasattr(classifier, name)}
     block = to_block(classifier.estimator_)
+    if classifier.correction_ is not None:
+        block = Corrected((block, classifier.correction_))
     classes = [str(name) for name in classifier.classes_]
     if classes != classifier.classes_.tolist():
         raise CannotExportError(f"Only classes with names can be exported, got {classifier.classes_.tolist()[:3]}.")
@@ -267,11 +269,12 @@ def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
     width = block.width(n_columns)
     if width not in (len(classes), len(classes) + 1):  # one more for the unknown class
         raise ValueError(f"Expected probabilities of {len(classes)} classes, got {width}.")
+    block, correction = block.members if isinstance(block, Corrected) else (block, None)
     plain = ArrayClassifier(block, n_columns)
     classifier = PoseClassifier(
         plain, **parameters, set_thresholds=tuple(map(tuple, sets)), skeleton=short_name(skeleton)
     )
-    classifier.estimator_ = plain
+    classifier.estimator_, classifier.correction_ = plain, correction
     classifier.classes_ = np.array(classes)
     classifier.n_features_in_ = n_columns
     for name, value in learned.items():
