@@ -36,10 +36,10 @@ def run(args: argparse.Namespace) -> None:
         say_json(audit.to_dict())
         return
     size = f"{audit.n_samples:,} samples, {audit.n_features} features, {audit.n_classes} classes"
-    say(f"{size}; grouped split by {audit.groups} ({audit.n_groups:,})")
+    say(f"{size}; grouped split by {audit.grouped.description} ({audit.grouped.n_groups:,})")
     say(f"{'split':10}{'near-identical':>16}{'balanced accuracy':>20}{'permuted labels':>18}")
-    for name in ("random", "grouped"):
-        values = [getattr(audit, field) for field in (f"near_{name}", name, f"permuted_{name}")]
-        say(f"{name:10}{values[0]:16.1%}{values[1]:20.3f}{values[2]:18.3f}")
-    say(f"Chance is {audit.chance:.3f}; {audit.n_proposed:,} groups of near-identical samples were found.")
+    for split, permuted in ((audit.random, audit.permuted.random), (audit.grouped, audit.permuted.chosen)):
+        say(f"{split.name:10}{split.near_identical:16.1%}{split.balanced_accuracy:20.3f}{permuted:18.3f}")
+    n_proposed = audit.proposed.max() + 1
+    say(f"Chance is {audit.permuted.chance:.3f}; {n_proposed:,} groups of near-identical samples were found.")
     say(audit.verdict)

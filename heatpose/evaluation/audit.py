@@ -21,7 +21,7 @@ from heatpose.evaluation.advice import ClassAdvice, advise_classes
 from heatpose.evaluation.learning_curve import LearningCurve, learning_curve
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions, macro_recall
 from heatpose.evaluation.plain import Record
-from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours, propose_clips
+from heatpose.pose.similarity import NEAR_IDENTICAL, Neighbours, PoseNeighbours, propose_clips
 
 __all__ = [
     "LEAK",
@@ -123,12 +123,12 @@ class LeakageAudit(Record):
     verdict: str
 
 
-def propose_groups(neighbours: PoseNeighbours, labels: np.ndarray) -> Grouping:
+def propose_groups(neighbours: Neighbours, labels: np.ndarray) -> Grouping:
     """Propose what must not be on both sides of a split from the frames themselves: runs of near-identical poses.
 
     Parameters
     ----------
-    neighbours : PoseNeighbours
+    neighbours : Neighbours
         Of all frames.
     labels : ndarray of str, shape (N,)
         Their classes.
@@ -150,11 +150,13 @@ Twins = tuple[np.ndarray, np.ndarray]
 """Distance and row of the nearest training sample of each sample, (N,) each; row -1 where there is none."""
 
 
-def find_twins(folds: Folds, n_samples: int, nearest: Callable[[np.ndarray, np.ndarray], Twins]) -> Twins:
-    """Find for each sample the nearest one that its fold's model is trained on, by `nearest` of (test, train)."""
+def find_twins(neighbours: Neighbours, folds: Folds) -> Twins:
+    """Find for each sample the nearest one that its fold's model is trained on."""
+    n_samples = sum(len(test) for _, test in folds)
     distances, rows = np.empty(n_samples), np.empty(n_samples, dtype=np.intp)
     for train, test in folds:
-        distances[test], rows[test] = nearest(test, train)
+        found, which = neighbours.nearest(test, train)
+        distances[test], rows[test] = found[:, 0], which[:, 0]
     return distances, rows
 
 
@@ -218,7 +220,10 @@ class AuditPlan:
     ):
         self.labels, self.grouping, self.random_state = labels, grouping, random_state
         self._neighbours = PoseNeighbours(keypoints)
-        self._twins = {"chosen": self._look(folds), "random": self._look(random_folds)}
+        self._twins = {
+            "chosen": find_twins(self._neighbours, folds),
+            "random": find_twins(self._neighbours, random_folds),
+        }
         self._clips = propose_groups(self._neighbours, labels)
         self.proposed: Grouping | None = None
         self.proposed_folds: Folds = []
@@ -236,14 +241,7 @@ class AuditPlan:
             self._why_none = "no groups can be proposed, since all frames of some class are one run of alike poses"
             return
         self.proposed = self._clips
-        self._twins["proposed"] = self._look(self.proposed_folds)
-
-    def _look(self, folds: Folds) -> Twins:
-        def nearest(test: np.ndarray, train: np.ndarray) -> Twins:
-            distances, rows = self._neighbours.nearest(test, train)
-            return distances[:, 0], rows[:, 0]
-
-        return find_twins(folds, len(self.labels), nearest)
+        self._twins["proposed"] = find_twins(self._neighbours, self.proposed_folds)
 
     def _share(self, split: str) -> float:
         return float(np.mean(self._twins[split][0] <= NEAR_IDENTICAL))

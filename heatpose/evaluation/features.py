@@ -15,18 +15,16 @@ from sklearn.base import ClassifierMixin, clone
 from sklearn.ensemble import ExtraTreesClassifier
 
 from heatpose.data.groups import DEFAULT_FOLDS, Folds, Grouping, grouped_folds, random_folds, resolve_groups
-from heatpose.evaluation.audit import LEAK, find_twins, permute_labels
+from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels
 from heatpose.evaluation.metrics import macro_recall
 from heatpose.evaluation.plain import Record
-from heatpose.pose.similarity import connect
+from heatpose.pose.similarity import Neighbours, propose_clips
 
 __all__ = ["FeatureAudit", "audit_features", "audit_table"]
 
 _NEAR = 0.1
 """Samples are near-identical up to this share of the median distance to the nearest sample of another class: a twin is
 far closer than samples of different classes."""
-
-_MOST_NEIGHBOURS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,21 +35,12 @@ class FeatureAudit(Record):
     ----------
     n_samples, n_features, n_classes : int
         Size of the table.
-    groups : str
-        Description of the grouped split.
-    n_groups, n_proposed : int
-        Groups that were given, and runs of near-identical samples of one class.
-    near_random, near_grouped : float
-        Share of the tested samples with a near-identical training sample.
-    random, grouped : float
-        Balanced accuracy of the classifier.
-    permuted_random, permuted_grouped : float
-        Balanced accuracy of the nearest training sample's label, labels permuted between the proposed groups: above
-        chance it was remembered.
-    chance : float
-        One in the number of classes.
+    random, grouped : SplitAudit
+        The random split, and the one by the groups.
+    permuted : PermutationBaseline
+        Score on labels permuted between the proposed groups, under the random split and the grouped one ("chosen").
     proposed : ndarray of int, shape (n_samples,)
-        The proposed group of each sample.
+        Run of near-identical samples of one class that each sample is in.
     verdict : str
         A sentence or two.
     """
@@ -59,16 +48,9 @@ class FeatureAudit(Record):
     n_samples: int
     n_features: int
     n_classes: int
-    groups: str
-    n_groups: int
-    n_proposed: int
-    near_random: float
-    near_grouped: float
-    random: float
-    grouped: float
-    permuted_random: float
-    permuted_grouped: float
-    chance: float
+    random: SplitAudit
+    grouped: SplitAudit
+    permuted: PermutationBaseline
     proposed: np.ndarray
     verdict: str
 
@@ -113,7 +95,8 @@ def audit_features(
     if (n_classes := len(np.unique(y))) < 2:
         raise ValueError(f"Expected at least two classes, got {n_classes}.")
     x = _standardise(x)
-    proposed = _propose(x, y)
+    neighbours = Neighbours(x, _tolerance(x, y))
+    proposed = propose_clips(neighbours, y)
     grouping = proposed.astype(str) if groups is None else np.asarray(groups).astype(str)
     source = "runs of near-identical samples" if groups is None else "the given groups"
     if grouping.shape != y.shape:
@@ -121,38 +104,26 @@ def audit_features(
     fewest = int(pd.Series(grouping).groupby(y).nunique().min())
     if fewest < 2:
         raise ValueError(f"Expected at least two groups in every class of {source}, got {fewest} in some.")
+    n_random = min(DEFAULT_FOLDS, int(np.unique(y, return_counts=True)[1].min()))
+    by_group = grouped_folds(y, grouping, min(DEFAULT_FOLDS, fewest), random_state)
     splits = {
-        "random": random_folds(y, min(DEFAULT_FOLDS, int(np.unique(y, return_counts=True)[1].min())), random_state),
-        "grouped": grouped_folds(y, grouping, min(DEFAULT_FOLDS, fewest), random_state),
+        "random": ("samples drawn at random", None, random_folds(y, n_random, random_state)),
+        "grouped": (source, len(np.unique(grouping)), by_group),
     }
     model = ExtraTreesClassifier(n_jobs=-1, random_state=random_state) if classifier is None else classifier
-
-    def nearest(test: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        distances, found = cKDTree(x[train]).query(x[test])
-        return distances, train[found]
-
-    scores = {name: _score(model, x, y, folds) for name, folds in splits.items()}
-    twins = {name: find_twins(folds, len(x), nearest) for name, folds in splits.items()}
-    limit = _tolerance(x, y)
-    near = {name: float(np.mean(distances <= limit)) for name, (distances, _) in twins.items()}
-    rows = {"random": twins["random"][1], "chosen": twins["grouped"][1]}
-    permuted = permute_labels(y, proposed, rows, random_state)
+    rows, audits = {}, {}
+    for name, (description, n_groups, folds) in splits.items():
+        distances, rows[name] = find_twins(neighbours, folds)
+        near = float(np.mean(distances <= neighbours.tolerance))
+        audits[name] = SplitAudit(name, description, n_groups, near, _score(model, x, y, folds))
     return FeatureAudit(
         n_samples=len(x),
         n_features=x.shape[1],
         n_classes=n_classes,
-        groups=source,
-        n_groups=len(np.unique(grouping)),
-        n_proposed=int(proposed.max()) + 1,
-        near_random=near["random"],
-        near_grouped=near["grouped"],
-        random=scores["random"],
-        grouped=scores["grouped"],
-        permuted_random=permuted.random,
-        permuted_grouped=permuted.chosen,
-        chance=permuted.chance,
+        permuted=permute_labels(y, proposed, {"random": rows["random"], "chosen": rows["grouped"]}, random_state),
         proposed=proposed,
-        verdict=_verdict(near, scores, source),
+        verdict=_verdict(audits["random"], audits["grouped"]),
+        **audits,
     )
 
 
@@ -215,19 +186,6 @@ def _tolerance(x: np.ndarray, y: np.ndarray) -> float:
     return float(_NEAR * np.median(apart))
 
 
-def _propose(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the runs of near-identical samples of one class, numbered."""
-    limit, pairs = _tolerance(x, y), []
-    for name in np.unique(y):
-        rows = np.flatnonzero(y == name)
-        k = min(_MOST_NEIGHBOURS, len(rows))
-        distances, found = cKDTree(x[rows]).query(x[rows], k=[*range(1, k + 1)])
-        at, near = np.nonzero(distances <= limit)
-        pairs.append(np.column_stack([rows[at], rows[found[at, near]]]))
-    first, second = np.concatenate(pairs).T
-    return connect(first, second, len(y))
-
-
 def _score(model: ClassifierMixin, x: np.ndarray, y: np.ndarray, folds: Folds) -> float:
     predicted = np.empty_like(y)
     for train, test in folds:
@@ -235,13 +193,17 @@ def _score(model: ClassifierMixin, x: np.ndarray, y: np.ndarray, folds: Folds) -
     return macro_recall(y, predicted)
 
 
-def _verdict(near: dict[str, float], scores: dict[str, float], source: str) -> str:
-    random = (
-        f"A random split leaks: {near['random']:.1%} of the samples it tests on have a near-identical one in training."
-        if near["random"] >= LEAK
-        else f"A random split does not leak by near-identical samples ({near['random']:.1%})."
+def _verdict(random: SplitAudit, grouped: SplitAudit) -> str:
+    leaks = (
+        f"A random split leaks: {random.near_identical:.1%} of the samples it tests on have a near-identical one in "
+        "training."
+        if random.near_identical >= LEAK
+        else f"A random split does not leak by near-identical samples ({random.near_identical:.1%})."
     )
-    grouped = f"By {source} the balanced accuracy is {scores['grouped']:.3f} instead of {scores['random']:.3f}"
-    if near["grouped"] >= LEAK:
-        return f"{random} {grouped}, and that split leaks too ({near['grouped']:.1%})."
-    return f"{random} {grouped}."
+    scores = (
+        f"By {grouped.description} the balanced accuracy is {grouped.balanced_accuracy:.3f} instead of "
+        f"{random.balanced_accuracy:.3f}"
+    )
+    if grouped.near_identical >= LEAK:
+        return f"{leaks} {scores}, and that split leaks too ({grouped.near_identical:.1%})."
+    return f"{leaks} {scores}."

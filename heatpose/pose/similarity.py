@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 __all__ = [
     "COPY",
     "NEAR_IDENTICAL",
+    "Neighbours",
     "PoseNeighbours",
     "connect",
     "pose_distance",
@@ -68,21 +69,24 @@ def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where((count >= _FEWEST_KEYPOINTS) & ~np.isnan(apart), apart, np.inf)
 
 
-class PoseNeighbours:
-    """Index of poses for approximate nearest-neighbour queries.
-
-    A k-d tree over low-dimensional signatures finds candidates; their distance is then computed by
-    :func:`pose_distance`. So distances are exact, while now and then the nearest neighbour is missed.
+class Neighbours:
+    """Index of samples for nearest-neighbour queries, by their Euclidean distance.
 
     Parameters
     ----------
-    keypoints : array-like, shape (N, K, 3)
-        x, y and confidence; NaN and confidence 0 where missing.
+    features : ndarray, shape (N, F)
+        Finite numbers.
+    tolerance : float
+        Largest distance of near-identical samples.
     """
 
-    def __init__(self, keypoints: ArrayLike):
-        self.keypoints = np.asarray(keypoints, dtype=np.float64)
-        self._signatures = _signatures(self.keypoints)
+    def __init__(self, features: np.ndarray, tolerance: float):
+        self._signatures = features
+        self.tolerance = tolerance
+
+    def distance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Compute the distance between samples, given by their rows, (n,) each -> (n,)."""
+        return np.linalg.norm(self._signatures[first] - self._signatures[second], axis=1)
 
     def nearest(
         self, rows: np.ndarray, among: np.ndarray, k: int = 1, candidates: int = _CANDIDATES
@@ -119,7 +123,7 @@ class PoseNeighbours:
             for start in range(0, len(rows), _CHUNK):
                 some = slice(start, start + _CHUNK)
                 pairs = np.repeat(rows[some], n_found), found[some].ravel()
-                apart[some] = pose_distance(*(self.keypoints[pair] for pair in pairs)).reshape(-1, n_found)
+                apart[some] = self.distance(*pairs).reshape(-1, n_found)
             apart[found == rows[:, np.newaxis]] = np.inf
             order = np.argsort(apart, axis=1, kind="stable")[:, :wanted]
             distances[:, : order.shape[1]] = np.take_along_axis(apart, order, axis=1)
@@ -164,7 +168,28 @@ class PoseNeighbours:
         return distances, neighbours
 
 
-def propose_clips(neighbours: PoseNeighbours, labels: ArrayLike, tolerance: float = NEAR_IDENTICAL) -> np.ndarray:
+class PoseNeighbours(Neighbours):
+    """Index of poses for approximate nearest-neighbour queries.
+
+    A k-d tree over low-dimensional signatures finds candidates; their distance is then computed by
+    :func:`pose_distance`. So distances are exact, while now and then the nearest neighbour is missed.
+
+    Parameters
+    ----------
+    keypoints : array-like, shape (N, K, 3)
+        x, y and confidence; NaN and confidence 0 where missing.
+    """
+
+    def __init__(self, keypoints: ArrayLike):
+        self.keypoints = np.asarray(keypoints, dtype=np.float64)
+        super().__init__(_signatures(self.keypoints), NEAR_IDENTICAL)
+
+    def distance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Compute :func:`pose_distance` between poses, given by their rows, (n,) each -> (n,)."""
+        return pose_distance(self.keypoints[first], self.keypoints[second])
+
+
+def propose_clips(neighbours: Neighbours, labels: ArrayLike) -> np.ndarray:
     """Propose the clips that frames come from: runs of near-identical poses of one class.
 
     Near-identical frames of a class belong to the same clip, and so do frames that a chain of such frames connects.
@@ -172,12 +197,10 @@ def propose_clips(neighbours: PoseNeighbours, labels: ArrayLike, tolerance: floa
 
     Parameters
     ----------
-    neighbours : PoseNeighbours
+    neighbours : Neighbours
         Index of all frames.
     labels : array-like of str, shape (N,)
         Class names.
-    tolerance : float, default 0.025
-        Largest distance of near-identical poses.
 
     Returns
     -------
@@ -191,13 +214,13 @@ def propose_clips(neighbours: PoseNeighbours, labels: ArrayLike, tolerance: floa
         rows = np.flatnonzero(labels == name)
         distances, found = neighbours.nearest(rows, rows, k=2 * _CANDIDATES, candidates=2 * _CANDIDATES)
         of_class = np.searchsorted(rows, found)
-        row, column = np.nonzero(distances <= tolerance)
+        row, column = np.nonzero(distances <= neighbours.tolerance)
         clip = connect(row, of_class[row, column], len(rows))
         size = np.bincount(clip)
         whole = size[clip] >= _FRAGMENT
         if whole.any() and not whole.all():
             to_whole, which = neighbours.nearest(rows[~whole], rows[whole])
-            near = to_whole[:, 0] <= 2 * tolerance
+            near = to_whole[:, 0] <= 2 * neighbours.tolerance
             left = np.flatnonzero(~whole)[near]
             clip[left] = clip[np.searchsorted(rows, which[near, 0])]
             clip = np.unique(clip, return_inverse=True)[1]

@@ -23,31 +23,31 @@ def clips(n_clips=24, n_frames=15, seed=0, noise=0.001, signal=0.0):
 
 def test_clips_without_signal_leak_by_a_random_split_alone():
     audit = audit_features(*clips())
-    assert audit.near_random > 0.95
-    assert audit.near_grouped < 0.05
-    assert audit.random > 0.95
-    assert audit.grouped < 0.6
-    assert audit.permuted_random > 0.95
-    assert audit.permuted_grouped < 0.6
+    assert audit.random.near_identical > 0.95
+    assert audit.grouped.near_identical < 0.05
+    assert audit.random.balanced_accuracy > 0.95
+    assert audit.grouped.balanced_accuracy < 0.6
+    assert audit.permuted.random > 0.95
+    assert audit.permuted.chosen < 0.6
     assert "A random split leaks" in audit.verdict
 
 
 def test_groups_are_proposed_from_the_samples():
     features, labels, groups = clips()
     audit = audit_features(features, labels)
-    assert audit.n_proposed == 24
+    assert audit.proposed.max() + 1 == 24
     assert len(set(zip(audit.proposed, groups, strict=True))) == 24
-    assert audit.grouped < 0.6
+    assert audit.grouped.balanced_accuracy < 0.6
 
 
 def test_independent_samples_do_not_leak():
     features, labels, _ = clips(n_clips=300, n_frames=1, signal=3.0)
     audit = audit_features(features, labels, np.arange(300), classifier=LogisticRegression())
-    assert audit.near_random < 0.05
+    assert audit.random.near_identical < 0.05
     assert "does not leak" in audit.verdict
-    assert abs(audit.random - audit.grouped) < 0.05
-    assert audit.random > 0.8
-    assert abs(audit.permuted_random - audit.chance) < 0.05
+    assert abs(audit.random.balanced_accuracy - audit.grouped.balanced_accuracy) < 0.05
+    assert audit.random.balanced_accuracy > 0.8
+    assert abs(audit.permuted.random - audit.permuted.chance) < 0.05
 
 
 def test_tables_and_the_command(tmp_path, capsys):
@@ -62,11 +62,11 @@ def test_tables_and_the_command(tmp_path, capsys):
     assert by_column.n_features == 6
     table.drop(columns="video").to_parquet(tmp_path / "a.parquet")
     by_path = audit_table(tmp_path / "a.parquet", "kind", r"^(v\d+)/")
-    assert by_path.grouped == by_column.grouped
+    assert by_path.grouped.balanced_accuracy == by_column.grouped.balanced_accuracy
     assert main(["audit", str(tmp_path / "a.csv"), "--label", "kind", "--groups", "video"]) == 0
     assert "A random split leaks" in capsys.readouterr().out
     assert main(["audit", str(tmp_path / "a.csv"), "--label", "kind", "--groups", "video", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["random"] == by_column.random
+    assert json.loads(capsys.readouterr().out)["random"]["balanced_accuracy"] == by_column.random.balanced_accuracy
     assert main(["audit", str(tmp_path / "a.csv"), "--label", "other"]) == 1
 
 
