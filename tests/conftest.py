@@ -28,6 +28,7 @@ MARKED = {
         "live/test_live_cli.py",
         "live/test_real_film.py",
         "live/test_stream.py",
+        "model/test_adaptation.py",
         "model/test_arrays.py",
         "model/test_candidates.py",
         "model/test_pixels.py",

@@ -29,12 +29,12 @@ __all__ = ["MAX_FRAMES", "adapt_model", "describe_adaptation"]
 
 WIDTH = 2.0
 """Standard deviation of the correction's kernel, in the space of all features; two frames of different classes are 4.3
-apart. Chosen with :data:`STRENGTH` on utkinect and kard-mid (``python -m benchmarks.adaptation``): with 1 or 4 the mean
-over both at 20 frames is .708 and .716, with 2 .718."""
+apart. Chosen with :data:`STRENGTH` on kard-mid and utkinect, where half and twice as much are no better: ``python -m
+benchmarks.adaptation --sets kard-mid,utkinect --width 4``."""
 
 STRENGTH = 3.0
-"""Prior variance of the correction of a logit. With 1 or 10 the mean is .707 and .720, but at 10 the calibration error
-rises from .025 to .040."""
+"""Prior variance of the correction of a logit. A third as much learns less from 20 frames, three times as much is less
+well calibrated (``--strength``)."""
 
 MAX_FRAMES = 1000
 """Most frames: the time grows with their cube, and with more a new training is worth its time."""

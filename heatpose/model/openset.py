@@ -38,8 +38,7 @@ NONE_OF_THESE = frozenset(
 """Names of a class that stands for everything that is none of the others: unknown poses belong to it."""
 
 FLOOR = 1e-3
-"""Added to a probability that is to be corrected: the most certain model can then be contradicted by a few frames, and
-a calibrated one keeps its accuracy to .002 and its calibration error to .008 (on two sets of ten persons)."""
+"""Added to a probability that is to be corrected, so that a few frames can contradict the most certain model."""
 
 TINY = 1e-12
 """Floor of probabilities in logarithms and quotients, far below the resolution of float32 near 1 (6e-8)."""

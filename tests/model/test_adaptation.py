@@ -185,7 +185,8 @@ def test_it_is_saved_and_loaded(adapted, tmp_path, suffix):
 
 @pytest.mark.parametrize("name", ["logistic", "ensemble"])
 def test_it_has_a_form_in_onnx(name, tmp_path):
-    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxruntime", reason="needs heatpose[onnx]")
+    pytest.importorskip("onnx", reason="needs heatpose[onnx]")
     from heatpose.persistence.onnx_model import load_onnx
 
     base = make_pose_pipeline(name, max_samples=300).fit(BASE_X, BASE_Y)

@@ -284,3 +284,22 @@ def test_manipulated_skeletons_are_refused(wrong):
     assert Skeleton.from_dict(OWN.to_dict()) == OWN
     with pytest.raises(ValueError, match="Expected"):
         Skeleton.from_dict(wrong)
+
+
+@pytest.mark.parametrize("form", ["safe", "onnx"])
+def test_it_adapts_and_is_exported(trained, tmp_path, form):
+    _, pipeline, poses, labels = trained
+    swapped = np.roll(np.unique(labels), 1)[np.unique(labels, return_inverse=True)[1]]
+    adapted = heatpose.adapt_model(pipeline, poses, swapped)
+    expected = adapted[1:].predict_proba(poses)
+    assert (np.abs(expected - pipeline[1:].predict_proba(poses)).max(axis=1) > 0.1).mean() > 0.9
+    file = tmp_path / f"anna.{form}"
+    if form == "onnx":
+        pytest.importorskip("onnxruntime", reason="needs heatpose[onnx]")
+        pytest.importorskip("onnx", reason="needs heatpose[onnx]")
+        heatpose.export_model(adapted, file, "onnx", source="keypoints")
+        got = heatpose.load_onnx(file).predict_proba(poses)
+    else:
+        heatpose.export_model(adapted, file)
+        got = heatpose.load_model(file)[1:].predict_proba(poses)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
