@@ -15,8 +15,9 @@ from heatpose.cli._console import complain, warn_of_differences
 from heatpose.cli._options import UsageError, add_options, duration, positive
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from heatpose.datasets.estimator import OnnxEstimator
-    from heatpose.evaluation.signature import Signature
     from heatpose.live.recording import Recorder
     from heatpose.live.server import PoseServer
     from heatpose.live.stream import PoseStream
@@ -138,17 +139,26 @@ def write_stream(
 
 
 def _checked(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iterator[Frame | None]:
-    """Yield frames; compare the first of them with the training data of the model, and warn once."""
-    from heatpose.evaluation.signature import sign_samples
-    from heatpose.pose.geometry import mirror_heatmaps
+    """Yield frames; compare the first, or all of a short film, with the model's training data, and warn once."""
+    import numpy as np
 
-    signatures: list[Signature] = []
+    from heatpose.evaluation.signature import pose_samples, sign_poses
+    from heatpose.pose.geometry import mirror_keypoints
+
+    poses: list[np.ndarray] = []
+
+    def compare() -> None:
+        keypoints = np.concatenate(poses)
+        warn_of_differences(model, [sign_poses(mirror_keypoints(keypoints) if mirrored else keypoints)])
+
     for frame in frames:
-        if frame is not None and len(signatures) < _FRAMES_CHECKED:
-            signatures.append(sign_samples(mirror_heatmaps(frame.heatmaps) if mirrored else frame.heatmaps))
-            if len(signatures) == _FRAMES_CHECKED:
-                warn_of_differences(model, signatures)
+        if frame is not None and len(poses) < _FRAMES_CHECKED:
+            poses.append(pose_samples(frame.heatmaps))
+            if len(poses) == _FRAMES_CHECKED:
+                compare()
         yield frame
+    if 0 < len(poses) < _FRAMES_CHECKED:
+        compare()
 
 
 def _write(records: Iterable[dict[str, Any]], wanted: set[str], server: PoseServer | None) -> None:

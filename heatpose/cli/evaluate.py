@@ -23,6 +23,13 @@ EXAMPLES = (
 )
 
 
+MIRRORED_SAMPLES = 500
+"""Samples that are scored mirrored too, to notice pictures of a selfie camera: a small part of a large data set."""
+
+MIRRORED_MARGIN = 0.05
+"""Difference beyond the intervals of both scores: a model of symmetric poses scores the same on mirror images."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_options(parser, "model", *DATA)
@@ -57,6 +64,15 @@ def run(args: argparse.Namespace) -> None:
         )
         complain(f"Warning: {cautions[-1]}")
     evaluation = evaluate_model(pipeline, table, None if grouping is None else grouping.groups, heatmaps=heatmaps)
+    if heatmaps is None:
+        some = table.iloc[:: max(1, len(table) // MIRRORED_SAMPLES)]
+        mirrored = evaluate_model(pipeline, mirror_table(some)).balanced_accuracy_interval
+        if mirrored[0] > evaluation.balanced_accuracy_interval[1] + MIRRORED_MARGIN:
+            cautions.append(
+                f"Mirrored, the balanced accuracy would be at least {mirrored[0]:.3f}: "
+                + ("leave out --mirrored." if args.mirrored else "the pictures look mirrored, use --mirrored.")
+            )
+            complain(f"Warning: {cautions[-1]}")
 
     if args.json:
         facts = {

@@ -17,7 +17,7 @@ from heatpose.data.table import table_keypoints
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.wording import join_names
 from heatpose.pose.decoding import decode_heatmaps
-from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, count_facing
+from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, count_facing, limb_shares
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = [
@@ -27,12 +27,12 @@ __all__ = [
     "Signature",
     "check_data",
     "find_differences",
+    "pose_samples",
     "sign_poses",
-    "sign_samples",
 ]
 
-MAX_FRAMES = 1_000
-"""Frames of a signature at the most, taken evenly: shares are then known to 0.03, in a few milliseconds."""
+MAX_FRAMES = 500
+"""Frames of a signature at the most, taken evenly: shares are then known to 0.04, in a few milliseconds."""
 
 MIN_FRAMES = 10
 """Frames from which on data are compared: a single clip of a person lying down is no evidence of a turned camera."""
@@ -45,11 +45,15 @@ _OFTEN_MISSING = 0.8  # share of frames in which a keypoint is missing
 _SELDOM_MISSING = 0.2  # the same in the signature
 _OFTEN_EMPTY = 0.2  # share of frames without a body
 _SELDOM_EMPTY = 0.05  # the same in the signature
+_SCATTERED = 1.4  # times the expected share of limb lengths: 0.42 to 0.59 in COCO's order, 0.8 to 1.1 in H36M's
+_OFTEN_REPEATED = 0.5  # share of frames that are exact copies of others
 
 Severity = Literal["error", "warning"]
 
 FINDINGS: Mapping[str, tuple[Severity, str]] = {
+    "order": ("error", "keypoints in another order"),
     "turned": ("error", "poses that are turned or transposed"),
+    "repeated": ("warning", "many frames that are copies of each other"),
     "mirrored": ("warning", "poses whose left and right look exchanged"),
     "missing-keypoints": ("warning", "keypoints that are missing in most frames"),
     "no-body": ("warning", "many frames without a visible body"),
@@ -97,6 +101,7 @@ _COUNTED: Mapping[str, tuple[str, ...]] = {
     "trunk_directions": DIRECTIONS,
     "facing_camera": ("yes", "no"),
     "missing_keypoints": COCO_17.keypoints,
+    "limb_shares": ("sum", "frames"),
 }
 """Names of what the arrays of a signature count."""
 
@@ -117,6 +122,10 @@ class Signature(Record):
         Bodies that face the camera, and bodies seen from behind or mirrored.
     missing_keypoints : ndarray, shape (17,)
         Frames with a body in which each keypoint is missing.
+    limb_shares : ndarray, shape (2,)
+        Sum of :func:`heatpose.pose.orientation.limb_shares` over the frames that have one, and their number.
+    n_repeated : int
+        Frames with a body that are exact copies of an earlier frame.
     """
 
     n_frames: int
@@ -124,6 +133,8 @@ class Signature(Record):
     trunk_directions: np.ndarray
     facing_camera: np.ndarray
     missing_keypoints: np.ndarray
+    limb_shares: np.ndarray
+    n_repeated: int = 0
 
     def __add__(self, other: Signature) -> Signature:
         return Signature(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
@@ -136,12 +147,20 @@ class Signature(Record):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Signature:
         """Restore what :meth:`to_dict` gave."""
-        counts = (np.array([values[name][key] for key in counted]) for name, counted in _COUNTED.items())
-        return cls(values["n_frames"], values["n_empty"], *counts)
+        # Manifests of the first signatures have no limb shares: 0 of 0 frames.
+        counts: dict[str, Any] = {
+            name: np.array([values.get(name, {}).get(key, 0) for key in each]) for name, each in _COUNTED.items()
+        }
+        return cls(values["n_frames"], values["n_empty"], n_repeated=values.get("n_repeated", 0), **counts)
 
 
 UPRIGHT = Signature(
-    1000, 1000, np.array([970, 10, 10, 10]), np.array([500, 500]), np.zeros(len(COCO_17.keypoints), int)
+    n_frames=1000,
+    n_empty=1000,
+    trunk_directions=np.array([970, 10, 10, 10]),
+    facing_camera=np.array([500, 500]),
+    missing_keypoints=np.zeros(len(COCO_17.keypoints), int),
+    limb_shares=np.array([530, 1000]),  # the middle of what people, estimators and data sets have
 )
 """Signature to compare data with where there is no model: people who stand, with nothing assumed of the rest."""
 
@@ -170,20 +189,24 @@ def sign_poses(keypoints: np.ndarray) -> Signature:
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
     xy = np.where(missing[..., np.newaxis], np.nan, keypoints[..., :2])
     empty = missing.all(axis=1)
+    limbs = limb_shares(xy)
+    limbs = limbs[~np.isnan(limbs)]
     return Signature(
         n_frames=len(xy),
         n_empty=int(empty.sum()),
         trunk_directions=count_directions(xy),
         facing_camera=count_facing(xy),
         missing_keypoints=missing[~empty].sum(axis=0),
+        limb_shares=np.array([round(float(limbs.sum()), 2), len(limbs)]),
+        n_repeated=int((~empty).sum()) - len({pose.tobytes() for pose in xy[~empty]}),
     )
 
 
-def sign_samples(samples: np.ndarray) -> Signature:
-    """Return the signature of keypoints (N, 51), or of some of heatmaps (N, 17, H, W)."""
+def pose_samples(samples: np.ndarray) -> np.ndarray:
+    """Return keypoints (N, 17, 3) of keypoints (N, 51), or of some of heatmaps (N, 17, H, W)."""
     if samples.ndim == 4:
         samples = decode_heatmaps(samples[:: max(1, len(samples) // MIN_FRAMES)], "argmax")
-    return sign_poses(samples.reshape(len(samples), -1, 3))
+    return samples.reshape(len(samples), -1, 3)
 
 
 def find_differences(expected: Signature, data: Signature) -> list[Finding]:
@@ -201,7 +224,7 @@ def find_differences(expected: Signature, data: Signature) -> list[Finding]:
     """
     if data.n_frames < MIN_FRAMES:
         return []
-    return [*_turned(expected, data), *_missing_keypoints(expected, data), *_no_body(expected, data)]
+    return [*_order(expected, data), *_repeated(data), *_missing_keypoints(expected, data), *_no_body(expected, data)]
 
 
 def check_data(model: Any, data: pd.DataFrame | np.ndarray | Signature) -> list[Finding]:
@@ -245,6 +268,27 @@ def _shares(expected: Signature, data: Signature, name: str) -> tuple[np.ndarray
     return (usual / usual.sum(), found / found.sum()) if found.sum() >= MIN_FRAMES and usual.sum() else None
 
 
+def _order(expected: Signature, data: Signature) -> list[Finding]:
+    """Find another order of keypoints; where there is none, turns, which it would be mistaken for."""
+    if min(expected.limb_shares[1], data.limb_shares[1] - MIN_FRAMES + 1) > 0:
+        usual, found = (each.limb_shares[0] / each.limb_shares[1] for each in (expected, data))
+        if found > _SCATTERED * usual:
+            message = (
+                f"The keypoints are not in the expected order: limbs are {found:.2f} times as long as the mean "
+                f"distance between keypoints, {usual:.2f} times are expected."
+            )
+            advice = f"Expected {', '.join(COCO_17.keypoints)}: reorder them, or name their skeleton to convert."
+            return [Finding("order", message, advice)]
+    return _turned(expected, data)
+
+
+def _repeated(data: Signature) -> list[Finding]:
+    if data.n_repeated < max(_OFTEN_REPEATED * (data.n_frames - data.n_empty), 1):
+        return []
+    message = f"{data.n_repeated:,} of {data.n_frames:,} frames are exact copies of others."
+    return [Finding("repeated", message, "Check that the camera and the pose estimator have not stopped.")]
+
+
 def _turned(expected: Signature, data: Signature) -> list[Finding]:
     if (directions := _shares(expected, data, "trunk_directions")) is None:
         return []
@@ -267,7 +311,10 @@ def _turned(expected: Signature, data: Signature) -> list[Finding]:
             "Left and right look exchanged: most bodies face the camera in the training data, and "
             f"{facing[1][1]:.0%} of these do not."
         )
-        advice = f"{turns[-1].cure}; if the bodies are seen from behind, the model was not trained for it."
+        advice = (
+            f"{turns[-1].cure}; or exchange left and right keypoints, if their names are wrong. --mirrored does both "
+            "at once, which is no cure. If the bodies are seen from behind, the model was not trained for it."
+        )
         return [Finding("mirrored", message, advice)]
     return []
 

@@ -13,7 +13,16 @@ import numpy as np
 
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
-__all__ = ["DIRECTIONS", "TURNS", "Turn", "count_directions", "count_facing", "turn_keypoints"]
+__all__ = [
+    "DIRECTIONS",
+    "TURNS",
+    "Turn",
+    "count_directions",
+    "count_facing",
+    "facing_sides",
+    "limb_shares",
+    "turn_keypoints",
+]
 
 DIRECTIONS = ("up", "right", "down", "left")
 """Directions of the trunk from hips to shoulders, each a quarter turn clockwise from the one before."""
@@ -68,7 +77,13 @@ TURNS = (
         ((0, 1), (-1, 0)),
         "Turn the images clockwise: np.rot90(heatmaps, -1, axes=(-2, -1)), or (-y, x) for keypoints (x, y)",
     ),
-    Turn(0, True, "mirrored", ((-1, 0), (0, 1)), "Use --mirrored (mirrored=True) for pictures of a selfie camera"),
+    Turn(
+        0,
+        True,
+        "mirrored without an exchange of left and right keypoints",
+        ((-1, 0), (0, 1)),
+        "Mirror the maps back: heatmaps[..., ::-1], or (-x, y) for keypoints (x, y)",
+    ),
     Turn(
         1,
         True,
@@ -147,10 +162,41 @@ def count_facing(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     >>> count_facing(simulate_poses(1, 1, 2, classes=["action_up"]).keypoints[..., :2]).tolist()
     [2, 0]
     """
+    sides = facing_sides(xy, skeleton)
+    return np.array([np.count_nonzero(sides > 0), np.count_nonzero(sides < 0)])
+
+
+def facing_sides(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return 1 for poses that :func:`count_facing` counts as facing the camera, -1 for the others, 0 from the side."""
     trunk, across = _trunk(xy, skeleton)
     side = trunk[:, 0] * across[:, 1] - trunk[:, 1] * across[:, 0]
     clear = np.abs(side) > _CLEAR * np.square(trunk).sum(axis=1)  # False for NaN
-    return np.array([np.count_nonzero(clear & (side > 0)), np.count_nonzero(clear & (side < 0))])
+    return np.where(clear, np.sign(side), 0).astype(int)
+
+
+def limb_shares(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return how long the limbs of each pose are beside the distances between all keypoints of its body.
+
+    Limbs connect neighbours, so their mean length is about half the mean distance; in another order of the keypoints
+    they connect anything, and it is about the same.
+
+    Parameters
+    ----------
+    xy, skeleton
+        As for :func:`count_directions`. The head is left out: many skeletons have none, or a single point.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        NaN where a keypoint of the body is missing.
+    """
+
+    def mean_length(pairs: np.ndarray) -> np.ndarray:
+        ends = pairs[~np.isin(pairs, skeleton.index(*skeleton.head)).any(axis=1)]
+        return np.sqrt(np.square(xy[:, ends[:, 0]] - xy[:, ends[:, 1]]).sum(axis=2)).mean(axis=1)
+
+    all_pairs = mean_length(skeleton.pairs)
+    return mean_length(skeleton.limb_ends) / np.where(all_pairs > 0, all_pairs, np.nan)
 
 
 def _trunk(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:

@@ -19,11 +19,12 @@ import pytest
 import heatpose
 from heatpose.cli import COMMANDS, command_parsers, main
 from heatpose.cli._results import show_training
-from heatpose.data.table import read_table
+from heatpose.data.table import keypoint_frame, read_table, write_table
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.persistence.manifest import to_bytes
 from heatpose.pose.decoding import DECODERS
+from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
 from heatpose.training.training import train_pose_classifier
 
@@ -316,6 +317,22 @@ def test_mirrored_gives_what_the_unmirrored_gives(run, trained, data, tmp_path):
         return json.loads(run("evaluate", model, folder, "--json", *options)[1])["balanced_accuracy"]
 
     assert score(selfies, "--mirrored") == score(data) > score(selfies)
+
+
+def test_evaluate_notices_pictures_of_a_selfie_camera(run, trained, tmp_path):
+    model, _ = trained
+    poses = simulate_poses(3, 2, 8, classes=CLASSES, random_state=1)
+    for name, keypoints in (("plain", poses.keypoints), ("selfies", mirror_keypoints(poses.keypoints))):
+        table = keypoint_frame(keypoints.astype(np.float32)).assign(label=poses.labels, group="0", path=None, sample=0)
+        write_table(table, tmp_path / f"{name}.parquet")
+    told = {
+        (name, option): run("evaluate", model, tmp_path / f"{name}.parquet", *option)[2]
+        for name in ("plain", "selfies")
+        for option in ((), ("--mirrored",))
+    }
+    assert "use --mirrored" in told["selfies", ()]
+    assert "leave out --mirrored" in told["plain", ("--mirrored",)]
+    assert "mirrored" not in (told["plain", ()] + told["selfies", ("--mirrored",)]).lower()
 
 
 def test_evaluate_in_words_and_as_json(run, trained, tmp_path):

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heatpose.data.table import load_data, write_table
+from heatpose.data.table import keypoint_frame, load_data, write_table
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation.inspection import PROBLEM_KINDS, inspect_data, write_fix_list
+from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
 
 CLASSES = ["action_up", "action_down", "category_motion", "select_avatar"]
@@ -227,3 +228,51 @@ def test_a_folder_of_bad_files_alone_is_reported(tmp_path):
 def test_what_is_not_there_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="No such folder or table"):
         inspect_data(tmp_path / "nothing")
+
+
+SPOILT_SETS = ["clean", "group mirrored", "half exchanged", "legs missing in a class", "spelling"]
+
+
+@pytest.fixture(scope="module")
+def spoilt_tables(tmp_path_factory):
+    """The problems of one table, clean and spoilt as a whole in each way."""
+    poses = simulate_poses(4, 1, 10, classes=[*CLASSES, "action_new", "action_switch"], random_state=31)
+    names = np.array(poses.labels)
+    clean = keypoint_frame(poses.keypoints.astype(np.float32)).assign(
+        label=names, group=poses.performers.astype(str), path=[f"{row}.npy" for row in range(len(poses))], sample=0
+    )
+    found = {}
+    for what in SPOILT_SETS:
+        keypoints, labels = poses.keypoints.copy(), names.copy()
+        if what == "group mirrored":
+            keypoints[poses.performers == 2] = mirror_keypoints(keypoints[poses.performers == 2])
+        elif what == "half exchanged":
+            keypoints[1::2] = keypoints[1::2][:, COCO_17.swap]
+        elif what == "legs missing in a class":
+            keypoints[names == "action_up", 13:] = np.nan, np.nan, 0
+        elif what == "spelling":
+            labels = np.where((names == "action_up") & (np.arange(len(names)) % 2 == 0), "Action-Up", names)
+        table = keypoint_frame(keypoints.astype(np.float32)).assign(**clean[["group", "path", "sample"]], label=labels)
+        path = tmp_path_factory.mktemp("spoilt") / "poses.parquet"
+        write_table(table, path)
+        found[what] = {problem.kind: problem for problem in inspect_data(path, n_jobs=1).problems}
+    return found
+
+
+WHOLE_SET_KINDS = {"mirrored-group", "exchanged-sides", "missing-in-class", "same-name"}
+
+
+@pytest.mark.parametrize(
+    "what, kind, names",
+    [
+        ("clean", None, ()),
+        ("group mirrored", "mirrored-group", ("group 2",)),
+        ("half exchanged", "exchanged-sides", ("left and right",)),
+        ("legs missing in a class", "missing-in-class", ("action_up", "left knee", "right ankle")),
+        ("spelling", "same-name", ("Action-Up", "action_up")),
+    ],
+)
+def test_a_fault_of_a_whole_set_is_named_and_nothing_else_is(spoilt_tables, what, kind, names):
+    assert set(spoilt_tables[what]) & WHOLE_SET_KINDS == ({kind} if kind else set())
+    for name in names:
+        assert name in spoilt_tables[what][kind].message

@@ -2,6 +2,7 @@
 
 import io
 from contextlib import redirect_stderr
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +10,14 @@ import pytest
 import heatpose
 from heatpose.cli import main
 from heatpose.data.table import keypoint_frame, write_table
+from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.inspection import inspect_data
-from heatpose.evaluation.signature import MIN_FRAMES, Signature, check_data, find_differences, sign_poses
+from heatpose.evaluation.signature import MIN_FRAMES, UPRIGHT, Signature, check_data, find_differences, sign_poses
 from heatpose.persistence.artifact import load_model, save_model
+from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.orientation import TURNS, turn_keypoints
+from heatpose.pose.skeleton import COCO_17
 from heatpose.training.training import train_pose_classifier
 
 CLASSES = ["action_up", "action_down", "select_avatar"]
@@ -76,6 +80,39 @@ def test_the_cure_of_heatmaps_is_that_of_keypoints(turn):
     np.testing.assert_allclose(np.array([column, row]) - middle, inverse @ [1.5, -0.5])
 
 
+@pytest.mark.parametrize("how", ["names", "maps"])
+def test_exchanged_sides_are_found_and_mirroring_both_is_no_cure(how):
+    exchanged = OTHERS.keypoints[:, COCO_17.swap] if how == "names" else OTHERS.keypoints * (-1, 1, 1)
+    (finding,) = find_differences(EXPECTED, sign_poses(exchanged))
+    assert finding.code == "mirrored"
+    assert codes(find_differences(EXPECTED, sign_poses(mirror_keypoints(exchanged)))) == ["mirrored"]
+    assert "--mirrored does both at once, which is no cure" in finding.advice
+
+
+ORDERS = {
+    "alphabetical": np.argsort(COCO_17.keypoints),
+    "one side after the other": np.r_[0, 1:17:2, 2:17:2],
+    "head last": np.roll(np.arange(17), -5),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("expected", [EXPECTED, UPRIGHT], ids=["model", "no model"])
+def test_another_order_of_the_keypoints_is_found_not_mistaken_for_a_turn(order, expected):
+    for turn in TURNS:
+        turned = turn_keypoints(OTHERS.keypoints[:, ORDERS[order]], turn)
+        assert codes(find_differences(expected, sign_poses(turned))) == ["order"]
+
+
+def test_frames_that_repeat_are_found():
+    same = OTHERS.keypoints.copy()
+    assert find_differences(EXPECTED, sign_poses(same)) == []
+    same[len(same) // 3 :] = same[0]
+    (finding,) = find_differences(EXPECTED, sign_poses(same))
+    assert finding.code == "repeated"
+    assert f"{len(same) - len(same) // 3} of {len(same)} frames" in finding.message
+
+
 def test_data_that_lie_are_no_finding_for_a_model_that_was_trained_on_such():
     lying = np.concatenate([POSES.keypoints, *(turn_keypoints(POSES.keypoints, turn) for turn in TURNS[1:4])])
     expected = sign_poses(lying)
@@ -130,6 +167,20 @@ def test_commands_go_on_and_warn_once(command, model, tmp_path, capsys):
             assert main([command, str(model), str(path)]) == 0
         assert stderr.getvalue().count("Swap them") == (name == "turned")
     assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n_frames", [40, 120])
+@pytest.mark.parametrize("turn", [TURNS[0], TURNS[7]], ids=["clean", "transposed"])
+def test_watch_compares_the_first_frames_with_the_training_data(n_frames, turn, model, tmp_path, capsys, monkeypatch):
+    stream = io.BytesIO()
+    poses = np.resize(turn_keypoints(OTHERS.keypoints, turn), (n_frames, 17, 3))
+    poses[..., :2] += np.random.default_rng(0).normal(0, 0.5, poses[..., :2].shape)
+    for pose in poses:
+        np.save(stream, render_heatmaps(pose[np.newaxis], heatmap_shape=(64, 64)))
+    stream.seek(0)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
+    assert main(["watch", str(model), "-", "--events"]) == 0
+    assert capsys.readouterr().err.count("Swap them") == (turn is TURNS[7])
 
 
 def test_inspect_finds_upside_down_data_with_and_without_a_model(model, tmp_path, capsys):
