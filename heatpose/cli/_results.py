@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
 import numpy as np
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from heatpose.cli._console import say
 from heatpose.evaluation.comparison import Comparison
-from heatpose.evaluation.learning_curve import LearningCurve
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import list_scores
 from heatpose.evaluation.wording import PERFECT_SCORE, capitalised, format_interval, format_number, format_percent
 from heatpose.training.result import TrainingResult
 
-__all__ = ["data_table", "show_comparison", "show_evaluation", "show_training"]
+__all__ = ["show_comparison", "show_evaluation", "show_training", "table"]
 
 _MAX_CONFUSIONS = 8
 _MAX_ADVICE = 5
@@ -46,10 +48,10 @@ def show_evaluation(console: Console, evaluation: Evaluation) -> None:
 def show_comparison(console: Console, comparison: Comparison) -> None:
     """Print the difference of two models and its interval."""
     low, high = comparison.interval
-    scores = data_table("", "balanced accuracy", "95 % interval")
+    span = "" if np.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+    scores = table(["", "balanced accuracy", "95 % interval"], "lrr")
     scores.add_row("A", f"{comparison.first:.3f}", "")
     scores.add_row("B", f"{comparison.second:.3f}", "")
-    span = "" if np.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
     scores.add_row("B - A", f"{comparison.difference:+.3f}", span)
     console.print("", scores, "", sep="\n")
     say(comparison.statement, console)
@@ -66,21 +68,16 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
 
 
 def _show_headline(console: Console, evaluation: Evaluation, how: str = "") -> None:
-    scores = _grid("left", "right", "left")
-    for name, score, interval, style in (
-        ("balanced accuracy", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval, "bold"),
-        ("macro-F1", evaluation.macro_f1, evaluation.macro_f1_interval, ""),
-    ):
-        scores.add_row(Text(name, style), Text(format_number(score), style), format_interval(interval))
-    facts = [f"{evaluation.n_samples:,} samples of {len(evaluation.classes)} classes", how]
-    console.print(
-        "",
-        scores,
-        Text(", ".join(filter(None, facts))),
-        "",
-        f"{capitalised(evaluation.interval_description)}.",
-        sep="\n",
+    scores = _grid("lrl")
+    scores.add_row(
+        Text("balanced accuracy", "bold"),
+        Text(format_number(evaluation.balanced_accuracy), "bold"),
+        format_interval(evaluation.balanced_accuracy_interval),
     )
+    scores.add_row("macro-F1", format_number(evaluation.macro_f1), format_interval(evaluation.macro_f1_interval))
+    facts = [f"{evaluation.n_samples:,} samples of {len(evaluation.classes)} classes", how]
+    unit = f"{capitalised(evaluation.interval_description)}."
+    console.print("", scores, ", ".join(filter(None, facts)), "", unit, sep="\n")
 
     if evaluation.calibration is not None:
         coverage, error = evaluation.calibration.coverage, evaluation.calibration.coverage_error
@@ -95,64 +92,53 @@ def _show_headline(console: Console, evaluation: Evaluation, how: str = "") -> N
 
 def _show_beside(console: Console, result: TrainingResult) -> None:
     """Print the held-out score beside a random split, the training score and the baselines."""
-    beside = _grid("left", "right", "right", "left")
+    beside = _grid("lrrl")
     beside.add_row("", "score", "duplicates", "near-identical samples in training", style="bold")
     for row in list_scores(result.to_record()):
         near = "" if row.near_identical is None else format_percent(row.near_identical)
         beside.add_row(row.title, format_number(row.score), near, row.remark)
     console.print("", beside, "", result.audit.verdict, sep="\n")
-    if result.learning_curve is not None:
-        _show_learning_curve(console, result.learning_curve)
-    console.print("", "Score with a part of the body hidden:", sep="\n")
-    partial = _grid("left", "right", "left", "right")
+    if (curve := result.learning_curve) is not None:
+        points = _grid("l" + "r" * len(curve.n_groups))
+        points.add_row("training groups", *map(str, curve.n_groups))
+        points.add_row(f"score of {curve.classifier}", *map(format_number, curve.balanced_accuracy))
+        console.print("", points, curve.verdict, sep="\n")
+    partial = _grid("lrlr")
     parts = [(f"without {part}", format_number(score)) for part, score in result.partial.items()]
-    for first, second in zip(parts[::2], [*parts[1::2], ("", "")], strict=False):
+    for first, second in zip_longest(parts[::2], parts[1::2], fillvalue=()):
         partial.add_row(*first, *second)
-    console.print(partial)
-
-
-def _show_learning_curve(console: Console, curve: LearningCurve) -> None:
-    points = _grid("left", *["right"] * len(curve.n_groups))
-    points.add_row("training groups", *map(str, curve.n_groups))
-    points.add_row(f"score of {curve.classifier}", *map(format_number, curve.balanced_accuracy))
-    console.print("", points, curve.verdict, sep="\n")
+    console.print("", "Score with a part of the body hidden:", partial, sep="\n")
 
 
 def _show_advice(console: Console, result: TrainingResult) -> None:
     """Print advice for the classes with the lowest recall."""
     weak = sorted((advice for advice in result.advice if advice.recall < _WEAK), key=lambda advice: advice.recall)
-    if not weak or not result.audit.better_than_chance:
-        return
-    console.print("Advice for the weakest classes:")
-    for advice in weak[:_MAX_ADVICE]:
-        console.print(f"  {advice.name}: {advice.advice}")
-    console.print()
+    if weak and result.audit.better_than_chance:
+        lines = [f"  {advice.name}: {advice.advice}" for advice in weak[:_MAX_ADVICE]]
+        console.print("Advice for the weakest classes:", *lines, "", sep="\n")
 
 
 def _show_leaderboard(console: Console, result: TrainingResult) -> None:
-    wide = console.width >= _WIDE
-    more = ("log loss", "s/fit") if wide else ("s/fit",)
-    board = _table("  candidate", "balanced accuracy", "macro-F1", "training", "calib. error", *more)
+    is_wide = console.width >= _WIDE
+    more = ("log loss", "s/fit") if is_wide else ("s/fit",)
+    board = table(["  candidate", "balanced accuracy", "macro-F1", "training", "calib. error", *more])
     for row in result.leaderboard.to_dict("records"):
-        chosen = row["classifier"] == result.classifier
+        is_chosen = row["classifier"] == result.classifier
         interval = format_interval((row["balanced_accuracy_low"], row["balanced_accuracy_high"]))
-        seconds = f"{row['fit_seconds']:.1f}"
         board.add_row(
-            f"{'>' if chosen else ' '} {row['classifier']}",
+            f"{'>' if is_chosen else ' '} {row['classifier']}",
             f"{format_number(row['balanced_accuracy'])} {interval}",
-            format_number(row["macro_f1"]),
-            format_number(row["train_balanced_accuracy"]),
-            format_number(row["calibration_error"]),
-            *((f"{row['log_loss']:.3f}", seconds) if wide else (seconds,)),
-            style="bold" if chosen else "",
+            *(format_number(row[name]) for name in ("macro_f1", "train_balanced_accuracy", "calibration_error")),
+            *([f"{row['log_loss']:.3f}"] if is_wide else []),
+            f"{row['fit_seconds']:.1f}",
+            style="bold" if is_chosen else "",
         )
     console.print("", board, "", result.note, sep="\n")
 
 
 def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True) -> None:
     """Print recall by class, lowest first, and confusions; without colours where the split is not trusted."""
-    classes = _table("class", "recall", "95 % interval", "samples", "")
-    classes.columns[3].justify = "right"
+    classes = table(["class", "recall", "95 % interval", "samples", ""], "lllrl")
     for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
         recall = evaluation.recall[c]
         classes.add_row(
@@ -160,51 +146,42 @@ def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True
             format_number(recall),
             format_interval(evaluation.recall_interval[c]),
             f"{evaluation.support[c]:,}",
-            _bar(recall, _is_unicode(console)) if trusted else "",
+            _bar(recall, console) if trusted else "",
         )
     confusions = _confusions(evaluation)
     side_by_side = Table.grid(padding=(0, 4, 0, 0))
     side_by_side.add_row(classes, confusions)
-    if _fits(console, side_by_side):
-        console.print("", side_by_side, sep="\n")
-    else:
-        console.print("", classes, "", confusions, sep="\n")
     matrix = _matrix(console, evaluation)
-    if _fits(console, matrix):
-        console.print("", matrix, sep="\n")
-    console.print()
+    console.print("", *([side_by_side] if _fits(console, side_by_side) else [classes, "", confusions]), sep="\n")
+    console.print(*(["", matrix, ""] if _fits(console, matrix) else [""]), sep="\n")
 
 
 def _confusions(evaluation: Evaluation) -> RenderableType:
     errors = evaluation.confusion.copy()
     np.fill_diagonal(errors, 0)
-    kinds = np.count_nonzero(errors)
-    if not kinds:
+    n_kinds = np.count_nonzero(errors)
+    if not n_kinds:
         return Text("no confusions")
-    table = _table("true class", "predicted", "samples")
-    shown = np.argsort(-errors, axis=None, kind="stable")[: min(_MAX_CONFUSIONS, kinds)]
+    confusions = table(["true class", "predicted", "samples"])
+    shown = np.argsort(-errors, axis=None, kind="stable")[: min(_MAX_CONFUSIONS, n_kinds)]
     for true, predicted in zip(*np.unravel_index(shown, errors.shape), strict=True):
-        table.add_row(
-            evaluation.classes[true],
-            evaluation.predicted_labels[predicted],
-            f"{errors[true, predicted]:,} of {evaluation.support[true]:,}",
-        )
-    if kinds > len(shown):
+        samples = f"{errors[true, predicted]:,} of {evaluation.support[true]:,}"
+        confusions.add_row(evaluation.classes[true], evaluation.predicted_labels[predicted], samples)
+    if n_kinds > len(shown):
         rest = errors.sum() - errors.flat[shown].sum()
-        table.add_row(f"({kinds - len(shown)} other pairs)", "", f"{rest:,}")
-    return table
+        confusions.add_row(f"({n_kinds - len(shown)} other pairs)", "", f"{rest:,}")
+    return confusions
 
 
 def _matrix(console: Console, evaluation: Evaluation) -> Table:
     """Return the confusion matrix: true classes in rows, predicted ones in columns, by number."""
     numbers = [str(number) for number in range(1, len(evaluation.classes) + 1)]
-    others = evaluation.predicted_labels[len(numbers) :]
-    matrix = _table("predicted:", "", *numbers, *others)
+    headers = [*numbers, *evaluation.predicted_labels[len(numbers) :]]
+    matrix = table(["predicted:", "", *headers], "lr" + "r" * len(headers))
     matrix.padding = 0
-    width = len(str(max(len(numbers), evaluation.confusion.max())))
     for column in matrix.columns[1:]:
-        column.justify, column.min_width = "right", width
-    nothing = "·" if _is_unicode(console) else "."
+        column.min_width = len(str(max(len(numbers), evaluation.confusion.max())))
+    nothing = "." if console.options.ascii_only else "·"
     for c, (name, row) in enumerate(zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)):
         cells = [Text(str(n) if n else nothing, "bold" if c == k else "") for k, n in enumerate(row)]
         matrix.add_row(name, numbers[c], *cells)
@@ -213,42 +190,33 @@ def _matrix(console: Console, evaluation: Evaluation) -> Table:
 
 # Bits -------------------------------------------------------------------------------------------------------
 
+_JUSTIFY: dict[str, JustifyMethod] = {"l": "left", "r": "right"}
 
-def _grid(*justify: str) -> Table:
+
+def _grid(columns: str) -> Table:
+    """Return an empty table without headers; `columns` has l for each left and r for each right one."""
     grid = Table.grid(padding=(0, 3, 0, 0))
-    for how in justify:
-        grid.add_column(justify=how)  # type: ignore[arg-type]
+    for column in columns:
+        grid.add_column(justify=_JUSTIFY[column])
     return grid
 
 
-def _table(*headers: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for header in headers:
-        table.add_column(header, no_wrap=True)
-    return table
+def table(headers: Sequence[str], columns: str = "") -> Table:
+    """Return an empty table with headers; `columns` as in `_grid`, by default all left."""
+    empty = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for header, column in zip_longest(headers, columns, fillvalue="l"):
+        empty.add_column(header, no_wrap=True, justify=_JUSTIFY[column])
+    return empty
 
 
-def data_table(first: str, *numbers: str) -> Table:
-    """Return an empty table of names and right-aligned numbers."""
-    table = _table(first, *numbers)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    return table
+def _fits(console: Console, wide: Table) -> bool:
+    return Measurement.get(console, console.options.update(max_width=10_000), wide).maximum <= console.width
 
 
-def _fits(console: Console, table: Table) -> bool:
-    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width
-
-
-def _bar(share: float, is_unicode: bool) -> Text:
+def _bar(share: float, console: Console) -> Text:
     if np.isnan(share):
         return Text("no samples")
     style = "green" if share >= 0.95 else "yellow" if share >= 0.8 else "red"
-    halves = round(share * 2 * _BAR_WIDTH)
-    if not is_unicode:
-        return Text("-" * (halves // 2), style)
-    return Text("━" * (halves // 2) + "╸" * (halves % 2), style)
-
-
-def _is_unicode(console: Console) -> bool:
-    return not console.options.ascii_only
+    n_halves = round(share * 2 * _BAR_WIDTH)
+    full, half = ("-", "") if console.options.ascii_only else ("━", "╸")
+    return Text(full * (n_halves // 2) + half * (n_halves % 2), style)

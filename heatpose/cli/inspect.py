@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _show_contents(console: Console, inspection: Inspection) -> None:
-    from heatpose.cli._results import data_table
+    from heatpose.cli._results import table
 
     files = f" in {inspection.n_files:,} files" if inspection.source == "folder" else ""
     size = f", {inspection.n_bytes / 1e6:,.0f} MB" if inspection.n_bytes else ""
@@ -85,10 +85,10 @@ def _show_contents(console: Console, inspection: Inspection) -> None:
     ]
     if alike:
         say(f"Samples with a near-identical sample: {', '.join(alike)}")
-    classes = data_table("class", "samples", "files", "groups")
+    classes = table(["class", "samples", "files", "groups"], "lrrr")
     for each in inspection.classes:
         classes.add_row(each.name, *(f"{n:,}" for n in (each.n_samples, each.n_files, each.n_groups)))
-    keypoints = data_table("keypoint", "visible", "no peak", "median peak")
+    keypoints = table(["keypoint", "visible", "no peak", "median peak"], "lrrr")
     for point in inspection.keypoints:
         keypoints.add_row(point.name, f"{point.seen:.1%}", f"{point.missing:.1%}", f"{point.confidence:.2f}")
     console.print("", classes, "", keypoints, sep="\n")
