@@ -30,10 +30,10 @@ from pathlib import Path
 import numpy as np
 
 from heatpose.data.writing import whole_file, write_class_folders
-from heatpose.datasets.rendering import HEATMAP_SHAPE, render_heatmaps
+from heatpose.datasets.rendering import place_in_heatmaps, render_heatmaps
 from heatpose.pose.skeletons import to_coco
 
-__all__ = ["RecordedPoses", "fetch_wheel", "place_in_heatmaps", "read_wheel", "write_recorded"]
+__all__ = ["RecordedPoses", "fetch_wheel", "read_wheel", "write_recorded"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,6 @@ SHA256 = "c3ea7053f67422f779572449d4f4a9d2270233904fd56fddc5c465d102be41c8"
 """Of its wheel."""
 
 _MEMBER = re.compile(r"pose_classification_kit/datasets/Body/([A-Za-z0-9_]+)_body\.json")
-_PADDING = 1.25  # of the box round a person, as top-down estimators cut it out
 _SIGMA = 2.0
 _BATCH = 64
 
@@ -134,35 +133,6 @@ def class_name(name: str) -> str:
     ['traffic_left_turn', 'yoga_warrior2_left', 't']
     """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def place_in_heatmaps(keypoints: np.ndarray, heatmap_shape: tuple[int, int] = HEATMAP_SHAPE) -> np.ndarray:
-    """Move and scale each pose so that it fills a heatmap as a person fills the box that an estimator cuts out.
-
-    Parameters
-    ----------
-    keypoints : ndarray, shape (N, K, 3)
-        x, y and confidence, in any unit; NaN is missing. Not changed.
-    heatmap_shape : (int, int), default (64, 48)
-        Rows and columns.
-
-    Returns
-    -------
-    ndarray, shape (N, K, 3)
-        In heatmap cells, the shape of each pose kept.
-
-    Examples
-    --------
-    >>> place_in_heatmaps(np.array([[[-1.0, 0, 1], [1, 0, 1]]]), (64, 48)).round(1).tolist()
-    [[[4.7, 31.5, 1.0], [42.3, 31.5, 1.0]]]
-    """
-    placed = np.array(keypoints, dtype=np.float64)
-    xy = placed[..., :2]
-    low, high = np.fmin.reduce(xy, axis=1, keepdims=True), np.fmax.reduce(xy, axis=1, keepdims=True)
-    last = np.array(heatmap_shape[::-1]) - 1.0
-    extent = np.maximum((high - low) / last, 1e-9).max(axis=2, keepdims=True)
-    placed[..., :2] = (xy - (low + high) / 2) / (extent * _PADDING) + last / 2
-    return placed
 
 
 def write_recorded(

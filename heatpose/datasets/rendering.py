@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["HEATMAP_SHAPE", "render_heatmaps"]
+__all__ = ["HEATMAP_SHAPE", "place_in_heatmaps", "render_heatmaps"]
 
 HEATMAP_SHAPE = (64, 48)
 """Height and width of the heatmaps, in cells."""
+
+_PADDING = 1.25  # of the box round a person, as top-down estimators cut it out
 
 
 def render_heatmaps(
@@ -79,6 +81,35 @@ def render_heatmaps(
             if noise:
                 sample += np.float32(noise) * rng.standard_normal(sample.shape, dtype=np.float32)
     return heatmaps
+
+
+def place_in_heatmaps(keypoints: np.ndarray, heatmap_shape: tuple[int, int] = HEATMAP_SHAPE) -> np.ndarray:
+    """Move and scale each pose so that it fills a heatmap as a person fills the box that an estimator cuts out.
+
+    Parameters
+    ----------
+    keypoints : ndarray, shape (N, K, 3)
+        x, y and confidence, in any unit; NaN is missing. Not changed.
+    heatmap_shape : (int, int), default (64, 48)
+        Rows and columns.
+
+    Returns
+    -------
+    ndarray, shape (N, K, 3)
+        In heatmap cells, the shape of each pose kept.
+
+    Examples
+    --------
+    >>> place_in_heatmaps(np.array([[[-1.0, 0, 1], [1, 0, 1]]]), (64, 48)).round(1).tolist()
+    [[[4.7, 31.5, 1.0], [42.3, 31.5, 1.0]]]
+    """
+    placed = np.array(keypoints, dtype=np.float64)
+    xy = placed[..., :2]
+    low, high = np.fmin.reduce(xy, axis=1, keepdims=True), np.fmax.reduce(xy, axis=1, keepdims=True)
+    last = np.array(heatmap_shape[::-1]) - 1.0
+    extent = np.maximum((high - low) / last, 1e-9).max(axis=2, keepdims=True)
+    placed[..., :2] = (xy - (low + high) / 2) / (extent * _PADDING) + last / 2
+    return placed
 
 
 def _bell(distance: NDArray) -> NDArray[np.float64]:

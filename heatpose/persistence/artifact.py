@@ -136,10 +136,7 @@ def save_model(
     # Two files cannot be replaced at once: until the model is, the new manifest also describes the old one.
     replace_files(
         [
-            (
-                path.with_suffix(".json"),
-                to_bytes({**manifest, "previous": previous} if previous else manifest),
-            ),
+            (path.with_suffix(".json"), to_bytes({**manifest, "previous": previous} if previous else manifest)),
             (path, model),
             (path.with_suffix(".json"), to_bytes(manifest)),
             (path.with_suffix(".md"), write_card(manifest, path.name).encode("utf-8", "backslashreplace")),
@@ -328,9 +325,8 @@ def _unpickle(manifest: Mapping[str, Any], model: bytes, path: Path, trusted: Co
         ) from error
     except Exception as error:
         raise ModelError(
-            f"Expected a model that loads with the packages installed here, got {type(error).__name__} from "
-            f"{path}: {error}. It was saved with {listed(manifest['versions'])}; here is "
-            f"{listed(versions())}. Install what it was saved with, or train again. {xgboost_conflict()}".rstrip()
+            f"Expected a model that loads with the packages installed here, got {type(error).__name__} from {path}: "
+            f"{error}. {_remedy(manifest)}"
         ) from error
     if not isinstance(pipeline, Pipeline):
         raise ModelError(f"Expected a scikit-learn Pipeline in {path}, got {type(pipeline).__name__}. {RESTORE}")
@@ -354,40 +350,38 @@ def _check_predictions(pipeline: Pipeline, manifest: Mapping[str, Any], path: Pa
         some = "; ".join(changed[:3]) + ("; ..." if len(changed) > 3 else "")
         raise ModelError(f"Expected {path} to reproduce the predictions of its self-test, got {some}. {remedy}")
     if difference > TOLERANCE:
-        message = f"{path} reproduces the labels of its self-test, but probabilities differ by up to {difference:.3f}."
-        message = f"{message} {remedy}"
+        message = (
+            f"{path} reproduces the labels of its self-test, but probabilities differ by up to {difference:.3f}. "
+            f"{remedy}"
+        )
         if difference > _MAX_DIFFERENCE:
             raise ModelError(message)
         warnings.warn(message, UserWarning, stacklevel=3)
 
 
-def _differing(manifest: Mapping[str, Any]) -> dict[str, tuple[str, str | None]]:
-    """Return saved and installed versions of packages that the model depends on, where they differ."""
-    here = versions()
+def _differing(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the packages that the model depends on whose installed version is another than the saved one."""
+    then, here = manifest["versions"], versions()
     uses_xgboost = any(kind.startswith("xgboost.") for kind in manifest["estimators"].values())
-    differing = {}
-    for package, parts in _RELEVANT_PARTS.items():
-        then, now = manifest["versions"].get(package), here[package]
-        if then is None or (package == "xgboost" and not uses_xgboost):
-            continue
-        if now is None or then.split(".")[:parts] != now.split(".")[:parts]:
-            differing[package] = then, now
-    return differing
+    return [
+        package
+        for package, parts in _RELEVANT_PARTS.items()
+        if then.get(package) is not None
+        and (package != "xgboost" or uses_xgboost)
+        and then[package].split(".")[:parts] != (here[package] or "").split(".")[:parts]
+    ]
 
 
 def _remedy(manifest: Mapping[str, Any]) -> str:
-    """Return a sentence on the differing versions and the commands that restore them."""
-    if not (differing := _differing(manifest)):
-        return (
-            f"It was saved with {listed(manifest['versions'])}; here is {listed(versions())}. Install what it was "
-            f"saved with, or train again. {xgboost_conflict()}".rstrip()
-        )
-    then = {package: both[0] for package, both in differing.items()}
-    now = {package: both[1] for package, both in differing.items()}
-    pins = " ".join(f"'{package}=={number}'" for package, number in then.items())
+    """Return a sentence on the versions, only the differing ones if any, and the command that restores them."""
+    then, here = manifest["versions"], versions()
+    pins = ""
+    if differing := _differing(manifest):
+        then, here = ({package: of[package] for package in differing} for of in (then, here))
+        pins = ": pip install " + " ".join(f"'{package}=={number}'" for package, number in then.items())
     return (
-        f"It was saved with {listed(then)}, but here is {listed(now)}. Train it again, or install what it was saved "
-        f"with: pip install {pins}\n{xgboost_conflict()}".rstrip()
+        f"It was saved with {listed(then)}, but here is {listed(here)}. Train it again, or install what it was saved "
+        f"with{pins}\n{xgboost_conflict()}".rstrip()
     )
 
 

@@ -16,12 +16,13 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from heatpose.data.writing import replace_files
+from heatpose.datasets.rendering import render_heatmaps
 from heatpose.model.conversion import CannotExportError
 from heatpose.model.inputs import heatmaps_of, skeleton_of
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
 from heatpose.persistence.manifest import FORMAT_VERSION, ModelError, onnx_manifest_path, to_bytes
-from heatpose.persistence.selftest import draw_peaks, sample_poses
+from heatpose.persistence.selftest import sample_poses
 from heatpose.pose.augmentation import hide_part, partial_bodies
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
@@ -221,10 +222,11 @@ def trial_heatmaps(self_test: Mapping[str, Any] | None = None, skeleton: Skeleto
     holes[4] -= 2
     holes[5] = np.round(holes[5], 1)  # plateaus
     holes[6][holes[6] < 0.2] = -np.inf  # masked
-    every = [heatmaps, noisy, heatmaps[::4] * np.float32(1e-3), draw_peaks(at_edges, 64, 48), holes]
+    every = [heatmaps, noisy, heatmaps[::4] * np.float32(1e-3), render_heatmaps(at_edges), holes]
     if self_test is not None and self_test["heatmaps"]["output"] is not None:
         peaks = np.array(self_test["heatmaps"]["input"], dtype=np.float64)
-        every.append(draw_peaks(peaks, self_test["heatmaps"]["rows"], self_test["heatmaps"]["columns"]))
+        shape = self_test["heatmaps"]["rows"], self_test["heatmaps"]["columns"]
+        every.append(render_heatmaps(peaks, heatmap_shape=shape))
     return np.concatenate(every)
 
 

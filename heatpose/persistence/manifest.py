@@ -162,15 +162,12 @@ def from_bytes(text: bytes, where: str) -> dict[str, Any]:
         manifest = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"Expected a manifest in JSON, got something else in {where} ({error}). {RESTORE}") from error
-    has_digest = _DIGEST.fullmatch(text) is not None
-    if not has_digest:
-        _check_version(manifest, where)  # a more helpful error
-    if not has_digest or _with_digest(text) != text:
+    _check_version(manifest, where)  # first, since its errors are more helpful
+    if not _DIGEST.fullmatch(text) or _with_digest(text) != text:
         raise ModelError(
             f"Expected the digest at the end of {where} to be that of the rest, got another or none: the manifest was "
             f"changed after it was saved. {RESTORE}"
         )
-    _check_version(manifest, where)
     del manifest["digest"]
     _check_entries(manifest, where)
     if "previous" in manifest:
@@ -179,14 +176,15 @@ def from_bytes(text: bytes, where: str) -> dict[str, Any]:
     return manifest
 
 
+def _is_object_of(value: Any, kind: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, kind) for item in value.values())
+
+
 # Required keys of a manifest: description and check of the value.
-_SCHEMA: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "sha256": (
-        "64 hexadecimal digits",
-        lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None,
-    ),
+_SCHEMA: Mapping[str, tuple[str, Callable[[Any], object]]] = {
+    "sha256": ("64 hexadecimal digits", lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)),
     "size": ("a whole number of bytes", lambda value: type(value) is int and value >= 0),
-    "classes": ("a list of classes", lambda value: isinstance(value, list) and len(value) > 0),
+    "classes": ("a list of classes", lambda value: isinstance(value, list) and value),
     "skeleton": ("a text", lambda value: isinstance(value, str)),
     "keypoints": (
         "a list of keypoints, those of the skeleton in their order",
@@ -196,20 +194,17 @@ _SCHEMA: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "temperature": ("a number or null", lambda value: isinstance(value, float | None)),
     "decoder": ("an object or null", lambda value: isinstance(value, dict | None)),
     "features": ("an object or null", lambda value: isinstance(value, dict | None)),
-    "estimators": (
-        "an object of texts",
-        lambda value: isinstance(value, dict) and all(isinstance(item, str) for item in value.values()),
-    ),
+    "estimators": ("an object of texts", lambda value: _is_object_of(value, str)),
     "parameters": ("an object", lambda value: isinstance(value, dict)),
-    "versions": (
-        "an object of texts or nulls",
-        lambda value: isinstance(value, dict) and all(isinstance(item, str | None) for item in value.values()),
-    ),
+    "versions": ("an object of texts or nulls", lambda value: _is_object_of(value, str | None)),
     "record": (
         "an object with created",
         lambda value: isinstance(value, dict) and isinstance(value.get("created"), str),
     ),
-    "self_test": ("an object with keypoints and heatmaps, or null", lambda value: value is None or _is_test(value)),
+    "self_test": (
+        "an object with keypoints and heatmaps, or null",
+        lambda value: value is None or (_is_object_of(value, dict) and {"keypoints", "heatmaps"} <= set(value)),
+    ),
 }
 
 
@@ -245,7 +240,3 @@ def _check_entries(manifest: dict[str, Any], where: str) -> None:
 def _shown(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _is_test(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(value.get(kind), dict) for kind in ("keypoints", "heatmaps"))

@@ -14,13 +14,14 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
+from heatpose.datasets.rendering import place_in_heatmaps, render_heatmaps
 from heatpose.model.estimators import HeatmapDecoder
 from heatpose.model.inputs import heatmaps_of, skeleton_of
 from heatpose.pose.augmentation import hide_part, partial_bodies
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import pick_keypoints
 
-__all__ = ["TOLERANCE", "check_self_test", "choose_samples", "draw_peaks", "make_self_test", "sample_poses"]
+__all__ = ["TOLERANCE", "check_self_test", "choose_samples", "make_self_test", "sample_poses"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ TOLERANCE = 1e-3
 """Allowed difference of a probability, and of a keypoint in cells. Processors differ by a hundredth of that."""
 
 _SIZE = (64, 48)  # rows and columns of the heatmaps
-_SIGMA = 2.0  # width of their peaks, in cells
 _MAX_POSES = 24  # one of each of 17 classes and some
 _WITH_HEATMAPS = 3  # poses that are also rendered
 
@@ -137,35 +137,11 @@ def check_self_test(model: Any, stored: Mapping[str, Any]) -> tuple[list[str], f
     return changed, difference
 
 
-def draw_peaks(peaks: ArrayLike, rows: int, columns: int) -> np.ndarray:
-    """Render heatmaps with one Gaussian peak each.
-
-    Parameters
-    ----------
-    peaks : array_like, shape (N, K, 3)
-        x, y and height; NaN or a height of 0 for none.
-    rows, columns : int
-        Size of the heatmaps, in cells.
-
-    Returns
-    -------
-    ndarray, shape (N, K, rows, columns), float32
-    """
-    x, y, height = np.moveaxis(np.asarray(peaks, dtype=np.float64), -1, 0)[..., np.newaxis, np.newaxis]
-    squares = (np.arange(columns) - x) ** 2 + (np.arange(rows)[:, np.newaxis] - y) ** 2
-    return np.nan_to_num(height * np.exp(squares / (-2 * _SIGMA**2)), nan=0.0).astype(np.float32)
-
-
 def _fitted(keypoints: np.ndarray) -> np.ndarray:
     """Move and scale poses of any unit into the middle of a heatmap; confidences become peak heights."""
-    xy = np.where(keypoints[..., 2:] > 0, keypoints[..., :2], np.nan)
-    low, high = np.fmin.reduce(xy, axis=1), np.fmax.reduce(xy, axis=1)
-    room = np.array(_SIZE[::-1]) - 10.0
-    extent = np.where(high > low, high - low, 1.0)
-    scale = np.fmin.reduce(room / extent, axis=1)
-    middle = (np.array(_SIZE[::-1]) - 1) / 2
-    placed = (xy - (low + high)[:, np.newaxis] / 2) * scale[:, np.newaxis, np.newaxis] + middle
-    return np.concatenate([placed, np.clip(np.nan_to_num(keypoints[..., 2:]), 0, 1)], axis=2)
+    seen = np.where(keypoints[..., 2:] > 0, keypoints, np.nan)
+    seen[..., 2] = np.clip(np.nan_to_num(keypoints[..., 2]), 0, 1)
+    return place_in_heatmaps(seen, _SIZE)
 
 
 def _predict_table(model: Any, table: Iterable[Any]) -> dict[str, Any] | None:
@@ -179,7 +155,7 @@ def _predict_peaks(model: Any, peaks: Iterable[Any]) -> dict[str, Any] | None:
     """Predict rendered heatmaps, if the model takes heatmaps."""
     if _takes_keypoints(model):
         return None
-    heatmaps = draw_peaks(_array(peaks), *_SIZE)
+    heatmaps = render_heatmaps(_array(peaks), heatmap_shape=_SIZE)
     outputs = _outputs(model, heatmaps)
     if _decodes(model):
         outputs["decoded"] = _rounded(model[0].transform(heatmaps), 6)

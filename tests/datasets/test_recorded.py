@@ -10,7 +10,8 @@ import pytest
 from heatpose.cli import main
 from heatpose.data.folder import HeatmapFolder
 from heatpose.datasets import recorded
-from heatpose.datasets.recorded import fetch_wheel, place_in_heatmaps, read_wheel, write_recorded
+from heatpose.datasets.recorded import fetch_wheel, read_wheel, write_recorded
+from heatpose.datasets.rendering import place_in_heatmaps
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17
 from heatpose.pose.skeletons import SKELETONS

@@ -683,7 +683,7 @@ def test_a_version_that_names_poses_otherwise_is_refused(saved):
 
 def test_the_same_versions_that_name_poses_otherwise_are_refused(saved):
     changed_answers(saved, other_names)
-    with pytest.raises(ModelError, match=r"saved with python .*; here is python .*or train again"):
+    with pytest.raises(ModelError, match=r"saved with python .*, but here is python .*Train it again"):
         load_model(saved)
 
 
