@@ -45,6 +45,9 @@ __all__ = ["STREAM_RATE", "SimulatedPoses", "simulate_poses", "simulate_stream",
 STREAM_RATE = 60
 """Frames a second of a simulated stream; every second one is a stream of 30, and so on."""
 
+_NOISE, _RIPPLE = 0.001, 0.002  # background of the heatmaps, see `render_heatmaps`: faint, as that of estimators
+_CLOSEST = 1.8  # metres of a camera: any closer, and an outstretched hand could come behind it
+
 
 @dataclass(frozen=True, eq=False)
 class SimulatedPoses:
@@ -69,10 +72,6 @@ class SimulatedPoses:
         Running number within performer and class, in time order.
     seeds : ndarray of shape (N,), uint64
         Seed of each frame's background.
-    noise : float
-        Level of the background, see `render_heatmaps`.
-    ripple : float
-        Height of its ripples.
 
     Examples
     --------
@@ -89,8 +88,6 @@ class SimulatedPoses:
     clips: NDArray[np.intp]
     frames: NDArray[np.intp]
     seeds: NDArray[np.uint64]
-    noise: float
-    ripple: float
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -113,8 +110,8 @@ class SimulatedPoses:
         return render_heatmaps(
             self.keypoints[rows],
             sigma=self.sigmas[rows],
-            noise=self.noise,
-            ripple=self.ripple,
+            noise=_NOISE,
+            ripple=_RIPPLE,
             random_state=self.seeds[rows],
         )
 
@@ -131,28 +128,6 @@ class SimulatedPoses:
             yield self.heatmaps(start, start + batch_size)
 
 
-@dataclass(frozen=True)
-class _Camera:
-    """Camera position: angles in degrees, and the distance from between the hips in metres."""
-
-    azimuth: float
-    elevation: float
-    roll: float
-    distance: float
-
-    def view(self, points: NDArray) -> NDArray[np.float64]:
-        """Turn points of a body (..., 3) so that z points at the camera, x right and y up in its image."""
-        azimuth, elevation, roll = (np.array(a) for a in (self.azimuth, self.elevation, self.roll))
-        turn = rotation_matrix(2, roll) @ rotation_matrix(0, elevation) @ rotation_matrix(1, azimuth)
-        return points @ turn.T
-
-    def project(self, viewed: NDArray) -> NDArray[np.float64]:
-        """Project viewed points to an image of focal length 1, y down: (..., 3) -> (..., 2)."""
-        # Any closer, and an outstretched hand could come behind the camera.
-        distance = max(self.distance, 1.8)
-        return viewed[..., :2] * (1, -1) / (distance - viewed[..., 2:])
-
-
 def simulate_poses(
     n_performers: int = 6,
     clips_per_class: int = 2,
@@ -162,8 +137,6 @@ def simulate_poses(
     random_state: int | None = 0,
     difficulty: float = 1.0,
     camera: Sequence[float] = (0, 0, 0, 0),
-    noise: float = 0.001,
-    ripple: float = 0.002,
 ) -> SimulatedPoses:
     """Simulate performers who do body commands in clips, as a top-down pose estimator sees them.
 
@@ -184,8 +157,6 @@ def simulate_poses(
     camera : sequence of 4 floats, default zeros
         Where all cameras are moved to from where they stood: degrees round the performer, up and tilted, and metres
         away. The performers do the same.
-    noise, ripple : float
-        Background of the heatmaps, see `render_heatmaps`.
 
     Returns
     -------
@@ -205,11 +176,7 @@ def simulate_poses(
     >>> poses.heatmaps(0, 5).shape
     (5, 17, 64, 48)
     """
-    counts = {
-        "n_performers": n_performers,
-        "clips_per_class": clips_per_class,
-        "frames_per_clip": frames_per_clip,
-    }
+    counts = {"n_performers": n_performers, "clips_per_class": clips_per_class, "frames_per_clip": frames_per_clip}
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"Expected {name} >= 1, got {count}.")
@@ -238,8 +205,6 @@ def simulate_poses(
         clips=(performer * len(classes) + label) * clips_per_class + clip,
         frames=clip * frames_per_clip + frame,
         seeds=seeds,
-        noise=noise,
-        ripple=ripple,
     )
 
 
@@ -251,8 +216,6 @@ def simulate_stream(
     performer: int = 0,
     random_state: int | None = 0,
     difficulty: float = 1.0,
-    noise: float = 0.001,
-    ripple: float = 0.002,
 ) -> SimulatedPoses:
     """Simulate one performer who does commands one after the other, as a camera with 60 pictures a second sees it.
 
@@ -269,10 +232,6 @@ def simulate_stream(
     random_state : int, optional, default 0
         See :func:`simulate_poses`.
     difficulty : float, default 1
-        See :func:`simulate_poses`.
-    noise : float, default 0.001
-        See :func:`simulate_poses`.
-    ripple : float, default 0.002
         See :func:`simulate_poses`.
 
     Returns
@@ -317,8 +276,6 @@ def simulate_stream(
         clips=clip,
         frames=np.arange(len(time)),
         seeds=seeds,
-        noise=noise,
-        ripple=ripple,
     )
 
 
@@ -366,14 +323,26 @@ class _Performer:
         """Drift about joint angles (F, 20) and be seen by an estimator: keypoints (F, 17, 3) and sigmas (F, 17)."""
         n_frames = len(angles)
         angles = np.clip(angles + 0.2 * SPREAD * _drift(rng, n_frames, len(ANGLES)), LOWEST, HIGHEST)
-        camera = _Camera(*self._camera + self._difficulty * np.array([3, 1, 0.5, 0.1]) * _bounded(rng, 4))
-        viewed = camera.view(body_keypoints(angles, self._body))
-        image = camera.project(viewed)
+        camera = self._camera + self._difficulty * np.array([3, 1, 0.5, 0.1]) * _bounded(rng, 4)
+        viewed, image = _photograph(body_keypoints(angles, self._body), *camera)
         legless = rng.random() < 0.08 * self._difficulty
         bottom = _leg_cut(rng, image) if legless else np.full(n_frames, np.inf)
         hidden = _behind(viewed) | (image[..., 1] > bottom[:, None])
         image[..., 1] = np.minimum(image[..., 1], bottom[:, None])
         return _estimate(rng, _crop(rng, image), hidden, self._sigma, self._difficulty)
+
+
+def _photograph(
+    points: NDArray, azimuth: NDArray, elevation: NDArray, roll: NDArray, distance: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Look at points of a body (F, 17, 3) from angles in degrees and a distance from between the hips in metres.
+
+    Returns the points turned so that z points at the camera, x right and y up in its image; and the image (F, 17, 2)
+    at a focal length of 1, y down.
+    """
+    turn = rotation_matrix(2, roll) @ rotation_matrix(0, elevation) @ rotation_matrix(1, azimuth)
+    viewed = points @ turn.T
+    return viewed, viewed[..., :2] * (1, -1) / (max(distance, _CLOSEST) - viewed[..., 2:])
 
 
 def _bounded(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
