@@ -21,6 +21,7 @@ from heatpose.cli._options import DATA, UsageError, add_options, file_to_write, 
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.pipeline import Pipeline
 
     from heatpose.training.result import TrainingResult
 
@@ -109,37 +110,28 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    if args.adapt:
-        _adapt(args)
-        return
-    from heatpose.cli._results import show_training
-    from heatpose.data.table import is_folder
-    from heatpose.training.training import choose_classifiers
-    from heatpose.training.trials import check_optuna
-
-    try:
-        names = choose_classifiers(args.classifiers, heatmaps=is_folder(args.data))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    if args.search:
-        check_optuna()
-    elif args.study:
-        raise UsageError("--study requires --search")
-    result, table = _train(args, names)
-    manifest = _save(args, result, table)  # before it is shown: a reader that closes stdout must not cost the model
-    show_training(results(), result)
-    for choice in manifest["record"]["choices"]:
-        say(choice)
-    _say_saved(args, manifest)
-    if args.report is not None:
-        _report(args, result, table, manifest)
-    say_next("predict", args.out, "PATH...")
-
-
-def _say_saved(args: argparse.Namespace, manifest: dict[str, Any]) -> None:
     from rich.filesize import decimal
 
+    from heatpose.cli._results import show_training
+    from heatpose.persistence.choices import list_choices
+
+    if args.adapt:
+        result = None
+        pipeline, table, record = _adapt(args)
+    else:
+        result, table = _train(args)
+        choices = list_choices(result.pipeline, [*table.attrs.get("notes", ()), *result.notes])
+        pipeline, record = result.pipeline, {**result.to_record(), "choices": choices}
+    # Saved before it is shown: a reader that closes stdout must not cost the model.
+    manifest = _save(args, pipeline, table, record)
+    if result is not None:
+        show_training(results(), result)
+    for choice in manifest["record"]["choices"]:
+        say(choice)
     say(f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
+    if result is not None and args.report is not None:
+        _report(args, result, table, manifest)
+    say_next("predict", args.out, "PATH...")
 
 
 _NOT_WITH_ADAPT = {
@@ -150,45 +142,42 @@ _NOT_WITH_ADAPT = {
 """Options that an adaptation has no use for, as it compares nothing and decodes as the model does; their defaults."""
 
 
-def _adapt(args: argparse.Namespace) -> None:
-    """Adapt a model to the person of DATA and save it."""
-    from heatpose.data.storage import redact
-    from heatpose.evaluation.comparison import sketch_data
+def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, Any]]:
+    """Adapt a model to the person of DATA; return it with their keypoint table and the record for the manifest."""
     from heatpose.model.adaptation import adapt_model, describe_adaptation
     from heatpose.model.inputs import input_of
-    from heatpose.persistence.artifact import load_model, read_manifest, save_model
-    from heatpose.persistence.provenance import data_digest
-    from heatpose.persistence.selftest import choose_samples
+    from heatpose.persistence.artifact import load_model, read_manifest
 
     if given := [f"--{name}" for name, default in _NOT_WITH_ADAPT.items() if getattr(args, name) != default]:
         raise UsageError(f"Expected --adapt without {', '.join(given)}, which it has no use for")
     base, manifest = load_model(args.adapt), read_manifest(args.adapt)
     table, heatmaps, _ = read_for_models(args, base)
     samples, labels = input_of(base).samples(table, heatmaps), table["label"].to_numpy(dtype=str)
-    adapted = adapt_model(base, samples, labels)
     facts, sentence = describe_adaptation(base, samples, labels)
     sentence = f"Adapted {args.adapt} (sha256 {manifest['sha256'][:12]}) to {sentence}"
     record = {
         "n_samples": len(table),
         "adapted": {"model": args.adapt, "sha256": manifest["sha256"], **facts},
-        "data": {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)},
         "signature": manifest["record"].get("signature"),
         "choices": [*table.attrs.get("notes", ()), sentence],
     }
-    written = save_model(adapted, args.out, record=record, samples=choose_samples(table))
-    say(sentence)
-    _say_saved(args, written)
-    say_next("predict", args.out, "PATH...")
+    return adapt_model(base, samples, labels), table, record
 
 
-def _train(args: argparse.Namespace, names: tuple[str, ...]) -> tuple[TrainingResult, pd.DataFrame]:
+def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
     from heatpose.data.groups import check_enough, resolve_groups
+    from heatpose.data.table import is_folder
     from heatpose.model.candidates import CANDIDATES
     from heatpose.model.inputs import read_samples
     from heatpose.training.search import search_pose_classifier
     from heatpose.training.skeleton import check_mirror
-    from heatpose.training.training import train_pose_classifier
+    from heatpose.training.training import choose_classifiers, train_pose_classifier
+    from heatpose.training.trials import check_optuna
 
+    try:
+        names = choose_classifiers(args.classifiers, heatmaps=is_folder(args.data))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     spec = args.groups or "auto"
     folds: int | Literal["auto"] = args.folds or "auto"
 
@@ -201,6 +190,9 @@ def _train(args: argparse.Namespace, names: tuple[str, ...]) -> tuple[TrainingRe
     if args.search:
         train, title = search_pose_classifier, "Searching (seconds)"
         tuning = {"budget": args.search, "study": args.study}
+        check_optuna()
+    elif args.study:
+        raise UsageError("--study requires --search")
     with dask_client(args) as client:
         table = read_data(args, args.decoder, check=check, client=client)
         grouping = resolve_groups(table, spec)
@@ -225,18 +217,15 @@ def _train(args: argparse.Namespace, names: tuple[str, ...]) -> tuple[TrainingRe
     return result, table
 
 
-def _save(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame) -> dict[str, Any]:
+def _save(args: argparse.Namespace, pipeline: Pipeline, table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
     from heatpose.data.storage import redact
     from heatpose.evaluation.comparison import sketch_data
     from heatpose.persistence.artifact import save_model
-    from heatpose.persistence.choices import list_choices
     from heatpose.persistence.provenance import data_digest
     from heatpose.persistence.selftest import choose_samples
 
     data = {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)}
-    choices = list_choices(result.pipeline, [*table.attrs.get("notes", ()), *result.notes])
-    record = {**result.to_record(), "data": data, "choices": choices}
-    return save_model(result.pipeline, args.out, record=record, samples=choose_samples(table))
+    return save_model(pipeline, args.out, record={**record, "data": data}, samples=choose_samples(table))
 
 
 def _report(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame, manifest: dict[str, Any]) -> None:

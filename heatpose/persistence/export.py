@@ -208,7 +208,7 @@ def trial_heatmaps(self_test: Mapping[str, Any] | None = None, skeleton: Skeleto
 
         heatmaps = simulate_poses(2, 1, 2, random_state=2).heatmaps()
     else:
-        heatmaps = draw_peaks(sample_poses(skeleton, 2, 2, random_state=2), 64, 48)
+        heatmaps = render_heatmaps(sample_poses(skeleton, 2, 2, random_state=2))
     rng = np.random.default_rng(0)
     noisy = heatmaps[::2] + rng.normal(0, 0.05, heatmaps[::2].shape).astype(np.float32)
     xy = rng.uniform(0, (47, 63), (4, len(skeleton.keypoints), 2))
