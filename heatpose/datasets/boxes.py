@@ -41,6 +41,13 @@ _MIN_SCORE = 0.5  # of a detection
 _NMS = 0.45  # overlap of two detections of one person, as in YOLOX
 _GREY = 114  # what YOLOX pads pictures with
 
+# Outputs of detectors in several forms; a single output is YOLOX's own.
+_KINDS = {
+    "detr": {"logits", "pred_boxes"},
+    "detr with sizes": {"labels", "boxes", "scores"},
+    "yolox with nms": {"dets", "labels"},
+}
+
 
 @dataclass(frozen=True)
 class Person:
@@ -157,9 +164,8 @@ class PersonTracker:
                 self._n_since = _DETECT_EVERY  # look for them in the next picture
         kept: list[_Track] = []
         for track in self._tracks:
-            if track.n_missed <= _PATIENCE and not any(
-                overlap(track.box, other.box) > _TWICE for other in kept if not track.n_missed
-            ):
+            twice = not track.n_missed and any(overlap(track.box, other.box) > _TWICE for other in kept)
+            if track.n_missed <= _PATIENCE and not twice:
                 kept.append(track)
         self._tracks = kept
         numbers = {track.number for track in kept}
@@ -184,19 +190,15 @@ class PersonTracker:
 
     def _settle(self, picture: NDArray, crop: Box, number: int = 0) -> tuple[Person, Box] | None:
         """Estimate in a crop, and once more where the keypoints show that it was too far off."""
-        person = self._estimate(picture, crop, number)
-        box = _box_round(person.keypoints) if person else None
-        if person is None or box is None:
-            return None
-        better = self._estimator.crop_box(box)
-        if overlap(better, crop) < _SETTLED:
-            again = self._estimate(picture, better, number)
-            box_again = _box_round(again.keypoints) if again else None
-            if again is not None and box_again is not None:
-                return again, box_again
-        return person, box
+        found = self._estimate(picture, crop, number)
+        if found is not None:
+            better = self._estimator.crop_box(found[1])
+            if overlap(better, crop) < _SETTLED:
+                return self._estimate(picture, better, number) or found
+        return found
 
-    def _estimate(self, picture: NDArray, crop: Box, number: int) -> Person | None:
+    def _estimate(self, picture: NDArray, crop: Box, number: int) -> tuple[Person, Box] | None:
+        """Return the person in a crop and the box round the keypoints, None where too few keypoints are seen."""
         heatmaps = self._estimator.estimate(picture, crop)
         if not np.isfinite(heatmaps).all():
             self._n_bad += 1
@@ -208,7 +210,8 @@ class PersonTracker:
         x, y, width, height = crop
         keypoints[:, 0] = x + (keypoints[:, 0] + 0.5) * width / columns - 0.5
         keypoints[:, 1] = y + (keypoints[:, 1] + 0.5) * height / rows - 0.5
-        return Person(number, crop, heatmaps, keypoints)
+        box = _box_round(keypoints)
+        return None if box is None else (Person(number, crop, heatmaps, keypoints), box)
 
 
 class TrackedBoxes:
@@ -285,23 +288,16 @@ class OnnxDetector:
         self.model = f"{Path(file).name} with SHA-256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
         inputs = {one.name: one.shape for one in self._session.get_inputs()}
         self._outputs = [one.name for one in self._session.get_outputs()]
-        names = set(self._outputs)
         self._size_input = next((name for name, shape in inputs.items() if len(shape) == 2), None)
         images = [name for name, shape in inputs.items() if len(shape) == 4]
-        if {"logits", "pred_boxes"} <= names:
-            self._kind = "detr"
-        elif {"labels", "boxes", "scores"} <= names and self._size_input is not None:
-            self._kind = "detr with sizes"
-        elif {"dets", "labels"} <= names:
-            self._kind = "yolox with nms"
-        elif len(self._outputs) == 1:
-            self._kind = "yolox"
-        else:
-            images = []
-        if len(images) != 1:
+        kinds = [kind for kind, names in _KINDS.items() if names <= set(self._outputs)]
+        if len(self._outputs) == 1:
+            kinds = ["yolox"]
+        if not kinds or len(images) != 1 or (kinds[0] == "detr with sizes" and self._size_input is None):
             raise ValueError(
-                f"Expected the inputs and outputs of YOLOX or RT-DETR in {file}, got {inputs} and {sorted(names)}."
+                f"Expected the inputs and outputs of YOLOX or RT-DETR in {file}, got {inputs} and {self._outputs}."
             )
+        self._kind = kinds[0]
         self._input = images[0]
         rows, columns = inputs[self._input][2:]
         # 640 x 640 is what both are trained with.

@@ -124,14 +124,12 @@ class OnnxEstimator:
 
     def _check_size(self, shape: Sequence[Any], wanted: tuple[int, int] | None) -> tuple[int, int]:
         """Return the input's height and width, in pixels."""
-        sides: list[int] = []
-        for position, side in enumerate(shape):
-            if not isinstance(side, int) and wanted is None:
-                raise ValueError(f"Expected an input size (--input-size) for {self._file}, which takes any, got none.")
-            if isinstance(side, int) and wanted is not None and side != wanted[position]:
-                raise ValueError(f"Expected the input size {tuple(shape)} of {self._file}, got {wanted}.")
-            sides.append(side if isinstance(side, int) else wanted[position])  # type: ignore[index]
-        return sides[0], sides[1]
+        if wanted is None and not all(isinstance(side, int) for side in shape):
+            raise ValueError(f"Expected an input size (--input-size) for {self._file}, which takes any, got none.")
+        rows, columns = shape if wanted is None else wanted
+        if any(isinstance(side, int) and side != want for side, want in zip(shape, (rows, columns), strict=True)):
+            raise ValueError(f"Expected the input size {tuple(shape)} of {self._file}, got {wanted}.")
+        return rows, columns
 
     def _check_outputs(self) -> tuple[list[str], bool]:
         """Run the model on an empty picture; return the outputs to use and whether they are SimCC's."""
