@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import heatpose
-from heatpose.persistence.selftest import draw_peaks
+from heatpose.datasets.rendering import render_heatmaps
 from heatpose.pose.augmentation import compose_unknown_poses, drop_keypoints, partial_bodies, repose
 from heatpose.pose.geometry import mirror_keypoints, normalise_poses
 from heatpose.pose.skeleton import COCO_17, Skeleton, swap_sides
@@ -82,14 +82,14 @@ def trained(request):
     make, skeleton = MAKERS[request.param], SKELETONS[request.param]
     poses, labels, _ = make(4, 6, 0)
     pipeline = heatpose.make_pose_pipeline("logistic", skeleton=request.param, performers=4)
-    pipeline.fit(draw_peaks(poses, 64, 48), labels)
+    pipeline.fit(render_heatmaps(poses), labels)
     others, truth, _ = make(3, 4, 1)
     return skeleton, pipeline, others, truth
 
 
 def test_held_out_people_and_animals_are_recognised(trained):
     _, pipeline, poses, labels = trained
-    assert (pipeline.predict(draw_peaks(poses, 64, 48)) == labels).mean() > 0.9
+    assert (pipeline.predict(render_heatmaps(poses)) == labels).mean() > 0.9
     table = poses.reshape(len(poses), -1)
     assert (pipeline[1:].predict(table) == labels).mean() > 0.9
 
@@ -157,7 +157,7 @@ def test_its_onnx_graph_predicts_the_same(trained, source, tmp_path):
     heatpose.export_model(pipeline, tmp_path / "pose.onnx", "onnx", source=source)
     loaded = heatpose.load_onnx(tmp_path / "pose.onnx")
     assert loaded.skeleton == skeleton
-    X = poses if source == "keypoints" else draw_peaks(poses, 64, 48)
+    X = poses if source == "keypoints" else render_heatmaps(poses)
     whole = pipeline[1:] if source == "keypoints" else pipeline
     np.testing.assert_allclose(loaded.predict_proba(X), whole.predict_proba(X), atol=1e-5)
 
@@ -169,7 +169,7 @@ def test_heatmaps_of_other_persons_skeletons_are_carried_to_coco(name, tmp_path)
     keypoints = np.full((len(simulated.labels), len(source.keypoints), 3), (np.nan, np.nan, 0))
     shared = [keypoint for keypoint in COCO_17.keypoints if keypoint in source.keypoints]
     keypoints[:, source.index(*shared)] = simulated.keypoints[:, COCO_17.index(*shared)]
-    heatmaps = draw_peaks(keypoints, 64, 48)
+    heatmaps = render_heatmaps(keypoints)
     pipeline = heatpose.make_pose_pipeline("lda", heatmaps=name).fit(heatmaps, simulated.labels)
     decoded = pipeline[0].transform(heatmaps).reshape(-1, 17, 3)
     known = np.isin(COCO_17.keypoints, shared)
