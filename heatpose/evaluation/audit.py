@@ -23,18 +23,7 @@ from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_pred
 from heatpose.evaluation.plain import Record
 from heatpose.pose.similarity import NEAR_IDENTICAL, Neighbours, PoseNeighbours, propose_clips
 
-__all__ = [
-    "LEAK",
-    "AuditPlan",
-    "Findings",
-    "LeakageAudit",
-    "PermutationBaseline",
-    "SplitAudit",
-    "audit_training",
-    "find_twins",
-    "permute_labels",
-    "propose_groups",
-]
+__all__ = ["AuditPlan", "LeakageAudit", "PermutationBaseline", "SplitAudit", "audit_training", "propose_groups"]
 
 LEAK = 0.05
 """From this share of tested frames with a twin in training on, a split leaks."""

@@ -10,14 +10,7 @@ from numpy.typing import ArrayLike
 
 from heatpose.evaluation.plain import Record
 
-__all__ = [
-    "Calibration",
-    "calibrate_scores",
-    "coverage_curve",
-    "expected_calibration_error",
-    "reliability_curve",
-    "threshold_for_coverage",
-]
+__all__ = ["Calibration", "coverage_curve", "expected_calibration_error", "threshold_for_coverage"]
 
 COVERAGES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 """Shares of samples that a coverage curve has by default."""

@@ -27,14 +27,7 @@ from heatpose.evaluation.plain import Record
 from heatpose.evaluation.scoring import predict_table
 from heatpose.pose.similarity import PoseNeighbours, propose_clips
 
-__all__ = [
-    "Comparison",
-    "compare_models",
-    "compare_predictions",
-    "compare_records",
-    "share_trained_on",
-    "sketch_data",
-]
+__all__ = ["Comparison", "compare_models", "compare_records", "share_trained_on", "sketch_data"]
 
 _SKETCH_SIZE = 256
 _OVERLAP = 0.01  # share of the data that a model was trained on, from which on it has an advantage

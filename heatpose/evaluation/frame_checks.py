@@ -16,19 +16,6 @@ from heatpose.evaluation.wording import format_plural, join_names
 from heatpose.pose.similarity import COPY, PoseNeighbours, connect
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = [
-    "bad_files",
-    "dark_frames",
-    "differences",
-    "exact_duplicates",
-    "near_duplicates",
-    "odd_values",
-    "reading_notes",
-    "several_people",
-    "small_classes",
-    "swapped_sides",
-]
-
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _SAME_CLIP_COPY = 0.004  # copies in one clip are no further apart, nor than a third of neighbours in clips
 _MUTUAL = 1.5  # a copy's nearest may be this much further than the nearest of that one

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,6 +13,7 @@ import pandas as pd
 
 from heatpose.data.folder import HeatmapFolder, Layout
 from heatpose.data.npy import BadFile
+from heatpose.data.reading import HeatmapFile
 from heatpose.data.table import is_folder, load_data, table_keypoints
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17
@@ -45,9 +45,7 @@ class Frames:
     source: Literal["folder", "table"]
     index: pd.DataFrame  # path, sample, label, group
     samples: np.ndarray  # (N,) of _SAMPLE
-    shapes: Sequence[str] = ()  # of files
-    dtypes: Sequence[str] = ()
-    n_bytes: int = 0
+    files: Sequence[HeatmapFile] = ()  # that could be read
     bad_files: tuple[BadFile, ...] = ()
     empty_classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what was ignored or decided when they were read
@@ -105,9 +103,7 @@ def _read_folder(
         source="folder",
         index=folder.index[good].reset_index(drop=True),
         samples=samples[good],
-        shapes=[str(list(file.shape)) for file in files],
-        dtypes=[file.dtype for file in files],
-        n_bytes=sum(math.prod(file.shape) * np.dtype(file.dtype).itemsize for file in files),
+        files=files,
         bad_files=folder.bad_files,
         empty_classes=folder.empty_classes,
         notes=tuple(folder.notes),

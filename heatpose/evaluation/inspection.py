@@ -253,17 +253,17 @@ def inspect_data(
     return Inspection(
         data=where,
         source=frames.source,
-        n_files=len(frames.shapes),
+        n_files=len(frames.files),
         n_samples=len(frames),
-        n_bytes=frames.n_bytes,
+        n_bytes=sum(math.prod(file.shape) * np.dtype(file.dtype).itemsize for file in frames.files),
         classes=tuple(
             ClassSummary(str(name), int(rows["path"].nunique()), len(rows), int(rows["group"].nunique()))
             for name, rows in counts
         ),
         groups=grouping.description,
         n_groups=int(grouping.n_groups),
-        shapes=dict(Counter(frames.shapes).most_common()),
-        dtypes=dict(Counter(frames.dtypes).most_common()),
+        shapes=dict(Counter(str(list(file.shape)) for file in frames.files).most_common()),
+        dtypes=dict(Counter(file.dtype for file in frames.files).most_common()),
         values=_values(frames),
         keypoints=_keypoints(frames.keypoints),
         near_identical=context.near_identical,

@@ -19,8 +19,6 @@ from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_pred
 from heatpose.evaluation.wording import format_plural
 from heatpose.pose.similarity import NEAR_IDENTICAL
 
-__all__ = ["confused_classes", "contradicted_labels", "labels_at_chance", "wrong_folders"]
-
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _NEAR = 2 * NEAR_IDENTICAL  # frames no further apart vote on each other's label
 _VOTES = 8  # nearest frames that vote
@@ -220,12 +218,10 @@ def confused_classes(context: CheckContext) -> Iterator[Problem]:
     if judgement is None or judgement.at_chance:
         return
     names, confusion, support = (getattr(judgement.evaluation, name) for name in ("classes", "confusion", "support"))
-    for a in range(len(names)):
-        for b in range(a + 1, len(names)):
-            share = (confusion[a, b] + confusion[b, a]) / (support[a] + support[b])
-            if share >= _CONFUSED:
-                message = (
-                    f"{names[a]} and {names[b]} are confused in {share:.0%} of their frames by a quick model that was "
-                    "not trained on their group: a single frame may not distinguish them."
-                )
-                yield context.problem("confused-classes", message, share)
+    share = (confusion + confusion.T) / np.add.outer(support, support)
+    for a, b in np.argwhere(np.triu(share >= _CONFUSED, k=1)).tolist():
+        message = (
+            f"{names[a]} and {names[b]} are confused in {share[a, b]:.0%} of their frames by a quick model that was "
+            "not trained on their group: a single frame may not distinguish them."
+        )
+        yield context.problem("confused-classes", message, share[a, b])

@@ -21,17 +21,7 @@ from sklearn.utils import check_random_state
 from heatpose.evaluation.calibration import Calibration, calibrate_scores
 from heatpose.evaluation.plain import Record
 
-__all__ = [
-    "CHANCE_MARGIN",
-    "MIN_GROUPS",
-    "N_RESAMPLES",
-    "Evaluation",
-    "evaluate_predictions",
-    "macro_recall",
-    "percentile_interval",
-    "resample_units",
-    "share_of",
-]
+__all__ = ["Evaluation", "evaluate_predictions"]
 
 RandomState = int | np.random.RandomState | None
 

@@ -22,19 +22,19 @@ PERFECT_SCORE = "A score without a single error is a reason to check: are frames
 _MISSING = "-"
 
 
-def format_number(value: float | None, missing: str = _MISSING) -> str:
-    """Format a score with three decimals; `missing` for None and NaN.
+def format_number(value: float | None) -> str:
+    """Format a score with three decimals; a dash for None and NaN.
 
     Examples
     --------
-    >>> format_number(0.91849), format_number(float("nan")), format_number(None, "not known")
-    ('0.918', '-', 'not known')
+    >>> format_number(0.91849), format_number(float("nan"))
+    ('0.918', '-')
     """
-    return missing if value is None or math.isnan(value) else f"{value:.3f}"
+    return _MISSING if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def format_interval(ends: Sequence[float | None] | np.ndarray | None, missing: str = "") -> str:
-    """Format both ends of an interval; `missing` for None and NaN.
+def format_interval(ends: Sequence[float | None] | np.ndarray | None) -> str:
+    """Format both ends of an interval; nothing for None and NaN.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def format_interval(ends: Sequence[float | None] | np.ndarray | None, missing: s
     ('[0.900, 1.000]', '')
     """
     if ends is None or any(end is None or math.isnan(end) for end in ends):
-        return missing
+        return ""
     return f"[{', '.join(map(format_number, ends))}]"
 
 

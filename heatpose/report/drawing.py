@@ -7,6 +7,7 @@ matplotlib's current style; drawings are legible on light and dark backgrounds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -21,27 +22,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "SIDE_COLOURS",
-    "draw_classes",
-    "draw_decoding",
-    "draw_heatmaps",
-    "draw_measurements",
-    "draw_skeleton",
-    "limb_sides",
-    "mean_pose",
-    "side_of",
-]
+__all__ = ["draw_classes", "draw_decoding", "draw_heatmaps", "draw_measurements", "draw_skeleton"]
 
 # Medium lightness for contrast on white and on black; blue and orange are safe for colour-blind readers.
 SIDE_COLOURS = {"left": "#2387d0", "right": "#e0661a", "trunk": "#868c96"}
 _SIDES = {side: SIDE_COLOURS[side] for side in ("left", "right")}
 _NEUTRAL = SIDE_COLOURS["trunk"]
 _ACCENT = "#c4619f"
-# Marker and colour of each decoder.
-_METHODS = dict(zip(DECODERS, [("s", "#c4619f"), ("D", "#d08a00"), ("^", "#3b9fe0"), ("o", "#00a078")], strict=False))
 # Grey, so that coloured limbs and markers on top stand out.
 _COLOUR_MAP = "gray"
+_PANELS = 6  # in a row, at the most
+_FAINT = 60  # single samples of a class, at the most
 _BESIDE: dict[str, Any] = {
     "loc": "upper left",
     "bbox_to_anchor": (1.02, 1),
@@ -171,14 +162,12 @@ def draw_classes(
     keypoints: ArrayLike,
     labels: ArrayLike,
     *,
-    n_columns: int | None = None,
-    n_faint: int = 60,
     skeleton: Skeleton = COCO_17,
 ) -> Figure:
     """Draw the mean pose and single poses of each class, one panel per class.
 
     Poses are normalised (same hip position and torso length). The bold skeleton is their mean, each keypoint
-    over the samples that have it; the faint ones are single samples.
+    over the samples that have it; the faint ones are up to 60 single samples, evenly spaced.
 
     Parameters
     ----------
@@ -187,10 +176,6 @@ def draw_classes(
         missing keypoint.
     labels : array_like of shape (N,)
         The class of each pose. Panels are in the order of the sorted classes.
-    n_columns : int, optional
-        Panels in a row; by default up to 6, in even rows.
-    n_faint : int, default 60
-        Maximum number of single samples per class, evenly spaced.
     skeleton : Skeleton
         The keypoints' names and the limbs between them.
 
@@ -218,7 +203,8 @@ def draw_classes(
         raise ValueError(f"Expected poses and a label for each, got {len(xy)} and labels {labels.shape}.")
     poses = normalise_poses(xy, skeleton)
     classes = np.unique(labels)
-    n_columns = n_columns or ceil(len(classes) / ceil(len(classes) / 6))
+    n_rows = ceil(len(classes) / _PANELS)
+    n_columns = ceil(len(classes) / n_rows)  # even rows
     n_rows = ceil(len(classes) / n_columns)
 
     width = max(1.9, 0.1 * max(len(str(name)) for name in classes))
@@ -236,7 +222,7 @@ def draw_classes(
     means = np.array([mean_pose(poses[labels == name]) for name in classes])
     for ax, name, mean in zip(grid.flat, classes, means, strict=False):
         members = poses[labels == name]
-        shown = members[np.linspace(0, len(members) - 1, min(n_faint, len(members))).astype(int)]
+        shown = members[np.linspace(0, len(members) - 1, min(_FAINT, len(members))).astype(int)]
         _add_limbs(ax, shown, skeleton, linewidth=1.2, alpha=min(0.3, 0.07 + 1.5 / max(1, len(shown))))
         draw_skeleton(mean, ax, linewidth=3, skeleton=skeleton)
         ax.set_title(str(name), fontsize="medium")
@@ -318,10 +304,10 @@ def draw_decoding(
         halo = [withStroke(linewidth=4, foreground="white")]
         ax.scatter(x, y, s=900, c="black", marker="+", linewidths=1.5, path_effects=halo, label="truth")
     # Markers of methods that agree overlap: the first is below and larger.
-    for (method, point), size in zip(decoded.items(), np.linspace(240, 60, len(decoded)), strict=True):
-        marker, colour = _METHODS.get(method, ("o", _NEUTRAL))
+    sizes = np.linspace(240, 60, len(decoded))
+    for (method, point), size, marker in zip(decoded.items(), sizes, cycle("sD^oPX"), strict=False):
         label = method if truth is None else f"{method}, {np.hypot(*(point - truth)):.2f} cells off"
-        ax.scatter(point[0], point[1], s=size, c=colour, marker=marker, edgecolors="white", label=label)
+        ax.scatter(point[0], point[1], s=size, marker=marker, edgecolors="white", label=label)
     ax.legend(**_BESIDE, labelspacing=1.4)
     return ax
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from heatpose.evaluation.importance import JOINTS, REGIONS
 from heatpose.pose.geometry import mask_uncertain
@@ -21,24 +22,10 @@ from heatpose.pose.skeleton import COCO_17, swap_sides
 from heatpose.report.drawing import SIDE_COLOURS, limb_sides, mean_pose, side_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from heatpose.evaluation.calibration import Calibration
     from heatpose.evaluation.learning_curve import LearningCurve
 
-__all__ = [
-    "PALETTE",
-    "Colour",
-    "draw_class",
-    "draw_coverage",
-    "draw_frame",
-    "draw_learning",
-    "draw_measurements",
-    "draw_parts",
-    "draw_reliability",
-    "frame_of_all",
-    "usual_poses",
-]
+__all__ = ["PALETTE", "Colour"]
 
 Frame = tuple[float, float, float, float]
 """Left, top, right and bottom of what a picture shows."""
@@ -309,9 +296,7 @@ def usual_poses(poses: np.ndarray) -> np.ndarray:
     have become NaN.
     """
     seen = ~np.isnan(poses).any(axis=2)
-    ordered = np.sort(poses, axis=0)  # NaN goes last
-    middle = np.maximum(seen.sum(axis=0) - 1, 0) // 2
-    median = np.take_along_axis(ordered, middle[np.newaxis, :, np.newaxis], axis=0)[0]
+    median = pd.DataFrame(poses.reshape(len(poses), -1)).median().to_numpy().reshape(-1, 2)
     off = np.where(seen, np.linalg.norm(poses - median, axis=2), 0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
     usual = np.sort(np.argsort(off, kind="stable")[: len(poses) - len(poses) // 10])
     return np.where((seen[usual].mean(axis=0) >= 0.2)[:, np.newaxis], poses[usual], np.nan)

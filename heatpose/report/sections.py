@@ -19,18 +19,8 @@ from heatpose.evaluation.wording import format_number
 from heatpose.persistence.manifest import versions
 from heatpose.persistence.provenance import data_digest
 from heatpose.pose.geometry import mask_uncertain, normalise_poses
+from heatpose.report import figures
 from heatpose.report.drawing import mean_pose
-from heatpose.report.figures import (
-    draw_class,
-    draw_coverage,
-    draw_frame,
-    draw_learning,
-    draw_measurements,
-    draw_parts,
-    draw_reliability,
-    frame_of_all,
-    usual_poses,
-)
 from heatpose.report.material import Material, hardest_frames, path_of, read_frame
 
 __all__ = ["SECTIONS"]
@@ -116,15 +106,15 @@ def _poses(material: Material) -> dict[str, Any] | None:
         rows = np.flatnonzero(labels == name)
         some = rows[np.linspace(0, len(rows) - 1, min(N_POSES, len(rows))).astype(int)]
         keypoints = table_keypoints(material.table.iloc[some])
-        poses[str(name)] = usual_poses(normalise_poses(mask_uncertain(keypoints, MIN_CONFIDENCE)))
-    frame = frame_of_all(np.array([mean_pose(of_class) for of_class in poses.values()]))
+        poses[str(name)] = figures.usual_poses(normalise_poses(mask_uncertain(keypoints, MIN_CONFIDENCE)))
+    frame = figures.frame_of_all(np.array([mean_pose(of_class) for of_class in poses.values()]))
     alt = "Mean skeleton of {}, with an ellipse around each keypoint that contains two thirds of the poses."
     return {
         "rows": [
             {
                 "name": name,
                 "count": int((labels == name).sum()),
-                "figure": draw_class(of_class, frame, alt.format(name)),
+                "figure": figures.draw_class(of_class, frame, alt.format(name)),
             }
             for name, of_class in poses.items()
         ]
@@ -142,7 +132,7 @@ def _frames(material: Material) -> dict[str, Any] | None:
         row = predictions.iloc[position]
         heatmaps = read_frame(material.heatmaps, table, position)
         alt = f"Heatmaps and skeleton of a pose of class {row['label']}, predicted {row['predicted']}."
-        figure = draw_frame(keypoints[position], heatmaps, alt)
+        figure = figures.draw_frame(keypoints[position], heatmaps, alt)
         known = {"path": path_of(table, position), "wrong": bool(wrong.iloc[position]), "figure": figure}
         rows.append({**row[["label", "predicted", "confidence", "group"]], **known})
     return {"rows": rows, "n_wrong": int(wrong.sum()), "n_samples": len(predictions)}
@@ -159,10 +149,10 @@ def _confidence(material: Material) -> dict[str, Any] | None:
     return {
         "errors": errors,
         "bins": list(zip(calibration.bin_confidence, calibration.bin_accuracy, calibration.bin_count, strict=True)),
-        "reliability": draw_reliability(
+        "reliability": figures.draw_reliability(
             calibration, f"Reliability curve: confidence and accuracy differ by {ece:.3f} on average."
         ),
-        "coverage": draw_coverage(calibration, f"Coverage curve: {', '.join(shares)}."),
+        "coverage": figures.draw_coverage(calibration, f"Coverage curve: {', '.join(shares)}."),
     }
 
 
@@ -183,8 +173,10 @@ def _importance(material: Material) -> dict[str, Any] | None:
         "parts": _drops(parts),
         "blocks": _drops(blocks),
         "single": _drops(single),
-        "body": draw_parts(parts, f"A body with its parts drawn in proportion to their importance: {_listed(parts)}."),
-        "lines": draw_measurements(single, f"A body with the most important features: {_listed(single)}."),
+        "body": figures.draw_parts(
+            parts, f"A body with its parts drawn in proportion to their importance: {_listed(parts)}."
+        ),
+        "lines": figures.draw_measurements(single, f"A body with the most important features: {_listed(single)}."),
     }
 
 
@@ -216,7 +208,7 @@ def _people(material: Material) -> dict[str, Any] | None:
         return None
     points = list(zip(curve.n_groups.tolist(), curve.balanced_accuracy, curve.low, curve.high, strict=True))
     alt = "Learning curve: " + ", ".join(f"{format_number(score)} with {n} groups" for n, score, _, _ in points)
-    return {"points": points, "figure": draw_learning(curve, material.chance, alt)}
+    return {"points": points, "figure": figures.draw_learning(curve, material.chance, alt)}
 
 
 def _leakage(material: Material) -> dict[str, Any] | None:
@@ -265,7 +257,7 @@ def _pictures(material: Material, problems: Sequence[Problem]) -> list[tuple[str
         position = int(np.flatnonzero(table.index == name)[0])
         heatmaps = read_frame(material.heatmaps, table, position)
         keypoints = table_keypoints(table.iloc[[position]])[0]
-        drawn.append((name, draw_frame(keypoints, heatmaps, f"Heatmaps and skeleton of {name}.")))
+        drawn.append((name, figures.draw_frame(keypoints, heatmaps, f"Heatmaps and skeleton of {name}.")))
     return drawn
 
 
