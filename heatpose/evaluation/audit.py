@@ -8,8 +8,8 @@ more people would help, and each class has its own advice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -256,58 +256,53 @@ class AuditPlan:
             Under the split by proposed groups, where there is one.
         """
         strictest = min(filter(None, (chosen, proposed)), key=lambda evaluation: evaluation.balanced_accuracy)
-        chance = self._permuted.chance
-        leaks = self._share("chosen") >= LEAK
-        above = strictest.balanced_accuracy_interval[0] > chance + CHANCE_MARGIN
-        stricter = None
-        if self.proposed is not None and proposed is not None:
-            stricter = self._audit("proposed", self.proposed, proposed.balanced_accuracy)
-        return LeakageAudit(
+        above = strictest.balanced_accuracy_interval[0] > self._permuted.chance + CHANCE_MARGIN
+        audit = LeakageAudit(
             tolerance=NEAR_IDENTICAL,
             random=SplitAudit("random", "frames drawn at random", None, self._share("random"), random_score),
-            chosen=self._audit("chosen", self.grouping, chosen.balanced_accuracy),
-            proposed=stricter,
+            chosen=self._audit("chosen", self.grouping, chosen),
+            proposed=self._audit("proposed", self._clips, proposed) if proposed else None,
             permuted=self._permuted,
-            leaks=leaks,
+            leaks=self._share("chosen") >= LEAK,
             better_than_chance=bool(above),
-            verdict=self._verdict(chosen, proposed, strictest, leaks, above),
+            verdict="",
         )
+        return replace(audit, verdict=" ".join(self._sentences(audit)))
 
-    def _audit(self, name: str, grouping: Grouping, score: float) -> SplitAudit:
+    def _audit(self, name: str, grouping: Grouping, evaluation: Evaluation) -> SplitAudit:
+        score = evaluation.balanced_accuracy
         return SplitAudit(name, grouping.description, grouping.n_groups, self._share(name), score)
 
-    def _verdict(
-        self, chosen: Evaluation, proposed: Evaluation | None, strictest: Evaluation, leaks: bool, above: bool
-    ) -> str:
-        twins = f"{self._share('chosen'):.1%} of the frames it tests on have a near-identical one in training"
-        sentences = []
-        if leaks:
-            sentences.append(f"This split leaks, so its score is too high: {twins}.")
-            if chosen.balanced_accuracy <= self._permuted.chosen:
-                sentences.append(
-                    f"The score shows only that clips are recognised: permuted labels, one for each clip, score "
-                    f"{self._permuted.chosen:.3f} by it."
+    def _sentences(self, audit: LeakageAudit) -> Iterator[str]:
+        """Yield the verdict."""
+        chosen, proposed, permuted = audit.chosen, audit.proposed, audit.permuted
+        least = min(split.balanced_accuracy for split in (chosen, proposed) if split)
+        twins = f"{chosen.near_identical:.1%} of the frames it tests on have a near-identical one in training"
+        if audit.leaks:
+            yield f"This split leaks, so its score is too high: {twins}."
+            if chosen.balanced_accuracy <= permuted.chosen:
+                yield (
+                    "The score shows only that clips are recognised: permuted labels, one for each clip, score "
+                    f"{permuted.chosen:.3f} by it."
                 )
         elif self.grouping.kind == "blocks":
-            sentences.append(f"This split divides few clips ({twins}), but people may be on both sides of it.")
+            yield f"This split divides few clips ({twins}), but people may be on both sides of it."
         else:
-            sentences.append(f"This split does not leak: {twins}.")
-        if proposed is not None:
-            stricter = proposed.balanced_accuracy < chosen.balanced_accuracy
-            above_is = "" if stricter else ", so the number above is the stricter one"
-            sentences.append(
-                f"By {self._clips.n_groups} clips, proposed from the frames themselves, it is "
+            yield f"This split does not leak: {twins}."
+        if proposed:
+            above_is = "" if least < chosen.balanced_accuracy else ", so the number above is the stricter one"
+            yield (
+                f"By {proposed.n_groups} clips, proposed from the frames themselves, it is "
                 f"{proposed.balanced_accuracy:.3f}{above_is}; the same people may still be on both sides, so expect "
                 "less on new people, and give the people with --groups."
             )
         elif self._why_none:
-            sentences.append(f"The score without leakage cannot be measured: {self._why_none}.")
-        if not above:
-            sentences.append(
-                f"At {strictest.balanced_accuracy:.3f} it is no better than chance, {self._permuted.chance:.3f}: "
-                "nothing was learned that generalises to other frames."
+            yield f"The score without leakage cannot be measured: {self._why_none}."
+        if not audit.better_than_chance:
+            yield (
+                f"At {least:.3f} it is no better than chance, {permuted.chance:.3f}: nothing was learned that "
+                "generalises to other frames."
             )
-        return " ".join(sentences)
 
 
 class Findings(NamedTuple):

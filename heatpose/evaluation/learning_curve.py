@@ -109,29 +109,32 @@ def learning_curve(
     )
     table = pd.DataFrame({"size": [size for size, _, _ in plan], "group": [group for _, group, _ in plan]})
     by_group = table.assign(score=scores).pivot_table(index="group", columns="size", values="score")
-    points = [_mean_and_interval(by_group[size].to_numpy()) for size in by_group]
     before, after = sizes[1], sizes[0]
-    gain, *gain_interval = _mean_and_interval((by_group[after] - by_group[before]).to_numpy())
-    mean, low, high = np.clip(np.array(points).T, 0, 1)
+    by_group["gain"] = by_group[after] - by_group[before]
+    values = np.ascontiguousarray(by_group.to_numpy().T)  # (sizes and gain, groups held out)
+    mean, error = values.mean(axis=1), values.std(axis=1, ddof=1) / math.sqrt(len(by_group))
+    reach = float(stats.t.ppf(0.975, len(by_group) - 1)) * error
+    points = np.array([mean, mean - reach, mean + reach])
+    gain, gain_low, gain_high = points[:, -1].tolist()
+    score, low, high = np.clip(points[:, :-1], 0, 1)
     chance = 1 / len(np.unique(labels))
-    interval = f"[{gain_interval[0]:.3f}, {gain_interval[1]:.3f}]"
-    change = f"from {before} to {after} the balanced accuracy rose by {gain:.3f} {interval}"
+    change = f"from {before} to {after} the balanced accuracy rose by {gain:.3f} [{gain_low:.3f}, {gain_high:.3f}]"
     if low[-1] <= chance + CHANCE_MARGIN:
         verdict = f"With {after} groups the score is no better than chance, so the curve shows nothing."
-    elif gain_interval[0] > 0:
+    elif gain_low > 0:
         verdict = f"More groups would help: {change}."
-    elif gain_interval[1] < 0.01:
+    elif gain_high < 0.01:
         verdict = f"More groups like these would hardly help: {change}."
     else:
         verdict = f"{len(names)} groups are too few to show if more would help: {change}."
     return LearningCurve(
         classifier=QUICK_CLASSIFIER,
-        n_groups=by_group.columns.to_numpy(),
-        balanced_accuracy=mean,
+        n_groups=np.array(sizes[::-1]),
+        balanced_accuracy=score,
         low=low,
         high=high,
         gain=gain,
-        gain_interval=(gain_interval[0], gain_interval[1]),
+        gain_interval=(gain_low, gain_high),
         verdict=verdict,
     )
 
@@ -153,10 +156,3 @@ def train_quick_model(X: np.ndarray, labels: np.ndarray, max_samples: int, rando
     name = QUICK_CLASSIFIER if len(np.unique(labels[some])) > 1 else BASELINE
     model = make_pose_pipeline(name, random_state=random_state, performers=1)[1:]
     return model.fit(X[some], labels[some])
-
-
-def _mean_and_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean of a few values and its 95 % interval by Student's t."""
-    mean, error = float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values)))
-    reach = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return mean, mean - reach, mean + reach

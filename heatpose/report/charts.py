@@ -66,16 +66,10 @@ def draw_scores(
     ax.scatter(scores["score"], rows, s=70, color=_SIDES["left"], zorder=3)
     for row, score in zip(rows, scores["score"], strict=True):
         ax.annotate(f"{score:.3f}", (score, row), (0, 8), textcoords="offset points", ha="center", fontsize="small")
-    lines = [
-        (ax.axvline(at, linestyle=style, color=colour, linewidth=1.5, zorder=1), name)
-        for at, style, colour, name in (
-            (chance, ":", _NEUTRAL, "chance"),
-            (truth, "-", _SIDES["right"], "true score"),
-        )
-        if at is not None
-    ]
-    if lines:
-        ax.legend(*zip(*lines, strict=True), **_BESIDE)
+    for at, style, colour, name in ((chance, ":", _NEUTRAL, "chance"), (truth, "-", _SIDES["right"], "true score")):
+        if at is not None:
+            ax.axvline(at, linestyle=style, color=colour, linewidth=1.5, zorder=1, label=name)
+            ax.legend(**_BESIDE)
     _name_rows(ax, scores.index.tolist())
     ax.set_ylim(len(scores) - 0.5, -0.7)
     ax.set_xlabel(label)
