@@ -7,10 +7,10 @@ A check is a function from a :class:`CheckContext` to the problems that it finds
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
@@ -21,8 +21,6 @@ from heatpose.evaluation.signature import FINDINGS, UPRIGHT, Signature
 from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours, propose_clips
 
 __all__ = ["KINDS", "MIN_SAMPLES", "CheckContext", "Problem", "Severity"]
-
-T = TypeVar("T")
 
 Severity = Literal["error", "warning", "note"]
 
@@ -94,13 +92,6 @@ class CheckContext:
     random_state: int = 0
     n_jobs: int | None = None
     expected: Signature = UPRIGHT
-    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
-
-    def once(self, compute: Callable[[CheckContext], T]) -> T:
-        """Return what a function makes of this context, computed once."""
-        if compute not in self._cache:
-            self._cache[compute] = compute(self)
-        return self._cache[compute]
 
     @property
     def labels(self) -> np.ndarray:

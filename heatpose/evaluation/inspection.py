@@ -49,10 +49,8 @@ FILE_CHECKS: tuple[Check, ...] = (frame_checks.bad_files, frame_checks.reading_n
 
 CHECKS: tuple[Check, ...] = (
     *FILE_CHECKS,
-    label_checks.labels_at_chance,
     label_checks.wrong_folders,
-    label_checks.contradicted_labels,
-    label_checks.confused_classes,
+    label_checks.judged_labels,
     set_checks.mirrored_groups,
     set_checks.exchanged_sides,
     set_checks.missing_in_class,

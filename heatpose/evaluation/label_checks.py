@@ -87,16 +87,24 @@ def _predict(X: np.ndarray, labels: np.ndarray, tested: np.ndarray, random_state
     return train_quick_model(X, labels, _JUDGE_SAMPLES, random_state).predict_proba(tested)
 
 
-def labels_at_chance(context: CheckContext) -> Iterator[Problem]:
-    """Labels that lost their order, or that single frames do not show."""
-    judgement = context.once(_judge)
-    if judgement is not None and judgement.at_chance:
-        chance = 1 / len(judgement.classes)
+def judged_labels(context: CheckContext) -> Iterator[Problem]:
+    """Labels at chance, which lost their order or which single frames do not show; or else those that are contradicted.
+
+    The judge is a quick model that was not trained on a frame's group.
+    """
+    judgement = _judge(context)
+    if judgement is None:
+        return
+    if judgement.at_chance:
         message = (
-            f"A quick model scores {judgement.evaluation.balanced_accuracy:.1%} on held-out groups, "
-            f"chance is {chance:.1%}. Either the labels lost their order, or single frames do not show the classes."
+            f"A quick model scores {judgement.evaluation.balanced_accuracy:.1%} on held-out groups, chance is "
+            f"{1 / len(judgement.classes):.1%}. Either the labels lost their order, or single frames do not show the "
+            "classes."
         )
         yield context.problem("labels-at-chance", message)
+        return
+    yield from _contradicted_labels(context, judgement)
+    yield from _confused_classes(context, judgement.evaluation)
 
 
 def wrong_folders(context: CheckContext) -> Iterator[Problem]:
@@ -122,17 +130,10 @@ def _begins_with(file: str, name: str) -> bool:
     return file.startswith(name) and not file[len(name) : len(name) + 1].isalpha()
 
 
-def contradicted_labels(context: CheckContext) -> Iterator[Problem]:
+def _contradicted_labels(context: CheckContext, judgement: Judgement) -> Iterator[Problem]:
     """Labels of single frames that similar frames and models without their group contradict, and clips likewise."""
-    judgement = context.once(_judge)
-    if judgement is None or judgement.at_chance:
-        return
-    rows, classes, probabilities = judgement.rows, judgement.classes, judgement.probabilities
-    labels, code = context.labels[rows], np.searchsorted(classes, context.labels[rows])
-    doubt = 1 - probabilities[np.arange(len(rows)), code]
-    others = probabilities.copy()
-    others[np.arange(len(rows)), code] = -1
-    suggested = classes[others.argmax(axis=1)].astype(object)
+    rows, labels = judgement.rows, context.labels[judgement.rows]
+    doubt = 1 - judgement.probabilities[np.arange(len(rows)), np.searchsorted(judgement.classes, labels)]
 
     # First the votes of near-identical frames, whatever their label.
     distances, found = context.neighbours.nearest(rows, rows, k=_VOTES)
@@ -143,14 +144,13 @@ def contradicted_labels(context: CheckContext) -> Iterator[Problem]:
     suspicion = np.where((n_near >= 2) & (against > 0.5), (doubt + against) / 2, 0)
     for position in np.flatnonzero(suspicion >= _CONTRADICTED):
         votes = context.labels[found[position][near[position] & ~agrees[position]]]
-        other = suggested[position] = Counter(votes.tolist()).most_common(1)[0][0]
+        other = Counter(votes.tolist()).most_common(1)[0][0]
         message = (
             f"It is labelled {labels[position]}, but the frames most similar to it and models trained without its "
             f"group predict {other}."
         )
         yield context.problem("label", message, suspicion[position], [rows[position]])
-    accepted = suspicion < _CONTRADICTED
-    yield from _contradicted_clips(context, rows, doubt, accepted)
+    yield from _contradicted_clips(context, rows, doubt, accepted=suspicion < _CONTRADICTED)
 
 
 def _contradicted_clips(
@@ -212,12 +212,9 @@ def _distances_by_class(
     return own[rows], other[rows], which[rows]
 
 
-def confused_classes(context: CheckContext) -> Iterator[Problem]:
+def _confused_classes(context: CheckContext, evaluation: Evaluation) -> Iterator[Problem]:
     """Pairs of classes that a quick model confuses."""
-    judgement = context.once(_judge)
-    if judgement is None or judgement.at_chance:
-        return
-    names, confusion, support = (getattr(judgement.evaluation, name) for name in ("classes", "confusion", "support"))
+    names, confusion, support = evaluation.classes, evaluation.confusion, evaluation.support
     share = (confusion + confusion.T) / np.add.outer(support, support)
     for a, b in np.argwhere(np.triu(share >= _CONFUSED, k=1)).tolist():
         message = (
