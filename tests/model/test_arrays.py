@@ -13,6 +13,8 @@ from xgboost import XGBClassifier
 
 from heatpose.model import arrays
 from heatpose.model.arrays import (
+    Bumps,
+    Corrected,
     Features,
     Kernel,
     Linear,
@@ -156,6 +158,20 @@ def test_a_plain_classifier_cannot_be_trained():
         ArrayClassifier(Softmax()).fit([[0.0]], [0])
 
 
+@pytest.mark.parametrize("n_corrected", [2, 5])
+def test_a_correction_has_a_column_for_each_probability(n_corrected):
+    classifier, bumps = Linear(np.zeros((2, 3)), np.zeros(3)), Bumps(np.zeros((1, 2)), np.zeros((1, n_corrected)), 0.1)
+    with pytest.raises(ValueError, match=f"3 probabilities, got {n_corrected}"):
+        Corrected((classifier, bumps)).width(2)
+    with pytest.raises(ValueError, match="got 1 blocks"):
+        Corrected((classifier,)).width(2)
+
+
+def test_bumps_by_hand():
+    bumps = Bumps(np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[2.0], [10.0]]), 0.04)
+    np.testing.assert_allclose(bumps(np.zeros((1, 2))), [[2 + 10 * np.exp(-1)]])
+
+
 # To parts and back
 
 
@@ -263,6 +279,8 @@ def test_trees_without_end_are_refused():
             lambda: Kernel(np.zeros((3, 2)), np.array([2, 2], np.int32), np.zeros((1, 3)), np.zeros(1), 0.1),
             "add up to 3",
         ),
+        (lambda: Bumps(np.zeros((3, 2)), np.zeros((2, 4)), 0.1), r"weights of shape \(3, any\)"),
+        (lambda: Bumps(np.zeros((3, 2)), np.zeros((3, 4)), -0.1), "a float as gamma"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(make, message):
