@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from heatpose.data.groups import Grouping
     from heatpose.evaluation.inspection import Inspection
     from heatpose.evaluation.signature import Signature
+    from heatpose.pose.skeleton import Skeleton
 
 Progress = Callable[[int, int], None]
 
@@ -86,8 +87,11 @@ def read_for_models(
     Blocks by default are parts of the same recordings: intervals over them would be too narrow, so they are no groups.
     """
     from heatpose.data.groups import resolve_groups
-    from heatpose.model.inputs import input_of, read_samples, shared_decoder
+    from heatpose.model.inputs import input_of, read_samples, shared_decoder, shared_skeleton
+    from heatpose.pose.skeleton import COCO_17
 
+    if args.skeleton is None and (source := shared_skeleton(*models)) != COCO_17:
+        args.skeleton = source
     table = read_data(args, shared_decoder(*models))
     heatmaps = read_samples(map(input_of, models), args.data, table, skip_bad=args.skip_bad)
     grouping = resolve_groups(table, args.groups or "auto")
@@ -122,6 +126,14 @@ def dask_client(args: argparse.Namespace) -> Iterator[Client | None]:
         raise UsageError("--jobs applies to this machine; with --dask ADDRESS the cluster has its own workers")
     with connect(args.dask, n_workers=args.jobs) as client:
         yield client
+
+
+def check_report_of(args: argparse.Namespace, skeleton: Skeleton) -> None:
+    """Reject --report for hands and animals: its pictures are of persons."""
+    from heatpose.pose.skeletons import is_person
+
+    if args.report is not None and not is_person(skeleton):
+        raise UsageError(f"--report shows poses of persons, and {skeleton.name} is of none")
 
 
 def write_page(args: argparse.Namespace, *content: Any, **options: Any) -> None:

@@ -179,7 +179,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
     "--skeleton": {
         "metavar": "NAME",
-        "help": "their order of keypoints where the number does not tell, such as body-25 or halpe-26",
+        "help": "order of the keypoints or heatmaps, where it is not COCO-17's and the number does not tell, such as "
+        "body-25 or coco-133; hand-21 and animal-17 are trained on their own keypoints",
     },
     "--image-size": {
         "metavar": "WxH",

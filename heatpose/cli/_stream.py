@@ -143,17 +143,20 @@ def _checked(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iter
     import numpy as np
 
     from heatpose.evaluation.signature import pose_samples, sign_poses
+    from heatpose.model.inputs import skeleton_of
     from heatpose.pose.geometry import mirror_keypoints
 
     poses: list[np.ndarray] = []
+    skeleton = skeleton_of(model)
 
     def compare() -> None:
         keypoints = np.concatenate(poses)
-        warn_of_differences(model, [sign_poses(mirror_keypoints(keypoints) if mirrored else keypoints)])
+        keypoints = mirror_keypoints(keypoints, skeleton) if mirrored else keypoints
+        warn_of_differences(model, [sign_poses(keypoints, skeleton)])
 
     for frame in frames:
         if frame is not None and len(poses) < _FRAMES_CHECKED:
-            poses.append(pose_samples(frame.heatmaps))
+            poses.append(pose_samples(frame.heatmaps, model))
             if len(poses) == _FRAMES_CHECKED:
                 compare()
         yield frame

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from heatpose.cli._console import (
+    check_report_of,
     dask_client,
     inspect,
     progress,
@@ -145,14 +146,15 @@ _NOT_WITH_ADAPT = {
 def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, Any]]:
     """Adapt a model to the person of DATA; return it with their keypoint table and the record for the manifest."""
     from heatpose.model.adaptation import adapt_model, describe_adaptation
-    from heatpose.model.inputs import input_of
+    from heatpose.model.inputs import input_of, skeleton_of
     from heatpose.persistence.artifact import load_model, read_manifest
 
     if given := [f"--{name}" for name, default in _NOT_WITH_ADAPT.items() if getattr(args, name) != default]:
         raise UsageError(f"Expected --adapt without {', '.join(given)}, which it has no use for")
     base, manifest = load_model(args.adapt), read_manifest(args.adapt)
     table, heatmaps, _ = read_for_models(args, base)
-    samples, labels = input_of(base).samples(table, heatmaps), table["label"].to_numpy(dtype=str)
+    labels = table["label"].to_numpy(dtype=str)
+    samples = input_of(base).samples(table, heatmaps, skeleton_of(base))
     facts, sentence = describe_adaptation(base, samples, labels)
     sentence = f"Adapted {args.adapt} (sha256 {manifest['sha256'][:12]}) to {sentence}"
     record = {
@@ -164,20 +166,32 @@ def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, 
     return adapt_model(base, samples, labels), table, record
 
 
+def _candidates(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the names of the candidates to compare; UsageError where the skeleton or the data do not allow them."""
+    from heatpose.data.table import is_folder
+    from heatpose.pose.skeleton import COCO_17
+    from heatpose.pose.skeletons import find_skeleton
+    from heatpose.training.training import choose_classifiers
+
+    try:
+        skeleton = find_skeleton(args.skeleton or COCO_17)
+        names = choose_classifiers(args.classifiers, heatmaps=is_folder(args.data) and skeleton == COCO_17)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    check_report_of(args, skeleton)
+    return names
+
+
 def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
     from heatpose.data.groups import check_enough, resolve_groups
-    from heatpose.data.table import is_folder
     from heatpose.model.candidates import CANDIDATES
     from heatpose.model.inputs import read_samples
     from heatpose.training.search import search_pose_classifier
     from heatpose.training.skeleton import check_mirror
-    from heatpose.training.training import choose_classifiers, train_pose_classifier
+    from heatpose.training.training import train_pose_classifier
     from heatpose.training.trials import check_optuna
 
-    try:
-        names = choose_classifiers(args.classifiers, heatmaps=is_folder(args.data))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    names = _candidates(args)
     spec = args.groups or "auto"
     folds: int | Literal["auto"] = args.folds or "auto"
 
@@ -209,6 +223,7 @@ def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
                 mirror=args.mirror,
                 importance=args.report is not None,
                 heatmaps=heatmaps,
+                skeleton=args.skeleton or "coco-17",
                 n_jobs=args.jobs,
                 client=client,
                 progress=advance,
@@ -220,12 +235,14 @@ def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
 def _save(args: argparse.Namespace, pipeline: Pipeline, table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
     from heatpose.data.storage import redact
     from heatpose.evaluation.comparison import sketch_data
+    from heatpose.model.inputs import skeleton_of
     from heatpose.persistence.artifact import save_model
     from heatpose.persistence.provenance import data_digest
     from heatpose.persistence.selftest import choose_samples
 
     data = {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)}
-    return save_model(pipeline, args.out, record={**record, "data": data}, samples=choose_samples(table))
+    samples = choose_samples(table, skeleton_of(pipeline))
+    return save_model(pipeline, args.out, record={**record, "data": data}, samples=samples)
 
 
 def _report(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame, manifest: dict[str, Any]) -> None:

@@ -88,17 +88,21 @@ def run(args: argparse.Namespace) -> None:
 
     from heatpose.live.view import Presenter
     from heatpose.live.watching import GrowingFolder, follow_folder, follow_stream
+    from heatpose.model.inputs import heatmaps_of
 
     def number(path: str) -> int | None:
         found = args.frame(path) if args.frame else None
         return None if found is None else int(found)
 
-    if piped:
-        frames = follow_stream(sys.stdin.buffer)
-    else:  # before the model is loaded: files written meanwhile count
+    if not piped:  # before the model is loaded: files written meanwhile count
         folder = GrowingFolder(args.path, existing=args.existing or args.once, patience=args.patience)
-        frames = follow_folder(folder, once=args.once, until_idle=args.until_idle)
     model, stream = make_stream(args)
+    n_keypoints = len(heatmaps_of(model).keypoints)
+    if piped:
+        frames = follow_stream(sys.stdin.buffer, n_keypoints=n_keypoints)
+    else:
+        folder.n_keypoints = n_keypoints
+        frames = follow_folder(folder, once=args.once, until_idle=args.until_idle)
     with page(args, stream.classes) as server:
         title = f"Watching {'stdin' if piped else args.path}"
         options = {"person": args.person, "fps": args.fps, "number": number}

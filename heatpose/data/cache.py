@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 from heatpose.data.reading import HeatmapFile, rows_of
 from heatpose.data.writing import PART_SUFFIX, whole_file
 from heatpose.pose.decoding import DECODERS, DECODING_VERSION
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.skeletons import table_skeleton
 
 __all__ = ["KeypointCache", "cache_folder"]
 
@@ -36,16 +37,12 @@ logger = logging.getLogger(__name__)
 _FORMAT = 1  # of segments
 _SUFFIX = ".parquet"
 _RECIPE = b"heatpose"
-_N_KEYPOINTS = len(COCO_17.keypoints)
 _SHAPE = ("samples", "keypoints", "rows", "columns")
-_SCHEMA = pa.schema(
-    [
-        *(pa.field(name, pa.string()) for name in ("path", "stamp", "dtype")),
-        *(pa.field(name, pa.int64()) for name in ("sample", *_SHAPE)),
-        pa.field("finite", pa.bool_()),
-        *(pa.field(name, pa.float32()) for name in COCO_17.columns),
-    ]
-)
+_FIELDS = [
+    *(pa.field(name, pa.string()) for name in ("path", "stamp", "dtype")),
+    *(pa.field(name, pa.int64()) for name in ("sample", *_SHAPE)),
+    pa.field("finite", pa.bool_()),
+]
 _MOST_SEGMENTS = 8  # more than there need be, before they are put together
 _SEGMENT_ROWS = 250_000  # some 60 MB
 _FLUSH_SECONDS = 1.0  # of work that a killed run can lose
@@ -99,7 +96,7 @@ def _user_caches() -> Path:
 
 
 class _Segment(NamedTuple):
-    """Files, and of all their samples one after the other the keypoints (n, 17, 3) and whether they are finite."""
+    """Files, and of all their samples one after the other the keypoints (n, K, 3) and whether they are finite."""
 
     path: Path
     files: Sequence[HeatmapFile]
@@ -125,6 +122,9 @@ class KeypointCache:
         Where the segments are, see `cache_folder`; made when there is something to write.
     method : str, default "gaussian"
         The decoder.
+    skeleton : Skeleton
+        Of the heatmaps; the keypoints are those of the table that they become, see
+        :func:`heatpose.pose.skeletons.table_skeleton`.
 
     Attributes
     ----------
@@ -147,11 +147,12 @@ class KeypointCache:
     ((1, 17, 3), array([ True]))
     """
 
-    def __init__(self, folder: str | os.PathLike, method: str = "gaussian"):
+    def __init__(self, folder: str | os.PathLike, method: str = "gaussian", skeleton: Skeleton = COCO_17):
         if method not in DECODERS:
             raise ValueError(f"Expected a method out of {', '.join(map(repr, DECODERS))}, got {method!r}.")
         self.folder = Path(folder)
-        self._recipe = _recipe(method)
+        self._recipe = _recipe(method, skeleton)
+        self._columns = table_skeleton(skeleton).columns
         self._prefix = f"{method}-{hashlib.sha256(self._recipe).hexdigest()[:12]}-"
         self._segments: list[_Segment] = []
         self._positions: dict[tuple[str, str], tuple[int, int]] = {}  # the number of a segment, and of a file in it
@@ -185,13 +186,13 @@ class KeypointCache:
 
         Returns
         -------
-        keypoints : ndarray of shape (n, 17, 3), float32
+        keypoints : ndarray of shape (n, K, 3), float32
             Of all samples of all files, in order.
         finite : ndarray of shape (n,), bool
             False for samples whose heatmaps hold NaN or infinity; their keypoints mean nothing.
         """
         ends = _starts(files)
-        keypoints = np.empty((ends[-1], _N_KEYPOINTS, 3), dtype=np.float32)
+        keypoints = np.empty((ends[-1], len(self._columns) // 3, 3), dtype=np.float32)
         finite = np.empty(ends[-1], dtype=bool)
         positions = np.array([self._positions[file.path, str(file.stamp)] for file in files]).reshape(-1, 2)
         for number in np.unique(positions[:, 0]):
@@ -269,7 +270,7 @@ class KeypointCache:
             logger.warning("Could not read a part of the cache: %s (%s)", path, error.strerror or error)
             return
         try:
-            self._take(_decode(path, content, self._recipe))
+            self._take(_decode(path, content, self._recipe, self._columns))
         except ValueError as error:
             logger.warning("Threw away a damaged part of the cache; its heatmaps are read again: %s (%s)", path, error)
             _remove(path)
@@ -282,7 +283,7 @@ class KeypointCache:
         self._segments.append(segment)
 
     def _write(self, files: Sequence[HeatmapFile], keypoints: np.ndarray, finite: np.ndarray) -> bool:
-        content = _encode(files, keypoints, finite, self._recipe)
+        content = _encode(files, keypoints, finite, self._recipe, self._columns)
         path = self.folder / f"{self._prefix}{_digest(content)}{_SUFFIX}"
         try:
             _make_folder(self.folder)
@@ -296,7 +297,11 @@ class KeypointCache:
         return True
 
 
-def _recipe(method: str) -> bytes:
+def _schema(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([*_FIELDS, *(pa.field(name, pa.float32()) for name in columns)])
+
+
+def _recipe(method: str, skeleton: Skeleton) -> bytes:
     """Everything but the heatmaps that keypoints depend on, and how they are written."""
     _, *options = inspect.signature(DECODERS[method]).parameters.values()
     recipe = {
@@ -305,6 +310,8 @@ def _recipe(method: str) -> bytes:
         "method": method,
         "options": {option.name: option.default for option in options},
     }
+    if skeleton != COCO_17:
+        recipe["skeleton"] = skeleton.to_dict()
     return json.dumps(recipe).encode()
 
 
@@ -317,7 +324,9 @@ def _starts(files: Sequence[HeatmapFile]) -> np.ndarray:
     return np.cumsum([0, *(file.shape[0] for file in files)])
 
 
-def _encode(files: Sequence[HeatmapFile], keypoints: np.ndarray, finite: np.ndarray, recipe: bytes) -> bytes:
+def _encode(
+    files: Sequence[HeatmapFile], keypoints: np.ndarray, finite: np.ndarray, recipe: bytes, names: Sequence[str]
+) -> bytes:
     """Write a segment's bytes."""
     starts = _starts(files)
     counts = np.diff(starts)
@@ -331,14 +340,14 @@ def _encode(files: Sequence[HeatmapFile], keypoints: np.ndarray, finite: np.ndar
     for axis, name in enumerate(_SHAPE):
         columns[name] = shapes[position, axis]
     columns["finite"] = finite
-    columns |= zip(COCO_17.columns, np.ascontiguousarray(keypoints.reshape(len(finite), -1).T), strict=True)
-    table = pa.table(columns, schema=_SCHEMA.with_metadata({_RECIPE: recipe}))
+    columns |= zip(names, np.ascontiguousarray(keypoints.reshape(len(finite), -1).T), strict=True)
+    table = pa.table(columns, schema=_schema(names).with_metadata({_RECIPE: recipe}))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, use_dictionary=["path", "dtype"], write_statistics=False)
     return sink.getvalue().to_pybytes()
 
 
-def _decode(path: Path, content: bytes, recipe: bytes) -> _Segment:
+def _decode(path: Path, content: bytes, recipe: bytes, names: Sequence[str]) -> _Segment:
     """Parse a segment's bytes; a ValueError gives the reason where they are damaged."""
     if path.name != f"{path.name.rpartition('-')[0]}-{_digest(content)}{_SUFFIX}":
         raise ValueError("expected the checksum in its name, got another")
@@ -346,7 +355,7 @@ def _decode(path: Path, content: bytes, recipe: bytes) -> _Segment:
         table = pq.read_table(pa.BufferReader(content), use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(str(error)) from error
-    if not table.schema.equals(_SCHEMA) or (table.schema.metadata or {}).get(_RECIPE) != recipe:
+    if not table.schema.equals(_schema(names)) or (table.schema.metadata or {}).get(_RECIPE) != recipe:
         raise ValueError("expected other columns")
     columns = {name: table[name].to_numpy() for name in ("sample", *_SHAPE, "finite")}
     first = np.flatnonzero(columns["sample"] == 0)
@@ -362,10 +371,10 @@ def _decode(path: Path, content: bytes, recipe: bytes) -> _Segment:
         or (columns["sample"] != np.arange(len(table)) - np.repeat(starts[:-1], np.diff(starts))).any()
     ):
         raise ValueError("expected all samples of each file")
-    keypoints = np.empty((len(table), len(COCO_17.columns)), dtype=np.float32)
-    for position, name in enumerate(COCO_17.columns):
+    keypoints = np.empty((len(table), len(names)), dtype=np.float32)
+    for position, name in enumerate(names):
         keypoints[:, position] = table[name].to_numpy()
-    return _Segment(path, files, keypoints.reshape(-1, _N_KEYPOINTS, 3), columns["finite"])
+    return _Segment(path, files, keypoints.reshape(len(table), len(names) // 3, 3), columns["finite"])
 
 
 def _make_folder(folder: Path) -> None:

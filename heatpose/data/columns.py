@@ -11,11 +11,10 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
 from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["keypoint_numbers", "require_columns", "sample_column", "settle_keypoints", "text_column"]
 
-_COLUMNS = list(COCO_17.columns)
 _SYNONYMS = {
     **dict.fromkeys(("score", "conf", "c", "visibility", "likelihood", "probability", "prob"), "confidence"),
     "l": "left",
@@ -28,9 +27,9 @@ _SYNONYMS = {
 """Words of column names that other tools use, and heatpose's."""
 
 
-def require_columns(table: pd.DataFrame, where: str, *others: str) -> None:
+def require_columns(table: pd.DataFrame, where: str, *others: str, skeleton: Skeleton = COCO_17) -> None:
     """Raise a ValueError that names the missing columns of a table, and those that are probably meant."""
-    needed = [*others, *_COLUMNS]
+    needed = [*others, *skeleton.columns]
     missing = [name for name in needed if name not in table.columns]
     if missing:
         shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
@@ -66,12 +65,13 @@ def settle_keypoints(
     *,
     sizes: np.ndarray | None = None,
     fractions: bool = False,
+    skeleton: Skeleton = COCO_17,
 ) -> list[str]:
     """Mark missing keypoints and scale fractions, both in place; return what was decided, a line each.
 
     Parameters
     ----------
-    keypoints : ndarray of shape (N, 17, 3)
+    keypoints : ndarray of shape (N, K, 3)
         x, y and confidence.
     where : str
         The source, for messages.
@@ -83,9 +83,11 @@ def settle_keypoints(
         The size of each image, used where x and y are fractions and `image_size` is not given.
     fractions : bool, default False
         x and y are fractions by the format; otherwise their values tell.
+    skeleton : Skeleton
+        Of the keypoints.
     """
     notes = []
-    _refuse_infinite(keypoints, where)
+    _refuse_infinite(keypoints, where, skeleton)
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
     placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints)
     if len(placeholders):
@@ -112,16 +114,16 @@ def settle_keypoints(
         size = sizes if image_size is None else np.array([image_size])
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
             keypoints[..., :2] *= np.asarray(size, dtype=np.float32)[:, None]
-        _refuse_infinite(keypoints, where)
+        _refuse_infinite(keypoints, where, skeleton)
     return notes
 
 
-def _refuse_infinite(keypoints: np.ndarray, where: str) -> None:
+def _refuse_infinite(keypoints: np.ndarray, where: str, skeleton: Skeleton) -> None:
     row, column = np.nonzero(np.isinf(keypoints).reshape(len(keypoints), -1))
     if len(row):
         raise ValueError(
             f"Expected finite numbers in {where}, got {len(row)} infinite ones, the first in row {row[0] + 1}, "
-            f"column {_COLUMNS[column[0]]}."
+            f"column {skeleton.columns[column[0]]}."
         )
 
 
@@ -145,9 +147,9 @@ def sample_column(table: pd.DataFrame, path: Path | str) -> pd.Series:
     return table["sample"].astype(np.int64)
 
 
-def keypoint_numbers(table: pd.DataFrame, path: Path | str) -> np.ndarray:
-    """Return the keypoint columns, shape (N, 51), float32."""
-    for name in _COLUMNS:
+def keypoint_numbers(table: pd.DataFrame, path: Path | str, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return the keypoint columns, shape (N, 3 K), float32."""
+    for name in skeleton.columns:
         dtype = table[name].dtype
         if is_bool_dtype(dtype) or not (is_float_dtype(dtype) or is_integer_dtype(dtype)):
             number = pd.to_numeric(table[name], errors="coerce")
@@ -155,4 +157,4 @@ def keypoint_numbers(table: pd.DataFrame, path: Path | str) -> np.ndarray:
             got = repr(wrong.iloc[0]) if len(wrong) else str(dtype)
             raise ValueError(f"Expected numbers in column {name} of {path}, got {got}.")
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
-        return table[_COLUMNS].to_numpy(dtype=np.float32, na_value=np.nan, copy=True)
+        return table[list(skeleton.columns)].to_numpy(dtype=np.float32, na_value=np.nan, copy=True)

@@ -1,13 +1,14 @@
 """The keypoint table: one row a sample, made from heatmaps or read from a file.
 
 Its columns are ``path``, ``sample``, ``label`` and ``group``, then ``nose_x``, ``nose_y``,
-``nose_confidence``, ``left_eye_x``, ... for the 17 keypoints of COCO.
+``nose_confidence``, ``left_eye_x``, ... for the 17 keypoints of COCO, or those of another skeleton.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -31,8 +32,9 @@ from heatpose.data.npy import NOT_FINITE
 from heatpose.data.reading import Progress
 from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
 from heatpose.data.writing import whole_file
-from heatpose.pose.decoding import decode_heatmaps
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.decoding import decode_skeleton
+from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.skeletons import find_skeleton, table_skeleton
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -57,22 +59,22 @@ logger = logging.getLogger(__name__)
 TABLE_SUFFIXES = (".parquet", ".csv")
 """File name endings of keypoint tables."""
 
-_COLUMNS = list(COCO_17.columns)
 _TEXTS = ["path", "label", "group"]
-_N_KEYPOINTS = len(COCO_17.keypoints)
 
 
-def keypoint_frame(keypoints: np.ndarray) -> pd.DataFrame:
+def keypoint_frame(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> pd.DataFrame:
     """Give keypoints their column names.
 
     Parameters
     ----------
-    keypoints : ndarray of shape (N, 17, 3)
+    keypoints : ndarray of shape (N, K, 3)
         x (column), y (row, pointing down) and confidence; x and y are NaN where a keypoint is missing.
+    skeleton : Skeleton
+        Of the keypoints.
 
     Returns
     -------
-    DataFrame of shape (N, 51), float32
+    DataFrame of shape (N, 3 K), float32
         Columns ``nose_x``, ``nose_y``, ``nose_confidence``, ``left_eye_x``, ...
 
     Examples
@@ -82,23 +84,25 @@ def keypoint_frame(keypoints: np.ndarray) -> pd.DataFrame:
     array([[ 2.,  3., 50.]], dtype=float32)
     """
     keypoints = np.asarray(keypoints)
-    if keypoints.shape[1:] != (_N_KEYPOINTS, 3):
-        raise ValueError(f"Expected keypoints of shape (n, {_N_KEYPOINTS}, 3), got {keypoints.shape}.")
-    values = keypoints.astype(np.float32).reshape(len(keypoints), len(_COLUMNS))
-    return pd.DataFrame(values, columns=_COLUMNS)
+    if keypoints.shape[1:] != (len(skeleton.keypoints), 3):
+        raise ValueError(f"Expected keypoints of shape (n, {len(skeleton.keypoints)}, 3), got {keypoints.shape}.")
+    values = keypoints.astype(np.float32).reshape(len(keypoints), len(skeleton.columns))
+    return pd.DataFrame(values, columns=list(skeleton.columns))
 
 
-def table_keypoints(table: pd.DataFrame) -> np.ndarray:
+def table_keypoints(table: pd.DataFrame, skeleton: Skeleton | None = None) -> np.ndarray:
     """Return the keypoints of a table, by the names of its columns; the reverse of `keypoint_frame`.
 
     Parameters
     ----------
     table : DataFrame
-        With the 51 keypoint columns, in any order and among others.
+        With the keypoint columns, in any order and among others.
+    skeleton : Skeleton, optional
+        By default COCO-17 where the table has its columns, else all keypoints of the table, in its order.
 
     Returns
     -------
-    ndarray of shape (N, 17, 3), float32
+    ndarray of shape (N, K, 3), float32
         x, y and confidence, a new array.
 
     Examples
@@ -107,8 +111,14 @@ def table_keypoints(table: pd.DataFrame) -> np.ndarray:
     >>> bool((table_keypoints(keypoint_frame(keypoints)) == keypoints).all())
     True
     """
-    require_columns(table, "the table")
-    return table[_COLUMNS].to_numpy(dtype=np.float32, copy=True).reshape(len(table), _N_KEYPOINTS, 3)
+    columns = list((skeleton or COCO_17).columns)
+    if skeleton is None and not set(columns) <= set(table.columns):
+        found = re.findall(r"^(.+)_(?:x|y|confidence)$", "\n".join(map(str, table.columns)), re.MULTILINE)
+        names = [f"{name}_{part}" for name in dict.fromkeys(found) for part in ("x", "y", "confidence")]
+        columns = names if names and set(names) <= set(table.columns) else columns
+    if not set(columns) <= set(table.columns):
+        require_columns(table, "the table", skeleton=skeleton or COCO_17)
+    return table[columns].to_numpy(dtype=np.float32, copy=True).reshape(len(table), len(columns) // 3, 3)
 
 
 def extract_keypoints(
@@ -119,13 +129,14 @@ def extract_keypoints(
     progress: Progress | None = None,
     cache: KeypointCache | None = None,
     client: Client | None = None,
+    skeleton: Skeleton = COCO_17,
 ) -> pd.DataFrame:
     """Read and decode all heatmaps of a folder.
 
     Parameters
     ----------
     folder : HeatmapFolder
-        Files with the 17 keypoints of COCO.
+        Files with the keypoints of `skeleton`.
     method : str, default "gaussian"
         How to decode, see `heatpose.decode_heatmaps`.
     n_jobs : int, optional
@@ -137,12 +148,15 @@ def extract_keypoints(
     client : distributed.Client, optional
         Connected to a Dask cluster whose workers are to read and decode, see :mod:`heatpose.data.distributed`. The
         table does not depend on it.
+    skeleton : Skeleton
+        Of the heatmaps. The table has its keypoints, or those of COCO-17 if it is of a person, see
+        :func:`heatpose.pose.skeletons.table_skeleton`.
 
     Returns
     -------
     DataFrame
         One row a sample in the order of ``folder.index``: its columns ``path``, ``sample``, ``label``,
-        ``group``, then the 51 keypoint columns in float32. x is the column and y the row, in heatmap cells, y
+        ``group``, then the keypoint columns in float32. x is the column and y the row, in heatmap cells, y
         pointing down; a keypoint without a peak has NaN for both and confidence 0. ``attrs["notes"]`` are the notes of
         the folder.
 
@@ -152,7 +166,7 @@ def extract_keypoints(
         Some heatmaps hold NaN or infinity, and the folder does not skip bad files; raised after the last one
         was read.
     ValueError
-        The heatmaps are not of 17 keypoints, or a class has no finite sample left.
+        The heatmaps are not of the skeleton, or a class has no finite sample left.
 
     Examples
     --------
@@ -166,11 +180,12 @@ def extract_keypoints(
     ['action_down/action_down_0_0.npy', 'action_down']
     >>> folder.cleanup()
     """
-    if folder.heatmap_shape[0] != _N_KEYPOINTS:
+    if folder.heatmap_shape[0] != len(skeleton.keypoints):
         raise ValueError(
-            f"Expected heatmaps of {_N_KEYPOINTS} keypoints, got {folder.heatmap_shape[0]} in {folder.root}."
+            f"Expected heatmaps of {len(skeleton.keypoints)} keypoints, got {folder.heatmap_shape[0]} in {folder.root}."
         )
-    keypoints = np.empty((len(folder), _N_KEYPOINTS, 3), dtype=np.float32)
+    own = table_skeleton(skeleton)
+    keypoints = np.empty((len(folder), len(own.keypoints), 3), dtype=np.float32)
     good = np.zeros(len(folder), dtype=bool)
     bad: dict[int, str] = {}
     kept = np.array([cache is not None and file in cache for file in folder.files])
@@ -194,7 +209,7 @@ def extract_keypoints(
     advance(0, len(folder) - n_kept)
     try:
         for part in scan(
-            partial(decode_heatmaps, method=method),
+            partial(decode_skeleton, source=skeleton, skeleton=own, method=method),
             files=np.flatnonzero(~kept).tolist(),
             suspect=_without_peak,
             progress=advance,
@@ -217,8 +232,10 @@ def extract_keypoints(
     labels = set(index["label"].unique())
     if lost := [name for name in folder.classes if name not in labels]:
         raise ValueError(f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}.")
-    table = pd.concat([index, keypoint_frame(keypoints[good])], axis=1)
+    table = pd.concat([index, keypoint_frame(keypoints[good], own)], axis=1)
     table.attrs["notes"] = list(folder.notes)
+    if own != skeleton:
+        table.attrs["notes"].append(f"Heatmaps of {skeleton.name}: their keypoints of {own.name} were taken.")
     return table
 
 
@@ -285,6 +302,7 @@ def read_table(
     image_size: tuple[float, float] | None = None,
     keep_placeholders: bool = False,
     skip_bad: bool = False,
+    skeleton: str | Skeleton | None = None,
     **poses: Any,
 ) -> pd.DataFrame:
     r"""Read and check a keypoint table, or poses of another tool.
@@ -292,7 +310,7 @@ def read_table(
     Parameters
     ----------
     path : path-like or str
-        A ``.csv`` or ``.parquet`` file, or the URL of one, with the 51 keypoint columns and ``label``, optionally with
+        A ``.csv`` or ``.parquet`` file, or the URL of one, with the keypoint columns and ``label``, optionally with
         ``path``, ``sample`` and ``group``. x and y are in one unit, any will do. Other columns are ignored. Text can be
         separated by commas, semicolons or tabs. Or poses of another tool with their labels, see `heatpose.read_poses`.
     labelled : bool, default True
@@ -305,6 +323,8 @@ def read_table(
         :func:`heatpose.pose.checks.find_placeholders`.
     skip_bad : bool, default False
         For poses of another tool: leave out files that cannot be read.
+    skeleton : str or Skeleton, optional
+        Of the data; the table has its keypoints, or those of COCO-17 if it is of a person.
     **poses
         Other options of `heatpose.read_poses`, such as ``labels``: then the data are read by it, also arrays and
         folders of heatmaps.
@@ -313,8 +333,8 @@ def read_table(
     -------
     DataFrame
         Columns ``path`` (NA if not given), ``sample`` (0 if not given), ``label``, ``group`` (NA if not
-        given), then the 51 keypoint columns in float32. Labels, groups and paths are text: a label 007 stays
-        ``"007"``. Where any of a keypoint's three numbers is NaN or its confidence is not above 0, it is
+        given), then the keypoint columns in float32. Labels, groups and paths are text: a label 007 stays ``"007"``.
+        Where any of a keypoint's three numbers is NaN or its confidence is not above 0, it is
         missing: x and y are NaN and the confidence is 0. ``attrs["notes"]`` lists what was decided, a line each; a
         Parquet file keeps those of its making.
 
@@ -338,9 +358,11 @@ def read_table(
     ['007']
     >>> folder.cleanup()
     """
-    if poses or is_pose_source(path):
+    own = table_skeleton(COCO_17 if skeleton is None else find_skeleton(skeleton))
+    if poses or is_pose_source(path) or (skeleton is not None and _suffix(path) not in TABLE_SUFFIXES):
         from heatpose.data.formats.reading import read_labelled
 
+        poses |= {} if skeleton is None else {"skeleton": skeleton}
         poses |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
         return read_labelled(path, labelled=labelled, **poses)
     suffix = _table_suffix(path)
@@ -352,17 +374,17 @@ def read_table(
         if not source.is_file():
             raise FileNotFoundError(f"No such table: {path}")
     try:
-        table = _read_csv(source) if suffix == ".csv" else pd.read_parquet(source)
+        table = _read_csv(source, own) if suffix == ".csv" else pd.read_parquet(source)
     except (
         ValueError,
         OSError,
         pd.errors.ParserWarning,
     ) as error:  # also pyarrow's, and text that is not UTF-8
         raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {path} ({error})") from error
-    require_columns(table, str(path), *(["label"] if labelled else []))
+    require_columns(table, str(path), *(["label"] if labelled else []), skeleton=own)
     if table.empty:
         raise ValueError(f"Expected at least one row, got none in {path}.")
-    known = {*_TEXTS, "sample", *_COLUMNS}
+    known = {*_TEXTS, "sample", *own.columns}
     if extra := [str(name) for name in table.columns if name not in known]:
         logger.info("Ignored %d columns of %s that are none of a keypoint table's: %s", len(extra), path, extra)
 
@@ -375,9 +397,9 @@ def read_table(
             f"Expected a label in every row of {path}, got none in {len(unlabelled)}, "
             f"the first of them row {unlabelled[0] + 1}."
         )
-    keypoints = keypoint_numbers(table, path).reshape(len(table), _N_KEYPOINTS, 3)
-    notes = settle_keypoints(keypoints, str(path), image_size, keep_placeholders)
-    result = pd.concat([index, keypoint_frame(keypoints)], axis=1)
+    keypoints = keypoint_numbers(table, path, own).reshape(len(table), len(own.keypoints), 3)
+    notes = settle_keypoints(keypoints, str(path), image_size, keep_placeholders, skeleton=own)
+    result = pd.concat([index, keypoint_frame(keypoints, own)], axis=1)
     result.attrs["notes"] = [*map(str, table.attrs.get("notes", ())), *notes]
     return result
 
@@ -420,7 +442,8 @@ def load_data(
         For a folder: called with its index before any heatmap is read, to raise errors that file names show.
     poses : mapping, optional
         Options of `heatpose.read_poses`, such as ``labels``: the data are read by it, also arrays and folders of
-        heatmaps. Its ``image_size`` is that of this function.
+        heatmaps. With ``skeleton`` alone class folders of heatmaps and tables are read as ever, as of this skeleton.
+        Its ``image_size`` is that of this function.
     layout : {"auto", "class", "group/class"}, default "auto"
         For a folder: see `HeatmapFolder`.
     image_size : (float, float), optional
@@ -455,27 +478,46 @@ def load_data(
         raise FileNotFoundError(f"No such folder or table: {data}")
     options: dict[str, Any] = dict(poses or {})
     image_size = options.pop("image_size", image_size)
-    if options or not is_folder(data):
+    skeleton = find_skeleton(options.get("skeleton", COCO_17))
+    if set(options) - {"skeleton"} or not is_folder(data) or (options and _of_keypoints(data)):
         options |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
         return read_table(data, **options)
     if image_size is not None:
         raise ValueError(f"Expected image_size for a keypoint table only, got a folder of heatmaps: {redact(data)}")
-    folder, kept = open_folder(data, method, skip_bad=skip_bad, cache=cache, layout=layout)
+    folder, kept = open_folder(data, method, skip_bad=skip_bad, cache=cache, layout=layout, skeleton=skeleton)
     if check is not None:
         check(folder.index)
-    return extract_keypoints(folder, method, n_jobs=n_jobs, progress=progress, cache=kept, client=client)
+    return extract_keypoints(
+        folder, method, n_jobs=n_jobs, progress=progress, cache=kept, client=client, skeleton=skeleton
+    )
 
 
 def open_folder(
-    data: str | os.PathLike, method: str, *, skip_bad: bool, cache: bool | str | os.PathLike, layout: Layout = "auto"
+    data: str | os.PathLike,
+    method: str,
+    *,
+    skip_bad: bool,
+    cache: bool | str | os.PathLike,
+    layout: Layout = "auto",
+    skeleton: Skeleton = COCO_17,
 ) -> tuple[HeatmapFolder, KeypointCache | None]:
     """Open a folder of heatmaps and its cache; parameters as for `load_data`."""
     kept = None
     if cache is not False:
         from heatpose.data.cache import KeypointCache, cache_folder
 
-        kept = KeypointCache(cache_folder(data, None if cache is True else cache), method)
-    return HeatmapFolder(data, skip_bad=skip_bad, layout=layout, known={} if kept is None else kept.known), kept
+        kept = KeypointCache(cache_folder(data, None if cache is True else cache), method, skeleton)
+    known = {} if kept is None else kept.known
+    n_keypoints = len(skeleton.keypoints)
+    return HeatmapFolder(data, n_keypoints=n_keypoints, skip_bad=skip_bad, layout=layout, known=known), kept
+
+
+def _of_keypoints(data: str | os.PathLike) -> bool:
+    """Return whether the first array in a folder on this machine is of keypoints, not of heatmaps."""
+    from heatpose.data.formats.arrays import holds_keypoints
+
+    path = None if is_url(data) else next(Path(data).rglob("*.npy"), None)
+    return path is not None and holds_keypoints(path)
 
 
 def is_folder(data: str | os.PathLike) -> bool:
@@ -505,7 +547,7 @@ def _suffix(path: str | os.PathLike) -> str:
     return PurePath(file_name(path)).suffix.lower()
 
 
-def _read_csv(source: Path | BytesIO) -> pd.DataFrame:
+def _read_csv(source: Path | BytesIO, skeleton: Skeleton) -> pd.DataFrame:
     # Only numbers can be NaN: a class may well be called "NA" or "null".
     not_numbers = ["", "nan", "NaN", "NAN", "NA", "null"]
     with warnings.catch_warnings():
@@ -513,7 +555,7 @@ def _read_csv(source: Path | BytesIO) -> pd.DataFrame:
         return read_delimited(
             source,
             dtype=dict.fromkeys(_TEXTS, str),
-            na_values=dict.fromkeys(["sample", *_COLUMNS], not_numbers),
+            na_values=dict.fromkeys(["sample", *skeleton.columns], not_numbers),
             keep_default_na=False,
             index_col=False,
             low_memory=False,

@@ -22,6 +22,7 @@ from heatpose.evaluation.learning_curve import LearningCurve, learning_curve
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions, macro_recall
 from heatpose.evaluation.plain import Record
 from heatpose.pose.similarity import NEAR_IDENTICAL, Neighbours, PoseNeighbours, propose_clips
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["AuditPlan", "LeakageAudit", "PermutationBaseline", "SplitAudit", "audit_training", "propose_groups"]
 
@@ -322,6 +323,7 @@ def audit_training(
     ask_without: Callable[[Sequence[np.ndarray]], np.ndarray],
     *,
     n_jobs: int | None = None,
+    skeleton: Skeleton = COCO_17,
 ) -> Findings:
     """Audit a training that has been measured.
 
@@ -342,6 +344,8 @@ def audit_training(
         it names for each sample, (N,) str.
     n_jobs : int, optional
         Processes; by default one for each processor. Results do not depend on it.
+    skeleton : Skeleton
+        Of the keypoints.
     """
     proposed = None
     if plan.proposed is not None:
@@ -350,6 +354,8 @@ def audit_training(
         predictions = predictions.assign(predicted=said, group=groups)
         proposed = evaluate_predictions(plan.labels, said, groups=groups, classes=chosen.classes)
     audit = plan.conclude(chosen, random_score, proposed)
-    curve = learning_curve(X, plan.labels, plan.grouping, random_state=plan.random_state, n_jobs=n_jobs)
+    curve = learning_curve(
+        X, plan.labels, plan.grouping, random_state=plan.random_state, n_jobs=n_jobs, skeleton=skeleton
+    )
     grouping = plan.proposed or plan.grouping
     return Findings(audit, curve, advise_classes(predictions, chosen.classes, grouping, audit.better_than_chance))

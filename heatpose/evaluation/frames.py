@@ -17,6 +17,7 @@ from heatpose.data.reading import HeatmapFile
 from heatpose.data.table import is_folder, load_data, table_keypoints
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeletons import find_skeleton, is_person
 
 __all__ = ["LEAST_KEYPOINTS", "Frames", "read_frames"]
 
@@ -83,6 +84,9 @@ def read_frames(
     keep_placeholders: bool = False,
 ) -> Frames:
     """Read a folder of heatmaps, a keypoint table or other poses; bad files of a folder are collected, not raised."""
+    skeleton = find_skeleton((poses or {}).get("skeleton") or COCO_17)
+    if not is_person(skeleton):
+        raise ValueError(f"Expected poses of persons to inspect, got those of {skeleton.name}.")
     if is_folder(data) and not poses:
         return _read_folder(
             HeatmapFolder(data, skip_bad=True, skip_empty=True, layout=layout), decoder, n_jobs, progress

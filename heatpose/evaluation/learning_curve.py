@@ -17,6 +17,7 @@ from heatpose.evaluation.metrics import CHANCE_MARGIN, macro_recall
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.scores import BASELINE
 from heatpose.model.candidates import make_pose_pipeline
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["LearningCurve", "learning_curve", "train_quick_model"]
 
@@ -67,6 +68,7 @@ def learning_curve(
     *,
     random_state: int = 0,
     n_jobs: int | None = None,
+    skeleton: Skeleton = COCO_17,
 ) -> LearningCurve | None:
     """Measure the score by the number of groups to train on.
 
@@ -74,7 +76,7 @@ def learning_curve(
 
     Parameters
     ----------
-    X : ndarray, shape (N, 51)
+    X : ndarray, shape (N, 3 K)
         Keypoint table.
     labels : ndarray of str, shape (N,)
         Classes.
@@ -84,6 +86,8 @@ def learning_curve(
         For the draws.
     n_jobs : int, optional
         Processes; by default one for each processor. Results do not depend on it.
+    skeleton : Skeleton
+        Of the keypoints.
 
     Returns
     -------
@@ -105,7 +109,8 @@ def learning_curve(
         for _ in range(_CURVE_DRAWS if size < sizes[0] else 1)
     ]
     scores = Parallel(n_jobs=min(len(plan), cpu_count() if n_jobs is None else n_jobs))(
-        delayed(_score_on)(X, labels, grouping.groups, group, trained_on, random_state) for _, group, trained_on in plan
+        delayed(_score_on)(X, labels, grouping.groups, group, trained_on, random_state, skeleton)
+        for _, group, trained_on in plan
     )
     table = pd.DataFrame({"size": [size for size, _, _ in plan], "group": [group for _, group, _ in plan]})
     by_group = table.assign(score=scores).pivot_table(index="group", columns="size", values="score")
@@ -141,18 +146,25 @@ def learning_curve(
 
 @threadpool_limits.wrap(limits=1)
 def _score_on(
-    X: np.ndarray, labels: np.ndarray, groups: np.ndarray, held_out: str, trained_on: np.ndarray, random_state: int
+    X: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    held_out: str,
+    trained_on: np.ndarray,
+    random_state: int,
+    skeleton: Skeleton,
 ) -> float:
     """Train on some groups and score on another: the mean recall of its classes."""
     train, test = np.flatnonzero(np.isin(groups, trained_on)), np.flatnonzero(groups == held_out)
-    return macro_recall(
-        labels[test], train_quick_model(X[train], labels[train], _CURVE_FRAMES, random_state).predict(X[test])
-    )
+    model = train_quick_model(X[train], labels[train], _CURVE_FRAMES, random_state, skeleton)
+    return macro_recall(labels[test], model.predict(X[test]))
 
 
-def train_quick_model(X: np.ndarray, labels: np.ndarray, max_samples: int, random_state: int) -> Pipeline:
-    """Train a quick model on a keypoint table (N, 51), on so many of its rows at the most, taken evenly."""
+def train_quick_model(
+    X: np.ndarray, labels: np.ndarray, max_samples: int, random_state: int, skeleton: Skeleton = COCO_17
+) -> Pipeline:
+    """Train a quick model on a keypoint table (N, 3 K), on so many of its rows at the most, taken evenly."""
     some = slice(None, None, math.ceil(len(X) / max_samples))
     name = QUICK_CLASSIFIER if len(np.unique(labels[some])) > 1 else BASELINE
-    model = make_pose_pipeline(name, random_state=random_state, performers=1)[1:]
+    model = make_pose_pipeline(name, random_state=random_state, performers=1, skeleton=skeleton)[1:]
     return model.fit(X[some], labels[some])

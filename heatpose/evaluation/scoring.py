@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.table import table_keypoints
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
-from heatpose.model.inputs import input_of
+from heatpose.model.inputs import input_of, skeleton_of
 from heatpose.pose.geometry import has_body, mask_uncertain
 
 __all__ = ["evaluate_model", "frames_with_body", "predict_table", "prediction_table"]
@@ -104,7 +104,9 @@ def _predict(
     labels, classes = table["label"].to_numpy(dtype=str), np.asarray(pipeline.classes_).astype(str)
     if unknown := sorted(set(labels) - set(classes)):
         raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too.")
-    probabilities, known = pipeline[-1].predict_proba_and_known(input_of(pipeline).samples(table, heatmaps))
+    probabilities, known = pipeline[-1].predict_proba_and_known(
+        input_of(pipeline).samples(table, heatmaps, skeleton_of(pipeline))
+    )
     return labels, classes, probabilities, known * probabilities.max(axis=1)
 
 

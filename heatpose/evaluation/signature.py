@@ -7,7 +7,7 @@ missing keypoints and of frames without a body. It is kept in the manifest of a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,9 +16,10 @@ import pandas as pd
 from heatpose.data.table import table_keypoints
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.wording import join_names
-from heatpose.pose.decoding import decode_heatmaps
+from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.pose.decoding import decode_skeleton
 from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, count_facing, limb_shares
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = [
     "FINDINGS",
@@ -100,7 +101,6 @@ class Finding(Record):
 _COUNTED: Mapping[str, tuple[str, ...]] = {
     "trunk_directions": DIRECTIONS,
     "facing_camera": ("yes", "no"),
-    "missing_keypoints": COCO_17.keypoints,
     "limb_shares": ("sum", "frames"),
 }
 """Names of what the arrays of a signature count."""
@@ -120,12 +120,14 @@ class Signature(Record):
         Frames by the direction of the trunk, see :data:`heatpose.pose.orientation.DIRECTIONS`.
     facing_camera : ndarray, shape (2,)
         Bodies that face the camera, and bodies seen from behind or mirrored.
-    missing_keypoints : ndarray, shape (17,)
+    missing_keypoints : ndarray, shape (K,)
         Frames with a body in which each keypoint is missing.
     limb_shares : ndarray, shape (2,)
         Sum of :func:`heatpose.pose.orientation.limb_shares` over the frames that have one, and their number.
     n_repeated : int
         Frames with a body that are exact copies of an earlier frame.
+    keypoints : tuple of str
+        Their names.
     """
 
     n_frames: int
@@ -135,23 +137,29 @@ class Signature(Record):
     missing_keypoints: np.ndarray
     limb_shares: np.ndarray
     n_repeated: int = 0
+    keypoints: tuple[str, ...] = COCO_17.keypoints
 
     def __add__(self, other: Signature) -> Signature:
-        return Signature(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+        counted = [each.name for each in fields(self) if each.name != "keypoints"]
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in counted})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values with names, ready for JSON."""
         plain = super().to_dict()
-        return plain | {name: dict(zip(counted, plain[name], strict=True)) for name, counted in _COUNTED.items()}
+        every = {**_COUNTED, "missing_keypoints": plain.pop("keypoints")}
+        return plain | {name: dict(zip(counted, plain[name], strict=True)) for name, counted in every.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Signature:
         """Restore what :meth:`to_dict` gave."""
         # Manifests of the first signatures have no limb shares: 0 of 0 frames.
+        keypoints = tuple(values["missing_keypoints"])
+        every = {**_COUNTED, "missing_keypoints": keypoints}
         counts: dict[str, Any] = {
-            name: np.array([values.get(name, {}).get(key, 0) for key in each]) for name, each in _COUNTED.items()
+            name: np.array([values.get(name, {}).get(key, 0) for key in each]) for name, each in every.items()
         }
-        return cls(values["n_frames"], values["n_empty"], n_repeated=values.get("n_repeated", 0), **counts)
+        n_repeated = values.get("n_repeated", 0)
+        return cls(values["n_frames"], values["n_empty"], n_repeated=n_repeated, keypoints=keypoints, **counts)
 
 
 UPRIGHT = Signature(
@@ -165,13 +173,15 @@ UPRIGHT = Signature(
 """Signature to compare data with where there is no model: people who stand, with nothing assumed of the rest."""
 
 
-def sign_poses(keypoints: np.ndarray) -> Signature:
+def sign_poses(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> Signature:
     """Return the signature of poses.
 
     Parameters
     ----------
-    keypoints : ndarray, shape (N, 17, 3)
+    keypoints : ndarray, shape (N, K, 3)
         x, y and confidence, y down; NaN or confidence 0 where missing. At most :data:`MAX_FRAMES` are counted.
+    skeleton : Skeleton
+        Of the keypoints.
 
     Returns
     -------
@@ -189,23 +199,25 @@ def sign_poses(keypoints: np.ndarray) -> Signature:
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
     xy = np.where(missing[..., np.newaxis], np.nan, keypoints[..., :2])
     empty = missing.all(axis=1)
-    limbs = limb_shares(xy)
+    limbs = limb_shares(xy, skeleton)
     limbs = limbs[~np.isnan(limbs)]
     return Signature(
         n_frames=len(xy),
         n_empty=int(empty.sum()),
-        trunk_directions=count_directions(xy),
-        facing_camera=count_facing(xy),
+        trunk_directions=count_directions(xy, skeleton),
+        facing_camera=count_facing(xy, skeleton),
         missing_keypoints=missing[~empty].sum(axis=0),
         limb_shares=np.array([round(float(limbs.sum()), 2), len(limbs)]),
         n_repeated=int((~empty).sum()) - len({pose.tobytes() for pose in xy[~empty]}),
+        keypoints=skeleton.keypoints,
     )
 
 
-def pose_samples(samples: np.ndarray) -> np.ndarray:
-    """Return keypoints (N, 17, 3) of keypoints (N, 51), or of some of heatmaps (N, 17, H, W)."""
+def pose_samples(samples: np.ndarray, model: Any = None) -> np.ndarray:
+    """Return the keypoints (N, K, 3) of what a model takes: keypoints (N, 3 K), or some of heatmaps (N, K, H, W)."""
     if samples.ndim == 4:
-        samples = decode_heatmaps(samples[:: max(1, len(samples) // MIN_FRAMES)], "argmax")
+        some = samples[:: max(1, len(samples) // MIN_FRAMES)]
+        samples = decode_skeleton(some, heatmaps_of(model), skeleton_of(model), method="argmax")
     return samples.reshape(len(samples), -1, 3)
 
 
@@ -254,11 +266,14 @@ def check_data(model: Any, data: pd.DataFrame | np.ndarray | Signature) -> list[
     >>> [finding.code for finding in check_data(model, poses.keypoints * (1, -1, 1))]
     ['turned']
     """
+    skeleton = skeleton_of(model)
     if isinstance(data, pd.DataFrame):
-        data = table_keypoints(data)
+        data = table_keypoints(data, skeleton)
     if not isinstance(data, Signature):
-        data = sign_poses(np.asarray(data).reshape(len(data), -1, 3))
+        data = sign_poses(np.asarray(data).reshape(len(data), -1, 3), skeleton)
     values = getattr(model, "signature_", None)
+    if values is None and skeleton != COCO_17:  # nothing is known of how hands and animals are held
+        return []
     return find_differences(UPRIGHT if values is None else Signature.from_dict(values), data)
 
 
@@ -277,7 +292,7 @@ def _order(expected: Signature, data: Signature) -> list[Finding]:
                 f"The keypoints are not in the expected order: limbs are {found:.2f} times as long as the mean "
                 f"distance between keypoints, {usual:.2f} times are expected."
             )
-            advice = f"Expected {', '.join(COCO_17.keypoints)}: reorder them, or name their skeleton to convert."
+            advice = f"Expected {', '.join(data.keypoints)}: reorder them, or name their skeleton to convert."
             return [Finding("order", message, advice)]
     return _turned(expected, data)
 
@@ -327,7 +342,7 @@ def _missing_keypoints(expected: Signature, data: Signature) -> list[Finding]:
     lost = np.flatnonzero(often & (expected.missing_keypoints <= _SELDOM_MISSING * n_expected))
     if not len(lost):
         return []
-    names = join_names([COCO_17.keypoints[k].replace("_", " ") for k in lost])
+    names = join_names([data.keypoints[k].replace("_", " ") for k in lost])
     message = f"Keypoints that the model was trained with are missing in most frames: {names}."
     return [Finding("missing-keypoints", message, "Check their names, show the whole body, or train on such data.")]
 

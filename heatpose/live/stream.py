@@ -25,9 +25,9 @@ from numpy.typing import ArrayLike, NDArray
 from heatpose.live.times import ClockCheck, as_seconds
 from heatpose.model.conversion import frame_predictor
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
+from heatpose.model.inputs import heatmaps_of, skeleton_of
 from heatpose.model.openset import NONE_OF_THESE, UNKNOWN
 from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
-from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["PoseEvent", "PoseStream"]
 
@@ -36,8 +36,6 @@ _PATIENCE = 3  # times `release` or `hold`: the longest wait for a pose that is 
 _STEP = 0.002  # seconds: resolution of event times
 _PIECE = 1000  # steps computed together, to bound memory
 _ROUNDING = 1e-6  # seconds: float64 resolution of times since 1970
-_N_KEYPOINTS = len(COCO_17.keypoints)
-_N_COLUMNS = len(COCO_17.columns)
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,7 @@ class PoseStream:
 
     def warm_up(self) -> None:
         """Classify noise once, so that the first frame does not take longer than the others."""
-        noise = np.random.default_rng(0).random((_N_KEYPOINTS, 64, 48), dtype=np.float32)
+        noise = np.random.default_rng(0).random((len(self._model.heatmaps.keypoints), 64, 48), dtype=np.float32)
         self._model.probabilities(self._model.read(noise))
 
     def push(
@@ -488,7 +486,7 @@ def _are_visible(keypoints: NDArray) -> NDArray[np.bool_]:
 
 
 def _poses_between(start: NDArray | None, end: NDArray | None, parts: int) -> list[NDArray]:
-    """Interpolate poses (17, 3) at equal times between two frames, `parts` steps apart.
+    """Interpolate poses (K, 3) at equal times between two frames, `parts` steps apart.
 
     The path is straight. Constant speed would end a move too late, since bodies slow down; slowing down at each frame
     would stop a continuing move: the speed is the mean of both. A keypoint missing in one of the poses is copied from
@@ -503,17 +501,18 @@ def _poses_between(start: NDArray | None, end: NDArray | None, parts: int) -> li
 
 
 class _Model:
-    """Probabilities of any model for frames: heatmaps (17, H, W), keypoints (17, 3), or None without a person."""
+    """Probabilities of any model for frames: heatmaps (K, H, W), keypoints (K, 3), or None without a person."""
 
     def __init__(self, model: Any, decoder: str, mirrored: bool):
         if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
             raise TypeError(f"Expected a fitted classifier with predict_proba, got {type(model).__name__}.")
+        self.skeleton, self.heatmaps = skeleton_of(model), heatmaps_of(model)
         steps = [step for _, step in getattr(model, "steps", [("", model)]) if step not in (None, "passthrough")]
         self._decoder: HeatmapDecoder | None = None  # for a model that takes keypoints
         if isinstance(steps[0], HeatmapDecoder):
             self._decoder = steps.pop(0)
-        elif getattr(model, "n_features_in_", 0) == _N_COLUMNS:
-            self._decoder = HeatmapDecoder(decoder)
+        elif getattr(model, "n_features_in_", 0) == len(self.skeleton.columns):
+            self._decoder = HeatmapDecoder(decoder, skeleton=self.skeleton)
         *self._transformers, self._classifier = steps
         if isinstance(self._classifier, PoseClassifier):
             self._classifier = frame_predictor(self._classifier)
@@ -526,25 +525,25 @@ class _Model:
         if pose is None:
             return [None]
         poses = np.asarray(pose)
-        shape = poses.shape
-        if shape in ((_N_KEYPOINTS, 3), (_N_COLUMNS,)):
+        shape, n_maps, n_keypoints = poses.shape, len(self.heatmaps.keypoints), len(self.skeleton.keypoints)
+        if shape in ((n_keypoints, 3), (3 * n_keypoints,)):
             poses = poses.reshape(1, -1, 3)
-        elif shape[1:] in ((_N_KEYPOINTS, 3), (_N_COLUMNS,)):
+        elif shape[1:] in ((n_keypoints, 3), (3 * n_keypoints,)):
             poses = poses.reshape(len(poses), -1, 3)
-        elif len(shape) == 3 and shape[0] == _N_KEYPOINTS:
+        elif len(shape) == 3 and shape[0] == n_maps:
             poses = poses[np.newaxis]
-        elif len(shape) != 4 or shape[1] != _N_KEYPOINTS:
+        elif len(shape) != 4 or shape[1] != n_maps:
             raise ValueError(
-                f"Expected heatmaps of shape (n, {_N_KEYPOINTS}, rows, columns) or keypoints of shape "
-                f"(n, {_N_KEYPOINTS}, 3), or one of them, got {shape}."
+                f"Expected heatmaps of shape (n, {n_maps}, rows, columns) or keypoints of shape "
+                f"(n, {n_keypoints}, 3), or one of them, got {shape}."
             )
         if poses.ndim == 4 and self._decoder is None:
-            return list(mirror_heatmaps(poses) if self._mirrored else poses)
+            return list(mirror_heatmaps(poses, self.heatmaps) if self._mirrored else poses)
         if poses.ndim == 4:
-            poses = np.array([self._decode(heatmaps) for heatmaps in poses]).reshape(-1, _N_KEYPOINTS, 3)
+            poses = np.array([self._decode(heatmaps) for heatmaps in poses]).reshape(-1, n_keypoints, 3)
         elif np.isinf(poses).any():
             raise ValueError("Expected keypoints that are finite, or NaN where they are missing, got infinity.")
-        return list(mirror_keypoints(poses) if self._mirrored else poses)
+        return list(mirror_keypoints(poses, self.skeleton) if self._mirrored else poses)
 
     def _decode(self, heatmaps: NDArray) -> NDArray:
         assert self._decoder is not None

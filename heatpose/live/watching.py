@@ -77,6 +77,8 @@ class GrowingFolder:
         Seconds after which an incomplete file that stopped growing is left out with a warning.
     clock : Clock, optional
         Source of time.
+    n_keypoints : int, default 17
+        Of the heatmaps; can be set before the first call of :meth:`poll`.
 
     Raises
     ------
@@ -85,7 +87,13 @@ class GrowingFolder:
     """
 
     def __init__(
-        self, root: str | os.PathLike[str], *, existing: bool = False, patience: float = 10.0, clock: Clock = _SYSTEM
+        self,
+        root: str | os.PathLike[str],
+        *,
+        existing: bool = False,
+        patience: float = 10.0,
+        clock: Clock = _SYSTEM,
+        n_keypoints: int = 17,
     ):
         if not Path(root).exists():
             raise FileNotFoundError(f"No such folder: {root}")
@@ -93,6 +101,7 @@ class GrowingFolder:
             raise NotADirectoryError(f"Expected a folder to watch, got a file: {root}")
         self._root = Path(root)
         self._patience = patience
+        self.n_keypoints = n_keypoints
         self.clock = clock
         self._folders = {"": _Folder(())}
         self._unfinished: dict[str, tuple[int, float]] = {}  # size, and the time of its last change
@@ -116,7 +125,7 @@ class GrowingFolder:
         found = {*self._unfinished, *self._new_files()}
         for path in sorted(found, key=lambda path: (self._written(path), natural_key(path))):
             try:
-                heatmaps = read_heatmaps(self._root / path)
+                heatmaps = read_heatmaps(self._root / path, n_keypoints=self.n_keypoints)
             except UnfinishedFileError as error:
                 if self._may_grow(path):
                     continue
@@ -237,7 +246,9 @@ def follow_folder(
             clock.sleep(max(pause, now - begun))
 
 
-def follow_stream(stream: IO[bytes], pause: float = 0.1, clock: Clock = _SYSTEM) -> Iterator[Frame | None]:
+def follow_stream(
+    stream: IO[bytes], pause: float = 0.1, clock: Clock = _SYSTEM, n_keypoints: int = 17
+) -> Iterator[Frame | None]:
     """Yield arrays of heatmaps from a pipe as they arrive, and None while there are none.
 
     Parameters
@@ -248,13 +259,15 @@ def follow_stream(stream: IO[bytes], pause: float = 0.1, clock: Clock = _SYSTEM)
         Seconds without an array after which None is yielded (not on Windows).
     clock : Clock, optional
         Source of time.
+    n_keypoints : int, default 17
+        Of the heatmaps.
 
     Yields
     ------
     Frame or None
     """
     raw = getattr(stream, "raw", stream)  # select does not see data in a buffer
-    arrays = read_stream(raw)
+    arrays = read_stream(raw, n_keypoints=n_keypoints)
     while True:
         while not _is_ready(raw, pause):
             yield None

@@ -34,11 +34,11 @@ from heatpose.model.openset import (
     split_known,
 )
 from heatpose.pose import augmentation, geometry
-from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.decoding import decode_skeleton
 from heatpose.pose.mirroring import decide_mirrors
 from heatpose.pose.results import as_keypoints, is_results
 from heatpose.pose.skeleton import Skeleton
-from heatpose.pose.skeletons import find_skeleton, is_person, pick_keypoints
+from heatpose.pose.skeletons import find_skeleton, is_person
 
 __all__ = [
     "HeatmapDecoder",
@@ -121,12 +121,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
             own = source if self.heatmaps is not None or not is_person(skeleton) else None
             return as_keypoints(X, skeleton=own, to=skeleton).reshape(-1, len(skeleton.columns))
         heatmaps = check_heatmaps(X, source)
-        if source is skeleton:
-            keypoints = decode_heatmaps(heatmaps, self.method, n_jobs=self.n_jobs)
-        else:
-            shared = [name for name in skeleton.keypoints if name in source.keypoints]
-            decoded = decode_heatmaps(heatmaps[..., source.index(*shared), :, :], self.method, n_jobs=self.n_jobs)
-            keypoints = pick_keypoints(decoded.reshape(-1, len(shared), 3), shared, skeleton)
+        keypoints = decode_skeleton(heatmaps, source, skeleton, method=self.method, n_jobs=self.n_jobs)
         return keypoints.reshape(-1, len(skeleton.columns))  # also of an empty batch
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:

@@ -31,6 +31,7 @@ __all__ = [
     "input_of",
     "read_samples",
     "shared_decoder",
+    "shared_skeleton",
     "skeleton_of",
 ]
 
@@ -51,14 +52,21 @@ class ModelInput(ABC):
     has_keypoints: ClassVar[bool]
 
     @abstractmethod
-    def samples(self, keypoints: np.ndarray | pd.DataFrame, heatmaps: HeatmapRows | None = None) -> Samples:
+    def samples(
+        self,
+        keypoints: np.ndarray | pd.DataFrame,
+        heatmaps: HeatmapRows | None = None,
+        skeleton: Skeleton = COCO_17,
+    ) -> Samples:
         """Return what the model works from: one of both, whose rows belong together.
 
         Parameters
         ----------
-        keypoints : DataFrame with the keypoint columns, or ndarray, shape (N, 51)
+        keypoints : DataFrame with the keypoint columns, or ndarray, shape (N, 3 K)
         heatmaps : HeatmapRows, optional
             Of the same samples.
+        skeleton : Skeleton
+            Of the keypoints.
 
         Raises
         ------
@@ -75,7 +83,7 @@ class ModelInput(ABC):
         """Return the samples with some keypoints missing, hidden (N, 17) bool."""
 
     @abstractmethod
-    def mirror(self, samples: np.ndarray) -> np.ndarray:
+    def mirror(self, samples: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
         """Return the samples as seen in a mirror, left and right keypoints swapped."""
 
     @abstractmethod
@@ -90,8 +98,13 @@ class ModelInput(ABC):
 class _Keypoints(ModelInput):
     name, has_keypoints = "keypoints", True
 
-    def samples(self, keypoints: np.ndarray | pd.DataFrame, heatmaps: HeatmapRows | None = None) -> np.ndarray:
-        return keypoints[list(COCO_17.columns)].to_numpy() if isinstance(keypoints, pd.DataFrame) else keypoints
+    def samples(
+        self,
+        keypoints: np.ndarray | pd.DataFrame,
+        heatmaps: HeatmapRows | None = None,
+        skeleton: Skeleton = COCO_17,
+    ) -> np.ndarray:
+        return keypoints[list(skeleton.columns)].to_numpy() if isinstance(keypoints, pd.DataFrame) else keypoints
 
     def subset(self, samples: Any, rows: np.ndarray) -> np.ndarray:
         return samples[rows]
@@ -100,8 +113,8 @@ class _Keypoints(ModelInput):
         # Float64 whatever comes in, as for other estimators' results.
         return np.where(np.repeat(hidden, 3, axis=1), np.nan, np.asarray(samples, dtype=np.float64))
 
-    def mirror(self, samples: np.ndarray) -> np.ndarray:
-        return mirror_keypoints(samples.reshape(len(samples), -1, 3)).reshape(samples.shape)
+    def mirror(self, samples: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+        return mirror_keypoints(samples.reshape(len(samples), -1, 3), skeleton).reshape(samples.shape)
 
     def check_read(self, pipeline: Pipeline, shape: tuple[int, ...] | None) -> None:
         pass
@@ -113,7 +126,12 @@ class _Keypoints(ModelInput):
 class _Heatmaps(ModelInput):
     name, has_keypoints = "heatmaps", False
 
-    def samples(self, keypoints: np.ndarray | pd.DataFrame, heatmaps: HeatmapRows | None = None) -> HeatmapRows:
+    def samples(
+        self,
+        keypoints: np.ndarray | pd.DataFrame,
+        heatmaps: HeatmapRows | None = None,
+        skeleton: Skeleton = COCO_17,
+    ) -> HeatmapRows:
         if heatmaps is None:
             raise ValueError("Expected heatmaps for a model that works from them, got a keypoint table only.")
         return heatmaps
@@ -124,8 +142,8 @@ class _Heatmaps(ModelInput):
     def hide(self, samples: Any, hidden: np.ndarray) -> HeatmapRows:
         return samples.hide(hidden)
 
-    def mirror(self, samples: np.ndarray) -> np.ndarray:
-        return mirror_heatmaps(samples)
+    def mirror(self, samples: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+        return mirror_heatmaps(samples, skeleton)
 
     def check_read(self, pipeline: Pipeline, shape: tuple[int, ...] | None) -> None:
         if shape is None:
@@ -183,6 +201,14 @@ def shared_decoder(*pipelines: Pipeline) -> str:
     if len(decoders) > 1:
         raise ValueError(f"Expected models with the same decoder, got {' and '.join(sorted(decoders))}.")
     return decoders.pop() if decoders else "gaussian"
+
+
+def shared_skeleton(*models: Any) -> Skeleton:
+    """Return the skeleton of the heatmaps that models take; ValueError where they take different ones."""
+    skeletons = set(map(heatmaps_of, models))
+    if len(skeletons) > 1:
+        raise ValueError(f"Expected models of one skeleton, got {' and '.join(each.name for each in skeletons)}.")
+    return skeletons.pop()
 
 
 def read_samples(

@@ -21,9 +21,9 @@ from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, table_keypoints
 from heatpose.model.estimators import PoseClassifier
-from heatpose.model.inputs import input_of
+from heatpose.model.inputs import heatmaps_of, input_of, skeleton_of
 from heatpose.pose.geometry import mirror_keypoints
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["Prediction", "list_pose_files", "mirror_table", "predict_files"]
 
@@ -126,7 +126,7 @@ def predict_files(
             if names:
                 samples = np.concatenate(poses)
                 if mirrored:
-                    samples = input_of(pipeline).mirror(samples)
+                    samples = input_of(pipeline).mirror(samples, skeleton_of(pipeline))
                 if on_poses is not None:
                     on_poses(samples)
                 yield from _predict(pipeline, names, samples, unknown)
@@ -195,21 +195,23 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     return files
 
 
-def mirror_table(table: pd.DataFrame) -> pd.DataFrame:
+def mirror_table(table: pd.DataFrame, skeleton: Skeleton = COCO_17) -> pd.DataFrame:
     """Mirror the keypoints of a table, see :func:`heatpose.pose.geometry.mirror_keypoints`.
 
     Parameters
     ----------
     table : DataFrame
         Keypoint table.
+    skeleton : Skeleton
+        Of the keypoints.
 
     Returns
     -------
     DataFrame
         A copy; columns other than the keypoints are unchanged.
     """
-    mirrored = mirror_keypoints(table_keypoints(table))
-    return table.assign(**dict(zip(COCO_17.columns, mirrored.reshape(len(table), -1).T, strict=True)))
+    mirrored = mirror_keypoints(table_keypoints(table, skeleton), skeleton)
+    return table.assign(**dict(zip(skeleton.columns, mirrored.reshape(len(table), -1).T, strict=True)))
 
 
 def _suffix(file: str) -> str:
@@ -251,16 +253,23 @@ def _read(file: str, pipeline: Pipeline, rows: Mapping[str, Any]) -> np.ndarray 
     try:
         file.encode()  # names can be bytes that are no UTF-8, which a table cannot hold
         if _suffix(file) == HEATMAP_SUFFIX and "skeleton" not in rows:  # else they may have another number of keypoints
-            heatmaps = _read_heatmaps(file)
+            heatmaps = _read_heatmaps(file, len(heatmaps_of(pipeline).keypoints))
             if heatmaps is not None:
                 input_of(pipeline).check_read(pipeline, heatmaps.shape[1:])
                 return heatmaps
         input_of(pipeline).check_read(pipeline, None)
+        if (source := heatmaps_of(pipeline)) != COCO_17:
+            rows = {"skeleton": source, **rows}
         table = read_table(file, **rows)
         for note in table.attrs.get("notes", ()):
             logger.warning("%s", note)
         numbers = table["sample"].where(table["path"].notna(), np.arange(len(table)))
-        return [(_numbered(table["path"].fillna(shown).tolist(), numbers), table[list(COCO_17.columns)].to_numpy())]
+        return [
+            (
+                _numbered(table["path"].fillna(shown).tolist(), numbers),
+                table[list(skeleton_of(pipeline).columns)].to_numpy(),
+            )
+        ]
     except UnicodeEncodeError:
         return [BadFile(file.encode(errors="backslashreplace").decode(), "expected a name in UTF-8")]
     except BadFilesError as error:
@@ -270,10 +279,10 @@ def _read(file: str, pipeline: Pipeline, rows: Mapping[str, Any]) -> np.ndarray 
         return [BadFile(shown, str(error))]
 
 
-def _read_heatmaps(file: str) -> np.ndarray | None:
-    """Read heatmaps (n, 17, H, W) from a .npy file; None where it holds keypoints."""
+def _read_heatmaps(file: str, n_keypoints: int) -> np.ndarray | None:
+    """Read heatmaps (n, K, H, W) from a .npy file; None where it holds keypoints."""
     try:
-        heatmaps = read_heatmaps(file)
+        heatmaps = read_heatmaps(file, n_keypoints=n_keypoints)
     except BadFilesError:
         if is_url(file) or not holds_keypoints(Path(file)):
             raise

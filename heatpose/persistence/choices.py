@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from sklearn.pipeline import Pipeline
 
 from heatpose.evaluation.wording import format_plural
+from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["list_choices"]
 
@@ -36,6 +38,13 @@ def list_choices(pipeline: Pipeline, notes: Iterable[str] = ()) -> list[str]:
     """
     classifier = pipeline[-1]
     choices = [str(note) for note in notes]
+    skeleton, source = skeleton_of(pipeline), heatmaps_of(pipeline)
+    if source != skeleton:
+        choices.append(f"Takes heatmaps of {source.name}, and of these the keypoints of {skeleton.name}.")
+    if skeleton != COCO_17:
+        limbs = "no limbs" if not skeleton.parents else "limbs of no known length"
+        flat = "" if skeleton.human_limbs else f"; re-posed without depth, since it has {limbs}"
+        choices.append(f"Works from the {len(skeleton.keypoints)} keypoints of {skeleton.name}{flat}.")
     if n := getattr(classifier, "n_without_body_", 0):
         choices.append(f"Left out {format_plural(n, 'sample')} without a visible body.")
     if share := getattr(classifier, "min_confidence", 0):

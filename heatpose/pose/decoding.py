@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.skeleton import Skeleton
+from heatpose.pose.skeletons import pick_keypoints
 
 __all__ = [
     "DECODERS",
@@ -29,6 +31,7 @@ __all__ = [
     "FIT_TERMS",
     "Peaks",
     "decode_heatmaps",
+    "decode_skeleton",
     "window_powers",
 ]
 
@@ -195,6 +198,30 @@ def decode_heatmaps(
 
     keypoints = decoded[..., :3].copy()
     return (keypoints, decoded[..., 3].copy()) if return_width else keypoints
+
+
+def decode_skeleton(heatmaps: np.ndarray, source: Skeleton, skeleton: Skeleton, **options: Any) -> np.ndarray:
+    """Decode heatmaps of one skeleton, (N, K, H, W) or (K, H, W), to the keypoints of another that share a name.
+
+    Parameters
+    ----------
+    heatmaps : ndarray
+        Of `source`; those that `skeleton` lacks are not decoded.
+    source, skeleton : Skeleton
+        Of the heatmaps and of the keypoints.
+    **options
+        Of :func:`decode_heatmaps`.
+
+    Returns
+    -------
+    ndarray
+        As from :func:`decode_heatmaps`; NaN, NaN and 0 for a keypoint that `source` lacks.
+    """
+    if source == skeleton:
+        return decode_heatmaps(heatmaps, **options)
+    shared = [name for name in skeleton.keypoints if name in source.keypoints]
+    decoded = decode_heatmaps(heatmaps[..., source.index(*shared), :, :], **options)
+    return pick_keypoints(decoded.reshape(-1, len(shared), 3), shared, skeleton)
 
 
 def _decode(maps: np.ndarray, decoder: Decoder, options: dict[str, Any]) -> np.ndarray:

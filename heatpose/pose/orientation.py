@@ -193,6 +193,8 @@ def limb_shares(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
 
     def mean_length(pairs: np.ndarray) -> np.ndarray:
         ends = pairs[~np.isin(pairs, skeleton.index(*skeleton.head)).any(axis=1)]
+        if not len(ends):
+            return np.full(len(xy), np.nan)
         return np.sqrt(np.square(xy[:, ends[:, 0]] - xy[:, ends[:, 1]]).sum(axis=2)).mean(axis=1)
 
     all_pairs = mean_length(skeleton.pairs)
@@ -201,8 +203,10 @@ def limb_shares(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
 
 def _trunk(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
     """Return the vectors from hips to shoulders and from the right to the left shoulder, (N, 2) each."""
-    left, right = (xy[:, index] for index in skeleton.index(*skeleton.shoulders))
-    hips = xy[:, skeleton.index(*skeleton.hips)].mean(axis=1)
-    trunk = (left + right) / 2 - hips
+    hips, shoulders, _ = skeleton.trunk
+    trunk = xy[:, shoulders].mean(axis=1) - xy[:, hips].mean(axis=1)
     trunk[np.square(trunk).sum(axis=1) == 0] = np.nan
-    return trunk, left - right
+    left = [index for index in shoulders if "left" in skeleton.keypoints[index]]
+    if not left:  # of a hand: it faces nowhere
+        return trunk, np.full_like(trunk, np.nan)
+    return trunk, xy[:, left[0]] - xy[:, skeleton.swap[left[0]]]

@@ -12,7 +12,7 @@ import numpy as np
 
 from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.skeleton import COCO_17, Skeleton
-from heatpose.pose.skeletons import find_skeleton, pick_keypoints, skeletons_of
+from heatpose.pose.skeletons import find_skeleton, pick_keypoints, skeletons_of, to_coco
 
 __all__ = ["as_keypoints", "is_results"]
 
@@ -77,7 +77,8 @@ def as_keypoints(
     keypoints = np.concatenate(people).astype(np.float32)
     missing = ~np.isfinite(keypoints).all(axis=2) | ~(keypoints[..., 2] > 0)
     keypoints[missing] = (np.nan, np.nan, 0)
-    return pick_keypoints(keypoints, _skeleton(numbers[0], skeleton).keypoints, to)
+    found = _skeleton(numbers[0], skeleton)
+    return to_coco(keypoints, found) if to == COCO_17 else pick_keypoints(keypoints, found.keypoints, to)
 
 
 def is_results(results: Any) -> bool:

@@ -66,7 +66,7 @@ def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     distance -= _placed(second, seen)
     with np.errstate(invalid="ignore"):
         apart = np.sqrt(np.square(distance, out=distance).sum(axis=(1, 2)) / np.maximum(count, 1))
-    return np.where((count >= _FEWEST_KEYPOINTS) & ~np.isnan(apart), apart, np.inf)
+    return np.where((count >= min(_FEWEST_KEYPOINTS, -(-first.shape[1] // 2))) & ~np.isnan(apart), apart, np.inf)
 
 
 class Neighbours:

@@ -27,6 +27,7 @@ __all__ = [
     "pick_keypoints",
     "short_name",
     "skeletons_of",
+    "table_skeleton",
     "to_coco",
     "unpack_skeleton",
 ]
@@ -262,6 +263,11 @@ def pick_keypoints(keypoints: np.ndarray, names: Sequence[str | None], skeleton:
     shared = [name for name in skeleton.keypoints if name in at]
     picked[:, skeleton.index(*shared)] = keypoints[:, [at[name] for name in shared]]
     return picked
+
+
+def table_skeleton(skeleton: Skeleton) -> Skeleton:
+    """Return the skeleton of the keypoint table that data of a skeleton become: COCO-17 of persons, else the same."""
+    return COCO_17 if is_person(skeleton) else skeleton
 
 
 def to_coco(keypoints: np.ndarray, skeleton: str | Skeleton) -> np.ndarray:

@@ -28,6 +28,7 @@ import pandas as pd
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Folds, Grouping, grouped_folds, resolve_groups
 from heatpose.evaluation.scores import BASELINE
+from heatpose.pose.skeleton import Skeleton
 from heatpose.training.folds import Mirror, Task, fit_temperature, join_fits, rank_candidates
 from heatpose.training.result import TrainingResult
 from heatpose.training.skeleton import Choice, TrainingPlan, conclude, plan_training
@@ -77,6 +78,7 @@ def search_pose_classifier(
     mirror: Mirror = "names",
     importance: bool = False,
     heatmaps: HeatmapRows | None = None,
+    skeleton: str | Skeleton = "coco-17",
     n_jobs: int | None = None,
     client: Client | None = None,
     study: str | os.PathLike[str] | None = None,
@@ -111,6 +113,9 @@ def search_pose_classifier(
         As for :func:`heatpose.train_pose_classifier`.
     heatmaps : HeatmapRows, optional
         The heatmaps that `table` was made from, for candidates that work from these.
+    skeleton : str or Skeleton, default "coco-17"
+        Of the data: the pipeline takes heatmaps of it. The table has its keypoints, or those of COCO-17 if it is of a
+        person, see :func:`heatpose.pose.skeletons.table_skeleton`.
     n_jobs : int, optional
         Processes; by default one for each processor. The results of as many trials do not depend on it.
     client : distributed.Client, optional
@@ -174,6 +179,7 @@ def search_pose_classifier(
         mirror=mirror,
         importance=importance,
         heatmaps=heatmaps,
+        skeleton=skeleton,
         n_jobs=n_jobs,
         client=client,
     )

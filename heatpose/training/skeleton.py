@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds, random_folds, resolve_groups
@@ -30,8 +31,8 @@ from heatpose.model.estimators import PoseClassifier
 from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import mirror_classes, partial_bodies
 from heatpose.pose.decoding import DECODERS
-from heatpose.pose.skeleton import Skeleton
-from heatpose.pose.skeletons import find_skeleton
+from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.skeletons import find_skeleton, table_skeleton
 from heatpose.training.folds import Fit, Mirror, Output, Task, Trainer, fit_temperature, join_fits
 from heatpose.training.result import TrainingResult
 
@@ -54,6 +55,7 @@ class TrainingPlan:
     decoder: str
     outputs: tuple[Output, ...]
     n_without_body: int = 0
+    source: Skeleton = COCO_17
 
     @property
     def skeleton(self) -> Skeleton:
@@ -143,7 +145,12 @@ def plan_training(
         table, grouping = table.iloc[kept].reset_index(drop=True), replace(grouping, groups=grouping.groups[kept])
         if resources.get("heatmaps") is not None:
             resources["heatmaps"] = resources["heatmaps"].subset(kept)
-    skeleton = find_skeleton(skeleton)
+    source = find_skeleton(skeleton)
+    skeleton = table_skeleton(source)
+    if importance and skeleton != COCO_17:
+        raise ValueError(
+            f"Expected poses of persons to measure the importance of parts of the body, got {skeleton.name}."
+        )
     X, y = table[list(skeleton.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
     check_enough(y, grouping.groups, n_folds)
     check_mirror(np.unique(y), mirror)
@@ -154,11 +161,12 @@ def plan_training(
         grouping=grouping,
         folds=folds,
         random_folds=mixed,
-        audit=AuditPlan(table_keypoints(table), y, grouping, folds, mixed, random_state),
+        audit=AuditPlan(table_keypoints(table, skeleton), y, grouping, folds, mixed, random_state),
         trainer=Trainer(X, y, random_state, mirror, skeleton=skeleton, **resources),
         decoder=decoder,
         outputs=("parts", "importance") if importance else ("parts",),
         n_without_body=n_without_body,
+        source=source,
     )
 
 
@@ -171,18 +179,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     certainty = choice.held_out.known * probabilities.max(axis=1)
     threshold = float(threshold_for_coverage(certainty, COVERAGE))
     takes = CANDIDATES[choice.classifier].takes
-    pipeline = make_pose_pipeline(
-        choice.classifier,
-        decoder=plan.decoder,
-        random_state=trainer.random_state,
-        skeleton=plan.skeleton,
-        temperature=temperature,
-        threshold=threshold,
-    ).set_params(**takes.mirror_parameters(trainer.mirror), **choice.parameters)
-    if isinstance(pipeline[-1], PoseClassifier):
-        truth = probabilities[np.arange(len(plan.codes)), plan.codes]
-        calibrated = [(coverage, conformal_threshold(truth, plan.grouping.groups, coverage)) for coverage in COVERAGES]
-        pipeline[-1].set_params(set_thresholds=tuple(calibrated))
+    pipeline = _calibrated(plan, choice, temperature, threshold, probabilities)
 
     def fit_on_all() -> None:
         with threadpool_limits(1):
@@ -197,9 +194,16 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     in_random_split = predict_without([test for _, test in plan.random_folds], meanwhile=fit_on_all)
     random_split = float(balanced_accuracy_score(plan.y, in_random_split))
     findings = audit_training(
-        plan.audit, trainer.X, evaluation, predictions, random_split, predict_without, n_jobs=trainer.n_jobs
+        plan.audit,
+        trainer.X,
+        evaluation,
+        predictions,
+        random_split,
+        predict_without,
+        n_jobs=trainer.n_jobs,
+        skeleton=plan.skeleton,
     )
-    signature = sign_poses(table_keypoints(plan.table))
+    signature = sign_poses(table_keypoints(plan.table, plan.skeleton), plan.skeleton)
     pipeline.signature_ = signature.to_dict()
     importance = [fit.importance for fit in choice.measured if fit.importance is not None]
     return TrainingResult(
@@ -222,6 +226,27 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         n_without_body=plan.n_without_body,
         **findings._asdict(),
     )
+
+
+def _calibrated(
+    plan: TrainingPlan, choice: Choice, temperature: float, threshold: float, probabilities: np.ndarray
+) -> Pipeline:
+    """Return the unfitted pipeline of a choice, calibrated by its held-out probabilities (N, C)."""
+    trainer, takes = plan.trainer, CANDIDATES[choice.classifier].takes
+    pipeline = make_pose_pipeline(
+        choice.classifier,
+        decoder=plan.decoder,
+        random_state=trainer.random_state,
+        skeleton=plan.skeleton,
+        heatmaps=plan.source,
+        temperature=temperature,
+        threshold=threshold,
+    ).set_params(**takes.mirror_parameters(trainer.mirror), **choice.parameters)
+    if isinstance(pipeline[-1], PoseClassifier):
+        truth = probabilities[np.arange(len(plan.codes)), plan.codes]
+        calibrated = [(coverage, conformal_threshold(truth, plan.grouping.groups, coverage)) for coverage in COVERAGES]
+        pipeline[-1].set_params(set_thresholds=tuple(calibrated))
+    return pipeline
 
 
 def _evaluate(plan: TrainingPlan, choice: Choice) -> tuple[Evaluation, pd.DataFrame]:

@@ -23,6 +23,7 @@ from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Grouping
 from heatpose.evaluation.scores import BASELINE
 from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES, Candidate
+from heatpose.pose.skeleton import Skeleton
 from heatpose.training.folds import Fit, Mirror, Task, fit_temperature, join_fits, rank_candidates
 from heatpose.training.result import TrainingResult
 from heatpose.training.skeleton import Choice, TrainingPlan, conclude, plan_training
@@ -96,6 +97,7 @@ def train_pose_classifier(
     mirror: Mirror = "names",
     importance: bool = False,
     heatmaps: HeatmapRows | None = None,
+    skeleton: str | Skeleton = "coco-17",
     n_jobs: int | None = None,
     client: Client | None = None,
     progress: Callable[[int, int], object] | None = None,
@@ -122,6 +124,9 @@ def train_pose_classifier(
         Measure permutation importance, too.
     heatmaps : HeatmapRows, optional
         The heatmaps that `table` was made from, for candidates that work from these; read when needed.
+    skeleton : str or Skeleton, default "coco-17"
+        Of the data: the pipeline takes heatmaps of it. The table has its keypoints, or those of COCO-17 if it is of a
+        person, see :func:`heatpose.pose.skeletons.table_skeleton`.
     n_jobs : int, optional
         Processes; by default one for each processor. Results do not depend on it.
     client : distributed.Client, optional
@@ -160,6 +165,7 @@ def train_pose_classifier(
         mirror=mirror,
         importance=importance,
         heatmaps=heatmaps,
+        skeleton=skeleton,
         n_jobs=n_jobs,
         client=client,
     )

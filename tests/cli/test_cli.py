@@ -452,7 +452,7 @@ def test_problems_with_data_are_told_before_anything_is_decoded(run, data, tmp_p
     def refuse(*arguments, **options):
         raise AssertionError("heatmaps were decoded")
 
-    monkeypatch.setattr("heatpose.data.table.decode_heatmaps", refuse)
+    monkeypatch.setattr("heatpose.data.table.decode_skeleton", refuse)
     one = np.load(data / "dummy" / "dummy_0_0.npy")
     for name in ("flat/flat_0.npy", "single/up/0.npy", "hollow/up/0.npy"):
         (tmp_path / name).parent.mkdir(parents=True)

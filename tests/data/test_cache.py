@@ -17,7 +17,7 @@ from heatpose.data.folder import HeatmapFolder
 from heatpose.data.npy import BadFilesError
 from heatpose.data.reading import HeatmapFile
 from heatpose.data.sources import _stamp
-from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
 
 SHAPE = (17, 8, 6)
 LONG_AGO = 1_700_000_000_123_456_789
@@ -48,9 +48,9 @@ def decoded(monkeypatch):
 
     def count(maps, **options):
         counts.append(len(maps))
-        return decode_heatmaps(maps, **options)
+        return decode_skeleton(maps, **options)
 
-    monkeypatch.setattr("heatpose.data.table.decode_heatmaps", count)
+    monkeypatch.setattr("heatpose.data.table.decode_skeleton", count)
     return counts
 
 

@@ -26,7 +26,7 @@ from heatpose.data.formats.sleap import SLEAP
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.formats.yolo import YOLO
 from heatpose.pose.skeleton import COCO_17, Skeleton
-from heatpose.pose.skeletons import coco_names, find_skeleton, pick_keypoints, skeletons_of
+from heatpose.pose.skeletons import coco_names, find_skeleton, pick_keypoints, skeletons_of, table_skeleton
 
 __all__ = ["FORMATS", "find_format", "looks_foreign", "read_labelled", "read_poses"]
 
@@ -113,6 +113,7 @@ def read_poses(
     if not poses.poses:
         raise ValueError(f"Expected poses in {source}, got none in {_count(len(poses.frames), 'frame')}.")
     table = _facts(poses, opened)
+    own = COCO_17 if skeleton is None else table_skeleton(find_skeleton(skeleton))
     numbers = _to_coco(poses.keypoints(), poses, found, skeleton, notes)
     if found.zero_is_missing:
         numbers[(numbers[..., :2] == 0).all(axis=2), 2] = 0
@@ -124,6 +125,7 @@ def read_poses(
         keep_placeholders,
         sizes=sizes if (sizes > 0).all() else None,
         fractions=found.unit == "fractions",
+        skeleton=own,
     )
     _set_labels(table, labels, opened, len(poses.frames), notes)
     kept = _choose(numbers, table, people, len(poses.frames), notes)
@@ -136,7 +138,7 @@ def read_poses(
     _set_group(table, group, found, notes)
     columns = ["path", "sample", "label", "group"]
     ids = [name for name in _CANDIDATES if table[name].notna().any()]
-    values = pd.DataFrame(numbers[kept].reshape(len(kept), -1), columns=list(COCO_17.columns))
+    values = pd.DataFrame(numbers[kept].reshape(len(kept), -1), columns=list(own.columns))
     result = pd.concat([table[columns], values, table[ids]], axis=1)
     result.attrs["notes"] = notes
     for note in notes:
@@ -281,7 +283,7 @@ def _to_coco(
                 f"Expected {len(chosen.keypoints)} keypoints for {chosen.name}, got {n_keypoints}; of that number: "
                 f"{fits}."
             )
-        return pick_keypoints(numbers, chosen.keypoints)
+        return pick_keypoints(numbers, chosen.keypoints, table_skeleton(chosen))
     if poses.names is not None:
         names = coco_names(poses.names)
         if sum(name is not None for name in names) > len(names) // 4 and len(names) == n_keypoints:
