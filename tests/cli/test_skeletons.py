@@ -9,9 +9,9 @@ import pytest
 
 from heatpose.cli import main
 from heatpose.data.table import keypoint_frame, load_data, table_keypoints
+from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.persistence.artifact import load_model, read_manifest
-from heatpose.persistence.selftest import draw_peaks
 from heatpose.pose.skeleton import COCO_17
 from heatpose.pose.skeletons import HAND_21, SKELETONS
 from tests.other_bodies import hands
@@ -20,7 +20,7 @@ GROUPS = r"/p(\d+)_"
 
 
 def write_folder(root, keypoints, labels, people):
-    for row, (heatmaps, label, person) in enumerate(zip(draw_peaks(keypoints, 64, 48), labels, people, strict=True)):
+    for row, (heatmaps, label, person) in enumerate(zip(render_heatmaps(keypoints), labels, people, strict=True)):
         (root / label).mkdir(parents=True, exist_ok=True)
         np.save(root / label / f"p{person}_{row}.npy", heatmaps[np.newaxis])
 
