@@ -123,6 +123,7 @@ def save_model(
 
     if conflict := xgboost_conflict():
         warnings.warn(conflict, UserWarning, stacklevel=2)
+        record = {**(record or {}), "choices": [*(record or {}).get("choices", ()), conflict]}
     buffer = BytesIO()
     joblib.dump(pipeline, buffer, compress=_COMPRESSION)
     model = buffer.getvalue()

@@ -47,7 +47,8 @@ def test_two_distributions_are_reported_with_the_repair(installed, tmp_path):
     poses = simulate_poses(2, 1, 2, classes=["action_up", "dummy"])
     pipeline = make_pose_pipeline("dummy").fit(poses.heatmaps(), poses.labels)
     with pytest.warns(UserWarning, match="are both installed"):
-        manifest = save_model(pipeline, tmp_path / "pose.joblib")
+        manifest = save_model(pipeline, tmp_path / "pose.joblib", record={"choices": ["Mirrored."]})
+    assert manifest["record"]["choices"] == ["Mirrored.", message]
     assert manifest["versions"]["xgboost"] == xgboost.__version__
 
 
