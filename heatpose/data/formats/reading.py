@@ -75,7 +75,7 @@ def read_poses(
         Which poses of a frame to keep; the size of a person is that of the box around the keypoints.
     group : str, default "auto"
         The column that becomes ``group``: ``video``, ``track``, ``person`` or ``image``, or ``none``. By default the
-        first of video, track and person that has several values.
+        first of video, track and person that has several values, and several of each label.
     skip_bad : bool, default False
         Leave out files that cannot be read; a note counts them.
     keep_placeholders : bool, default False
@@ -431,7 +431,8 @@ def _part(path: str, part: str) -> str:
 def _set_group(table: pd.DataFrame, group: str, found: Format, notes: list[str]) -> None:
     """Fill the column group out of the candidates."""
     several = [name for name in _CANDIDATES if _several(table[name]) and table[name].notna().all()]
-    automatic = [name for name in several if name != "image"]
+    # A split needs two groups of each class: one film a class is no group.
+    automatic = [name for name in several if name != "image" and table.groupby("label")[name].nunique().ne(1).all()]
     chosen = (automatic[0] if automatic else "none") if group == "auto" else group
     if chosen == "none":
         table["group"] = pd.Series(pd.NA, index=table.index, dtype="string")

@@ -170,6 +170,32 @@ def test_groups_are_what_the_format_knows(tmp_path):
         read_poses(tmp_path, group="track")
 
 
+def test_one_film_a_class_is_no_group(tmp_path):
+    for label in ("up", "down"):
+        written.alphapose(tmp_path / label / "alphapose-results.json", written.bodies(3))
+    table = read_poses(tmp_path)
+    assert table["group"].isna().all()
+    assert "Groups: none; video or track or image can be chosen instead." in table.attrs["notes"]
+    written.alphapose(tmp_path / "up" / "b.json", written.bodies(3))
+    written.alphapose(tmp_path / "down" / "b.json", written.bodies(3))
+    assert read_poses(tmp_path)["group"].nunique() == 4
+
+
+def test_lightning_pose_names_images_and_their_set(tmp_path):
+    poses = written.bodies(3, missing=0)
+    lines = written.deeplabcut(tmp_path / "predictions.csv", poses).read_text().splitlines()
+    ends = [",set", ",", ",", *[",train"] * 3]
+    starts = ["", "", "", *(f"labeled-data/film/img{n}.png," for n in range(3))]
+    texts = [
+        f"{start}{line.partition(',')[2] if start else line.replace('DLC_resnet50', 'heatmap_tracker')}{end}"
+        for start, line, end in zip(starts, lines, ends, strict=True)
+    ]
+    (tmp_path / "predictions.csv").write_text("\n".join(texts) + "\n")
+    table = read_poses(tmp_path / "predictions.csv")
+    np.testing.assert_allclose(table_keypoints(table), poses, atol=2e-3)
+    assert table["path"].tolist() == [f"labeled-data/film/img{n}.png" for n in range(3)]
+
+
 def test_yolo_needs_the_image_size_and_knows_visibility(tmp_path):
     source = written.yolo(tmp_path, written.bodies(2))
     with pytest.raises(ValueError, match=r"fractions of the image .*--image-size"):
