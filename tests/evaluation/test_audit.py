@@ -158,6 +158,15 @@ def test_the_curve_of_permuted_labels_promises_nothing():
     assert "no better than chance" in curve.verdict
 
 
+def test_one_group_of_one_class_predicts_that_class():
+    """As where each film shows one class: the first point is of one film."""
+    films = Grouping(np.char.add(np.char.add(LABELS, " "), POSES.performers.astype(str)), "", "regex")
+    curve = learning_curve(X, LABELS, films, n_jobs=1)
+    assert curve.n_groups[0] == 1
+    assert curve.balanced_accuracy[0] <= 1 / 2
+    assert curve.balanced_accuracy[-1] > curve.balanced_accuracy[0]
+
+
 @pytest.mark.parametrize(
     "grouping",
     [Grouping(PERFORMERS.groups, "", "blocks"), Grouping((POSES.performers % 2).astype(str), "", "regex")],

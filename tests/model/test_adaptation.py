@@ -69,9 +69,12 @@ def test_a_frame_that_was_shown_is_known_better(base, adapted):
 
 @pytest.mark.parametrize("shown", CLASSES)
 def test_classes_that_were_not_shown_are_still_predicted(base, shown):
-    own = shown == BASE_Y
-    one_class = adapt_model(base, BASE_X[own][:5], BASE_Y[own][:5])
-    assert (one_class.predict(BASE_X) == BASE_Y).mean() >= (base.predict(BASE_X) == BASE_Y).mean() - 0.02
+    """Also where the base misreads what was shown, so that the correction is large there."""
+    others = shown != BASE_Y
+    one_class = adapt_model(base, X[shown == Y], Y[shown == Y])
+    assert (one_class.predict(X[shown == Y]) == shown).mean() > 0.9
+    agreed = one_class.predict(BASE_X[others]) == base.predict(BASE_X[others])
+    assert agreed.mean() > 0.8  # a frame shown is a third of the way from those of one other class
 
 
 def test_the_order_of_frames_and_a_second_run_change_nothing(base, adapted):
