@@ -133,7 +133,8 @@ def test_who_comes_later_is_told_the_poses_that_people_are_in(serve):
     assert visit(server, scenario)["poses"] == [other, {**ENTERED, "person": "2"}]
 
 
-def test_listeners_that_do_not_read_are_dropped_and_hold_up_nobody(serve):
+def test_listeners_that_do_not_read_are_dropped_and_hold_up_nobody(serve, monkeypatch):
+    monkeypatch.setattr("heatpose.live.server._SEND_TIMEOUT", 1.0)
     server = serve()
     n_records, n_reading, n_deaf, ahead = 1500, 40, 10, 200
     padding = "x" * 1000
@@ -181,6 +182,8 @@ def test_listeners_that_do_not_read_are_dropped_and_hold_up_nobody(serve):
                 await asyncio.sleep(0.001)
             server.publish({"number": number, "padding": padding})
         await asyncio.gather(*readers)
+        while server._listeners:  # those who have read leave; the others are dropped
+            await asyncio.sleep(0.05)
         sizes = [await asyncio.wait_for(rest_of(loop, one), 20) for one in deaf]
         for one in deaf:
             one.close()
@@ -190,6 +193,20 @@ def test_listeners_that_do_not_read_are_dropped_and_hold_up_nobody(serve):
     assert counts == [n_records] * n_reading
     assert not wrong
     assert max(sizes) < n_records * len(padding)  # their connections ended before
+
+
+def test_a_burst_reaches_all_who_read(serve):
+    """As of a folder whose files are all there, which are classified faster than records are sent."""
+    server = serve()
+
+    async def scenario(session, url):
+        async with session.ws_connect(url + "events") as listener:
+            await listener.receive_json()
+            for number in range(5000):
+                server.publish({"number": number})
+            return [(await listener.receive_json())["number"] for _ in range(5000)]
+
+    assert visit(server, scenario) == list(range(5000))
 
 
 def test_publishing_without_listeners_and_after_the_end_does_nothing(serve):

@@ -62,7 +62,7 @@ def guesses(monkeypatch):
     """Let a made-up model be trained, the better the less variation it has; return what it was trained for."""
     asked = []
 
-    def train(name, parameters, X, y, test, random_state, parts, heatmaps):
+    def train(name, parameters, X, y, test, random_state, parts, heatmaps, skeleton):
         asked.append((name, parameters, X, y, test))
         classes, codes = np.unique(y, return_inverse=True)
         rng = np.random.default_rng(random_state)
