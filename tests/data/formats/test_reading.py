@@ -444,13 +444,14 @@ def test_plain_pickles_come_back(protocol):
 
 def test_convert_writes_a_table_and_says_what_it_did(tmp_path, capsys):
     for label in ("up", "down"):
-        written.openpose(tmp_path / "in" / label, written.bodies(3), video=label)
+        for film in range(2):
+            written.openpose(tmp_path / "in" / label, written.bodies(3), video=f"{label}{film}")
     out = tmp_path / "new" / "a.parquet"
     assert main(["convert", str(tmp_path / "in"), str(out)]) == 0
     said = capsys.readouterr().out
     assert "Labels: the folders." in said
-    assert "Groups: video (2)." in said
-    assert read_table(out)["label"].tolist() == ["down"] * 3 + ["up"] * 3
+    assert "Groups: video (4)." in said
+    assert read_table(out)["label"].tolist() == ["down"] * 6 + ["up"] * 6
     assert main(["convert", str(tmp_path / "in"), str(tmp_path / "a.txt")]) == 2
     assert main(["convert", str(tmp_path / "in"), str(out), "--image-size", "12"]) == 2
     (tmp_path / "in" / "up" / "x.json").write_text("{")
