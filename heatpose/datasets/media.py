@@ -19,7 +19,7 @@ import pandas as pd
 
 from heatpose.data.delimited import read_delimited
 from heatpose.data.sources import LocalFiles, list_files
-from heatpose.data.writing import whole_file
+from heatpose.data.writing import PART_SUFFIX, whole_file
 
 __all__ = ["HeatmapWriter", "Written", "list_media", "read_rows"]
 
@@ -168,6 +168,8 @@ class HeatmapWriter:
                 f"Expected the settings that {self.out} was begun with (see {record}), got another "
                 f"{', '.join(changed)}. Write to a new folder, or go on with the same ones."
             )
+        for part in self.out.rglob(f".*{PART_SUFFIX}"):  # of an earlier run that was killed while it wrote
+            part.unlink(missing_ok=True)
 
     def path(self, stem: str, suffix: str = "") -> Path:
         """Return the path of a person's heatmaps."""
