@@ -183,6 +183,7 @@ def test_a_stopped_run_goes_on_to_the_same_files(film, write, tmp_path, monkeypa
     written = write(tmp_path / "films", tmp_path / "parts")
     assert written.n_before == stop_after // 5 * 5
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    assert not list((tmp_path / "parts").rglob(f"*{PART_SUFFIX}"))
     assert len(contents(tmp_path / "whole")) == 40
     assert write(tmp_path / "films", tmp_path / "parts").n_files == 0
 
