@@ -132,6 +132,7 @@ class PoseServer:
         self._thread.start()
         started.wait()
         if self._failure is not None:
+            self._thread.join()
             raise self._failure
 
     @property
