@@ -161,11 +161,12 @@ class PoseStream:
         self.keep = keep
         self.classes = self._model.classes
         """The model's classes."""
-        self._is_state = np.array([name != UNKNOWN and name.lower() not in NONE_OF_THESE for name in self.classes])
-        if not self._is_state.any():
+        self.is_pose = np.array([name != UNKNOWN and name.lower() not in NONE_OF_THESE for name in self.classes])
+        """The classes that are poses, and not the none-class, (C,) bool."""
+        if not self.is_pose.any():
             raise ValueError(f"Expected a class that is a pose, got {', '.join(self.classes)}.")
         names = np.array(self.classes)
-        self.labels = (*names[self._is_state].tolist(), [*names[~self._is_state].tolist(), UNKNOWN][0])
+        self.labels = (*names[self.is_pose].tolist(), [*names[~self.is_pose].tolist(), UNKNOWN][0])
         """The states: the classes, and last the none-class, or "unknown" if the model has none."""
         self._clock = ClockCheck(gap)
         self._tracks: dict[Hashable, _Track] = {}
@@ -315,15 +316,13 @@ class PoseStream:
             track = None
         if track is None:
             (probabilities,) = self._model.probabilities([frame])
-            track = self._tracks[person] = _Track(self, person, probabilities[self._is_state], time)
-            yield from track.push(probabilities[self._is_state], time)
+            track = self._tracks[person] = _Track(self, person, probabilities, time)
         else:
             start, passed = track.time, time - track.time
             poses = [*_poses_between(track.frame, frame, math.ceil(passed / _BETWEEN - _ROUNDING)), frame]
             for part, probabilities in enumerate(self._model.probabilities(poses), start=1):
-                when = start + passed * part / len(poses) if part < len(poses) else time
-                yield from track.push(probabilities[self._is_state], when)
-        track.frame, track.probabilities = frame, probabilities
+                yield from track.push(probabilities, start + passed * part / len(poses) if part < len(poses) else time)
+        track.frame = frame
 
 
 class _Moment(NamedTuple):
@@ -373,16 +372,15 @@ def _gain(probability: NDArray, level: float) -> Any:
 class _Track:
     """State of one person: evidence and its cumulative sums. States are positions in `labels`."""
 
-    def __init__(self, settings: PoseStream, person: Hashable, evidence: NDArray, time: float):
+    def __init__(self, settings: PoseStream, person: Hashable, probabilities: NDArray, time: float):
         self._settings = settings
         self._person = person
         self._unknown = len(settings.labels) - 1
-        self.evidence = evidence  # of the last frame
+        self.probabilities = probabilities  # of all classes in the last frame
         self.time = time
         self.frame: NDArray | None = None
-        self.probabilities: NDArray = evidence  # of all classes in the last frame
-        level = _with_unknown(evidence)
-        self._now = _Moment(time, level, np.zeros_like(level), np.zeros_like(evidence))
+        level = _with_unknown(self._evidence)
+        self._now = _Moment(time, level, np.zeros_like(level), np.zeros(self._unknown))
         self._state: int | None = None
         self._since = self._now  # in this state
         self._n_held = 0  # held events emitted
@@ -392,13 +390,19 @@ class _Track:
         self._lost = 0.0
         self._lost_since = self._now
 
-    def push(self, evidence: NDArray, time: float) -> Iterator[PoseEvent]:
+    @property
+    def _evidence(self) -> NDArray:
+        """The probabilities of the classes that are poses."""
+        return self.probabilities[self._settings.is_pose]
+
+    def push(self, probabilities: NDArray, time: float) -> Iterator[PoseEvent]:
         """Add a frame and update every moment since the last one."""
+        before, self.probabilities = self._evidence, probabilities
         moments: Iterable[_Moment] = ()
         if time > self.time:
             settings = self._settings
-            moments = _moments(self._now, self.evidence, evidence, time, settings.smoothing, settings.threshold)
-        self.evidence, self.time = evidence, time
+            moments = _moments(self._now, before, self._evidence, time, settings.smoothing, settings.threshold)
+        self.time = time
         for moment in moments:
             self._accumulate(moment)
             yield from self._decide()
