@@ -290,7 +290,8 @@ def add_options(parser: argparse._ActionsContainer, *names: str, groups: str = "
     **changes
         Settings of ``add_argument`` that differ from the usual ones.
     """
+    either = parser.add_mutually_exclusive_group() if {"--cache", "--no-cache"} <= {*names} else parser
     for name in names:
         settings = _OPTIONS[name] | changes
         settings["help"] = settings["help"].format(groups=groups)
-        parser.add_argument(name, **settings)
+        (either if name in ("--cache", "--no-cache") else parser).add_argument(name, **settings)

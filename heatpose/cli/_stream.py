@@ -60,7 +60,10 @@ def make_stream(args: argparse.Namespace) -> tuple[Any, PoseStream]:
 
     model = (load_onnx if Path(args.model).suffix == ".onnx" else load_model)(args.model)
     names = ("smoothing", "hold", "release", "held_after", "gap", "mirrored")
-    return model, PoseStream(model, **{name: getattr(args, name) for name in names})
+    stream = PoseStream(model, **{name: getattr(args, name) for name in names})
+    if stream.labels[-1] in stream.classes:
+        complain(f"Poses that are none of the classes are {stream.labels[-1]}")
+    return model, stream
 
 
 def wanted_records(args: argparse.Namespace) -> set[str]:

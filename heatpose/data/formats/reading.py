@@ -444,6 +444,8 @@ def _set_group(table: pd.DataFrame, group: str, found: Format, notes: list[str])
     else:
         table["group"] = table[chosen]
     used = chosen if chosen == "none" else f"{chosen} ({table['group'].nunique():,})"
+    if group == "auto" and chosen == "none" and (single := [name for name in several if name != "image"]):
+        used += f", since some class has only one {single[0]}"
     others = [name for name in several if name != chosen]
     notes.append(f"Groups: {used}{f'; {_or(others)} can be chosen instead' if others else ''}.")
 
