@@ -159,7 +159,7 @@ def _checked(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iter
 
     for frame in frames:
         if frame is not None and len(poses) < _FRAMES_CHECKED:
-            poses.append(pose_samples(frame.heatmaps, model))
+            poses.append(pose_samples(frame.poses, model))
             if len(poses) == _FRAMES_CHECKED:
                 compare()
         yield frame

@@ -69,6 +69,12 @@ def run(args: argparse.Namespace) -> None:
     ):
         presenter = Presenter(server, stream, recorder, has_several=several)
         scenes = find_people(source, tracker)
-        frames = person_frames(scenes, has_several=several, is_live=source.is_live, on_scene=presenter.on_scene)
+        frames = person_frames(
+            scenes,
+            has_several=several,
+            is_live=source.is_live,
+            decoder=stream.decoder,
+            on_scene=presenter.on_scene,
+        )
         title = f"Reading {args.source}, people from {tracker.describe()}"
         write_stream(args, title, model, stream, frames, server, presenter)

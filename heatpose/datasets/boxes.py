@@ -23,11 +23,14 @@ from scipy.optimize import linear_sum_assignment
 from heatpose.datasets.estimator import NORMALIZATIONS, load_session
 from heatpose.pose.decoding import decode_heatmaps
 
-__all__ = ["OnnxDetector", "Person", "PersonTracker", "TrackedBoxes", "overlap"]
+__all__ = ["DECODER", "OnnxDetector", "Person", "PersonTracker", "TrackedBoxes", "overlap"]
 
 logger = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
+
+DECODER = "gaussian"
+"""Method of :func:`heatpose.decode_heatmaps` by which people are followed."""
 
 _SEEN = 0.25  # peak height from which a keypoint counts for a box; median peaks of estimators are between 0.3 and 0.9
 _LEAST_SEEN = 6  # of 17 keypoints: fewer are no person; a head and two shoulders have 7
@@ -60,14 +63,24 @@ class Person:
     box : tuple of four floats
         x, y, width and height of the crop that the heatmaps cover, in pixels.
     heatmaps : ndarray, shape (17, h, w), float32
-    keypoints : ndarray, shape (17, 3), float32
-        x and y in pixels of the picture (0 is the centre of the first one), and confidence.
+    decoded : ndarray, shape (17, 3), float32
+        x and y in cells of the heatmaps, and confidence, by :data:`DECODER`.
     """
 
     number: int
     box: Box
     heatmaps: NDArray[np.float32]
-    keypoints: NDArray[np.float32]
+    decoded: NDArray[np.float32]
+
+    @property
+    def keypoints(self) -> NDArray[np.float32]:
+        """Position in pixels of the picture (0 is the centre of the first one), and confidence, (17, 3)."""
+        rows, columns = self.heatmaps.shape[1:]
+        x, y, width, height = self.box
+        keypoints = self.decoded.copy()
+        keypoints[:, 0] = x + (keypoints[:, 0] + 0.5) * width / columns - 0.5
+        keypoints[:, 1] = y + (keypoints[:, 1] + 0.5) * height / rows - 0.5
+        return keypoints
 
 
 @dataclass
@@ -205,13 +218,9 @@ class PersonTracker:
             if self._n_bad & (self._n_bad - 1) == 0:  # the 1st, 2nd, 4th, ...: a broken model would fill the log
                 logger.warning("The estimator gave heatmaps with NaN or infinity, for the %d. time", self._n_bad)
             return None
-        keypoints = decode_heatmaps(heatmaps)[0]
-        rows, columns = heatmaps.shape[1:]
-        x, y, width, height = crop
-        keypoints[:, 0] = x + (keypoints[:, 0] + 0.5) * width / columns - 0.5
-        keypoints[:, 1] = y + (keypoints[:, 1] + 0.5) * height / rows - 0.5
-        box = _box_round(keypoints)
-        return None if box is None else (Person(number, crop, heatmaps, keypoints), box)
+        person = Person(number, crop, heatmaps, decode_heatmaps(heatmaps, DECODER)[0])
+        box = _box_round(person.keypoints)
+        return None if box is None else (person, box)
 
 
 class TrackedBoxes:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from heatpose.datasets.boxes import Person, PersonTracker
+from heatpose.datasets.boxes import DECODER, Person, PersonTracker
 from heatpose.live.camera import Camera, Film, Picture
 from heatpose.live.watching import Frame
 
@@ -34,7 +34,12 @@ def find_people(source: Film | Camera, tracker: PersonTracker) -> Iterator[Scene
 
 
 def person_frames(
-    scenes: Iterable[Scene | None], *, has_several: bool, is_live: bool, on_scene: Callable[[Scene], Any] | None = None
+    scenes: Iterable[Scene | None],
+    *,
+    has_several: bool,
+    is_live: bool,
+    decoder: str | None = None,
+    on_scene: Callable[[Scene], Any] | None = None,
 ) -> Iterator[Frame | None]:
     """Yield one frame for each person of each picture, as :func:`heatpose.live.watching.watch_frames` takes them.
 
@@ -46,6 +51,9 @@ def person_frames(
         Tell people apart by their numbers.
     is_live : bool
         Yield None for a picture without people, by which a stream learns that time passes.
+    decoder : str, optional
+        :attr:`heatpose.PoseStream.decoder`: a frame holds keypoints instead of heatmaps where people are followed by
+        the same ones, which are then not decoded a second time.
     on_scene : callable, optional
         Called with each scene before its frames, for a page or a recording.
     """
@@ -56,6 +64,7 @@ def person_frames(
         if on_scene is not None:
             on_scene(scene)
         for person in scene.people:
-            yield Frame(None, scene.time, person.heatmaps[None], str(person.number) if has_several else None)
+            pose = person.decoded if decoder == DECODER else person.heatmaps
+            yield Frame(None, scene.time, pose[None], str(person.number) if has_several else None)
         if is_live and not scene.people:
             yield None

@@ -171,6 +171,11 @@ class PoseStream:
         self._clock = ClockCheck(gap)
         self._tracks: dict[Hashable, _Track] = {}
 
+    @property
+    def decoder(self) -> str | None:
+        """The method that decodes heatmaps, whose keypoints can be pushed instead; None for a model of heatmaps."""
+        return self._model.decoder
+
     def warm_up(self) -> None:
         """Classify noise once, so that the first frame does not take longer than the others."""
         noise = np.random.default_rng(0).random((len(self._model.heatmaps.keypoints), 64, 48), dtype=np.float32)
@@ -326,21 +331,24 @@ class PoseStream:
 
 
 class _Moment(NamedTuple):
-    """A time, the smoothed evidence of each state, its integral up to this time, and what each class gains."""
+    """A time, the smoothed evidence of each state, its integral up to this time, and what states gain and lose.
+
+    Gains and losses are lists: there are hundreds of moments a second, and NumPy takes longer for a few numbers.
+    """
 
     time: float
     level: NDArray
     area: NDArray
-    gain: NDArray
+    gain: Sequence[float] = ()
+    loss: Sequence[float] = ()
 
 
-def _moments(
-    start: _Moment, before: NDArray, after: NDArray, time: float, smoothing: float, threshold: float
-) -> Iterator[_Moment]:
+def _moments(start: _Moment, before: NDArray, after: NDArray, time: float, settings: PoseStream) -> Iterator[_Moment]:
     """Smooth evidence that is linear from `before` at the start to `after` at `time`; both are (C,).
 
     This is the solution of ``d level / dt = (evidence - level) / smoothing``.
     """
+    smoothing, threshold = settings.smoothing, settings.threshold
     passed = time - start.time
     n_steps = math.ceil(passed / _STEP)
     area = start.area
@@ -354,8 +362,8 @@ def _moments(
             level = before + slope * since
         level = _with_unknown(level)
         areas = area + level.cumsum(axis=0) * (passed / n_steps)
-        gain = _gain(level[:, :-1], threshold)
-        yield from map(_Moment, (start.time + since[:, 0]).tolist(), level, areas, gain)
+        gain, loss = _gain(level[:, :-1], threshold), -_gain(level, settings.keep * threshold)
+        yield from map(_Moment, (start.time + since[:, 0]).tolist(), level, areas, gain.tolist(), loss.tolist())
         area = areas[-1]
 
 
@@ -380,12 +388,12 @@ class _Track:
         self.time = time
         self.frame: NDArray | None = None
         level = _with_unknown(self._evidence)
-        self._now = _Moment(time, level, np.zeros_like(level), np.zeros(self._unknown))
+        self._now = _Moment(time, level, np.zeros_like(level))
         self._state: int | None = None
         self._since = self._now  # in this state
         self._n_held = 0  # held events emitted
         # Seconds gained by each other class and lost by the state, and the last times when these were zero.
-        self._gained = np.zeros(self._unknown)
+        self._gained = [0.0] * self._unknown
         self._gained_since = [self._now] * self._unknown
         self._lost = 0.0
         self._lost_since = self._now
@@ -400,8 +408,7 @@ class _Track:
         before, self.probabilities = self._evidence, probabilities
         moments: Iterable[_Moment] = ()
         if time > self.time:
-            settings = self._settings
-            moments = _moments(self._now, before, self._evidence, time, settings.smoothing, settings.threshold)
+            moments = _moments(self._now, before, self._evidence, time, self._settings)
         self.time = time
         for moment in moments:
             self._accumulate(moment)
@@ -415,28 +422,26 @@ class _Track:
         """Accumulate evidence for each class and against the state."""
         before, self._now = self._now, moment
         passed = moment.time - before.time
-        gain = moment.gain
         loss = 1.0  # without a state
         if self._state == self._unknown:
             loss = 0.0  # it ends only when a class is entered
         elif self._state is not None:
-            gain[self._state] = -1
-            loss = -_gain(moment.level[self._state], self._settings.keep * self._settings.threshold)
+            loss = moment.loss[self._state]
 
-        gained = np.maximum(self._gained + passed * gain, 0)
-        begins = (self._gained == 0) & (gained > 0)
-        if begins.any():
-            for position in np.flatnonzero(begins):
+        for position, gain in enumerate(moment.gain):
+            gained = 0.0 if position == self._state else max(self._gained[position] + passed * gain, 0.0)
+            if gained and not self._gained[position]:
                 self._gained_since[position] = before
+            self._gained[position] = gained
         if self._lost == 0:
             self._lost_since = before
-        self._gained, self._lost = gained, max(self._lost + passed * loss, 0)
+        self._lost = max(self._lost + passed * loss, 0)
 
     def _decide(self) -> Iterator[PoseEvent]:
         """Emit events that are due."""
         hold, release = self._settings.hold, self._settings.release
-        best = int(self._gained.argmax())
-        most = self._gained[best]
+        most = max(self._gained)
+        best = self._gained.index(most)
         if most > 0 and most + _ROUNDING >= hold:
             yield from self._enter(best, self._gained_since[best])
         # A gaining class extends the wait, but not without limit: alternating poses are unknown.
@@ -455,14 +460,14 @@ class _Track:
 
     def _last_certain(self) -> _Moment:
         """Return the last moment that belongs to the state, whatever is entered next."""
-        gaining = [self._gained_since[position] for position in np.flatnonzero(self._gained)]
+        gaining = [since for since, gained in zip(self._gained_since, self._gained, strict=True) if gained]
         losing = [self._lost_since] if self._lost else []
         return min([self._now, *losing, *gaining], key=lambda moment: moment.time)
 
     def _enter(self, state: int, since: _Moment) -> Iterator[PoseEvent]:
         yield from self._leave(min(since, self._lost_since, key=lambda moment: moment.time) if self._lost else since)
         self._state, self._since, self._n_held = state, since, 0
-        self._gained[:], self._lost = 0, 0.0  # the next state begins after now
+        self._gained, self._lost = [0.0] * self._unknown, 0.0  # the next state begins after now
         yield self._event("entered", since.time, self._now)
 
     def _leave(self, when: _Moment) -> Iterator[PoseEvent]:
@@ -517,6 +522,7 @@ class _Model:
             self._decoder = steps.pop(0)
         elif getattr(model, "n_features_in_", 0) == len(self.skeleton.columns):
             self._decoder = HeatmapDecoder(decoder, skeleton=self.skeleton)
+        self.decoder = self._decoder.method if self._decoder and self.heatmaps == self.skeleton else None
         *self._transformers, self._classifier = steps
         if isinstance(self._classifier, PoseClassifier):
             self._classifier = frame_predictor(self._classifier)

@@ -426,5 +426,5 @@ def _median_of_present(values: np.ndarray) -> np.ndarray:
     """Median of the values that are not NaN, (N, P) -> (N,); NaN where all are. Much faster than nanmedian."""
     ordered = np.sort(values, axis=1)  # NaN goes last
     count = np.count_nonzero(~np.isnan(values), axis=1)
-    rows, last = np.arange(len(values)), values.shape[1] - 1
-    return (ordered[rows, np.clip((count - 1) // 2, 0, last)] + ordered[rows, np.clip(count // 2, 0, last)]) / 2
+    rows = np.arange(len(values))
+    return (ordered[rows, np.maximum((count - 1) // 2, 0)] + ordered[rows, count // 2]) / 2

@@ -46,15 +46,16 @@ def estimator(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(estimator, tmp_path_factory):
-    """A model trained on the estimator's own heatmaps."""
+    """A model trained on the estimator's own heatmaps; beside it is ``soft-argmax.joblib``, of another decoder."""
     root = tmp_path_factory.mktemp("model")
     for seed, pose in enumerate(dots.POSES):
         film_of(root / "films" / pose / "film.avi", [pose] * 12, seed)
     assert main(["heatmaps", str(root / "films"), str(root / "data"), "--estimator", str(estimator)]) == 0
     files = sorted((root / "data").rglob("*.npy"))
     heatmaps = np.concatenate([np.load(file, allow_pickle=False) for file in files])
-    pipeline = make_pose_pipeline("logistic").fit(heatmaps, [file.parent.name for file in files])
-    save_model(pipeline, root / "pose.joblib")
+    for name, decoder in (("pose", "gaussian"), ("soft-argmax", "soft-argmax")):
+        pipeline = make_pose_pipeline("logistic", decoder=decoder)
+        save_model(pipeline.fit(heatmaps, [file.parent.name for file in files]), root / f"{name}.joblib")
     return root / "pose.joblib"
 
 
@@ -77,8 +78,11 @@ def test_a_film_gives_its_events(capsys, model, film, estimator):
     assert all(event["person"] is None for event in events)
 
 
-@pytest.mark.parametrize("options", [["--events", "--frames"], ["--events"]])
-def test_live_gives_the_same_lines_as_files_and_watch(capsys, model, film, estimator, tmp_path, options):
+@pytest.mark.parametrize(
+    ("name", "options"), [("soft-argmax", ["--events", "--frames"]), ("pose", []), ("pose", ["--events"])]
+)
+def test_live_gives_the_same_lines_as_files_and_watch(capsys, model, film, estimator, tmp_path, name, options):
+    model = model.with_stem(name)
     live = run(capsys, "live", model, "--source", film, "--estimator", estimator, *options)
     assert live[0] == 0
     assert run(capsys, "heatmaps", film, tmp_path / "out", "--estimator", estimator)[0] == 0
