@@ -37,6 +37,7 @@ MARKED = {
         "persistence/test_safe.py",
         "report/test_drawing.py",
         "report/test_report.py",
+        "test_assumptions.py",
         "test_examples.py",
         "test_notebooks.py",
         "test_real_performers.py",

@@ -21,7 +21,7 @@ from heatpose.cli import COMMANDS, command_parsers, main
 from heatpose.cli._results import show_training
 from heatpose.data.table import keypoint_frame, read_table, write_table
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
-from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.candidates import CANDIDATES
 from heatpose.persistence.manifest import to_bytes
 from heatpose.pose.decoding import DECODERS
 from heatpose.pose.geometry import mirror_keypoints
@@ -167,30 +167,6 @@ def test_wrong_usage_is_told_before_any_work(run, no_reading, data, tmp_path, ar
     assert message in err
     assert err.startswith("usage: heatpose")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.joblib"]
-
-
-@pytest.mark.parametrize(
-    "locale",
-    [
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"PYTHONIOENCODING": "cp1252"},
-        {"PYTHONIOENCODING": "ascii:strict"},
-    ],
-    ids=lambda locale: " ".join(locale),
-)
-def test_stdout_is_utf8_whatever_the_locale(locale, tmp_path):
-    names = {"action_up": "\u5de6 \N{SNOWMAN}", "dummy": "Stra\u00dfe"}
-    poses = simulate_poses(2, 1, 2, classes=list(names))
-    labels = [names[label] for label in poses.labels]
-    pipeline = make_pose_pipeline("dummy").fit(poses.heatmaps(), labels)
-    heatpose.save_model(pipeline, tmp_path / "pose.joblib")
-    np.save(tmp_path / "frame.npy", poses.heatmaps()[:1])
-    variables = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHONIO"))}
-    command = [sys.executable, "-m", "heatpose", "predict", "pose.joblib", "frame.npy"]
-    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env={**variables, **locale, "PYTHONPATH": ROOT})
-    assert (done.returncode, done.stderr) == (0, b"")
-    (row,) = csv.DictReader(io.StringIO(done.stdout.decode("utf-8")))
-    assert row["label"] == pipeline.predict(poses.heatmaps()[:1])[0] in names.values()
 
 
 def test_as_a_module_with_a_reader_that_is_gone():
@@ -648,53 +624,3 @@ def test_formats_are_those_of_the_library():
     from heatpose.persistence.export import FORMATS as LIBRARY_FORMATS
 
     assert set(FORMATS) == set(LIBRARY_FORMATS)
-
-
-# Data that are not as assumed
-
-
-def test_groups_of_class_folders_are_declared_with_layout(run, data, tmp_path):
-    root = data
-    for performer in "012":
-        for file in root.rglob(f"*_{performer}.npy"):
-            (tmp_path / "data" / performer / file.parent.name).mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, tmp_path / "data" / performer / file.parent.name / file.name)
-    for command in (["inspect"], ["train", "--classifiers", "lda"], ["extract"]):
-        out = [tmp_path / "out.csv"] if command == ["extract"] else []
-        code, _, err = run(*command, tmp_path / "data", *out)
-        assert code == 1 and "--layout group/class" in err and "Traceback" not in err
-    code, out, _ = run("extract", tmp_path / "data", tmp_path / "out.csv", "--layout", "group/class")
-    assert code == 0 and out.endswith("classes in 3 groups\n")
-    code, out, _ = run("inspect", tmp_path / "data", "--layout", "group/class")
-    assert code == 0 and "(0, 1, 2), from the table's column 'group'" in out
-
-
-def test_what_was_ignored_or_changed_is_printed_and_kept(run, data, tmp_path):
-    root = data
-    copy = tmp_path / "data"
-    shutil.copytree(root, copy)
-    label = next(path.name for path in copy.iterdir() if path.is_dir())
-    (copy / label / "more.npz").write_bytes(b"")
-    out = tmp_path / "pose.joblib"
-    code, _, err = run("train", copy, "--classifiers", "lda", "--groups", r"_(\d+)\.npy$", "--out", out)
-    (line,) = [line for line in err.splitlines() if line.startswith("Note: ")]
-    assert code == 0 and line.startswith("Note: 1 .npz files in")
-    choices = json.loads(out.with_suffix(".json").read_text("utf-8"))["record"]["choices"]
-    assert line.removeprefix("Note: ") in choices
-    assert "1 .npz files in" in run("inspect", copy)[1]
-
-    table = heatpose.load_data(root)
-    legs = [name for name in table if re.match(r"(left|right)_(knee|ankle)_[xy]", name)]
-    table.loc[:9, legs] = 0.0
-    heatpose.write_table(table, tmp_path / "table.csv")
-    for command in (["evaluate", out, tmp_path / "table.csv"], ["predict", out, tmp_path / "table.csv"]):
-        code, _, err = run(*command)
-        assert code == 0 and "lie at exactly (0, 0): they were taken as missing" in err
-        code, _, err = run(*command, "--keep-placeholders")
-        assert code == 0 and "exactly" not in err
-
-
-def test_bad_files_of_one_kind_are_not_to_be_skipped(run, trained, tmp_path):
-    np.save(tmp_path / "frame.npy", np.zeros((2, 64, 48, 17), np.float32))
-    code, _, err = run("predict", trained[0], tmp_path)
-    assert code == 1 and "np.moveaxis(heatmaps, -1, -3)" in err and "--skip-bad" not in err

@@ -1,7 +1,6 @@
 """Differences between data and the training data of a model: turned, mirrored, without keypoints, without bodies."""
 
 import io
-from contextlib import redirect_stderr
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +8,9 @@ import pytest
 
 import heatpose
 from heatpose.cli import main
-from heatpose.data.table import keypoint_frame, write_table
+from heatpose.data.table import keypoint_frame
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.evaluation.inspection import inspect_data
 from heatpose.evaluation.signature import MIN_FRAMES, UPRIGHT, Signature, check_data, find_differences, sign_poses
 from heatpose.persistence.artifact import load_model, save_model
 from heatpose.pose.geometry import mirror_keypoints
@@ -158,17 +156,6 @@ def test_a_loaded_model_knows_its_signature(model):
     assert heatpose.check_data is check_data
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate"])
-def test_commands_go_on_and_warn_once(command, model, tmp_path, capsys):
-    for name, turn in (("clean", TURNS[0]), ("turned", TURNS[7])):
-        path = tmp_path / f"{name}.parquet"
-        write_table(as_table(OTHERS, turn_keypoints(OTHERS.keypoints, turn)), path)
-        with redirect_stderr(io.StringIO()) as stderr:
-            assert main([command, str(model), str(path)]) == 0
-        assert stderr.getvalue().count("Swap them") == (name == "turned")
-    assert capsys.readouterr().out
-
-
 @pytest.mark.parametrize("n_frames", [40, 120])
 @pytest.mark.parametrize("turn", [TURNS[0], TURNS[7]], ids=["clean", "transposed"])
 def test_watch_compares_the_first_frames_with_the_training_data(n_frames, turn, model, tmp_path, capsys, monkeypatch):
@@ -181,13 +168,3 @@ def test_watch_compares_the_first_frames_with_the_training_data(n_frames, turn, 
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
     assert main(["watch", str(model), "-", "--events"]) == 0
     assert capsys.readouterr().err.count("Swap them") == (turn is TURNS[7])
-
-
-def test_inspect_finds_upside_down_data_with_and_without_a_model(model, tmp_path, capsys):
-    path = tmp_path / "turned.parquet"
-    write_table(as_table(OTHERS, turn_keypoints(OTHERS.keypoints, TURNS[6])), path)
-    assert "turned" in {problem.kind for problem in inspect_data(path).problems}
-    assert main(["inspect", str(path), "--model", str(model)]) == 0
-    assert "y pointed up" in " ".join(capsys.readouterr().out.split())
-    write_table(as_table(OTHERS), path)
-    assert "turned" not in {problem.kind for problem in inspect_data(path).problems}
