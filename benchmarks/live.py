@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,58 @@ def wait_for(browser, expression, seconds=40):
     return False
 
 
+@contextmanager
+def served(*words):
+    """Run a command with ``--serve 0``; yield the address of its page."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "heatpose", *map(str, words), "--serve", "0"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield next(line.split()[1] for line in server.stderr if line.startswith("Open "))
+    finally:
+        server.terminate()
+        server.wait()
+        server.stderr.close()
+
+
+def open_page(browser, url, width=WIDTHS["desk"], scheme="light"):
+    """Open the page and wait for a picture and an event; return what is wrong."""
+    for domain in ("Page", "Runtime", "Log", "Network"):
+        browser.ask(f"{domain}.enable")
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == WIDTHS["phone"]}
+    browser.ask("Emulation.setDeviceMetricsOverride", **size)
+    browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    browser.ask("Page.navigate", url=url)
+    came = wait_for(browser, "drawn > 3 && document.querySelectorAll('#events .entered').length > 0")
+    found = browser.ask("Runtime.evaluate", expression=FINDINGS, returnByValue=True)["result"]["value"]
+    return found if came else [*found, "no picture or no event"]
+
+
+def record_class(browser, label, seconds=2):
+    """Record a clip of a class from the page; return what is wrong."""
+    before = "document.body.dataset.before = $('frames').textContent; "
+    fill = f"const f = $('form'); f.label.value = '{label}'; f.seconds.value = {seconds}; f.countdown.value = 0; "
+    browser.ask("Runtime.evaluate", expression="{" + before + fill + "$('start').click(); }")
+    done = "document.body.dataset.before !== $('frames').textContent && !$('start').disabled"
+    return [] if wait_for(browser, done) else [f"class {label} was not recorded"]
+
+
+def misconduct(browser, url):
+    """List what the page has said on the console so far, and its requests to anywhere else."""
+    wrong = []
+    for event in browser.events:
+        kind, about = event.get("method"), event.get("params", {})
+        if kind in ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"):
+            wrong.append(f"console: {json.dumps(about)[:200]}")
+        asked = about.get("request", {}).get("url", url) if kind == "Network.requestWillBeSent" else url
+        if not asked.startswith((url.split("?")[0], "data:", "about:")):
+            wrong.append(f"request to {asked}")
+    return wrong
+
+
 def page(model, data, out, chromium, pictures):
     """Open the page, record two classes and train on them; return what is wrong."""
     import cv2
@@ -163,51 +216,22 @@ def page(model, data, out, chromium, pictures):
         for picture in frames:
             writer.write(picture)
     writer.release()
-    command = ["live", model, "--source", long, "--estimator", data / "live/nano.onnx", "--events", "--serve", 0]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "heatpose", *map(str, [*command, "--record", out / "recorded"])],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = ["live", model, "--source", long, "--estimator", data / "live/nano.onnx", "--record", out / "recorded"]
     wrong, rows = [], []
     browser = Browser(chromium)
     try:
-        url = next(line.split()[1] for line in server.stderr if line.startswith("Open "))
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            browser.ask(f"{domain}.enable")
-        for name, width in WIDTHS.items():
-            for scheme in SCHEMES:
-                size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": name == "phone"}
-                browser.ask("Emulation.setDeviceMetricsOverride", **size)
-                media = [{"name": "prefers-color-scheme", "value": scheme}]
-                browser.ask("Emulation.setEmulatedMedia", features=media)
-                browser.ask("Page.navigate", url=url)
-                if not wait_for(browser, "drawn > 3 && document.querySelectorAll('#events .entered').length > 0"):
-                    wrong.append(f"{name}, {scheme}: no picture or no event")
-                found = browser.ask("Runtime.evaluate", expression=FINDINGS, returnByValue=True)["result"]["value"]
-                wrong += [f"{name}, {scheme}: {one}" for one in found]
-                rows.append({"page": f"{name}, {scheme}", "wrong": len(found)})
-                if pictures:
-                    shot = browser.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-                    (pictures / f"live-{name}-{scheme}.png").write_bytes(base64.b64decode(shot))
-        for label in ("one", "two"):
-            fill = f"const f = $('form'); f.label.value = '{label}'; f.seconds.value = 2; f.countdown.value = 0; "
-            browser.ask("Runtime.evaluate", expression="{" + fill + "$('start').click(); }")
-            done = f"[...$('frames').rows].some(r => r.cells[0].textContent === '{label}') && !$('start').disabled"
-            if not wait_for(browser, done):
-                wrong.append(f"class {label} was not recorded")
-        for event in browser.events:
-            kind, about = event.get("method"), event.get("params", {})
-            if kind in ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"):
-                wrong.append(f"console: {json.dumps(about)[:200]}")
-            asked = about.get("request", {}).get("url", url) if kind == "Network.requestWillBeSent" else url
-            if not asked.startswith((url.split("?")[0], "data:", "about:")):
-                wrong.append(f"request to {asked}")
+        with served(*command) as url:
+            for name, width in WIDTHS.items():
+                for scheme in SCHEMES:
+                    found = open_page(browser, url, width, scheme)
+                    wrong += [f"{name}, {scheme}: {one}" for one in found]
+                    rows.append({"page": f"{name}, {scheme}", "wrong": len(found)})
+                    if pictures:
+                        shot = browser.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+                        (pictures / f"live-{name}-{scheme}.png").write_bytes(base64.b64decode(shot))
+            wrong += [*record_class(browser, "one"), *record_class(browser, "two"), *misconduct(browser, url)]
     finally:
         browser.close()
-        server.terminate()
-        server.wait()
     print_table("page", rows)
     heatpose("train", out / "recorded", "--groups", "blocks:2", "--classifiers", "lda", "--out", out / "mine.joblib")
     print(f"  recorded               {len(list((out / 'recorded').rglob('*.npy')))} frames of two classes, trained on")

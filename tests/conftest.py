@@ -49,6 +49,7 @@ MARKED = {
         "data/test_distributed.py",
         "data/test_storage.py",
         "data/test_urls.py",
+        "live/test_page.py",
         "live/test_server.py",
         "persistence/test_hub.py",
     ),

@@ -1,0 +1,39 @@
+"""The page in a real browser: it shows what happens, and what it records can be trained on."""
+
+import shutil
+
+import pytest
+
+pytest.importorskip("cv2", reason="needs heatpose[live]")
+pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
+pytest.importorskip("aiohttp", reason="needs heatpose[live]")
+pytest.importorskip("onnx", reason="needs heatpose[onnx]")
+
+from benchmarks.live import misconduct, open_page, record_class, served
+from benchmarks.report_in_browser import Browser
+from heatpose import load_model
+from heatpose.cli import main
+from tests.live.test_live_cli import estimator, film_of, model
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+__all__ = ["estimator", "model"]  # fixtures
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_page_shows_events_and_records_what_can_be_trained_on(model, estimator, tmp_path):
+    film = film_of(tmp_path / "film.avi", (["arms_up"] * 20 + ["arms_down"] * 20) * 30)
+    data, trained = tmp_path / "data", tmp_path / "own.joblib"
+    browser = Browser(CHROMIUM)
+    try:
+        with served("live", model, "--source", film, "--estimator", estimator, "--record", data) as url:
+            wrong = open_page(browser, url)
+            for label in ("one", "two"):
+                wrong += record_class(browser, label, seconds=1)
+            wrong += misconduct(browser, url)
+    finally:
+        browser.close()
+    assert wrong == []
+    options = ["--groups", "blocks:2", "--classifiers", "lda", "--jobs", "1", "--out", str(trained)]
+    assert main(["train", str(data), *options]) == 0
+    assert load_model(trained).classes_.tolist() == ["one", "two"]
