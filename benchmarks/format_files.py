@@ -284,7 +284,7 @@ def sleap(path: Path, poses: np.ndarray) -> Path:
     import sleap_io
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    skeleton = sleap_io.Skeleton(nodes=COCO, name="body")
+    skeleton = sleap_io.Skeleton(nodes=list(COCO), name="body")
     video, track = sleap_io.Video(filename="clip.mp4", open_backend=False), sleap_io.Track("a")
     frames = [
         sleap_io.LabeledFrame(

@@ -6,6 +6,9 @@ For each format, bytes of a good file are flipped, cut out, repeated and put in,
 swapped with others of the file. Each file is read by its format and by ``auto``. A failure is any exception but
 ValueError, FileNotFoundError and ImportError (of an extra), a warning, code that ran, more than 5 seconds, or more than
 500 MB beyond what the process had. A keypoint that is read is finite, or missing in x, y and confidence.
+
+HDF5 files are read by the process that `heatpose.data.formats.hdf5` starts, one for many of them; what it could not
+read within 20 seconds, or crashed at, is counted apart.
 """
 
 from __future__ import annotations
@@ -21,18 +24,22 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
 from benchmarks import format_files as written
-from heatpose.data.formats.reading import read_poses
+from heatpose.data.formats import hdf5
+from heatpose.data.formats.deeplabcut import read_hdf5
+from heatpose.data.formats.reading import find_format, read_poses
+from heatpose.data.formats.sleap import read_sleap
 from heatpose.data.table import table_keypoints
 
 MOST_BYTES = 500_000_000
-MOST_SECONDS = 5
+MOST_SECONDS, MOST_SECONDS_HDF5 = 5, 20
 ALLOWED = (ValueError, FileNotFoundError, ImportError)
 
 FORMATS: dict[str, tuple[Callable[..., Path], str]] = {
@@ -95,7 +102,18 @@ def mutate(content: bytes, rng: np.random.Generator) -> bytes:
     return content
 
 
-def check(source: Path, format: str, marker: Path, options: dict[str, Any]) -> str:
+def overwrite(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return content with one to eight changes that leave its length, where it is not empty: HDF5 is full of zeros."""
+    numbers = np.frombuffer(content, dtype=np.uint8).copy()
+    for at in rng.choice(np.flatnonzero(numbers), int(rng.integers(1, 9))):
+        part = numbers[at : at + int(rng.choice([1, 4, 8, 64]))]
+        other = int(rng.integers(len(numbers) - len(part)))
+        values = (rng.integers(256, size=len(part)), 0, 255, numbers[other : other + len(part)].copy())
+        part[:] = values[rng.integers(len(values))]
+    return numbers.tobytes()
+
+
+def check(source: Path, format: str, marker: Path, options: dict[str, Any], seconds: float = MOST_SECONDS) -> str:
     """Read a source and return its outcome: read, refused, or the failure."""
     start = time.perf_counter()
     try:
@@ -104,13 +122,15 @@ def check(source: Path, format: str, marker: Path, options: dict[str, Any]) -> s
             table = read_poses(source, format, **options)
     except ALLOWED as error:
         outcome = "refused" if str(error) else "failure: no message"
+        if ended := re.search(r"its reader (crashed|did not end)", str(error)):
+            outcome = f"refused since the {ended[0][4:]}"
     except BaseException as error:
         outcome = f"failure: {type(error).__name__}: {error}"[:200]
     else:
         keypoints = table_keypoints(table)
         sound = not np.isinf(keypoints).any() and (np.isfinite(keypoints).all(axis=2) == (keypoints[..., 2] > 0)).all()
         outcome = "read" if sound else "failure: a keypoint that is neither there nor missing"
-    if time.perf_counter() - start > MOST_SECONDS:
+    if time.perf_counter() - start > seconds:
         outcome = "failure: slow"
     return "failure: code ran" if marker.exists() else outcome
 
@@ -138,6 +158,46 @@ def limit_memory(source: Path, options: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + MOST_BYTES, resource.RLIM_INFINITY))
 
 
+def fuzz(source: Path, format: str, n_files: int, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    """Yield the outcome of each way of reading a mutated file, and the file."""
+    marker = source.parents[1] / "marker"
+    options = written.SIZED.get(format, {})
+    limit_memory(source, options)
+    file = sorted(source.iterdir())[0] if source.is_dir() else source
+    good = file.read_bytes()
+    bomb = pickle.dumps({"annotations": [{"keypoint": Bomb(os.fspath(marker))}]})
+    for number in range(n_files):
+        content = mutate(bomb if format == "pyskl" and number % 10 == 0 else good, rng)
+        file.write_bytes(content)
+        for how in (format, "auto"):
+            yield check_apart(source, how, marker, options), content
+
+
+def fuzz_hdf5(source: Path, format: str, n_files: int, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+    """Do as `fuzz` does; one process reads a batch of files, and what is found in each is used as if it were alone."""
+    good, marker = source.read_bytes(), source.parents[1] / "marker"
+    read = read_hdf5 if format == "deeplabcut" else read_sleap
+    read_poses(source, format)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    for first in range(0, n_files, 250):
+        paths = [source.with_name(f"{at}{source.suffix}") for at in range(first, min(first + 250, n_files))]
+        for path in paths:
+            path.write_bytes((overwrite if rng.random() < 0.5 else mutate)(good, rng))
+        found = hdf5.records(read, list(map(os.fspath, paths)), MOST_SECONDS_HDF5)
+        with mock.patch.object(hdf5, "records", lambda *_, found=found: found):
+            for path in paths:
+                content = path.read_bytes()
+                yield check(path, format, marker, {}, 2 * MOST_SECONDS_HDF5), content
+                try:
+                    find_format(path)
+                except ALLOWED:
+                    yield "not recognised", content
+                path.unlink()
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - used
+    if most * 1024 > MOST_BYTES:
+        yield f"failure: {most / 1000:.0f} MB", good
+
+
 def main() -> int:
     """Run the fuzzer; 1 if there was a failure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -149,32 +209,24 @@ def main() -> int:
     for name in args.formats.split(","):
         rng = np.random.default_rng([args.seed, list(FORMATS).index(name)])
         outcomes: Counter[str] = Counter()
+        write, where = FORMATS[name]
         with tempfile.TemporaryDirectory() as folder:
-            marker = Path(folder) / "marker"
-            write, where = FORMATS[name]
             try:
                 source = write(Path(folder) / "source" / where, written.bodies(3))
             except ImportError as error:
-                print(f"{name:14} not run: {error}", flush=True)
+                print(f"{name:18} not run: {error}", flush=True)
                 continue
-            options = written.SIZED.get(name.split()[0], {})
-            limit_memory(source, options)
-            files = sorted(source.iterdir()) if source.is_dir() else [source]
-            good = files[0].read_bytes()
-            bomb = pickle.dumps({"annotations": [{"keypoint": Bomb(os.fspath(marker))}]})
-            for number in range(args.files):
-                content = mutate(bomb if name == "pyskl" and number % 10 == 0 else good, rng)
-                files[0].write_bytes(content)
-                for format in (name.split()[0], "auto"):
-                    outcome = check_apart(source, format, marker, options)
-                    if outcome.startswith("failure"):
-                        failures += 1
-                        if outcomes[outcome] < 3:
-                            kept = Path(tempfile.gettempdir()) / f"fuzz_{name.replace(' ', '')}_{args.seed}_{number}"
-                            kept.write_bytes(content)
-                            print(f"{name} {format} {number}: {outcome} ({kept})", flush=True)
-                    outcomes[outcome] += 1
-        print(f"{name:14}", ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common(4)), flush=True)
+            run = fuzz_hdf5 if source.suffix in hdf5.HDF5_SUFFIXES else fuzz
+            for number, (outcome, content) in enumerate(run(source, name.split()[0], args.files, rng)):
+                if outcome.startswith("failure"):
+                    failures += 1
+                    if outcomes[outcome] < 3:
+                        kept = Path(tempfile.gettempdir()) / f"fuzz_{name.replace(' ', '')}_{args.seed}_{number}"
+                        kept.write_bytes(content)
+                        print(f"{name} {number}: {outcome} ({kept})", flush=True)
+                outcomes[outcome] += 1
+        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common(5))
+        print(f"{name:18} {args.files:,} files: {counts}", flush=True)
     print(f"{failures} failures")
     return int(failures > 0)
 

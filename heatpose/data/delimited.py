@@ -6,9 +6,10 @@ import codecs
 import re
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["read_delimited", "separator_of", "text_encoding"]
 
@@ -42,6 +43,8 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
     >>> read_delimited(BytesIO("path;x\nup_1.npy;0,5\n".encode("utf-16"))).to_numpy().tolist()
     [['up_1.npy', 0.5]]
     """
+    import pandas as pd  # half a second, which the process that reads HDF5 files does without
+
     if isinstance(source, BytesIO):
         head = source.getvalue()[:_HEAD_BYTES]
     else:

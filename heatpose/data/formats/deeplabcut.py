@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from heatpose.data.delimited import read_delimited
+from heatpose.data.formats.hdf5 import is_pytables, read_apart
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.plain_pickle import load_plain
 
-__all__ = ["DEEPLABCUT"]
+__all__ = ["DEEPLABCUT", "read_hdf5"]
 
 _PARTS = ("x", "y", "likelihood")
 _LEVELS = ("scorer", "individuals", "bodyparts", "coords")
@@ -20,18 +22,24 @@ _LEVELS = ("scorer", "individuals", "bodyparts", "coords")
 
 def _sniff(source: Source) -> bool:
     if source.files[0].lower().endswith(".csv"):
-        return source.head().partition(",")[0] == "scorer"
-    try:
-        import h5py
-    except ImportError:
-        return False
-    with h5py.File(source.path(0)) as file:
-        return any("pandas_type" in group.attrs for group in file.values())
+        return source.head().startswith(("scorer,", "scorer;", "scorer\t"))
+    return is_pytables(source)
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:
     path = source.path(file)
-    columns, values, names = _csv(path) if path.suffix.lower() == ".csv" else _hdf5(path)
+    if path.suffix.lower() == ".csv":
+        _add(poses, *_csv(path), source.stem(file))
+        return
+    if find_spec("h5py") is None:
+        raise ImportError('.h5 files of DeepLabCut need h5py: pip install "heatpose[animal]"')
+    read_apart(source, file, poses, read_hdf5)
+
+
+def _add(
+    poses: Poses, columns: list[tuple[str, ...]], values: np.ndarray, names: Sequence[Any], video: str | None = None
+) -> None:
+    """Add a table; its columns are called (individual, body part, coordinate), its rows by a path or not."""
     individuals: dict[str, dict[str, dict[str, int]]] = {}
     for position, column in enumerate(columns):
         individual, bodypart, part = ("", *column[-2:]) if len(column) == 3 else column[-3:]
@@ -45,15 +53,14 @@ def _read(source: Source, file: int, poses: Poses) -> None:
             for at, name in enumerate(_PARTS):
                 numbers[:, person, bodyparts.index(bodypart), at] = values[:, found[name]] if name in found else 1.0
     for row, name in zip(numbers, names, strict=True):
-        poses.frame(name, video=source.stem(file))
+        poses.frame(name, video=video)
         for individual, pose in zip(individuals, row, strict=True):
             if not np.isnan(pose[:, :2]).all():
                 poses.add(pose, track=individual or None)
 
 
-def _csv(path: Path) -> tuple[list[tuple[str, ...]], np.ndarray, Sequence[Any]]:
-    """Return the columns (individual, body part, coordinate), the values, and the names of the frames, if any."""
-    table = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig", low_memory=False)
+def _csv(path: Path) -> tuple[list[tuple[str, ...]], np.ndarray, list[str | None]]:
+    table = read_delimited(path, header=None, dtype=str, keep_default_na=False, low_memory=False)
     n_rows = 4 if table.iloc[1, 0] == "individuals" else 3
     if table.iloc[:n_rows, 0].tolist() != [level for level in _LEVELS if n_rows == 4 or level != "individuals"]:
         raise ValueError(f"Expected rows of {', '.join(_LEVELS)}, got {', '.join(table.iloc[:n_rows, 0])[:80]}.")
@@ -65,30 +72,36 @@ def _csv(path: Path) -> tuple[list[tuple[str, ...]], np.ndarray, Sequence[Any]]:
     return columns, values, [None if name.replace(".", "").isdigit() else name for name in names]
 
 
-def _hdf5(path: Path) -> tuple[list[tuple[str, ...]], np.ndarray, Sequence[Any]]:
-    """Do as `_csv` does; the names of the columns are a pickle inside, of which only plain texts are taken."""
+def read_hdf5(path: Path, poses: Poses) -> None:
+    """Add the poses of a file; the names of the columns can be a pickle inside, of which only plain texts are taken."""
     import h5py
 
     with h5py.File(path) as file:
         group = next(group for group in file.values() if "pandas_type" in group.attrs)
         if "table" in group:
             table = group["table"]
-            columns = load_plain(bytes(table.attrs["values_block_0_kind"]))
+            columns = [tuple(map(str, column)) for column in load_plain(bytes(table.attrs["values_block_0_kind"]))]
             values = np.concatenate(
                 [table[name] for name in table.dtype.names if name.startswith("values_block")], axis=1
             )
-        else:  # pandas' fixed form, with a level of the columns in a dataset each
-            levels = [group[f"axis0_level{at}"][:] for at in range(4) if f"axis0_level{at}" in group]
-            codes = [group[f"axis0_label{at}"][:] for at in range(len(levels))]
-            columns = [
-                tuple(level[code].decode() for level, code in zip(levels, of, strict=True))
-                for of in zip(*codes, strict=True)
-            ]
+            rows: list[tuple[str, ...]] = []
+        else:
+            columns, rows = _axis(group, "axis0"), _axis(group, "axis1")
             values = group["block0_values"][:]
-    columns = [tuple(map(str, column)) for column in columns]
     if not columns or values.ndim != 2 or values.shape[1] != len(columns):
         raise ValueError(f"Expected a column for each of {len(columns)} names, got values of shape {values.shape}.")
-    return columns, values.astype(float), [None] * len(values)
+    _add(poses, columns, values.astype(float), ["/".join(row) for row in rows] or [None] * len(values))
+
+
+def _axis(group: Any, name: str) -> list[tuple[str, ...]]:
+    """Return the names along an axis in pandas' fixed form, a level in a dataset each; none if they are numbers."""
+    levels = [group[f"{name}_level{at}"][:] for at in range(4) if f"{name}_level{at}" in group]
+    codes = [group[f"{name}_label{at}"][:] for at in range(len(levels))]
+    if name in group and group[name].dtype.kind == "S":
+        levels, codes = [group[name][:]], [range(len(group[name]))]
+    return [
+        tuple(level[code].decode() for level, code in zip(levels, of, strict=True)) for of in zip(*codes, strict=True)
+    ]
 
 
 DEEPLABCUT = Format(

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from heatpose.data.columns import settle_keypoints
+from heatpose.data.delimited import read_delimited
 from heatpose.data.formats.alphapose import ALPHAPOSE
 from heatpose.data.formats.arrays import ARRAYS
 from heatpose.data.formats.coco import COCO, COCO_RESULTS
@@ -399,7 +400,7 @@ def _read_label_array(path: Path) -> np.ndarray:
 def _read_label_table(path: str | os.PathLike) -> pd.Series:
     if not Path(path).is_file():
         raise FileNotFoundError(f"No such file of labels: {path}")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", sep=None, engine="python")
+    table = read_delimited(Path(path), dtype=str, keep_default_na=False)
     if missing := [name for name in ("path", "label") if name not in table]:
         raise ValueError(f"Expected the columns path and label in {path}, got no {' and no '.join(missing)}.")
     return table.set_index("path")["label"]

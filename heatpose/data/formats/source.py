@@ -108,6 +108,7 @@ class Source:
         self.folder = self.root if self.is_folder else self.root.parent
         files = _list_files(os.fspath(path)) if self.is_folder else [self.root.name]
         self.files = [name for name in files if name.lower().endswith(tuple(suffixes))] if suffixes else files
+        self.apart: Iterator[dict[str, Any]] | None = None  # of the process that reads its HDF5 files
         self._parsed: dict[int, Any] = {}
 
     def of_suffix(self, suffix: str) -> Source:
@@ -128,9 +129,13 @@ class Source:
 
     def head(self) -> str:
         """Return the beginning of the first file as text; bytes that are not UTF-8 are replaced."""
-        with self.path(0).open("rb") as stream:
-            content = stream.read(_HEAD_BYTES)
+        content = self.start(_HEAD_BYTES)
         return content.decode(text_encoding(content), errors="replace")
+
+    def start(self, n_bytes: int) -> bytes:
+        """Return the first bytes of the first file."""
+        with self.path(0).open("rb") as stream:
+            return stream.read(n_bytes)
 
     def peek(self) -> Any:
         """Return the first file parsed as JSON; None if it is not."""
@@ -248,12 +253,27 @@ class Poses:
         n_keypoints, rest = divmod(len(numbers), 3)
         if rest or not n_keypoints:
             raise ValueError(f"Expected x, y and confidence of each keypoint, got {len(numbers)} numbers.")
-        if self.n_keypoints is None:
-            self.n_keypoints = n_keypoints
-        elif n_keypoints != self.n_keypoints:
-            raise ValueError(f"Expected {self.n_keypoints} keypoints as in the poses before, got {n_keypoints}.")
+        self._require(n_keypoints)
         self.numbers.extend(numbers)
         self.poses.append((len(self.frames) - 1, person, track, label, area))
+
+    def extend(
+        self, names: list[str] | None, frames: Sequence[tuple], poses: Sequence[tuple], numbers: bytes, video: str
+    ) -> None:
+        """Add what was collected from one file by another process; ``video`` is that of frames without one."""
+        if names is not None:
+            self.name_keypoints(names)
+        if poses:
+            self._require(len(numbers) // (12 * len(poses)))
+        first = len(self.frames)
+        self.frames += [(self.file, path, image, known or video, *rest) for _, path, image, known, *rest in frames]
+        self.poses += [(first + frame, *rest) for frame, *rest in poses]
+        self.numbers.frombytes(numbers)
+
+    def _require(self, n_keypoints: int) -> None:
+        if self.n_keypoints not in (None, n_keypoints):
+            raise ValueError(f"Expected {self.n_keypoints} keypoints as in the poses before, got {n_keypoints}.")
+        self.n_keypoints = n_keypoints
 
     def name_keypoints(self, names: Sequence[str]) -> None:
         """Set the names of the keypoints that a file gives itself."""
