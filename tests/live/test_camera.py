@@ -1,6 +1,9 @@
 """Cameras give their newest picture and are opened anew when they are lost; films give every frame."""
 
 import threading
+import time
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 
 import numpy as np
@@ -141,6 +144,55 @@ def test_a_closed_camera_ends_and_is_released():
     assert next(pictures, "end") == "end"
     assert capture.is_released
     assert "camera" not in [thread.name for thread in threading.enumerate()]
+
+
+class _NetworkCamera(BaseHTTPRequestHandler):
+    """Motion JPEG, as network cameras send it, until the server is unplugged."""
+
+    def do_GET(self):
+        import cv2
+
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        jpeg = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+        with suppress(OSError):
+            while self.server.is_plugged:
+                self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg))
+                self.wfile.write(jpeg + b"\r\n")
+                time.sleep(0.02)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def plugged(port=0):
+    server = ThreadingHTTPServer(("127.0.0.1", port), _NetworkCamera)
+    server.is_plugged = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.is_plugged = False
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_network_camera_that_is_unplugged_and_back_goes_on(caplog):
+    """With OpenCV's own reader of network streams."""
+    with plugged() as port:
+        camera = Camera(f"http://127.0.0.1:{port}/video.mjpg", retry=0.1)
+        first = next(taken for taken in camera if taken is not None)
+        assert abs(int(first.pixels.mean()) - 90) < 5
+    assert next(taken for taken in camera if taken is None) is None
+    with plugged(port):
+        later = next(taken for taken in camera if taken is not None and "is back" in caplog.text)
+        camera.close()
+    assert later.time > first.time
+    assert "is lost" in caplog.text
 
 
 def test_a_camera_that_is_not_there_is_an_error():
