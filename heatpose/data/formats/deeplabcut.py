@@ -27,13 +27,14 @@ def _sniff(source: Source) -> bool:
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:
-    path = source.path(file)
+    path, stem = source.path(file), source.stem(file)
+    video = stem.partition("DLC_")[0] or stem  # DeepLabCut appends the name of the network
     if path.suffix.lower() == ".csv":
-        _add(poses, *_csv(path), source.stem(file))
+        _add(poses, *_csv(path), video)
         return
     if find_spec("h5py") is None:
         raise ImportError('.h5 files of DeepLabCut need h5py: pip install "heatpose[animal]"')
-    read_apart(source, file, poses, read_hdf5)
+    read_apart(source, file, poses, read_hdf5, video)
 
 
 def _add(
@@ -53,7 +54,7 @@ def _add(
             for at, name in enumerate(_PARTS):
                 numbers[:, person, bodyparts.index(bodypart), at] = values[:, found[name]] if name in found else 1.0
     for row, name in zip(numbers, names, strict=True):
-        poses.frame(name, video=video)
+        poses.frame(name, video=name.rpartition("/")[0] if name and "/" in name else video)  # a video's own folder
         for individual, pose in zip(individuals, row, strict=True):
             if not np.isnan(pose[:, :2]).all():
                 poses.add(pose, track=individual or None)

@@ -39,7 +39,7 @@ def is_pytables(source: Source) -> bool:
     return is_hdf5(source) and b"PYTABLES_FORMAT_VERSION" in source.start(_HEAD_BYTES)
 
 
-def read_apart(source: Source, file: int, poses: Poses, read: Callable[[Path, Poses], None]) -> None:
+def read_apart(source: Source, file: int, poses: Poses, read: Callable[[Path, Poses], None], video: str) -> None:
     """Add the poses of a file of a source, whose files are read in turn by one other process.
 
     Parameters
@@ -48,6 +48,8 @@ def read_apart(source: Source, file: int, poses: Poses, read: Callable[[Path, Po
         As for the ``read`` of a format.
     read : callable
         ``read(path, poses)`` adds the poses of a file, in the other process; a function of a module.
+    video : str
+        That of frames for which ``read`` gives none.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def read_apart(source: Source, file: int, poses: Poses, read: Callable[[Path, Po
     record = next(source.apart)
     if "bad" in record:
         raise ValueError(record["bad"])
-    poses.extend(**record | {"numbers": b64decode(record["numbers"])}, video=source.stem(file))
+    poses.extend(**record | {"numbers": b64decode(record["numbers"])}, video=video)
 
 
 def records(read: Callable, paths: list[str], seconds: int = _MOST_SECONDS) -> Iterator[dict[str, Any]]:

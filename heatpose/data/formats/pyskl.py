@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 
 import numpy as np
@@ -23,7 +24,10 @@ def _annotations(content: object) -> list:
 
 def _sniff(source: Source) -> bool:
     with source.path(0).open("rb") as stream:
-        return stream.read(2)[:1] in (b"\x80", b"(", b"]", b"}")
+        if stream.read(1) not in (b"\x80", b"(", b"]", b"}"):
+            return False
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b"keypoint") >= 0  # other tools write pickles beside their poses
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Sequence
@@ -68,8 +69,9 @@ def read_poses(
     image_size : (int, int), optional
         Width and height of the images in pixels: needed where x and y are fractions of them.
     labels : path-like, str or array_like, optional
-        ``"folder"``: the first folder below ``source``. A CSV with the columns ``path`` and ``label``; paths can be
-        names without folder or suffix. A ``.npy`` or ``.txt`` file, or an array: one label a frame, or one a pose.
+        ``"folder"``: the first folder below ``source``. A CSV with the columns ``path`` and ``label``; a path is that
+        of a frame or of its video, and can be a name without folder or suffix. A ``.npy`` or ``.txt`` file, or an
+        array: one label a frame, or one a pose.
         ``"none"``: no labels.
         By default the labels in the files, else the folders.
     people : {"largest", "all"}, default "largest"
@@ -106,11 +108,13 @@ def read_poses(
         raise ValueError(f"Expected people to be 'largest' or 'all', got {people!r}.")
     if group not in ("auto", "none", *_CANDIDATES):
         raise ValueError(f"Expected group to be auto, none, {', '.join(_CANDIDATES)}, got {group!r}.")
-    found, opened = find_format(source, format)
+    found, opened = find_format(source, format, labels if isinstance(labels, str | os.PathLike) else "")
     poses = Poses()
     opened.read(found.read, poses, skip_bad)
     notes = [f"Read {found.title}: {_count(len(poses.poses), 'pose')} in {_count(len(poses.frames), 'frame')}."]
     notes += [f"{text.format(f'{count:,}')}." for text, count in poses.notes.items()]
+    if opened.others:
+        notes.append(f"Left out {_count(len(opened.others), 'other file')}, such as {opened.others[0]}.")
     if not poses.poses:
         raise ValueError(f"Expected poses in {source}, got none in {_count(len(poses.frames), 'frame')}.")
     table = _facts(poses, opened)
@@ -147,8 +151,10 @@ def read_poses(
     return result
 
 
-def find_format(source: str | os.PathLike, format: str = "auto") -> tuple[Format, Source]:
-    """Return the format of a source, and the source opened with the files of it.
+def find_format(
+    source: str | os.PathLike, format: str = "auto", labels: str | os.PathLike = ""
+) -> tuple[Format, Source]:
+    """Return the format of a source, and the source opened with the files of it, without that of the labels.
 
     Raises
     ------
@@ -157,26 +163,28 @@ def find_format(source: str | os.PathLike, format: str = "auto") -> tuple[Format
     ValueError
         There is no format of that name, or the content fits none or several.
     """
-    if format != "auto":
-        if format not in FORMATS:
-            raise ValueError(f"Expected a format out of auto, {', '.join(FORMATS)}, got {format!r}.")
-        opened = Source(source, FORMATS[format].suffixes)
-        if not opened.files:
-            raise ValueError(f"Expected {' or '.join(FORMATS[format].suffixes)} files in {source}, got none.")
-        return FORMATS[format], opened
+    if format not in ("auto", *FORMATS):
+        raise ValueError(f"Expected a format out of auto, {', '.join(FORMATS)}, got {format!r}.")
     everything = Source(source)
+    everything.files = [
+        name
+        for name in everything.files
+        if PurePosixPath(name).name != Path(labels).name or not everything.folder.joinpath(name).samefile(labels)
+    ]
     by_suffix = {suffix: part for suffix in _SUFFIXES if (part := everything.of_suffix(suffix)).files}
     fits = [
         (candidate, by_suffix[suffix])
-        for candidate in FORMATS.values()
+        for candidate in (FORMATS.values() if format == "auto" else [FORMATS[format]])
         for suffix in candidate.suffixes
-        if suffix in by_suffix and candidate.fits(by_suffix[suffix])
+        if suffix in by_suffix and (format != "auto" or candidate.fits(by_suffix[suffix]))
     ]
-    if len(fits) == 1:
+    if len({candidate.name for candidate, _ in fits}) == 1:  # the same poses in two kinds of files: the first
         return fits[0]
     if fits:
         names = ", ".join(f"{candidate.name} ({opened.files[0]})" for candidate, opened in fits)
         raise ValueError(f"Expected poses of one format in {source}, got several: {names}. Pass format= to choose.")
+    if format != "auto":
+        raise ValueError(f"Expected {' or '.join(FORMATS[format].suffixes)} files in {source}, got none.")
     looks = "; ".join(_look(opened) for opened in by_suffix.values()) or "no file of a known suffix"
     raise ValueError(
         f"Expected poses in a known format ({', '.join(FORMATS)}), got {looks} in {source}. Pass format= if it is one."
@@ -254,7 +262,8 @@ def _facts(poses: Poses, source: Source) -> pd.DataFrame:
     elif set(inside) != {"."}:
         parents = dict(zip(source.files, inside, strict=True))
         table["path"] = [
-            str(PurePosixPath(parents[file], str(path))) for file, path in zip(files, table["path"], strict=True)
+            str(path if str(path).startswith(f"{parents[file]}/") else PurePosixPath(parents[file], str(path)))
+            for file, path in zip(files, table["path"], strict=True)
         ]
     if table["video"].isna().all() and len({len(PurePosixPath(name).parts) for name in source.files}) == 1:
         folders = [name for name in dict.fromkeys(inside) if "/" in name]
@@ -363,7 +372,7 @@ def _set_labels(
     if not isinstance(labels, str | os.PathLike):
         values = np.asarray(labels)
     elif Path(labels).suffix.lower() == ".csv":
-        table["label"] = _match(table["path"], _read_label_table(labels), labels)
+        table["label"] = _match(table, _read_label_table(labels), labels)
         return
     else:
         values = _read_label_array(Path(labels))
@@ -406,21 +415,20 @@ def _read_label_table(path: str | os.PathLike) -> pd.Series:
     return table.set_index("path")["label"]
 
 
-def _match(paths: pd.Series, labels: pd.Series, file: str | os.PathLike) -> pd.Series:
-    """Return the label of each path: by the whole path, else by its name, else by its name without suffix."""
-    for part in ("", "name", "stem"):
-        keys = [_part(path, part) for path in labels.index]
-        known = labels.set_axis(pd.Index(keys, name="path"))
+def _match(table: pd.DataFrame, labels: pd.Series, file: str | os.PathLike) -> pd.Series:
+    """Return the label of each path, else of each video: by the whole of it, its name, or its name without suffix."""
+    for column, part in itertools.product(("path", "video"), ("", "name", "stem")):
+        known = labels.set_axis(pd.Index([_part(path, part) for path in labels.index], name="path"))
         known = known[~known.reset_index().duplicated().to_numpy()]
-        if (
-            known.index.is_unique
-            and (found := pd.Series([_part(path, part) for path in paths], paths.index).map(known)).notna().all()
-        ):
-            return found.astype("string")
-    once = labels.index[~labels.index.duplicated(keep=False)]
-    lost = paths[~paths.isin(once)]
+        wanted = table[column].dropna()
+        if len(wanted) == len(table) and known.index.is_unique:
+            found = wanted.map({path: _part(path, part) for path in wanted.unique()}).map(known)
+            if found.notna().all():
+                return found.astype("string")
+    lost = table["path"][~table["path"].isin(labels.index[~labels.index.duplicated(keep=False)])]
     raise ValueError(
-        f"Expected one label for each path in {file}, got none or several for {len(lost):,}, such as {lost.iloc[0]}."
+        f"Expected one label for each path or video in {file}, got none or several for {len(lost):,}, such as "
+        f"{lost.iloc[0]}."
     )
 
 

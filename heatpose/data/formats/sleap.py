@@ -18,7 +18,7 @@ __all__ = ["SLEAP", "read_sleap"]
 def _read(source: Source, file: int, poses: Poses) -> None:
     if find_spec("sleap_io") is None:
         raise ImportError('SLEAP and NWB files need sleap-io: pip install "heatpose[animal]"')
-    read_apart(source, file, poses, read_sleap)
+    read_apart(source, file, poses, read_sleap, source.stem(file))
 
 
 def read_sleap(path: Path, poses: Poses) -> None:

@@ -90,9 +90,7 @@ class Source:
     Parameters
     ----------
     path : path-like or str
-        A file, or a folder whose files of one suffix are taken, also in folders below.
-    suffixes : tuple of str, optional
-        The suffixes to take.
+        A file, or a folder, with the folders below it.
 
     Raises
     ------
@@ -100,14 +98,14 @@ class Source:
         There is nothing at the path.
     """
 
-    def __init__(self, path: str | os.PathLike, suffixes: Sequence[str] = ()):
+    def __init__(self, path: str | os.PathLike):
         self.root = Path(path)
         if not self.root.exists():
             raise FileNotFoundError(f"No such file or folder of poses: {path}")
         self.is_folder = self.root.is_dir()
         self.folder = self.root if self.is_folder else self.root.parent
-        files = _list_files(os.fspath(path)) if self.is_folder else [self.root.name]
-        self.files = [name for name in files if name.lower().endswith(tuple(suffixes))] if suffixes else files
+        self.files = _list_files(os.fspath(path)) if self.is_folder else [self.root.name]
+        self.others: list[str] = []  # files that are not taken
         self.apart: Iterator[dict[str, Any]] | None = None  # of the process that reads its HDF5 files
         self._parsed: dict[int, Any] = {}
 
@@ -115,6 +113,7 @@ class Source:
         """Return the source of the files with this suffix, which are not listed again."""
         part = copy(self)
         part.files = [name for name in self.files if name.lower().endswith(suffix)]
+        part.others = [name for name in self.files if not name.lower().endswith(suffix)]
         part._parsed = {}
         return part
 

@@ -35,10 +35,10 @@ def test_files_that_hang_crash_or_take_too_much_are_refused_and_the_others_read(
     for name in ("1", *bad, "2"):
         (tmp_path / f"{name}.h5").write_bytes(b"")
     source, poses = Source(tmp_path), Poses()
-    source.read(lambda *found: read_apart(*found, read_or_fail), poses, skip_bad=True)
+    source.read(lambda *found: read_apart(*found, read_or_fail, "film"), poses, skip_bad=True)
     assert poses.notes == {"Left out {} bad files": len(bad)}
     assert {source.files[frame[0]] for frame in poses.frames} == {"1.h5", "2.h5"}
-    assert [(frame[2], frame[3]) for frame in poses.frames] == [(7, "1"), (7, "2")]
+    assert [(frame[2], frame[3]) for frame in poses.frames] == [(7, "film")] * 2
     assert [pose[:3] for pose in poses.poses] == [(0, None, "a"), (1, None, "a")]
     np.testing.assert_equal(poses.keypoints(), np.float32([[[1, 2, 0.5], [np.nan, np.nan, 0]]] * 2))
 
@@ -49,4 +49,4 @@ def test_files_that_hang_crash_or_take_too_much_are_refused_and_the_others_read(
 def test_the_reason_is_said(tmp_path, name, reason):
     (tmp_path / f"{name}.h5").write_bytes(b"")
     with pytest.raises(ValueError, match=reason):
-        Source(tmp_path).read(lambda *found: read_apart(*found, read_or_fail), Poses())
+        Source(tmp_path).read(lambda *found: read_apart(*found, read_or_fail, "film"), Poses())

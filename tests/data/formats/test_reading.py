@@ -195,6 +195,10 @@ def test_lightning_pose_names_images_and_their_set(tmp_path):
     table = read_poses(tmp_path / "predictions.csv")
     np.testing.assert_allclose(table_keypoints(table), poses, atol=2e-3)
     assert table["path"].tolist() == [f"labeled-data/film/img{n}.png" for n in range(3)]
+    assert (table["video"] == "labeled-data/film").all()
+    (tmp_path / "labeled-data" / "film").mkdir(parents=True)
+    (tmp_path / "predictions.csv").rename(tmp_path / "labeled-data" / "film" / "CollectedData.csv")
+    assert read_poses(tmp_path)["path"].tolist() == table["path"].tolist()
 
 
 def test_yolo_needs_the_image_size_and_knows_visibility(tmp_path):
@@ -225,6 +229,17 @@ def test_labels_of_a_file(tmp_path):
     assert read_poses(source, labels=["u", "v", "w"])["label"].tolist() == ["u", "v", "w"]
     with pytest.raises(ValueError, match="one label for each of 3 frames or 3 poses"):
         read_poses(source, labels=["u", "v"])
+
+
+def test_labels_of_videos(tmp_path):
+    for film in ("one", "two"):
+        written.deeplabcut(tmp_path / f"{film}DLC_resnet50_taskJan1shuffle1_100.csv", written.bodies(3))
+    pd.DataFrame({"path": ["films/two.mp4", "films/one.mp4"], "label": ["b", "a"]}).to_csv(tmp_path / "l.csv")
+    (tmp_path / "oneDLC_resnet50_taskJan1shuffle1_100_meta.pickle").write_bytes(pickle.dumps({"data": {}}))
+    (tmp_path / "oneDLC_resnet50_taskJan1shuffle1_100.h5").write_bytes(b"\x89HDF\r\n\x1a\nPYTABLES_FORMAT_VERSION")
+    table = read_poses(tmp_path, labels=tmp_path / "l.csv")
+    assert table["label"].tolist() == ["a"] * 3 + ["b"] * 3
+    assert "Left out 2 other files, such as oneDLC_resnet50_taskJan1shuffle1_100.h5." in table.attrs["notes"]
 
 
 def test_all_bad_files_are_told_together(tmp_path):
