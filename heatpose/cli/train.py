@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folds",
         metavar="N",
         type=whole(2),
-        help="cross-validation folds (default: one for each group, at most 5)",
+        help="cross-validation folds (default: 5, or as many as each class has groups)",
     )
     parser.add_argument(
         "--search",

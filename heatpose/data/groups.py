@@ -164,7 +164,7 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
     classes, names, counts = _count(labels, groups)
     if len(classes) < 2:
         raise ValueError(f"Expected at least 2 classes, got only {str(classes[0])!r} in {counts.sum()} samples.")
-    wanted = _n_folds(n_folds, len(names))
+    wanted = _n_folds(n_folds, counts)
 
     n_samples, n_groups = counts.sum(axis=0), (counts > 0).sum(axis=0)
     problems = []
@@ -207,7 +207,7 @@ def grouped_folds(
     labels, groups : array-like of str, shape (n_samples,)
         The class and the group of each sample.
     n_folds : int or "auto", default="auto"
-        The number of folds; ``auto`` takes 5, or the number of groups when that is smaller.
+        The number of folds; ``auto`` takes 5, or fewer where some class has fewer groups.
     random_state : int, RandomState or None, default=0
         For the order in which groups of the same size, and groups in further deals, are dealt out.
 
@@ -239,7 +239,7 @@ def grouped_folds(
     [0, 1] [2, 3]
     """
     classes, names, counts = _count(labels, groups)
-    n_folds = _n_folds(n_folds, len(names))
+    n_folds = _n_folds(n_folds, counts)
     if len(names) < n_folds:
         raise ValueError(f"Expected at least {n_folds} groups for {n_folds} folds, got {len(names)} ({_some(names)}).")
     if len(names) == n_folds:
@@ -418,11 +418,11 @@ def _count(labels: ArrayLike, groups: ArrayLike) -> tuple[np.ndarray, np.ndarray
     return classes, names, cells.reshape(len(names), len(classes))
 
 
-def _n_folds(n_folds: int | str, n_groups: int) -> int:
+def _n_folds(n_folds: int | str, counts: np.ndarray) -> int:
     if isinstance(n_folds, str):
         if n_folds != "auto":
             raise ValueError(f"Expected a number of folds or 'auto', got {n_folds!r}.")
-        return max(2, min(DEFAULT_FOLDS, n_groups))
+        return max(2, min(DEFAULT_FOLDS, int((counts > 0).sum(axis=0).min())))
     if n_folds < 2:
         raise ValueError(f"Expected at least 2 folds, got {n_folds}.")
     return int(n_folds)

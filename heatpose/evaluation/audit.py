@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from heatpose.data.groups import DEFAULT_FOLDS, Folds, Grouping, check_enough, grouped_folds
+from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds
 from heatpose.evaluation.advice import ClassAdvice, advise_classes
 from heatpose.evaluation.learning_curve import LearningCurve, learning_curve
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions, macro_recall
@@ -223,10 +223,9 @@ class AuditPlan:
 
     def _propose(self) -> None:
         clips = self._clips.groups
-        n_folds = max(2, int(min(DEFAULT_FOLDS, pd.Series(clips).groupby(self.labels).nunique().min())))
         try:
-            check_enough(self.labels, clips, n_folds)
-            self.proposed_folds = grouped_folds(self.labels, clips, n_folds, self.random_state)
+            check_enough(self.labels, clips)
+            self.proposed_folds = grouped_folds(self.labels, clips, random_state=self.random_state)
         except ValueError:
             self._why_none = "no groups can be proposed, since all frames of some class are one run of alike poses"
             return

@@ -105,7 +105,7 @@ def audit_features(
     if fewest < 2:
         raise ValueError(f"Expected at least two groups in every class of {source}, got {fewest} in some.")
     n_random = min(DEFAULT_FOLDS, int(np.unique(y, return_counts=True)[1].min()))
-    by_group = grouped_folds(y, grouping, min(DEFAULT_FOLDS, fewest), random_state)
+    by_group = grouped_folds(y, grouping, random_state=random_state)
     splits = {
         "random": ("samples drawn at random", None, random_folds(y, n_random, random_state)),
         "grouped": (source, len(np.unique(grouping)), by_group),

@@ -12,7 +12,7 @@ import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
-from heatpose.data.groups import DEFAULT_FOLDS, grouped_folds
+from heatpose.data.groups import grouped_folds
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.learning_curve import train_quick_model
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions
@@ -64,14 +64,13 @@ def _judge(context: CheckContext) -> Judgement | None:
     if len(enough) < 2:
         return None
     labels, groups = (frames[name].to_numpy(dtype=str) for name in ("label", "group"))
-    n_folds = int(min(DEFAULT_FOLDS, enough["nunique"].min()))
     try:
-        folds = grouped_folds(labels, groups, n_folds, context.random_state)
+        folds = grouped_folds(labels, groups, random_state=context.random_state)
     except ValueError:  # no way to have every class in every training part
         return None
     rows, classes = frames.index.to_numpy(), np.unique(labels)
     X = context.frames.keypoints[rows].reshape(len(rows), -1)
-    predicted = Parallel(n_jobs=min(n_folds, cpu_count() if context.n_jobs is None else context.n_jobs))(
+    predicted = Parallel(n_jobs=min(len(folds), cpu_count() if context.n_jobs is None else context.n_jobs))(
         delayed(_predict)(X[train], labels[train], X[test], context.random_state) for train, test in folds
     )
     probabilities = np.zeros((len(rows), len(classes)))

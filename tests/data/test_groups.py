@@ -285,6 +285,9 @@ def test_as_many_folds_as_groups_leave_one_group_out():
 def test_auto_takes_at_most_five_folds():
     assert len(grouped_folds(*samples(np.full((12, 2), 3)))) == 5
     assert len(grouped_folds(*samples(np.full((3, 2), 3)))) == 3
+    films_of_one_class = samples(np.kron(np.eye(3, dtype=int), np.full((4, 1), 6)))  # 12 groups, 4 of each class
+    check_enough(*films_of_one_class)
+    assert len(grouped_folds(*films_of_one_class)) == 4
 
 
 def test_folds_follow_the_random_state():
