@@ -49,7 +49,6 @@ BAD = {
     "damaged header": lambda heatmaps: _npy(heatmaps).replace(b"'descr'", b"'d\xffscr'"),
     "pickled": lambda heatmaps: pickle.dumps(heatmaps),
     "objects": lambda heatmaps: _npy(np.array([{"a": 1}], dtype=object), allow_pickle=True),
-    "integers": lambda heatmaps: _npy((heatmaps * 255).astype(np.int16)),
     "other shape": lambda heatmaps: _npy(heatmaps[..., :-3]),
     "other keypoints": lambda heatmaps: _npy(heatmaps[:, :13]),
     "NaN": lambda heatmaps: _spoilt(heatmaps, np.nan),

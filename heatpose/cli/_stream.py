@@ -155,10 +155,12 @@ def _checked(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iter
     def compare() -> None:
         keypoints = np.concatenate(poses)
         keypoints = mirror_keypoints(keypoints, skeleton) if mirrored else keypoints
-        warn_of_differences(model, [sign_poses(keypoints, skeleton)])
+        warn_of_differences(model, [sign_poses(keypoints, skeleton, shape)])
 
+    shape: tuple[int, ...] | None = None
     for frame in frames:
         if frame is not None and len(poses) < _FRAMES_CHECKED:
+            shape = frame.poses.shape[2:] if frame.poses.ndim == 4 else None
             poses.append(pose_samples(frame.poses, model))
             if len(poses) == _FRAMES_CHECKED:
                 compare()

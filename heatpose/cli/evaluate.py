@@ -49,9 +49,8 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.cli._results import show_evaluation
     from heatpose.data.storage import redact
-    from heatpose.data.table import table_keypoints
     from heatpose.evaluation.scoring import evaluate_model, frames_with_body
-    from heatpose.evaluation.signature import sign_poses
+    from heatpose.evaluation.signature import sign_table
     from heatpose.model.inputs import skeleton_of
     from heatpose.model.prediction import mirror_table
     from heatpose.persistence.artifact import load_model, read_manifest
@@ -67,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     if args.mirrored:
         table = mirror_table(table, skeleton)
         heatmaps = None if heatmaps is None else replace(heatmaps, mirrored=True)
-    cautions += warn_of_differences(pipeline, [sign_poses(table_keypoints(table, skeleton), skeleton)])
+    cautions += warn_of_differences(pipeline, [sign_table(table, skeleton)])
     if n_empty := int((~frames_with_body(table)).sum()):
         cautions.append(
             f"{n_empty:,} of {len(table):,} samples show no body: they are predicted as the class of no pose, if there "

@@ -37,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.data.npy import BadFilesError
-    from heatpose.evaluation.signature import Signature, pose_samples, sign_poses
-    from heatpose.model.inputs import skeleton_of
+    from heatpose.evaluation.signature import Signature, sign_samples
     from heatpose.model.prediction import Prediction, list_pose_files, predict_files
     from heatpose.persistence.artifact import load_model
 
@@ -57,9 +56,7 @@ def run(args: argparse.Namespace) -> None:
                     rows={**pose_options(args), "keep_placeholders": args.keep_placeholders},
                     n_jobs=args.jobs,
                     progress=advance,
-                    on_poses=lambda samples: signatures.append(
-                        sign_poses(pose_samples(samples, pipeline), skeleton_of(pipeline))
-                    ),
+                    on_poses=lambda samples: signatures.append(sign_samples(samples, pipeline)),
                 )
             )
     except BadFilesError as error:

@@ -233,7 +233,7 @@ def extract_keypoints(
     if lost := [name for name in folder.classes if name not in labels]:
         raise ValueError(f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}.")
     table = pd.concat([index, keypoint_frame(keypoints[good], own)], axis=1)
-    table.attrs["notes"] = list(folder.notes)
+    table.attrs |= {"notes": list(folder.notes), "heatmap_shape": list(folder.heatmap_shape[1:])}
     if own != skeleton:
         table.attrs["notes"].append(f"Heatmaps of {skeleton.name}: their keypoints of {own.name} were taken.")
     return table

@@ -15,9 +15,10 @@ from typing import Literal
 import numpy as np
 
 from heatpose.data.groups import DEFAULT_FOLDS, Grouping
-from heatpose.evaluation.frames import LEAST_KEYPOINTS, Frames
+from heatpose.evaluation.frames import Frames
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.signature import FINDINGS, UPRIGHT, Signature
+from heatpose.pose.geometry import has_body, mirror_keypoints
 from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours, propose_clips
 
 __all__ = ["KINDS", "MIN_SAMPLES", "CheckContext", "Problem", "Severity"]
@@ -31,6 +32,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
     "label": ("warning", "labels that the rest of the data contradicts"),
     "confused-classes": ("warning", "classes that one frame cannot distinguish"),
     "mirrored-group": ("warning", "groups that look like mirror images of the others"),
+    "mirrored-frames": ("warning", "frames that are mirror images of others"),
     "exchanged-sides": ("warning", "left and right exchanged in a part of the frames"),
     "missing-in-class": ("warning", "keypoints that are missing in one class only"),
     "same-name": ("warning", "classes whose names differ in spelling only"),
@@ -111,8 +113,7 @@ class CheckContext:
     @cached_property
     def visible(self) -> np.ndarray:
         """Frames with a body in them, bool (N,)."""
-        n_there = np.count_nonzero(~np.isnan(self.frames.keypoints[..., 0]), axis=1)
-        return (n_there >= LEAST_KEYPOINTS) & (self.frames.samples["high"] >= DARK * self.median_peak)
+        return has_body(self.frames.keypoints[..., :2]) & (self.frames.samples["high"] >= DARK * self.median_peak)
 
     @cached_property
     def median_peak(self) -> float:
@@ -135,6 +136,12 @@ class CheckContext:
     def neighbours(self) -> PoseNeighbours:
         """Search for similar poses."""
         return PoseNeighbours(self.frames.keypoints)
+
+    @cached_property
+    def with_mirrored(self) -> PoseNeighbours:
+        """Search for similar poses among the frames and, behind them, their mirror images."""
+        keypoints = self.frames.keypoints
+        return PoseNeighbours(np.concatenate([keypoints, mirror_keypoints(keypoints)]))
 
     @cached_property
     def clips(self) -> np.ndarray:

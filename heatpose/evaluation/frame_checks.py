@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
-from heatpose.evaluation.frames import LEAST_KEYPOINTS
 from heatpose.evaluation.signature import find_differences, sign_poses
 from heatpose.evaluation.wording import format_plural, join_names
+from heatpose.pose.geometry import FEWEST_VISIBLE
 from heatpose.pose.similarity import COPY, PoseNeighbours, connect
 from heatpose.pose.skeleton import COCO_17
 
@@ -34,7 +34,9 @@ def bad_files(context: CheckContext) -> Iterator[Problem]:
 
 def differences(context: CheckContext) -> Iterator[Problem]:
     """Differences to the training data of a model, or to people who stand."""
-    for finding in find_differences(context.expected, sign_poses(context.frames.keypoints)):
+    shapes = {file.shape[-2:] for file in context.frames.files}
+    signature = sign_poses(context.frames.keypoints, heatmap_shape=shapes.pop() if len(shapes) == 1 else None)
+    for finding in find_differences(context.expected, signature):
         yield context.problem(finding.code, str(finding))
 
 
@@ -128,7 +130,7 @@ def dark_frames(context: CheckContext) -> Iterator[Problem]:
     for row in np.flatnonzero(~context.visible).tolist():
         if n_missing[row] == n_keypoints:
             message = "None of its heatmaps has a peak."
-        elif n_missing[row] > n_keypoints - LEAST_KEYPOINTS:
+        elif n_missing[row] > n_keypoints - FEWEST_VISIBLE:
             message = f"{n_missing[row]} of its {n_keypoints} heatmaps have no peak."
         else:
             message = f"Its highest peak is {samples['high'][row]:.2g}, those of others {context.median_peak:.2g}."
@@ -163,7 +165,8 @@ def _look_swapped(apart: np.ndarray) -> np.ndarray:
 
 def _odd_values(context: CheckContext) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the median peak of each frame, its ratio to all frames', and whether that is odd; (N,) each."""
-    peak = np.median(context.frames.keypoints[..., 2], axis=1)
+    heights = context.frames.keypoints[..., 2]
+    peak = np.ma.median(np.ma.masked_less_equal(heights, 0), axis=1).filled(0)  # of the keypoints that are there
     ratio = np.maximum(peak, 1e-12) / max(context.median_peak, 1e-12)
     return peak, ratio, context.visible & (np.abs(np.log(ratio)) > math.log(_ODD))
 

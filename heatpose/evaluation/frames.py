@@ -16,16 +16,14 @@ from heatpose.data.npy import BadFile
 from heatpose.data.reading import HeatmapFile
 from heatpose.data.table import is_folder, load_data, table_keypoints
 from heatpose.pose.decoding import decode_heatmaps
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, is_person
 
-__all__ = ["LEAST_KEYPOINTS", "Frames", "read_frames"]
-
-LEAST_KEYPOINTS = 9
-"""Keypoints of 17 with a peak from which on a frame shows a body."""
+__all__ = ["Frames", "read_frames", "second_peaks"]
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _SECOND_PEAK = 0.4  # of the first: from here on a second peak can be another person's
+_FEWEST_COMPARED = 9  # keypoints: a second peak of half of fewer is chance
 _OWN_BODY = 6  # cells round the other side's keypoint in which a second peak is a confusion of sides
 
 _SAMPLE = np.dtype(
@@ -128,7 +126,7 @@ def _describe(heatmaps: np.ndarray, decoder: str) -> np.ndarray:
     samples = np.zeros(len(heatmaps), dtype=_SAMPLE)
     samples["keypoints"] = decode_heatmaps(heatmaps, decoder)
     samples["low"], samples["high"] = heatmaps.min(axis=(1, 2, 3)), heatmaps.max(axis=(1, 2, 3))
-    samples["others"] = _share_of_others(heatmaps, samples["keypoints"])
+    samples["others"] = second_peaks(heatmaps, samples["keypoints"])
     samples["digest"] = [_digest(sample) for sample in heatmaps]
     return samples
 
@@ -138,8 +136,11 @@ def _digest(values: np.ndarray) -> np.ndarray:
     return np.frombuffer(content.digest(), dtype=np.uint64)
 
 
-def _share_of_others(heatmaps: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
-    """Return the share (n,) of the keypoints with a second peak that is not the other side of the same body."""
+def second_peaks(heatmaps: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return the share (n,) of the keypoints with a second peak that is not the other side of the same body.
+
+    Heights count from the lowest value of each map: after a sigmoid the background is 0.5.
+    """
     n_rows, n_columns = heatmaps.shape[2:]
     x, y = keypoints[..., 0], keypoints[..., 1]
     there = ~np.isnan(x)
@@ -150,9 +151,10 @@ def _share_of_others(heatmaps: np.ndarray, keypoints: np.ndarray) -> np.ndarray:
     flat = elsewhere.reshape(*heatmaps.shape[:2], -1)
     cell = flat.argmax(axis=2)
     height = np.take_along_axis(flat, cell[..., np.newaxis], axis=2)[..., 0]
-    other_side = keypoints[:, COCO_17.swap, :2] - np.stack([cell % n_columns, cell // n_columns], axis=2)
+    other_side = keypoints[:, skeleton.swap, :2] - np.stack([cell % n_columns, cell // n_columns], axis=2)
     confused = np.nan_to_num(np.square(other_side).sum(axis=2), nan=np.inf) <= _OWN_BODY**2
-    second = there & (height >= _SECOND_PEAK * keypoints[..., 2]) & (height > 0) & ~confused
+    floor = heatmaps.min(axis=(2, 3))
+    second = there & (height - floor >= _SECOND_PEAK * (keypoints[..., 2] - floor)) & (height > 0) & ~confused
     # The second peaks of a faint keypoint are noise.
     seen = there & (keypoints[..., 2] >= 0.5 * np.median(keypoints[..., 2], axis=1, keepdims=True))
-    return np.count_nonzero(second & seen, axis=1) / np.maximum(np.count_nonzero(seen, axis=1), LEAST_KEYPOINTS)
+    return np.count_nonzero(second & seen, axis=1) / np.maximum(np.count_nonzero(seen, axis=1), _FEWEST_COMPARED)

@@ -52,6 +52,7 @@ CHECKS: tuple[Check, ...] = (
     label_checks.wrong_folders,
     label_checks.judged_labels,
     set_checks.mirrored_groups,
+    set_checks.mirrored_frames,
     set_checks.exchanged_sides,
     set_checks.missing_in_class,
     set_checks.similar_names,

@@ -30,6 +30,7 @@ _NEARER = 0.8  # of the distance to the own class
 _CLIP_NEAR = 2.0  # times the usual distance between clips of the other class
 _NAMED_ALIKE = 0.9  # share of files named after their class from which on file names are evidence
 _CONFUSED = 0.25  # share of two classes' samples that are predicted as the other
+_LOOKS_LIKE = 0.05  # the same of one class: more is no slip, which mislabels some 3 % over all classes
 _JUDGE_SAMPLES = 20_000  # trained on at the most, for a few seconds a fold
 
 
@@ -53,6 +54,12 @@ class Judgement:
     probabilities: np.ndarray
     evaluation: Evaluation
     at_chance: bool
+
+    def tells(self, given: str, other: str, limit: float) -> bool:
+        """Return True if few frames of a class are predicted as another one, and most are predicted as their own."""
+        row, column = np.searchsorted(self.classes, [given, other])
+        shares = self.evaluation.confusion[row] / self.evaluation.support[row]
+        return bool(shares[column] <= limit and shares[row] >= 1 - _CONFUSED)
 
 
 def _judge(context: CheckContext) -> Judgement | None:
@@ -144,18 +151,21 @@ def _contradicted_labels(context: CheckContext, judgement: Judgement) -> Iterato
     for position in np.flatnonzero(suspicion >= _CONTRADICTED):
         votes = context.labels[found[position][near[position] & ~agrees[position]]]
         other = Counter(votes.tolist()).most_common(1)[0][0]
+        if not judgement.tells(labels[position], other, _LOOKS_LIKE):
+            continue
         message = (
             f"It is labelled {labels[position]}, but the frames most similar to it and models trained without its "
             f"group predict {other}."
         )
         yield context.problem("label", message, suspicion[position], [rows[position]])
-    yield from _contradicted_clips(context, rows, doubt, accepted=suspicion < _CONTRADICTED)
+    yield from _contradicted_clips(context, judgement, doubt, accepted=suspicion < _CONTRADICTED)
 
 
 def _contradicted_clips(
-    context: CheckContext, rows: np.ndarray, doubt: np.ndarray, accepted: np.ndarray
+    context: CheckContext, judgement: Judgement, doubt: np.ndarray, accepted: np.ndarray
 ) -> Iterator[Problem]:
     """Whole clips, and frames without a clip, that are nearer to another class than to their own."""
+    rows = judgement.rows
     own, other, which = _distances_outside(context, rows, among=rows[accepted])
     frames = pd.DataFrame({"label": context.labels[rows], "doubt": doubt, "own": own, "other": other})
     frames["suggested"] = np.where(which >= 0, context.labels[which], "")
@@ -166,14 +176,15 @@ def _contradicted_clips(
         apart, near_to, doubtful = clip["own"].median(), clip["other"].median(), clip["doubt"].median()
         if (
             suggestion in usual
+            and judgement.tells(given, suggestion, _CONFUSED if len(clip) > 1 else _LOOKS_LIKE)
             and doubtful >= _DOUBTFUL
             and _CLIP_APART * usual[given] <= apart < math.inf
             and near_to <= min(_NEARER * apart, _CLIP_NEAR * usual[suggestion])
         ):
             what = f"{format_plural(len(clip), 'frame')} of one clip" if len(clip) > 1 else "A frame without a clip"
             message = (
-                f"{what} in {given}: {apart / near_to:.1f} times nearer to {suggestion} than to other clips of "
-                f"{given}, and models trained without the group contradict the label too."
+                f"{what} in {given}: {apart / max(near_to, 1e-9):.1f} times nearer to {suggestion} than to other clips "
+                f"of {given}, and models trained without the group contradict the label too."
             )
             kind = "wrong-folder" if len(clip) >= _RUN else "label"
             score = (doubtful + 1 - near_to / apart) / 2

@@ -9,7 +9,7 @@ import numpy as np
 
 from heatpose.evaluation.checks import CheckContext, Problem
 from heatpose.evaluation.wording import join_names
-from heatpose.pose.geometry import mask_uncertain, mirror_keypoints
+from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.orientation import facing_sides
 from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours
 from heatpose.pose.skeleton import COCO_17
@@ -20,6 +20,7 @@ _MIRRORED_CLASSES = 2 / 3  # share of a group's classes that are not their own m
 _FEWEST_CLASSES = 3  # such classes: that one person uses the other hand in some is no evidence
 _FEWEST_EXCHANGED = 10  # frames: fewer are reported one by one
 _UNLIKE = 0.1  # of the body's size: least distance of a pose with exchanged sides from itself
+_MIRROR_IMAGES = 0.05  # share of frames that are no mirror images of themselves: at most 0.018 in the sets above
 _FEWEST_VISIBLE = 0.1  # of a pose's median confidence
 _OFTEN_MISSING, _SELDOM_MISSING = 0.8, 0.1  # shares of the frames of a class, and of the others
 
@@ -28,9 +29,7 @@ def mirrored_groups(context: CheckContext) -> Iterator[Problem]:
     """Groups whose poses are nearer to other groups' poses of their class once they are mirrored."""
     if not context.has_groups:
         return
-    keypoints, n = context.frames.keypoints, len(context.frames)
-    both = PoseNeighbours(np.concatenate([keypoints, mirror_keypoints(keypoints)]))
-    found = []
+    both, n, found = context.with_mirrored, len(context.frames), []
     for group in np.unique(context.groups):
         ratios = []
         for name in np.unique(context.labels[context.groups == group]):
@@ -38,7 +37,8 @@ def mirrored_groups(context: CheckContext) -> Iterator[Problem]:
             own, others = (np.flatnonzero(of_class & side) for side in _sides(context.groups == group))
             if len(own) and len(others):
                 as_is, mirrored = (np.median(both.nearest(rows, others)[0]) for rows in (own, own + n))
-                ratios.append(mirrored / max(as_is, 1e-9))
+                if np.isfinite(as_is + mirrored):
+                    ratios.append(mirrored / max(as_is, 1e-9))
         turned, right = np.count_nonzero(np.array([ratios, 1 / np.maximum(ratios, 1e-9)]) < _MIRRORED, axis=1)
         if turned >= max(_FEWEST_CLASSES, _MIRRORED_CLASSES * (turned + right)):
             found.append((group, turned, turned + right))
@@ -75,6 +75,23 @@ def exchanged_sides(context: CheckContext) -> Iterator[Problem]:
             "exchanged: one of both has the names of the other side, or its maps were mirrored without them."
         )
         yield context.problem("exchanged-sides", message, len(found) / n, found)
+
+
+def mirrored_frames(context: CheckContext) -> Iterator[Problem]:
+    """Frames that are near-identical to mirror images of others of their class."""
+    both, n = context.with_mirrored, len(context.frames)
+    apart = np.full(n, np.inf)
+    for name in np.unique(context.labels):
+        rows = np.flatnonzero(context.visible & (context.labels == name))
+        apart[rows] = both.nearest(rows + n, rows)[0][:, 0]
+    one_sided = context.visible & (both.distance(np.arange(n), np.arange(n) + n) > _UNLIKE)
+    found = np.flatnonzero(one_sided & (apart <= NEAR_IDENTICAL))
+    if len(found) >= max(_FEWEST_EXCHANGED, _MIRROR_IMAGES * np.count_nonzero(one_sided)):
+        message = (
+            f"{len(found):,} frames are near-identical to mirror images of others of their class: some pictures were "
+            "mirrored, or copies of them were added. Keep one kind: mirror images are added in training."
+        )
+        yield context.problem("mirrored-frames", message, len(found) / n, found)
 
 
 def missing_in_class(context: CheckContext) -> Iterator[Problem]:

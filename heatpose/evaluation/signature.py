@@ -1,12 +1,12 @@
 """The signature of a data set, which a model assumes new data to share, and the comparison of new data with it.
 
 A signature is small and additive: counts over frames, of the directions of trunks, of bodies that face the camera, of
-missing keypoints and of frames without a body. It is kept in the manifest of a model.
+missing keypoints and of frames without a body, and the shape of the heatmaps. It is kept in the manifest of a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.table import table_keypoints
+from heatpose.evaluation.frames import second_peaks
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.wording import join_names
 from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_skeleton
-from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, count_facing, limb_shares
+from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, limb_shares, shoulder_spans
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = [
@@ -30,30 +32,40 @@ __all__ = [
     "find_differences",
     "pose_samples",
     "sign_poses",
+    "sign_samples",
+    "sign_table",
 ]
 
-MAX_FRAMES = 500
-"""Frames of a signature at the most, taken evenly: shares are then known to 0.04, in a few milliseconds."""
+MAX_FRAMES = 250
+"""Frames of a signature at the most, taken evenly: shares are then known to 0.06, in two milliseconds."""
 
 MIN_FRAMES = 10
 """Frames from which on data are compared: a single clip of a person lying down is no evidence of a turned camera."""
 
 # Chosen so that nothing is found between pose estimators, cameras and people, see benchmarks/false_alarms.py.
-_UNLIKE = 0.35  # share of trunk directions that data have in common with a signature, as they are
-_ALIKE = 0.65  # the same, once they are turned
+_ALIKE = 0.65  # share of trunk directions that data have in common with a signature, once they are turned
+_TURNED = 0.35  # of the way from poses as expected, -1, to poses that are turned, 1; people and clips differ below -0.3
 _FACING = 0.75  # share of bodies that face the camera from which on a reflection can be recognised
 _OFTEN_MISSING = 0.8  # share of frames in which a keypoint is missing
 _SELDOM_MISSING = 0.2  # the same in the signature
 _OFTEN_EMPTY = 0.2  # share of frames without a body
 _SELDOM_EMPTY = 0.05  # the same in the signature
-_SCATTERED = 1.4  # times the expected share of limb lengths: 0.42 to 0.59 in COCO's order, 0.8 to 1.1 in H36M's
+_SCATTERED = 1.35  # times the expected share of limb lengths: 0.42 to 0.59 in COCO's order, 0.8 to 1.1 in H36M's
+_STRETCHED = 1.5  # times the expected width of shoulders: 0.53 to 0.89 trunks from set to set, 4:3 for 3:4 is 1.8
 _OFTEN_REPEATED = 0.5  # share of frames that are exact copies of others
+_COARSE = 6  # steps of the coordinates in a trunk: with 4 a quarter of the answers is lost, with 8 a tenth
+_OFTEN, _SELDOM = 0.5, 0.2  # shares of frames in data and signature, of what spoils a frame
+_LOOKED_AT = 4  # heatmaps of a block whose second peaks are looked for: more take longer than all the rest
+_SECOND_PERSON = 0.5  # share of keypoints with a second peak from which on a frame counts
 
 Severity = Literal["error", "warning"]
 
 FINDINGS: Mapping[str, tuple[Severity, str]] = {
+    "several-peaks": ("error", "heatmaps with several peaks"),
     "order": ("error", "keypoints in another order"),
     "turned": ("error", "poses that are turned or transposed"),
+    "stretched": ("error", "poses that are stretched"),
+    "coarse": ("warning", "bodies of few cells or rounded coordinates"),
     "repeated": ("warning", "many frames that are copies of each other"),
     "mirrored": ("warning", "poses whose left and right look exchanged"),
     "missing-keypoints": ("warning", "keypoints that are missing in most frames"),
@@ -101,7 +113,9 @@ class Finding(Record):
 _COUNTED: Mapping[str, tuple[str, ...]] = {
     "trunk_directions": DIRECTIONS,
     "facing_camera": ("yes", "no"),
-    "limb_shares": ("sum", "frames"),
+    "limb_shares": ("body", "body_frames", "all", "all_frames"),
+    "shoulder_spans": ("sum", "frames"),
+    "second_peaks": ("yes", "no"),
 }
 """Names of what the arrays of a signature count."""
 
@@ -122,10 +136,19 @@ class Signature(Record):
         Bodies that face the camera, and bodies seen from behind or mirrored.
     missing_keypoints : ndarray, shape (K,)
         Frames with a body in which each keypoint is missing.
-    limb_shares : ndarray, shape (2,)
-        Sum of :func:`heatpose.pose.orientation.limb_shares` over the frames that have one, and their number.
+    limb_shares : ndarray, shape (4,)
+        Sum of :func:`heatpose.pose.orientation.limb_shares` over the frames that have one, and their number, without
+        and with the head.
+    shoulder_spans : ndarray, shape (2,)
+        The same of the sizes of :func:`heatpose.pose.orientation.shoulder_spans`.
+    second_peaks : ndarray, shape (2,)
+        Heatmaps with a second peak for most keypoints, and without, of those that were looked at.
     n_repeated : int
         Frames with a body that are exact copies of an earlier frame.
+    n_coarse : int
+        Frames whose trunk is a few cells of the heatmaps long, or steps of rounded coordinates.
+    heatmap_shape : tuple of int or None
+        Rows and columns of the heatmaps, where all are the same and known.
     keypoints : tuple of str
         Their names.
     """
@@ -136,12 +159,19 @@ class Signature(Record):
     facing_camera: np.ndarray
     missing_keypoints: np.ndarray
     limb_shares: np.ndarray
+    shoulder_spans: np.ndarray
+    second_peaks: np.ndarray
     n_repeated: int = 0
+    n_coarse: int = 0
+    heatmap_shape: tuple[int, ...] | None = None
     keypoints: tuple[str, ...] = COCO_17.keypoints
 
     def __add__(self, other: Signature) -> Signature:
-        counted = [each.name for each in fields(self) if each.name != "keypoints"]
-        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in counted})
+        counted = [each.name for each in fields(self) if each.name not in ("keypoints", "heatmap_shape")]
+        shape = self.heatmap_shape if self.heatmap_shape == other.heatmap_shape else None
+        return replace(
+            self, heatmap_shape=shape, **{name: getattr(self, name) + getattr(other, name) for name in counted}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values with names, ready for JSON."""
@@ -152,14 +182,13 @@ class Signature(Record):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Signature:
         """Restore what :meth:`to_dict` gave."""
-        # Manifests of the first signatures have no limb shares: 0 of 0 frames.
         keypoints = tuple(values["missing_keypoints"])
-        every = {**_COUNTED, "missing_keypoints": keypoints}
-        counts: dict[str, Any] = {
-            name: np.array([values.get(name, {}).get(key, 0) for key in each]) for name, each in every.items()
+        counts = {
+            name: np.array([values.get(name, {}).get(key, 0) for key in each])  # 0 where it was not counted yet
+            for name, each in {**_COUNTED, "missing_keypoints": keypoints}.items()
         }
-        n_repeated = values.get("n_repeated", 0)
-        return cls(values["n_frames"], values["n_empty"], n_repeated=n_repeated, keypoints=keypoints, **counts)
+        shape = values.get("heatmap_shape")
+        return cls(**{**values, **counts, "heatmap_shape": shape and tuple(shape), "keypoints": keypoints})
 
 
 UPRIGHT = Signature(
@@ -168,12 +197,17 @@ UPRIGHT = Signature(
     trunk_directions=np.array([970, 10, 10, 10]),
     facing_camera=np.array([500, 500]),
     missing_keypoints=np.zeros(len(COCO_17.keypoints), int),
-    limb_shares=np.array([530, 1000]),  # the middle of what people, estimators and data sets have
+    # The middle of what people, estimators and data sets have.
+    limb_shares=np.array([530, 1000, 430, 1000]),
+    shoulder_spans=np.array([680, 1000]),
+    second_peaks=np.array([0, 1000]),
 )
 """Signature to compare data with where there is no model: people who stand, with nothing assumed of the rest."""
 
 
-def sign_poses(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> Signature:
+def sign_poses(
+    keypoints: np.ndarray, skeleton: Skeleton = COCO_17, heatmap_shape: Sequence[int] | None = None
+) -> Signature:
     """Return the signature of poses.
 
     Parameters
@@ -182,6 +216,8 @@ def sign_poses(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> Signature
         x, y and confidence, y down; NaN or confidence 0 where missing. At most :data:`MAX_FRAMES` are counted.
     skeleton : Skeleton
         Of the keypoints.
+    heatmap_shape : sequence of int, optional
+        Rows and columns of the heatmaps that they were decoded from.
 
     Returns
     -------
@@ -199,18 +235,31 @@ def sign_poses(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> Signature
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
     xy = np.where(missing[..., np.newaxis], np.nan, keypoints[..., :2])
     empty = missing.all(axis=1)
-    limbs = limb_shares(xy, skeleton)
-    limbs = limbs[~np.isnan(limbs)]
+    trunk = skeleton.trunk
+    with np.errstate(invalid="ignore"):
+        sizes = np.linalg.norm(xy[:, trunk[1]].mean(axis=1) - xy[:, trunk[0]].mean(axis=1), axis=1)
+    step = grid_step(xy[:: max(1, len(xy) // MIN_FRAMES)]) if heatmap_shape is None else 1.0  # a cell
+    limbs, spans = limb_shares(xy, skeleton), shoulder_spans(xy, skeleton)
     return Signature(
         n_frames=len(xy),
         n_empty=int(empty.sum()),
         trunk_directions=count_directions(xy, skeleton),
-        facing_camera=count_facing(xy, skeleton),
+        facing_camera=np.array([np.count_nonzero(spans > 0), np.count_nonzero(spans < 0)]),
         missing_keypoints=missing[~empty].sum(axis=0),
-        limb_shares=np.array([round(float(limbs.sum()), 2), len(limbs)]),
+        limb_shares=_sums(limbs).ravel(),
+        shoulder_spans=_sums(np.abs(spans[:, np.newaxis])).ravel(),
+        second_peaks=np.zeros(2, int),
         n_repeated=int((~empty).sum()) - len({pose.tobytes() for pose in xy[~empty]}),
+        n_coarse=int(np.count_nonzero(sizes < _COARSE * step)),
+        heatmap_shape=None if heatmap_shape is None else tuple(heatmap_shape),
         keypoints=skeleton.keypoints,
     )
+
+
+def _sums(values: np.ndarray) -> np.ndarray:
+    """Return the sums of columns (N, C) without NaN, and the numbers of values in them, (C, 2)."""
+    there = np.count_nonzero(~np.isnan(values), axis=0)
+    return np.column_stack([np.nansum(values, axis=0, dtype=np.float64).round(2), there])
 
 
 def pose_samples(samples: np.ndarray, model: Any = None) -> np.ndarray:
@@ -219,6 +268,23 @@ def pose_samples(samples: np.ndarray, model: Any = None) -> np.ndarray:
         some = samples[:: max(1, len(samples) // MIN_FRAMES)]
         samples = decode_skeleton(some, heatmaps_of(model), skeleton_of(model), method="argmax")
     return samples.reshape(len(samples), -1, 3)
+
+
+def sign_table(table: pd.DataFrame, skeleton: Skeleton = COCO_17) -> Signature:
+    """Return the signature of a keypoint table, with the shape of the heatmaps that it was decoded from."""
+    return sign_poses(table_keypoints(table, skeleton), skeleton, table.attrs.get("heatmap_shape"))
+
+
+def sign_samples(samples: np.ndarray, model: Any) -> Signature:
+    """Return the signature of what a model takes: keypoints (N, 3 K), or heatmaps (N, K, H, W)."""
+    keypoints, skeleton = pose_samples(samples, model), skeleton_of(model)
+    signature = sign_poses(keypoints, skeleton, samples.shape[2:] or None)
+    if samples.ndim != 4 or heatmaps_of(model) != skeleton:
+        return signature
+    few = slice(None, None, -(-len(keypoints) // _LOOKED_AT))
+    heatmaps = samples[:: max(1, len(samples) // MIN_FRAMES)][few]
+    several = second_peaks(heatmaps, keypoints[few], skeleton) >= _SECOND_PERSON
+    return replace(signature, second_peaks=np.array([several.sum(), (~several).sum()]))
 
 
 def find_differences(expected: Signature, data: Signature) -> list[Finding]:
@@ -232,11 +298,18 @@ def find_differences(expected: Signature, data: Signature) -> list[Finding]:
     Returns
     -------
     list of Finding
-        The most harmful first; empty where nothing differs, and for less than :data:`MIN_FRAMES` frames.
+        The most harmful first; empty where nothing differs, and mostly for less than :data:`MIN_FRAMES` frames.
     """
     if data.n_frames < MIN_FRAMES:
-        return []
-    return [*_order(expected, data), *_repeated(data), *_missing_keypoints(expected, data), *_no_body(expected, data)]
+        return _swapped_maps(expected, data)
+    places = _several_peaks(data) or _order(expected, data) or _turned(expected, data)
+    return [
+        *(places or _swapped_maps(expected, data) or _stretched(expected, data)),
+        *_coarse(expected, data),
+        *_repeated(data),
+        *_missing_keypoints(expected, data),
+        *_no_body(expected, data),
+    ]
 
 
 def check_data(model: Any, data: pd.DataFrame | np.ndarray | Signature) -> list[Finding]:
@@ -268,7 +341,7 @@ def check_data(model: Any, data: pd.DataFrame | np.ndarray | Signature) -> list[
     """
     skeleton = skeleton_of(model)
     if isinstance(data, pd.DataFrame):
-        data = table_keypoints(data, skeleton)
+        data = sign_table(data, skeleton)
     if not isinstance(data, Signature):
         data = sign_poses(np.asarray(data).reshape(len(data), -1, 3), skeleton)
     values = getattr(model, "signature_", None)
@@ -284,17 +357,65 @@ def _shares(expected: Signature, data: Signature, name: str) -> tuple[np.ndarray
 
 
 def _order(expected: Signature, data: Signature) -> list[Finding]:
-    """Find another order of keypoints; where there is none, turns, which it would be mistaken for."""
-    if min(expected.limb_shares[1], data.limb_shares[1] - MIN_FRAMES + 1) > 0:
-        usual, found = (each.limb_shares[0] / each.limb_shares[1] for each in (expected, data))
-        if found > _SCATTERED * usual:
+    for part in (slice(0, 2), slice(2, 4)):
+        usual, found = _mean(expected.limb_shares[part], 1), _mean(data.limb_shares[part])
+        if found > _SCATTERED * usual:  # False for NaN
             message = (
                 f"The keypoints are not in the expected order: limbs are {found:.2f} times as long as the mean "
                 f"distance between keypoints, {usual:.2f} times are expected."
             )
             advice = f"Expected {', '.join(data.keypoints)}: reorder them, or name their skeleton to convert."
             return [Finding("order", message, advice)]
-    return _turned(expected, data)
+    return []
+
+
+def _mean(sum_and_frames: np.ndarray, fewest: int = MIN_FRAMES) -> float:
+    """Return the mean over frames; NaN where there are too few to compare."""
+    total, n_frames = sum_and_frames.tolist()
+    return total / n_frames if n_frames >= fewest else np.nan
+
+
+def _swapped_maps(expected: Signature, data: Signature) -> list[Finding]:
+    """Find maps of swapped shape, unless their poses show that they are as expected."""
+    usual, found = expected.heatmap_shape, data.heatmap_shape
+    if not usual or not found or usual == found or usual != found[::-1]:
+        return []
+    here, there = (each.trunk_directions / max(1, each.trunk_directions.sum()) for each in (expected, data))
+    if np.minimum(here, there).sum() >= _ALIKE:
+        return []
+    message = (
+        f"The heatmaps are {found[0]} x {found[1]} (rows x columns), {usual[0]} x {usual[1]} in the training data."
+    )
+    return [Finding("turned", message, f"If rows and columns are swapped: {TURNS[7].cure}.")]
+
+
+def _stretched(expected: Signature, data: Signature) -> list[Finding]:
+    usual, found = _mean(expected.shoulder_spans, 1), _mean(data.shoulder_spans)
+    if not (found > _STRETCHED * usual or found < usual / _STRETCHED):  # also for NaN
+        return []
+    message = f"Shoulders are {found:.2f} trunks wide, {usual:.2f} are expected: x and y have different units."
+    return [Finding("stretched", message, "Keep the shape of pictures when they are resized; see --image-size.")]
+
+
+def _coarse(expected: Signature, data: Signature) -> list[Finding]:
+    if data.n_coarse < _OFTEN * data.n_frames or expected.n_coarse > _SELDOM * expected.n_frames:
+        return []
+    message = (
+        f"The trunks of {data.n_coarse:,} of {data.n_frames:,} bodies are shorter than {_COARSE} cells of the "
+        "heatmaps, or steps of rounded coordinates."
+    )
+    return [Finding("coarse", message, "Use larger heatmaps, or coordinates with decimals.")]
+
+
+def _several_peaks(data: Signature) -> list[Finding]:
+    several, n_looked_at = data.second_peaks[0], data.second_peaks.sum()
+    if not several or several < _OFTEN * n_looked_at:
+        return []
+    message = (
+        f"In {several} of {n_looked_at} heatmaps that were looked at, most keypoints have a second peak elsewhere."
+    )
+    advice = "Cut out one person for each heatmap; heights above the range of integers wrap around."
+    return [Finding("several-peaks", message, advice)]
 
 
 def _repeated(data: Signature) -> list[Finding]:
@@ -309,7 +430,10 @@ def _turned(expected: Signature, data: Signature) -> list[Finding]:
         return []
     usual, found = directions
     overlap = np.array([np.minimum(usual, np.roll(found, -quarters)).sum() for quarters in range(4)])
-    quarters = int(overlap.argmax()) if overlap[0] < _UNLIKE and overlap.max() > _ALIKE else 0
+    quarters = int(overlap.argmax())
+    itself = np.minimum(usual, np.roll(usual, quarters)).sum()  # of poses that lie, bend and stand
+    if overlap[quarters] < _ALIKE or overlap[quarters] - overlap[0] <= _TURNED * (1 - itself):
+        quarters = 0
     reflected = None  # the data do not show it, unless nearly all bodies face one way, in both
     if (facing := _shares(expected, data, "facing_camera")) and min(shares.max() for shares in facing) >= _FACING:
         reflected = facing[0].argmax() != facing[1].argmax()

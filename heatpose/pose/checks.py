@@ -6,7 +6,7 @@ import numpy as np
 
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["find_placeholders", "is_fraction", "placeholder_mask"]
+__all__ = ["find_placeholders", "grid_step", "is_fraction", "placeholder_mask"]
 
 _JOINTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _PAIRS = 3
@@ -101,3 +101,27 @@ def is_fraction(keypoints: np.ndarray) -> bool:
     if not len(xy) or np.abs(xy).max() > _FRACTIONS_END:
         return False
     return bool(((xy >= 0) & (xy <= 1)).mean() >= _MOST_INSIDE)
+
+
+def grid_step(xy: np.ndarray) -> float:
+    """Return the smallest distance between different coordinates: the unit that they were rounded to, if they were.
+
+    Parameters
+    ----------
+    xy : ndarray of shape (N, K, 2)
+        Positions, NaN where missing. A few frames are enough.
+
+    Returns
+    -------
+    float
+        0 where there are no two different coordinates.
+
+    Examples
+    --------
+    >>> xy = np.random.default_rng(0).uniform(0, 60, (10, 17, 2))
+    >>> grid_step(xy) < 0.1, grid_step(np.round(xy / 4) * 4)
+    (True, 4.0)
+    """
+    steps = [np.diff(np.unique(axis[np.isfinite(axis)])) for axis in (xy[..., 0], xy[..., 1])]
+    least = 1e-6 * max((axis.sum() for axis in steps), default=0)  # less is rounding of floats
+    return float(min((step for axis in steps for step in axis[axis > least]), default=0.0))

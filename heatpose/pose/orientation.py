@@ -18,9 +18,9 @@ __all__ = [
     "TURNS",
     "Turn",
     "count_directions",
-    "count_facing",
     "facing_sides",
     "limb_shares",
+    "shoulder_spans",
     "turn_keypoints",
 ]
 
@@ -143,8 +143,8 @@ def count_directions(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray
     return np.bincount(direction, minlength=4)
 
 
-def count_facing(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """Count bodies with the left shoulder clockwise of the trunk's direction, as when they face the camera, and others.
+def shoulder_spans(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return the distance from the right to the left shoulder across the trunk, in lengths of the trunk.
 
     Parameters
     ----------
@@ -153,25 +153,24 @@ def count_facing(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
 
     Returns
     -------
-    ndarray of int, shape (2,)
-        Bodies that face the camera, and those seen from behind or mirrored; those from the side are left out.
+    ndarray, shape (N,)
+        Positive for bodies that face the camera, whose left shoulder is clockwise of the trunk's direction, negative
+        for those seen from behind or mirrored; NaN for bodies seen from the side, and where a keypoint is missing.
 
     Examples
     --------
     >>> from heatpose import simulate_poses
-    >>> count_facing(simulate_poses(1, 1, 2, classes=["action_up"]).keypoints[..., :2]).tolist()
-    [2, 0]
+    >>> shoulder_spans(simulate_poses(1, 1, 2, classes=["action_up"]).keypoints[..., :2]).round(1).tolist()
+    [0.7, 0.7]
     """
-    sides = facing_sides(xy, skeleton)
-    return np.array([np.count_nonzero(sides > 0), np.count_nonzero(sides < 0)])
+    trunk, across = _trunk(xy, skeleton)
+    spans = (trunk[:, 0] * across[:, 1] - trunk[:, 1] * across[:, 0]) / np.square(trunk).sum(axis=1)
+    return np.where(np.abs(spans) > _CLEAR, spans, np.nan)
 
 
 def facing_sides(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """Return 1 for poses that :func:`count_facing` counts as facing the camera, -1 for the others, 0 from the side."""
-    trunk, across = _trunk(xy, skeleton)
-    side = trunk[:, 0] * across[:, 1] - trunk[:, 1] * across[:, 0]
-    clear = np.abs(side) > _CLEAR * np.square(trunk).sum(axis=1)  # False for NaN
-    return np.where(clear, np.sign(side), 0).astype(int)
+    """Return the signs of :func:`shoulder_spans`, int: 1 facing the camera, -1 from behind or mirrored, 0 otherwise."""
+    return np.nan_to_num(np.sign(shoulder_spans(xy, skeleton))).astype(int)
 
 
 def limb_shares(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
@@ -183,22 +182,23 @@ def limb_shares(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     Parameters
     ----------
     xy, skeleton
-        As for :func:`count_directions`. The head is left out: many skeletons have none, or a single point.
+        As for :func:`count_directions`.
 
     Returns
     -------
-    ndarray, shape (N,)
-        NaN where a keypoint of the body is missing.
+    ndarray, shape (N, 2)
+        Without the head, which many data sets lack, and with it. NaN where a keypoint is missing.
     """
-
-    def mean_length(pairs: np.ndarray) -> np.ndarray:
-        ends = pairs[~np.isin(pairs, skeleton.index(*skeleton.head)).any(axis=1)]
-        if not len(ends):
-            return np.full(len(xy), np.nan)
-        return np.sqrt(np.square(xy[:, ends[:, 0]] - xy[:, ends[:, 1]]).sum(axis=2)).mean(axis=1)
-
-    all_pairs = mean_length(skeleton.pairs)
-    return mean_length(skeleton.limb_ends) / np.where(all_pairs > 0, all_pairs, np.nan)
+    places = xy[..., 0] + 1j * xy[..., 1]
+    ends = np.concatenate([skeleton.limb_ends, skeleton.pairs])
+    lengths = np.abs(places[:, ends[:, 0]] - places[:, ends[:, 1]])
+    of_body = ~np.isin(ends, skeleton.trunk[2]).any(axis=1)
+    shares, is_limb = np.full((len(xy), 2), np.nan), np.arange(len(ends)) < len(skeleton.limb_ends)
+    for column, wanted in enumerate((of_body, True)):
+        if (is_limb & wanted).any():
+            distances = lengths[:, ~is_limb & wanted].mean(axis=1)
+            shares[:, column] = lengths[:, is_limb & wanted].mean(axis=1) / np.where(distances > 0, distances, np.nan)
+    return shares
 
 
 def _trunk(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:

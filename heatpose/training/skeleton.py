@@ -24,7 +24,7 @@ from heatpose.evaluation.calibration import threshold_for_coverage
 from heatpose.evaluation.importance import average_importance
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
 from heatpose.evaluation.scoring import frames_with_body, prediction_table
-from heatpose.evaluation.signature import sign_poses
+from heatpose.evaluation.signature import sign_table
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.conformal import COVERAGES, conformal_threshold
 from heatpose.model.estimators import PoseClassifier
@@ -203,7 +203,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         n_jobs=trainer.n_jobs,
         skeleton=plan.skeleton,
     )
-    signature = sign_poses(table_keypoints(plan.table, plan.skeleton), plan.skeleton)
+    signature = sign_table(plan.table, plan.skeleton)
     pipeline.signature_ = signature.to_dict()
     importance = [fit.importance for fit in choice.measured if fit.importance is not None]
     return TrainingResult(

@@ -230,7 +230,7 @@ def test_what_is_not_there_is_told(tmp_path):
         inspect_data(tmp_path / "nothing")
 
 
-SPOILT_SETS = ["clean", "group mirrored", "half exchanged", "legs missing in a class", "spelling"]
+SPOILT_SETS = ["clean", "group mirrored", "half mirrored", "half exchanged", "legs missing in a class", "spelling"]
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +246,8 @@ def spoilt_tables(tmp_path_factory):
         keypoints, labels = poses.keypoints.copy(), names.copy()
         if what == "group mirrored":
             keypoints[poses.performers == 2] = mirror_keypoints(keypoints[poses.performers == 2])
+        elif what == "half mirrored":
+            keypoints[1::2] = mirror_keypoints(keypoints[1::2])
         elif what == "half exchanged":
             keypoints[1::2] = keypoints[1::2][:, COCO_17.swap]
         elif what == "legs missing in a class":
@@ -259,7 +261,7 @@ def spoilt_tables(tmp_path_factory):
     return found
 
 
-WHOLE_SET_KINDS = {"mirrored-group", "exchanged-sides", "missing-in-class", "same-name"}
+WHOLE_SET_KINDS = {"mirrored-group", "mirrored-frames", "exchanged-sides", "missing-in-class", "same-name"}
 
 
 @pytest.mark.parametrize(
@@ -267,6 +269,7 @@ WHOLE_SET_KINDS = {"mirrored-group", "exchanged-sides", "missing-in-class", "sam
     [
         ("clean", None, ()),
         ("group mirrored", "mirrored-group", ("group 2",)),
+        ("half mirrored", "mirrored-frames", ("mirror images",)),
         ("half exchanged", "exchanged-sides", ("left and right",)),
         ("legs missing in a class", "missing-in-class", ("action_up", "left knee", "right ankle")),
         ("spelling", "same-name", ("Action-Up", "action_up")),

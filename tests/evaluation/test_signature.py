@@ -11,7 +11,15 @@ from heatpose.cli import main
 from heatpose.data.table import keypoint_frame
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.evaluation.signature import MIN_FRAMES, UPRIGHT, Signature, check_data, find_differences, sign_poses
+from heatpose.evaluation.signature import (
+    MIN_FRAMES,
+    UPRIGHT,
+    Signature,
+    check_data,
+    find_differences,
+    sign_poses,
+    sign_samples,
+)
 from heatpose.persistence.artifact import load_model, save_model
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.orientation import TURNS, turn_keypoints
@@ -88,6 +96,8 @@ def test_exchanged_sides_are_found_and_mirroring_both_is_no_cure(how):
 
 
 ORDERS = {
+    "off by one": np.roll(np.arange(17), 1),
+    "off by minus one": np.roll(np.arange(17), -1),
     "alphabetical": np.argsort(COCO_17.keypoints),
     "one side after the other": np.r_[0, 1:17:2, 2:17:2],
     "head last": np.roll(np.arange(17), -5),
@@ -100,6 +110,44 @@ def test_another_order_of_the_keypoints_is_found_not_mistaken_for_a_turn(order, 
     for turn in TURNS:
         turned = turn_keypoints(OTHERS.keypoints[:, ORDERS[order]], turn)
         assert codes(find_differences(expected, sign_poses(turned))) == ["order"]
+
+
+@pytest.mark.parametrize("stretch, found", [(0.5, True), (9 / 16, True), (0.8, False), (1.2, False), (16 / 9, True)])
+def test_poses_that_are_stretched_are_found(stretch, found):
+    stretched = OTHERS.keypoints * (stretch, 1, 1)
+    for expected in (EXPECTED, UPRIGHT):
+        assert codes(find_differences(expected, sign_poses(stretched))) == ["stretched"] * found
+    assert find_differences(sign_poses(stretched), sign_poses(stretched)) == []
+
+
+@pytest.mark.parametrize("step, found", [(0.01, False), (1, False), (4, True), (6, True)])
+def test_coordinates_that_are_rounded_coarsely_are_found(step, found):
+    rounded = OTHERS.keypoints.copy()
+    rounded[..., :2] = np.round(rounded[..., :2] / step) * step
+    assert ("coarse" in codes(find_differences(EXPECTED, sign_poses(rounded)))) == found
+    assert find_differences(sign_poses(rounded), sign_poses(rounded)) == []
+
+
+@pytest.mark.parametrize("n_frames", [1, len(OTHERS)])
+def test_maps_of_swapped_shape_are_found_unless_poses_are_as_expected(n_frames):
+    expected = sign_poses(POSES.keypoints, heatmap_shape=(64, 48))
+    assert expected.to_dict()["heatmap_shape"] == [64, 48]
+    some = OTHERS.keypoints[:n_frames]
+    swapped = turn_keypoints(some, TURNS[7])
+    assert codes(find_differences(expected, sign_poses(swapped, heatmap_shape=(48, 64)))) == ["turned"]
+    for keypoints, shape in ((some, (48, 64)), (some, (64, 64)), (some, (64, 48))):
+        assert find_differences(expected, sign_poses(keypoints, heatmap_shape=shape)) == []
+
+
+def test_several_peaks_are_found_whatever_the_background(model):
+    loaded, heatmaps = load_model(model), OTHERS.heatmaps()
+    two = np.maximum(np.roll(heatmaps, -12, axis=3), np.roll(heatmaps[::-1], 12, axis=3))
+    noisy = heatmaps + np.random.default_rng(0).normal(0, 0.01, heatmaps.shape)
+    wrapped = (noisy * 255).astype(np.int32).astype(np.uint8)
+    for one in (heatmaps, noisy, 1 / (1 + np.exp(-heatmaps)), heatmaps * 250):
+        assert check_data(loaded, sign_samples(one, loaded)) == []
+    for several in (two, 1 / (1 + np.exp(-4 * two)), wrapped):
+        assert codes(check_data(loaded, sign_samples(several, loaded))) == ["several-peaks"]
 
 
 def test_frames_that_repeat_are_found():
