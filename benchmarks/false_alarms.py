@@ -118,9 +118,7 @@ def inspect_sets(data: Path | None, recorded: bool, cache: Path) -> Iterator[dic
         for kind in kinds:
             problems = [problem for problem in inspection.problems if problem.kind == kind]
             accused = {frame for problem in problems for frame in problem.paths}
-            wrong = {
-                frame for frame in accused if frame.rpartition("/")[2].replace(".npy[", " ").strip("]") not in known
-            }
+            wrong = {frame.rpartition("/")[2].replace(".npy[", " ").strip("]") for frame in accused} - FAULTY
             n_wrong = len(wrong) or (0 if accused else len(problems))
             if kind.startswith(FACTS) or (name, kind) in TRUE:
                 n_wrong = 0
