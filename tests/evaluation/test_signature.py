@@ -20,11 +20,14 @@ from heatpose.evaluation.signature import (
     sign_poses,
     sign_samples,
 )
+from heatpose.model.candidates import make_pose_pipeline
 from heatpose.persistence.artifact import load_model, save_model
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.orientation import TURNS, turn_keypoints
 from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeletons import ANIMAL_17, HAND_21
 from heatpose.training.training import train_pose_classifier
+from tests.other_bodies import dogs, hands
 
 CLASSES = ["action_up", "action_down", "select_avatar"]
 POSES = simulate_poses(4, 1, 6, classes=CLASSES, random_state=3)
@@ -148,6 +151,16 @@ def test_several_peaks_are_found_whatever_the_background(model):
         assert check_data(loaded, sign_samples(one, loaded)) == []
     for several in (two, 1 / (1 + np.exp(-4 * two)), wrapped):
         assert codes(check_data(loaded, sign_samples(several, loaded))) == ["several-peaks"]
+
+
+@pytest.mark.parametrize("simulate, skeleton", [(hands, HAND_21), (dogs, ANIMAL_17)])
+def test_other_bodies_are_compared_too(simulate, skeleton):
+    expected, data = (simulate(5, 3, seed)[0] for seed in (0, 1))
+    signatures = [sign_poses(keypoints, skeleton) for keypoints in (expected, data)]
+    assert find_differences(*signatures) == []
+    shuffled = data[:, np.random.default_rng(0).permutation(data.shape[1])]
+    assert codes(find_differences(signatures[0], sign_poses(shuffled, skeleton))) == ["order"]
+    assert check_data(make_pose_pipeline("dummy", skeleton=skeleton), data) == []  # without a signature
 
 
 def test_frames_that_repeat_are_found():
