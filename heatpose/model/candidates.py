@@ -278,7 +278,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             # trees are ahead, elsewhere the network; python -m benchmarks.leaderboard has each alone.
             lambda random_state: VotingClassifier(
                 [
-                    ("mlp", _scaled(_network(random_state, 128, epochs=15))),
+                    ("mlp", _scaled(_network(random_state, 128, epochs=25))),
                     ("xgboost", _xgboost(random_state, **_FEW_SMALL_TREES)),
                 ],
                 voting="soft",
