@@ -72,6 +72,15 @@ def test_the_same_probabilities_as_each_candidate(name, n_classes):
     np.testing.assert_allclose(to_block(classifier)(X[:1]), expected[:1], atol=1e-6)
 
 
+def test_large_coefficients_of_two_classes_from_few_samples():
+    """Nearly collinear features: in float32 the order of summation would show."""
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=(400, 1)) + rng.normal(0, 1e-4, (400, 30))]).astype(np.float32)
+    classifier = CANDIDATES["lda"].build(0).set_params(float64lda__shrinkage=1e-8).fit(x[:8], [0, 1] * 4)
+    assert np.abs(classifier[-1].coef_).max() > 1_000
+    np.testing.assert_allclose(to_block(classifier)(x), classifier.predict_proba(x), atol=1e-9)
+
+
 @pytest.mark.parametrize("forest", [RandomForestClassifier, ExtraTreesClassifier])
 def test_features_at_a_threshold_go_the_same_way(forest):
     """Thresholds are float64 in scikit-learn and features float32: rounding must not move one across."""
