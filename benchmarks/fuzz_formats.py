@@ -8,7 +8,7 @@ ValueError, FileNotFoundError and ImportError (of an extra), a warning, code tha
 500 MB beyond what the process had. A keypoint that is read is finite, or missing in x, y and confidence.
 
 HDF5 files are read by the process that `heatpose.data.formats.hdf5` starts, one for many of them; what it could not
-read within 20 seconds, or crashed at, is counted apart.
+read within 10 seconds, or crashed at, is counted apart.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from heatpose.data.formats.sleap import read_sleap
 from heatpose.data.table import table_keypoints
 
 MOST_BYTES = 500_000_000
-MOST_SECONDS, MOST_SECONDS_HDF5 = 5, 20
+MOST_SECONDS, MOST_SECONDS_HDF5 = 5, 10
 ALLOWED = (ValueError, FileNotFoundError, ImportError)
 
 FORMATS: dict[str, tuple[Callable[..., Path], str]] = {

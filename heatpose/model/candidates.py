@@ -142,7 +142,7 @@ class Float64LDA(LinearDiscriminantAnalysis):
     def fit(self, X: Any, y: Any) -> Float64LDA:
         """Estimate the coefficients."""
         super().fit(X, y)
-        self.coef_ = self.coef_.astype(np.float64)
+        self.coef_: np.ndarray = self.coef_.astype(np.float64)
         return self
 
 
