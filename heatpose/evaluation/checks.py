@@ -30,7 +30,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
     "labels-at-chance": ("error", "labels that cannot be predicted from the frames"),
     "wrong-folder": ("error", "files that look sorted into the wrong folder"),
     "label": ("warning", "labels that the rest of the data contradicts"),
-    "confused-classes": ("warning", "classes that one frame cannot distinguish"),
+    "confused-classes": ("warning", "classes that a quick model confuses"),
     "mirrored-group": ("warning", "groups that look like mirror images of the others"),
     "mirrored-frames": ("warning", "frames that are mirror images of others"),
     "exchanged-sides": ("warning", "left and right exchanged in a part of the frames"),

@@ -29,8 +29,9 @@ _CLIP_APART = 1.5  # times the usual distance between clips of a class
 _NEARER = 0.8  # of the distance to the own class
 _CLIP_NEAR = 2.0  # times the usual distance between clips of the other class
 _NAMED_ALIKE = 0.9  # share of files named after their class from which on file names are evidence
-_CONFUSED = 0.25  # share of two classes' samples that are predicted as the other
-_LOOKS_LIKE = 0.05  # the same of one class: more is no slip, which mislabels some 3 % over all classes
+_CONFUSED = 0.25  # share of the samples of a class that are predicted as another
+_EXCHANGED = 0.75  # the same of both classes: they are told apart, under each other's name
+_LOOKS_LIKE = 0.05  # the same: more is no slip, which mislabels some 3 % over all classes
 _JUDGE_SAMPLES = 20_000  # trained on at the most, for a few seconds a fold
 
 
@@ -224,11 +225,14 @@ def _distances_by_class(
 
 def _confused_classes(context: CheckContext, evaluation: Evaluation) -> Iterator[Problem]:
     """Pairs of classes that a quick model confuses."""
-    names, confusion, support = evaluation.classes, evaluation.confusion, evaluation.support
-    share = (confusion + confusion.T) / np.add.outer(support, support)
-    for a, b in np.argwhere(np.triu(share >= _CONFUSED, k=1)).tolist():
+    names, shares = evaluation.classes, evaluation.confusion / np.maximum(evaluation.support, 1)[:, np.newaxis]
+    larger = np.maximum(shares, shares.T)
+    for a, b in np.argwhere(np.triu(larger >= _CONFUSED, k=1)).tolist():
+        reason = "a single frame may not distinguish them, or labels come late"
+        if min(shares[a, b], shares[b, a]) >= _EXCHANGED:
+            reason = "a part of their labels looks exchanged"
         message = (
-            f"{names[a]} and {names[b]} are confused in {share[a, b]:.0%} of their frames by a quick model that was "
-            "not trained on their group: a single frame may not distinguish them."
+            f"{names[a]} and {names[b]} are confused in {shares[a, b]:.0%} and {shares[b, a]:.0%} of their frames by a "
+            f"quick model that was not trained on their group: {reason}."
         )
-        yield context.problem("confused-classes", message, share[a, b])
+        yield context.problem("confused-classes", message, larger[a, b])

@@ -20,7 +20,14 @@ from heatpose.evaluation.wording import join_names
 from heatpose.model.inputs import heatmaps_of, skeleton_of
 from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_skeleton
-from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, limb_shares, shoulder_spans
+from heatpose.pose.orientation import (
+    DIRECTIONS,
+    TURNS,
+    count_directions,
+    leg_straightness,
+    limb_shares,
+    shoulder_spans,
+)
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = [
@@ -51,6 +58,7 @@ _SELDOM_MISSING = 0.2  # the same in the signature
 _OFTEN_EMPTY = 0.2  # share of frames without a body
 _SELDOM_EMPTY = 0.05  # the same in the signature
 _SCATTERED = 1.35  # times the expected share of limb lengths: 0.42 to 0.59 in COCO's order, 0.8 to 1.1 in H36M's
+_BENT = 0.5  # straightness of legs of people who stand: 0.37 to 0.45 with knees for ankles, else above 0.86
 _STRETCHED = 1.5  # times the expected width of shoulders: 0.53 to 0.89 trunks from set to set, 4:3 for 3:4 is 1.8
 _OFTEN_REPEATED = 0.5  # share of frames that are exact copies of others
 _COARSE = 6  # steps of the coordinates in a trunk: with 4 a quarter of the answers is lost, with 8 a tenth
@@ -115,6 +123,7 @@ _COUNTED: Mapping[str, tuple[str, ...]] = {
     "facing_camera": ("yes", "no"),
     "limb_shares": ("body", "body_frames", "all", "all_frames"),
     "shoulder_spans": ("sum", "frames"),
+    "straight_legs": ("sum", "frames"),
     "second_peaks": ("yes", "no"),
 }
 """Names of what the arrays of a signature count."""
@@ -141,6 +150,8 @@ class Signature(Record):
         and with the head.
     shoulder_spans : ndarray, shape (2,)
         The same of the sizes of :func:`heatpose.pose.orientation.shoulder_spans`.
+    straight_legs : ndarray, shape (2,)
+        The same of :func:`heatpose.pose.orientation.leg_straightness`.
     second_peaks : ndarray, shape (2,)
         Heatmaps with a second peak for most keypoints, and without, of those that were looked at.
     n_repeated : int
@@ -160,6 +171,7 @@ class Signature(Record):
     missing_keypoints: np.ndarray
     limb_shares: np.ndarray
     shoulder_spans: np.ndarray
+    straight_legs: np.ndarray
     second_peaks: np.ndarray
     n_repeated: int = 0
     n_coarse: int = 0
@@ -200,6 +212,7 @@ UPRIGHT = Signature(
     # The middle of what people, estimators and data sets have.
     limb_shares=np.array([530, 1000, 430, 1000]),
     shoulder_spans=np.array([680, 1000]),
+    straight_legs=np.array([950, 1000]),
     second_peaks=np.array([0, 1000]),
 )
 """Signature to compare data with where there is no model: people who stand, with nothing assumed of the rest."""
@@ -248,6 +261,7 @@ def sign_poses(
         missing_keypoints=missing[~empty].sum(axis=0),
         limb_shares=_sums(limbs).ravel(),
         shoulder_spans=_sums(np.abs(spans[:, np.newaxis])).ravel(),
+        straight_legs=_sums(leg_straightness(xy, skeleton)[:, np.newaxis]).ravel(),
         second_peaks=np.zeros(2, int),
         n_repeated=int((~empty).sum()) - len({pose.tobytes() for pose in xy[~empty]}),
         n_coarse=int(np.count_nonzero(sizes < _COARSE * step)),
@@ -357,16 +371,19 @@ def _shares(expected: Signature, data: Signature, name: str) -> tuple[np.ndarray
 
 
 def _order(expected: Signature, data: Signature) -> list[Finding]:
+    message = ""
     for part in (slice(0, 2), slice(2, 4)):
         usual, found = _mean(expected.limb_shares[part], 1), _mean(data.limb_shares[part])
         if found > _SCATTERED * usual:  # False for NaN
             message = (
-                f"The keypoints are not in the expected order: limbs are {found:.2f} times as long as the mean "
-                f"distance between keypoints, {usual:.2f} times are expected."
+                f"Limbs are {found:.2f} times as long as the mean distance between keypoints, {usual:.2f} times are "
+                "expected: keypoints are in another order, or torn apart by a shift of the maps."
             )
-            advice = f"Expected {', '.join(data.keypoints)}: reorder them, or name their skeleton to convert."
-            return [Finding("order", message, advice)]
-    return []
+    upright = data.trunk_directions[0] >= _ALIKE * data.trunk_directions.sum()  # kneeling hides legs
+    if not message and upright and _mean(data.straight_legs) < _BENT < _mean(expected.straight_legs, 1):
+        message = "Knees are further from the hips than ankles: they look exchanged."
+    advice = f"Expected {', '.join(data.keypoints)}: reorder them, or name their skeleton to convert."
+    return [Finding("order", message, advice)] if message else []
 
 
 def _mean(sum_and_frames: np.ndarray, fewest: int = MIN_FRAMES) -> float:

@@ -19,6 +19,7 @@ __all__ = [
     "Turn",
     "count_directions",
     "facing_sides",
+    "leg_straightness",
     "limb_shares",
     "shoulder_spans",
     "turn_keypoints",
@@ -199,6 +200,29 @@ def limb_shares(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
             distances = lengths[:, ~is_limb & wanted].mean(axis=1)
             shares[:, column] = lengths[:, is_limb & wanted].mean(axis=1) / np.where(distances > 0, distances, np.nan)
     return shares
+
+
+def leg_straightness(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return the distance from hip to ankle beside that by way of the knee, 1 for straight legs, mean of both legs.
+
+    Where knees and ankles are exchanged it is 0.4. Arms tell nothing: hands that are folded are near the shoulders.
+
+    Parameters
+    ----------
+    xy, skeleton
+        As for :func:`count_directions`.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        NaN where a keypoint is missing, and for bodies without knees.
+    """
+    legs = [skeleton.index(*points) for joint, points in skeleton.joints.items() if joint.endswith("knee")]
+    if not legs:
+        return np.full(len(xy), np.nan)
+    hip, knee, ankle = xy[:, np.array(legs).T].transpose(1, 0, 2, 3)
+    whole, thigh, shin = (np.linalg.norm(a - b, axis=2) for a, b in ((hip, ankle), (hip, knee), (knee, ankle)))
+    return (whole / np.where(thigh + shin > 0, thigh + shin, np.nan)).mean(axis=1)
 
 
 def _trunk(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:

@@ -215,6 +215,17 @@ def test_classes_that_look_alike_are_told_of(tmp_path):
     alike = [p.message for p in inspect_data(tmp_path / "table.parquet").problems if p.kind == "confused-classes"]
     assert len(alike) == 1
     assert alike[0].startswith("greet and wave are confused")
+    assert alike[0].endswith("a single frame may not distinguish them, or labels come late.")
+
+
+def test_labels_that_two_people_exchanged_are_told_of(tmp_path):
+    poses = simulate_poses(4, 1, 8, classes=CLASSES, random_state=9)
+    other = {CLASSES[0]: CLASSES[1], CLASSES[1]: CLASSES[0]}
+    labels = [other.get(c, c) if person < 2 else c for c, person in zip(poses.labels, poses.performers, strict=True)]
+    table = keypoint_frame(poses.keypoints.astype(np.float32)).assign(label=labels, group=poses.performers // 2)
+    write_table(table.astype({"group": str}), tmp_path / "table.parquet")
+    (problem,) = [p for p in inspect_data(tmp_path / "table.parquet").problems if p.kind == "confused-classes"]
+    assert problem.message.endswith("a part of their labels looks exchanged.")
 
 
 def test_a_folder_of_bad_files_alone_is_reported(tmp_path):
