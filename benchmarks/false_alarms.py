@@ -143,10 +143,12 @@ def time_check(cache: Path) -> None:
             signatures: list[Signature] = []
             checking = 0.0
 
-            def check(samples: np.ndarray, signatures: list[Signature] = signatures) -> None:
+            def check(
+                samples: np.ndarray, heatmaps: list[np.ndarray], signatures: list[Signature] = signatures
+            ) -> None:
                 nonlocal checking
                 begin = time.perf_counter()
-                signatures.append(sign_samples(samples, model))
+                signatures.append(sign_samples(samples, model, heatmaps))
                 checking += time.perf_counter() - begin
 
             start = time.perf_counter()

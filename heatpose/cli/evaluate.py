@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> None:
     if args.mirrored:
         table = mirror_table(table, skeleton)
         heatmaps = None if heatmaps is None else replace(heatmaps, mirrored=True)
-    cautions += warn_of_differences(pipeline, [sign_table(table, skeleton)])
+    differences = warn_of_differences(pipeline, [sign_table(table, skeleton)])
+    cautions += differences
     if n_empty := int((~frames_with_body(table)).sum()):
         cautions.append(
             f"{n_empty:,} of {len(table):,} samples show no body: they are predicted as the class of no pose, if there "
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
         )
         complain(f"Warning: {cautions[-1]}")
     evaluation = evaluate_model(pipeline, table, None if grouping is None else grouping.groups, heatmaps=heatmaps)
-    if heatmaps is None:
+    if heatmaps is None and not differences:  # whose cure is another one
         cautions += _better_mirrored(args, pipeline, table, evaluation)
 
     if args.json:

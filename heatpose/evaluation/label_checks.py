@@ -30,6 +30,7 @@ _NEARER = 0.8  # of the distance to the own class
 _CLIP_NEAR = 2.0  # times the usual distance between clips of the other class
 _NAMED_ALIKE = 0.9  # share of files named after their class from which on file names are evidence
 _CONFUSED = 0.25  # share of the samples of a class that are predicted as another
+_MOSTLY_ONE_WAY = 1 / 3  # the same where the other class is not predicted as this one
 _EXCHANGED = 0.75  # the same of both classes: they are told apart, under each other's name
 _LOOKS_LIKE = 0.05  # the same: more is no slip, which mislabels some 3 % over all classes
 _JUDGE_SAMPLES = 20_000  # trained on at the most, for a few seconds a fold
@@ -227,7 +228,8 @@ def _confused_classes(context: CheckContext, evaluation: Evaluation) -> Iterator
     """Pairs of classes that a quick model confuses."""
     names, shares = evaluation.classes, evaluation.confusion / np.maximum(evaluation.support, 1)[:, np.newaxis]
     larger = np.maximum(shares, shares.T)
-    for a, b in np.argwhere(np.triu(larger >= _CONFUSED, k=1)).tolist():
+    is_confused = (larger >= _MOSTLY_ONE_WAY) | ((shares + shares.T) / 2 >= _CONFUSED)
+    for a, b in np.argwhere(np.triu(is_confused, k=1)).tolist():
         reason = "a single frame may not distinguish them, or labels come late"
         if min(shares[a, b], shares[b, a]) >= _EXCHANGED:
             reason = "a part of their labels looks exchanged"

@@ -19,7 +19,7 @@ from heatpose.evaluation.plain import Record
 from heatpose.evaluation.wording import join_names
 from heatpose.model.inputs import heatmaps_of, skeleton_of
 from heatpose.pose.checks import grid_step
-from heatpose.pose.decoding import decode_skeleton
+from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
 from heatpose.pose.orientation import (
     DIRECTIONS,
     TURNS,
@@ -61,7 +61,8 @@ _SCATTERED = 1.35  # times the expected share of limb lengths: 0.42 to 0.59 in C
 _BENT = 0.5  # straightness of legs of people who stand: 0.37 to 0.45 with knees for ankles, else above 0.86
 _STRETCHED = 1.5  # times the expected width of shoulders: 0.53 to 0.89 trunks from set to set, 4:3 for 3:4 is 1.8
 _OFTEN_REPEATED = 0.5  # share of frames that are exact copies of others
-_COARSE = 6  # steps of the coordinates in a trunk: with 4 a quarter of the answers is lost, with 8 a tenth
+_COARSE = 6  # steps of rounded coordinates in a trunk: with 4 a quarter of the answers is lost, with 8 a tenth
+_CELL = 0.7  # such steps in a cell of heatmaps, which are decoded to its parts: with 5 cells no answer is lost
 _OFTEN, _SELDOM = 0.5, 0.2  # shares of frames in data and signature, of what spoils a frame
 _LOOKED_AT = 4  # heatmaps of a block whose second peaks are looked for: more take longer than all the rest
 _SECOND_PERSON = 0.5  # share of keypoints with a second peak from which on a frame counts
@@ -251,7 +252,7 @@ def sign_poses(
     trunk = skeleton.trunk
     with np.errstate(invalid="ignore"):
         sizes = np.linalg.norm(xy[:, trunk[1]].mean(axis=1) - xy[:, trunk[0]].mean(axis=1), axis=1)
-    step = grid_step(xy[:: max(1, len(xy) // MIN_FRAMES)]) if heatmap_shape is None else 1.0  # a cell
+    step = grid_step(xy[:: max(1, len(xy) // MIN_FRAMES)]) if heatmap_shape is None else _CELL
     limbs, spans = limb_shares(xy, skeleton), shoulder_spans(xy, skeleton)
     return Signature(
         n_frames=len(xy),
@@ -289,15 +290,25 @@ def sign_table(table: pd.DataFrame, skeleton: Skeleton = COCO_17) -> Signature:
     return sign_poses(table_keypoints(table, skeleton), skeleton, table.attrs.get("heatmap_shape"))
 
 
-def sign_samples(samples: np.ndarray, model: Any) -> Signature:
-    """Return the signature of what a model takes: keypoints (N, 3 K), or heatmaps (N, K, H, W)."""
-    keypoints, skeleton = pose_samples(samples, model), skeleton_of(model)
-    signature = sign_poses(keypoints, skeleton, samples.shape[2:] or None)
-    if samples.ndim != 4 or heatmaps_of(model) != skeleton:
+def sign_samples(samples: np.ndarray, model: Any, heatmaps: Sequence[np.ndarray] = ()) -> Signature:
+    """Return the signature of what a model takes.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (N, 3 K) or (N, K, H, W)
+        Keypoints or heatmaps.
+    model : Pipeline
+        That takes them.
+    heatmaps : sequence of ndarray, shape (1, K, H, W) each
+        Some of those that the samples were decoded from, to look for their shape and for second peaks.
+    """
+    skeleton, shapes = skeleton_of(model), {one.shape[2:] for one in heatmaps}
+    signature = sign_poses(pose_samples(samples, model), skeleton, shapes.pop() if len(shapes) == 1 else None)
+    if not heatmaps or heatmaps_of(model) != skeleton:
         return signature
-    few = slice(None, None, -(-len(keypoints) // _LOOKED_AT))
-    heatmaps = samples[:: max(1, len(samples) // MIN_FRAMES)][few]
-    several = second_peaks(heatmaps, keypoints[few], skeleton) >= _SECOND_PERSON
+    few = [one for one in heatmaps if one.shape == heatmaps[0].shape]
+    looked_at = np.concatenate(few[:: -(-len(few) // _LOOKED_AT)])[..., ::2, ::2]  # other people are as large
+    several = second_peaks(looked_at, decode_heatmaps(looked_at, "argmax"), skeleton) >= _SECOND_PERSON
     return replace(signature, second_peaks=np.array([several.sum(), (~several).sum()]))
 
 
@@ -377,7 +388,7 @@ def _order(expected: Signature, data: Signature) -> list[Finding]:
         if found > _SCATTERED * usual:  # False for NaN
             message = (
                 f"Limbs are {found:.2f} times as long as the mean distance between keypoints, {usual:.2f} times are "
-                "expected: keypoints are in another order, or torn apart by a shift of the maps."
+                "expected: keypoints are in another order, or torn apart by a shift or by noise."
             )
     upright = data.trunk_directions[0] >= _ALIKE * data.trunk_directions.sum()  # kneeling hides legs
     if not message and upright and _mean(data.straight_legs) < _BENT < _mean(expected.straight_legs, 1):
@@ -418,8 +429,8 @@ def _coarse(expected: Signature, data: Signature) -> list[Finding]:
     if data.n_coarse < _OFTEN * data.n_frames or expected.n_coarse > _SELDOM * expected.n_frames:
         return []
     message = (
-        f"The trunks of {data.n_coarse:,} of {data.n_frames:,} bodies are shorter than {_COARSE} cells of the "
-        "heatmaps, or steps of rounded coordinates."
+        f"The trunks of {data.n_coarse:,} of {data.n_frames:,} bodies are shorter than {_COARSE} steps of rounded "
+        f"coordinates, or {_COARSE * _CELL:.0f} cells of heatmaps."
     )
     return [Finding("coarse", message, "Use larger heatmaps, or coordinates with decimals.")]
 

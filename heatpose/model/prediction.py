@@ -30,6 +30,7 @@ __all__ = ["Prediction", "list_pose_files", "mirror_table", "predict_files"]
 logger = logging.getLogger(__name__)
 
 _BLOCK = 256  # files classified together: 50 MB of heatmaps for a network on pixels
+_SOME = 4  # heatmaps of a run that are handed on
 _RUN = 16  # files that a thread reads and decodes together; larger runs are no faster
 
 # The path of each sample, and what the classifier takes: keypoints (n, 51) or heatmaps (n, 17, H, W).
@@ -66,7 +67,7 @@ def predict_files(
     rows: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
     progress: Callable[[int, int], object] | None = None,
-    on_poses: Callable[[np.ndarray], object] | None = None,
+    on_poses: Callable[[np.ndarray, list[np.ndarray]], object] | None = None,
 ) -> Iterator[Prediction]:
     """Predict the classes of the poses in files.
 
@@ -90,7 +91,8 @@ def predict_files(
     progress : callable, optional
         ``progress(done, total)`` in files, called from the calling thread.
     on_poses : callable, optional
-        Called with the samples of each block as the model sees them: keypoints (n, 51), or heatmaps (n, 17, H, W).
+        Called with the samples of each block as the model sees them, keypoints (n, 51) or heatmaps (n, 17, H, W), and
+        some of its heatmaps as they were read, (1, 17, H, W) each.
 
     Yields
     ------
@@ -115,8 +117,9 @@ def predict_files(
         for start in range(0, len(files), _BLOCK):
             block = files[start : start + _BLOCK]
             runs = [block[first : first + _RUN] for first in range(0, len(block), _RUN)]
-            names, poses = [], []
-            for results in pool.map(lambda run: _load(pipeline, run, rows), runs):
+            names, poses, heatmaps = [], [], list[np.ndarray]()
+            for results, some in pool.map(lambda run: _load(pipeline, run, rows), runs):
+                heatmaps += some
                 for result in results:
                     if isinstance(result, BadFile):
                         bad.append(result)
@@ -128,7 +131,7 @@ def predict_files(
                 if mirrored:
                     samples = input_of(pipeline).mirror(samples, skeleton_of(pipeline))
                 if on_poses is not None:
-                    on_poses(samples)
+                    on_poses(samples, heatmaps)
                 yield from _predict(pipeline, names, samples, unknown)
             if progress is not None:
                 progress(start + len(block), len(files))
@@ -218,14 +221,18 @@ def _suffix(file: str) -> str:
     return Path(file_name(file)).suffix.lower()
 
 
-def _load(pipeline: Pipeline, files: Sequence[str], rows: Mapping[str, Any]) -> list[_Poses | BadFile]:
-    """Read files, and decode the heatmaps of small files together."""
+def _load(
+    pipeline: Pipeline, files: Sequence[str], rows: Mapping[str, Any]
+) -> tuple[list[_Poses | BadFile], list[np.ndarray]]:
+    """Read files, and decode the heatmaps of small files together; return also a few of these, (1, K, H, W) each."""
     results: list[_Poses | BadFile] = []
     waiting: list[tuple[str, np.ndarray]] = []
+    some: list[np.ndarray] = []
 
     def decode() -> None:
         if waiting:
             heatmaps = waiting[0][1] if len(waiting) == 1 else np.concatenate([part for _, part in waiting])
+            some.extend(heatmaps[row : row + 1].copy() for row in range(0, len(heatmaps), -(-len(heatmaps) // _SOME)))
             poses = pipeline[0].transform(heatmaps)
             ends = np.cumsum([len(part) for _, part in waiting])
             parts = np.split(poses, ends[:-1])
@@ -244,7 +251,7 @@ def _load(pipeline: Pipeline, files: Sequence[str], rows: Mapping[str, Any]) -> 
         else:
             results += read
     decode()
-    return results
+    return results, some
 
 
 def _read(file: str, pipeline: Pipeline, rows: Mapping[str, Any]) -> np.ndarray | list[_Poses] | list[BadFile]:

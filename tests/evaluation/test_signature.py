@@ -10,7 +10,7 @@ import heatpose
 from heatpose.cli import main
 from heatpose.data.table import keypoint_frame
 from heatpose.datasets.rendering import render_heatmaps
-from heatpose.datasets.simulation import simulate_poses
+from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation.signature import (
     MIN_FRAMES,
     UPRIGHT,
@@ -18,10 +18,9 @@ from heatpose.evaluation.signature import (
     check_data,
     find_differences,
     sign_poses,
-    sign_samples,
 )
 from heatpose.model.candidates import make_pose_pipeline
-from heatpose.persistence.artifact import load_model, save_model
+from heatpose.persistence.artifact import load_model, read_manifest, save_model
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.orientation import TURNS, turn_keypoints
 from heatpose.pose.skeleton import COCO_17
@@ -143,15 +142,31 @@ def test_maps_of_swapped_shape_are_found_unless_poses_are_as_expected(n_frames):
         assert find_differences(expected, sign_poses(keypoints, heatmap_shape=shape)) == []
 
 
-def test_several_peaks_are_found_whatever_the_background(model):
-    loaded, heatmaps = load_model(model), OTHERS.heatmaps()
+def test_several_peaks_are_found_whatever_the_background(model, tmp_path, capsys):
+    heatmaps = OTHERS.heatmaps()
     two = np.maximum(np.roll(heatmaps, -12, axis=3), np.roll(heatmaps[::-1], 12, axis=3))
     noisy = heatmaps + np.random.default_rng(0).normal(0, 0.01, heatmaps.shape)
     wrapped = (noisy * 255).astype(np.int32).astype(np.uint8)
-    for one in (heatmaps, noisy, 1 / (1 + np.exp(-heatmaps)), heatmaps * 250):
-        assert check_data(loaded, sign_samples(one, loaded)) == []
-    for several in (two, 1 / (1 + np.exp(-4 * two)), wrapped):
-        assert codes(check_data(loaded, sign_samples(several, loaded))) == ["several-peaks"]
+    clean = (heatmaps, noisy, 1 / (1 + np.exp(-heatmaps)), heatmaps * 250)
+    for number, given in enumerate([*clean, two, 1 / (1 + np.exp(-4 * two)), wrapped]):
+        np.save(tmp_path / f"{number}.npy", given)
+        assert main(["predict", str(model), str(tmp_path / f"{number}.npy")]) == 0
+        warnings = capsys.readouterr().err
+        assert warnings.count("Warning") == warnings.count("second peak elsewhere") == (number >= len(clean))
+
+
+def test_predict_compares_the_shape_of_heatmaps(tmp_path, capsys):
+    folder = write_heatmaps(simulate_poses(2, 1, 2, classes=CLASSES), tmp_path / "data")
+    options = ["--groups", r"_(\d+)\.npy$", "--classifiers", "dummy", "--jobs", "1", "--out"]
+    assert main(["train", str(folder), *options, str(tmp_path / "pose.joblib")]) == 0
+    signature = read_manifest(tmp_path / "pose.joblib")["record"]["signature"]
+    assert signature["heatmap_shape"] == [64, 48]
+    for swapped in (False, True):
+        some = OTHERS.heatmaps()[:1]
+        np.save(tmp_path / "one.npy", some.swapaxes(2, 3) if swapped else some)
+        capsys.readouterr()
+        assert main(["predict", str(tmp_path / "pose.joblib"), str(tmp_path / "one.npy")]) == 0
+        assert capsys.readouterr().err.count("48 x 64 (rows x columns), 64 x 48 in the training data") == swapped
 
 
 @pytest.mark.parametrize("simulate, skeleton", [(hands, HAND_21), (dogs, ANIMAL_17)])
