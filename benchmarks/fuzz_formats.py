@@ -187,7 +187,7 @@ def fuzz_hdf5(source: Path, format: str, n_files: int, rng: np.random.Generator)
         with mock.patch.object(hdf5, "records", lambda *_, found=found: found):
             for path in paths:
                 content = path.read_bytes()
-                yield check(path, format, marker, {}, 2 * MOST_SECONDS_HDF5), content
+                yield check(path, format, marker, {}, 6 * MOST_SECONDS_HDF5), content
                 try:
                     find_format(path)
                 except ALLOWED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 from collections.abc import Callable
@@ -77,6 +78,19 @@ def part_of_path(pattern: str) -> Callable[[str], str | None]:
     return find
 
 
+def _refuse_poses(path: str) -> None:
+    """Reject poses of another tool; any other files can lie where heatmaps will come."""
+    from heatpose.data.formats.reading import find_format
+    from heatpose.data.table import is_pose_source
+
+    if is_pose_source(path):
+        with contextlib.suppress(ValueError):
+            title = find_format(path)[0].title
+            raise UsageError(
+                f"expected a folder that receives heatmaps (.npy), got {title} in {path}; heatpose predict takes these"
+            )
+
+
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     wanted_records(args)
@@ -94,7 +108,9 @@ def run(args: argparse.Namespace) -> None:
         found = args.frame(path) if args.frame else None
         return None if found is None else int(found)
 
-    if not piped:  # before the model is loaded: files written meanwhile count
+    if not piped:
+        _refuse_poses(args.path)
+        # Before the model is loaded: files written meanwhile count.
         folder = GrowingFolder(args.path, existing=args.existing or args.once, patience=args.patience)
     model, stream = make_stream(args)
     n_keypoints = len(heatmaps_of(model).keypoints)

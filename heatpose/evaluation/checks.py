@@ -49,6 +49,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
     "odd-values": ("warning", "heatmaps whose values differ from the others'"),
     "duplicate": ("note", "the same heatmaps several times in one class and group"),
     "near-duplicate": ("note", "near-identical copies of a frame in one class and group"),
+    "reading-choice": ("note", "how poses of another tool were read"),
 }
 """Kinds of problems, the most harmful of each severity first, with their usual severity and a title for listings."""
 

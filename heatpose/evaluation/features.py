@@ -15,6 +15,7 @@ from sklearn.base import ClassifierMixin, clone
 from sklearn.ensemble import ExtraTreesClassifier
 
 from heatpose.data.groups import DEFAULT_FOLDS, Folds, Grouping, grouped_folds, random_folds, resolve_groups
+from heatpose.data.table import TABLE_SUFFIXES
 from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels
 from heatpose.evaluation.metrics import macro_recall
 from heatpose.evaluation.plain import Record
@@ -152,8 +153,10 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
     ValueError
         The table lacks the columns, or no feature is numeric.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"No such table: {path}")
+    if Path(path).suffix.lower() not in TABLE_SUFFIXES:
+        raise ValueError(f"Expected a .csv or .parquet table, got {path}; heatpose convert makes one of poses.")
     parquet = str(path).lower().endswith(".parquet")
     table = pd.read_parquet(path) if parquet else pd.read_csv(path, encoding="utf-8-sig")
     if label not in table:

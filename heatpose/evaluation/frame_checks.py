@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -41,9 +42,10 @@ def differences(context: CheckContext) -> Iterator[Problem]:
 
 
 def reading_notes(context: CheckContext) -> Iterator[Problem]:
-    """Files that were ignored but look like data, and placeholders that were taken as missing."""
+    """Files that were ignored but look like data, placeholders taken as missing, and choices of the reader."""
     for note in context.frames.notes:
-        yield context.problem("reading-note", note)
+        is_choice = re.match(r"(Read|Labels:|Groups:|\d+ keypoints:) ", note)
+        yield context.problem("reading-choice" if is_choice else "reading-note", note)
 
 
 # Duplicates -------------------------------------------------------------------------------------------------

@@ -163,8 +163,8 @@ def _skeleton(n_keypoints: int, skeleton: str | Skeleton | None) -> Skeleton:
 def _get(results: Any, *names: str) -> Any:
     """Return the first attribute or key that is there; others are not touched, since some are deprecated."""
     for name in names:
-        found = results.get(name) if isinstance(results, dict) else getattr(results, name, None)
-        if found is not None:
+        found = results.get(name, _get) if isinstance(results, dict) else getattr(results, name, _get)
+        if found is not _get:
             return found
     return None
 

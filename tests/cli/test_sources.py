@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -123,3 +124,23 @@ def test_inspect_and_extract_take_a_table_of_landmarks(run, place):
     table = read_poses(source, image_size=written.SIZE)
     write_table(table, "same.csv")
     assert table_keypoints(table).shape == (24, 17, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["watch", "lda.joblib", "openpose", "--once"], r"heatmaps \(\.npy\), got OpenPose JSON .*heatpose predict"),
+        (["audit", "openpose", "--label", "label"], "table, got openpose; heatpose convert"),
+    ],
+)
+def test_commands_of_other_data_say_what_to_use(place, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(place)
+    assert main(arguments) in (1, 2)
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_choices_of_the_reader_are_no_warnings_of_inspect(run):
+    problems = json.loads(run("inspect", "openpose", "--json"))["problems"]
+    read = [problem for problem in problems if "OpenPose" in problem["message"] or "folders" in problem["message"]]
+    assert len(read) == 2
+    assert {problem["severity"] for problem in read} == {"note"}
