@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import json
+import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +25,9 @@ HDF5_SUFFIXES = (".h5", ".slp", ".nwb")
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _HEAD_BYTES = 1 << 16
 
-_MOST_SECONDS, _SECONDS_PER_MB = 60, 20
-"""The smallest file takes up to 3 seconds, one of 10 MB with 20,000 poses 4 to 7: a slow machine has time enough."""
+_MOST_SECONDS, _SECONDS_PER_MB, _WAITING = 60, 20, 5
+"""Of the processor: the smallest file takes up to 5 seconds, one of 10 MB with 20,000 poses 4 to 7. By the clock, for
+systems that do not limit the former, the last times as much."""
 
 _MOST_MEMORY, _MEMORY_PER_BYTE = 400_000_000, 100
 """A file of 3 MB, compressed, takes 84 MB."""
@@ -82,7 +86,8 @@ def records(read: Callable, paths: list[str], seconds: int = _MOST_SECONDS) -> I
                     paths = paths[1:]
                     yield json.loads(line)
         if paths:
-            how = f"did not end within {_limit(paths[0], seconds):.0f} s" if child.returncode == 1 else "crashed"
+            is_late = child.returncode in (1, -getattr(signal, "SIGXCPU", -1))
+            how = f"did not end within {_limit(paths[0], seconds):.0f} s" if is_late else "crashed"
             paths = paths[1:]
             yield {"bad": f"Expected an HDF5 file, got a damaged one: its reader {how}."}
 
@@ -98,8 +103,8 @@ def serve(read: Callable[[Path, Poses], None], seconds: int) -> None:
     """
     out, sys.stdout = sys.stdout, sys.stderr  # libraries may print
     for path in json.load(sys.stdin):
-        _limit_memory(_MOST_MEMORY + _MEMORY_PER_BYTE * Path(path).stat().st_size)
-        faulthandler.dump_traceback_later(_limit(path, seconds), exit=True)
+        _limit_process(_limit(path, seconds), _MOST_MEMORY + _MEMORY_PER_BYTE * Path(path).stat().st_size)
+        faulthandler.dump_traceback_later(_WAITING * _limit(path, seconds), exit=True)
         poses = Poses()
         try:
             read(Path(path), poses)
@@ -111,10 +116,12 @@ def serve(read: Callable[[Path, Poses], None], seconds: int) -> None:
         print(record, file=out, flush=True)
 
 
-def _limit_memory(most: int) -> None:
-    """Limit the memory of this process to so many bytes more than now, on systems that can."""
+def _limit_process(seconds: float, n_bytes: int) -> None:
+    """Limit the processor time and the memory that this process takes from now on, on systems that can."""
     with contextlib.suppress(ImportError, OSError):
         import resource
 
+        most = math.ceil(time.process_time() + seconds)
+        resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
         used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_DATA, (used + most, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_DATA, (used + n_bytes, resource.RLIM_INFINITY))

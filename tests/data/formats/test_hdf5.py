@@ -1,6 +1,7 @@
 """The process that reads HDF5 files; its readers here stand for what a damaged file does to the real ones."""
 
 import faulthandler
+import math
 import os
 import signal
 import sys
@@ -20,6 +21,11 @@ def read_or_fail(path, poses):
     if name.startswith("hang"):
         faulthandler.dump_traceback_later(0.1, exit=True)
         time.sleep(60)
+    if name.startswith("loop"):
+        resource = pytest.importorskip("resource")
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time()), resource.RLIM_INFINITY))
+        while True:
+            pass
     if name.startswith("large"):
         np.ones(300_000_000)
     sys.stdout.write("in between\n")
@@ -45,7 +51,9 @@ def test_files_that_hang_crash_or_take_too_much_are_refused_and_the_others_read(
 
 @pytest.mark.server
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
-@pytest.mark.parametrize(("name", "reason"), [("crash", "crashed"), ("hang", "did not end within 60 s")])
+@pytest.mark.parametrize(
+    ("name", "reason"), [("crash", "crashed"), ("hang", "did not end within 60 s"), ("loop", "did not end within 60 s")]
+)
 def test_the_reason_is_said(tmp_path, name, reason):
     (tmp_path / f"{name}.h5").write_bytes(b"")
     with pytest.raises(ValueError, match=reason):
