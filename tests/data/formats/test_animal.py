@@ -1,6 +1,7 @@
 """Files of SLEAP, NWB and DeepLabCut as their own libraries write them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import format_files as written
@@ -25,3 +26,19 @@ def test_sleap_and_nwb(tmp_path, suffix):
     table = read_poses(written.sleap(tmp_path / f"a{suffix}", POSES))
     np.testing.assert_allclose(table_keypoints(table), POSES, atol=1e-3)
     assert (table["video"] == "clip.mp4").all() or suffix == ".nwb"
+
+
+def test_labelled_images_of_deeplabcut(tmp_path):
+    pytest.importorskip("tables", reason="needs tables, which pandas writes HDF5 with")
+    pytest.importorskip("h5py", reason="needs heatpose[animal]")
+    names = [("me", name, part) for name in written.COCO for part in ("x", "y")]
+    table = pd.DataFrame(
+        POSES[..., :2].reshape(len(POSES), -1),
+        columns=pd.MultiIndex.from_tuples(names, names=["scorer", "bodyparts", "coords"]),
+        index=pd.MultiIndex.from_tuples([("labeled-data", "film", f"img{n}.png") for n in range(len(POSES))]),
+    )
+    table.to_hdf(tmp_path / "CollectedData_me.h5", key="df_with_missing", mode="w")
+    found = read_poses(tmp_path / "CollectedData_me.h5")
+    assert found["path"].tolist() == [f"labeled-data/film/img{n}.png" for n in range(len(POSES))]
+    assert (found["video"] == "labeled-data/film").all()
+    np.testing.assert_allclose(table_keypoints(found)[..., :2], POSES[..., :2], atol=1e-3)
