@@ -174,8 +174,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "--format": {"metavar": "NAME", "help": "format of poses of another tool (default: by their content)"},
     "--labels": {
         "metavar": "folder|FILE",
-        "help": "for arrays and poses of another tool: labels from the folders, a CSV of path,label, or a .npy or .txt "
-        "with one a frame (default: those in the files, else the folders)",
+        "help": "for arrays and poses of another tool: labels from the folders, a CSV of path,label for frames or "
+        "videos, or a .npy or .txt with one a frame (default: those in the files, else the folders)",
     },
     "--skeleton": {
         "metavar": "NAME",
