@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from heatpose.data.delimited import read_delimited, separator_of
+from heatpose.data.delimited import read_delimited, separator_of, text_encoding
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.pose.skeletons import SKELETONS, coco_names
 
@@ -152,7 +152,7 @@ def _add(poses: Poses, table: pd.DataFrame, numbers: np.ndarray, facts: dict[str
 
 def _read(source: Source, file: int, poses: Poses, find: str) -> None:
     path = source.path(file)
-    with path.open(encoding="utf-8-sig") as stream:
+    with path.open(encoding=text_encoding(source.start(2, file))) as stream:
         header = _header(stream.readline())
     names = SKELETONS["mediapipe-33"].keypoints
     facts = {"path": 0, "label": 1}

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from heatpose.data.columns import settle_keypoints
-from heatpose.data.delimited import read_delimited
+from heatpose.data.delimited import read_delimited, text_encoding
 from heatpose.data.formats.alphapose import ALPHAPOSE
 from heatpose.data.formats.arrays import ARRAYS
 from heatpose.data.formats.coco import COCO, COCO_RESULTS
@@ -402,7 +402,8 @@ def _read_label_array(path: Path) -> np.ndarray:
     if path.suffix.lower() == ".npy":
         return np.load(path, allow_pickle=False)
     if path.suffix.lower() == ".txt":
-        return np.array(path.read_text(encoding="utf-8-sig").splitlines())
+        content = path.read_bytes()
+        return np.array(content.decode(text_encoding(content)).splitlines())
     raise ValueError(f"Expected labels in a .csv, .npy or .txt file, got {path}.")
 
 

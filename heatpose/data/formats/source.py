@@ -131,9 +131,9 @@ class Source:
         content = self.start(_HEAD_BYTES)
         return content.decode(text_encoding(content), errors="replace")
 
-    def start(self, n_bytes: int) -> bytes:
-        """Return the first bytes of the first file."""
-        with self.path(0).open("rb") as stream:
+    def start(self, n_bytes: int, file: int = 0) -> bytes:
+        """Return the first bytes of a file."""
+        with self.path(file).open("rb") as stream:
             return stream.read(n_bytes)
 
     def peek(self) -> Any:

@@ -54,6 +54,17 @@ def expected(poses, names=written.COCO, scores=True):
     return poses
 
 
+@pytest.mark.parametrize(
+    "write", [written.movenet, written.mediapipe_csv, written.mediapipe_long_csv, written.deeplabcut]
+)
+def test_a_csv_in_utf_16_is_read_like_one_in_utf_8(tmp_path, write):
+    source = write(tmp_path / "a.csv", written.bodies(4))
+    size = written.SIZE if "mediapipe" in write.__name__ else None  # only these are fractions
+    before = read_poses(source, image_size=size)
+    source.write_text(source.read_text(encoding="utf-8"), encoding="utf-16")
+    pd.testing.assert_frame_equal(read_poses(source, image_size=size), before)
+
+
 @pytest.mark.parametrize(("name", "write", "where", "options"), SOURCES)
 def test_known_positions_come_back(tmp_path, name, write, where, options):
     poses = written.bodies(12, seed=3)
