@@ -159,7 +159,7 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
         ...
     ValueError: Cannot make 2 folds that share no group:
       class 'down' has 1 group (ann), 2 folds need at least 2
-    No number of folds helps while a class has a single group: add data from other groups or leave it out.
+    No number of folds helps a class with one group: add other groups, leave it out, or give --groups blocks:5.
     """
     classes, names, counts = _count(labels, groups)
     if len(classes) < 2:
@@ -184,7 +184,8 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
             remedy = f"Give --folds {feasible} (n_folds={feasible}) or fewer, or add data from other groups."
         else:
             remedy = (
-                "No number of folds helps while a class has a single group: add data from other groups or leave it out."
+                "No number of folds helps a class with one group: add other groups, leave it out, or give "
+                "--groups blocks:5."
             )
         lines = "\n  ".join(problems)
         raise ValueError(f"Cannot make {wanted} folds that share no group:\n  {lines}\n{remedy}")

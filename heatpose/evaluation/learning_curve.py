@@ -122,7 +122,8 @@ def learning_curve(
     gain, gain_low, gain_high = points[:, -1].tolist()
     score, low, high = np.clip(points[:, :-1], 0, 1)
     chance = 1 / len(np.unique(labels))
-    change = f"from {before} to {after} the balanced accuracy rose by {gain:.3f} [{gain_low:.3f}, {gain_high:.3f}]"
+    change = f"from {before} to {after} the balanced accuracy rose by {round(gain, 3) + 0.0:.3f}"  # no -0.000
+    change += f" [{gain_low:.3f}, {gain_high:.3f}]"
     if low[-1] <= chance + CHANCE_MARGIN:
         verdict = f"With {after} groups the score is no better than chance, so the curve shows nothing."
     elif gain_low > 0:

@@ -140,8 +140,10 @@ class Float64LDA(LinearDiscriminantAnalysis):
     """
 
     def fit(self, X: Any, y: Any) -> Float64LDA:
-        """Estimate the coefficients."""
-        super().fit(X, y)
+        """Estimate the coefficients; a class can have a single sample."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Only one sample available")
+            super().fit(X, y)
         self.coef_: np.ndarray = self.coef_.astype(np.float64)
         return self
 

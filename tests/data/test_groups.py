@@ -191,7 +191,7 @@ def test_every_class_that_lacks_samples_or_groups_is_named():
         "  class 'class 1' has 3 groups (group 0, group 1, group 2), 5 folds need at least 5",
         "  class 'class 2' has 1 group (group 0), 5 folds need at least 5",
         "  class 'class 3' has 2 samples in 2 groups (group 0, group 1), 5 folds need at least 5 of each",
-        "No number of folds helps while a class has a single group: add data from other groups or leave it out.",
+        "No number of folds helps a class with one group: add other groups, leave it out, or give --groups blocks:5.",
     ]
 
 
