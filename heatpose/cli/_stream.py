@@ -160,8 +160,8 @@ def _checked(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iter
     shape: tuple[int, ...] | None = None
     for frame in frames:
         if frame is not None and len(poses) < _FRAMES_CHECKED:
-            shape = frame.poses.shape[2:] if frame.poses.ndim == 4 else None
-            poses.append(pose_samples(frame.poses, model))
+            shape = frame.heatmaps.shape[2:]
+            poses.append(pose_samples(frame.heatmaps, model))
             if len(poses) == _FRAMES_CHECKED:
                 compare()
         yield frame

@@ -52,8 +52,8 @@ def person_frames(
     is_live : bool
         Yield None for a picture without people, by which a stream learns that time passes.
     decoder : str, optional
-        :attr:`heatpose.PoseStream.decoder`: a frame holds keypoints instead of heatmaps where people are followed by
-        the same ones, which are then not decoded a second time.
+        :attr:`heatpose.PoseStream.decoder`: frames hold the keypoints by which people are followed where they are
+        decoded alike, so that it is done once.
     on_scene : callable, optional
         Called with each scene before its frames, for a page or a recording.
     """
@@ -64,7 +64,8 @@ def person_frames(
         if on_scene is not None:
             on_scene(scene)
         for person in scene.people:
-            pose = person.decoded if decoder == DECODER else person.heatmaps
-            yield Frame(None, scene.time, pose[None], str(person.number) if has_several else None)
+            keypoints = person.decoded[None] if decoder == DECODER else None
+            who = str(person.number) if has_several else None
+            yield Frame(None, scene.time, person.heatmaps[None], who, keypoints)
         if is_live and not scene.people:
             yield None

@@ -61,14 +61,14 @@ class Presenter:
         if self._stream is None or not scene.people:
             self._show_scene(scene)
 
-    def on_frame(self, person: Hashable, pose: NDArray) -> None:
-        """Take a person's pose after it was classified: heatmaps, or any of a scene, shown with its last person."""
+    def on_frame(self, person: Hashable, heatmaps: NDArray) -> None:
+        """Take a person's heatmaps, after they were classified; a picture is shown with the last of its people."""
         if self._scene is not None:
             if person == self._name(self._scene.people[-1]):
                 self._show_scene(self._scene)
         elif self._is_due():
-            rows, columns = pose.shape[1:]
-            keypoints = (decode_heatmaps(pose)[0] + (0.5, 0.5, 0)) * (_CELL, _CELL, 1)
+            rows, columns = heatmaps.shape[1:]
+            keypoints = (decode_heatmaps(heatmaps)[0] + (0.5, 0.5, 0)) * (_CELL, _CELL, 1)
             self._show((columns * _CELL, rows * _CELL), [self._person(person, keypoints)], time.time(), None)
 
     def _show_scene(self, scene: Scene) -> None:

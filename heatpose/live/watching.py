@@ -41,7 +41,7 @@ _SYSTEM = Clock()
 
 
 class Frame(NamedTuple):
-    """Poses and their time.
+    """Heatmaps and their time.
 
     Parameters
     ----------
@@ -49,16 +49,18 @@ class Frame(NamedTuple):
         The file relative to its folder, with forward slashes; None from a pipe.
     time : float
         Seconds since 1970: modification time of the file, or arrival of the array in the pipe.
-    poses : ndarray, shape (n, 17, H, W) or (n, 17, 3), float32
-        Heatmaps, or keypoints decoded from them.
+    heatmaps : ndarray, shape (n, 17, H, W), float32
     person : hashable, optional
         The person shown, where that is known without a path.
+    keypoints : ndarray, shape (n, 17, 3), optional
+        Keypoints of the heatmaps, where they are decoded already, as the stream would.
     """
 
     path: str | None
     time: float
-    poses: np.ndarray
+    heatmaps: np.ndarray
     person: Hashable = None
+    keypoints: np.ndarray | None = None
 
 
 class GrowingFolder:
@@ -319,7 +321,7 @@ def watch_frames(
     clock : Clock, optional
         Source of time.
     on_frame : callable, optional
-        Called with the person and the pose after each frame was pushed.
+        Called with the person and the heatmaps (17, H, W) after each frame was pushed.
 
     Yields
     ------
@@ -342,16 +344,16 @@ def watch_frames(
             continue
         who = person(frame.path) if person is not None and frame.path is not None else frame.person
         position = number(frame.path) if number is not None and frame.path is not None else None
-        for sample, pose in enumerate(frame.poses):
+        for sample, heatmaps in enumerate(frame.heatmaps):
             count, before = last.get(who, (0, -np.inf))
             count = count if position is None else position
             when = max(frame.time, before) if fps is None else count / fps  # files can be older than the previous one
             last[who] = count + 1, when
             if when > newest:
                 newest, arrived = when, clock.monotonic()
-            events = stream.push(pose, when, who)
+            events = stream.push(heatmaps if frame.keypoints is None else frame.keypoints[sample], when, who)
             if on_frame is not None:
-                on_frame(who, pose)
+                on_frame(who, heatmaps)
             if "frames" in wanted:
                 label, confidence = stream.last(who)
                 yield _rounded(

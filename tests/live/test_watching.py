@@ -65,7 +65,7 @@ def test_new_files_are_read_once_and_old_ones_not(tmp_path):
     (frame,) = folder.poll()
     assert frame.path == "new.npy"
     assert frame.time == 12.5
-    np.testing.assert_array_equal(frame.poses, HEATMAPS[np.newaxis])
+    np.testing.assert_array_equal(frame.heatmaps, HEATMAPS[np.newaxis])
     assert list(folder.poll()) == []
     assert paths(GrowingFolder(tmp_path, existing=True).poll()) == ["new.npy", "old.npy"]
 
@@ -107,7 +107,7 @@ def test_a_file_that_replaces_another_is_new(tmp_path):
         write(tmp_path / ".part", HEATMAPS + number)
         (tmp_path / ".part.npy").rename(tmp_path / "latest.npy")
         (frame,) = folder.poll()
-        np.testing.assert_array_equal(frame.poses[0], HEATMAPS + number)
+        np.testing.assert_array_equal(frame.heatmaps[0], HEATMAPS + number)
 
 
 def test_a_half_written_file_is_waited_for_byte_by_byte(tmp_path, caplog):
@@ -274,7 +274,7 @@ def test_an_array_is_there_as_soon_as_it_was_written_and_none_while_nothing_come
         writer.write(piped(HEATMAPS, np.full((17, 8, 6), np.nan), HEATMAPS + 1))
         first, second = next(frames), next(frames)
         assert first.path is None and first.time <= second.time <= time.time()
-        np.testing.assert_array_equal(second.poses[0], HEATMAPS + 1)
+        np.testing.assert_array_equal(second.heatmaps[0], HEATMAPS + 1)
         assert "NaN" in caplog.text
         assert next(frames) is None
         writer.close()
