@@ -1,6 +1,6 @@
 """A film from pictures to events, the page in a real browser, and how long a frame takes.
 
-    python -m benchmarks.live [--data ../shared/data] [--classifier NAME] [--pictures FOLDER] [--minutes 1]
+    python -m benchmarks.live [--data ../shared/data] [--classifier NAME] [--pictures FOLDER] [--minutes N]
 
 The film of performer 1 is read by the small estimator in the data, with a model trained on performer 0 alone. Printed
 are the share of frames named right, the events beside what is shown, whether ``heatmaps`` and ``watch`` give the same

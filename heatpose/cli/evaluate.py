@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from heatpose.cli._console import (
     check_report_of,
@@ -18,24 +17,11 @@ from heatpose.cli._console import (
 )
 from heatpose.cli._options import DATA, add_options
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from sklearn.pipeline import Pipeline
-
-    from heatpose.evaluation.metrics import Evaluation
-
 SUMMARY = "score a saved model on other data"
 EXAMPLES = (
     "heatpose evaluate models/pose.joblib data/others",
     "heatpose evaluate models/pose.joblib others.parquet --json",
 )
-
-
-MIRRORED_SAMPLES = 500
-"""Samples that are scored mirrored too, to notice pictures of a selfie camera: a small part of a large data set."""
-
-MIRRORED_MARGIN = 0.05
-"""Difference beyond the intervals of both scores: a model of symmetric poses scores the same on mirror images."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.cli._results import show_evaluation
     from heatpose.data.storage import redact
-    from heatpose.evaluation.scoring import evaluate_model, frames_with_body
+    from heatpose.evaluation.scoring import better_mirrored, evaluate_model, frames_with_body
     from heatpose.evaluation.signature import sign_table
     from heatpose.model.inputs import skeleton_of
     from heatpose.model.prediction import mirror_table
@@ -76,7 +62,11 @@ def run(args: argparse.Namespace) -> None:
         complain(f"Warning: {cautions[-1]}")
     evaluation = evaluate_model(pipeline, table, None if grouping is None else grouping.groups, heatmaps=heatmaps)
     if heatmaps is None and not differences:  # whose cure is another one
-        cautions += _better_mirrored(args, pipeline, table, evaluation)
+        least = better_mirrored(pipeline, table, evaluation)
+        if least is not None:
+            advice = "leave out --mirrored." if args.mirrored else "the pictures look mirrored, use --mirrored."
+            cautions.append(f"Mirrored, the balanced accuracy would be at least {least:.3f}: {advice}")
+            complain(f"Warning: {cautions[-1]}")
 
     if args.json:
         facts = {
@@ -102,21 +92,3 @@ def run(args: argparse.Namespace) -> None:
         heatmaps=args.data if heatmaps is None and not args.mirrored else heatmaps,
         facts={"model": f"{args.model}, sha256 {manifest['sha256']}", "mirrored": "yes" if args.mirrored else "no"},
     )
-
-
-def _better_mirrored(
-    args: argparse.Namespace, pipeline: Pipeline, table: pd.DataFrame, evaluation: Evaluation
-) -> list[str]:
-    """Return a caution, and print it, where the mirror images of some poses are recognised better than the poses."""
-    from heatpose.evaluation.scoring import evaluate_model
-    from heatpose.model.inputs import skeleton_of
-    from heatpose.model.prediction import mirror_table
-
-    some = mirror_table(table.iloc[:: max(1, len(table) // MIRRORED_SAMPLES)], skeleton_of(pipeline))
-    low, _ = evaluate_model(pipeline, some).balanced_accuracy_interval
-    if low <= evaluation.balanced_accuracy_interval[1] + MIRRORED_MARGIN:
-        return []
-    advice = "leave out --mirrored." if args.mirrored else "the pictures look mirrored, use --mirrored."
-    caution = f"Mirrored, the balanced accuracy would be at least {low:.3f}: {advice}"
-    complain(f"Warning: {caution}")
-    return [caution]

@@ -12,9 +12,13 @@ from heatpose.data.folder import HeatmapRows
 from heatpose.data.table import table_keypoints
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
 from heatpose.model.inputs import input_of, skeleton_of
+from heatpose.model.prediction import mirror_table
 from heatpose.pose.geometry import has_body, mask_uncertain
 
-__all__ = ["evaluate_model", "frames_with_body", "predict_table", "prediction_table"]
+__all__ = ["better_mirrored", "evaluate_model", "frames_with_body", "predict_table", "prediction_table"]
+
+_MIRRORED_SAMPLES = 500  # that are scored mirrored too: a small part of a large data set
+_MIRRORED_MARGIN = 0.05  # beyond the intervals of both scores: a model of symmetric poses scores the same on both
 
 
 def evaluate_model(
@@ -108,6 +112,13 @@ def _predict(
         input_of(pipeline).samples(table, heatmaps, skeleton_of(pipeline))
     )
     return labels, classes, probabilities, known * probabilities.max(axis=1)
+
+
+def better_mirrored(pipeline: Pipeline, table: pd.DataFrame, evaluation: Evaluation) -> float | None:
+    """Return the least balanced accuracy of mirrored samples where it is clearly above that of all, else None."""
+    some = mirror_table(table.iloc[:: max(1, len(table) // _MIRRORED_SAMPLES)], skeleton_of(pipeline))
+    low, _ = evaluate_model(pipeline, some).balanced_accuracy_interval
+    return low if low > evaluation.balanced_accuracy_interval[1] + _MIRRORED_MARGIN else None
 
 
 def frames_with_body(table: pd.DataFrame) -> np.ndarray:
