@@ -183,10 +183,11 @@ def _contradicted_clips(
             and _CLIP_APART * usual[given] <= apart < math.inf
             and near_to <= min(_NEARER * apart, _CLIP_NEAR * usual[suggestion])
         ):
-            what = f"{format_plural(len(clip), 'frame')} of one clip" if len(clip) > 1 else "A frame without a clip"
+            several = f"{format_plural(len(clip), 'frame')} of one clip are labelled {given}, but are"
             message = (
-                f"{what} in {given}: {apart / max(near_to, 1e-9):.1f} times nearer to {suggestion} than to other clips "
-                f"of {given}, and models trained without the group contradict the label too."
+                f"{several if len(clip) > 1 else f'It is labelled {given}, but is'} "
+                f"{apart / max(near_to, 1e-9):.1f} times nearer to {suggestion} than to other frames of {given}, and "
+                "models trained without the group contradict the label too."
             )
             kind = "wrong-folder" if len(clip) >= _RUN else "label"
             score = (doubtful + 1 - near_to / apart) / 2

@@ -40,7 +40,11 @@ def _count_problems(counts: Mapping[str, int]) -> str:
     """Count problems by their effect, in a sentence."""
     if not counts:
         return "No problems found. This does not predict the score of a model."
-    effects = {"error": "invalidate a score or a model", "warning": "may do so", "note": "for information"}
+    effects = {
+        "error": "invalidate a score or a model",
+        "warning": "can lower a score or make it too high",
+        "note": "for information",
+    }
     found = [f"{counts[severity]:,} {effect}" for severity, effect in effects.items() if severity in counts]
     return f"{', '.join(found)}."
 
