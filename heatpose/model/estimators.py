@@ -23,6 +23,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
+    has_fit_parameter,
 )
 
 from heatpose.model.checks import check_heatmaps, check_labels, check_table
@@ -199,6 +200,11 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         self.vectors = vectors
         self.min_confidence = min_confidence
         self.skeleton = skeleton
+
+    @property
+    def n_coordinates(self) -> int | None:
+        """Number of first features that are coordinates; None without them."""
+        return 2 * len(find_skeleton(self.skeleton).body.keypoints) if self.coordinates else None
 
     def fit(self, X: ArrayLike, y: object = None) -> PoseFeatures:
         """Check the table; nothing is learned."""
@@ -409,9 +415,9 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
                 "Expected a visible body and a positive weight in some samples of each class, got none in "
                 f"{', '.join(map(str, self.classes_[missing]))}. Empty frames are recognised without such a class."
             )
-        table, codes = self._training_set(xy[rows], codes[rows], rng)
+        table, codes, n_frames = self._training_set(xy[rows], codes[rows], rng)
         self.n_samples_fit_ = len(table)
-        self.estimator_ = clone(self.estimator).fit(table, codes)
+        self.estimator_ = clone(self.estimator).fit(table, codes, **self._fit_options(n_frames))
         return self
 
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -455,10 +461,18 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         keypoints = check_table(self, X, find_skeleton(self.skeleton), reset=False)
         return geometry.mask_uncertain(keypoints, self.min_confidence)
 
+    def _fit_options(self, n_frames: int) -> dict[str, Any]:
+        """Return the facts on the training set that a :class:`heatpose.model.ensemble.PoseEnsemble` takes."""
+        steps = getattr(self.estimator, "steps", [])
+        if not steps or not has_fit_parameter(steps[-1][1], "n_frames"):
+            return {}
+        name, features = steps[-1][0], steps[0][1]
+        return {f"{name}__n_frames": n_frames, f"{name}__n_coordinates": features.n_coordinates}
+
     def _training_set(
         self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the augmented keypoint table and class numbers."""
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return the augmented keypoint table, class numbers, and the number of first rows that are not augmented."""
         skeleton = find_skeleton(self.skeleton)
         xy, codes = self._with_mirror_images(xy, codes, skeleton)
         of_each = 1 + self.unknown_poses  # samples that one more performer adds for each pose
@@ -482,7 +496,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             composed = augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng, skeleton=skeleton)
             poses.append(augmented(composed))
             codes = np.concatenate([codes, np.full(len(poses[-1]), len(self.classes_))])
-        return as_table(np.concatenate(poses)), codes
+        return as_table(np.concatenate(poses)), codes, len(xy)
 
     def _with_mirror_images(
         self, xy: np.ndarray, codes: np.ndarray, skeleton: Skeleton
