@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import softmax
 
 __all__ = ["POOL_FLOOR", "TINY", "pool_probabilities"]
 
@@ -42,13 +41,12 @@ def pool_probabilities(votes: Sequence[np.ndarray]) -> np.ndarray:
     [[0.599, 0.201, 0.2]]
     """
     n_classes = min(vote.shape[1] for vote in votes)
-    logarithms = np.zeros((len(votes[0]), n_classes))
-    for vote in votes:
-        shared = vote[:, :n_classes].astype(np.float64) + TINY
-        logarithms += np.log(shared / shared.sum(axis=1, keepdims=True) + POOL_FLOOR)
-    pooled = softmax(logarithms / len(votes), axis=1)
+    shared = np.stack([vote[:, :n_classes] for vote in votes]).astype(np.float64) + TINY
+    logarithms = np.log(shared / shared.sum(axis=2, keepdims=True) + POOL_FLOOR).mean(axis=0)
+    powers = np.exp(logarithms)
+    pooled = powers / powers.sum(axis=1, keepdims=True)
     unknown = [vote[:, n_classes:] for vote in votes if vote.shape[1] > n_classes]
     if not unknown:
         return pooled
-    of_unknown = np.mean(unknown, axis=0, dtype=np.float64)
+    of_unknown = sum(unknown[1:], unknown[0]) / len(unknown)
     return np.concatenate([pooled * (1 - of_unknown), of_unknown], axis=1)
