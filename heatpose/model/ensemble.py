@@ -62,6 +62,8 @@ class CoordinateMLP(MLPClassifier):
             super().fit(X[:, :n_coordinates], y)
         first = self.coefs_[0]
         self.coefs_[0] = np.concatenate([first, np.zeros((X.shape[1] - len(first), first.shape[1]))])
+        for layers in (self.coefs_, self.intercepts_):  # an exported form multiplies in float32 at no loss
+            layers[:] = [layer.astype(np.float32).astype(np.float64) for layer in layers]
         self.n_features_in_ = X.shape[1]
         return self
 

@@ -92,24 +92,20 @@ def _mean(g: Graph, block: arrays.Mean, x: Any) -> Value:
 
 
 def _pool(g: Graph, block: arrays.Pool, x: Any) -> Value:
-    logarithms, unknown = [], []
+    shared, unknown = [], []
     for member, knows in zip(block.members, block.knows_unknown, strict=True):
-        shared = g.cast(write_block(g, member, x), F64)
+        votes = g.cast(write_block(g, member, x), F64)
         if knows:
-            unknown.append(g.slice(shared, -1, _END, 1))
-            shared = g.slice(shared, 0, -1, 1)
-        shared = g.add(shared, TINY)
-        shared = g.div(shared, g.reduce("Sum", shared, 1))
-        logarithms.append(g.op("Log", g.add(shared, POOL_FLOOR)))
-    pooled = g.op("Softmax", _average(g, logarithms), axis=1)
+            unknown.append(g.slice(votes, -1, _END, 1))
+            votes = g.slice(votes, 0, -1, 1)
+        shared.append(votes)
+    each = g.add(g.reshape(g.concat(*shared, axis=1), 0, len(shared), -1), TINY)
+    logarithms = g.op("Log", g.add(g.div(each, g.reduce("Sum", each, 2)), POOL_FLOOR))
+    pooled = g.op("Softmax", g.reduce("Mean", logarithms, 1, keepdims=False), axis=1)
     if not unknown:
         return pooled
-    of_unknown = _average(g, unknown)
+    of_unknown = g.div(g.op("Sum", *unknown), len(unknown))
     return g.concat(g.mul(pooled, g.sub(g.constant([[1.0]], F64), of_unknown)), of_unknown, axis=1)
-
-
-def _average(g: Graph, values: Sequence[Value]) -> Value:
-    return g.div(g.op("Sum", *values), len(values))
 
 
 def _is_of_scores(block: arrays.Block) -> bool:
