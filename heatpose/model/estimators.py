@@ -463,24 +463,30 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
     def _fit_options(self, n_frames: int) -> dict[str, Any]:
         """Return the facts on the training set that a :class:`heatpose.model.ensemble.PoseEnsemble` takes."""
-        steps = getattr(self.estimator, "steps", [])
-        if not steps or not has_fit_parameter(steps[-1][1], "n_frames"):
+        if not self._is_of_frames():
             return {}
-        name, features = steps[-1][0], steps[0][1]
+        (_, features), *_, (name, _) = self.estimator.steps
         return {f"{name}__n_frames": n_frames, f"{name}__n_coordinates": features.n_coordinates}
+
+    def _is_of_frames(self) -> bool:
+        """Tell an estimator that trains some of its classifiers on frames without re-posing."""
+        return hasattr(self.estimator, "steps") and has_fit_parameter(self.estimator.steps[-1][1], "n_frames")
 
     def _training_set(
         self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return the augmented keypoint table, class numbers, and the number of first rows that are not augmented."""
+        """Return the augmented keypoint table, class numbers, and the number of first rows that are not re-posed."""
         skeleton = find_skeleton(self.skeleton)
         xy, codes = self._with_mirror_images(xy, codes, skeleton)
         of_each = 1 + self.unknown_poses  # samples that one more performer adds for each pose
-        kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
+        # Who sees frames alone has to know hidden keypoints from them.
+        hidden = self.hidden if self.performers and self._is_of_frames() else 0.0
+        of_frames = 1 + hidden
+        kept = _thin(codes, int(self.max_samples / (of_frames + of_each * min(self.performers, _FEWEST_PERFORMERS))))
         self.n_thinned_ = len(xy) - len(kept)
         xy, codes = xy[kept], codes[kept]
-        affordable = max(0, int((self.max_samples / len(xy) - 1) / of_each + 1e-9))
-        needed = math.ceil((self.min_samples / len(xy) - 1) / of_each) if self.performers else 0
+        affordable = max(0, int((self.max_samples / len(xy) - of_frames) / of_each + 1e-9))
+        needed = math.ceil((self.min_samples / len(xy) - of_frames) / of_each) if self.performers else 0
         performers = min(max(self.performers, needed), affordable)
         variation = self.variation
         if not isinstance(variation, augmentation.Variation):
@@ -490,13 +496,19 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             reposed = augmentation.repose(poses, variation, random_state=rng, skeleton=skeleton)
             return augmentation.drop_keypoints(reposed, self.hidden, random_state=rng, skeleton=skeleton)
 
-        poses = [xy, *(augmented(xy) for _ in range(performers))]
-        codes = np.tile(codes, performers + 1)
+        poses, of_poses = [xy], [codes]
+        if hidden:
+            partly = augmentation.drop_keypoints(xy, hidden, random_state=rng, skeleton=skeleton)
+            changed = (np.isnan(partly) != np.isnan(xy)).any(axis=(1, 2))
+            poses, of_poses = [xy, partly[changed]], [codes, codes[changed]]
+        n_frames = sum(map(len, poses))
+        poses += [augmented(xy) for _ in range(performers)]
+        codes = np.concatenate([*of_poses, np.tile(codes, performers)])
         if n_unknown := int(self.unknown_poses * len(xy) * performers):
             composed = augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng, skeleton=skeleton)
             poses.append(augmented(composed))
             codes = np.concatenate([codes, np.full(len(poses[-1]), len(self.classes_))])
-        return as_table(np.concatenate(poses)), codes, len(xy)
+        return as_table(np.concatenate(poses)), codes, n_frames
 
     def _with_mirror_images(
         self, xy: np.ndarray, codes: np.ndarray, skeleton: Skeleton
