@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["POOL_FLOOR", "TINY", "pool_probabilities"]
+__all__ = ["POOL_FLOOR", "POOL_SHARPNESS", "TINY", "pool_probabilities"]
 
 POOL_FLOOR = 1e-3
 """Added to probabilities before their logarithm. Without it a single sure error decides; with ten times as much the
@@ -16,8 +16,13 @@ TINY = 1e-9
 """Likewise, before the classes' share is divided by: a classifier can be sure that a pose is unknown."""
 
 
+POOL_SHARPNESS = 1.25
+"""Exponent of the geometric mean: what several classifiers agree on is surer than each of them says. How much depends on
+the data, from 1 where persons and classes are hard to tell to 1.7 where they are easy; training fits a temperature."""
+
+
 def pool_probabilities(votes: Sequence[np.ndarray]) -> np.ndarray:
-    """Pool the probabilities of several classifiers: their geometric mean, normalised [1]_.
+    """Pool the probabilities of several classifiers: their geometric mean, sharpened and normalised [1]_.
 
     Parameters
     ----------
@@ -37,13 +42,13 @@ def pool_probabilities(votes: Sequence[np.ndarray]) -> np.ndarray:
     Examples
     --------
     >>> votes = [np.array([[0.4, 0.4, 0.2]]), np.array([[0.9, 0.1]])]
-    >>> pool_probabilities(votes).round(3).tolist()  # 3 to 1 of what is left
-    [[0.599, 0.201, 0.2]]
+    >>> pool_probabilities(votes).round(3).tolist()
+    [[0.638, 0.162, 0.2]]
     """
     n_classes = min(vote.shape[1] for vote in votes)
     shared = np.stack([vote[:, :n_classes] for vote in votes]).astype(np.float64) + TINY
     logarithms = np.log(shared / shared.sum(axis=2, keepdims=True) + POOL_FLOOR).mean(axis=0)
-    powers = np.exp(logarithms)
+    powers = np.exp(POOL_SHARPNESS * logarithms)
     pooled = powers / powers.sum(axis=1, keepdims=True)
     unknown = [vote[:, n_classes:] for vote in votes if vote.shape[1] > n_classes]
     if not unknown:

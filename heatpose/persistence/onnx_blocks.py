@@ -11,7 +11,7 @@ from scipy.linalg import block_diag
 
 from heatpose.model import arrays
 from heatpose.model.conversion import CannotExportError
-from heatpose.model.pooling import POOL_FLOOR, TINY
+from heatpose.model.pooling import POOL_FLOOR, POOL_SHARPNESS, TINY
 from heatpose.persistence.onnx_features import describe
 from heatpose.persistence.onnx_ops import BOOL, F32, F64, I64, Graph, Value
 
@@ -101,7 +101,8 @@ def _pool(g: Graph, block: arrays.Pool, x: Any) -> Value:
         shared.append(votes)
     each = g.add(g.reshape(g.concat(*shared, axis=1), 0, len(shared), -1), TINY)
     logarithms = g.op("Log", g.add(g.div(each, g.reduce("Sum", each, 2)), POOL_FLOOR))
-    pooled = g.op("Softmax", g.reduce("Mean", logarithms, 1, keepdims=False), axis=1)
+    scores = g.mul(g.reduce("Sum", logarithms, 1, keepdims=False), POOL_SHARPNESS / len(shared))
+    pooled = g.op("Softmax", scores, axis=1)
     if not unknown:
         return pooled
     of_unknown = g.div(g.op("Sum", *unknown), len(unknown))
