@@ -17,8 +17,8 @@ TINY = 1e-9
 
 
 POOL_SHARPNESS = 1.25
-"""Exponent of the geometric mean: what several classifiers agree on is surer than each of them says. How much depends on
-the data, from 1 where persons and classes are hard to tell to 1.7 where they are easy; training fits a temperature."""
+"""Exponent of the geometric mean: what several classifiers agree on is surer than each of them says. It depends on the
+data, from 1 where persons and classes are hard to tell to 1.7 where they are easy; training fits a temperature."""
 
 
 def pool_probabilities(votes: Sequence[np.ndarray]) -> np.ndarray:
