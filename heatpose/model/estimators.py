@@ -23,7 +23,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
-    has_fit_parameter,
 )
 
 from heatpose.model.checks import check_heatmaps, check_labels, check_table
@@ -200,11 +199,6 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         self.vectors = vectors
         self.min_confidence = min_confidence
         self.skeleton = skeleton
-
-    @property
-    def n_coordinates(self) -> int | None:
-        """Number of first features that are coordinates; None without them."""
-        return 2 * len(find_skeleton(self.skeleton).body.keypoints) if self.coordinates else None
 
     def fit(self, X: ArrayLike, y: object = None) -> PoseFeatures:
         """Check the table; nothing is learned."""
@@ -415,9 +409,9 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
                 "Expected a visible body and a positive weight in some samples of each class, got none in "
                 f"{', '.join(map(str, self.classes_[missing]))}. Empty frames are recognised without such a class."
             )
-        table, codes, n_frames = self._training_set(xy[rows], codes[rows], rng)
+        table, codes = self._training_set(xy[rows], codes[rows], rng)
         self.n_samples_fit_ = len(table)
-        self.estimator_ = clone(self.estimator).fit(table, codes, **self._fit_options(n_frames))
+        self.estimator_ = clone(self.estimator).fit(table, codes)
         return self
 
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -461,32 +455,18 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         keypoints = check_table(self, X, find_skeleton(self.skeleton), reset=False)
         return geometry.mask_uncertain(keypoints, self.min_confidence)
 
-    def _fit_options(self, n_frames: int) -> dict[str, Any]:
-        """Return the facts on the training set that a :class:`heatpose.model.ensemble.PoseEnsemble` takes."""
-        if not self._is_of_frames():
-            return {}
-        (_, features), *_, (name, _) = self.estimator.steps
-        return {f"{name}__n_frames": n_frames, f"{name}__n_coordinates": features.n_coordinates}
-
-    def _is_of_frames(self) -> bool:
-        """Tell an estimator that trains some of its classifiers on frames without re-posing."""
-        return hasattr(self.estimator, "steps") and has_fit_parameter(self.estimator.steps[-1][1], "n_frames")
-
     def _training_set(
         self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return the augmented keypoint table, class numbers, and the number of first rows that are not re-posed."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the augmented keypoint table and class numbers."""
         skeleton = find_skeleton(self.skeleton)
         xy, codes = self._with_mirror_images(xy, codes, skeleton)
         of_each = 1 + self.unknown_poses  # samples that one more performer adds for each pose
-        # Who sees frames alone has to know hidden keypoints from them.
-        hidden = self.hidden if self.performers and self._is_of_frames() else 0.0
-        of_frames = 1 + hidden
-        kept = _thin(codes, int(self.max_samples / (of_frames + of_each * min(self.performers, _FEWEST_PERFORMERS))))
+        kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
         self.n_thinned_ = len(xy) - len(kept)
         xy, codes = xy[kept], codes[kept]
-        affordable = max(0, int((self.max_samples / len(xy) - of_frames) / of_each + 1e-9))
-        needed = math.ceil((self.min_samples / len(xy) - of_frames) / of_each) if self.performers else 0
+        affordable = max(0, int((self.max_samples / len(xy) - 1) / of_each + 1e-9))
+        needed = math.ceil((self.min_samples / len(xy) - 1) / of_each) if self.performers else 0
         performers = min(max(self.performers, needed), affordable)
         variation = self.variation
         if not isinstance(variation, augmentation.Variation):
@@ -496,19 +476,13 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             reposed = augmentation.repose(poses, variation, random_state=rng, skeleton=skeleton)
             return augmentation.drop_keypoints(reposed, self.hidden, random_state=rng, skeleton=skeleton)
 
-        poses, of_poses = [xy], [codes]
-        if hidden:
-            partly = augmentation.drop_keypoints(xy, hidden, random_state=rng, skeleton=skeleton)
-            changed = (np.isnan(partly) != np.isnan(xy)).any(axis=(1, 2))
-            poses, of_poses = [xy, partly[changed]], [codes, codes[changed]]
-        n_frames = sum(map(len, poses))
-        poses += [augmented(xy) for _ in range(performers)]
-        codes = np.concatenate([*of_poses, np.tile(codes, performers)])
+        poses = [xy, *(augmented(xy) for _ in range(performers))]
+        codes = np.tile(codes, performers + 1)
         if n_unknown := int(self.unknown_poses * len(xy) * performers):
             composed = augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng, skeleton=skeleton)
             poses.append(augmented(composed))
             codes = np.concatenate([codes, np.full(len(poses[-1]), len(self.classes_))])
-        return as_table(np.concatenate(poses)), codes, n_frames
+        return as_table(np.concatenate(poses)), codes
 
     def _with_mirror_images(
         self, xy: np.ndarray, codes: np.ndarray, skeleton: Skeleton
