@@ -131,7 +131,7 @@ def propose_groups(neighbours: Neighbours, labels: np.ndarray) -> Grouping:
     clips = propose_clips(neighbours, labels)
     return Grouping(
         groups=np.char.add("clip ", clips.astype(str)),
-        description=f"clips proposed from the frames themselves ({clips.max() + 1} runs of near-identical poses)",
+        description=f"clips proposed from the frames themselves ({clips.max() + 1:,} runs of near-identical poses)",
         kind="proposed",
     )
 
@@ -292,7 +292,7 @@ class AuditPlan:
         if proposed:
             above_is = "" if least < chosen.balanced_accuracy else ", so the number above is the stricter one"
             yield (
-                f"By {proposed.n_groups} clips, proposed from the frames themselves, it is "
+                f"By {proposed.n_groups:,} clips, proposed from the frames themselves, it is "
                 f"{proposed.balanced_accuracy:.3f}{above_is}; the same people may still be on both sides, so expect "
                 "less on new people, and give the people with --groups."
             )
