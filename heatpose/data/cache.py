@@ -1,6 +1,6 @@
-"""Keypoints that were read before, kept in Parquet files: only new and changed heatmap files are read again.
+"""Keypoints that were read before, kept in files: only new and changed heatmap files are read again.
 
-A cache is a folder of segments, each a keypoint table of some files. A segment is written under a temporary name and
+A cache is a folder of segments, each with the keypoints of some files. A segment is written under a temporary name and
 renamed, is never changed after that, and bears the checksum of its bytes in its name. So a run that is killed leaves
 whole segments or none, several runs at once write side by side, and damage is detected by the checksum.
 """
@@ -17,14 +17,13 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from heatpose.data.reading import HeatmapFile, rows_of
+from heatpose.data.formats.source import DAMAGE
+from heatpose.data.reading import HeatmapFile
 from heatpose.data.writing import PART_SUFFIX, whole_file
 from heatpose.pose.decoding import DECODERS, DECODING_VERSION
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -34,15 +33,8 @@ __all__ = ["KeypointCache", "cache_folder"]
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1  # of segments
-_SUFFIX = ".parquet"
-_RECIPE = b"heatpose"
-_SHAPE = ("samples", "keypoints", "rows", "columns")
-_FIELDS = [
-    *(pa.field(name, pa.string()) for name in ("path", "stamp", "dtype")),
-    *(pa.field(name, pa.int64()) for name in ("sample", *_SHAPE)),
-    pa.field("finite", pa.bool_()),
-]
+_FORMAT = 2  # of segments
+_SUFFIX = ".npz"
 _MOST_SEGMENTS = 8  # more than there need be, before they are put together
 _SEGMENT_ROWS = 250_000  # some 60 MB
 _FLUSH_SECONDS = 1.0  # of work that a killed run can lose
@@ -95,20 +87,6 @@ def _user_caches() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heatpose"
 
 
-class _Segment(NamedTuple):
-    """Files, and of all their samples one after the other the keypoints (n, K, 3) and whether they are finite."""
-
-    path: Path
-    files: Sequence[HeatmapFile]
-    keypoints: np.ndarray
-    finite: np.ndarray
-
-    @property
-    def starts(self) -> np.ndarray:
-        """The row at which each file starts, and the number of rows."""
-        return _starts(self.files)
-
-
 class KeypointCache:
     """Keypoints of heatmap files that were read before.
 
@@ -151,13 +129,12 @@ class KeypointCache:
         if method not in DECODERS:
             raise ValueError(f"Expected a method out of {', '.join(map(repr, DECODERS))}, got {method!r}.")
         self.folder = Path(folder)
-        self._recipe = _recipe(method, skeleton)
-        self._columns = table_skeleton(skeleton).columns
-        self._prefix = f"{method}-{hashlib.sha256(self._recipe).hexdigest()[:12]}-"
-        self._segments: list[_Segment] = []
-        self._positions: dict[tuple[str, str], tuple[int, int]] = {}  # the number of a segment, and of a file in it
+        self._prefix = f"{method}-{hashlib.sha256(_recipe(method, skeleton)).hexdigest()[:12]}-"
+        self._n_keypoints = len(table_skeleton(skeleton).keypoints)
+        self._segments: dict[Path, int] = {}  # with their rows
+        self._values: dict[HeatmapFile, tuple[np.ndarray, np.ndarray]] = {}  # as from `read`
         self.known: dict[tuple[str, str], HeatmapFile] = {}
-        self._waiting: list[tuple[HeatmapFile, np.ndarray, np.ndarray]] = []
+        self._waiting: list[HeatmapFile] = []
         self._flushed = time.monotonic()
         self._writable = True
         tried: set[Path] = set()
@@ -171,10 +148,7 @@ class KeypointCache:
         return len(self.known)
 
     def __contains__(self, file: HeatmapFile) -> bool:
-        return file.stamp is not None and self.known.get((file.path, file.stamp)) == file
-
-    def __repr__(self) -> str:
-        return f"KeypointCache({str(self.folder)!r}): {len(self)} files"
+        return file in self._values
 
     def read(self, files: Sequence[HeatmapFile]) -> tuple[np.ndarray, np.ndarray]:
         """Return the cached keypoints of all samples of files.
@@ -191,17 +165,8 @@ class KeypointCache:
         finite : ndarray of shape (n,), bool
             False for samples whose heatmaps hold NaN or infinity; their keypoints mean nothing.
         """
-        ends = _starts(files)
-        keypoints = np.empty((ends[-1], len(self._columns) // 3, 3), dtype=np.float32)
-        finite = np.empty(ends[-1], dtype=bool)
-        positions = np.array([self._positions[file.path, str(file.stamp)] for file in files]).reshape(-1, 2)
-        for number in np.unique(positions[:, 0]):
-            segment = self._segments[number]
-            mine = np.flatnonzero(positions[:, 0] == number)
-            here, there = rows_of(ends, mine), rows_of(segment.starts, positions[mine, 1])
-            keypoints[here] = segment.keypoints[there]
-            finite[here] = segment.finite[there]
-        return keypoints, finite
+        keypoints, finite = zip(*map(self._values.__getitem__, files), strict=True)
+        return np.concatenate(keypoints), np.concatenate(finite)
 
     def add(self, file: HeatmapFile, keypoints: np.ndarray, finite: np.ndarray) -> None:
         """Add the keypoints of a file; they are written every second, and all of them by `flush`.
@@ -215,15 +180,14 @@ class KeypointCache:
         """
         if file.stamp is None:
             return
-        self._waiting.append((file, keypoints.astype(np.float32), finite.astype(bool)))
+        self._keep(file, keypoints.astype(np.float32), finite.astype(bool))
+        self._waiting.append(file)
         if time.monotonic() > self._flushed + _FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
         """Write all that is not on the disk yet."""
-        if self._waiting and self._writable:
-            files, keypoints, finite = zip(*self._waiting, strict=True)
-            self._write(files, np.concatenate(keypoints), np.concatenate(finite))
+        self._write(self._waiting)
         self._waiting.clear()
         self._flushed = time.monotonic()
 
@@ -237,17 +201,17 @@ class KeypointCache:
         """
         current = [file for file in files if file in self]
         starts = _starts(current)
-        n_rows = sum(len(segment.finite) for segment in self._segments)
         fewest = -(-int(starts[-1]) // _SEGMENT_ROWS)
+        n_rows = sum(self._segments.values())
         if len(self._segments) < fewest + _MOST_SEGMENTS and n_rows <= 2 * starts[-1]:
             return
-        old = self._segments.copy()
+        old, self._segments = self._segments, {}
         cuts = np.searchsorted(starts, np.arange(0, starts[-1], _SEGMENT_ROWS)).tolist()
         for first, last in zip(cuts, [*cuts[1:], len(current)], strict=True):
-            part = current[first:last]
-            if part and not self._write(part, *self.read(part)):
-                return
-        for path in {segment.path for segment in old} - {segment.path for segment in self._segments[len(old) :]}:
+            self._write(current[first:last])
+        if not self._writable:
+            return
+        for path in old.keys() - self._segments.keys():
             _remove(path)
         for path in self.folder.glob("*" + PART_SUFFIX):
             with contextlib.suppress(FileNotFoundError):  # another run has renamed it meanwhile
@@ -264,41 +228,48 @@ class KeypointCache:
     def _load(self, path: Path) -> None:
         try:
             content = path.read_bytes()
+            if path.name != f"{self._prefix}{_digest(content)}{_SUFFIX}":
+                raise ValueError("expected the checksum in its name, got another")
+            with np.load(BytesIO(content), allow_pickle=False) as arrays:
+                listed, keypoints, finite = (arrays[name] for name in ("files", "keypoints", "finite"))
+            facts = json.loads(listed.tobytes())
+            files = [HeatmapFile(name, stamp, tuple(shape), dtype) for name, stamp, shape, dtype in facts]
+            starts = _starts(files).tolist()
+            if keypoints.shape != (starts[-1], self._n_keypoints, 3) or finite.shape != (starts[-1],):
+                raise ValueError("expected all samples of each file")
         except FileNotFoundError:
-            return
+            pass
         except OSError as error:
             logger.warning("Could not read a part of the cache: %s (%s)", path, error.strerror or error)
-            return
-        try:
-            self._take(_decode(path, content, self._recipe, self._columns))
-        except ValueError as error:
+        except DAMAGE as error:
             logger.warning("Threw away a damaged part of the cache; its heatmaps are read again: %s (%s)", path, error)
             _remove(path)
+        else:
+            self._segments[path] = len(finite)
+            for file, first, end in zip(files, starts, starts[1:], strict=False):
+                self._keep(file, keypoints[first:end], finite[first:end])
 
-    def _take(self, segment: _Segment) -> None:
-        for position, file in enumerate(segment.files):
-            key = (file.path, str(file.stamp))
-            self.known[key] = file
-            self._positions[key] = (len(self._segments), position)
-        self._segments.append(segment)
+    def _keep(self, file: HeatmapFile, keypoints: np.ndarray, finite: np.ndarray) -> None:
+        self.known[file.path, str(file.stamp)] = file
+        self._values[file] = keypoints, finite
 
-    def _write(self, files: Sequence[HeatmapFile], keypoints: np.ndarray, finite: np.ndarray) -> bool:
-        content = _encode(files, keypoints, finite, self._recipe, self._columns)
+    def _write(self, files: Sequence[HeatmapFile]) -> None:
+        if not files or not self._writable:
+            return
+        keypoints, finite = self.read(files)
+        sink = BytesIO()
+        listed = np.frombuffer(json.dumps([[*file] for file in files]).encode(), dtype=np.uint8)
+        np.savez(sink, files=listed, keypoints=keypoints, finite=finite)
+        content = sink.getvalue()
         path = self.folder / f"{self._prefix}{_digest(content)}{_SUFFIX}"
         try:
             _make_folder(self.folder)
-            with whole_file(path) as file:
-                file.write(content)
+            with whole_file(path) as out:
+                out.write(content)
+            self._segments[path] = len(finite)
         except OSError as error:
             self._writable = False  # to hear of it once is enough
             logger.warning("Could not keep keypoints in %s: %s", self.folder, error.strerror or error)
-            return False
-        self._take(_Segment(path, files, keypoints, finite))
-        return True
-
-
-def _schema(columns: Sequence[str]) -> pa.Schema:
-    return pa.schema([*_FIELDS, *(pa.field(name, pa.float32()) for name in columns)])
 
 
 def _recipe(method: str, skeleton: Skeleton) -> bytes:
@@ -322,59 +293,6 @@ def _digest(content: bytes) -> str:
 def _starts(files: Sequence[HeatmapFile]) -> np.ndarray:
     """Row at which each file's samples start, and the number of all."""
     return np.cumsum([0, *(file.shape[0] for file in files)])
-
-
-def _encode(
-    files: Sequence[HeatmapFile], keypoints: np.ndarray, finite: np.ndarray, recipe: bytes, names: Sequence[str]
-) -> bytes:
-    """Write a segment's bytes."""
-    starts = _starts(files)
-    counts = np.diff(starts)
-    position = np.repeat(np.arange(len(files)), counts)
-    columns: dict[str, object] = {
-        name: pa.array([getattr(file, name) for file in files], pa.string()).take(pa.array(position))
-        for name in ("path", "stamp", "dtype")
-    }
-    columns["sample"] = np.arange(starts[-1]) - starts[position]
-    shapes = np.array([file.shape for file in files])
-    for axis, name in enumerate(_SHAPE):
-        columns[name] = shapes[position, axis]
-    columns["finite"] = finite
-    columns |= zip(names, np.ascontiguousarray(keypoints.reshape(len(finite), -1).T), strict=True)
-    table = pa.table(columns, schema=_schema(names).with_metadata({_RECIPE: recipe}))
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, use_dictionary=["path", "dtype"], write_statistics=False)
-    return sink.getvalue().to_pybytes()
-
-
-def _decode(path: Path, content: bytes, recipe: bytes, names: Sequence[str]) -> _Segment:
-    """Parse a segment's bytes; a ValueError gives the reason where they are damaged."""
-    if path.name != f"{path.name.rpartition('-')[0]}-{_digest(content)}{_SUFFIX}":
-        raise ValueError("expected the checksum in its name, got another")
-    try:
-        table = pq.read_table(pa.BufferReader(content), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(str(error)) from error
-    if not table.schema.equals(_schema(names)) or (table.schema.metadata or {}).get(_RECIPE) != recipe:
-        raise ValueError("expected other columns")
-    columns = {name: table[name].to_numpy() for name in ("sample", *_SHAPE, "finite")}
-    first = np.flatnonzero(columns["sample"] == 0)
-    shapes = np.stack([columns[name][first] for name in _SHAPE], axis=1)
-    texts = (table[name].take(pa.array(first)).to_pylist() for name in ("path", "stamp", "dtype"))
-    files = [
-        HeatmapFile(name, stamp, tuple(shape), dtype)
-        for name, stamp, dtype, shape in zip(*texts, shapes.tolist(), strict=True)
-    ]
-    starts = _starts(files)
-    if (
-        starts[-1] != len(table)
-        or (columns["sample"] != np.arange(len(table)) - np.repeat(starts[:-1], np.diff(starts))).any()
-    ):
-        raise ValueError("expected all samples of each file")
-    keypoints = np.empty((len(table), len(names)), dtype=np.float32)
-    for position, name in enumerate(names):
-        keypoints[:, position] = table[name].to_numpy()
-    return _Segment(path, files, keypoints.reshape(len(table), len(names) // 3, 3), columns["finite"])
 
 
 def _make_folder(folder: Path) -> None:

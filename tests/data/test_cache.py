@@ -1,5 +1,6 @@
 """The cache of keypoints: only new and changed files are read, whatever happened before."""
 
+import json
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from heatpose.data.folder import HeatmapFolder
 from heatpose.data.npy import BadFilesError
 from heatpose.data.reading import HeatmapFile
 from heatpose.data.sources import _stamp
+from heatpose.data.table import table_keypoints
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
 
 SHAPE = (17, 8, 6)
@@ -67,7 +69,7 @@ def names(folder):
 
 
 def segments(data):
-    return sorted(cache_folder(data).glob("*.parquet"))
+    return sorted(cache_folder(data).glob("*.npz"))
 
 
 # What is read again -----------------------------------------------------------------------------------------
@@ -237,7 +239,7 @@ def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     assert not list(cache_folder(data).glob(".*.part"))
 
 
-@pytest.mark.parametrize("damage", ["bit", "short", "empty", "text", "renamed", "other columns", "missing sample"])
+@pytest.mark.parametrize("damage", ["bit", "short", "empty", "text", "renamed", "no keypoints", "missing sample"])
 def test_damage_is_told_of_and_mended(data, decoded, caplog, damage):
     load(data)
     (segment,) = segments(data)
@@ -251,11 +253,15 @@ def test_damage_is_told_of_and_mended(data, decoded, caplog, damage):
     elif damage == "text":
         _replace(segment, b"not a table")
     elif damage == "renamed":
-        segment.rename(segment.with_name(segment.name.replace(segment.name[-12:], "00000.parquet")))
+        segment.rename(segment.with_name(segment.name.replace(segment.name[-12:], "00000.npz")))
     else:
-        table = pd.read_parquet(segment)
-        table = table.drop(columns="nose_x") if damage == "other columns" else table[table["sample"] != 1]
-        _replace(segment, table.to_parquet(index=False))
+        arrays = dict(np.load(segment))
+        if damage == "no keypoints":
+            del arrays["keypoints"]
+        else:
+            arrays["keypoints"] = arrays["keypoints"][1:]
+        np.savez(segment, **arrays)
+        _replace(segment, segment.read_bytes())
     table, count = load(data, decoded)
     assert count == 7
     assert "Threw away a damaged part of the cache" in caplog.text
@@ -269,7 +275,7 @@ def _replace(segment, content):
     """Put something else in a segment's place, under the name that goes with it."""
     segment.unlink()
     stem = segment.name.rpartition("-")[0]
-    segment.with_name(f"{stem}-{cache_module._digest(content)}.parquet").write_bytes(content)
+    segment.with_name(f"{stem}-{cache_module._digest(content)}.npz").write_bytes(content)
 
 
 def test_many_segments_become_one(data, decoded, monkeypatch):
@@ -298,7 +304,7 @@ def test_many_segments_become_one(data, decoded, monkeypatch):
 def test_a_segment_that_goes_meanwhile_is_looked_for_in_another(data, decoded, monkeypatch):
     load(data)
     (segment,) = segments(data)
-    listings = [[segment.with_name("gaussian-put-together-since.parquet")]]
+    listings = [[segment.with_name("gaussian-put-together-since.npz")]]
     now = KeypointCache._list
     monkeypatch.setattr(KeypointCache, "_list", lambda cache: listings.pop() if listings else now(cache))
     assert load(data, decoded)[1] == 0
@@ -385,14 +391,14 @@ def test_files_without_a_stamp_are_read_each_time(data, decoded, monkeypatch):
     assert not cache_folder(data).exists()
 
 
-def test_segments_are_plain_tables(data):
+def test_segments_are_plain_arrays(data):
     load(data)
     (segment,) = segments(data)
-    table = pd.read_parquet(segment)
     expected = heatpose.load_data(data)
-    np.testing.assert_array_equal(table[["path", "sample"]].to_numpy(), expected[["path", "sample"]].to_numpy())
-    columns = list(heatpose.COCO_17.columns)
-    np.testing.assert_array_equal(table[columns].to_numpy(), expected[columns].to_numpy())
+    with np.load(segment, allow_pickle=False) as arrays:
+        paths = [path for path, _, shape, _ in json.loads(arrays["files"].tobytes()) for _ in range(shape[0])]
+        assert paths == expected["path"].tolist()
+        np.testing.assert_array_equal(arrays["keypoints"], table_keypoints(expected))
 
 
 def test_numbers_of_this_version_of_the_decoding():
