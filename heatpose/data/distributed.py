@@ -168,7 +168,6 @@ def scan_files(
     function: Callable[[np.ndarray], np.ndarray],
     *,
     files: Sequence[int] | None = None,
-    suspect: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Iterator[Scanned]:
     """Scan files as :meth:`heatpose.data.reading.SampleReader.scan` does, on the workers of a cluster.
@@ -179,7 +178,7 @@ def scan_files(
         Connected to a cluster whose workers all see the files; see `check_data`.
     reader : SampleReader
         Access to the files. Workers get the descriptions of the files, and list nothing.
-    function, files, suspect, progress
+    function, files, progress
         See there.
 
     Yields
@@ -194,7 +193,7 @@ def scan_files(
     size = max(1, _SHARE_BYTES // (4 * math.prod(reader.heatmap_shape)))
     ends = np.cumsum(np.diff(reader.starts)[chosen])
     shares = np.split(chosen, np.flatnonzero(np.diff(ends // size)) + 1)
-    tasks = ((reader.subset(share.tolist()), function, suspect) for share in shares)
+    tasks = ((reader.subset(share.tolist()), function) for share in shares)
     done = 0
     for share, parts in zip(shares, map_tasks(client, _scan, tasks), strict=True):
         rows = rows_of(reader.starts, share)
@@ -210,13 +209,9 @@ def scan_files(
             progress(done, int(ends[-1]))
 
 
-def _scan(
-    reader: SampleReader,
-    function: Callable[[np.ndarray], np.ndarray],
-    suspect: Callable[[np.ndarray], np.ndarray] | None,
-) -> list[Scanned]:
+def _scan(reader: SampleReader, function: Callable[[np.ndarray], np.ndarray]) -> list[Scanned]:
     """Scan a few files, on a worker; it has as many threads as it was given, and each does another task."""
-    parts = list(reader.scan(function, suspect=suspect, n_jobs=1))
+    parts = list(reader.scan(function, n_jobs=1))
     if any(reason != NOT_FINITE for part in parts for reason in part.bad.values()):
         reader.require_folder()  # a worker that came later and does not see the data must not make all files bad
     return parts

@@ -237,10 +237,13 @@ class HeatmapFolder:
         if batch_size < 1:
             raise ValueError(f"Expected a batch_size of at least 1, got {batch_size}.")
         bad: dict[int, str] = {}
-        for heatmaps, rows, bad_here in self.reader.batches(batch_size):
+        for start in range(0, len(self), batch_size):
+            rows = np.arange(start, min(start + batch_size, len(self)))
+            heatmaps, bad_here = self.reader.read(rows)
             bad |= bad_here
-            if len(rows):
-                yield heatmaps, rows
+            good = ~np.isin(rows, list(bad_here))
+            if good.any():
+                yield heatmaps[good] if bad_here else heatmaps, rows[good]
         self.refuse_samples(bad)
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:

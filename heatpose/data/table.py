@@ -211,7 +211,6 @@ def extract_keypoints(
         for part in scan(
             partial(decode_skeleton, source=skeleton, skeleton=own, method=method),
             files=np.flatnonzero(~kept).tolist(),
-            suspect=_without_peak,
             progress=advance,
         ):
             if part.results is not None:
@@ -237,11 +236,6 @@ def extract_keypoints(
     if own != skeleton:
         table.attrs["notes"].append(f"Heatmaps of {skeleton.name}: their keypoints of {own.name} were taken.")
     return table
-
-
-def _without_peak(decoded: np.ndarray) -> np.ndarray:
-    """Return for each sample whether it lacks a keypoint, perhaps for NaN or infinity in its heatmaps."""
-    return (decoded[..., 2] == 0).any(axis=1)
 
 
 def write_table(table: pd.DataFrame, path: str | os.PathLike) -> None:
