@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, cpu_count, delayed
 from scipy import stats
+from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -100,19 +102,19 @@ def learning_curve(
     sizes = [len(names) - 1]
     while sizes[-1] > 1:
         sizes.append((sizes[-1] + 1) // 2)
-    held_out = rng.permutation(names)[:_CURVE_GROUPS]
-    plan = [
-        (size, group, rng.permutation(names[names != group])[:size])
-        for group in held_out
-        for size in sizes
-        for _ in range(_CURVE_DRAWS if size < sizes[0] else 1)
-    ]
+    plan: dict[tuple[str, ...], list[str]] = {}  # groups that a model is trained on: those that it is scored on
+    for group in rng.permutation(names)[:_CURVE_GROUPS]:
+        for size in sizes:
+            for _ in range(_CURVE_DRAWS if size < sizes[0] else 1):
+                drawn = rng.permutation(names[names != group])[:size]
+                plan.setdefault(tuple(sorted(drawn)), []).append(group)
     scores = Parallel(n_jobs=min(len(plan), cpu_count() if n_jobs is None else n_jobs))(
-        delayed(_score_on)(X, labels, grouping.groups, group, trained_on, random_state, skeleton)
-        for _, group, trained_on in plan
+        delayed(_score_on)(X, labels, grouping.groups, held_out, trained_on, random_state, skeleton)
+        for trained_on, held_out in plan.items()
     )
-    table = pd.DataFrame({"size": [size for size, _, _ in plan], "group": [group for _, group, _ in plan]})
-    by_group = table.assign(score=scores).pivot_table(index="group", columns="size", values="score")
+    sizes_and_groups = ((len(trained_on), group) for trained_on, held_out in plan.items() for group in held_out)
+    table = pd.DataFrame(sizes_and_groups, columns=["size", "group"]).assign(score=np.concatenate(scores))
+    by_group = table.pivot_table(index="group", columns="size", values="score")
     before, after = sizes[1], sizes[0]
     by_group["gain"] = by_group[after] - by_group[before]
     values = np.ascontiguousarray(by_group.to_numpy().T)  # (sizes and gain, groups held out)
@@ -149,17 +151,18 @@ def _score_on(
     X: np.ndarray,
     labels: np.ndarray,
     groups: np.ndarray,
-    held_out: str,
-    trained_on: np.ndarray,
+    held_out: Sequence[str],
+    trained_on: Sequence[str],
     random_state: int,
     skeleton: Skeleton,
-) -> float:
-    """Train on some groups and score on another: the mean recall of its classes."""
-    train, test = np.flatnonzero(np.isin(groups, trained_on)), np.flatnonzero(groups == held_out)
+) -> list[float]:
+    """Train on some groups and score on each of others: the mean recall of its classes."""
+    train = np.isin(groups, trained_on)
     if len(np.unique(labels[train])) == 1:  # as where each film shows one class
-        return macro_recall(labels[test], np.full(len(test), labels[train[0]]))
-    model = train_quick_model(X[train], labels[train], _CURVE_FRAMES, random_state, skeleton)
-    return macro_recall(labels[test], model.predict(X[test]))
+        model = DummyClassifier().fit(X[train], labels[train])
+    else:
+        model = train_quick_model(X[train], labels[train], _CURVE_FRAMES, random_state, skeleton)
+    return [macro_recall(labels[groups == group], model.predict(X[groups == group])) for group in held_out]
 
 
 def train_quick_model(
