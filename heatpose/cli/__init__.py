@@ -1,11 +1,11 @@
 """The command line: one module for each command, which parses its arguments and calls the library.
 
-May import everything else. A command is a line in ``COMMANDS`` and a module of that name with
+May import everything else. A command is a name in ``COMMANDS`` and a module of that name with
 
-- ``SUMMARY``: one line for the list of commands, without a full stop;
+- a docstring, which its help shows: a line for the list of commands, and details, if any, before the examples;
 - ``EXAMPLES``: command lines that parse; the first one is shown by ``heatpose --help``;
 - ``add_arguments(parser)`` and ``run(args)``, which imports the library, so that ``--help`` does not wait for it;
-- ``DETAILS`` or, if it takes the library, ``details()``: optional text between the options and the examples.
+- ``details()``, if details take the library.
 
 Exit codes: 0 success, 1 a problem with the data or the model, 2 wrong usage, 130 interrupted. Results go to stdout,
 everything else to stderr.
@@ -32,22 +32,11 @@ from heatpose.cli._options import UsageError
 __all__ = ["COMMANDS", "command_parsers", "main"]
 
 COMMANDS = (
-    "simulate",
-    "recorded",
-    "heatmaps",
-    "convert",
-    "inspect",
-    "audit",
-    "extract",
-    "train",
-    "evaluate",
-    "compare",
-    "predict",
-    "watch",
-    "live",
-    "record",
-    "export",
-    "push",
+    *("simulate", "recorded", "heatmaps", "convert"),  # data
+    *("inspect", "audit", "extract"),
+    *("train", "evaluate", "compare"),  # models
+    *("predict", "watch", "live", "record"),
+    *("export", "push"),
 )
 """The commands, in the order of ``heatpose --help``."""
 
@@ -122,18 +111,12 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    examples = "\n".join(f"  {_module(name).EXAMPLES[0]}" for name in COMMANDS)
     parser = _Parser(
         prog="heatpose",
         description="Classify body poses from keypoint heatmaps, with scores estimated on held-out groups such as "
         "people.",
-        epilog="\n".join(
-            [
-                "examples:",
-                *(f"  {_module(name).EXAMPLES[0]}" for name in COMMANDS),
-                "",
-                "heatpose COMMAND --help describes each.",
-            ]
-        ),
+        epilog=f"examples:\n{examples}\n\nheatpose COMMAND --help describes each.",
         formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"heatpose {heatpose.__version__}")
@@ -145,11 +128,12 @@ def _add_commands(parser: argparse.ArgumentParser) -> dict[str, argparse.Argumen
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = _module(name)
+        summary, _, details = (module.__doc__ or "").partition("\n\n")
         command = commands.add_parser(
             name,
-            help=module.SUMMARY,
-            description=f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}.",
-            epilog=partial(_epilog, module),  # type: ignore[arg-type]  # called by _Parser
+            help=summary[:1].lower() + summary[1:].removesuffix("."),
+            description=summary,
+            epilog=partial(_epilog, module, details),  # type: ignore[arg-type]  # called by _Parser
             formatter_class=_Formatter,
         )
         module.add_arguments(command)
@@ -161,7 +145,7 @@ def _module(name: str) -> ModuleType:
     return import_module(f"heatpose.cli.{name}")
 
 
-def _epilog(module: ModuleType) -> str:
-    details = module.details() if hasattr(module, "details") else getattr(module, "DETAILS", "")
+def _epilog(module: ModuleType, details: str) -> str:
+    details = module.details() if hasattr(module, "details") else details
     examples = "\n".join(["examples:", *(f"  {example}" for example in module.EXAMPLES)])
-    return f"{details}\n\n{examples}".lstrip()
+    return f"{details.rstrip()}\n\n{examples}".lstrip()

@@ -229,7 +229,7 @@ class _Handler(logging.Handler):
     """Print records to the current stderr, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        complain(f"{record.levelname.capitalize()}: {record.getMessage()}")
+        complain(f"{getattr(record, 'kind', record.levelname.capitalize())}: {record.getMessage()}")
 
 
 @contextmanager

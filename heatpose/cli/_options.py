@@ -6,25 +6,11 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-__all__ = [
-    "DATA",
-    "POSES",
-    "UsageError",
-    "add_options",
-    "check_writable",
-    "duration",
-    "file_to_write",
-    "here",
-    "parsed_by",
-    "positive",
-    "whole",
-]
 
 
 class UsageError(argparse.ArgumentTypeError):
@@ -165,27 +151,22 @@ DATA = ("data", "--labels", "--layout", *POSES)
 """Poses with their classes, and what can be needed beside their files."""
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "model": {"metavar": "MODEL", "help": "saved model (.joblib, .heatpose)"},
-    "data": {
-        "metavar": "DATA",
+    "model MODEL": {"help": "saved model (.joblib, .heatpose)"},
+    "data DATA": {
         "help": "folder of <class>/<anything>.npy, a keypoint table (.csv, .parquet), or poses of another tool (see "
-        "heatpose convert); can be a URL such as s3://bucket/actions",
+        "heatpose convert); can be a URL such as s3://bucket/actions"
     },
-    "--format": {"metavar": "NAME", "help": "format of poses of another tool (default: by their content)"},
-    "--labels": {
-        "metavar": "folder|FILE",
+    "--format NAME": {"help": "format of poses of another tool (default: by their content)"},
+    "--labels folder|FILE": {
         "help": "for arrays and poses of another tool: labels from the folders, a CSV of path,label for frames or "
-        "videos, or a .npy or .txt with one a frame (default: those in the files, else the folders)",
+        "videos, or a .npy or .txt with one a frame (default: those in the files, else the folders)"
     },
-    "--skeleton": {
-        "metavar": "NAME",
+    "--skeleton NAME": {
         "help": "order of the keypoints or heatmaps, where it is not COCO-17's and the number does not tell, such as "
-        "body-25 or coco-133; hand-21 and animal-17 are trained on their own keypoints",
+        "body-25 or coco-133; hand-21 and animal-17 are trained on their own keypoints"
     },
-    "--image-size": {
-        "metavar": "WxH",
-        "type": _sides,
-        "help": "size of the images, where x and y are fractions of it; 1x1 for fractions of one length",
+    "--image-size WxH": {
+        "help": "size of the images, where x and y are fractions of it; 1x1 for fractions of one length"
     },
     "--layout": {
         "choices": ("class", "group/class"),
@@ -194,48 +175,41 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "error where they look like groups)",
     },
     "--keep-placeholders": {
-        "action": "store_true",
-        "help": "take many keypoints of a table at exactly one corner point, such as 0,0, as they are, not as missing",
+        "help": "take many keypoints of a table at exactly one corner point, such as 0,0, as they are, not as missing"
     },
-    "--decoder": {
-        "metavar": "NAME",
+    "--decoder NAME": {
         "choices": _Decoders(),
         "default": "gaussian",
         "help": "method that decodes heatmaps into keypoints: %(choices)s (default: %(default)s)",
     },
-    "--groups": {
-        "metavar": "SPEC",
+    "--groups SPEC": {
         "type": parsed_by("heatpose.data.groups", "check_spec"),
         "help": "{groups}: a regular expression with one capturing group, searched in the path; blocks:N (N contiguous "
         "runs of each class in file order); or a CSV of path,group (default: the table's column group)",
     },
-    "--mirrored": {"action": "store_true", "help": "the pictures are mirrored, as by a selfie camera"},
-    "--skip-bad": {"action": "store_true", "help": "leave out files that cannot be used"},
-    "--cache": {
-        "metavar": "DIR",
+    "--mirrored": {"help": "the pictures are mirrored, as by a selfie camera"},
+    "--skip-bad": {"help": "leave out files that cannot be used"},
+    "--cache DIR": {
         "type": _cache,
         "default": True,
         "help": "folder for decoded keypoints, so that later runs read new and changed files only (default: .heatpose "
         "beside DATA, or the user's cache folder)",
     },
     "--no-cache": {"dest": "cache", "action": "store_false", "help": "read all of DATA, store nothing"},
-    "--jobs": {"metavar": "N", "type": whole(1), "help": "processors to use (default: all)"},
-    "--json": {"action": "store_true", "help": "write the results as JSON"},
-    "--report": {
-        "metavar": "PAGE.html",
+    "--jobs N": {"type": whole(1), "help": "processors to use (default: all)"},
+    "--json": {"help": "write the results as JSON"},
+    "--report PAGE.html": {
         "type": _report,
         "help": "write a self-contained report with figures (needs heatpose[report])",
     },
-    "--dask": {
-        "metavar": "ADDRESS",
+    "--dask ADDRESS": {
         "nargs": "?",
         "const": "local",
         "type": _scheduler,
         "help": "compute on a Dask cluster: the address of its scheduler, such as tcp://10.0.0.1:8786; without ADDRESS "
         "a cluster on this machine (needs heatpose[dask])",
     },
-    "--random-state": {
-        "metavar": "N",
+    "--random-state N": {
         "type": whole(0),
         "default": 0,
         "help": "seed: the same number gives the same result (default: %(default)s)",
@@ -245,53 +219,66 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "default": "float32",
         "help": "number format (default: %(default)s)",
     },
-    "--overwrite": {"action": "store_true", "help": "replace files of the same names in an existing OUT"},
+    "--overwrite": {"help": "replace files of the same names in an existing OUT"},
     # Cameras and films
-    "--source": {
-        "metavar": "0|FILM|URL",
-        "required": True,
-        "help": "camera by its number, film, rtsp:// or http:// stream",
-    },
-    "--estimator": {"metavar": "FILE.onnx", "help": "top-down pose estimator: heatmaps or SimCC"},
-    "--input-size": {
-        "metavar": "HxW",
-        "type": _sides,
+    "--source 0|FILM|URL": {"required": True, "help": "camera by its number, film, rtsp:// or http:// stream"},
+    "--estimator FILE.onnx": {"help": "top-down pose estimator: heatmaps or SimCC"},
+    "--input-size HxW": {
         "help": "height and width of the estimator's input, if the file does not fix them",
     },
     "--normalization": {
         "choices": ("imagenet", "unit", "none"),
         "help": "colours of the input: ImageNet's mean and deviation, 0 to 1, or 0 to 255 (default: imagenet)",
     },
-    "--serve": {
-        "metavar": "[HOST:]PORT",
+    "--serve [HOST:]PORT": {
         "type": parsed_by("heatpose.live.server", "parse_address"),
         "help": "serve a page and a WebSocket /events; on 127.0.0.1 unless HOST is given, which then needs a token",
     },
-    "--allow-origin": {
-        "metavar": "ORIGIN",
+    "--allow-origin ORIGIN": {
         "action": "append",
         "default": [],
         "help": "origin whose pages may read the events too, such as http://localhost:8601; can be repeated",
     },
 }
+"""Shared options by their usage, as for `add_option`."""
+
+_USAGES = {usage.partition(" ")[0]: usage for usage in _OPTIONS}
+_TYPES: Mapping[str, Callable[[str], Any]] = {"SECONDS": duration, "WxH": _sides, "HxW": _sides}
+"""Types of values that their placeholders tell."""
 
 
-def add_options(parser: argparse._ActionsContainer, *names: str, groups: str = "", **changes: Any) -> None:
-    """Add shared options by their names.
+def add_option(parser: argparse._ActionsContainer, usage: str, help: str, **settings: Any) -> None:
+    """Add an argument of a command.
 
     Parameters
     ----------
     parser : ArgumentParser or group of arguments
-        Gets them, in this order.
-    *names : str
-        Such as ``"data"`` or ``"--jobs"``.
-    groups : str
-        Meaning of the groups of ``--groups``.
-    **changes
-        Settings of ``add_argument`` that differ from the usual ones.
+        Gets it.
+    usage : str
+        Its name and the placeholder of its value, such as ``"--jobs N"`` or ``"data DATA"``; an option without a value
+        is on or off.
+    help : str
+        Its description.
+    **settings
+        Others of ``add_argument``.
     """
-    either = parser.add_mutually_exclusive_group() if {"--cache", "--no-cache"} <= {*names} else parser
+    name, _, metavar = usage.partition(" ")
+    if metavar:
+        settings = {"metavar": metavar, "type": _TYPES.get(metavar), **settings}
+    elif "choices" not in settings:
+        settings.setdefault("action", "store_true")
+    parser.add_argument(name, help=help, **settings)
+
+
+def add_options(parser: argparse._ActionsContainer, *names: str, groups: str = "", **changes: Any) -> None:
+    """Add shared options by their names, such as ``"data"`` or ``"--jobs"``, in this order.
+
+    `groups` is the meaning of the groups of ``--groups``; other settings of `add_option` that differ from the usual
+    ones can follow.
+    """
+    either = parser.add_mutually_exclusive_group() if "--no-cache" in names else parser
     for name in names:
-        settings = _OPTIONS[name] | changes
+        usage = _USAGES[name]
+        settings = _OPTIONS[usage] | changes
         settings["help"] = settings["help"].format(groups=groups)
-        (either if name in ("--cache", "--no-cache") else parser).add_argument(name, **settings)
+        add_option(either if name in ("--cache", "--no-cache") else parser, usage, **settings)

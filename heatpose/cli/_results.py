@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 import numpy as np
 from rich import box
-from rich.console import Console, JustifyMethod, RenderableType
+from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -190,22 +190,20 @@ def _matrix(console: Console, evaluation: Evaluation) -> Table:
 
 # Bits -------------------------------------------------------------------------------------------------------
 
-_JUSTIFY: dict[str, JustifyMethod] = {"l": "left", "r": "right"}
-
 
 def _grid(columns: str) -> Table:
     """Return an empty table without headers; `columns` has l for each left and r for each right one."""
     grid = Table.grid(padding=(0, 3, 0, 0))
     for column in columns:
-        grid.add_column(justify=_JUSTIFY[column])
+        grid.add_column(justify="right" if column == "r" else "left")
     return grid
 
 
 def table(headers: Sequence[str], columns: str = "") -> Table:
     """Return an empty table with headers; `columns` as in `_grid`, by default all left."""
     empty = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for header, column in zip_longest(headers, columns, fillvalue="l"):
-        empty.add_column(header, no_wrap=True, justify=_JUSTIFY[column])
+    for header, column in zip_longest(headers, columns):
+        empty.add_column(header, no_wrap=True, justify="right" if column == "r" else "left")
     return empty
 
 

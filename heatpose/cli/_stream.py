@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heatpose.cli._console import complain, warn_of_differences
-from heatpose.cli._options import UsageError, add_options, duration, positive
+from heatpose.cli._options import UsageError, add_option, add_options, positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +30,8 @@ _FRAMES_CHECKED = 100  # some seconds of a camera: one pose is no evidence of a 
 def add_stream_options(parser: argparse.ArgumentParser) -> tuple[argparse._ArgumentGroup, argparse._ArgumentGroup]:
     """Add the options of the output and of the timing, and return both groups for more."""
     output = parser.add_argument_group("output")
-    output.add_argument("--events", action="store_true", help="write events instead of frames")
-    output.add_argument("--frames", action="store_true", help="write frames too, with --events")
+    add_option(output, "--events", "write events instead of frames")
+    add_option(output, "--frames", "write frames too, with --events")
     add_options(output, "--mirrored")
     timing = parser.add_argument_group("timing, in seconds")
     for option, default, text in (
@@ -41,13 +41,13 @@ def add_stream_options(parser: argparse.ArgumentParser) -> tuple[argparse._Argum
         ("--gap", 1.0, "longest time without a frame before a person is gone"),
     ):
         text = f"{text} (default: %(default)s)"
-        timing.add_argument(option, metavar="SECONDS", type=duration, default=default, help=text)
-    timing.add_argument(
-        "--held-after",
-        metavar="SECONDS,...",
+        add_option(timing, f"{option} SECONDS", text, default=default)
+    add_option(
+        timing,
+        "--held-after SECONDS,...",
+        "durations at which a held event is written (default: 1)",
         type=lambda text: [positive(part) for part in text.split(",")],
         default=[1.0],
-        help="durations at which a held event is written (default: 1)",
     )
     return output, timing
 
@@ -70,7 +70,7 @@ def wanted_records(args: argparse.Namespace) -> set[str]:
     """Return which records the options ask for."""
     if args.frames and not args.events:
         raise UsageError("--frames requires --events; without it every frame is written anyway")
-    return {name for name in ("frames", "events") if getattr(args, name) or (name == "frames" and not args.events)}
+    return {"events", *(["frames"] if args.frames else [])} if args.events else {"frames"}
 
 
 def make_estimator(args: argparse.Namespace) -> OnnxEstimator:
@@ -88,7 +88,7 @@ def page(
     """Serve the page of --serve, if wanted, and print its address; SIGTERM ends the command like Ctrl-C."""
     if args.allow_origin and args.serve is None:
         raise UsageError("--allow-origin requires --serve")
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     server = None
     try:
         if args.serve is not None:
@@ -102,10 +102,6 @@ def page(
         if server is not None:
             server.close()
         signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(*signal: object) -> None:
-    raise KeyboardInterrupt
 
 
 def write_stream(
@@ -149,24 +145,21 @@ def _checked(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iter
     from heatpose.model.inputs import skeleton_of
     from heatpose.pose.geometry import mirror_keypoints
 
+    frames, skeleton = iter(frames), skeleton_of(model)
     poses: list[np.ndarray] = []
-    skeleton = skeleton_of(model)
-
-    def compare() -> None:
+    shape: tuple[int, ...] | None = None
+    for frame in frames:
+        yield frame
+        if frame is not None:
+            shape = frame.heatmaps.shape[2:]
+            poses.append(pose_samples(frame.heatmaps, model))
+        if len(poses) == _FRAMES_CHECKED:
+            break
+    if poses:
         keypoints = np.concatenate(poses)
         keypoints = mirror_keypoints(keypoints, skeleton) if mirrored else keypoints
         warn_of_differences(model, [sign_poses(keypoints, skeleton, shape)])
-
-    shape: tuple[int, ...] | None = None
-    for frame in frames:
-        if frame is not None and len(poses) < _FRAMES_CHECKED:
-            shape = frame.heatmaps.shape[2:]
-            poses.append(pose_samples(frame.heatmaps, model))
-            if len(poses) == _FRAMES_CHECKED:
-                compare()
-        yield frame
-    if 0 < len(poses) < _FRAMES_CHECKED:
-        compare()
+    yield from frames
 
 
 def _write(records: Iterable[dict[str, Any]], wanted: set[str], server: PoseServer | None) -> None:

@@ -1,13 +1,12 @@
-"""``heatpose audit``: leakage audit of any table of numeric features."""
+"""Audit whether a random split of any table of features can be trusted."""
 
 from __future__ import annotations
 
 import argparse
 
 from heatpose.cli._console import say, say_json
-from heatpose.cli._options import add_options, here
+from heatpose.cli._options import add_option, add_options, here
 
-SUMMARY = "audit whether a random split of any table of features can be trusted"
 EXAMPLES = (
     "heatpose audit poses.parquet --label label --groups group",
     "heatpose audit features.csv --label class --json",
@@ -16,12 +15,12 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("table", metavar="TABLE", type=here, help=".csv or .parquet; its numeric columns are features")
-    parser.add_argument("--label", metavar="COLUMN", required=True, help="the column of classes")
-    parser.add_argument(
-        "--groups",
-        metavar="COLUMN|SPEC",
-        help="a column of samples that belong together, or a regular expression for the column path (default: runs of "
+    add_option(parser, "table TABLE", ".csv or .parquet; its numeric columns are features", type=here)
+    add_option(parser, "--label COLUMN", "the column of classes", required=True)
+    add_option(
+        parser,
+        "--groups COLUMN|SPEC",
+        "a column of samples that belong together, or a regular expression for the column path (default: runs of "
         "near-identical samples)",
     )
     add_options(parser, "--json", "--random-state")

@@ -1,4 +1,8 @@
-"""``heatpose compare``: two models on the same data."""
+"""Compare the scores of two models on the same data, with a confidence interval.
+
+Without DATA the out-of-fold predictions of two trainings are compared; both must have used the same data and the same
+groups.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,21 @@ import argparse
 from typing import TYPE_CHECKING
 
 from heatpose.cli._console import complain, read_for_models, results, say, say_json
-from heatpose.cli._options import DATA, add_options
+from heatpose.cli._options import DATA, add_option, add_options
 
 if TYPE_CHECKING:
     from heatpose.evaluation.comparison import Comparison
 
-SUMMARY = "compare the scores of two models on the same data, with a confidence interval"
 EXAMPLES = (
     "heatpose compare models/a.joblib models/b.joblib data/others --groups '_(\\d+)\\.npy$'",
     "heatpose compare models/a.joblib models/b.joblib",
-)
-DETAILS = (
-    "Without DATA the out-of-fold predictions of two trainings are compared; both must have used the same data and the "
-    "same groups."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("first", metavar="A", help="saved model (.joblib, .heatpose)")
-    parser.add_argument("second", metavar="B", help="another saved model")
+    add_option(parser, "first A", "saved model (.joblib, .heatpose)")
+    add_option(parser, "second B", "another saved model")
     add_options(parser, "data", nargs="?")
     add_options(parser, *DATA[1:])
     add_options(parser, "--groups", groups="groups to resample, such as people")

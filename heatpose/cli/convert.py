@@ -1,13 +1,12 @@
-"""``heatpose convert``: poses that other tools wrote, as a keypoint table."""
+"""Convert poses that another tool wrote into a keypoint table."""
 
 from __future__ import annotations
 
 import argparse
 
 from heatpose.cli._console import pose_options, say
-from heatpose.cli._options import POSES, add_options, file_to_write, here
+from heatpose.cli._options import POSES, add_option, add_options, file_to_write, here
 
-SUMMARY = "convert poses that another tool wrote into a keypoint table"
 EXAMPLES = (
     "heatpose convert openpose_output/ gestures.parquet",
     "heatpose convert annotations.json poses.csv --labels labels.csv --groups video",
@@ -17,21 +16,23 @@ EXAMPLES = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("source", metavar="SOURCE", type=here, help="file or folder of another tool")
+    add_option(parser, "source SOURCE", "file or folder of another tool", type=here)
     table = file_to_write(".parquet", ".csv")
-    parser.add_argument("out", metavar="OUT", type=table, help="table to write, .parquet or .csv")
+    add_option(parser, "out OUT", "table to write, .parquet or .csv", type=table)
     add_options(parser, "--labels", *POSES)
-    parser.add_argument(
+    add_option(
+        parser,
         "--people",
+        "whom to keep where a frame shows several people (default: %(default)s)",
         choices=("largest", "all"),
         default="largest",
-        help="whom to keep where a frame shows several people (default: %(default)s)",
     )
-    parser.add_argument(
+    add_option(
+        parser,
         "--groups",
+        "what the column group is filled with (default: the first of video, track and person that has several)",
         choices=("auto", "none", "video", "track", "person", "image"),
         default="auto",
-        help="what the column group is filled with (default: the first of video, track and person that has several)",
     )
     add_options(parser, "--skip-bad")
 

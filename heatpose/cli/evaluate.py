@@ -1,4 +1,4 @@
-"""``heatpose evaluate``: a saved model's scores on other data."""
+"""Score a saved model on other data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from heatpose.cli._console import (
 )
 from heatpose.cli._options import DATA, add_options
 
-SUMMARY = "score a saved model on other data"
 EXAMPLES = (
     "heatpose evaluate models/pose.joblib data/others",
     "heatpose evaluate models/pose.joblib others.parquet --json",

@@ -1,4 +1,12 @@
-"""``heatpose export``: write a saved model in another format."""
+"""Write a saved model as a safe file, an ONNX graph or a folder for the Hugging Face Hub.
+
+formats:
+  safe  a file for heatpose.load_model that contains no executable code
+  onnx  a graph from heatmaps to label and probabilities, and its .json (needs heatpose[onnx])
+  hub   a folder to upload: the safe file, a model card, an example (needs heatpose[hub])
+
+The export is compared with the model first; nothing is written if their predictions differ.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +14,12 @@ import argparse
 from pathlib import Path
 
 from heatpose.cli._console import say, say_next
-from heatpose.cli._options import UsageError, add_options, check_writable, here
+from heatpose.cli._options import UsageError, add_option, add_options, check_writable, here
 
-SUMMARY = "write a saved model as a safe file, an ONNX graph or a folder for the Hugging Face Hub"
 EXAMPLES = (
     "heatpose export models/pose.joblib pose.heatpose --format safe",
     "heatpose export models/pose.joblib pose.onnx --format onnx",
     "heatpose export models/pose.joblib hub --format hub",
-)
-DETAILS = (
-    "formats:\n"
-    "  safe  a file for heatpose.load_model that contains no executable code\n"
-    "  onnx  a graph from heatmaps to label and probabilities, and its .json (needs heatpose[onnx])\n"
-    "  hub   a folder to upload: the safe file, a model card, an example (needs heatpose[hub])\n\n"
-    "The export is compared with the model first; nothing is written if their predictions differ."
 )
 
 FORMATS = ("safe", "onnx", "hub")
@@ -29,13 +29,14 @@ FORMATS = ("safe", "onnx", "hub")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_options(parser, "model")
-    parser.add_argument("out", metavar="OUT", type=here, help="file to write; with --format hub a folder")
-    parser.add_argument("--format", choices=FORMATS, default="safe", help="default: %(default)s")
-    parser.add_argument(
+    add_option(parser, "out OUT", "file to write; with --format hub a folder", type=here)
+    add_option(parser, "--format", "default: %(default)s", choices=FORMATS, default="safe")
+    add_option(
+        parser,
         "--source",
+        "input of an ONNX graph (default: %(default)s)",
         choices=("heatmaps", "keypoints"),
         default="heatmaps",
-        help="input of an ONNX graph (default: %(default)s)",
     )
 
 

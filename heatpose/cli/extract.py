@@ -1,4 +1,4 @@
-"""``heatpose extract``: the keypoint table of a folder of heatmaps."""
+"""Decode heatmaps into a keypoint table, which is small and fast to read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 
 from heatpose.cli._console import dask_client, read_data, say
-from heatpose.cli._options import DATA, add_options, file_to_write
+from heatpose.cli._options import DATA, add_option, add_options, file_to_write
 
-SUMMARY = "decode heatmaps into a keypoint table, which is small and fast to read"
 EXAMPLES = (
     "heatpose extract data/gestures gestures.parquet --groups '_(\\d+)\\.npy$'",
     "heatpose extract s3://bucket/actions s3://bucket/actions.parquet --dask tcp://10.0.0.1:8786",
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_options(parser, *DATA)
     table = file_to_write(".parquet", ".csv", or_url=True)
-    parser.add_argument("out", metavar="OUT", type=table, help="table to write, .parquet or .csv; can be a URL")
+    add_option(parser, "out OUT", "table to write, .parquet or .csv; can be a URL", type=table)
     add_options(parser, "--groups", groups="groups to write into the column group")
     add_options(parser, "--decoder", "--skip-bad", "--cache", "--no-cache", "--jobs", "--dask")
 

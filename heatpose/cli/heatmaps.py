@@ -1,4 +1,9 @@
-"""``heatpose heatmaps``: estimate heatmaps from photos or films."""
+"""Estimate heatmaps from photos or films.
+
+Without --estimator a ViTPose model is downloaded from the Hugging Face Hub once (needs heatpose[vitpose]); with
+--estimator no PyTorch is needed (heatpose[live]). Films need --estimator; in a film people are followed from frame to
+frame. An interrupted run continues when it is started again.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heatpose.cli._console import progress, say, say_next
-from heatpose.cli._options import UsageError, add_options, positive, whole
+from heatpose.cli._options import UsageError, add_option, add_options, positive, whole
 from heatpose.cli._stream import make_estimator
 
 if TYPE_CHECKING:
@@ -17,7 +22,6 @@ if TYPE_CHECKING:
     from heatpose.datasets.estimator import OnnxEstimator
     from heatpose.datasets.media import Written
 
-SUMMARY = "estimate heatmaps from photos or films"
 EXAMPLES = (
     "heatpose heatmaps photos data/photos --detector",
     "heatpose heatmaps photos data/photos --boxes people.csv --people all --dtype float16",
@@ -25,62 +29,55 @@ EXAMPLES = (
     "heatpose heatmaps film.mp4 data/film --estimator vitpose.onnx --labels film.csv",
 )
 
-DETAILS = (
-    "Without --estimator a ViTPose model is downloaded from the Hugging Face Hub once (needs heatpose[vitpose]); with "
-    "--estimator no PyTorch is needed (heatpose[live]). Films need --estimator; in a film people are followed from "
-    "frame to frame. An interrupted run continues when it is started again."
-)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "images", metavar="IMAGES", help="folder of <class>/<anything>.jpg (.png, .webp, .mp4, .mov, ...), or one film"
-    )
-    parser.add_argument("out", metavar="OUT", help="folder to write: OUT/<class>/<name>.npy")
-    parser.add_argument("--model", metavar="NAME", help="ViTPose model: its name on the Hub, or a folder")
+    add_option(parser, "images IMAGES", "folder of <class>/<anything>.jpg (.png, .webp, .mp4, .mov, ...), or one film")
+    add_option(parser, "out OUT", "folder to write: OUT/<class>/<name>.npy")
+    add_option(parser, "--model NAME", "ViTPose model: its name on the Hub, or a folder")
     add_options(parser, "--estimator", help="top-down estimator instead: heatmaps or SimCC")
     add_options(parser, "--input-size", "--normalization")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument(
-        "--boxes",
-        metavar="FILE",
+    add_option(
+        where,
+        "--boxes FILE",
+        "bounding boxes of people: a CSV of path,x,y,w,h in pixels (default: the whole picture is one person)",
         type=Path,
-        help="bounding boxes of people: a CSV of path,x,y,w,h in pixels (default: the whole picture is one person)",
     )
-    where.add_argument(
-        "--detector",
-        metavar="NAME",
+    add_option(
+        where,
+        "--detector NAME",
+        "detect people with an object detector: its name on the Hub, or a folder; with --estimator a file "
+        "of YOLOX or RT-DETR in ONNX",
         nargs="?",
         const="",
-        help="detect people with an object detector: its name on the Hub, or a folder; with --estimator a file "
-        "of YOLOX or RT-DETR in ONNX",
     )
-    parser.add_argument(
+    add_option(
+        parser,
         "--people",
+        "people to keep of several in a picture; all are numbered: <name>_p0.npy (default: %(default)s)",
         choices=("largest", "all"),
         default="largest",
-        help="people to keep of several in a picture; all are numbered: <name>_p0.npy (default: %(default)s)",
     )
-    parser.add_argument(
-        "--dataset-index",
-        metavar="N",
+    add_option(
+        parser,
+        "--dataset-index N",
+        "expert of a ViTPose+ model; 0 is COCO (default: %(default)s)",
         type=whole(0),
         default=0,
-        help="expert of a ViTPose+ model; 0 is COCO (default: %(default)s)",
     )
     add_options(parser, "--dtype")
-    parser.add_argument("--batch", metavar="N", type=whole(1), default=16, help="batch size (default: %(default)s)")
-    parser.add_argument("--device", metavar="NAME", help="PyTorch device, such as cuda (default: a GPU if any)")
+    add_option(parser, "--batch N", "batch size (default: %(default)s)", type=whole(1), default=16)
+    add_option(parser, "--device NAME", "PyTorch device, such as cuda (default: a GPU if any)")
     films = parser.add_argument_group("films")
     rate = films.add_mutually_exclusive_group()
-    rate.add_argument("--every", metavar="N", type=whole(1), default=1, help="take every N-th frame (default: all)")
-    rate.add_argument("--fps", metavar="N", type=positive, help="take N frames a second")
-    films.add_argument(
-        "--labels",
-        metavar="FILE",
+    add_option(rate, "--every N", "take every N-th frame (default: all)", type=whole(1), default=1)
+    add_option(rate, "--fps N", "take N frames a second", type=positive)
+    add_option(
+        films,
+        "--labels FILE",
+        "of one film: a CSV of start,end,label, in seconds (default: the film's folder is its class)",
         type=Path,
-        help="of one film: a CSV of start,end,label, in seconds (default: the film's folder is its class)",
     )
     add_options(parser, "--skip-bad", help="leave out pictures that cannot be read")
 

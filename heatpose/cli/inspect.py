@@ -1,4 +1,4 @@
-"""``heatpose inspect``: the contents and problems of a data set."""
+"""Report the contents and problems of a data set; changes nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from heatpose.cli._console import inspect, results, say, say_json, write_page
-from heatpose.cli._options import DATA, add_options, file_to_write, whole
+from heatpose.cli._options import DATA, add_option, add_options, file_to_write, whole
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from heatpose.evaluation.inspection import Inspection, Problem
 
-SUMMARY = "report the contents and problems of a data set; changes nothing"
 EXAMPLES = (
     "heatpose inspect data/gestures --groups '_(\\d+)\\.npy$'",
     "heatpose inspect data/others --model models/pose.joblib",
@@ -26,17 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_options(parser, *DATA)
     add_options(parser, "--groups", groups="groups that a split must not divide, such as people")
-    parser.add_argument("--model", metavar="MODEL", help="compare the data with the training data of a saved model")
+    add_option(parser, "--model MODEL", "compare the data with the training data of a saved model")
     add_options(parser, "--json")
-    parser.add_argument(
-        "--fix-list",
-        metavar="FILE",
+    add_option(
+        parser,
+        "--fix-list FILE",
+        "write the samples to check as CSV, most severe first: path,kind,severity,score,message",
         type=file_to_write(),
-        help="write the samples to check as CSV, most severe first: path,kind,severity,score,message",
     )
-    parser.add_argument(
-        "--show", metavar="N", type=whole(1), default=5, help="problems of each kind to print (default: %(default)s)"
-    )
+    add_option(parser, "--show N", "problems of each kind to print (default: %(default)s)", type=whole(1), default=5)
     add_options(parser, "--decoder", "--random-state", "--jobs", "--report")
 
 

@@ -1,4 +1,9 @@
-"""``heatpose live``: recognise poses before a camera or in a film, as JSON lines and on a page."""
+"""Recognise poses before a camera or in a film; JSON lines on stdout.
+
+Lines are those of heatpose watch. Of a camera the newest picture is taken and others are dropped; of a film every
+frame is taken, and times begin at 0. Without --detector one person is followed. Needs heatpose[live]. Ctrl-C ends the
+command; poses in progress are then left.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +11,13 @@ import argparse
 from contextlib import closing
 from pathlib import Path
 
-from heatpose.cli._options import UsageError, add_options
+from heatpose.cli._options import UsageError, add_option, add_options
 from heatpose.cli._stream import add_stream_options, make_estimator, make_stream, page, wanted_records, write_stream
 
-SUMMARY = "recognise poses before a camera or in a film; JSON lines on stdout"
 EXAMPLES = (
     "heatpose live models/pose.joblib --source 0 --estimator vitpose.onnx --serve 8000",
     "heatpose live models/pose.joblib --source film.mp4 --estimator rtmpose.onnx --events",
     "heatpose live models/pose.joblib --source rtsp://camera/1 --estimator vitpose.onnx --detector yolox.onnx",
-)
-DETAILS = (
-    "Lines are those of heatpose watch. Of a camera the newest picture is taken and others are dropped; of a film "
-    "every frame is taken, and times begin at 0. Without --detector one person is followed. Needs heatpose[live]. "
-    "Ctrl-C ends the command; poses in progress are then left."
 )
 
 
@@ -28,18 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, "--source")
     add_options(parser, "--estimator", required=True)
     add_options(parser, "--input-size", "--normalization")
-    parser.add_argument(
-        "--detector", metavar="FILE.onnx", help="person detector, YOLOX or RT-DETR: several people are followed"
-    )
-    parser.add_argument(
-        "--people",
-        choices=("all", "largest"),
-        help="with --detector: people to follow (default: all)",
-    )
+    add_option(parser, "--detector FILE.onnx", "person detector, YOLOX or RT-DETR: several people are followed")
+    add_option(parser, "--people", "with --detector: people to follow (default: all)", choices=("all", "largest"))
     output, _ = add_stream_options(parser)
     add_options(output, "--serve", "--allow-origin")
-    output.add_argument("--record", metavar="OUT", type=Path, help="with --serve: let the page record clips into OUT")
-    output.add_argument("--keep-pictures", action="store_true", help="with --record: keep the pictures too")
+    add_option(output, "--record OUT", "with --serve: let the page record clips into OUT", type=Path)
+    add_option(output, "--keep-pictures", "with --record: keep the pictures too")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,4 +1,7 @@
-"""``heatpose predict``: class names as CSV."""
+"""Predict the pose class of each sample; CSV on stdout: path,label,confidence.
+
+Writes one row for each sample, in the order of the paths; nothing if a file is bad, without --skip-bad.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,26 @@ import csv
 import sys
 
 from heatpose.cli._console import pose_options, progress, warn_of_differences
-from heatpose.cli._options import POSES, add_options
+from heatpose.cli._options import POSES, add_option, add_options
 
-SUMMARY = "predict the pose class of each sample; CSV on stdout: path,label,confidence"
 EXAMPLES = (
     "heatpose predict models/pose.joblib frame.npy",
     "heatpose predict models/pose.joblib data/others --mirrored --unknown > poses.csv",
 )
-DETAILS = "Writes one row for each sample, in the order of the paths; nothing if a file is bad, without --skip-bad."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_options(parser, "model")
-    parser.add_argument(
-        "paths",
-        metavar="PATH",
-        nargs="+",
-        help="heatmaps (.npy), a folder with heatmaps at any depth, a keypoint table (.csv, .parquet), or poses of "
+    add_option(
+        parser,
+        "paths PATH",
+        "heatmaps (.npy), a folder with heatmaps at any depth, a keypoint table (.csv, .parquet), or poses of "
         "another tool (see heatpose convert); can be URLs",
+        nargs="+",
     )
     add_options(parser, *POSES, "--mirrored")
-    parser.add_argument(
-        "--unknown", action="store_true", help='predict "unknown" where no class reaches the model\'s threshold'
-    )
+    add_option(parser, "--unknown", 'predict "unknown" where no class reaches the model\'s threshold')
     add_options(parser, "--skip-bad", "--jobs")
 
 

@@ -1,4 +1,8 @@
-"""``heatpose push``: upload an exported folder to the Hugging Face Hub."""
+"""Upload a folder written by heatpose export --format hub to the Hugging Face Hub.
+
+Log in first with `hf auth login`, or set the environment variable HF_TOKEN. HF_ENDPOINT selects another server than
+the Hub.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,17 @@ import argparse
 from pathlib import Path
 
 from heatpose.cli._console import say
+from heatpose.cli._options import add_option
 
-SUMMARY = "upload a folder written by heatpose export --format hub to the Hugging Face Hub"
 EXAMPLES = ("heatpose push hub USER/pose-classifier --private",)
-DETAILS = (
-    "Log in first with `hf auth login`, or set the environment variable HF_TOKEN. HF_ENDPOINT selects another server "
-    "than the Hub."
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("folder", metavar="DIR", type=Path, help="folder written by heatpose export --format hub")
-    parser.add_argument("repo", metavar="USER/NAME", help="repository, created if it does not exist")
-    parser.add_argument("--private", action="store_true", help="create the repository as private")
-    parser.add_argument(
-        "--message", metavar="TEXT", default="Upload a pose classifier", help="commit message (default: %(default)s)"
-    )
+    add_option(parser, "folder DIR", "folder written by heatpose export --format hub", type=Path)
+    add_option(parser, "repo USER/NAME", "repository, created if it does not exist")
+    add_option(parser, "--private", "create the repository as private")
+    add_option(parser, "--message TEXT", "commit message (default: %(default)s)", default="Upload a pose classifier")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,4 +1,9 @@
-"""``heatpose record``: record training data from a camera or a film."""
+"""Record clips of poses from a camera, in the layout that train reads.
+
+With --serve clips are started on the page, until Ctrl-C; with --label one clip is recorded. Files are named
+OUT/<class>/<class>_<clip>_<frame>_<performer>.npy. Nothing leaves this machine, and pictures are kept only with
+--keep-pictures, in OUT-pictures. Needs heatpose[live].
+"""
 
 from __future__ import annotations
 
@@ -7,33 +12,27 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from heatpose.cli._console import complain, say, say_next
-from heatpose.cli._options import UsageError, add_options, duration, positive
+from heatpose.cli._options import UsageError, add_option, add_options, duration, positive
 from heatpose.cli._stream import make_estimator, page
 
-SUMMARY = "record clips of poses from a camera, in the layout that train reads"
 EXAMPLES = (
     "heatpose record data/mine --source 0 --estimator vitpose.onnx --serve 8000",
     "heatpose record data/mine --source 0 --estimator vitpose.onnx --label action_up --performer anna",
-)
-DETAILS = (
-    "With --serve clips are started on the page, until Ctrl-C; with --label one clip is recorded. Files are named "
-    "OUT/<class>/<class>_<clip>_<frame>_<performer>.npy. Nothing leaves this machine, and pictures are kept only with "
-    "--keep-pictures, in OUT-pictures. Needs heatpose[live]."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write; clips are added to those there")
+    add_option(parser, "out OUT", "folder to write; clips are added to those there", type=Path)
     add_options(parser, "--source")
     add_options(parser, "--estimator", required=True)
     add_options(parser, "--input-size", "--normalization", "--serve", "--allow-origin")
     clip = parser.add_argument_group("one clip, without the page")
-    clip.add_argument("--label", metavar="CLASS", help="class to record")
-    clip.add_argument("--performer", metavar="NAME", default="0", help="letters and digits (default: %(default)s)")
-    clip.add_argument("--seconds", metavar="N", type=positive, default=5.0, help="length (default: 5)")
-    clip.add_argument("--countdown", metavar="N", type=duration, default=3.0, help="seconds before it (default: 3)")
-    parser.add_argument("--keep-pictures", action="store_true", help="keep the pictures too, in OUT-pictures")
+    add_option(clip, "--label CLASS", "class to record")
+    add_option(clip, "--performer NAME", "letters and digits (default: %(default)s)", default="0")
+    add_option(clip, "--seconds N", "length (default: 5)", type=positive, default=5.0)
+    add_option(clip, "--countdown N", "seconds before it (default: 3)", type=duration, default=3.0)
+    add_option(parser, "--keep-pictures", "keep the pictures too, in OUT-pictures")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,4 +1,8 @@
-"""``heatpose recorded``: a folder of recorded poses from PyPI."""
+"""Fetch 20 recorded body poses from PyPI and write them as heatmaps.
+
+pip fetches the package pose-classification-kit (24 MB, MIT licence); its OpenPose skeletons are rendered as heatmaps:
+1.1 GB in half precision. The data do not name performers: split by blocks.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,15 @@ import argparse
 from pathlib import Path
 
 from heatpose.cli._console import progress, say, say_next
-from heatpose.cli._options import add_options
+from heatpose.cli._options import add_option, add_options
 
-SUMMARY = "fetch 20 recorded body poses from PyPI and write them as heatmaps"
 EXAMPLES = ("heatpose recorded data/recorded",)
-DETAILS = (
-    "pip fetches the package pose-classification-kit (24 MB, MIT licence); its OpenPose skeletons are rendered as "
-    "heatmaps: 1.1 GB in half precision. The data do not name performers: split by blocks."
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("out", metavar="OUT", help="folder to write: OUT/<class>/<class>_<frame>.npy")
-    parser.add_argument("--wheel", metavar="FILE", type=Path, help="wheel of the package, if already downloaded")
+    add_option(parser, "out OUT", "folder to write: OUT/<class>/<class>_<frame>.npy")
+    add_option(parser, "--wheel FILE", "wheel of the package, if already downloaded", type=Path)
     add_options(parser, "--dtype", default="float16")
     add_options(parser, "--overwrite")
 

@@ -1,26 +1,25 @@
-"""``heatpose simulate``: a folder of simulated performers."""
+"""Write heatmaps of simulated performers of 17 body commands."""
 
 from __future__ import annotations
 
 import argparse
 
 from heatpose.cli._console import progress, say, say_next
-from heatpose.cli._options import add_options, whole
+from heatpose.cli._options import add_option, add_options, whole
 
-SUMMARY = "write heatmaps of simulated performers of 17 body commands"
 EXAMPLES = ("heatpose simulate data/simulated --performers 4",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("out", metavar="OUT", help="folder to write: OUT/<class>/<class>_<frame>_<performer>.npy")
+    add_option(parser, "out OUT", "folder to write: OUT/<class>/<class>_<frame>_<performer>.npy")
     for option, default, meaning in (
         ("--performers", 6, "number of performers"),
         ("--clips", 2, "clips of each performer and class"),
         ("--frames", 8, "frames of each clip"),
     ):
         text = f"{meaning} (default: %(default)s)"
-        parser.add_argument(option, metavar="N", type=whole(1), default=default, help=text)
+        add_option(parser, f"{option} N", text, type=whole(1), default=default)
     add_options(parser, "--dtype", "--overwrite", "--random-state")
 
 

@@ -1,4 +1,4 @@
-"""``heatpose train``: compare classifiers on held-out groups, select one, train and save it; or adapt a model."""
+"""Train a pose classifier and estimate its score on held-out groups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from heatpose.cli._console import (
     say_next,
     write_page,
 )
-from heatpose.cli._options import DATA, UsageError, add_options, file_to_write, parsed_by, whole
+from heatpose.cli._options import DATA, UsageError, add_option, add_options, file_to_write, parsed_by, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from heatpose.training.result import TrainingResult
 
-SUMMARY = "train a pose classifier and estimate its score on held-out groups"
 EXAMPLES = (
     "heatpose train data/gestures --groups '_(\\d+)\\.npy$'",
     "heatpose train gestures.parquet --classifiers lda,xgboost --out models/quick.joblib",
@@ -50,45 +49,39 @@ def details() -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_options(parser, *DATA)
-    parser.add_argument(
-        "--out",
-        metavar="MODEL",
+    add_option(
+        parser,
+        "--out MODEL",
+        "model to write; its .json and .md are written beside it (default: %(default)s)",
         type=file_to_write(".joblib"),
         default="models/pose.joblib",
-        help="model to write; its .json and .md are written beside it (default: %(default)s)",
     )
-    parser.add_argument(
-        "--adapt",
-        metavar="MODEL",
-        help="adapt a saved model to one person, of whom DATA holds some labelled frames; needs no other data",
+    add_option(
+        parser,
+        "--adapt MODEL",
+        "adapt a saved model to one person, of whom DATA holds some labelled frames; needs no other data",
     )
     add_options(parser, "--groups", groups="groups that a split must not divide, such as people")
-    parser.add_argument("--classifiers", metavar="NAME,NAME", help="classifiers to compare, listed below, or all")
-    parser.add_argument(
-        "--folds",
-        metavar="N",
-        type=whole(2),
-        help="cross-validation folds (default: 5, or as many as each class has groups)",
+    add_option(parser, "--classifiers NAME,NAME", "classifiers to compare, listed below, or all")
+    add_option(
+        parser, "--folds N", "cross-validation folds (default: 5, or as many as each class has groups)", type=whole(2)
     )
-    parser.add_argument(
-        "--search",
-        metavar="BUDGET",
+    add_option(
+        parser,
+        "--search BUDGET",
+        "time to tune hyperparameters, such as 10m or 1h30m (needs heatpose[search])",
         type=parsed_by("heatpose.training.search", "parse_budget"),
-        help="time to tune hyperparameters, such as 10m or 1h30m (needs heatpose[search])",
     )
-    parser.add_argument(
-        "--study",
-        metavar="FILE",
-        type=file_to_write(),
-        help="file for the trials of --search, to resume after an interruption",
+    add_option(
+        parser, "--study FILE", "file for the trials of --search, to resume after an interruption", type=file_to_write()
     )
-    parser.add_argument(
-        "--mirror",
-        metavar="CLASS=CLASS,...",
+    add_option(
+        parser,
+        "--mirror CLASS=CLASS,...",
+        "pairs of classes that are mirror images of each other, in addition to names that differ only in left and "
+        "right; CLASS= for a class without a mirror image; none disables mirroring (default: %(default)s)",
         type=mirror_pairs,
         default="names",
-        help="pairs of classes that are mirror images of each other, in addition to names that differ only in left and "
-        "right; CLASS= for a class without a mirror image; none disables mirroring (default: %(default)s)",
     )
     add_options(parser, "--decoder", "--skip-bad", "--cache", "--no-cache")
     add_options(parser, "--random-state", "--jobs", "--dask", "--report")

@@ -1,4 +1,9 @@
-"""``heatpose watch``: classify a growing folder or a pipe of heatmaps, as JSON lines."""
+"""Classify a growing folder or a pipe of heatmaps; JSON lines on stdout.
+
+Writes one line for each frame, or with --events one when a pose is entered, held and left, as soon as it is known.
+Times are seconds since 1970: a file's modification time, or the arrival of an array in the pipe. Ctrl-C ends the
+command; poses in progress are then left.
+"""
 
 from __future__ import annotations
 
@@ -8,57 +13,48 @@ import re
 import sys
 from collections.abc import Callable
 
-from heatpose.cli._options import UsageError, add_options, duration, positive
+from heatpose.cli._options import UsageError, add_option, add_options, positive
 from heatpose.cli._stream import add_stream_options, make_stream, page, wanted_records, write_stream
 
-SUMMARY = "classify a growing folder or a pipe of heatmaps; JSON lines on stdout"
 EXAMPLES = (
     "heatpose watch models/pose.joblib camera/",
     "heatpose watch models/pose.joblib camera/ --events --person 'cam(\\d+)/' --serve 8000",
     "heatpose watch models/pose.joblib film/ --once --events --fps 30 --frame '_f(\\d+)'",
     "python camera.py | heatpose watch models/pose.joblib - --events",
 )
-DETAILS = (
-    "Writes one line for each frame, or with --events one when a pose is entered, held and left, as soon as it is "
-    "known. Times are seconds since 1970: a file's modification time, or the arrival of an array in the pipe. Ctrl-C "
-    "ends the command; poses in progress are then left."
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_options(parser, "model", help="saved model (.joblib, .heatpose, .onnx)")
-    parser.add_argument(
-        "path",
-        metavar="PATH",
-        help="folder that receives .npy files; - for arrays on stdin, in the format of numpy.save",
+    add_option(
+        parser, "path PATH", "folder that receives .npy files; - for arrays on stdin, in the format of numpy.save"
     )
     output, timing = add_stream_options(parser)
-    output.add_argument(
-        "--person",
-        metavar="REGEX",
+    add_option(
+        output,
+        "--person REGEX",
+        "regular expression with one capturing group: the person, from the path",
         type=part_of_path,
-        help="regular expression with one capturing group: the person, from the path",
     )
     add_options(output, "--serve", "--allow-origin")
-    timing.add_argument("--fps", metavar="N", type=positive, help="time frames at N per second instead of by the clock")
-    timing.add_argument(
-        "--frame",
-        metavar="REGEX",
-        type=part_of_path,
-        help="with --fps: regular expression with one capturing group, the number of the frame in its film, from the "
+    add_option(timing, "--fps N", "time frames at N per second instead of by the clock", type=positive)
+    add_option(
+        timing,
+        "--frame REGEX",
+        "with --fps: regular expression with one capturing group, the number of the frame in its film, from the "
         "path (default: frames are counted)",
+        type=part_of_path,
     )
     files = parser.add_argument_group("input files")
-    files.add_argument("--existing", action="store_true", help="include files that exist at the start")
-    files.add_argument("--once", action="store_true", help="classify the files that exist at the start, then end")
-    files.add_argument("--until-idle", metavar="SECONDS", type=duration, help="end after this time without a new file")
-    files.add_argument(
-        "--patience",
-        metavar="SECONDS",
-        type=duration,
+    add_option(files, "--existing", "include files that exist at the start")
+    add_option(files, "--once", "classify the files that exist at the start, then end")
+    add_option(files, "--until-idle SECONDS", "end after this time without a new file")
+    add_option(
+        files,
+        "--patience SECONDS",
+        "give up on an incomplete file that stopped growing for this long (default: 10)",
         default=10.0,
-        help="give up on an incomplete file that stopped growing for this long (default: 10)",
     )
 
 

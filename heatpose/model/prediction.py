@@ -269,7 +269,7 @@ def _read(file: str, pipeline: Pipeline, rows: Mapping[str, Any]) -> np.ndarray 
             rows = {"skeleton": source, **rows}
         table = read_table(file, **rows)
         for note in table.attrs.get("notes", ()):
-            logger.warning("%s", note)
+            logger.warning("%s", note, extra={"kind": "Note"})  # what heatpose.cli prints before it
         numbers = table["sample"].where(table["path"].notna(), np.arange(len(table)))
         return [
             (
