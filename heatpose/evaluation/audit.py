@@ -2,27 +2,23 @@
 
 A split *leaks* when frames it tests on have near-identical twins among those it trains on: the score then says how
 well a model remembers. The audit counts such frames under a random split and under the chosen one, puts the scores of
-both side by side, and scores permuted labels. A learning curve over groups shows whether
-more people would help, and each class has its own advice.
+both side by side, and scores permuted labels. Each class has its own advice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds
 from heatpose.evaluation.advice import ClassAdvice, advise_classes
-from heatpose.evaluation.learning_curve import LearningCurve, learning_curve
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions, macro_recall
 from heatpose.evaluation.plain import Record
 from heatpose.pose.similarity import NEAR_IDENTICAL, Neighbours, PoseNeighbours, propose_clips
-from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["AuditPlan", "LeakageAudit", "PermutationBaseline", "SplitAudit", "audit_training", "propose_groups"]
 
@@ -217,31 +213,18 @@ class AuditPlan:
         self._clips = propose_groups(self._neighbours, labels)
         self.proposed: Grouping | None = None
         self.proposed_folds: Folds = []
-        self._why_none = ""
-        if grouping.kind == "blocks" or grouping.n_groups == len(labels) or self._share("chosen") >= LEAK:
-            self._propose()
-
-    def _propose(self) -> None:
-        clips = self._clips.groups
-        try:
-            check_enough(self.labels, clips)
-            self.proposed_folds = grouped_folds(self.labels, clips, random_state=self.random_state)
-        except ValueError:
-            self._why_none = "no groups can be proposed, since all frames of some class are one run of alike poses"
-            return
-        self.proposed = self._clips
-        self._twins["proposed"] = find_twins(self._neighbours, self.proposed_folds)
+        self._is_doubtful = (
+            grouping.kind == "blocks" or grouping.n_groups == len(labels) or self._share("chosen") >= LEAK
+        )
+        if self._is_doubtful:
+            with suppress(ValueError):  # all frames of some class are one run of alike poses
+                check_enough(labels, self._clips.groups)
+                self.proposed_folds = grouped_folds(labels, self._clips.groups, random_state=random_state)
+                self.proposed = self._clips
+                self._twins["proposed"] = find_twins(self._neighbours, self.proposed_folds)
 
     def _share(self, split: str) -> float:
         return float(np.mean(self._twins[split][0] <= NEAR_IDENTICAL))
-
-    @cached_property
-    def _permuted(self) -> PermutationBaseline:
-        clips = self._clips.groups
-        if self._share("chosen") < LEAK:  # groups hold, so what is alike in two of them is no one clip
-            clips = np.char.add(np.char.add(self.grouping.groups, " "), clips)
-        rows = {split: self._twins[split][1] for split in ("random", "chosen")}
-        return permute_labels(self.labels, clips, rows, self.random_state)
 
     def conclude(self, chosen: Evaluation, random_score: float, proposed: Evaluation | None = None) -> LeakageAudit:
         """Put together what was found.
@@ -255,16 +238,20 @@ class AuditPlan:
         proposed : Evaluation, optional
             Under the split by proposed groups, where there is one.
         """
+        leaks, clips = self._share("chosen") >= LEAK, self._clips.groups
+        if not leaks:  # groups hold, so what is alike in two of them is no one clip
+            clips = np.char.add(np.char.add(self.grouping.groups, " "), clips)
+        rows = {split: self._twins[split][1] for split in ("random", "chosen")}
+        permuted = permute_labels(self.labels, clips, rows, self.random_state)
         strictest = min(filter(None, (chosen, proposed)), key=lambda evaluation: evaluation.balanced_accuracy)
-        above = strictest.balanced_accuracy_interval[0] > self._permuted.chance + CHANCE_MARGIN
         audit = LeakageAudit(
             tolerance=NEAR_IDENTICAL,
             random=SplitAudit("random", "frames drawn at random", None, self._share("random"), random_score),
             chosen=self._audit("chosen", self.grouping, chosen),
             proposed=self._audit("proposed", self._clips, proposed) if proposed else None,
-            permuted=self._permuted,
-            leaks=self._share("chosen") >= LEAK,
-            better_than_chance=bool(above),
+            permuted=permuted,
+            leaks=leaks,
+            better_than_chance=bool(strictest.balanced_accuracy_interval[0] > permuted.chance + CHANCE_MARGIN),
             verdict="",
         )
         return replace(audit, verdict=" ".join(self._sentences(audit)))
@@ -296,8 +283,11 @@ class AuditPlan:
                 f"{proposed.balanced_accuracy:.3f}{above_is}; the same people may still be on both sides, so expect "
                 "less on new people, and give the people with --groups."
             )
-        elif self._why_none:
-            yield f"The score without leakage cannot be measured: {self._why_none}."
+        elif self._is_doubtful:
+            yield (
+                "The score without leakage cannot be measured: no groups can be proposed, since all frames of some "
+                "class are one run of alike poses."
+            )
         if not audit.better_than_chance:
             yield (
                 f"At {least:.3f} it is no better than chance, {permuted.chance:.3f}: nothing was learned that "
@@ -305,33 +295,19 @@ class AuditPlan:
             )
 
 
-class Findings(NamedTuple):
-    """Results of :func:`audit_training`."""
-
-    audit: LeakageAudit
-    learning_curve: LearningCurve | None
-    advice: tuple[ClassAdvice, ...]
-
-
 def audit_training(
     plan: AuditPlan,
-    X: np.ndarray,
     chosen: Evaluation,
     predictions: pd.DataFrame,
     random_score: float,
     ask_without: Callable[[Sequence[np.ndarray]], np.ndarray],
-    *,
-    n_jobs: int | None = None,
-    skeleton: Skeleton = COCO_17,
-) -> Findings:
-    """Audit a training that has been measured.
+) -> tuple[LeakageAudit, tuple[ClassAdvice, ...]]:
+    """Audit a training that has been measured, and give advice on each class.
 
     Parameters
     ----------
     plan : AuditPlan
         Made before the training.
-    X : ndarray, shape (N, 51)
-        Keypoint table.
     chosen : Evaluation
         Under the chosen split.
     predictions : DataFrame
@@ -341,10 +317,6 @@ def audit_training(
     ask_without : callable
         Given the positions of each fold's samples, trains the chosen classifier without them and gives the class that
         it names for each sample, (N,) str.
-    n_jobs : int, optional
-        Processes; by default one for each processor. Results do not depend on it.
-    skeleton : Skeleton
-        Of the keypoints.
     """
     proposed = None
     if plan.proposed is not None:
@@ -353,8 +325,5 @@ def audit_training(
         predictions = predictions.assign(predicted=said, group=groups)
         proposed = evaluate_predictions(plan.labels, said, groups=groups, classes=chosen.classes)
     audit = plan.conclude(chosen, random_score, proposed)
-    curve = learning_curve(
-        X, plan.labels, plan.grouping, random_state=plan.random_state, n_jobs=n_jobs, skeleton=skeleton
-    )
     grouping = plan.proposed or plan.grouping
-    return Findings(audit, curve, advise_classes(predictions, chosen.classes, grouping, audit.better_than_chance))
+    return audit, advise_classes(predictions, chosen.classes, grouping, audit.better_than_chance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,15 +103,9 @@ def reliability_curve(
     >>> reliability_curve([0.25, 0.5, 1.0], [False, True, True], n_bins=2)
     (array([0.375, 1.   ]), array([0.5, 1. ]), array([2, 1]))
     """
-    confidence, correct = _confidences(confidence, correct)
-    if confidence.min() < 0 or confidence.max() > 1:
-        raise ValueError(f"Expected confidences from 0 to 1, got {confidence.min():g} to {confidence.max():g}.")
-    number = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence)
-    count = np.bincount(number, minlength=n_bins)
-    used = count > 0
-    bin_confidence = np.bincount(number, weights=confidence, minlength=n_bins)[used] / count[used]
-    bin_accuracy = np.bincount(number, weights=correct, minlength=n_bins)[used] / count[used]
-    return bin_confidence, bin_accuracy, count[used]
+    bins = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence)
+    _, number, count = np.unique(bins, return_inverse=True, return_counts=True)
+    return np.bincount(number, confidence) / count, np.bincount(number, correct) / count, count
 
 
 def coverage_curve(
@@ -142,12 +135,11 @@ def coverage_curve(
     >>> coverage_curve([0.9, 0.8, 0.7, 0.6], [True, True, False, False], [0.5, 1.0])
     (array([0.5, 1. ]), array([0. , 0.5]))
     """
-    confidence, correct = _confidences(confidence, correct)
-    coverages = np.atleast_1d(np.asarray(coverages, dtype=float))
-    n_kept = np.array([_n_kept(coverage, len(confidence)) for coverage in coverages])
-    _, tie, count = np.unique(-confidence, return_inverse=True, return_counts=True)
-    mean_error = np.bincount(tie, weights=~correct) / count
+    coverages = np.asarray(coverages)
+    _, tie, count = np.unique(-np.asarray(confidence), return_inverse=True, return_counts=True)
+    mean_error = np.bincount(tie, np.logical_not(correct)) / count
     errors = np.cumsum(np.repeat(mean_error, count))
+    n_kept = _n_kept(coverages, len(errors))
     return coverages, errors[n_kept - 1] / n_kept
 
 
@@ -172,9 +164,8 @@ def threshold_for_coverage(confidence: ArrayLike, coverage: float) -> float:
     >>> threshold_for_coverage([0.2, 0.9, 0.6, 0.4], 0.5)
     0.6
     """
-    confidence, _ = _confidences(confidence)
-    n_kept = _n_kept(coverage, len(confidence))
-    return float(np.sort(confidence)[len(confidence) - n_kept])
+    descending = np.sort(confidence)[::-1]
+    return float(descending[_n_kept(coverage, len(descending)) - 1])
 
 
 def calibrate_scores(true: np.ndarray, proba: np.ndarray, rank: np.ndarray) -> Calibration:
@@ -189,18 +180,6 @@ def calibrate_scores(true: np.ndarray, proba: np.ndarray, rank: np.ndarray) -> C
     return Calibration(ece, float(log_loss), float(brier), *curves)
 
 
-def _confidences(confidence: ArrayLike, correct: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
-    confidence = np.asarray(confidence, dtype=float)
-    if confidence.ndim != 1 or not len(confidence) or np.isnan(confidence).any():
-        raise ValueError(f"Expected scores of shape (n,) with n >= 1 and without NaN, got {confidence.shape}.")
-    correct = np.ones(len(confidence), dtype=bool) if correct is None else np.asarray(correct, dtype=bool)
-    if len(correct) != len(confidence):
-        raise ValueError(f"Expected {len(confidence)} correct, one for each sample, got {len(correct)}.")
-    return confidence, correct
-
-
-def _n_kept(coverage: float, n_samples: int) -> int:
-    if not 0 < coverage <= 1:
-        raise ValueError(f"Expected a coverage above 0 and up to 1, got {coverage}.")
+def _n_kept(coverage: ArrayLike, n_samples: int) -> np.ndarray:
     # Rounded first: .55 * 100 is a hair above 55, and must not become 56.
-    return max(1, math.ceil(round(coverage * n_samples, 6)))
+    return np.maximum(1, np.ceil(np.round(np.asarray(coverage) * n_samples, 6))).astype(int)

@@ -124,12 +124,10 @@ def compare_predictions(
         )
     unit, units = _units(len(labels), groups, clips)
     right = labels == first, labels == second
-    support, *correct = (_count(units, labels, weights) for weights in (None, *right))
-    both, first_only, second_only = (
-        int(np.sum(each)) for each in (right[0] & right[1], right[0] > right[1], right[1] > right[0])
-    )
-    n_groups = None if groups is None else len(np.unique(np.asarray(groups)))
-    by_sample = (both, first_only, second_only, len(labels) - both - first_only - second_only)
+    support, *correct = (_count(units, labels, weights) for weights in (np.ones(len(labels)), *right))
+    both_wrong, second_only, first_only, both_right = np.bincount(2 * right[0] + right[1], minlength=4).tolist()
+    by_sample = both_right, first_only, second_only, both_wrong
+    n_groups = None if groups is None else len(np.unique(groups))
     return _compare(support, correct, unit, n_groups, trained_on, random_state, by_sample)
 
 
@@ -275,20 +273,18 @@ def _row_hashes(table: pd.DataFrame) -> np.ndarray:
 def _units(
     n_samples: int, groups: ArrayLike | None, clips: ArrayLike | None
 ) -> tuple[Literal["group", "clip", "sample"], ArrayLike]:
-    if groups is not None and len(np.unique(np.asarray(groups))) >= MIN_GROUPS:
+    if groups is not None and len(np.unique(groups)) >= MIN_GROUPS:
         return "group", groups
-    if clips is not None and len(np.unique(np.asarray(clips))) >= MIN_GROUPS:
+    if clips is not None and len(np.unique(clips)) >= MIN_GROUPS:
         return "clip", clips
     return "sample", np.arange(n_samples)
 
 
-def _count(units: ArrayLike, labels: ArrayLike, weights: ArrayLike | None) -> np.ndarray:
-    """Sum up weights, 1 by default, by unit and class, (U, C)."""
-    (names, unit), (classes, label) = (
-        np.unique(np.asarray(values).astype(str), return_inverse=True) for values in (units, labels)
-    )
-    shape = len(names), len(classes)
-    return np.bincount(unit * shape[1] + label, weights, shape[0] * shape[1]).reshape(shape)
+def _count(units: ArrayLike, labels: ArrayLike, weights: ArrayLike) -> np.ndarray:
+    """Sum up weights by unit and class, (U, C)."""
+    units, labels, weights = np.asarray(units).astype(str), np.asarray(labels).astype(str), np.asarray(weights, float)
+    table = pd.DataFrame({"unit": units, "label": labels, "weight": weights})
+    return table.pivot_table("weight", "unit", "label", aggfunc="sum", fill_value=0).to_numpy()
 
 
 def _compare(
@@ -308,8 +304,8 @@ def _compare(
         support, *right = np.split(counts, 3, axis=-1)
         return np.array([np.nanmean(share_of(each, support), axis=-1) for each in right])
 
-    counts = np.hstack([support, *correct]).astype(float)
-    scores = [float(each) for each in score(counts.sum(axis=0))]
+    counts = np.hstack([support, *correct])
+    first, second = score(counts.sum(axis=0)).tolist()
     interval = (math.nan, math.nan)
     if n_units >= MIN_GROUPS:
         drawn = score(resample_units(counts, check_random_state(random_state)))
@@ -326,9 +322,9 @@ def _compare(
         int(support.sum()),
         n_units,
         unit,
-        scores[0],
-        scores[1],
-        scores[1] - scores[0],
+        first,
+        second,
+        second - first,
         interval,
         *by_sample,
         p_value,

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from sklearn.base import ClassifierMixin, clone
 from sklearn.ensemble import ExtraTreesClassifier
 
-from heatpose.data.groups import DEFAULT_FOLDS, Folds, Grouping, grouped_folds, random_folds, resolve_groups
+from heatpose.data.groups import DEFAULT_FOLDS, Folds, grouped_folds, random_folds, resolve_groups
 from heatpose.data.table import TABLE_SUFFIXES
 from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels
 from heatpose.evaluation.metrics import macro_recall
@@ -162,13 +162,12 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
     if label not in table:
         raise ValueError(f"Expected a column {label!r} in {path}, got {', '.join(map(str, table.columns[:8]))}, ...")
     group_ids: ArrayLike | None = None
-    if groups is not None:
-        given = groups in table
-        grouping: Grouping | None = None if given else resolve_groups(table.assign(label=table[label]), groups)
-        group_ids = table[groups] if grouping is None else grouping.groups
-    others = [name for name in (label, groups) if name is not None and name in table]
-    index = [name for name in ("path", "sample") if name in table and name not in others]
-    features = table.drop(columns=[*others, *index]).select_dtypes("number")
+    if groups in table:
+        group_ids = table[groups]
+    elif groups is not None:
+        group_ids = resolve_groups(table.assign(label=table[label]), groups).groups
+    others = [name for name in (label, groups) if name and name in table]
+    features = table.drop(columns=[*others, "path", "sample"], errors="ignore").select_dtypes("number")
     if features.empty:
         raise ValueError(f"Expected numeric columns beside {' and '.join(others)} in {path}, got none.")
     return audit_features(features, table[label], group_ids, **options)

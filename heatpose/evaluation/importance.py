@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.metrics import recall_score
 from sklearn.pipeline import Pipeline
 
+from heatpose.evaluation.metrics import macro_recall
 from heatpose.model.estimators import PoseClassifier, PoseFeatures, as_table
 from heatpose.model.openset import split_known
 from heatpose.pose import geometry
@@ -96,8 +96,7 @@ def measure_importance(
 
     def score(probabilities: np.ndarray) -> np.ndarray:
         true_probability = probabilities[np.arange(len(columns)), columns].mean()
-        predicted, present = probabilities.argmax(axis=1), np.unique(columns)
-        return np.array([true_probability, recall_score(columns, predicted, labels=present, average="macro")])
+        return np.array([true_probability, macro_recall(columns, probabilities.argmax(axis=1))])
 
     rows = []
     for predict, values, things in _experiments(classifier, keypoints):
@@ -173,23 +172,17 @@ def standardised_differences(features: pd.DataFrame, labels: ArrayLike) -> pd.Da
 def _experiments(classifier: Pipeline, keypoints: np.ndarray) -> Iterator[_Experiment]:
     """Yield prediction functions, their inputs and the columns to exchange: keypoints (N, K, 3), then features."""
     last = classifier[-1]
-    if not isinstance(last, PoseClassifier):
-        poses = geometry.normalise_poses(geometry.mask_uncertain(keypoints, 0))
-        yield lambda xy: classifier.predict_proba(as_table(xy)), poses, _keypoints()
-        return
-    seen = geometry.mask_uncertain(keypoints, last.min_confidence)
-    yield lambda xy: classifier.predict_proba(as_table(xy)), geometry.normalise_poses(seen), _keypoints()
-    inner = last.estimator_
+    is_own = isinstance(last, PoseClassifier)
+    seen = geometry.mask_uncertain(keypoints, last.min_confidence if is_own else 0)
+    joints = [("keypoint", name, COCO_17.index(*of_joint)) for name, of_joint in JOINTS.items()]
+    yield lambda xy: classifier.predict_proba(as_table(xy)), geometry.normalise_poses(seen), joints
+    inner = last.estimator_ if is_own else None
     if isinstance(inner, Pipeline) and isinstance(inner[0], PoseFeatures):
         yield (
             lambda features: split_known(inner[1:].predict_proba(features), last.classes_)[0],
             inner[0].transform(as_table(seen)),
             _measurements(inner[0].get_feature_names_out()),
         )
-
-
-def _keypoints() -> list[tuple[str, str, np.ndarray]]:
-    return [("keypoint", name, COCO_17.index(*keypoints)) for name, keypoints in JOINTS.items()]
 
 
 def _measurements(names: Iterable[str]) -> list[tuple[str, str, np.ndarray]]:

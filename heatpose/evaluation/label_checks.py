@@ -44,22 +44,18 @@ class Judgement:
     ----------
     rows : ndarray of int, shape (n,)
         Frames that could be judged.
-    classes : ndarray of str, shape (C,)
     probabilities : ndarray, shape (n, C)
+        Columns as in ``evaluation.classes``.
     evaluation : Evaluation
-    at_chance : bool
-        True if the predictions are no better than chance.
     """
 
     rows: np.ndarray
-    classes: np.ndarray
     probabilities: np.ndarray
     evaluation: Evaluation
-    at_chance: bool
 
     def tells(self, given: str, other: str, limit: float) -> bool:
         """Return True if few frames of a class are predicted as another one, and most are predicted as their own."""
-        row, column = np.searchsorted(self.classes, [given, other])
+        row, column = np.searchsorted(self.evaluation.classes, [given, other])
         shares = self.evaluation.confusion[row] / self.evaluation.support[row]
         return bool(shares[column] <= limit and shares[row] >= 1 - _CONFUSED)
 
@@ -85,8 +81,7 @@ def _judge(context: CheckContext) -> Judgement | None:
     probabilities = np.zeros((len(rows), len(classes)))
     probabilities[np.concatenate([test for _, test in folds])] = np.concatenate(predicted)
     evaluation = evaluate_predictions(labels, classes[probabilities.argmax(axis=1)], groups=groups, classes=classes)
-    at_chance = evaluation.balanced_accuracy_interval[0] <= 1 / len(classes) + CHANCE_MARGIN
-    return Judgement(rows, classes, probabilities, evaluation, at_chance)
+    return Judgement(rows, probabilities, evaluation)
 
 
 @threadpool_limits.wrap(limits=1)
@@ -103,16 +98,16 @@ def judged_labels(context: CheckContext) -> Iterator[Problem]:
     judgement = _judge(context)
     if judgement is None:
         return
-    if judgement.at_chance:
+    evaluation, chance = judgement.evaluation, 1 / len(judgement.evaluation.classes)
+    if evaluation.balanced_accuracy_interval[0] <= chance + CHANCE_MARGIN:
         message = (
-            f"A quick model scores {judgement.evaluation.balanced_accuracy:.1%} on held-out groups, chance is "
-            f"{1 / len(judgement.classes):.1%}. Either the labels lost their order, or single frames do not show the "
-            "classes."
+            f"A quick model scores {evaluation.balanced_accuracy:.1%} on held-out groups, chance is {chance:.1%}. "
+            "Either the labels lost their order, or single frames do not show the classes."
         )
         yield context.problem("labels-at-chance", message)
         return
     yield from _contradicted_labels(context, judgement)
-    yield from _confused_classes(context, judgement.evaluation)
+    yield from _confused_classes(context, evaluation)
 
 
 def wrong_folders(context: CheckContext) -> Iterator[Problem]:
@@ -141,7 +136,7 @@ def _begins_with(file: str, name: str) -> bool:
 def _contradicted_labels(context: CheckContext, judgement: Judgement) -> Iterator[Problem]:
     """Labels of single frames that similar frames and models without their group contradict, and clips likewise."""
     rows, labels = judgement.rows, context.labels[judgement.rows]
-    doubt = 1 - judgement.probabilities[np.arange(len(rows)), np.searchsorted(judgement.classes, labels)]
+    doubt = 1 - judgement.probabilities[np.arange(len(rows)), np.searchsorted(judgement.evaluation.classes, labels)]
 
     # First the votes of near-identical frames, whatever their label.
     distances, found = context.neighbours.nearest(rows, rows, k=_VOTES)
@@ -168,12 +163,10 @@ def _contradicted_clips(
 ) -> Iterator[Problem]:
     """Whole clips, and frames without a clip, that are nearer to another class than to their own."""
     rows = judgement.rows
-    own, other, which = _distances_outside(context, rows, among=rows[accepted])
-    frames = pd.DataFrame({"label": context.labels[rows], "doubt": doubt, "own": own, "other": other})
-    frames["suggested"] = np.where(which >= 0, context.labels[which], "")
+    frames = _distances_outside(context, rows, among=rows[accepted]).assign(doubt=doubt)
     frames = frames[accepted]
     usual = frames.groupby("label")["own"].median()
-    for _, clip in frames.groupby(context.clips[rows][frames.index], sort=False):
+    for _, clip in frames.groupby(context.clips[frames.index], sort=False):
         given, suggestion = clip["label"].iloc[0], Counter(clip["suggested"]).most_common(1)[0][0]
         apart, near_to, doubtful = clip["own"].median(), clip["other"].median(), clip["doubt"].median()
         if (
@@ -191,38 +184,26 @@ def _contradicted_clips(
             )
             kind = "wrong-folder" if len(clip) >= _RUN else "label"
             score = (doubtful + 1 - near_to / apart) / 2
-            yield context.problem(kind, message, score, rows[clip.index.to_numpy()], "warning")
+            yield context.problem(kind, message, score, clip.index.to_numpy(), "warning")
 
 
-def _distances_outside(
-    context: CheckContext, rows: np.ndarray, among: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return distances to the own class and to the other classes (n,), and the rows of the latter (n,).
+def _distances_outside(context: CheckContext, rows: np.ndarray, among: np.ndarray) -> pd.DataFrame:
+    """Return by row the label, the distances to its own class and to another one, and the label of that.
 
     Both in other clips; but poses of one person are similar in all classes, so where the group has no other clip of the
     class, both in other groups.
     """
-    own, other, which = _distances_by_class(context, rows, among, context.clips)
-    if context.has_groups:
-        frames = pd.DataFrame({"label": context.labels[rows], "group": context.groups[rows]})
-        n_clips = frames.assign(clip=context.clips[rows]).groupby(["label", "group"])["clip"].transform("nunique")
-        single = np.flatnonzero(n_clips == 1)
-        own[single], other[single], which[single] = _distances_by_class(context, rows[single], among, context.groups)
-    return own, other, which
-
-
-def _distances_by_class(
-    context: CheckContext, rows: np.ndarray, among: np.ndarray, group_ids: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return distances to the own class and to others in other groups (n,), and the rows of the latter (n,)."""
-    labels = context.labels
-    own, other, which = np.full(len(labels), np.inf), np.full(len(labels), np.inf), np.full(len(labels), -1)
-    for name in np.unique(labels[rows]):
-        of_class, is_there = rows[labels[rows] == name], labels[among] == name
-        own[of_class] = context.neighbours.nearest_elsewhere(group_ids, of_class, among[is_there])[0][of_class]
-        found, where = context.neighbours.nearest_elsewhere(group_ids, of_class, among[~is_there])
-        other[of_class], which[of_class] = found[of_class], where[of_class]
-    return own[rows], other[rows], which[rows]
+    frames = pd.DataFrame({"label": context.labels, "group": context.groups, "clip": context.clips}).loc[rows]
+    is_single = frames.groupby(["label", "group"])["clip"].transform("nunique") == 1
+    parts = []
+    for (name, by_groups), some in frames.groupby(["label", is_single & context.has_groups]):
+        of_class, is_there = some.index.to_numpy(), context.labels[among] == name
+        group_ids = context.groups if by_groups else context.clips
+        own, _ = context.neighbours.nearest_elsewhere(group_ids, of_class, among[is_there])
+        other, which = context.neighbours.nearest_elsewhere(group_ids, of_class, among[~is_there])
+        suggested = np.where(which >= 0, context.labels[which], "")
+        parts.append(some.join(pd.DataFrame({"own": own, "other": other, "suggested": suggested})))
+    return pd.concat(parts).loc[rows]
 
 
 def _confused_classes(context: CheckContext, evaluation: Evaluation) -> Iterator[Problem]:

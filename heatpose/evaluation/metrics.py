@@ -20,9 +20,7 @@ from sklearn.utils import check_random_state
 from heatpose.evaluation.calibration import Calibration, calibrate_scores
 from heatpose.evaluation.plain import Record
 
-__all__ = ["Evaluation", "evaluate_predictions"]
-
-RandomState = int | np.random.RandomState | None
+__all__ = ["Evaluation", "evaluate_predictions", "macro_recall"]
 
 N_RESAMPLES = 2_000
 """Bootstrap resamples: interval ends are then reproducible to 0.002, in milliseconds."""
@@ -115,7 +113,7 @@ def evaluate_predictions(
     proba: ArrayLike | None = None,
     classes: Sequence[str] | np.ndarray | None = None,
     confidence: ArrayLike | None = None,
-    random_state: RandomState = 0,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> Evaluation:
     """Score predictions for held-out samples.
 
@@ -164,8 +162,8 @@ def evaluate_predictions(
     >>> round(evaluation.balanced_accuracy, 3), evaluation.accuracy
     (0.833, 0.75)
     """
-    y_true, y_pred = _labels(y_true, "y_true"), _labels(y_pred, "y_pred")
-    _check_length(len(y_true), y_pred=y_pred)
+    y_true = _labels(y_true, "y_true")
+    y_pred = _labels(y_pred, "y_pred", len(y_true))
     classes = np.unique(y_true) if classes is None else _labels(classes, "classes")
     true, pred, others = _encode(y_true, y_pred, classes)
     n_classes = len(classes)
@@ -176,16 +174,14 @@ def evaluate_predictions(
     confusion = np.bincount(cell, minlength=n_classes * (n_classes + 1)).reshape(shape)
     recall, precision, f1 = _by_class(confusion)
 
-    group = None if groups is None else _labels(groups, "groups")
-    n_groups = None
-    if group is not None:
-        _check_length(len(y_true), groups=group)
-        names, group = np.unique(group, return_inverse=True)
+    n_groups = unit = None
+    if groups is not None:
+        names, unit = np.unique(_labels(groups, "groups", len(true)), return_inverse=True)
         n_groups = len(names)
     by_group = n_groups is not None and n_groups >= MIN_GROUPS
-    n_units = n_groups if n_groups is not None and by_group else len(true)
+    n_units = n_groups if n_groups and by_group else len(true)
     # Groups of one sample each are drawn as samples: the same, but quick.
-    unit = group if n_units < len(true) else None
+    unit = unit if n_units < len(true) else None
     resamples = _resample(cell, unit, confusion.size, check_random_state(random_state))
     recalls, _, f1s = _by_class(resamples.reshape(-1, *shape))
 
@@ -196,7 +192,10 @@ def evaluate_predictions(
     calibration = None
     if proba is not None:
         proba = _probabilities(proba, len(true), n_classes)
-        calibration = calibrate_scores(true, proba, proba.max(axis=1) if confidence is None else np.asarray(confidence))
+        rank = proba.max(axis=1) if confidence is None else np.asarray(confidence, dtype=float)
+        if rank.shape != true.shape or np.isnan(rank).any():
+            raise ValueError(f"Expected {len(true)} confidences without NaN, one for each sample, got {rank}.")
+        calibration = calibrate_scores(true, proba, rank)
     return Evaluation(
         n_samples=len(true),
         n_groups=n_groups,
@@ -265,8 +264,8 @@ def percentile_interval(values: np.ndarray, n_units: int) -> tuple[float, float]
     values = values[~np.isnan(values)]
     if not len(values):
         return math.nan, math.nan
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+    low, high = np.quantile(values, [tail, 1 - tail]).tolist()
+    return low, high
 
 
 def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -281,17 +280,13 @@ def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
 # Input
 
 
-def _labels(values: Any, name: str) -> np.ndarray:
+def _labels(values: Any, name: str, n_samples: int | None = None) -> np.ndarray:
     labels = np.asarray(values).astype(str)
     if labels.ndim != 1 or not len(labels):
         raise ValueError(f"Expected {name} of shape (n,) with n >= 1, got {labels.shape}.")
+    if n_samples not in (None, len(labels)):
+        raise ValueError(f"Expected {n_samples} {name}, one for each sample, got {len(labels)}.")
     return labels
-
-
-def _check_length(n_samples: int, **arrays: np.ndarray) -> None:
-    for name, values in arrays.items():
-        if len(values) != n_samples:
-            raise ValueError(f"Expected {n_samples} {name}, one for each sample, got {len(values)}.")
 
 
 def _encode(

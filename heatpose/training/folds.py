@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import balanced_accuracy_score
 from threadpoolctl import threadpool_limits
 
 from heatpose.data.distributed import side_by_side
 from heatpose.data.folder import HeatmapRows
 from heatpose.evaluation.importance import measure_importance
-from heatpose.evaluation.metrics import evaluate_predictions
+from heatpose.evaluation.metrics import evaluate_predictions, macro_recall
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import hide_part, partial_bodies
@@ -178,11 +177,11 @@ def train_without(
         rest = takes.hide(held_out, np.isnan(left[..., 0]))
         partial[part] = columns[classifier.predict_proba(rest).argmax(axis=1)]
     some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]
-    train_score = balanced_accuracy_score(y[some], classifier.predict(takes.subset(samples, some)))
+    train_score = macro_recall(y[some], classifier.predict(takes.subset(samples, some)))
     importance = None
     if "importance" in outputs and takes.has_keypoints:
         importance = measure_importance(classifier, X[test], y[test], random_state=random_state)
-    return Fit(probabilities, known, partial, float(train_score), seconds, importance)
+    return Fit(probabilities, known, partial, train_score, seconds, importance)
 
 
 def join_fits(fits: Sequence[Fit], tests: Sequence[np.ndarray]) -> Fit:
@@ -227,19 +226,19 @@ def rank_candidates(held_out: Mapping[str, Fit], y: np.ndarray, groups: np.ndarr
     for name, fit in held_out.items():
         predicted = classes[fit.probabilities.argmax(axis=1)]
         evaluation = evaluate_predictions(y, predicted, groups=groups, proba=fit.probabilities, classes=classes)
-        assert evaluation.calibration is not None  # there are probabilities
-        low, high = evaluation.balanced_accuracy_interval
+        scores = evaluation.to_dict()
+        low, high = scores["balanced_accuracy_interval"]
         rows.append(
             {
                 "classifier": name,
                 "summary": CANDIDATES[name].summary,
-                "balanced_accuracy": float(evaluation.balanced_accuracy),
-                "balanced_accuracy_low": float(low),
-                "balanced_accuracy_high": float(high),
-                "macro_f1": float(evaluation.macro_f1),
+                "balanced_accuracy": scores["balanced_accuracy"],
+                "balanced_accuracy_low": low,
+                "balanced_accuracy_high": high,
+                "macro_f1": scores["macro_f1"],
                 "train_balanced_accuracy": fit.train_score,
-                "log_loss": float(evaluation.calibration.log_loss),
-                "calibration_error": float(evaluation.calibration.expected_calibration_error),
+                "log_loss": scores["calibration"]["log_loss"],
+                "calibration_error": scores["calibration"]["expected_calibration_error"],
                 "fit_seconds": fit.seconds,
             }
         )

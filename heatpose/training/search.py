@@ -20,7 +20,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,15 +28,11 @@ import pandas as pd
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Folds, Grouping, grouped_folds, resolve_groups
 from heatpose.evaluation.scores import BASELINE
-from heatpose.pose.skeleton import Skeleton
-from heatpose.training.folds import Mirror, Task, fit_temperature, join_fits, rank_candidates
+from heatpose.training.folds import Task, fit_temperature, join_fits, rank_candidates
 from heatpose.training.result import TrainingResult
 from heatpose.training.skeleton import Choice, TrainingPlan, conclude, plan_training
 from heatpose.training.training import choose_classifiers
 from heatpose.training.trials import BestTrial, Search, check_optuna, open_storage, quiet_optuna
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 __all__ = ["parse_budget", "search_pose_classifier"]
 
@@ -72,18 +68,11 @@ def search_pose_classifier(
     *,
     budget: float,
     classifiers: str | Sequence[str] | None = None,
-    n_folds: int | Literal["auto"] = "auto",
-    decoder: str = "gaussian",
-    random_state: int = 0,
-    mirror: Mirror = "names",
-    importance: bool = False,
     heatmaps: HeatmapRows | None = None,
-    skeleton: str | Skeleton = "coco-17",
-    n_jobs: int | None = None,
-    client: Client | None = None,
     study: str | os.PathLike[str] | None = None,
     n_trials: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **options: Any,
 ) -> TrainingResult:
     """Tune candidates on held-out groups, choose the best and train it on all data.
 
@@ -100,26 +89,8 @@ def search_pose_classifier(
         are trained with the tuned parameters come on top.
     classifiers : str or sequence of str, optional
         Candidates to tune, see :func:`heatpose.training.training.choose_classifiers`.
-    n_folds : int or "auto", default "auto"
-        See :func:`heatpose.data.groups.grouped_folds`.
-    decoder : str, default "gaussian"
-        The decoder the table was made with; it becomes the pipeline's first step.
-    random_state : int, default 0
-        The same data, number and count of trials give the same model. How many trials fit in the budget depends on the
-        machine and what else it does.
-    mirror : {"names", None} or dict of str to str, default "names"
-        As for :func:`heatpose.train_pose_classifier`.
-    importance : bool, default False
-        As for :func:`heatpose.train_pose_classifier`.
     heatmaps : HeatmapRows, optional
         The heatmaps that `table` was made from, for candidates that work from these.
-    skeleton : str or Skeleton, default "coco-17"
-        Of the data: the pipeline takes heatmaps of it. The table has its keypoints, or those of COCO-17 if it is of a
-        person, see :func:`heatpose.pose.skeletons.table_skeleton`.
-    n_jobs : int, optional
-        Processes; by default one for each processor. The results of as many trials do not depend on it.
-    client : distributed.Client, optional
-        Connected to a Dask cluster that trains the folds' models; see :mod:`heatpose.data.distributed`.
     study : path, optional
         Optuna journal that keeps the trials; made, with its folders, where there is none. When the same search is
         started again, after it was killed or with a larger budget, it resumes after the finished trials, and these
@@ -129,6 +100,10 @@ def search_pose_classifier(
         Trials of each search at the most, beside the budget; the defaults are tried however small it is.
     progress : callable, optional
         ``progress(seconds, budget)``, both in whole seconds, called from the calling thread.
+    **options
+        ``n_folds``, ``decoder``, ``random_state``, ``mirror``, ``importance``, ``skeleton``, ``n_jobs`` and ``client``,
+        as for :func:`heatpose.train_pose_classifier`. The same data, `random_state` and count of trials give the same
+        model; how many trials fit in the budget depends on the machine and what else it does.
 
     Returns
     -------
@@ -170,25 +145,13 @@ def search_pose_classifier(
     names = [name for name in choose_classifiers(classifiers, heatmaps=heatmaps is not None) if name != BASELINE]
     if not names:
         raise ValueError(f"Expected a classifier to tune, got {BASELINE} alone.")
-    plan = plan_training(
-        table,
-        groups,
-        n_folds=n_folds,
-        decoder=decoder,
-        random_state=random_state,
-        mirror=mirror,
-        importance=importance,
-        heatmaps=heatmaps,
-        skeleton=skeleton,
-        n_jobs=n_jobs,
-        client=client,
-    )
+    plan = plan_training(table, groups, heatmaps=heatmaps, **options)
     inner = [_inner_folds(plan, train) for train, _ in plan.folds]
     with quiet_optuna():
         storage = open_storage(study)
         searches = [
-            Search(f"without fold {k + 1}", plan.trainer.subset(train), within.folds, names, storage)
-            for k, ((train, _), within) in enumerate(zip(plan.folds, inner, strict=True))
+            Search(f"without fold {k + 1}", plan.trainer.subset(train), folds, names, storage)
+            for k, ((train, _), (folds, _)) in enumerate(zip(plan.folds, inner, strict=True))
         ]
         last = Search("by all folds", plan.trainer, plan.folds, names, storage)
 
@@ -203,34 +166,28 @@ def search_pose_classifier(
         found = [search.best() for search in searches]
         tuned = sorted((last.best(name) for name in names), key=lambda best: -best.score)
         n_finished = sum(len(search.finished) for search in (*searches, last))
-    result = conclude(plan, _choose(plan, tuned, found, inner, n_finished))
+    result = conclude(plan, _choose(plan, tuned, found, [by_groups for _, by_groups in inner], n_finished))
     if progress is not None:
         progress(round(budget), round(budget))
     return result
 
 
-class _InnerFolds(NamedTuple):
-    """Folds of the samples that are left without a fold; of groups, or else of blocks."""
-
-    folds: Folds
-    by_groups: bool
-
-
-def _inner_folds(plan: TrainingPlan, train: np.ndarray) -> _InnerFolds:
+def _inner_folds(plan: TrainingPlan, train: np.ndarray) -> tuple[Folds, bool]:
+    """Return folds of the samples that are left without a fold: True if of groups, else of blocks."""
     y, groups, random_state = plan.y[train], plan.grouping.groups[train], plan.trainer.random_state
     n_groups = len(np.unique(groups))
     if n_groups > 1:
         with suppress(ValueError):  # a class that is left with one group cannot be learned without it
-            return _InnerFolds(grouped_folds(y, groups, min(len(plan.folds), n_groups), random_state), True)
+            return grouped_folds(y, groups, min(len(plan.folds), n_groups), random_state), True
     blocks = resolve_groups(pd.DataFrame({"label": y}), f"blocks:{BLOCKS}").groups
-    return _InnerFolds(grouped_folds(y, blocks, "auto", random_state), False)
+    return grouped_folds(y, blocks, "auto", random_state), False
 
 
 def _choose(
     plan: TrainingPlan,
     tuned: Sequence[BestTrial],
     found: Sequence[BestTrial],
-    inner: Sequence[_InnerFolds],
+    by_groups: Sequence[bool],
     n_trials: int,
 ) -> Choice:
     """Choose the best of the candidates' best trials; each fold is measured with the model found without it."""
@@ -241,19 +198,15 @@ def _choose(
     leaderboard = leaderboard.set_index("classifier").loc[list(held_out)].reset_index()
     leaderboard["trials"] = [*(each.n_trials for each in tuned), 0]
     leaderboard["parameters"] = pd.Series([*(each.parameters for each in tuned), {}], dtype=object)
-    measured = trainer.fit(
-        [
-            Task(each.classifier, test, each.parameters, plan.outputs)
-            for each, test in zip(found, plan.tests, strict=True)
-        ]
-    )
+    pairs = zip(found, plan.tests, strict=True)
+    measured = trainer.fit([Task(each.classifier, test, each.parameters, plan.outputs) for each, test in pairs])
     # The certainty of a model on blocks of its own group does not carry over to another group.
     joined = join_fits(measured, plan.tests).probabilities
     temperatures = [
-        fit_temperature(each.held_out.probabilities if by_groups else joined[train], plan.codes[train])
-        for each, (train, _), (_, by_groups) in zip(found, plan.folds, inner, strict=True)
+        fit_temperature(each.held_out.probabilities if is_by_groups else joined[train], plan.codes[train])
+        for each, (train, _), is_by_groups in zip(found, plan.folds, by_groups, strict=True)
     ]
-    note = _note(n_trials, [by_groups for _, by_groups in inner])
+    note = _note(n_trials, by_groups)
     return Choice(best.classifier, best.held_out, measured, temperatures, leaderboard, True, note, best.parameters)
 
 

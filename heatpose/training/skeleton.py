@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -22,7 +21,8 @@ from heatpose.data.table import table_keypoints
 from heatpose.evaluation.audit import AuditPlan, audit_training
 from heatpose.evaluation.calibration import threshold_for_coverage
 from heatpose.evaluation.importance import average_importance
-from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
+from heatpose.evaluation.learning_curve import learning_curve
+from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, macro_recall
 from heatpose.evaluation.scoring import frames_with_body, prediction_table
 from heatpose.evaluation.signature import sign_table
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
@@ -122,11 +122,11 @@ def plan_training(
     table: pd.DataFrame,
     groups: Grouping | str,
     *,
-    n_folds: int | Literal["auto"],
-    decoder: str,
-    random_state: int,
-    mirror: Mirror,
-    importance: bool,
+    n_folds: int | Literal["auto"] = "auto",
+    decoder: str = "gaussian",
+    random_state: int = 0,
+    mirror: Mirror = "names",
+    importance: bool = False,
     skeleton: str | Skeleton = "coco-17",
     **resources: Any,
 ) -> TrainingPlan:
@@ -176,8 +176,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     evaluation, predictions = _evaluate(plan, choice)
     temperature = fit_temperature(choice.held_out.probabilities, plan.codes)
     probabilities = apply_temperature(choice.held_out.probabilities, temperature)
-    certainty = choice.held_out.known * probabilities.max(axis=1)
-    threshold = float(threshold_for_coverage(certainty, COVERAGE))
+    threshold = threshold_for_coverage(choice.held_out.known * probabilities.max(axis=1), COVERAGE)
     takes = CANDIDATES[choice.classifier].takes
     pipeline = _calibrated(plan, choice, temperature, threshold, probabilities)
 
@@ -192,14 +191,13 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
 
     # The final fit, one of the longest, runs beside those of the random split.
     in_random_split = predict_without([test for _, test in plan.random_folds], meanwhile=fit_on_all)
-    random_split = float(balanced_accuracy_score(plan.y, in_random_split))
-    findings = audit_training(
-        plan.audit,
+    random_split = macro_recall(plan.y, in_random_split)
+    audit, advice = audit_training(plan.audit, evaluation, predictions, random_split, predict_without)
+    curve = learning_curve(
         trainer.X,
-        evaluation,
-        predictions,
-        random_split,
-        predict_without,
+        plan.y,
+        plan.grouping,
+        random_state=trainer.random_state,
         n_jobs=trainer.n_jobs,
         skeleton=plan.skeleton,
     )
@@ -221,10 +219,12 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         temperature=temperature,
         threshold=threshold,
         random_state=trainer.random_state,
+        audit=audit,
+        learning_curve=curve,
+        advice=advice,
         importance=average_importance(importance) if importance else None,
         signature=signature,
         n_without_body=plan.n_without_body,
-        **findings._asdict(),
     )
 
 
@@ -273,6 +273,6 @@ def _partial_scores(plan: TrainingPlan, measured: Sequence[Fit]) -> dict[str, fl
     """Return the balanced accuracy with each part of the body hidden."""
     codes = plan.codes[np.concatenate(plan.tests)]
     return {
-        part: float(balanced_accuracy_score(codes, np.concatenate([fit.partial[part] for fit in measured])))
+        part: macro_recall(codes, np.concatenate([fit.partial[part] for fit in measured]))
         for part in partial_bodies(plan.skeleton)
     }

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import balanced_accuracy_score
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Grouping
+from heatpose.evaluation.metrics import macro_recall
 from heatpose.evaluation.scores import BASELINE
 from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES, Candidate
 from heatpose.pose.skeleton import Skeleton
@@ -206,32 +206,29 @@ def _choose(plan: TrainingPlan, rivals: Sequence[str], nested: bool, fits: dict[
     folds = range(len(plan.folds))
 
     def out_of_fold(name: str, without: int | None = None) -> Fit:
-        """Join predictions of models that saw neither the sample's fold nor the fold `without`, which stays NaN."""
+        """Join predictions of models that did not see the sample's fold; those for the fold `without` stay NaN.
+
+        In a nested choice the models did not see the fold `without` either.
+        """
         kept = [k for k in folds if k != without]
-        keys = [(k,) if without is None else (min(k, without), max(k, without)) for k in kept]
+        keys = [(k,) if without is None or not nested else (min(k, without), max(k, without)) for k in kept]
         return join_fits([fits[name, key] for key in keys], [plan.tests[k] for k in kept])
+
+    def rate(fit: Fit) -> float:
+        there = ~np.isnan(fit.known)
+        return macro_recall(plan.codes[there], fit.probabilities[there].argmax(axis=1))
 
     held_out = {name: out_of_fold(name) for name in (*rivals, BASELINE)}
     leaderboard = rank_candidates(held_out, plan.y, plan.grouping.groups)
     chosen = next((name for name in leaderboard["classifier"] if name != BASELINE), BASELINE)
     measured, temperatures = [], []
-    for k, test in enumerate(plan.tests):
-        if nested:
-            without = {name: out_of_fold(name, without=k).probabilities for name in rivals}
-            name = max(rivals, key=lambda name: _balanced_accuracy(without[name], plan.codes))
-        else:
-            name, without = chosen, {chosen: held_out[chosen].probabilities.copy()}
-            without[name][test] = np.nan
+    for k in folds:
+        without = {name: out_of_fold(name, without=k) for name in (rivals if nested else [chosen])}
+        name = max(without, key=lambda name: rate(without[name]))
         measured.append(fits[name, (k,)])
-        temperatures.append(fit_temperature(without[name], plan.codes))
+        temperatures.append(fit_temperature(without[name].probabilities, plan.codes))
     note = _note(rivals, nested, len(folds))
     return Choice(chosen, held_out[chosen], measured, temperatures, leaderboard, nested, note)
-
-
-def _balanced_accuracy(probabilities: np.ndarray, codes: np.ndarray) -> float:
-    """Return the balanced accuracy on the samples that have probabilities."""
-    there = ~np.isnan(probabilities).any(axis=1)
-    return float(balanced_accuracy_score(codes[there], probabilities[there].argmax(axis=1)))
 
 
 def _note(rivals: Sequence[str], nested: bool, n_folds: int) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from heatpose._version import __version__
 from heatpose.data.groups import Folds
+from heatpose.evaluation.metrics import macro_recall
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import apply_temperature
 from heatpose.training.folds import Fit, Task, Trainer, fit_temperature, join_fits
@@ -54,10 +55,7 @@ def default_parameters(name: str) -> dict[str, Any]:
     untuned = make_pose_pipeline(name).get_params()
     defaults = {parameter: untuned[parameter] for parameter in CANDIDATES[name].search_space()}
     # A network of one layer is given by a number or by a tuple of one.
-    return {
-        parameter: value[0] if isinstance(value, tuple) and len(value) == 1 else value
-        for parameter, value in defaults.items()
-    }
+    return {name: each[0] if isinstance(each, tuple) and len(each) == 1 else each for name, each in defaults.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +143,8 @@ class Search:
 
     def _best_trial(self, name: str | None) -> Any:
         complete = self._trials(self.state.COMPLETE)
-        return max(
-            (trial for trial in complete if name in (None, trial.params["classifier"])), key=lambda trial: trial.value
-        )
+        of_candidate = (trial for trial in complete if name in (None, trial.params["classifier"]))
+        return max(of_candidate, key=lambda trial: trial.value)
 
     def _try(self) -> None:
         """Make one trial."""
@@ -197,11 +194,9 @@ def score_trial(probabilities: np.ndarray, codes: np.ndarray) -> float:
     """Return the score of probabilities (N, C), up to 1: balanced accuracy less weighted log loss; NaN is left out."""
     there = ~np.isnan(probabilities[:, 0])
     probabilities, codes = probabilities[there], codes[there]
-    count = np.bincount(codes)
-    recall = np.bincount(codes, weights=probabilities.argmax(axis=1) == codes)[count > 0] / count[count > 0]
     calibrated = apply_temperature(probabilities, fit_temperature(probabilities, codes))
     log_loss = -np.log(np.maximum(calibrated[np.arange(len(codes)), codes], np.finfo(float).eps)).mean()
-    return float(recall.mean() - LOG_LOSS_WEIGHT * log_loss)
+    return float(macro_recall(codes, probabilities.argmax(axis=1)) - LOG_LOSS_WEIGHT * log_loss)
 
 
 # Optuna -----------------------------------------------------------------------------------------------------

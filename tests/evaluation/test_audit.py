@@ -57,11 +57,11 @@ def audited(grouping, labels=LABELS):
         everybody = np.arange(len(labels))
         return nearest(audit, [(np.setdiff1d(everybody, test), test) for test in tests])
 
-    return audit_training(audit, X, chosen, predictions, 0.99, ask_without, n_jobs=1)
+    return audit_training(audit, chosen, predictions, 0.99, ask_without)
 
 
 def test_a_split_by_performer_leaves_no_twins_and_a_random_one_does():
-    audit = audited(PERFORMERS).audit
+    audit = audited(PERFORMERS)[0]
     assert audit.chosen.near_identical == 0
     assert audit.random.near_identical > 0.9
     assert not audit.leaks
@@ -70,14 +70,14 @@ def test_a_split_by_performer_leaves_no_twins_and_a_random_one_does():
 
 
 def test_permuted_labels_are_remembered_by_a_random_split_alone():
-    permuted = audited(PERFORMERS).audit.permuted
+    permuted = audited(PERFORMERS)[0].permuted
     assert permuted.chance == 1 / 4
     assert permuted.random > 0.9
     assert permuted.chosen == pytest.approx(0.25, abs=0.1)
 
 
 def test_a_split_that_leaks_is_told_of_whatever_it_calls_itself():
-    audit = audited(scattered()).audit
+    audit = audited(scattered())[0]
     assert audit.leaks
     assert audit.chosen.near_identical > 0.9
     assert audit.permuted.chosen > 0.9
@@ -102,7 +102,7 @@ def test_groups_are_proposed_from_the_frames_where_none_hold():
 
 
 def test_the_number_by_proposed_groups_stands_beside_the_one_that_leaks():
-    audit = audited(scattered()).audit
+    audit = audited(scattered())[0]
     assert audit.chosen.balanced_accuracy > 0.99
     assert audit.proposed.balanced_accuracy < audit.chosen.balanced_accuracy
     assert f"it is {audit.proposed.balanced_accuracy:.3f}; the same people" in audit.verdict
@@ -122,10 +122,10 @@ def test_of_two_numbers_the_stricter_one_is_said_to_be():
     "labels", [permuted(), np.random.default_rng(2).permutation(LABELS)], ids=["by clip", "by frame"]
 )
 def test_permuted_labels_are_never_called_better_than_guessing(grouping, labels):
-    findings = audited(grouping, labels)
-    assert not findings.audit.better_than_chance
-    assert "no better than chance" in findings.audit.verdict
-    assert {advice.advice for advice in findings.advice} == {"No advice: the scores do not generalise to other frames."}
+    audit, advice = audited(grouping, labels)
+    assert not audit.better_than_chance
+    assert "no better than chance" in audit.verdict
+    assert {each.advice for each in advice} == {"No advice: the scores do not generalise to other frames."}
 
 
 def test_where_no_groups_can_be_proposed_it_says_why():
@@ -203,6 +203,6 @@ def test_few_people_are_reason_for_more_whatever_the_recall():
 
 
 def test_everything_becomes_json():
-    findings = audited(PERFORMERS)
-    for record in (findings.audit, findings.learning_curve, *findings.advice):
+    audit, advice = audited(PERFORMERS)
+    for record in (audit, learning_curve(X, LABELS, PERFORMERS, n_jobs=1), *advice):
         assert json.loads(json.dumps(record.to_dict(), allow_nan=False))

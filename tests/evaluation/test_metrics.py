@@ -14,7 +14,7 @@ from heatpose.evaluation.calibration import (
     reliability_curve,
     threshold_for_coverage,
 )
-from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
+from heatpose.evaluation.metrics import evaluate_predictions
 
 
 def some_predictions(n_samples=400, n_classes=5, accuracy=0.8, seed=0):
@@ -103,6 +103,8 @@ def test_the_order_of_samples_classes_and_the_type_of_labels_do_not_matter():
         ({"y_pred": ["a"]}, "2 y_pred, one for each sample, got 1"),
         ({"y_true": [], "y_pred": []}, "y_true of shape"),
         ({"groups": ["x"]}, "2 groups, one for each sample, got 1"),
+        ({"proba": [[1, 0], [0, 1]], "confidence": [1]}, "2 confidences without NaN"),
+        ({"proba": [[1, 0], [0, 1]], "confidence": [1, np.nan]}, "2 confidences without NaN"),
         ({"classes": ["a"]}, r"y_true among the classes, got \['b'\] too"),
         ({"classes": ["a", "b", "a"]}, "classes to be named once"),
         ({"proba": [[1, 0, 0], [0, 1, 0]]}, r"proba of shape \(2, 2\), got \(2, 3\)"),
@@ -290,22 +292,6 @@ def test_a_threshold_for_a_share_that_floats_miss_keeps_exactly_that_share():
     assert kept == list(range(1, 101))
 
 
-@pytest.mark.parametrize("coverage", [0, -0.5, 1.1, np.nan])
-def test_a_coverage_is_above_zero_and_up_to_one(coverage):
-    with pytest.raises(ValueError, match="coverage above 0 and up to 1"):
-        threshold_for_coverage([0.5], coverage)
-    with pytest.raises(ValueError, match="coverage above 0 and up to 1"):
-        coverage_curve([0.5], [True], [coverage])
-
-
-@pytest.mark.parametrize("confidence", [[], [np.nan], [[0.5]], [1.2], [-0.1]])
-def test_bad_confidences_are_told(confidence):
-    with pytest.raises(ValueError, match="Expected"):
-        expected_calibration_error(confidence, [True] * len(confidence))
-    with pytest.raises(ValueError, match="one for each sample"):
-        expected_calibration_error([0.5, 0.5], [True])
-
-
 # Permuted labels
 
 
@@ -340,7 +326,7 @@ def test_with_permuted_labels_grouped_folds_are_at_chance_and_random_ones_are_no
 
 
 @pytest.mark.parametrize("with_proba", [True, False])
-def test_an_evaluation_survives_json(with_proba):
+def test_an_evaluation_becomes_json(with_proba):
     y_true, y_pred, proba, classes = some_predictions(60)
     y_pred[0] = "unknown"
     evaluation = evaluate_predictions(
@@ -350,13 +336,9 @@ def test_an_evaluation_survives_json(with_proba):
         proba=np.column_stack([proba, np.zeros(60)]) if with_proba else None,
         classes=[*classes, "never seen"],
     )
-    values = evaluation.to_dict()
-    restored = Evaluation.from_dict(json.loads(json.dumps(values, allow_nan=False)))
+    values = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
     assert values["recall"][-1] is None
-    assert restored.to_dict() == values
-    assert restored.predicted_labels == evaluation.predicted_labels
-    assert restored.balanced_accuracy_interval == evaluation.balanced_accuracy_interval
-    np.testing.assert_array_equal(restored.recall_interval, evaluation.recall_interval)
-    np.testing.assert_array_equal(restored.confusion, evaluation.confusion)
-    assert restored.confusion.dtype == evaluation.confusion.dtype
-    assert (restored.calibration is None) == (not with_proba)
+    assert values["predicted_labels"] == list(evaluation.predicted_labels)
+    assert values["balanced_accuracy_interval"] == list(evaluation.balanced_accuracy_interval)
+    assert values["confusion"] == evaluation.confusion.tolist()
+    assert (values["calibration"] is None) == (not with_proba)
