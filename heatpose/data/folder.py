@@ -88,6 +88,12 @@ class HeatmapFolder:
         Class folders that were left out, since they have no good file.
     notes : list of str
         Files that were ignored but look like data, a line each.
+    files : tuple of HeatmapFile
+        The files that the samples are in, in the order of the index.
+    starts : ndarray of int
+        The row of the index at which each file starts, and the number of rows.
+    heatmap_shape : (int, int, int)
+        (K, H, W): keypoints, rows, columns.
     reader : SampleReader
         Access to the samples by their rows.
     bad_files : tuple of BadFile
@@ -157,36 +163,16 @@ class HeatmapFolder:
             names = ", ".join(self.empty_classes)
             raise ValueError(f"Expected good files in every class folder of {self.root}, got none in {names}.")
         self.classes = tuple(name for name in folders if name not in self.empty_classes)
+        self.heatmap_shape = heatmap_shape
         self.reader = SampleReader(source, files, heatmap_shape)
-        self.index = self._make_index(labels, [_folder_of(file.path, 0) if depth else pd.NA for file in files])
-
-    def _make_index(self, labels: Sequence[str], groups: Sequence[object]) -> pd.DataFrame:
-        """Return one row a sample, from the label and the group of each file."""
-        samples = np.diff(self.starts)
-        paths = [file.path for file in self.files]
-        return pd.DataFrame(
-            {
-                "path": pd.array(np.repeat(np.array(paths, dtype=object), samples), dtype="string"),
-                "sample": np.arange(len(self)) - np.repeat(self.starts[:-1], samples),
-                "label": pd.array(np.repeat(np.array(labels, dtype=object), samples), dtype="string"),
-                "group": pd.array(np.repeat(np.array(groups, dtype=object), samples), dtype="string"),
-            }
+        self.files, self.starts = self.reader.files, self.reader.starts
+        groups = [_folder_of(file.path, 0) if depth else pd.NA for file in files]
+        of_file = pd.DataFrame(
+            {"path": [file.path for file in files], "label": labels, "group": groups}, dtype="string"
         )
-
-    @property
-    def files(self) -> tuple[HeatmapFile, ...]:
-        """The files that the samples are in, in the order of the index."""
-        return self.reader.files
-
-    @property
-    def starts(self) -> np.ndarray:
-        """The row of the index at which each file starts, and the number of rows."""
-        return self.reader.starts
-
-    @property
-    def heatmap_shape(self) -> tuple[int, int, int]:
-        """(K, H, W): keypoints, rows, columns."""
-        return self.reader.heatmap_shape
+        file = np.repeat(np.arange(len(files)), np.diff(self.starts))
+        self.index = of_file.iloc[file].reset_index(drop=True)
+        self.index.insert(1, "sample", np.arange(len(file)) - self.starts[file])
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -202,14 +188,6 @@ class HeatmapFolder:
         if new:
             self.bad_files = (*self.bad_files, *new)
             logger.warning("Left out %d bad file%s in %s", len(new), "s" if len(new) > 1 else "", self.root)
-
-    def require_classes(self, count: int = 2) -> None:
-        """Raise a ValueError when there are fewer classes than ``count``."""
-        if len(self.classes) < count:
-            raise ValueError(
-                f"Expected at least {count} class folders in {self.root}, "
-                f"got {len(self.classes)}: {', '.join(self.classes)}."
-            )
 
     def batches(self, batch_size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the heatmaps in the order of the index, a batch at a time.

@@ -10,9 +10,9 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from io import BytesIO, FileIO
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +33,6 @@ __all__ = [
     "UnfinishedFileError",
     "check_file",
     "check_shape",
-    "copy_samples",
     "error_reason",
     "fetch_samples",
     "not_finite",
@@ -215,19 +214,12 @@ def parse_header(start: bytes) -> Header:
 
 
 def read_header(path: str) -> Header:
-    """Read and parse the header of a file of this machine; an NpyError says why that is impossible."""
+    """Read and parse the header of a file of this machine; NpyError or OSError where that is impossible."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        try:
-            return parse_header(os.read(descriptor, HEADER_LIMIT))
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise NpyError(error_reason(error)) from error
-
-
-def _shape_text(shape: Sequence[int | str]) -> str:
-    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+        return parse_header(os.read(descriptor, HEADER_LIMIT))
+    finally:
+        os.close(descriptor)
 
 
 @lru_cache(maxsize=1024)
@@ -246,10 +238,9 @@ def check_shape(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> None
         or min(shape) < 1
         or any(isinstance(want, int) and want != got for want, got in zip(expected, shape[-3:], strict=True))
     ):
+        found = f"expected shape {('n', *expected)}, got {shape}".replace("'", "")
         advice = shape_advice(shape, expected)
-        raise NpyError(
-            f"expected shape {_shape_text(('n', *expected))}, got {_shape_text(shape)}{advice and f': {advice}'}"
-        )
+        raise NpyError(f"{found}: {advice}" if advice else found)
 
 
 def check_file(header: Header, size: int, expected: tuple[int | str, ...]) -> None:
@@ -257,10 +248,10 @@ def check_file(header: Header, size: int, expected: tuple[int | str, ...]) -> No
     check_shape(header.shape, expected)
     data_bytes = size - len(header.raw)
     if header.data_bytes != data_bytes:
-        kind, error = (
-            ("truncated", _UnfinishedError) if data_bytes < header.data_bytes else ("with trailing bytes", NpyError)
-        )
-        raise error(f"expected {header.data_bytes} bytes of data, got {data_bytes} ({kind})")
+        found = f"expected {header.data_bytes} bytes of data, got {data_bytes}"
+        if data_bytes < header.data_bytes:
+            raise _UnfinishedError(f"{found} (truncated)")
+        raise NpyError(f"{found} (with trailing bytes)")
 
 
 def read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
@@ -279,25 +270,23 @@ def read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) -
 
     Raises
     ------
-    NpyError
+    NpyError, OSError
         The file cannot be read, or has changed.
     """
-    try:
-        with FileIO(path) as file:
-            header = parse_header(file.read(HEADER_LIMIT))
-            start = len(header.raw)
-            _check_unchanged(header, os.fstat(file.fileno()).st_size, shape)
-            if header.fortran:  # a sample is spread over the whole file
-                mapped = np.memmap(file, header.dtype, "r", start, header.shape, "F")
-                _convert(mapped[first : first + len(out)] if mapped.ndim == 4 else mapped, out)
-                return
-            file.seek(start + first * (header.data_bytes // header.samples))
-            stored = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
-            _read_exactly(file, stored)
-            if stored is not out:
-                _convert(stored, out)
-    except OSError as error:
-        raise NpyError(error_reason(error)) from error
+    with open(path, "rb") as file:  # noqa: PTH123 (no Path made)
+        header = parse_header(file.read(HEADER_LIMIT))
+        start = len(header.raw)
+        _check_unchanged(header, os.fstat(file.fileno()).st_size, shape)
+        if header.fortran:  # a sample is spread over the whole file
+            mapped = np.memmap(file, header.dtype, "r", start, header.shape, "F").reshape(header.full_shape)
+            return _convert(mapped[first : first + len(out)], out)
+        file.seek(start + first * (header.data_bytes // header.samples))
+        stored = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
+        if file.readinto(stored.data) < stored.nbytes:
+            raise NpyError(_CHANGED)
+        if stored is not out:
+            _convert(stored, out)
+    return None
 
 
 def _check_unchanged(header: Header, size: int, shape: Sequence[int]) -> None:
@@ -307,45 +296,27 @@ def _check_unchanged(header: Header, size: int, shape: Sequence[int]) -> None:
 
 def fetch_samples(storage: Storage, path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
     """Read samples of a file behind a URL in as few requests as possible; parameters as for `read_samples`."""
-    try:
-        if len(out) == shape[0]:
-            content = storage.read(path)
-            header = parse_header(content[:HEADER_LIMIT])
-            _check_unchanged(header, len(content), shape)
-        else:
-            size = storage.size(path)
-            header = parse_header(storage.read(path, 0, min(size, HEADER_LIMIT)))
-            _check_unchanged(header, size, shape)
-            if not header.fortran:
-                start, each = len(header.raw), header.data_bytes // header.samples
-                content = storage.read(path, start + first * each, start + (first + len(out)) * each)
-                if len(content) != len(out) * each:
-                    raise NpyError(_CHANGED)
-                return _convert(np.frombuffer(content, header.dtype).reshape(out.shape), out)
-            content = storage.read(path)
-        copy_samples(content, header, first, out)
-    except OSError as error:
-        raise NpyError(error_reason(error)) from error
-    return None
+    if len(out) < shape[0]:
+        size = storage.size(path)
+        header = parse_header(storage.read(path, 0, min(size, HEADER_LIMIT)))
+        _check_unchanged(header, size, shape)
+        if not header.fortran:  # else a sample is spread over the whole file
+            start, each = len(header.raw), header.data_bytes // header.samples
+            part = storage.read(path, start + first * each, start + (first + len(out)) * each)
+            return _copy_samples(header.raw + part, replace(header, shape=out.shape), 0, out)
+    content = storage.read(path)
+    header = parse_header(content[:HEADER_LIMIT])
+    _check_unchanged(header, len(content), shape)
+    return _copy_samples(content, header, first, out)
 
 
-def copy_samples(content: bytes, header: Header, first: int, out: np.ndarray) -> None:
+def _copy_samples(content: bytes, header: Header, first: int, out: np.ndarray) -> None:
     """Fill ``out``, (m, K, H, W), with samples from ``first`` on, out of all bytes of a file."""
     if len(content) != len(header.raw) + header.data_bytes:
         raise NpyError(_CHANGED)
     data = np.frombuffer(content, header.dtype, offset=len(header.raw))
     stored = data.reshape(header.shape, order="F" if header.fortran else "C")
     _convert(stored.reshape(header.full_shape)[first : first + len(out)], out)
-
-
-def _read_exactly(file: FileIO, out: np.ndarray) -> None:
-    """Fill a C-contiguous array with the next bytes of a file."""
-    rest = out.reshape(-1).view(np.uint8).data
-    while rest:  # one call reads 2 GB at most
-        count = file.readinto(rest)
-        if not count:
-            raise NpyError(f"expected {len(rest)} more bytes of data, got none (truncated)")
-        rest = rest[count:]
 
 
 def _convert(data: np.ndarray, out: np.ndarray) -> None:
@@ -405,39 +376,41 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
     """
     name = local_path(path)
     try:
-        heatmaps = _fetch_file(Storage(name), n_keypoints) if is_url(name) else _read_file(Path(name), n_keypoints)
+        heatmaps = (_fetch_file if is_url(name) else _read_file)(name, n_keypoints)
         if samples := not_finite(heatmaps):
             raise NpyError(not_finite_reason(samples))
-    except NpyError as error:
+    except FileNotFoundError:
+        raise
+    except (NpyError, OSError) as error:
         shown = redact(name) if is_url(name) else Path(name).as_posix()
         kind = UnfinishedFileError if isinstance(error, _UnfinishedError) else BadFilesError
-        raise kind([BadFile(shown, str(error))]) from error
+        raise kind([BadFile(shown, error_reason(error))]) from error
     return heatmaps
 
 
-def _read_file(path: Path, n_keypoints: int) -> np.ndarray:
+def _read_file(name: str, n_keypoints: int) -> np.ndarray:
+    path = Path(name)
     if not path.exists():
         raise FileNotFoundError(f"No such file: {path}")
     if (kind := path_kind(path)) != FILE:
         raise NpyError(f"expected a file, got {kind}")
-    header = read_header(str(path))
+    header = read_header(name)
     check_file(header, path.stat().st_size, (n_keypoints, "H", "W"))
     heatmaps = np.empty(header.full_shape, dtype=np.float32)
-    read_samples(str(path), header.full_shape, 0, heatmaps)
+    read_samples(name, header.full_shape, 0, heatmaps)
     return heatmaps
 
 
-def _fetch_file(storage: Storage, n_keypoints: int) -> np.ndarray:
-    try:
-        content = storage.read()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise NpyError(error_reason(error)) from error
+def _fetch_file(url: str, n_keypoints: int) -> np.ndarray:
+    content = Storage(url).read()
     header = parse_header(content[:HEADER_LIMIT])
     check_file(header, len(content), (n_keypoints, "H", "W"))
+    return _all_samples(content, header)
+
+
+def _all_samples(content: bytes, header: Header) -> np.ndarray:
     heatmaps = np.empty(header.full_shape, dtype=np.float32)
-    copy_samples(content, header, 0, heatmaps)
+    _copy_samples(content, header, 0, heatmaps)
     return heatmaps
 
 
@@ -507,9 +480,7 @@ def _read_next(stream: IO[bytes], n_keypoints: int) -> np.ndarray | None:
     content = _read_bytes(stream, header.data_bytes)
     if len(content) < header.data_bytes:
         raise NpyError(f"expected {header.data_bytes} bytes of data, got {len(content)} before the end")
-    heatmaps = np.empty(header.full_shape, dtype=np.float32)
-    copy_samples(header.raw + content, header, 0, heatmaps)
-    return heatmaps
+    return _all_samples(header.raw + content, header)
 
 
 def _read_bytes(stream: IO[bytes], count: int) -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -132,30 +132,6 @@ class Part(NamedTuple):
     size: int
 
 
-class Source(Protocol):
-    """Files of a folder; paths are relative to it, with forward slashes."""
-
-    min_threads: int
-    """Readers needed so that waiting for answers does not keep the processors idle."""
-
-    def require_folder(self) -> None:
-        """Raise a FileNotFoundError or NotADirectoryError where there is no folder."""
-
-    def scan(self, folder: str) -> list[Entry]:
-        """List a folder, "" or one with a slash at its end, in no order; each can be asked for once."""
-
-    def inspect(self, files: Iterable[ListedFile]) -> Iterator[tuple[Header, int] | NpyError]:
-        """Yield the header and the size in bytes of each file, or why it cannot be used."""
-
-    def read(self, parts: Sequence[Part], out: np.ndarray) -> dict[int, str]:
-        """Fill ``out``, (n, K, H, W), with parts of files, one after the other; return why samples of it are bad."""
-
-
-def open_source(root: str | os.PathLike) -> Source:
-    """Return access to the files of a folder, given by a path or URL; nothing is read yet."""
-    return RemoteFiles(os.fspath(root)) if is_url(root) else LocalFiles(Path(local_path(root)))
-
-
 def list_files(source: Source, suffixes: str | tuple[str, ...] = HEATMAP_SUFFIX) -> Listing:
     """List the files of a folder, at any depth.
 
@@ -197,30 +173,21 @@ def _add_files(
     for entry in sorted(visible, key=lambda entry: (natural_key(entry.name), entry.name)):
         path = folder + entry.name
         wanted = has_suffix(entry.name, suffixes)
-        problem = ""
+        problem: str | None = None
         is_loop = entry.kind == FOLDER and entry.real is not None and entry.real in above
         if is_loop or (not wanted and entry.kind != FOLDER):
             listing.ignored.append(path)
             continue
-        if not _is_text(path):
+        if path.encode(errors="replace").decode() != path:  # file systems also hold names that are just bytes
             problem = "expected a name in UTF-8"
         elif wanted and entry.kind != FILE:
             problem = f"expected a file, got {entry.kind}"
         if problem or wanted:
-            listing.files.append(ListedFile(path, entry.size, entry.stamp, problem or None))
+            listing.files.append(ListedFile(path, entry.size, entry.stamp, problem))
         else:
             if not folder:
                 listing.folders.append(entry.name)
             _add_files(source, path + "/", (*above, entry.real), suffixes, listing)
-
-
-def _is_text(path: str) -> bool:
-    """Return whether a path can be written in a table; file systems also hold names that are just bytes."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 class LocalFiles:
@@ -232,7 +199,7 @@ class LocalFiles:
         The folder.
     """
 
-    min_threads = 1
+    min_threads = 1  # readers needed so that waiting for answers does not keep the processors idle
 
     def __init__(self, root: Path):
         self.root = root
@@ -248,12 +215,12 @@ class LocalFiles:
             raise NotADirectoryError(f"Expected a folder, got a file: {self.root}")
 
     def scan(self, folder: str) -> list[Entry]:
-        """List a folder, see `Source`."""
+        """List a folder, "" or one with a slash at its end, in no order; each can be asked for once."""
         with os.scandir(self._locate(folder.rstrip("/"))) as entries:
             return [_entry(entry) for entry in entries]
 
     def inspect(self, files: Iterable[ListedFile]) -> Iterator[tuple[Header, int] | NpyError]:
-        """Yield headers and sizes, see `Source`."""
+        """Yield the header and the size in bytes of each file, or why it cannot be used."""
         for file in files:
             path = self._locate(file.path)
             try:
@@ -262,7 +229,7 @@ class LocalFiles:
                 yield NpyError(error_reason(error))
 
     def read(self, parts: Sequence[Part], out: np.ndarray) -> dict[int, str]:
-        """Read parts of files, see `Source`."""
+        """Fill ``out``, (n, K, H, W), with parts of files, one after the other; return why samples of it are bad."""
         bad: dict[int, str] = {}
         header, excess = bytearray(_USUAL_HEADER), bytearray(1)
         data, sample_bytes = out.reshape(-1).view(np.uint8).data, out.itemsize * math.prod(out.shape[1:])
@@ -345,13 +312,13 @@ class RemoteFiles:
             raise NotADirectoryError(f"Expected a folder, got a file: {self._storage}")
 
     def scan(self, folder: str) -> list[Entry]:
-        """List a folder, see `Source`."""
+        """List a folder, see `LocalFiles`."""
         if not folder:
             self._unseen = self._storage.scan()
         return self._unseen.pop(folder)
 
     def inspect(self, files: Iterable[ListedFile]) -> Iterator[tuple[Header, int] | NpyError]:
-        """Yield headers and sizes, see `Source`."""
+        """Yield headers and sizes, see `LocalFiles`."""
         return concurrently(self._inspect, files)
 
     def _inspect(self, file: ListedFile) -> tuple[Header, int] | NpyError:
@@ -362,19 +329,24 @@ class RemoteFiles:
             return NpyError(error_reason(error))
 
     def read(self, parts: Sequence[Part], out: np.ndarray) -> dict[int, str]:
-        """Read parts of files, see `Source`."""
-        ends = list(itertools.accumulate(part.size for part in parts))
-        spans = [range(end - part.size, end) for part, end in zip(parts, ends, strict=True)]
+        """Read parts of files, see `LocalFiles`."""
 
-        def fetch(task: tuple[Part, range]) -> dict[int, str]:
-            part, span = task
+        def fetch(task: tuple[Part, int]) -> dict[int, str]:
+            part, end = task
             try:
-                fetch_samples(self._storage, part.path, part.shape, part.first, out[span.start : span.stop])
-            except NpyError as error:
-                return dict.fromkeys(span, str(error))
+                fetch_samples(self._storage, part.path, part.shape, part.first, out[end - part.size : end])
+            except (NpyError, OSError) as error:
+                return dict.fromkeys(range(end - part.size, end), error_reason(error))
             return {}
 
-        bad: dict[int, str] = {}
-        for found in concurrently(fetch, zip(parts, spans, strict=True)):
-            bad |= found
-        return bad
+        tasks = zip(parts, itertools.accumulate(part.size for part in parts), strict=True)
+        return {position: reason for bad in concurrently(fetch, tasks) for position, reason in bad.items()}
+
+
+Source = LocalFiles | RemoteFiles
+"""Files of a folder; paths are relative to it, with forward slashes."""
+
+
+def open_source(root: str | os.PathLike) -> Source:
+    """Return access to the files of a folder, given by a path or URL; nothing is read yet."""
+    return RemoteFiles(os.fspath(root)) if is_url(root) else LocalFiles(Path(local_path(root)))

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -54,7 +54,6 @@ COARSE_TICK = 2.0
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-_Result_co = TypeVar("_Result_co", covariant=True)
 
 
 class StorageError(OSError):
@@ -119,15 +118,7 @@ def redact(url: str | os.PathLike[str]) -> str:
     return re.sub(r"://[^/@]*@", "://", os.fspath(url))
 
 
-class _Future(Protocol[_Result_co]):
-    def result(self) -> _Result_co: ...
-
-    def cancel(self) -> object: ...
-
-
-def in_order(
-    submit: Callable[[_Item], _Future[_Result]], items: Iterable[_Item], ahead: Callable[[], int] | int
-) -> Iterator[_Result]:
+def in_order(submit: Callable[[_Item], Any], items: Iterable[_Item], ahead: Callable[[], int] | int) -> Iterator[Any]:
     """Yield the results of tasks in the order of the items, with a limited number under way.
 
     Parameters
@@ -145,7 +136,7 @@ def in_order(
     ...     list(in_order(lambda number: pool.submit(pow, number, 2), range(5), ahead=3))
     [0, 1, 4, 9, 16]
     """
-    pending: deque[_Future[_Result]] = deque()
+    pending: deque[Any] = deque()
     try:
         for item in items:
             pending.append(submit(item))

@@ -154,13 +154,6 @@ class TestRefusedFolders:
         with pytest.raises(ValueError, match=r"Expected good files in every class folder .* got none in down\."):
             HeatmapFolder(root, skip_bad=True)
 
-    def test_a_single_class_is_refused_on_demand(self, tmp_path):
-        save(tmp_path / "up" / "1.npy", heatmaps())
-        folder = HeatmapFolder(tmp_path)
-        folder.require_classes(1)
-        with pytest.raises(ValueError, match=r"Expected at least 2 class folders in .*, got 1: up\."):
-            folder.require_classes()
-
     def test_files_outside_of_a_class(self, root):
         save(root / "stray.npy", heatmaps())
         with pytest.raises(BadFilesError, match=r"  stray\.npy: expected it in the folder of its class: <class>/"):
