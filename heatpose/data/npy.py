@@ -279,14 +279,14 @@ def read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) -
         _check_unchanged(header, os.fstat(file.fileno()).st_size, shape)
         if header.fortran:  # a sample is spread over the whole file
             mapped = np.memmap(file, header.dtype, "r", start, header.shape, "F").reshape(header.full_shape)
-            return _convert(mapped[first : first + len(out)], out)
-        file.seek(start + first * (header.data_bytes // header.samples))
-        stored = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
-        if file.readinto(stored.data) < stored.nbytes:
-            raise NpyError(_CHANGED)
-        if stored is not out:
-            _convert(stored, out)
-    return None
+            data = mapped[first : first + len(out)]
+        else:
+            file.seek(start + first * (header.data_bytes // header.samples))
+            data = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
+            if file.readinto(data.data) < data.nbytes:
+                raise NpyError(_CHANGED)
+        if data is not out:
+            _convert(data, out)
 
 
 def _check_unchanged(header: Header, size: int, shape: Sequence[int]) -> None:

@@ -166,8 +166,8 @@ def _add_files(
     except OSError as error:
         if not folder:
             raise
-        problem = f"expected a readable folder, got: {error.strerror or error}"
-        listing.files.append(ListedFile(folder, problem=problem))
+        reason = f"expected a readable folder, got: {error.strerror or error}"
+        listing.files.append(ListedFile(folder, problem=reason))
         return
     # Names that differ in leading zeros alone are the same to natural order: then as text.
     for entry in sorted(visible, key=lambda entry: (natural_key(entry.name), entry.name)):

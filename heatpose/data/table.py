@@ -29,7 +29,7 @@ from heatpose.data.columns import (
 from heatpose.data.delimited import read_delimited
 from heatpose.data.folder import HeatmapFolder, Layout
 from heatpose.data.npy import NOT_FINITE
-from heatpose.data.reading import Progress
+from heatpose.data.reading import Progress, rows_of
 from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
 from heatpose.data.writing import whole_file
 from heatpose.pose.decoding import decode_skeleton
@@ -48,7 +48,6 @@ __all__ = [
     "is_pose_source",
     "keypoint_frame",
     "load_data",
-    "open_folder",
     "read_table",
     "table_keypoints",
     "write_table",
@@ -188,17 +187,15 @@ def extract_keypoints(
     keypoints = np.empty((len(folder), len(own.keypoints), 3), dtype=np.float32)
     good = np.zeros(len(folder), dtype=bool)
     bad: dict[int, str] = {}
-    kept = np.array([cache is not None and file in cache for file in folder.files])
-    n_kept = 0
-    if cache is not None and kept.any():
-        rows = np.flatnonzero(np.repeat(kept, np.diff(folder.starts)))
-        keypoints[rows], good[rows] = cache.read([folder.files[position] for position in np.flatnonzero(kept)])
+    kept = [] if cache is None else [position for position, file in enumerate(folder.files) if file in cache]
+    rows = rows_of(folder.starts, np.array(kept, dtype=np.intp))
+    if cache is not None and kept:
+        keypoints[rows], good[rows] = cache.read([folder.files[position] for position in kept])
         bad.update(dict.fromkeys(rows[~good[rows]].tolist(), NOT_FINITE))
-        n_kept = len(rows)
 
     def advance(done: int, total: int) -> None:
         if progress is not None:
-            progress(n_kept + done, n_kept + total)
+            progress(len(rows) + done, len(rows) + total)
 
     if client is None:
         scan = partial(folder.reader.scan, n_jobs=n_jobs)
@@ -206,11 +203,11 @@ def extract_keypoints(
         from heatpose.data.distributed import scan_files
 
         scan = partial(scan_files, client, folder.reader)
-    advance(0, len(folder) - n_kept)
+    advance(0, len(folder) - len(rows))
     try:
         for part in scan(
             partial(decode_skeleton, source=skeleton, skeleton=own, method=method),
-            files=np.flatnonzero(~kept).tolist(),
+            files=sorted({*range(len(folder.files))} - {*kept}),
             progress=advance,
         ):
             if part.results is not None:
@@ -369,11 +366,7 @@ def read_table(
             raise FileNotFoundError(f"No such table: {path}")
     try:
         table = _read_csv(source, own) if suffix == ".csv" else pd.read_parquet(source)
-    except (
-        ValueError,
-        OSError,
-        pd.errors.ParserWarning,
-    ) as error:  # also pyarrow's, and text that is not UTF-8
+    except (ValueError, OSError, pd.errors.ParserWarning) as error:  # also pyarrow's, and text that is not UTF-8
         raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {path} ({error})") from error
     require_columns(table, str(path), *(["label"] if labelled else []), skeleton=own)
     if table.empty:
@@ -478,32 +471,23 @@ def load_data(
         return read_table(data, **options)
     if image_size is not None:
         raise ValueError(f"Expected image_size for a keypoint table only, got a folder of heatmaps: {redact(data)}")
-    folder, kept = open_folder(data, method, skip_bad=skip_bad, cache=cache, layout=layout, skeleton=skeleton)
-    if check is not None:
-        check(folder.index)
-    return extract_keypoints(
-        folder, method, n_jobs=n_jobs, progress=progress, cache=kept, client=client, skeleton=skeleton
-    )
-
-
-def open_folder(
-    data: str | os.PathLike,
-    method: str,
-    *,
-    skip_bad: bool,
-    cache: bool | str | os.PathLike,
-    layout: Layout = "auto",
-    skeleton: Skeleton = COCO_17,
-) -> tuple[HeatmapFolder, KeypointCache | None]:
-    """Open a folder of heatmaps and its cache; parameters as for `load_data`."""
     kept = None
     if cache is not False:
         from heatpose.data.cache import KeypointCache, cache_folder
 
         kept = KeypointCache(cache_folder(data, None if cache is True else cache), method, skeleton)
-    known = {} if kept is None else kept.known
-    n_keypoints = len(skeleton.keypoints)
-    return HeatmapFolder(data, n_keypoints=n_keypoints, skip_bad=skip_bad, layout=layout, known=known), kept
+    folder = HeatmapFolder(
+        data,
+        n_keypoints=len(skeleton.keypoints),
+        skip_bad=skip_bad,
+        layout=layout,
+        known={} if kept is None else kept.known,
+    )
+    if check is not None:
+        check(folder.index)
+    return extract_keypoints(
+        folder, method, n_jobs=n_jobs, progress=progress, cache=kept, client=client, skeleton=skeleton
+    )
 
 
 def _of_keypoints(data: str | os.PathLike) -> bool:

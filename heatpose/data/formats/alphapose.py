@@ -36,6 +36,5 @@ ALPHAPOSE = Format(
     (".json",),
     _sniff,
     _read,
-    groups=("video", "track", "image"),
     skeletons=("coco-17", "halpe-26", "alphapose-136"),
 )

@@ -97,6 +97,5 @@ ARRAYS = Format(
     (".npy", ".npz"),
     _sniff,
     _read,
-    groups=("video", "track", "person"),
     skeletons=("coco-17", "openpose-18", "halpe-26", "mediapipe-33", "coco-133", "alphapose-136", "mpii-16"),
 )

@@ -76,7 +76,6 @@ COCO = Format(
     (".json",),
     _sniff,
     _read,
-    groups=("video", "track", "person", "image"),
     skeletons=("coco-17", "coco-133"),
 )
 COCO_RESULTS = Format(
@@ -85,6 +84,5 @@ COCO_RESULTS = Format(
     (".json",),
     _sniff_results,
     _read_results,
-    groups=("track", "image"),
     skeletons=("coco-17", "coco-133"),
 )

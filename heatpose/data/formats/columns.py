@@ -232,7 +232,6 @@ MEDIAPIPE_CSV = Format(
     (".csv", ".tsv"),
     _sniff_mediapipe,
     lambda source, file, poses: _read(source, file, poses, "mediapipe"),
-    groups=("video", "track", "person"),
     skeletons=("mediapipe-33",),
     unit="either",
 )
@@ -242,5 +241,4 @@ MOVENET = Format(
     (".csv", ".tsv"),
     _sniff_movenet,
     lambda source, file, poses: _read(source, file, poses, "movenet"),
-    groups=("video", "track", "person"),
 )

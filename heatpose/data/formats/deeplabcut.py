@@ -111,5 +111,4 @@ DEEPLABCUT = Format(
     (".csv", ".h5"),
     _sniff,
     _read,
-    groups=("video", "track"),
 )

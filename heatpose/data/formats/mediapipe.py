@@ -73,7 +73,6 @@ MEDIAPIPE = Format(
     (".json",),
     _sniff,
     _read,
-    groups=("video",),
     skeletons=("mediapipe-33",),
     unit="either",
 )

@@ -48,6 +48,5 @@ MMPOSE = Format(
     (".json",),
     _sniff,
     _read,
-    groups=("video", "track"),
     skeletons=("coco-17", "coco-133", "halpe-26", "mpii-16"),
 )

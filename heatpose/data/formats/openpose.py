@@ -31,6 +31,5 @@ OPENPOSE = Format(
     (".json",),
     _sniff,
     _read,
-    groups=("video", "person"),
     skeletons=("openpose-18", "body-25"),
 )

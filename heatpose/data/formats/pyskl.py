@@ -62,6 +62,5 @@ PYSKL = Format(
     (".pkl", ".pickle"),
     _sniff,
     _read,
-    groups=("video", "track", "person"),
     skeletons=("coco-17", "kinect-25"),
 )

@@ -47,5 +47,4 @@ SLEAP = Format(
     HDF5_SUFFIXES,
     lambda source: is_hdf5(source) and not is_pytables(source),
     _read,
-    groups=("video", "track"),
 )

@@ -56,8 +56,6 @@ class Format:
         ``sniff(source)`` is True if the first file of a source is of this format.
     read : callable
         ``read(source, file, poses)`` adds the poses of one file.
-    groups : tuple of str
-        Out of video, track, person and image: what it can know of samples that belong together.
     skeletons : tuple of str
         The skeleton of each number of keypoints that this tool writes.
     unit : {"pixels", "fractions", "either"}
@@ -71,7 +69,6 @@ class Format:
     suffixes: tuple[str, ...]
     sniff: Callable[[Source], bool]
     read: Callable[[Source, int, Poses], None]
-    groups: tuple[str, ...] = ()
     skeletons: tuple[str, ...] = ("coco-17",)
     unit: str = "pixels"
     zero_is_missing: bool = False

@@ -63,7 +63,6 @@ YOLO = Format(
     (".txt",),
     _sniff,
     _read,
-    groups=(),
     skeletons=("coco-17", "halpe-26", "mpii-16"),
     unit="fractions",
     zero_is_missing=True,
