@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from sklearn.metrics.cluster import contingency_matrix
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_random_state
 
@@ -40,7 +41,6 @@ Folds = list[tuple[np.ndarray, np.ndarray]]
 DEFAULT_FOLDS = 5
 """Folds of a cross-validation: 4 of 5 samples train, as is usual."""
 
-_DEFAULT_BLOCKS = 5  # one for each of the default folds
 _MAX_DEALS = 50  # tries to have every class in every fold; the best of them is kept
 
 
@@ -114,8 +114,6 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     "held-out groups: 2 (ann, bob), from the file names by '_([a-z]+)\\.npy$'"
     """
     spec = os.fspath(spec)
-    if not isinstance(spec, str):
-        raise TypeError(f"Expected groups as a str or a path, got {type(spec).__name__}.")
     if len(index) == 0:
         raise ValueError("Expected an index with at least one sample, got none.")
     if spec == "auto":
@@ -167,26 +165,21 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
     wanted = _n_folds(n_folds, counts)
 
     n_samples, n_groups = counts.sum(axis=0), (counts > 0).sum(axis=0)
-    problems = []
+    problems, need = [], f"{wanted} folds need at least {wanted}"
     if len(names) < wanted:
-        problems.append(f"the data have {_plural(len(names), 'group')} ({_some(names)}), {_need(wanted)}")
+        problems.append(f"the data have {_plural(len(names), 'group')} ({_some(names)}), {need}")
     # Where all groups together are too few, each class is; then only those are named that lack some of these.
     for c in np.flatnonzero((n_groups < min(wanted, len(names))) | (n_samples < wanted)):
-        seen_in = f"{_plural(n_groups[c], 'group')} ({_some(names[counts[:, c] > 0])})"
+        problem = f"{_plural(n_groups[c], 'group')} ({_some(names[counts[:, c] > 0])}), {need}"
         if n_samples[c] < wanted:
-            problem = f"{_plural(n_samples[c], 'sample')} in {seen_in}, {_need(wanted)} of each"
-        else:
-            problem = f"{seen_in}, {_need(wanted)}"
+            problem = f"{_plural(n_samples[c], 'sample')} in {problem} of each"
         problems.append(f"class {str(classes[c])!r} has {problem}")
     if problems:
         feasible = n_groups.min()
-        if feasible >= 2:
-            remedy = f"Give --folds {feasible} (n_folds={feasible}) or fewer, or add data from other groups."
-        else:
-            remedy = (
-                "No number of folds helps a class with one group: add other groups, leave it out, or give "
-                "--groups blocks:5."
-            )
+        remedy = f"Give --folds {feasible} (n_folds={feasible}) or fewer, or add data from other groups."
+        if feasible < 2:
+            remedy = "No number of folds helps a class with one group: add other groups, leave it out, or give "
+            remedy += "--groups blocks:5."
         lines = "\n  ".join(problems)
         raise ValueError(f"Cannot make {wanted} folds that share no group:\n  {lines}\n{remedy}")
 
@@ -243,15 +236,17 @@ def grouped_folds(
     n_folds = _n_folds(n_folds, counts)
     if len(names) < n_folds:
         raise ValueError(f"Expected at least {n_folds} groups for {n_folds} folds, got {len(names)} ({_some(names)}).")
-    if len(names) == n_folds:
-        fold_of_group = np.arange(n_folds)
-    else:
-        fold_of_group = _deal(counts, n_folds, check_random_state(random_state))
-
+    one_each = len(names) == n_folds
+    fold_of_group = np.arange(n_folds) if one_each else _deal(counts, n_folds, check_random_state(random_state))
     labels, groups = np.asarray(labels).astype(str), np.asarray(groups).astype(str)
     fold = fold_of_group[np.searchsorted(names, groups)]
     folds = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in range(n_folds)]
-    _verify(folds, labels, groups, classes)
+    for number, (train, _) in enumerate(folds, start=1):
+        if len(lost := np.setdiff1d(classes, labels[train])):
+            raise ValueError(
+                f"Expected every class in the training part of every fold, but all groups of {_some(lost)} "
+                f"fall in the test part of fold {number} of {n_folds}."
+            )
     return folds
 
 
@@ -284,10 +279,10 @@ def random_folds(labels: ArrayLike, n_folds: int, random_state: int | np.random.
 
 def _from_column(index: pd.DataFrame) -> Grouping:
     if "group" not in index or index["group"].isna().all():
-        return _from_blocks(index, _DEFAULT_BLOCKS, because="no groups were given")
+        return _from_blocks(index, DEFAULT_FOLDS, because="no groups were given")
     if n_missing := int(index["group"].isna().sum()):
         because = f"the column 'group' lacks {n_missing} of {len(index)} values"
-        return _from_blocks(index, _DEFAULT_BLOCKS, because)
+        return _from_blocks(index, DEFAULT_FOLDS, because)
     return _held_out(index["group"].astype(str).to_numpy(dtype=str), "from the table's column 'group'", "column")
 
 
@@ -413,10 +408,7 @@ def _count(labels: ArrayLike, groups: ArrayLike) -> tuple[np.ndarray, np.ndarray
         raise ValueError(
             f"Expected one label and one group for each sample, got shapes {labels.shape} and {groups.shape}."
         )
-    classes, label = np.unique(labels, return_inverse=True)
-    names, group = np.unique(groups, return_inverse=True)
-    cells = np.bincount(group * len(classes) + label, minlength=len(names) * len(classes))
-    return classes, names, cells.reshape(len(names), len(classes))
+    return np.unique(labels), np.unique(groups), contingency_matrix(groups, labels)
 
 
 def _n_folds(n_folds: int | str, counts: np.ndarray) -> int:
@@ -462,32 +454,13 @@ def _shares(counts: np.ndarray) -> np.ndarray:
     return np.column_stack([counts / counts.sum(axis=0), counts.sum(axis=1) / counts.sum()])
 
 
-def _verify(folds: Folds, labels: np.ndarray, groups: np.ndarray, classes: np.ndarray) -> None:
-    """Hold the finished folds to their promise, however they were made."""
-    for number, (train, test) in enumerate(folds, start=1):
-        shared = np.intersect1d(groups[train], groups[test])
-        if len(shared):
-            raise RuntimeError(f"Fold {number} has groups on both sides: {_some(shared)}.")
-        lost = np.setdiff1d(classes, labels[train])
-        if len(lost):
-            raise ValueError(
-                f"Expected every class in the training part of every fold, but all groups of {_some(lost)} "
-                f"fall in the test part of fold {number} of {len(folds)}."
-            )
-
-
 # Words
 
 
-def _some(items: Iterable[object], shown: int = 3) -> str:
+def _some(items: Iterable[object]) -> str:
     names = [str(item) for item in items]
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _need(n_folds: int) -> str:
-    return f"{n_folds} folds need at least {n_folds}"

@@ -19,13 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from heatpose.data.columns import (
-    keypoint_numbers,
-    require_columns,
-    sample_column,
-    settle_keypoints,
-    text_column,
-)
+from heatpose.data.columns import keypoint_numbers, require_columns, sample_column, settle_keypoints, text_column
 from heatpose.data.delimited import read_delimited
 from heatpose.data.folder import HeatmapFolder, Layout
 from heatpose.data.npy import NOT_FINITE

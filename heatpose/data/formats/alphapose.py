@@ -31,10 +31,5 @@ def _read(source: Source, file: int, poses: Poses) -> None:
 
 
 ALPHAPOSE = Format(
-    "alphapose",
-    "AlphaPose JSON",
-    (".json",),
-    _sniff,
-    _read,
-    skeletons=("coco-17", "halpe-26", "alphapose-136"),
+    "alphapose", "AlphaPose JSON", (".json",), _sniff, _read, skeletons=("coco-17", "halpe-26", "alphapose-136")
 )

@@ -70,14 +70,7 @@ def _read_results(source: Source, file: int, poses: Poses) -> None:
             poses.add(entry["keypoints"], track=entry.get("track_id"))
 
 
-COCO = Format(
-    "coco",
-    "COCO keypoint annotations",
-    (".json",),
-    _sniff,
-    _read,
-    skeletons=("coco-17", "coco-133"),
-)
+COCO = Format("coco", "COCO keypoint annotations", (".json",), _sniff, _read, skeletons=("coco-17", "coco-133"))
 COCO_RESULTS = Format(
     "coco-results",
     "COCO keypoint results",

@@ -105,10 +105,4 @@ def _axis(group: Any, name: str) -> list[tuple[str, ...]]:
     ]
 
 
-DEEPLABCUT = Format(
-    "deeplabcut",
-    "DeepLabCut or LightningPose",
-    (".csv", ".h5"),
-    _sniff,
-    _read,
-)
+DEEPLABCUT = Format("deeplabcut", "DeepLabCut or LightningPose", (".csv", ".h5"), _sniff, _read)

@@ -68,11 +68,5 @@ def _read(source: Source, file: int, poses: Poses) -> None:
 
 
 MEDIAPIPE = Format(
-    "mediapipe",
-    "MediaPipe landmarks in JSON",
-    (".json",),
-    _sniff,
-    _read,
-    skeletons=("mediapipe-33",),
-    unit="either",
+    "mediapipe", "MediaPipe landmarks in JSON", (".json",), _sniff, _read, skeletons=("mediapipe-33",), unit="either"
 )

@@ -25,11 +25,4 @@ def _read(source: Source, file: int, poses: Poses) -> None:
             poses.add(numbers, person=ids[0] if ids and ids[0] >= 0 else None)
 
 
-OPENPOSE = Format(
-    "openpose",
-    "OpenPose JSON",
-    (".json",),
-    _sniff,
-    _read,
-    skeletons=("openpose-18", "body-25"),
-)
+OPENPOSE = Format("openpose", "OpenPose JSON", (".json",), _sniff, _read, skeletons=("openpose-18", "body-25"))

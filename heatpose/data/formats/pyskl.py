@@ -57,10 +57,5 @@ def _read(source: Source, file: int, poses: Poses) -> None:
 
 
 PYSKL = Format(
-    "pyskl",
-    "pyskl or NTU RGB+D clips",
-    (".pkl", ".pickle"),
-    _sniff,
-    _read,
-    skeletons=("coco-17", "kinect-25"),
+    "pyskl", "pyskl or NTU RGB+D clips", (".pkl", ".pickle"), _sniff, _read, skeletons=("coco-17", "kinect-25")
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -140,7 +139,7 @@ def read_poses(
         )
     table = table.iloc[kept].reset_index(drop=True)
     table.insert(1, "sample", table.groupby("path", sort=False).cumcount())
-    _set_group(table, group, found, notes)
+    _set_group(table, group, notes)
     columns = ["path", "sample", "label", "group"]
     ids = [name for name in _CANDIDATES if table[name].notna().any()]
     values = pd.DataFrame(numbers[kept].reshape(len(kept), -1), columns=list(own.columns))
@@ -249,13 +248,13 @@ def read_labelled(source: str | os.PathLike, *, labelled: bool = True, **options
 
 def _facts(poses: Poses, source: Source) -> pd.DataFrame:
     """Return what is known of each pose: path, label, frame, the candidates for groups, and sizes."""
-    frames = pd.DataFrame(dict(poses.facts(Poses.FRAME_FACTS, poses.frames)), dtype=object)
-    table = pd.DataFrame(dict(poses.facts(Poses.POSE_FACTS, poses.poses)), dtype=object)
-    at = table.pop("at").to_numpy(dtype=np.intp)
-    of_frame = frames.iloc[at].reset_index(drop=True)
-    files = np.array(source.files, dtype=object)[of_frame.pop("at").to_numpy(dtype=np.intp)]
+    frames = pd.DataFrame(poses.frames, columns=Poses.FRAME_FACTS, dtype=object)
+    table = pd.DataFrame(poses.poses, columns=Poses.POSE_FACTS, dtype=object)
+    table["frame"] = table["frame"].astype(np.intp)
+    of_frame = frames.iloc[table["frame"]].reset_index(drop=True)
     table["label"] = table["label"].where(table["label"].notna(), of_frame.pop("label"))
     table = pd.concat([of_frame, table], axis=1)
+    table["file"] = files = np.array(source.files, dtype=object)[table["file"].to_numpy(dtype=np.intp)]
     inside = [name.rpartition("/")[0] or "." for name in source.files]
     if table["path"].isna().all():
         table["path"] = files
@@ -269,14 +268,11 @@ def _facts(poses: Poses, source: Source) -> pd.DataFrame:
         folders = [name for name in dict.fromkeys(inside) if "/" in name]
         if len(folders) > 1 and len(folders) == len(set(inside)):  # <class>/<video>/<frame>
             table["video"] = [str(PurePosixPath(file).parent) for file in files]
-    table["file"], table["frame"] = files, at
     if table["track"].notna().any() and table["video"].notna().any():  # tracks are counted within a video
         known = table["track"].notna()
         table.loc[known, "track"] = table["video"][known].astype(str) + "#" + table["track"][known].astype(str)
     for name in ("path", "label", *_CANDIDATES):
-        table[name] = (
-            table[name].astype("string") if table[name].notna().any() else pd.Series(pd.NA, table.index, "string")
-        )
+        table[name] = table[name].astype("string") if table[name].notna().any() else _none(table)
     return table
 
 
@@ -307,10 +303,8 @@ def _to_coco(
             f"Expected keypoints of a skeleton that {found.title} has ({', '.join(found.skeletons)}), got "
             f"{n_keypoints} a pose; pass skeleton= (of that number: {fits})."
         )
-    others = [name for name in skeletons_of(n_keypoints) if name != known[0]]
-    notes.append(
-        f"{n_keypoints} keypoints: {known[0]}{f' (not {_or(others)}: skeleton= changes it)' if others else ''}."
-    )
+    others = " or ".join(name for name in skeletons_of(n_keypoints) if name != known[0])
+    notes.append(f"{n_keypoints} keypoints: {known[0]}{others and f' (not {others}: skeleton= changes it)'}.")
     return pick_keypoints(numbers, find_skeleton(known[0]).keypoints)
 
 
@@ -342,11 +336,7 @@ def _choose(numbers: np.ndarray, table: pd.DataFrame, people: str, n_frames: int
 
 
 def _set_labels(
-    table: pd.DataFrame,
-    labels: str | os.PathLike | ArrayLike | None,
-    source: Source,
-    n_frames: int,
-    notes: list[str],
+    table: pd.DataFrame, labels: str | os.PathLike | ArrayLike | None, source: Source, n_frames: int, notes: list[str]
 ) -> None:
     """Fill the column label."""
     folders = table["file"].str.partition("/")[0].where(table["file"].str.contains("/"))
@@ -362,7 +352,7 @@ def _set_labels(
     if labels is None:
         return
     if isinstance(labels, str) and labels == "none":
-        table["label"] = pd.Series(pd.NA, table.index, "string")
+        table["label"] = _none(table)
         return
     if isinstance(labels, str) and labels == "folder":
         if folders.isna().any():
@@ -371,11 +361,18 @@ def _set_labels(
         return
     if not isinstance(labels, str | os.PathLike):
         values = np.asarray(labels)
-    elif Path(labels).suffix.lower() == ".csv":
-        table["label"] = _match(table, _read_label_table(labels), labels)
+    elif not (file := Path(labels)).is_file():
+        raise FileNotFoundError(f"No such file of labels: {labels}")
+    elif file.suffix.lower() == ".csv":
+        table["label"] = _match(table, file)
         return
+    elif file.suffix.lower() == ".npy":
+        values = np.load(file, allow_pickle=False)
+    elif file.suffix.lower() == ".txt":
+        content = file.read_bytes()
+        values = np.array(content.decode(text_encoding(content)).splitlines())
     else:
-        values = _read_label_array(Path(labels))
+        raise ValueError(f"Expected labels in a .csv, .npy or .txt file, got {file}.")
     if values.ndim != 1 or len(values) not in (len(table), n_frames):
         raise ValueError(
             f"Expected one label for each of {_count(n_frames, 'frame')} or {_count(len(table), 'pose')}, "
@@ -396,28 +393,12 @@ def _labels_beside(source: Source) -> Path | None:
     return next((path for name in names if (path := source.folder / name).is_file() and path != source.root), None)
 
 
-def _read_label_array(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(f"No such file of labels: {path}")
-    if path.suffix.lower() == ".npy":
-        return np.load(path, allow_pickle=False)
-    if path.suffix.lower() == ".txt":
-        content = path.read_bytes()
-        return np.array(content.decode(text_encoding(content)).splitlines())
-    raise ValueError(f"Expected labels in a .csv, .npy or .txt file, got {path}.")
-
-
-def _read_label_table(path: str | os.PathLike) -> pd.Series:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"No such file of labels: {path}")
-    table = read_delimited(Path(path), dtype=str, keep_default_na=False)
-    if missing := [name for name in ("path", "label") if name not in table]:
-        raise ValueError(f"Expected the columns path and label in {path}, got no {' and no '.join(missing)}.")
-    return table.set_index("path")["label"]
-
-
-def _match(table: pd.DataFrame, labels: pd.Series, file: str | os.PathLike) -> pd.Series:
+def _match(table: pd.DataFrame, file: Path) -> pd.Series:
     """Return the label of each path, else of each video: by the whole of it, its name, or its name without suffix."""
+    given = read_delimited(file, dtype=str, keep_default_na=False)
+    if missing := [name for name in ("path", "label") if name not in given]:
+        raise ValueError(f"Expected the columns path and label in {file}, got no {' and no '.join(missing)}.")
+    labels = given.set_index("path")["label"]
     for column, part in itertools.product(("path", "video"), ("", "name", "stem")):
         known = labels.set_axis(pd.Index([_part(path, part) for path in labels.index], name="path"))
         known = known[~known.reset_index().duplicated().to_numpy()]
@@ -438,14 +419,14 @@ def _part(path: str, part: str) -> str:
     return getattr(PurePosixPath(path), part) if part else path
 
 
-def _set_group(table: pd.DataFrame, group: str, found: Format, notes: list[str]) -> None:
+def _set_group(table: pd.DataFrame, group: str, notes: list[str]) -> None:
     """Fill the column group out of the candidates."""
     several = [name for name in _CANDIDATES if _several(table[name]) and table[name].notna().all()]
     # A split needs two groups of each class: one film a class is no group.
     automatic = [name for name in several if name != "image" and table.groupby("label")[name].nunique().ne(1).all()]
     chosen = (automatic[0] if automatic else "none") if group == "auto" else group
     if chosen == "none":
-        table["group"] = pd.Series(pd.NA, index=table.index, dtype="string")
+        table["group"] = _none(table)
     elif not table[chosen].notna().all():
         raise ValueError(
             f"Expected a {chosen} of every pose to group by, got none of some; known: "
@@ -456,8 +437,12 @@ def _set_group(table: pd.DataFrame, group: str, found: Format, notes: list[str])
     used = chosen if chosen == "none" else f"{chosen} ({table['group'].nunique():,})"
     if group == "auto" and chosen == "none" and (single := [name for name in several if name != "image"]):
         used += f", since some class has only one {single[0]}"
-    others = [name for name in several if name != chosen]
-    notes.append(f"Groups: {used}{f'; {_or(others)} can be chosen instead' if others else ''}.")
+    others = " or ".join(name for name in several if name != chosen)
+    notes.append(f"Groups: {used}{others and f'; {others} can be chosen instead'}.")
+
+
+def _none(table: pd.DataFrame) -> pd.Series:
+    return pd.Series(pd.NA, table.index, "string")
 
 
 def _several(column: pd.Series) -> bool:
@@ -466,7 +451,3 @@ def _several(column: pd.Series) -> bool:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _or(names: Sequence[str]) -> str:
-    return " or ".join(names)

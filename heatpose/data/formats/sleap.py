@@ -42,9 +42,5 @@ def read_sleap(path: Path, poses: Poses) -> None:
 
 
 SLEAP = Format(
-    "sleap",
-    "SLEAP or NWB",
-    HDF5_SUFFIXES,
-    lambda source: is_hdf5(source) and not is_pytables(source),
-    _read,
+    "sleap", "SLEAP or NWB", HDF5_SUFFIXES, lambda source: is_hdf5(source) and not is_pytables(source), _read
 )

@@ -21,7 +21,7 @@ from heatpose.data.delimited import text_encoding
 from heatpose.data.npy import BadFile, BadFilesError
 from heatpose.data.sources import natural_key
 
-__all__ = ["DAMAGE", "Format", "Poses", "Source", "parse_json"]
+__all__ = ["DAMAGE", "Format", "Poses", "Source"]
 
 DAMAGE = (
     *(ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, EOFError, OSError),
@@ -137,16 +137,17 @@ class Source:
         """Return the first file parsed as JSON; None if it is not."""
         if 0 not in self._parsed:
             try:
-                self._parsed[0] = parse_json(self.path(0))
+                self._parsed[0] = self.json(0)
             except DAMAGE:
                 return None
         return self._parsed[0]
 
     def json(self, file: int) -> Any:
-        """Return the parsed content of a JSON file; it is handed out once."""
+        """Return a parsed JSON file, handed out once: keypoints in compact arrays, landmarks as tuples."""
         if file in self._parsed:
             return self._parsed.pop(file)
-        return parse_json(f"{self.folder}/{self.files[file]}")
+        with FileIO(f"{self.folder}/{self.files[file]}") as stream:
+            return _DECODER.decode(stream.readall().decode("utf-8-sig"))
 
     def read(self, read: Callable[[Source, int, Poses], None], poses: Poses, skip_bad: bool = False) -> None:
         """Add the poses of all files; BadFilesError with all that are not of the format, unless they are left out."""
@@ -175,12 +176,6 @@ def _list_files(folder: str) -> list[str]:
     return sorted(found, key=natural_key)
 
 
-def parse_json(path: str | os.PathLike) -> Any:
-    """Parse a JSON file; its lists of keypoints are compact arrays, landmarks are (x, y, confidence)."""
-    with FileIO(path) as stream:
-        return _DECODER.decode(stream.readall().decode("utf-8-sig"))
-
-
 def _compact(entry: dict[str, Any]) -> Any:
     """Keep the numbers of keypoints as an array, of (K, 2 or 3) where they are listed so: an eighth of the memory."""
     for name in _NUMBERS & entry.keys():
@@ -207,8 +202,8 @@ class Poses:
     A frame is an image, or a moment of a film, with any number of poses; `frame` begins one and `add` adds a pose.
     """
 
-    FRAME_FACTS = ("path", "image", "video", "label", "width", "height")
-    POSE_FACTS = ("person", "track", "label", "area")
+    FRAME_FACTS = ("file", "path", "image", "video", "label", "width", "height")
+    POSE_FACTS = ("frame", "person", "track", "label", "area")
 
     def __init__(self) -> None:
         self.file = 0
@@ -280,8 +275,3 @@ class Poses:
     def keypoints(self) -> np.ndarray:
         """Return x, y and confidence, shape (N, K, 3), float32."""
         return np.frombuffer(self.numbers, dtype=np.float32).reshape(len(self.poses), self.n_keypoints or 0, 3).copy()
-
-    def facts(self, names: Sequence[str], rows: Sequence[tuple]) -> Iterator[tuple[str, list]]:
-        """Return the columns of the facts of frames or poses."""
-        columns = zip(*rows, strict=True) if rows else ((),) * (len(names) + 1)
-        yield from zip(("at", *names), map(list, columns), strict=True)
