@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-# Tests run side by side, one process per processor: more threads of the numeric libraries only wait for each other.
+# Tests run side by side, one process per processor: more threads of the numeric libraries only wait for each other, and
+# more processes of joblib first import everything anew. Tests that are about processes ask for two.
 # Set before NumPy is imported, and inherited by the processes that tests start.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
     os.environ.setdefault(_name, "1")
 
 
