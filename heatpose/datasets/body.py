@@ -36,12 +36,7 @@ __all__ = [
 #      spread   the thigh to the side
 #      knee     0 is straight
 # torso and head: lean and nod ahead, tilt and turn to the performer's left
-_ARM = {
-    "raise": (9, 0, 178, 8),
-    "forward": (5, -90, 100, 9),
-    "elbow": (14, 0, 150, 9),
-    "twist": (-15, -110, 110, 11),
-}
+_ARM = {"raise": (9, 0, 178, 8), "forward": (5, -90, 100, 9), "elbow": (14, 0, 150, 9), "twist": (-15, -110, 110, 11)}
 _LEG = {"lift": (0, -40, 100, 3), "spread": (4, -5, 40, 2), "knee": (3, 0, 120, 3)}
 _PARTS = {
     "torso": {"lean": (2, -15, 45, 3), "tilt": (0, -30, 30, 2), "turn": (0, -40, 40, 5)},
@@ -96,12 +91,7 @@ COMMAND_ANGLES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
 # What people do who give no command; and some do anything at all, see _undirected.
 IDLE_ANGLES: tuple[Mapping[str, tuple[float, ...]], ...] = (
     {},
-    {
-        "left_leg": (24, 3, 12),
-        "right_leg": (-16, 3, 14),
-        "left_arm": (16, -70, 20, -60),
-        "right_arm": (20, 80, 22, 60),
-    },
+    {"left_leg": (24, 3, 12), "right_leg": (-16, 3, 14), "left_arm": (16, -70, 20, -60), "right_arm": (20, 80, 22, 60)},
     {"left_arm": (46, -12, 96, -62), "right_arm": (46, -12, 96, -62)},
     {"left_arm": (28, 45, 80, 5), "right_arm": (14, 50, 70, 5), "head": (24, 0, 0)},
     {"left_arm": (92, 45, 140, 55), "head": (8, -8, 0)},

@@ -144,11 +144,7 @@ class HeatmapWriter:
         self.out, self._dtype = Path(out), dtype
         self._n_files = self._n_empty = 0
         self._some_empty: list[str] = []
-        self._begin({**settings, "dtype": dtype})
-
-    def _begin(self, settings: dict[str, Any]) -> None:
-        """Record the settings; raise an error where files were made with others."""
-        record = self.out / RECORD
+        settings, record = {**settings, "dtype": dtype}, self.out / RECORD
         if not record.exists():
             if any(not path.name.startswith(".") for path in self.out.rglob("*.npy")):
                 raise FileExistsError(

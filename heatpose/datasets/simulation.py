@@ -23,20 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpose.data.writing import whole_file, write_class_folders
-from heatpose.datasets.body import (
-    ANGLES,
-    COMMAND_ANGLES,
-    COMMANDS,
-    HIGHEST,
-    IDLE_ANGLES,
-    LOWEST,
-    REST,
-    SPREAD,
-    Body,
-    body_keypoints,
-    joint_angles,
-    rotation_matrix,
-)
+from heatpose.datasets import body
+from heatpose.datasets.body import COMMANDS, REST, SPREAD, Body, body_keypoints, joint_angles, rotation_matrix
 from heatpose.datasets.rendering import HEATMAP_SHAPE, render_heatmaps
 from heatpose.pose.skeleton import COCO_17, swap_sides
 
@@ -108,11 +96,7 @@ class SimulatedPoses:
         """
         rows = slice(start, stop)
         return render_heatmaps(
-            self.keypoints[rows],
-            sigma=self.sigmas[rows],
-            noise=_NOISE,
-            ripple=_RIPPLE,
-            random_state=self.seeds[rows],
+            self.keypoints[rows], sigma=self.sigmas[rows], noise=_NOISE, ripple=_RIPPLE, random_state=self.seeds[rows]
         )
 
     def iter_heatmaps(self, batch_size: int = 256) -> Iterator[NDArray[np.float32]]:
@@ -289,7 +273,7 @@ class _Performer:
         self._body = Body(*(field.default * factor for field, factor in zip(fields(Body), size, strict=True)))
         self._camera = np.array([0, 4, 0, 3.6]) + difficulty * np.array([11, 4, 1.5, 0.5]) * _bounded(rng, 4)
         self._camera += np.asarray(camera, dtype=np.float64)
-        self._habit = 0.3 * difficulty * SPREAD * rng.standard_normal(len(ANGLES))
+        self._habit = 0.3 * difficulty * SPREAD * rng.standard_normal(len(body.ANGLES))
         self._sigma = 2.1 * np.exp(0.04 * rng.standard_normal(len(COCO_17.keypoints)))
 
     def _rng(self, *key: int) -> np.random.Generator:
@@ -314,15 +298,17 @@ class _Performer:
 
     def _pose(self, rng: np.random.Generator, command: str, clip: int) -> NDArray[np.float64]:
         """Joint angles of one doing of a command: the performer's own in everything, in this command, and this once."""
-        manner = self._habit + self._difficulty * SPREAD * _bounded(self._rng(COMMANDS.index(command)), len(ANGLES))
-        manner += 0.35 * self._difficulty * SPREAD * rng.standard_normal(len(ANGLES))
-        meant = _idle(rng, self._number + clip) if command == "dummy" else joint_angles(COMMAND_ANGLES[command])
+        manner = self._habit + self._difficulty * SPREAD * _bounded(
+            self._rng(COMMANDS.index(command)), len(body.ANGLES)
+        )
+        manner += 0.35 * self._difficulty * SPREAD * rng.standard_normal(len(body.ANGLES))
+        meant = _idle(rng, self._number + clip) if command == "dummy" else joint_angles(body.COMMAND_ANGLES[command])
         return meant + manner
 
     def _film(self, rng: np.random.Generator, angles: NDArray) -> tuple[NDArray, NDArray]:
         """Drift about joint angles (F, 20) and be seen by an estimator: keypoints (F, 17, 3) and sigmas (F, 17)."""
         n_frames = len(angles)
-        angles = np.clip(angles + 0.2 * SPREAD * _drift(rng, n_frames, len(ANGLES)), LOWEST, HIGHEST)
+        angles = np.clip(angles + 0.2 * SPREAD * _drift(rng, n_frames, len(body.ANGLES)), body.LOWEST, body.HIGHEST)
         camera = self._camera + self._difficulty * np.array([3, 1, 0.5, 0.1]) * _bounded(rng, 4)
         viewed, image = _photograph(body_keypoints(angles, self._body), *camera)
         legless = rng.random() < 0.08 * self._difficulty
@@ -366,18 +352,18 @@ def _spells(rng: np.random.Generator, n_frames: int, rates: NDArray) -> NDArray[
 
 def _idle(rng: np.random.Generator, kind: int) -> NDArray[np.float64]:
     """Joint angles of a person who gives no command: the habits in turn, then a random pose."""
-    kind %= len(IDLE_ANGLES) + 1
-    return joint_angles(IDLE_ANGLES[kind]) if kind < len(IDLE_ANGLES) else _undirected(rng)
+    kind %= len(body.IDLE_ANGLES) + 1
+    return joint_angles(body.IDLE_ANGLES[kind]) if kind < len(body.IDLE_ANGLES) else _undirected(rng)
 
 
 def _undirected(rng: np.random.Generator, n_tries: int = 24) -> NDArray[np.float64]:
     """Of some random positions of the arms, take the one that is furthest from looking like any command."""
     tries = np.tile(REST, (n_tries, 1))
     for side in ("left_arm", "right_arm"):
-        start = ANGLES.index(f"{side}_raise")
+        start = body.ANGLES.index(f"{side}_raise")
         tries[:, start : start + 4] = rng.uniform((5, 0, 5, -70), (110, 70, 120, 60), (n_tries, 4))
     arms = COCO_17.index("left_elbow", "right_elbow", "left_wrist", "right_wrist")
-    commands = body_keypoints([joint_angles(pose) for pose in COMMAND_ANGLES.values()])[:, arms, :2]
+    commands = body_keypoints([joint_angles(pose) for pose in body.COMMAND_ANGLES.values()])[:, arms, :2]
     distance = np.linalg.norm(body_keypoints(tries)[:, None, arms, :2] - commands, axis=-1).mean(axis=-1)
     return tries[distance.min(axis=1).argmax()]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from numpy.typing import NDArray
 
@@ -215,10 +215,18 @@ def write_film_heatmaps(
     settings = {**make_tracker().settings, **rate, "clips": [list(clip) for clip in clips or []]}
     writer = HeatmapWriter(out, dtype, settings)
     totals = [_length(root / film) for film in films]  # every film is opened before the work begins
-    states = _States(writer.out / _STATE)
-    n_before = sum(states.of(film)["frames"] for film in films)
+    # Progress at the last record: the next frame of each film, frames that were taken, and the tracker's state.
+    record = writer.out / _STATE
+    states = json.loads(record.read_text()) if record.exists() else {}
+
+    def save() -> None:
+        state["tracker"] = tracker.state
+        with whole_file(record) as file:
+            file.write(json.dumps(states).encode())
+
+    n_before = sum(states.setdefault(film, {"next": 0, "frames": 0})["frames"] for film in films)
     for position, film in enumerate(films):
-        tracker, state = make_tracker(), states.of(film)
+        tracker, state = make_tracker(), states[film]
         if "tracker" in state:
             tracker.state = state["tracker"]
         with closing(FilmReader(root / film)) as reader:
@@ -226,17 +234,16 @@ def write_film_heatmaps(
             for n_taken, (number, picture) in enumerate(reader.frames(state["next"], step), start=1):
                 people = tracker(picture)  # also between clips, so that who comes next is followed already
                 if stem := _stem(film, clips, number / reader.fps):
-                    several = tracker.has_several
-                    named = {f"_p{each.number}" if several else "": each.heatmaps for each in people}
+                    named = {f"_p{each.number}" if tracker.has_several else "": each.heatmaps for each in people}
                     writer.write(f"{stem}_f{number:06d}", named)
                     state["frames"] += 1
                 state["next"] = number + 1
                 if n_taken % _SAVE_EVERY == 0:
-                    states.save(state, tracker)
+                    save()
                 if progress is not None:
                     progress(sum(totals[:position]) + number + 1, max(sum(totals), number + 1))
             state["next"] = max(state["next"], reader.n_frames)
-            states.save(state, tracker)
+            save()
     return writer.finish(n_before)
 
 
@@ -252,21 +259,3 @@ def _stem(film: str, clips: list[Clip] | None, seconds: float) -> str | None:
         return name
     inside = (number for number, clip in enumerate(clips) if clip.start <= seconds < clip.end)
     return next((f"{clips[number].label}/{name}_c{number:02d}" for number in inside), None)
-
-
-class _States:
-    """Progress of each film at the last record: its next frame, frames that were taken, and its tracker's state."""
-
-    def __init__(self, file: Path):
-        self._file = file
-        self._films: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-
-    def of(self, film: str) -> dict[str, Any]:
-        """Return the state of a film, to be changed."""
-        return self._films.setdefault(film, {"next": 0, "frames": 0})
-
-    def save(self, state: dict[str, Any], tracker: PersonTracker) -> None:
-        """Record that everything before the next frame of a film is done."""
-        state["tracker"] = tracker.state
-        with whole_file(self._file) as file:
-            file.write(json.dumps(self._films).encode())

@@ -63,26 +63,25 @@ def advise_classes(
     trusted : bool, default True
         True if the scores generalise; otherwise that is the only advice.
     """
-    return tuple(_advise(predictions[predictions["label"] == name], name, grouping, trusted) for name in classes)
-
-
-def _advise(of_class: pd.DataFrame, name: str, grouping: Grouping, trusted: bool) -> ClassAdvice:
-    right = of_class["predicted"] == name
-    wrong = of_class.loc[~right, "predicted"].value_counts()
-    by_group = right.groupby(of_class["group"].astype(str)).mean()
-    are_people = grouping.kind not in ("blocks", "proposed")
-    has_weakest = are_people and by_group.min() < by_group.max()
-    found = ClassAdvice(
-        name=name,
-        recall=float(right.mean()),
-        n_samples=len(of_class),
-        n_groups=len(by_group),
-        taken_for=tuple((str(other), int(count)) for other, count in wrong.items()),
-        weakest_group=str(by_group.idxmin()) if has_weakest else None,
-        weakest_recall=float(by_group.min()) if has_weakest else math.nan,
-        advice="No advice: the scores do not generalise to other frames.",
-    )
-    return replace(found, advice=_advice_text(found, are_people)) if trusted else found
+    are_people, advised = grouping.kind not in ("blocks", "proposed"), []
+    for name in classes:
+        of_class = predictions[predictions["label"] == name]
+        right = of_class["predicted"] == name
+        wrong = of_class.loc[~right, "predicted"].value_counts()
+        by_group = right.groupby(of_class["group"].astype(str)).mean()
+        has_weakest = are_people and by_group.min() < by_group.max()
+        found = ClassAdvice(
+            name=name,
+            recall=float(right.mean()),
+            n_samples=len(of_class),
+            n_groups=len(by_group),
+            taken_for=tuple((str(other), int(count)) for other, count in wrong.items()),
+            weakest_group=str(by_group.idxmin()) if has_weakest else None,
+            weakest_recall=float(by_group.min()) if has_weakest else math.nan,
+            advice="No advice: the scores do not generalise to other frames.",
+        )
+        advised.append(replace(found, advice=_advice_text(found, are_people)) if trusted else found)
+    return tuple(advised)
 
 
 def _advice_text(found: ClassAdvice, are_people: bool) -> str:

@@ -150,11 +150,6 @@ class CheckContext:
         return propose_clips(self.neighbours, self.labels)
 
     @cached_property
-    def group_ids(self) -> np.ndarray:
-        """Units that frames are compared across: real groups, or else clips; (N,)."""
-        return self.groups if self.has_groups else self.clips.astype(str)
-
-    @cached_property
     def nearest(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Distances and rows of the nearest unique frames in the same class, other classes and other groups."""
         own = np.full(len(self.labels), np.inf), np.full(len(self.labels), -1)

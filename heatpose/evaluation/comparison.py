@@ -189,15 +189,13 @@ def compare_models(
     )
 
 
-def compare_records(first: Mapping[str, Any], second: Mapping[str, Any], random_state: int = 0) -> Comparison:
+def compare_records(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
     """Compare two trainings on the same data by their out-of-fold predictions.
 
     Parameters
     ----------
     first, second : mapping
         The ``record`` of two manifests, see :func:`heatpose.read_manifest`.
-    random_state : int, default 0
-        For the resampling.
 
     Raises
     ------
@@ -215,10 +213,12 @@ def compare_records(first: Mapping[str, Any], second: Mapping[str, Any], random_
     if why:
         raise ValueError(f"Expected DATA to compare these models on, got none, and {why}.")
     tables = [pd.DataFrame(each, columns=["group", "label", "predicted", "count"]) for each in rows]
-    right = [table["count"].where(table["label"] == table["predicted"], 0) for table in tables]
     support = _count(tables[0]["group"], tables[0]["label"], tables[0]["count"])
-    correct = [_count(table["group"], table["label"], each) for table, each in zip(tables, right, strict=True)]
-    return _compare(support, correct, "group", len(support), random_state=random_state)
+    correct = [
+        _count(table["group"], table["label"], table["count"] * (table["label"] == table["predicted"]))
+        for table in tables
+    ]
+    return _compare(support, correct, "group", len(support))
 
 
 def sketch_data(table: pd.DataFrame) -> str:

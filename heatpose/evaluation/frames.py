@@ -19,7 +19,10 @@ from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, is_person
 
-__all__ = ["Frames", "read_frames", "second_peaks"]
+__all__ = ["Frames", "Progress", "read_frames", "second_peaks"]
+
+Progress = Callable[[int, int], object]
+"""Function that is called with the number of samples that were read, and of all."""
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _SECOND_PEAK = 0.4  # of the first: from here on a second peak can be another person's
@@ -74,38 +77,30 @@ class Frames:
 
 def read_frames(
     data: str,
-    decoder: str = "gaussian",
-    n_jobs: int | None = None,
-    progress: Callable[[int, int], object] | None = None,
-    poses: Mapping[str, Any] | None = None,
-    layout: Layout = "auto",
-    keep_placeholders: bool = False,
+    decoder: str,
+    n_jobs: int | None,
+    progress: Progress | None,
+    poses: Mapping[str, Any] | None,
+    layout: Layout,
+    keep_placeholders: bool,
 ) -> Frames:
     """Read a folder of heatmaps, a keypoint table or other poses; bad files of a folder are collected, not raised."""
     skeleton = find_skeleton((poses or {}).get("skeleton") or COCO_17)
     if not is_person(skeleton):
         raise ValueError(f"Expected poses of persons to inspect, got those of {skeleton.name}.")
-    if is_folder(data) and not poses:
-        return _read_folder(
-            HeatmapFolder(data, skip_bad=True, skip_empty=True, layout=layout), decoder, n_jobs, progress
-        )
-    return _read_table(load_data(data, poses=poses, keep_placeholders=keep_placeholders))
-
-
-def _read_folder(
-    folder: HeatmapFolder, decoder: str, n_jobs: int | None, progress: Callable[[int, int], object] | None
-) -> Frames:
+    if not is_folder(data) or poses:
+        return _read_table(load_data(data, poses=poses, keep_placeholders=keep_placeholders))
+    folder = HeatmapFolder(data, skip_bad=True, skip_empty=True, layout=layout)
     samples, good = np.zeros(len(folder), dtype=_SAMPLE), np.zeros(len(folder), dtype=bool)
     if len(folder):
         describe = partial(_describe, decoder=decoder)
         for results, positions in folder.map(describe, n_jobs=n_jobs, progress=progress):
             samples[positions], good[positions] = results, True
-    files = [file for file, start in zip(folder.files, folder.starts, strict=False) if good[start]]
     return Frames(
         source="folder",
         index=folder.index[good].reset_index(drop=True),
         samples=samples[good],
-        files=files,
+        files=[file for file, start in zip(folder.files, folder.starts, strict=False) if good[start]],
         bad_files=folder.bad_files,
         empty_classes=folder.empty_classes,
         notes=tuple(folder.notes),

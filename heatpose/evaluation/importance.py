@@ -46,22 +46,17 @@ REGIONS: dict[str, tuple[str, ...]] = {
 """Parts of the body between which distances are exchanged together."""
 
 MAX_SAMPLES = 1_000
+"""Samples that are taken at the most, evenly: predictions take nearly all of the time."""
+
 REPEATS = 2
+"""Exchanges of each thing, whose mean counts."""
 
 _BLOCKS = {"distance": "distances", "direction": "limb directions", "angle": "joint angles", "position": "positions"}
 _ORDER = list(REGIONS)
 _REGION_OF = {"head": "head", **{keypoint: region for region, keypoints in REGIONS.items() for keypoint in keypoints}}
 
 
-def measure_importance(
-    classifier: Pipeline,
-    X: np.ndarray,
-    y: np.ndarray,
-    *,
-    max_samples: int = MAX_SAMPLES,
-    repeats: int = REPEATS,
-    random_state: int = 0,
-) -> pd.DataFrame:
+def measure_importance(classifier: Pipeline, X: np.ndarray, y: np.ndarray, random_state: int = 0) -> pd.DataFrame:
     """Measure the importance of each part of the body and each kind of measurement to a classifier.
 
     Parameters
@@ -72,10 +67,6 @@ def measure_importance(
         Keypoint table, best of held-out groups.
     y : ndarray of str, shape (N,)
         The true classes.
-    max_samples : int, default 1000
-        With more samples than this, so many of them are taken, evenly.
-    repeats : int, default 2
-        How often each is exchanged; the mean counts.
     random_state : int, default 0
         For the exchange.
 
@@ -88,7 +79,7 @@ def measure_importance(
         balanced accuracy. Of a classifier without :class:`heatpose.PoseFeatures` there are rows of the kind
         ``keypoint`` alone.
     """
-    some = np.unique(np.linspace(0, len(y) - 1, min(max_samples, len(y))).astype(int))
+    some = np.unique(np.linspace(0, len(y) - 1, min(MAX_SAMPLES, len(y))).astype(int))
     keypoints, labels = np.asarray(X, dtype=np.float64)[some].reshape(len(some), -1, 3), np.asarray(y)[some]
     classes = np.asarray(classifier.classes_).astype(str)
     columns = np.searchsorted(classes, labels.astype(str))
@@ -103,7 +94,7 @@ def measure_importance(
         whole = score(predict(values))
         for kind, name, where in things:
             drops = []
-            for _ in range(repeats):
+            for _ in range(REPEATS):
                 exchanged = values.copy()
                 exchanged[:, where] = values[rng.permutation(len(values))][:, where]
                 drops.append(whole - score(predict(exchanged)))

@@ -24,7 +24,7 @@ from heatpose.data.table import keypoint_frame
 from heatpose.data.writing import whole_file
 from heatpose.evaluation import frame_checks, label_checks, set_checks
 from heatpose.evaluation.checks import KINDS, CheckContext, Problem, Severity
-from heatpose.evaluation.frames import Frames, read_frames
+from heatpose.evaluation.frames import Frames, Progress, read_frames
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.signature import UPRIGHT, Signature
 from heatpose.pose.geometry import mask_uncertain
@@ -42,7 +42,6 @@ __all__ = [
 ]
 
 Check = Callable[[CheckContext], Iterator[Problem]]
-Progress = Callable[[int, int], object]
 
 FILE_CHECKS: tuple[Check, ...] = (frame_checks.bad_files, frame_checks.reading_notes, frame_checks.small_classes)
 """Checks that need no frame."""
@@ -241,14 +240,13 @@ def inspect_data(
         raise FileNotFoundError(f"No such folder or table: {where}")
     frames = read_frames(where, decoder, n_jobs, progress, poses, layout, keep_placeholders)
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
-    context = CheckContext(
-        frames, grouping, random_state, n_jobs, UPRIGHT if signature is None else Signature.from_dict(signature)
-    )
+    expected = UPRIGHT if signature is None else Signature.from_dict(signature)
+    context = CheckContext(frames, grouping, random_state, n_jobs, expected)
     problems = sorted(
         (problem for check in (CHECKS if len(frames) else FILE_CHECKS) for problem in check(context)),
         key=lambda each: (_SEVERITIES.index(each.severity), _KINDS.index(each.kind), -each.score, each.paths),
     )
-    counts = frames.index.assign(group=grouping.groups).groupby("label", sort=False)
+    index = frames.index.assign(group=grouping.groups)
     return Inspection(
         data=where,
         source=frames.source,
@@ -257,7 +255,7 @@ def inspect_data(
         n_bytes=sum(math.prod(file.shape) * np.dtype(file.dtype).itemsize for file in frames.files),
         classes=tuple(
             ClassSummary(str(name), int(rows["path"].nunique()), len(rows), int(rows["group"].nunique()))
-            for name, rows in counts
+            for name, rows in index.groupby("label", sort=False)
         ),
         groups=grouping.description,
         n_groups=int(grouping.n_groups),
@@ -267,9 +265,7 @@ def inspect_data(
         keypoints=_keypoints(frames.keypoints),
         near_identical=context.near_identical,
         problems=tuple(problems),
-        table=pd.concat(
-            [frames.index.assign(group=grouping.groups), keypoint_frame(frames.keypoints)], axis=1
-        ).set_index(frames.names),
+        table=pd.concat([index, keypoint_frame(frames.keypoints)], axis=1).set_index(frames.names),
     )
 
 

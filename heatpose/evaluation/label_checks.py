@@ -62,7 +62,8 @@ class Judgement:
 
 def _judge(context: CheckContext) -> Judgement | None:
     """Judge labels; None where no split has every class in training."""
-    frames = pd.DataFrame({"label": context.labels, "group": context.group_ids})[context.visible]
+    units = context.groups if context.has_groups else context.clips
+    frames = pd.DataFrame({"label": context.labels, "group": units})[context.visible]
     counts = frames.groupby("label")["group"].agg(["size", "nunique"])
     enough = counts[(counts["nunique"] >= 2) & (counts["size"] >= MIN_SAMPLES)]
     frames = frames[frames["label"].isin(enough.index)]

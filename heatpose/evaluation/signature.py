@@ -20,14 +20,7 @@ from heatpose.evaluation.wording import join_names
 from heatpose.model.inputs import heatmaps_of, skeleton_of
 from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
-from heatpose.pose.orientation import (
-    DIRECTIONS,
-    TURNS,
-    count_directions,
-    leg_straightness,
-    limb_shares,
-    shoulder_spans,
-)
+from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, leg_straightness, limb_shares, shoulder_spans
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = [

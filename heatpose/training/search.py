@@ -184,11 +184,7 @@ def _inner_folds(plan: TrainingPlan, train: np.ndarray) -> tuple[Folds, bool]:
 
 
 def _choose(
-    plan: TrainingPlan,
-    tuned: Sequence[BestTrial],
-    found: Sequence[BestTrial],
-    by_groups: Sequence[bool],
-    n_trials: int,
+    plan: TrainingPlan, tuned: Sequence[BestTrial], found: Sequence[BestTrial], by_groups: Sequence[bool], n_trials: int
 ) -> Choice:
     """Choose the best of the candidates' best trials; each fold is measured with the model found without it."""
     trainer, (best, *_) = plan.trainer, tuned

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import make_pipeline
 
 from heatpose.datasets.simulation import simulate_poses
+from heatpose.evaluation import importance
 from heatpose.evaluation.importance import (
     JOINTS,
     REGIONS,
@@ -59,7 +60,7 @@ def poses_by(feature):
 )
 def test_only_what_the_classifier_looks_at_matters(feature, kind, name, keypoints):
     X, y, classifier = poses_by(feature)
-    measured = measure_importance(classifier, X, y, repeats=3)
+    measured = measure_importance(classifier, X, y)
     drop = measured.set_index(["kind", "name"])["accuracy_drop"]
     assert 0.3 < drop[kind, name] < 0.7  # half of what is exchanged is right by chance
     assert (drop.drop((kind, name))[["direction", "distance", "angle", "position"]] == 0).all()
@@ -74,15 +75,16 @@ def test_names_cover_the_body_and_each_feature_once():
     assert sorted(everything) == sorted(COCO_17.keypoints)
     assert sorted(keypoint for keypoints in REGIONS.values() for keypoint in keypoints) == sorted(COCO_17.keypoints)
     X, y, classifier = poses_by("left_elbow_x")
-    measured = measure_importance(classifier, X, y, repeats=1)
+    measured = measure_importance(classifier, X, y)
     assert set(measured["kind"]) == {"keypoint", "block", "distance", "direction", "angle", "position"}
     assert not measured.duplicated(["kind", "name"]).any()
 
 
-def test_the_same_number_gives_the_same_result_and_the_input_stays():
+def test_the_same_number_gives_the_same_result_and_the_input_stays(monkeypatch):
+    monkeypatch.setattr(importance, "MAX_SAMPLES", 20)
     X, y, classifier = poses_by("left_elbow_x")
     before = X.copy()
-    one, other = (measure_importance(classifier, X, y, repeats=1, max_samples=20, random_state=7) for _ in range(2))
+    one, other = (measure_importance(classifier, X, y, random_state=7) for _ in range(2))
     pd.testing.assert_frame_equal(one, other)
     np.testing.assert_array_equal(X, before)
 
