@@ -20,7 +20,9 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from importlib.resources import files
 from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
@@ -44,11 +46,13 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_PAGE = {
-    "": ("page.html", "text/html"),
-    "page.css": ("page.css", "text/css"),
-    "page.js": ("page.js", "text/javascript"),
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
 }
+_PAGE = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -115,6 +119,9 @@ class PoseServer:
         recorder: Recorder | None = None,
     ):
         need_live()
+        from aiohttp import web
+
+        self._web: Any = web
         self.token = None if _is_loopback(host) else secrets.token_urlsafe(16)
         self._host, self._port = host, port
         self._labels = list(labels)
@@ -126,14 +133,10 @@ class PoseServer:
         self._now: float | None = None
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
-        started: threading.Event = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(started.set,), name="server", daemon=True)
+        self._started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="server", daemon=True)
         self._thread.start()
-        started.wait()
-        if self._failure is not None:
-            self._thread.join()
-            raise self._failure
+        self._started.result()
 
     @property
     def url(self) -> str:
@@ -186,18 +189,17 @@ class PoseServer:
                 viewer.queue.get_nowait()  # only the newest view matters
             viewer.queue.put_nowait(text)
 
-    def _run(self, on_started: Callable[[], object]) -> None:
-        asyncio.set_event_loop(self._loop)
+    def _run(self) -> None:
         try:
-            self._loop.run_until_complete(self._serve(on_started))
+            self._loop.run_until_complete(self._serve())
         except BaseException as error:
-            self._failure = error
-            on_started()
+            if not self._started.done():
+                self._started.set_exception(error)
         finally:
             self._loop.close()
 
-    async def _serve(self, on_started: Callable[[], object]) -> None:
-        from aiohttp import web
+    async def _serve(self) -> None:
+        web = self._web
 
         @web.middleware
         async def guard(request: Any, handler: Callable[[Any], Any]) -> Any:
@@ -205,8 +207,8 @@ class PoseServer:
             return await handler(request)
 
         app = web.Application(middlewares=[guard], client_max_size=_LARGEST_BODY)
-        app.router.add_get("/events", self._events)
-        app.router.add_get("/view", self._view)
+        app.router.add_get("/events", partial(self._listen, self._listeners, _QUEUE))
+        app.router.add_get("/view", partial(self._listen, self._viewers, 1))
         app.router.add_post("/record", self._record)
         app.router.add_get("/{name:(page\\.css|page\\.js)?}", self._page)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -215,7 +217,7 @@ class PoseServer:
             site = web.TCPSite(runner, self._host, self._port)
             await site.start()
             self._port = runner.addresses[0][1]
-            on_started()
+            self._started.set_result(None)
             await self._stopping.wait()
         finally:
             for listener in (*self._listeners, *self._viewers):
@@ -224,49 +226,31 @@ class PoseServer:
 
     def _check(self, request: Any) -> None:
         """Refuse requests of foreign hosts and origins, and those without the token."""
-        from aiohttp import web
-
         try:
             address = urlsplit(f"//{request.headers.get('Host', '')}")
         except ValueError as error:
-            raise web.HTTPForbidden(text="Expected a request with a host that can be read.") from error
+            raise self._web.HTTPForbidden(text="Expected a request with a host that can be read.") from error
         if self.token is None and not _is_loopback(address.hostname or ""):
-            raise web.HTTPForbidden(text="Expected a request to the loopback, such as 127.0.0.1.")
+            raise self._web.HTTPForbidden(text="Expected a request to the loopback, such as 127.0.0.1.")
         origin = request.headers.get("Origin")
         if origin is not None and origin not in self._allowed and origin != f"http://{address.netloc}":
-            raise web.HTTPForbidden(text=f"Origin {origin} is not allowed; see --allow-origin.")
+            raise self._web.HTTPForbidden(text=f"Origin {origin} is not allowed; see --allow-origin.")
         if self.token is not None:
             bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
             given = request.query.get("token") or request.cookies.get("token") or bearer
             if not hmac.compare_digest(given.encode(errors="replace"), self.token.encode()):
-                raise web.HTTPUnauthorized(text="Expected the token that heatpose printed, as ?token=...")
+                raise self._web.HTTPUnauthorized(text="Expected the token that heatpose printed, as ?token=...")
 
     async def _page(self, request: Any) -> Any:
-        from aiohttp import web
-
-        name, kind = _PAGE[request.match_info["name"]]
+        name = request.match_info["name"] or "page.html"
         body = files("heatpose.live").joinpath("page", name).read_bytes()
-        headers = {
-            "Content-Security-Policy": _POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-store",
-        }
-        response = web.Response(body=body, content_type=kind, charset="utf-8", headers=headers)
+        response = self._web.Response(body=body, content_type=_PAGE[name], charset="utf-8", headers=_HEADERS)
         if self.token is not None:  # for the page's own requests
             response.set_cookie("token", self.token, httponly=True, samesite="Strict")
         return response
 
-    async def _events(self, request: Any) -> Any:
-        return await self._listen(request, self._listeners, _QUEUE)
-
-    async def _view(self, request: Any) -> Any:
-        return await self._listen(request, self._viewers, 1)
-
-    async def _listen(self, request: Any, listeners: set[_Listener], size: int) -> Any:
-        from aiohttp import web
-
-        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LARGEST_BODY)
+    async def _listen(self, listeners: set[_Listener], size: int, request: Any) -> Any:
+        socket = self._web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LARGEST_BODY)
         await socket.prepare(request)
         connection = request.transport and request.transport.get_extra_info("socket")
         if connection is not None:
@@ -309,22 +293,16 @@ class PoseServer:
 
     async def _record(self, request: Any) -> Any:
         """Start, stop or discard a clip; only for pages of this server, which send JSON."""
-        from aiohttp import web
-
         if self._recorder is None:
-            raise web.HTTPNotFound(text="Recording is off; see --record.")
+            raise self._web.HTTPNotFound(text="Recording is off; see --record.")
         if request.content_type != "application/json":  # which no page of another origin can send unasked
-            raise web.HTTPUnsupportedMediaType(text="Expected application/json.")
+            raise self._web.HTTPUnsupportedMediaType(text="Expected application/json.")
         try:
             wish = await request.json()
             action = wish.pop("action")
             if action == "start":
-                self._recorder.start(
-                    str(wish["label"]),
-                    str(wish["performer"]),
-                    seconds=float(wish.get("seconds", 5)),
-                    countdown=float(wish.get("countdown", 3)),
-                )
+                times = {"seconds": float(wish.get("seconds", 5)), "countdown": float(wish.get("countdown", 3))}
+                self._recorder.start(str(wish["label"]), str(wish["performer"]), **times)
             elif action == "stop":
                 self._recorder.stop()
             elif action == "discard":
@@ -332,5 +310,5 @@ class PoseServer:
             else:
                 raise ValueError(f"Expected the action start, stop or discard, got {action!r}.")
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            raise web.HTTPBadRequest(text=str(error)) from error
-        return web.json_response(self._recorder.status(self._now))
+            raise self._web.HTTPBadRequest(text=str(error)) from error
+        return self._web.json_response(self._recorder.status(self._now))

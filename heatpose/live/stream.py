@@ -159,6 +159,8 @@ class PoseStream:
         self.gap = gap
         self.threshold = threshold
         self.keep = keep
+        self.decoder = self._model.decoder
+        """The method that decodes heatmaps, whose keypoints can be pushed instead; None for a model of heatmaps."""
         self.classes = self._model.classes
         """The model's classes."""
         self.is_pose = np.array([name != UNKNOWN and name.lower() not in NONE_OF_THESE for name in self.classes])
@@ -170,11 +172,6 @@ class PoseStream:
         """The states: the classes, and last the none-class, or "unknown" if the model has none."""
         self._clock = ClockCheck(gap)
         self._tracks: dict[Hashable, _Track] = {}
-
-    @property
-    def decoder(self) -> str | None:
-        """The method that decodes heatmaps, whose keypoints can be pushed instead; None for a model of heatmaps."""
-        return self._model.decoder
 
     def warm_up(self) -> None:
         """Classify noise once, so that the first frame does not take longer than the others."""
@@ -536,39 +533,30 @@ class _Model:
             return [None]
         poses = np.asarray(pose)
         shape, n_maps, n_keypoints = poses.shape, len(self.heatmaps.keypoints), len(self.skeleton.keypoints)
-        if shape in ((n_keypoints, 3), (3 * n_keypoints,)):
-            poses = poses.reshape(1, -1, 3)
-        elif shape[1:] in ((n_keypoints, 3), (3 * n_keypoints,)):
-            poses = poses.reshape(len(poses), -1, 3)
-        elif len(shape) == 3 and shape[0] == n_maps:
-            poses = poses[np.newaxis]
-        elif len(shape) != 4 or shape[1] != n_maps:
+        kinds = ((n_keypoints, 3), (3 * n_keypoints,))
+        if shape in kinds or shape[1:] in kinds:
+            poses = poses.reshape(-1, n_keypoints, 3)
+        elif len(shape) in (3, 4) and shape[-3] == n_maps:
+            poses = poses.reshape(-1, *shape[-3:])
+        else:
             raise ValueError(
                 f"Expected heatmaps of shape (n, {n_maps}, rows, columns) or keypoints of shape "
                 f"(n, {n_keypoints}, 3), or one of them, got {shape}."
             )
         if poses.ndim == 4 and self._decoder is None:
             return list(mirror_heatmaps(poses, self.heatmaps) if self._mirrored else poses)
-        if poses.ndim == 4:
-            poses = np.array([self._decode(heatmaps) for heatmaps in poses]).reshape(-1, n_keypoints, 3)
+        if poses.ndim == 4 and self._decoder is not None:
+            poses = np.array([*map(self._decoder.transform, poses)]).reshape(-1, n_keypoints, 3)
         elif np.isinf(poses).any():
             raise ValueError("Expected keypoints that are finite, or NaN where they are missing, got infinity.")
         return list(mirror_keypoints(poses, self.skeleton) if self._mirrored else poses)
 
-    def _decode(self, heatmaps: NDArray) -> NDArray:
-        assert self._decoder is not None
-        return self._decoder.transform(heatmaps)[0]
-
     def probabilities(self, frames: Sequence[NDArray | None]) -> NDArray[np.float64]:
         """Return the probability of each class, (N, C); 0 for all where no keypoint is visible."""
         probabilities = np.zeros((len(frames), len(self.classes)))
-        visible = [
-            position
-            for position, frame in enumerate(frames)
-            if frame is not None and (frame.ndim == 3 or _are_visible(frame).any())
-        ]
+        visible = [n for n, at in enumerate(frames) if at is not None and (at.ndim == 3 or _are_visible(at).any())]
         if visible:
-            probabilities[visible] = self._classify(np.array([frames[position] for position in visible]))
+            probabilities[visible] = self._classify(np.array([frames[n] for n in visible]))
         return probabilities
 
     def _classify(self, frames: NDArray) -> NDArray[np.float64]:

@@ -102,24 +102,19 @@ class ClockCheck:
         """
         self._long = self._long + 1 if step >= self._gap - _ROUNDING else 0
         self._still = self._still + 1 if step < _SHORTEST else 0
-        if self._warned:
-            return
         if self._long >= _LONG_STEPS:
-            self._warned = True
-            warnings.warn(
-                f"Expected times in seconds, got {self._long} frames in a row at least {self._gap:g} s (gap) after "
-                f"the one before, the last one {step:g} s: poses end at such gaps. If the times have another unit "
-                "(milliseconds, nanoseconds, frame numbers), convert them to seconds; if frames are this rare, "
-                "increase gap.",
-                UserWarning,
-                stacklevel=4,
+            found = (
+                f"{self._long} frames in a row at least {self._gap:g} s (gap) after the one before, the last one "
+                f"{step:g} s: poses end at such gaps. If the times have another unit (milliseconds, nanoseconds, frame "
+                "numbers), convert them to seconds; if frames are this rare, increase gap."
             )
         elif self._still >= _STILL_STEPS:
-            self._warned = True
-            warnings.warn(
-                f"Expected times in seconds, got {self._still} frames in a row less than {_SHORTEST:g} s after the one "
-                "before: nothing can be entered or held while time stands still. Pass the time of each frame, or a "
-                "fixed rate.",
-                UserWarning,
-                stacklevel=4,
+            found = (
+                f"{self._still} frames in a row less than {_SHORTEST:g} s after the one before: nothing can be entered "
+                "or held while time stands still. Pass the time of each frame, or a fixed rate."
             )
+        else:
+            return
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"Expected times in seconds, got {found}", UserWarning, stacklevel=4)

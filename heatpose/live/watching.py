@@ -80,8 +80,11 @@ class GrowingFolder:
         Seconds after which an incomplete file that stopped growing is left out with a warning.
     clock : Clock, optional
         Source of time.
-    n_keypoints : int, default 17
-        Of the heatmaps; can be set before the first call of :meth:`poll`.
+
+    Attributes
+    ----------
+    n_keypoints : int
+        Of the heatmaps, 17 unless it is set before the first call of :meth:`poll`.
 
     Raises
     ------
@@ -96,7 +99,6 @@ class GrowingFolder:
         existing: bool = False,
         patience: float = 10.0,
         clock: Clock = _SYSTEM,
-        n_keypoints: int = 17,
     ):
         if not Path(root).exists():
             raise FileNotFoundError(f"No such folder: {root}")
@@ -104,7 +106,7 @@ class GrowingFolder:
             raise NotADirectoryError(f"Expected a folder to watch, got a file: {root}")
         self._root = Path(root)
         self._patience = patience
-        self.n_keypoints = n_keypoints
+        self.n_keypoints = 17
         self.clock = clock
         self._folders = {"": _Folder(())}
         self._unfinished: dict[str, tuple[int, float]] = {}  # size, and the time of its last change
@@ -249,9 +251,7 @@ def follow_folder(
             clock.sleep(max(pause, now - begun))
 
 
-def follow_stream(
-    stream: IO[bytes], pause: float = 0.1, clock: Clock = _SYSTEM, n_keypoints: int = 17
-) -> Iterator[Frame | None]:
+def follow_stream(stream: IO[bytes], pause: float = 0.1, n_keypoints: int = 17) -> Iterator[Frame | None]:
     """Yield arrays of heatmaps from a pipe as they arrive, and None while there are none.
 
     Parameters
@@ -260,8 +260,6 @@ def follow_stream(
         Arrays in the format of ``numpy.save``, one after the other, see :func:`heatpose.data.npy.read_stream`.
     pause : float, default 0.1
         Seconds without an array after which None is yielded (not on Windows).
-    clock : Clock, optional
-        Source of time.
     n_keypoints : int, default 17
         Of the heatmaps.
 
@@ -278,7 +276,7 @@ def follow_stream(
         if heatmaps is None:
             return
         if np.isfinite(heatmaps).all():
-            yield Frame(None, clock.now(), heatmaps)
+            yield Frame(None, time.time(), heatmaps)
         else:
             logger.warning("Left out an array of the stream: expected finite values, got NaN or infinity")
 
@@ -356,17 +354,8 @@ def watch_frames(
                 on_frame(who, heatmaps)
             if "frames" in wanted:
                 label, confidence = stream.last(who)
-                yield _rounded(
-                    {
-                        "kind": "frame",
-                        "label": label,
-                        "person": who,
-                        "time": when,
-                        "confidence": confidence,
-                        "path": frame.path,
-                        "sample": sample,
-                    }
-                )
+                record = {"kind": "frame", "label": label, "person": who, "time": when, "confidence": confidence}
+                yield _rounded(record | {"path": frame.path, "sample": sample})
             yield from records(events)
     yield from records(stream.close())
 
