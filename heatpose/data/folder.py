@@ -317,20 +317,19 @@ def _inspect_all(
     found: list[tuple[HeatmapFile, tuple[int, ...]]] = []  # with their shapes as they are written
     shapes: Counter[tuple[int, ...]] = Counter()
     candidates = [file for file in listed if not reasons[file.path]]
-    familiar = [None if file.stamp is None else known.get((file.path, file.stamp)) for file in candidates]
-    facts = source.inspect([new for new, file in zip(candidates, familiar, strict=True) if file is None])
-    for (path, _, stamp, _), file in zip(candidates, familiar, strict=True):
+    facts = source.inspect([file for file in candidates if (file.path, str(file.stamp)) not in known])
+    for path, _, stamp, _ in candidates:
         try:
-            if file is None:
-                if isinstance(fact := next(facts), NpyError):
-                    raise fact
+            if (file := known.get((path, str(stamp)))) is not None:
+                found.append((file, file.shape))
+                check_shape(file.shape, (n_keypoints, "H", "W"))
+            elif isinstance(fact := next(facts), NpyError):
+                raise fact
+            else:
                 header, size = fact
                 file = HeatmapFile(path, stamp, header.full_shape, header.dtype.name)
                 found.append((file, header.shape))
                 check_file(header, size, (n_keypoints, "H", "W"))
-            else:
-                found.append((file, file.shape))
-                check_shape(file.shape, (n_keypoints, "H", "W"))
             shapes[file.shape[1:]] += 1
         except NpyError as error:
             reasons[path] = str(error)

@@ -42,10 +42,6 @@ class _Array:
         self.array = _from_buffer(raw, dtype, shape, "F" if is_fortran else "C").array
 
 
-class _NdArray:
-    """Stand-in for the class that ``_reconstruct`` is called with."""
-
-
 def _from_buffer(raw: bytes | str, dtype: _DType, shape: tuple, order: str) -> _Array:
     content = raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
     made = _Array()
@@ -63,25 +59,16 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
-def _no_bytes() -> bytes:
-    """Return what protocols before 3 call ``bytes()`` for."""
-    return b""
-
-
-def _reconstruct(*ignored: Any) -> _Array:
-    return _Array()
-
-
 _NAMES: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _DType,
-    ("numpy", "ndarray"): _NdArray,
+    ("numpy", "ndarray"): _Array,
     ("_codecs", "encode"): _encode,
-    ("__builtin__", "bytes"): _no_bytes,
+    ("__builtin__", "bytes"): lambda: b"",  # which protocols before 3 call for
     **{
         (f"numpy.{core}.{module}", name): stand_in
         for core in ("core", "_core")
         for module, name, stand_in in (
-            ("multiarray", "_reconstruct", _reconstruct),
+            ("multiarray", "_reconstruct", _Array),
             ("multiarray", "scalar", _scalar),
             ("numeric", "_frombuffer", _from_buffer),
         )

@@ -1,13 +1,17 @@
-"""COCO keypoints: annotation files (``images``, ``annotations``, ``categories``), and lists of results."""
+"""COCO keypoints: annotations (``images``, ``annotations``, ``categories``) and lists of results, also AlphaPose's.
+
+A list holds poses, each with its ``image_id``; AlphaPose adds the person's number ``idx`` and a ``box``.
+"""
 
 from __future__ import annotations
 
 from array import array
+from functools import partial
 from pathlib import PurePosixPath
 
 from heatpose.data.formats.source import Format, Poses, Source
 
-__all__ = ["COCO", "COCO_RESULTS"]
+__all__ = ["ALPHAPOSE", "COCO", "COCO_RESULTS"]
 
 
 def _sniff(source: Source) -> bool:
@@ -15,10 +19,12 @@ def _sniff(source: Source) -> bool:
     return isinstance(content, dict) and isinstance(content.get("annotations"), list)
 
 
-def _sniff_results(source: Source) -> bool:
+def _sniff_results(source: Source, is_alphapose: bool) -> bool:
     content = source.peek()
     first = content[0] if isinstance(content, list) and content else None
-    return isinstance(first, dict) and {"image_id", "keypoints"} <= first.keys() and not {"idx", "box"} & first.keys()
+    if not isinstance(first, dict) or not {"image_id", "keypoints"} <= first.keys():
+        return False
+    return is_alphapose == bool({"idx", "box"} & first.keys())
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:
@@ -60,14 +66,21 @@ def _label_confidence(numbers: array) -> None:
         raise ValueError(f"Expected visibility 0, 1 or 2, or a confidence up to 1, got {max(visibility):g}.")
 
 
-def _read_results(source: Source, file: int, poses: Poses) -> None:
+def _read_results(source: Source, file: int, poses: Poses, is_alphapose: bool) -> None:
     by_image: dict = {}
     for entry in source.json(file):
         by_image.setdefault(entry["image_id"], []).append(entry)
-    for image_id, entries in by_image.items():
-        poses.frame(image_id if isinstance(image_id, str) else None, image_id)
+    video = source.stem(file) if is_alphapose else None
+    for image, entries in by_image.items():
+        poses.frame(image if isinstance(image, str) or is_alphapose else None, image, video)
         for entry in entries:
-            poses.add(entry["keypoints"], track=entry.get("track_id"))
+            track = entry.get("idx") if is_alphapose else entry.get("track_id")
+            box = entry.get("box")
+            poses.add(
+                entry["keypoints"],
+                track=track[0] if isinstance(track, list) else track,  # AlphaPose's is a list where it tracks
+                area=box[2] * box[3] if box else None,
+            )
 
 
 COCO = Format("coco", "COCO keypoint annotations", (".json",), _sniff, _read, skeletons=("coco-17", "coco-133"))
@@ -75,7 +88,15 @@ COCO_RESULTS = Format(
     "coco-results",
     "COCO keypoint results",
     (".json",),
-    _sniff_results,
-    _read_results,
+    partial(_sniff_results, is_alphapose=False),
+    partial(_read_results, is_alphapose=False),
     skeletons=("coco-17", "coco-133"),
+)
+ALPHAPOSE = Format(
+    "alphapose",
+    "AlphaPose JSON",
+    (".json",),
+    partial(_sniff_results, is_alphapose=True),
+    partial(_read_results, is_alphapose=True),
+    skeletons=("coco-17", "halpe-26", "alphapose-136"),
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from heatpose.data.delimited import read_delimited, separator_of, text_encoding
+from heatpose.data.delimited import read_delimited, separator_of
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.pose.skeletons import SKELETONS, coco_names
 
@@ -21,6 +21,7 @@ _CONFIDENCE = ("confidence", "conf", "score", "visibility", "vis", "likelihood",
 _PARTS = "|".join(("x", "y", "z", *_CONFIDENCE))
 _NAME_FIRST = re.compile(rf"(.+?)[_.\s:-]({_PARTS})", re.IGNORECASE)
 _PART_FIRST = re.compile(rf"({_PARTS})[_.\s:-]?(\d+)", re.IGNORECASE)
+_NUMBER = re.compile(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?:(?:landmark|lm|pose|kp|keypoint|point|pose_landmark)[_\s]?)?(\d{1,4})")
 _FACTS = {
     "label": ("class_name", "label", "class", "pose_label", "pose", "target", "action"),
@@ -68,10 +69,7 @@ def _points(header: Sequence[str]) -> dict[str, dict[str, int]]:
 
 def _numbered(points: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
     """Return numbered points with the names of MediaPipe's landmarks, without those of the face and hands."""
-    numbers: dict[int, dict[str, int]] = {}
-    for name, columns in points.items():
-        if match := _NUMBERED.fullmatch(name):
-            numbers[int(match[1])] = columns
+    numbers = {int(match[1]): columns for name, columns in points.items() if (match := _NUMBERED.fullmatch(name))}
     first = min(numbers, default=0)
     if first > 1 or not {first, first + _N_MEDIAPIPE - 1} <= numbers.keys():
         return {}
@@ -98,11 +96,8 @@ def _movenet(header: Sequence[str]) -> dict[str, dict[str, int]]:
 def _unnamed(header: Sequence[str]) -> int:
     """Return the texts before the numbers in a row without a header: name, maybe class, then 33 x, y, z; else 0."""
     texts = len(header) % _N_MEDIAPIPE
-    return texts if texts in (1, 2) and len(header) // _N_MEDIAPIPE == 3 and _is_number(header[-1]) else 0
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", text, re.IGNORECASE) is not None
+    is_row = texts in (1, 2) and len(header) // _N_MEDIAPIPE == 3 and _NUMBER.fullmatch(header[-1])
+    return texts if is_row else 0
 
 
 def _table(path: Path, header: list[str] | None) -> pd.DataFrame:
@@ -152,8 +147,7 @@ def _add(poses: Poses, table: pd.DataFrame, numbers: np.ndarray, facts: dict[str
 
 def _read(source: Source, file: int, poses: Poses, find: str) -> None:
     path = source.path(file)
-    with path.open(encoding=text_encoding(source.start(2, file))) as stream:
-        header = _header(stream.readline())
+    header = _header(source.head(file))
     names = SKELETONS["mediapipe-33"].keypoints
     facts = {"path": 0, "label": 1}
     if find == "mediapipe" and (texts := _unnamed(header)):
@@ -222,10 +216,6 @@ def _sniff_mediapipe(source: Source) -> bool:
     return bool(_unnamed(header) or _mediapipe(header) or _long(header))
 
 
-def _sniff_movenet(source: Source) -> bool:
-    return bool(_movenet(_header(source.head())))
-
-
 MEDIAPIPE_CSV = Format(
     "mediapipe-csv",
     "MediaPipe landmarks in a CSV",
@@ -239,6 +229,6 @@ MOVENET = Format(
     "movenet",
     "CSV with a column a coordinate (MoveNet's tutorial)",
     (".csv", ".tsv"),
-    _sniff_movenet,
+    lambda source: bool(_movenet(_header(source.head()))),
     lambda source, file, poses: _read(source, file, poses, "movenet"),
 )

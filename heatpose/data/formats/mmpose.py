@@ -9,14 +9,11 @@ from heatpose.data.formats.source import Format, Poses, Source
 __all__ = ["MMPOSE"]
 
 
-def _is_instance(entry: object) -> bool:
-    return isinstance(entry, dict) and {"keypoints", "keypoint_scores"} <= entry.keys()
-
-
 def _sniff(source: Source) -> bool:
     content = source.peek()
     if isinstance(content, list) and content:
-        return _is_instance(content[0]) or (isinstance(content[0], dict) and "instances" in content[0])
+        first = content[0]
+        return isinstance(first, dict) and ("instances" in first or {"keypoints", "keypoint_scores"} <= first.keys())
     return isinstance(content, dict) and "instance_info" in content
 
 

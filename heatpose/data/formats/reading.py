@@ -14,9 +14,8 @@ from numpy.typing import ArrayLike
 
 from heatpose.data.columns import settle_keypoints
 from heatpose.data.delimited import read_delimited, text_encoding
-from heatpose.data.formats.alphapose import ALPHAPOSE
 from heatpose.data.formats.arrays import ARRAYS
-from heatpose.data.formats.coco import COCO, COCO_RESULTS
+from heatpose.data.formats.coco import ALPHAPOSE, COCO, COCO_RESULTS
 from heatpose.data.formats.columns import MEDIAPIPE_CSV, MOVENET
 from heatpose.data.formats.deeplabcut import DEEPLABCUT
 from heatpose.data.formats.mediapipe import MEDIAPIPE

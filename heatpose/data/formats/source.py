@@ -123,9 +123,9 @@ class Source:
         folder, slash, name = self.files[file].rpartition("/")
         return folder + slash + (name.rpartition(".")[0] or name)
 
-    def head(self) -> str:
-        """Return the beginning of the first file as text; bytes that are not UTF-8 are replaced."""
-        content = self.start(_HEAD_BYTES)
+    def head(self, file: int = 0) -> str:
+        """Return the beginning of a file as text; bytes that are not UTF-8 are replaced."""
+        content = self.start(_HEAD_BYTES, file)
         return content.decode(text_encoding(content), errors="replace")
 
     def start(self, n_bytes: int, file: int = 0) -> bytes:
