@@ -30,14 +30,7 @@ CLASSES = ["action_up", "action_down", "select_avatar"]
 
 @pytest.fixture(scope="module")
 def client(s3_server):
-    """Two workers, each a process, which find the S3 server where this process does."""
-    with connect(n_workers=2) as client:
-        yield client
-
-
-@pytest.fixture
-def mortal_client(s3_server):
-    """A cluster of a test's own, in which a worker can be killed; that one comes back in its own time, if at all."""
+    """Two workers, each a process, which find the S3 server where this process does; none is killed before the end."""
     with connect(n_workers=2) as client:
         yield client
 
@@ -115,50 +108,6 @@ class TestTable:
                 np.concatenate([getattr(part, name) for part in there]),
                 np.concatenate([getattr(part, name) for part in here]),
             )
-
-
-class Killer:
-    """A progress callback that kills one worker when a part of the work is done."""
-
-    def __init__(self, client, after):
-        self.client, self.after, self.killed = client, after, None
-
-    def __call__(self, done, total):
-        if self.killed is None and done >= self.after * total:
-            self.killed = min(self.client.run(os.getpid).values())
-            os.kill(self.killed, signal.SIGKILL)
-
-
-@pytest.mark.parametrize("place", ["path", "s3"])
-def test_a_table_is_the_same_when_a_worker_is_killed(place, mortal_client, root, small_shares):
-    expected = load_data(root)
-    killer = Killer(mortal_client, after=0.2)
-    assert_same(load_data(on_s3(root) if place == "s3" else root, client=mortal_client, progress=killer), expected)
-    assert killer.killed is not None
-
-
-def table_of_poses():
-    poses = simulate_poses(4, 1, 4, classes=CLASSES, random_state=0)
-    table = pd.DataFrame(poses.keypoints.reshape(-1, 51), columns=COCO_17.columns)
-    return table.assign(
-        label=poses.labels, group=[f"performer {number}" for number in poses.performers], path=poses.labels
-    )
-
-
-def test_scores_and_model_are_the_same_when_a_worker_is_killed(mortal_client, monkeypatch):
-    monkeypatch.setattr(module, "_LARGE", 1000)  # also what is sent once
-    table = table_of_poses()
-    killer = Killer(mortal_client, after=0.3)
-    here = train_pose_classifier(table, classifiers="lda", n_jobs=1)
-    there = train_pose_classifier(table, classifiers="lda", client=mortal_client, progress=killer)
-    assert killer.killed is not None
-    assert there.classifier == here.classifier
-    assert (there.temperature, there.threshold, there.partial) == (here.temperature, here.threshold, here.partial)
-    assert there.evaluation.to_dict() == here.evaluation.to_dict()
-    assert_same(there.predictions, here.predictions)
-    assert_same(there.leaderboard.drop(columns="fit_seconds"), here.leaderboard.drop(columns="fit_seconds"))
-    X = table[list(COCO_17.columns)].to_numpy()
-    np.testing.assert_array_equal(there.pipeline[1:].predict_proba(X), here.pipeline[1:].predict_proba(X))
 
 
 class TestTasks:
@@ -302,3 +251,49 @@ class TestCommandLine:
         monkeypatch.setattr(module, "_TIMEOUT", 0.2)
         assert main(["extract", "data", "out.csv", "--no-cache", "--dask", "tcp://127.0.0.1:1"]) == 1
         assert "Expected a Dask scheduler at tcp://127.0.0.1:1, got no answer" in capsys.readouterr().err
+
+
+# Workers that die: these tests are the last, as they leave the others' cluster changed.
+
+
+class Killer:
+    """A progress callback that kills one worker when a part of the work is done."""
+
+    def __init__(self, client, after):
+        self.client, self.after, self.killed = client, after, None
+
+    def __call__(self, done, total):
+        if self.killed is None and done >= self.after * total:
+            self.killed = min(self.client.run(os.getpid).values())
+            os.kill(self.killed, signal.SIGKILL)
+
+
+def test_a_table_is_the_same_when_a_worker_is_killed(client, root, small_shares):
+    killer = Killer(client, after=0.2)
+    assert_same(load_data(on_s3(root), client=client, progress=killer), load_data(root))
+    assert killer.killed is not None
+
+
+def table_of_poses():
+    poses = simulate_poses(4, 1, 4, classes=CLASSES, random_state=0)
+    table = pd.DataFrame(poses.keypoints.reshape(-1, 51), columns=COCO_17.columns)
+    return table.assign(
+        label=poses.labels, group=[f"performer {number}" for number in poses.performers], path=poses.labels
+    )
+
+
+def test_scores_and_model_are_the_same_when_a_worker_is_killed(client, monkeypatch):
+    monkeypatch.setattr(module, "_LARGE", 1000)  # also what is sent once
+    table = table_of_poses()
+    killer = Killer(client, after=0.3)
+    client.wait_for_workers(2, timeout=60)  # the one that was killed came back
+    here = train_pose_classifier(table, classifiers="lda", n_jobs=1)
+    there = train_pose_classifier(table, classifiers="lda", client=client, progress=killer)
+    assert killer.killed is not None
+    assert there.classifier == here.classifier
+    assert (there.temperature, there.threshold, there.partial) == (here.temperature, here.threshold, here.partial)
+    assert there.evaluation.to_dict() == here.evaluation.to_dict()
+    assert_same(there.predictions, here.predictions)
+    assert_same(there.leaderboard.drop(columns="fit_seconds"), here.leaderboard.drop(columns="fit_seconds"))
+    X = table[list(COCO_17.columns)].to_numpy()
+    np.testing.assert_array_equal(there.pipeline[1:].predict_proba(X), here.pipeline[1:].predict_proba(X))
