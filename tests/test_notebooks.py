@@ -16,21 +16,40 @@ def code_cells(path):
     return [cell for cell in cells if cell["cell_type"] == "code"]
 
 
-def execute(path, folder, monkeypatch, **environment):
-    """Run a notebook in a folder; fail on an error in a cell and on anything it writes to stderr."""
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: see the extra 'notebooks'")
-    nbformat = pytest.importorskip("nbformat")
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    """A kernel for all notebooks, whose imports take longer than most of their cells."""
+    pytest.importorskip("nbclient", reason="nbclient is not installed: see the extra 'notebooks'")
     pytest.importorskip("ipykernel")
-    monkeypatch.delenv("HEATPOSE_DATA", raising=False)
-    monkeypatch.setenv("IPYTHONDIR", str(folder / ".ipython"))
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(folder / ".jupyter"))
-    for name, value in environment.items():
-        monkeypatch.setenv(name, str(value))
+    from jupyter_client import KernelManager
+
+    folder = tmp_path_factory.mktemp("jupyter")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", str(folder / "ipython"))
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "runtime"))
+        manager = KernelManager(kernel_name="python3")
+        manager.start_kernel()
+        yield manager
+        manager.shutdown_kernel(now=True)
+
+
+def execute(kernel, path, folder, **environment):
+    """Run a notebook in a folder; fail on an error in a cell and on anything it writes to stderr."""
+    import nbformat
+    from nbclient import NotebookClient
 
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    resources = {"metadata": {"path": str(folder)}}
-    nbclient.NotebookClient(notebook, timeout=900, kernel_name="python3", resources=resources).execute()
+    begin = (  # as in a kernel of its own
+        "%reset -f\nimport os\nos.environ.pop('HEATPOSE_DATA', None)\n"
+        f"os.environ.update({environment!r})\nos.chdir({str(folder)!r})\ndel os"
+    )
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(begin))
+    client = NotebookClient(notebook, kernel, timeout=900)
+    try:
+        client.execute()
+    finally:
+        client.kc.stop_channels()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     complaints = [output.text for output in outputs if output.get("name") == "stderr"]
     assert not complaints
@@ -67,14 +86,14 @@ def test_holds_no_logic(path):
 
 
 @each_notebook
-def test_runs_and_complains_of_nothing(path, tmp_path, monkeypatch):
-    execute(path, tmp_path, monkeypatch)
+def test_runs_and_complains_of_nothing(kernel, path, tmp_path):
+    execute(kernel, path, tmp_path)
 
 
-def test_heatmaps_notebook_takes_ones_own_folder(tmp_path, monkeypatch):
+def test_heatmaps_notebook_takes_ones_own_folder(kernel, tmp_path):
     from heatpose import simulate_poses, write_heatmaps
 
     poses = simulate_poses(1, 1, 2, classes=["action_up", "dummy"])
     own = write_heatmaps(poses, tmp_path / "own")
-    outputs = execute(NOTEBOOKS[0], tmp_path, monkeypatch, HEATPOSE_DATA=own)
+    outputs = execute(kernel, NOTEBOOKS[0], tmp_path, HEATPOSE_DATA=str(own))
     assert any("4 samples of 2 classes" in output.get("text", "") for output in outputs)
