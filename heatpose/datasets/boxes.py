@@ -8,12 +8,10 @@ as they are followed.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -293,8 +291,7 @@ class OnnxDetector:
     """
 
     def __init__(self, file: str | os.PathLike[str]):
-        self._session = load_session(file)
-        self.model = f"{Path(file).name} with SHA-256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
+        self._session, self.model = load_session(file)
         inputs = {one.name: one.shape for one in self._session.get_inputs()}
         self._outputs = [one.name for one in self._session.get_outputs()]
         self._size_input = next((name for name, shape in inputs.items() if len(shape) == 2), None)

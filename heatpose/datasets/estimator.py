@@ -107,9 +107,8 @@ class OnnxEstimator:
         input_size: tuple[int, int] | None = None,
         normalization: Normalization | None = None,
     ):
-        self._session = load_session(file)
-        self._file = Path(file)
-        self.model = f"{self._file.name} with SHA-256 {hashlib.sha256(self._file.read_bytes()).hexdigest()}"
+        self._session, self.model = load_session(file)
+        self._file = file
         inputs = self._session.get_inputs()
         shapes = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[1] != 3:
@@ -209,8 +208,8 @@ def need_live() -> None:
         ) from error
 
 
-def load_session(file: str | os.PathLike[str]) -> Any:
-    """Load an ONNX model for the processor.
+def load_session(file: str | os.PathLike[str]) -> tuple[Any, str]:
+    """Load an ONNX model for the processor; return its session, and its name and digest for a record.
 
     Raises
     ------
@@ -225,9 +224,10 @@ def load_session(file: str | os.PathLike[str]) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # its warnings are about the graph, which users cannot change
     try:
-        return onnxruntime.InferenceSession(os.fspath(file), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(os.fspath(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of kinds that onnxruntime does not export
         raise ValueError(f"Expected an ONNX model in {file}, got: {str(error).splitlines()[0]}") from error
+    return session, f"{Path(file).name} with SHA-256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
 
 
 def _size(text: str | None, file: object) -> tuple[int, int] | None:

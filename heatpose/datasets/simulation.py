@@ -298,9 +298,8 @@ class _Performer:
 
     def _pose(self, rng: np.random.Generator, command: str, clip: int) -> NDArray[np.float64]:
         """Joint angles of one doing of a command: the performer's own in everything, in this command, and this once."""
-        manner = self._habit + self._difficulty * SPREAD * _bounded(
-            self._rng(COMMANDS.index(command)), len(body.ANGLES)
-        )
+        of_command = _bounded(self._rng(COMMANDS.index(command)), len(body.ANGLES))
+        manner = self._habit + self._difficulty * SPREAD * of_command
         manner += 0.35 * self._difficulty * SPREAD * rng.standard_normal(len(body.ANGLES))
         meant = _idle(rng, self._number + clip) if command == "dummy" else joint_angles(body.COMMAND_ANGLES[command])
         return meant + manner

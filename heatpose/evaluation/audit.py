@@ -182,9 +182,9 @@ class AuditPlan:
         Their classes.
     grouping : Grouping
         What the folds were made by.
-    folds, random_folds : list of (train, test)
-        The chosen split and the random one.
-    random_state : int, default 0
+    splits : mapping of {"chosen", "random"} to list of (train, test)
+        The folds of both splits.
+    random_state : int
         For the permutations and the proposed folds.
 
     Attributes
@@ -200,16 +200,12 @@ class AuditPlan:
         keypoints: np.ndarray,
         labels: np.ndarray,
         grouping: Grouping,
-        folds: Folds,
-        random_folds: Folds,
-        random_state: int = 0,
+        splits: Mapping[str, Folds],
+        random_state: int,
     ):
         self.labels, self.grouping, self.random_state = labels, grouping, random_state
         self._neighbours = PoseNeighbours(keypoints)
-        self._twins = {
-            "chosen": find_twins(self._neighbours, folds),
-            "random": find_twins(self._neighbours, random_folds),
-        }
+        self._twins = {name: find_twins(self._neighbours, folds) for name, folds in splits.items()}
         self._clips = propose_groups(self._neighbours, labels)
         self.proposed: Grouping | None = None
         self.proposed_folds: Folds = []

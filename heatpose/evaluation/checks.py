@@ -20,6 +20,7 @@ from heatpose.evaluation.plain import Record
 from heatpose.evaluation.signature import FINDINGS, UPRIGHT, Signature
 from heatpose.pose.geometry import has_body, mirror_keypoints
 from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours, propose_clips
+from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["KINDS", "MIN_SAMPLES", "CheckContext", "Problem", "Severity"]
 
@@ -143,6 +144,12 @@ class CheckContext:
         """Search for similar poses among the frames and, behind them, their mirror images."""
         keypoints = self.frames.keypoints
         return PoseNeighbours(np.concatenate([keypoints, mirror_keypoints(keypoints)]))
+
+    @cached_property
+    def with_swapped(self) -> PoseNeighbours:
+        """The same with left and right keypoints swapped instead."""
+        keypoints = self.frames.keypoints
+        return PoseNeighbours(np.concatenate([keypoints, keypoints[:, COCO_17.swap]]))
 
     @cached_property
     def clips(self) -> np.ndarray:

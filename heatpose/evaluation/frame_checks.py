@@ -14,7 +14,7 @@ from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.signature import find_differences, sign_poses
 from heatpose.evaluation.wording import format_plural, join_names
 from heatpose.pose.geometry import FEWEST_VISIBLE
-from heatpose.pose.similarity import COPY, PoseNeighbours, connect
+from heatpose.pose.similarity import COPY, connect
 from heatpose.pose.skeleton import COCO_17
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
@@ -141,9 +141,7 @@ def dark_frames(context: CheckContext) -> Iterator[Problem]:
 
 def swapped_sides(context: CheckContext) -> Iterator[Problem]:
     """Frames that are like others of their class only with left and right keypoints swapped."""
-    keypoints, n = context.frames.keypoints, len(context.frames)
-    both = PoseNeighbours(np.concatenate([keypoints, keypoints[:, COCO_17.swap]]))
-    groups = np.tile(context.groups, 2)
+    both, n, groups = context.with_swapped, len(context.frames), np.tile(context.groups, 2)
     for name in np.unique(context.labels[context.visible]):
         rows = np.flatnonzero(context.visible & (context.labels == name))
         # One swapped frame differs from the rest of its class; a clip of them differs from other groups.

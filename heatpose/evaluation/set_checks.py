@@ -11,7 +11,7 @@ from heatpose.evaluation.checks import CheckContext, Problem
 from heatpose.evaluation.wording import join_names
 from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.orientation import facing_sides
-from heatpose.pose.similarity import NEAR_IDENTICAL, PoseNeighbours
+from heatpose.pose.similarity import NEAR_IDENTICAL
 from heatpose.pose.skeleton import COCO_17
 
 # Nothing is found with these in the shared performers under four estimators, the simulation and the keypoint sets.
@@ -31,10 +31,10 @@ def mirrored_groups(context: CheckContext) -> Iterator[Problem]:
         return
     both, n, found = context.with_mirrored, len(context.frames), []
     for group in np.unique(context.groups):
-        ratios = []
-        for name in np.unique(context.labels[context.groups == group]):
+        ratios, is_own = [], context.groups == group
+        for name in np.unique(context.labels[is_own]):
             of_class = context.visible & (context.labels == name)
-            own, others = (np.flatnonzero(of_class & side) for side in _sides(context.groups == group))
+            own, others = (np.flatnonzero(of_class & side) for side in (is_own, ~is_own))
             if len(own) and len(others):
                 as_is, mirrored = (np.median(both.nearest(rows, others)[0]) for rows in (own, own + n))
                 if np.isfinite(as_is + mirrored):
@@ -53,16 +53,11 @@ def mirrored_groups(context: CheckContext) -> Iterator[Problem]:
         yield context.problem("mirrored-group", message, turned / clear)
 
 
-def _sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return mask, ~mask
-
-
 def exchanged_sides(context: CheckContext) -> Iterator[Problem]:
     """Frames seen from the other side than near-identical ones of their class."""
-    keypoints, n = context.frames.keypoints, len(context.frames)
-    side = np.where(context.visible, facing_sides(keypoints[..., :2]), 0)
+    both, n = context.with_swapped, len(context.frames)
+    side = np.where(context.visible, facing_sides(context.frames.keypoints[..., :2]), 0)
     rare = -1 if np.count_nonzero(side > 0) >= np.count_nonzero(side < 0) else 1
-    both = PoseNeighbours(np.concatenate([keypoints, keypoints[:, COCO_17.swap]]))
     found: list[int] = []
     for name in np.unique(context.labels):
         rows, usual = (np.flatnonzero((context.labels == name) & (side == which)) for which in (rare, -rare))
@@ -99,7 +94,7 @@ def missing_in_class(context: CheckContext) -> Iterator[Problem]:
     rows = np.flatnonzero(context.visible)
     missing, labels = np.isnan(mask_uncertain(context.frames.keypoints[rows], _FEWEST_VISIBLE)[..., 0]), context.labels
     for name in np.unique(labels[rows]):
-        own, others = (missing[side] for side in _sides(labels[rows] == name))
+        own, others = missing[labels[rows] == name], missing[labels[rows] != name]
         if len(own) and len(others):
             lost = (own.mean(axis=0) >= _OFTEN_MISSING) & (others.mean(axis=0) <= _SELDOM_MISSING)
             lost[COCO_17.index(*COCO_17.head)] = False  # an ear is hidden in a side view, and features use the mean

@@ -405,7 +405,7 @@ def _swapped_maps(expected: Signature, data: Signature) -> list[Finding]:
     if np.minimum(here, there).sum() >= _ALIKE:
         return []
     message = (
-        f"The heatmaps are {found[0]} x {found[1]} (rows x columns), {usual[0]} x {usual[1]} in the training data."
+        f"The heatmaps are {found[0]} x {found[1]} (rows x columns), {found[1]} x {found[0]} in the training data."
     )
     return [Finding("turned", message, f"If rows and columns are swapped: {TURNS[7].cure}.")]
 
@@ -429,12 +429,10 @@ def _coarse(expected: Signature, data: Signature) -> list[Finding]:
 
 
 def _several_peaks(data: Signature) -> list[Finding]:
-    several, n_looked_at = data.second_peaks[0], data.second_peaks.sum()
-    if not several or several < _OFTEN * n_looked_at:
+    several, n_all = data.second_peaks[0], data.second_peaks.sum()
+    if not several or several < _OFTEN * n_all:
         return []
-    message = (
-        f"In {several} of {n_looked_at} heatmaps that were looked at, most keypoints have a second peak elsewhere."
-    )
+    message = f"In {several} of {n_all} heatmaps that were looked at, most keypoints have a second peak elsewhere."
     advice = "Cut out one person for each heatmap; heights above the range of integers wrap around."
     return [Finding("several-peaks", message, advice)]
 

@@ -119,20 +119,11 @@ class Trainer:
         """
         # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
         # slow each other down.
-        arguments = [
-            (
-                task.name,
-                {**CANDIDATES[task.name].takes.mirror_parameters(self.mirror), **task.parameters},
-                self.X,
-                self.y,
-                task.test,
-                self.random_state,
-                task.outputs,
-                self.heatmaps,
-                self.skeleton,
-            )
-            for task in tasks
-        ]
+        arguments = []
+        for task in tasks:
+            parameters = {**CANDIDATES[task.name].takes.mirror_parameters(self.mirror), **task.parameters}
+            data = self.X, self.y, task.test, self.random_state, task.outputs, self.heatmaps, self.skeleton
+            arguments.append((task.name, parameters, *data))
         results = side_by_side(train_without, arguments, self.n_jobs, self.client)
         if meanwhile is not None:
             meanwhile()

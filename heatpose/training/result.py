@@ -104,16 +104,12 @@ class TrainingResult:
 
     def to_record(self) -> dict[str, Any]:
         """Return the part of the result that is kept in the manifest, as plain values."""
-        evaluation = to_plain(self.evaluation)
+        evaluation, grouping = to_plain(self.evaluation), self.grouping
         calibration = evaluation["calibration"] or {}
         by_class = zip(*(evaluation[name] for name in ("classes", "recall", "recall_interval", "support")), strict=True)
         by_group = self.predictions.groupby(["group", "label", "predicted"]).size().reset_index()
         return {
-            "groups": {
-                "description": self.grouping.description,
-                "kind": self.grouping.kind,
-                "n_groups": int(self.grouping.n_groups),
-            },
+            "groups": {"description": grouping.description, "kind": grouping.kind, "n_groups": grouping.n_groups},
             "n_samples": evaluation["n_samples"],
             "n_without_body": self.n_without_body,
             "n_folds": self.n_folds,

@@ -152,6 +152,7 @@ def plan_training(
             f"Expected poses of persons to measure the importance of parts of the body, got {skeleton.name}."
         )
     X, y = table[list(skeleton.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
+    keypoints = table_keypoints(table, skeleton)
     check_enough(y, grouping.groups, n_folds)
     check_mirror(np.unique(y), mirror)
     folds = grouped_folds(y, grouping.groups, n_folds, random_state)
@@ -161,7 +162,7 @@ def plan_training(
         grouping=grouping,
         folds=folds,
         random_folds=mixed,
-        audit=AuditPlan(table_keypoints(table, skeleton), y, grouping, folds, mixed, random_state),
+        audit=AuditPlan(keypoints, y, grouping, {"chosen": folds, "random": mixed}, random_state),
         trainer=Trainer(X, y, random_state, mirror, skeleton=skeleton, **resources),
         decoder=decoder,
         outputs=("parts", "importance") if importance else ("parts",),

@@ -193,12 +193,11 @@ def _comparison(plan: TrainingPlan, rivals: Sequence[str], nested: bool) -> dict
     folds = range(len(plan.folds))
     single, pairs = [(k,) for k in folds], list(combinations(folds, 2)) if nested else []
     keys = [(name, out) for name in rivals for out in [*single, *pairs]] + [(BASELINE, out) for out in single]
-    return {
-        (name, out): Task(
-            name, np.concatenate([plan.tests[k] for k in out]), outputs=plan.outputs if len(out) == 1 else ()
-        )
-        for name, out in keys
-    }
+    tasks = {}
+    for name, out in keys:
+        outputs = plan.outputs if len(out) == 1 else ()
+        tasks[name, out] = Task(name, np.concatenate([plan.tests[k] for k in out]), outputs=outputs)
+    return tasks
 
 
 def _choose(plan: TrainingPlan, rivals: Sequence[str], nested: bool, fits: dict[_Key, Fit]) -> Choice:

@@ -23,7 +23,8 @@ PERFORMERS = Grouping(POSES.performers.astype(str), "held-out groups", "regex")
 
 def plan(grouping=PERFORMERS, labels=LABELS):
     folds = grouped_folds(labels, grouping.groups)
-    return AuditPlan(POSES.keypoints, labels, grouping, folds, random_folds(labels, len(folds), 0))
+    splits = {"chosen": folds, "random": random_folds(labels, len(folds), 0)}
+    return AuditPlan(POSES.keypoints, labels, grouping, splits, 0)
 
 
 def permuted():
@@ -133,7 +134,7 @@ def test_where_no_groups_can_be_proposed_it_says_why():
     labels = np.repeat(["a", "b"], 20)
     blocks = Grouping(np.tile(["0", "1"], 20), "blocks", "blocks")
     folds = grouped_folds(labels, blocks.groups)
-    audit = AuditPlan(one_run, labels, blocks, folds, random_folds(labels, 2, 0))
+    audit = AuditPlan(one_run, labels, blocks, {"chosen": folds, "random": random_folds(labels, 2, 0)}, 0)
     assert audit.proposed is None
     assert audit.proposed_folds == []
     chosen = evaluate_predictions(labels, labels, groups=blocks.groups)
