@@ -15,12 +15,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.evaluation import audit
 from heatpose.evaluation.learning_curve import learning_curve
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.spaces import Range
 from heatpose.pose.skeleton import COCO_17
-from heatpose.training import folds
+from heatpose.training import folds, skeleton
 from heatpose.training import trials as module
 from heatpose.training.search import parse_budget, search_pose_classifier
 
@@ -86,7 +85,7 @@ def guesses(monkeypatch):
         return folds.Fit(probabilities, known, partial, 1.0, 0.0)
 
     monkeypatch.setattr(folds, "train_without", train)
-    monkeypatch.setattr(audit, "learning_curve", lambda *_, **__: None)
+    monkeypatch.setattr(skeleton, "learning_curve", lambda *_, **__: None)
     return asked
 
 
@@ -378,7 +377,7 @@ def test_a_search_is_never_given_the_fold_that_it_is_judged_by(guesses):
 
 
 def test_what_is_said_of_a_group_does_not_depend_on_its_labels(monkeypatch):
-    monkeypatch.setattr(audit, "learning_curve", lambda *_, **__: None)
+    monkeypatch.setattr(skeleton, "learning_curve", lambda *_, **__: None)
     table = a_table()
     mixed = table.copy()
     first = mixed["group"] == "0"
@@ -482,7 +481,7 @@ def test_optuna_is_kept_quiet_and_left_as_it_was(guesses):
 
 
 def test_the_table_is_not_changed(guesses, monkeypatch):
-    monkeypatch.setattr(audit, "learning_curve", learning_curve)
+    monkeypatch.setattr(skeleton, "learning_curve", learning_curve)
     table = a_table()
     look_for(table, n_trials=1)
     pd.testing.assert_frame_equal(table, a_table())

@@ -12,7 +12,6 @@ from sklearn.tree import DecisionTreeClassifier
 
 from heatpose.data.groups import Grouping
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.evaluation import audit
 from heatpose.evaluation.learning_curve import learning_curve
 from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model import candidates
@@ -45,7 +44,7 @@ QUICK = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Add the quick candidates, and leave out the learning curve, half of the work; `result` has one."""
-    monkeypatch.setattr(audit, "learning_curve", lambda *_, **__: None)
+    monkeypatch.setattr(skeleton, "learning_curve", lambda *_, **__: None)
     table = MappingProxyType({**CANDIDATES, **QUICK})
     for module in (candidates, folds, skeleton, training):
         monkeypatch.setattr(module, "CANDIDATES", table)
@@ -335,7 +334,7 @@ def test_the_same_seed_gives_the_same_result_and_another_seed_another(result):
 
 
 def test_the_number_of_processes_changes_nothing(monkeypatch):
-    monkeypatch.setattr(audit, "learning_curve", learning_curve)
+    monkeypatch.setattr(skeleton, "learning_curve", learning_curve)
     small = a_table(3, 1, 2)
     one, two = (train_pose_classifier(small, classifiers="lda,dummy", n_jobs=n_jobs) for n_jobs in (1, 2))
     assert_same(one, two)
