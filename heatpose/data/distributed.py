@@ -155,7 +155,7 @@ def check_data(client: Client, reader: SampleReader) -> None:
 def _obstacle(reader: SampleReader) -> str | None:
     """Return why this worker cannot read the first file, if so."""
     try:
-        reader.require_folder()
+        reader.source.require_folder()
         reasons = set(reader.read([0])[1].values()) - {NOT_FINITE}
     except Exception as error:  # such as a library that is not there; the message is for people
         return str(error) or type(error).__name__
@@ -213,7 +213,7 @@ def _scan(reader: SampleReader, function: Callable[[np.ndarray], np.ndarray]) ->
     """Scan a few files, on a worker; it has as many threads as it was given, and each does another task."""
     parts = list(reader.scan(function, n_jobs=1))
     if any(reason != NOT_FINITE for part in parts for reason in part.bad.values()):
-        reader.require_folder()  # a worker that came later and does not see the data must not make all files bad
+        reader.source.require_folder()  # a worker that came later and does not see the data must not make all files bad
     return parts
 
 

@@ -22,28 +22,7 @@ from heatpose.data.storage import FILE, FOLDER, Storage, is_url, local_path, red
 from heatpose.pose.inputs import shape_advice
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = [
-    "CHUNK_BYTES",
-    "HEADER_LIMIT",
-    "NOT_FINITE",
-    "BadFile",
-    "BadFilesError",
-    "Header",
-    "NpyError",
-    "UnfinishedFileError",
-    "check_file",
-    "check_shape",
-    "error_reason",
-    "fetch_samples",
-    "not_finite",
-    "not_finite_reason",
-    "parse_header",
-    "path_kind",
-    "read_header",
-    "read_heatmaps",
-    "read_samples",
-    "read_stream",
-]
+__all__ = ["BadFile", "BadFilesError", "UnfinishedFileError", "read_heatmaps", "read_stream"]
 
 HEADER_LIMIT = 4096
 """Bytes of the longest header that is read; NumPy writes 128 for heatmaps."""

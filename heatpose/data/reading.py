@@ -94,10 +94,6 @@ class SampleReader:
         """Return a reader of some of the files, given by their positions."""
         return SampleReader(self.source, [self.files[file] for file in files], self.heatmap_shape)
 
-    def require_folder(self) -> None:
-        """Raise an OSError where the folder cannot be seen, which can be on another machine."""
-        self.source.require_folder()
-
     def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Read samples by their rows; return them as (n, K, H, W), float32, and why some of them are bad."""
         heatmaps = np.empty((len(rows), *self.heatmap_shape), dtype=np.float32)

@@ -33,20 +33,7 @@ from heatpose.data.npy import (
 )
 from heatpose.data.storage import COARSE_TICK, FILE, FOLDER, Entry, Storage, concurrently, is_url, local_path
 
-__all__ = [
-    "HEATMAP_SUFFIX",
-    "ListedFile",
-    "Listing",
-    "LocalFiles",
-    "Part",
-    "RemoteFiles",
-    "Source",
-    "has_suffix",
-    "is_hidden",
-    "list_files",
-    "natural_key",
-    "open_source",
-]
+__all__ = ["HEATMAP_SUFFIX", "LocalFiles", "has_suffix", "is_hidden", "list_files", "natural_key", "open_source"]
 
 HEATMAP_SUFFIX = ".npy"
 """End of the name of a heatmap file, in small or capital letters."""
@@ -172,17 +159,13 @@ def _add_files(
     # Names that differ in leading zeros alone are the same to natural order: then as text.
     for entry in sorted(visible, key=lambda entry: (natural_key(entry.name), entry.name)):
         path = folder + entry.name
-        wanted = has_suffix(entry.name, suffixes)
-        problem: str | None = None
-        is_loop = entry.kind == FOLDER and entry.real is not None and entry.real in above
-        if is_loop or (not wanted and entry.kind != FOLDER):
+        wanted, is_folder = has_suffix(entry.name, suffixes), entry.kind == FOLDER
+        if (is_folder and entry.real is not None and entry.real in above) or not (wanted or is_folder):
             listing.ignored.append(path)
-            continue
-        if path.encode(errors="replace").decode() != path:  # file systems also hold names that are just bytes
-            problem = "expected a name in UTF-8"
-        elif wanted and entry.kind != FILE:
-            problem = f"expected a file, got {entry.kind}"
-        if problem or wanted:
+        elif path.encode(errors="replace").decode() != path:  # file systems also hold names that are just bytes
+            listing.files.append(ListedFile(path, problem="expected a name in UTF-8"))
+        elif wanted:
+            problem = None if entry.kind == FILE else f"expected a file, got {entry.kind}"
             listing.files.append(ListedFile(path, entry.size, entry.stamp, problem))
         else:
             if not folder:

@@ -22,14 +22,10 @@ from uuid import uuid4
 
 __all__ = [
     "COARSE_TICK",
-    "FILE",
     "FOLDER",
-    "Entry",
     "Storage",
-    "StorageError",
     "concurrently",
     "file_name",
-    "in_order",
     "is_url",
     "join_url",
     "local_path",

@@ -347,7 +347,7 @@ def _set_labels(
             notes.append("Labels: from the files.")
         elif source.is_folder and folders.notna().all() and _several(folders):
             notes.append("Labels: the folders.")
-            table["label"] = folders.astype("string")
+            labels = "folder"
     if labels is None:
         return
     if isinstance(labels, str) and labels == "none":
