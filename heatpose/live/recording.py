@@ -6,6 +6,7 @@ by their names, see :data:`PERFORMERS` and :data:`CLIPS`.
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections import Counter
@@ -35,9 +36,10 @@ _PERFORMER = re.compile(r"[^\W_]{1,40}")  # letters and digits: an underscore se
 class _Clip:
     label: str
     performer: str
-    number: int
-    begin: float  # on the clock of the pictures
-    end: float
+    seconds: float
+    countdown: float
+    number: int = 0
+    begin: float | None = None  # on the clock of the pictures; known from the first of them on
     n_frames: int = 0
 
 
@@ -56,7 +58,6 @@ class Recorder:
         self.out = Path(out)
         self._pictures = self.out.with_name(f"{self.out.name}-pictures") if keep_pictures else None
         self._clip: _Clip | None = None
-        self._request: tuple[str, str, float, float] | None = None
         self._last: _Clip | None = None
         self._lock = threading.RLock()  # a page starts and stops from the server's thread
         self._scan()
@@ -91,33 +92,32 @@ class Recorder:
         with self._lock:
             if self.is_busy:
                 raise ValueError("Expected one clip at a time, got a second one.")
-            self._request = label, performer, seconds, countdown
+            self._clip = _Clip(label, performer, seconds, countdown)
 
     @property
     def is_busy(self) -> bool:
         """Return whether a clip is being recorded, or about to be."""
-        return self._clip is not None or self._request is not None
+        return self._clip is not None
 
     def take(self, scene: Scene) -> None:
         """Take the next picture; of several people the one with the smallest number is recorded."""
         with self._lock:
-            if self._request is not None:
-                label, performer, seconds, countdown = self._request
-                self._request = None
-                begin = scene.time + countdown
-                self._clip = _Clip(label, performer, self._next_number(label, performer), begin, begin + seconds)
             clip = self._clip
-            if clip is None or scene.time < clip.begin:
+            if clip is None:
                 return
-            if scene.time >= clip.end:
+            if clip.begin is None:
+                clip.number, clip.begin = self._next_number(clip.label, clip.performer), scene.time + clip.countdown
+            if scene.time >= clip.begin + clip.seconds:
                 self._clip, self._last = None, clip
-            elif scene.people:
+            elif scene.time >= clip.begin and scene.people:
                 self._write(clip, scene)
 
     def stop(self) -> None:
         """End the clip that is being recorded; what was written stays."""
         with self._lock:
-            self._last, self._clip, self._request = self._clip or self._last, None, None
+            if self._clip is not None and self._clip.begin is not None:
+                self._last = self._clip
+            self._clip = None
 
     def discard(self) -> int:
         """Delete the files of the clip being recorded or recorded last, and return how many there were."""
@@ -151,13 +151,11 @@ class Recorder:
             ``state`` ("idle", "countdown" or "recording"), ``remaining`` seconds of it, the ``clip`` being recorded or
             recorded last, and ``frames``: a list of class, performer, clips and frames.
         """
-        clip = self._clip
-        state, remaining = ("countdown", None) if self._request is not None else ("idle", None)
-        if clip is not None:
-            now = clip.begin if now is None else now
-            is_on = now >= clip.begin
-            state, remaining = ("recording", clip.end - now) if is_on else ("countdown", clip.begin - now)
-        shown = clip or self._last
+        clip, shown = self._clip, self._last
+        state, remaining = "idle" if clip is None else "countdown", None
+        if clip is not None and clip.begin is not None:
+            shown, end, now = clip, clip.begin + clip.seconds, clip.begin if now is None else now
+            state, remaining = ("recording", end - now) if now >= clip.begin else ("countdown", clip.begin - now)
         named = shown and {"label": shown.label, "performer": shown.performer, "frames": shown.n_frames}
         return {"kind": "recording", "state": state, "remaining": remaining, "clip": named, "frames": self._count()}
 
@@ -171,10 +169,9 @@ class Recorder:
             frames, labels = self._frames.copy(), sorted(self._labels)
         performers = sorted({performer for _, performer, _ in frames})
         lines = []
-        for label in labels:
-            for performer in performers:
-                clips = [n for (*whose, _), n in frames.items() if whose == [label, performer]]
-                lines.append({"label": label, "performer": performer, "clips": len(clips), "frames": sum(clips)})
+        for label, performer in itertools.product(labels, performers):
+            clips = [n for (*whose, _), n in frames.items() if whose == [label, performer]]
+            lines.append({"label": label, "performer": performer, "clips": len(clips), "frames": sum(clips)})
         return lines
 
     def _scan(self) -> None:

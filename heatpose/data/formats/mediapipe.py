@@ -45,17 +45,8 @@ def _frames(content: Any) -> Iterator[tuple[dict, list]]:
 
 
 def _sniff(source: Source) -> bool:
-    content = source.peek()
-    for _ in range(6):  # frames in a dictionary, each with a list of people, are the deepest
-        if _is_pose(content):
-            return True
-        if isinstance(content, dict):
-            landmarks = [content[name] for name in _LANDMARKS if name in content]
-            if landmarks and not landmarks[0]:
-                return True
-            content = landmarks or [value for value in content.values() if isinstance(value, list)]
-        content = content[0] if isinstance(content, list) and content else None
-    return False
+    known, people = next(_frames(source.peek()), ({}, []))
+    return bool(people) or any(name in known for name in _LANDMARKS)
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:
