@@ -53,21 +53,14 @@ def run(args: argparse.Namespace) -> None:
 
     estimator = make_estimator(args)
     tracker = PersonTracker(estimator, OnnxDetector(args.detector) if args.detector else None, args.people or "all")
-    several = tracker.has_several
     model, stream = make_stream(args)
     recorder = Recorder(args.record, keep_pictures=args.keep_pictures) if args.record else None
     with (
         closing(open_source(args.source, is_paced=args.serve is not None)) as source,
         page(args, stream.classes, recorder) as server,
     ):
-        presenter = Presenter(server, stream, recorder, has_several=several)
+        presenter = Presenter(server, stream, recorder)
         scenes = find_people(source, tracker)
-        frames = person_frames(
-            scenes,
-            has_several=several,
-            is_live=source.is_live,
-            decoder=stream.decoder,
-            on_scene=presenter.on_scene,
-        )
+        frames = person_frames(scenes, is_live=source.is_live, decoder=stream.decoder, on_scene=presenter.on_scene)
         title = f"Reading {args.source}, people from {tracker.describe()}"
         write_stream(args, title, model, stream, frames, server, presenter)

@@ -24,19 +24,24 @@ class Scene(NamedTuple):
     time: float
     pixels: NDArray
     people: list[Person]
+    has_several: bool = False
+
+    def name(self, person: Person) -> str | None:
+        """Return by what a person is told apart from others: the number, or None for a single one."""
+        return str(person.number) if self.has_several else None
 
 
 def find_people(source: Film | Camera, tracker: PersonTracker) -> Iterator[Scene | None]:
     """Yield each picture with its people, and None while a camera gives none."""
     picture: Picture | None
     for picture in source:
-        yield None if picture is None else Scene(picture.time, picture.pixels, tracker(picture.pixels))
+        people = [] if picture is None else tracker(picture.pixels)
+        yield None if picture is None else Scene(*picture, people, tracker.has_several)
 
 
 def person_frames(
     scenes: Iterable[Scene | None],
     *,
-    has_several: bool,
     is_live: bool,
     decoder: str | None = None,
     on_scene: Callable[[Scene], Any] | None = None,
@@ -47,8 +52,6 @@ def person_frames(
     ----------
     scenes : iterable of Scene or None
         See :func:`find_people`.
-    has_several : bool
-        Tell people apart by their numbers.
     is_live : bool
         Yield None for a picture without people, by which a stream learns that time passes.
     decoder : str, optional
@@ -65,7 +68,6 @@ def person_frames(
             on_scene(scene)
         for person in scene.people:
             keypoints = person.decoded[None] if decoder == DECODER else None
-            who = str(person.number) if has_several else None
-            yield Frame(None, scene.time, person.heatmaps[None], who, keypoints)
+            yield Frame(None, scene.time, person.heatmaps[None], scene.name(person), keypoints)
         if is_live and not scene.people:
             yield None

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpose.datasets.boxes import Person
 from heatpose.live.recognition import Scene
 from heatpose.live.recording import Recorder
 from heatpose.live.server import PoseServer
@@ -36,8 +35,6 @@ class Presenter:
         Knows the probabilities; without it only the skeletons are shown.
     recorder : Recorder, optional
         Writes them.
-    has_several : bool, default False
-        People are told apart by their numbers.
     """
 
     def __init__(
@@ -45,11 +42,8 @@ class Presenter:
         server: PoseServer | None,
         stream: PoseStream | None = None,
         recorder: Recorder | None = None,
-        *,
-        has_several: bool = False,
     ):
         self._server, self._stream, self._recorder = server, stream, recorder
-        self._has_several = has_several
         self._last = -np.inf
         self._scene: Scene | None = None
 
@@ -64,7 +58,7 @@ class Presenter:
     def on_frame(self, person: Hashable, heatmaps: NDArray) -> None:
         """Take a person's heatmaps, after they were classified; a picture is shown with the last of its people."""
         if self._scene is not None:
-            if person == self._name(self._scene.people[-1]):
+            if person == self._scene.name(self._scene.people[-1]):
                 self._show_scene(self._scene)
         elif self._is_due():
             rows, columns = heatmaps.shape[1:]
@@ -74,11 +68,8 @@ class Presenter:
     def _show_scene(self, scene: Scene) -> None:
         if self._is_due():
             height, width = scene.pixels.shape[:2]
-            people = [self._person(self._name(person), person.keypoints) for person in scene.people]
+            people = [self._person(scene.name(person), person.keypoints) for person in scene.people]
             self._show((width, height), people, scene.time, scene.pixels)
-
-    def _name(self, person: Person) -> str | None:
-        return str(person.number) if self._has_several else None
 
     def _is_due(self) -> bool:
         return self._server is not None and self._server.has_viewers and time.monotonic() - self._last >= _PERIOD

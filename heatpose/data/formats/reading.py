@@ -328,10 +328,8 @@ def _choose(numbers: np.ndarray, table: pd.DataFrame, people: str, n_frames: int
         xy, seen = numbers[kept, :, :2].astype(float), visible[kept, :, None]
         box = np.where(seen, xy, -np.inf).max(axis=1) - np.where(seen, xy, np.inf).min(axis=1)
         area = box.prod(axis=1)
-    order = np.lexsort((-area, frames))
-    first = np.append(True, frames[order][1:] != frames[order][:-1])
     notes.append(f"Several people in {_count(several, 'frame')}: the largest was kept (people='all' keeps all).")
-    return kept[np.sort(order[first])]
+    return kept[np.sort(pd.Series(area).groupby(frames).idxmax())]
 
 
 def _set_labels(
