@@ -238,7 +238,7 @@ def test_train_is_the_same_from_the_extracted_table(run, trained, data, tmp_path
 def test_train_can_search(run, data, tmp_path):
     model, study = tmp_path / "pose.joblib", tmp_path / "trials.log"
     arguments = ("--groups", BY_PERFORMER, "--classifiers", "lda", "--jobs", 1, "--out", model)
-    code, out, _ = run("train", data, *arguments, "--search", "1s", "--study", study)
+    code, out, _ = run("train", data, *arguments, "--search", "0.1s", "--study", study)
     assert code == 0
     assert "The search was repeated for each fold" in out
     assert model.is_file()

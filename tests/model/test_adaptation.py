@@ -119,9 +119,15 @@ def test_a_new_training_forgets_the_person(adapted):
     np.testing.assert_array_equal(again.predict_proba(table), fresh.predict_proba(table))
 
 
+@pytest.fixture(scope="module")
+def rendered():
+    """Heatmaps of the others and of the person."""
+    return POSES.heatmaps()[THEIRS], render_heatmaps(X)
+
+
 @pytest.mark.parametrize("name", [name for name in CANDIDATES if name not in ("dummy", "pixel-cnn")])
-def test_each_candidate_adapts(name):
-    heatmaps, theirs = POSES.heatmaps()[THEIRS], render_heatmaps(X)
+def test_each_candidate_adapts(rendered, name):
+    heatmaps, theirs = rendered
     options = {"epochs": 3} if name.startswith("pixel") else {"max_samples": 300}
     base = make_pose_pipeline(name, **options)
     for key in [key for key, value in base.get_params().items() if key.endswith("__n_estimators") and value]:

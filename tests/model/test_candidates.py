@@ -187,7 +187,7 @@ def test_an_entry_is_all_that_the_command_line_needs(tmp_path):
         assert main(["train", "--help"]) == 0
         train = ["train", "poses.csv", "--classifiers", "questions", "--decoder", "middle", "--jobs", "1"]
         assert main(train) == 0
-        assert main([*train, "--search", "1s"]) == 0
+        assert main([*train, "--search", "0.1s"]) == 0
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True, check=False
