@@ -280,9 +280,8 @@ def _recipe(method: str, skeleton: Skeleton) -> bytes:
         "decoding": DECODING_VERSION,
         "method": method,
         "options": {option.name: option.default for option in options},
+        "skeleton": skeleton.to_dict(),
     }
-    if skeleton != COCO_17:
-        recipe["skeleton"] = skeleton.to_dict()
     return json.dumps(recipe).encode()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -127,27 +126,27 @@ def _refuse_infinite(keypoints: np.ndarray, where: str, skeleton: Skeleton) -> N
         )
 
 
-def text_column(table: pd.DataFrame, name: str, path: Path | str) -> pd.Series:
+def text_column(table: pd.DataFrame, name: str, where: str) -> pd.Series:
     """Return a column as text, with NA where it is empty."""
     if name not in table:
         return pd.Series(pd.NA, index=table.index, dtype="string")
     column = table[name]
     if is_float_dtype(column.dtype) and column.notna().any():
-        raise ValueError(f"Expected text in column {name} of {path}, got {column.dtype}.")
+        raise ValueError(f"Expected text in column {name} of {where}, got {column.dtype}.")
     texts = column.astype("string")
     return texts.mask(texts == "")
 
 
-def sample_column(table: pd.DataFrame, path: Path | str) -> pd.Series:
+def sample_column(table: pd.DataFrame, where: str) -> pd.Series:
     """Return the position of each row in its file, 0 where there is no such column."""
     if "sample" not in table:
         return pd.Series(0, index=table.index, dtype=np.int64)
     if not is_integer_dtype(table["sample"].dtype) or table["sample"].isna().any():
-        raise ValueError(f"Expected whole numbers in column sample of {path}, got others.")
+        raise ValueError(f"Expected whole numbers in column sample of {where}, got others.")
     return table["sample"].astype(np.int64)
 
 
-def keypoint_numbers(table: pd.DataFrame, path: Path | str, skeleton: Skeleton = COCO_17) -> np.ndarray:
+def keypoint_numbers(table: pd.DataFrame, where: str, skeleton: Skeleton = COCO_17) -> np.ndarray:
     """Return the keypoint columns, shape (N, 3 K), float32."""
     for name in skeleton.columns:
         dtype = table[name].dtype
@@ -155,6 +154,6 @@ def keypoint_numbers(table: pd.DataFrame, path: Path | str, skeleton: Skeleton =
             number = pd.to_numeric(table[name], errors="coerce")
             wrong = table[name][number.isna() & table[name].notna()]
             got = repr(wrong.iloc[0]) if len(wrong) else str(dtype)
-            raise ValueError(f"Expected numbers in column {name} of {path}, got {got}.")
+            raise ValueError(f"Expected numbers in column {name} of {where}, got {got}.")
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
         return table[list(skeleton.columns)].to_numpy(dtype=np.float32, na_value=np.nan, copy=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from io import BytesIO
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_random_state
 
 from heatpose.data.delimited import read_delimited
-from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
+from heatpose.data.storage import file_name, open_file
 
 __all__ = [
     "DEFAULT_FOLDS",
@@ -116,21 +116,12 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     spec = os.fspath(spec)
     if len(index) == 0:
         raise ValueError("Expected an index with at least one sample, got none.")
-    if spec == "auto":
-        return _from_column(index)
-    if spec.startswith("blocks:"):
-        return _from_blocks(index, _parse_blocks(spec))
-    if _is_csv(spec):
-        return _from_csv(index, spec)
-    return _from_pattern(index, _parse_pattern(spec))
+    return _parse(spec)(index)
 
 
 def check_spec(spec: str) -> str:
     """Return a spec; raise the ValueError of :func:`resolve_groups` for one that is wrong for any data."""
-    if spec.startswith("blocks:"):
-        _parse_blocks(spec)
-    elif spec != "auto" and not _is_csv(spec):
-        _parse_pattern(spec)
+    _parse(spec)
     return spec
 
 
@@ -277,6 +268,29 @@ def random_folds(labels: ArrayLike, n_folds: int, random_state: int | np.random.
 # Where groups come from
 
 
+def _parse(spec: str) -> Callable[[pd.DataFrame], Grouping]:
+    """Return the function from an index to its groups that a spec stands for."""
+    if spec == "auto":
+        return _from_column
+    if spec.startswith("blocks:"):
+        n_blocks = spec.removeprefix("blocks:")
+        if not n_blocks.isdecimal() or int(n_blocks) < 2:
+            raise ValueError(f"Expected blocks:N with a whole number N of at least 2, got {spec!r}.")
+        return partial(_from_blocks, n_blocks=int(n_blocks))
+    # What ends in .csv is meant as a file, also one that is not there, unless it captures something.
+    if spec.lower().endswith(".csv") and (Path(spec).is_file() or "(" not in spec):
+        return partial(_from_csv, file=spec)
+    expected = "Expected groups as a regular expression with one capturing group, as blocks:N or as a .csv file"
+    try:
+        pattern = re.compile(spec)
+    except re.error as error:
+        raise ValueError(f"{expected}, got {spec!r}, which is no regular expression: {error}.") from error
+    if pattern.groups != 1:
+        found = _plural(pattern.groups, "capturing group")
+        raise ValueError(f"{expected}, got {spec!r} with {found}. (?:...) groups without capturing.")
+    return partial(_from_pattern, pattern=pattern)
+
+
 def _from_column(index: pd.DataFrame) -> Grouping:
     if "group" not in index or index["group"].isna().all():
         return _from_blocks(index, DEFAULT_FOLDS, because="no groups were given")
@@ -301,25 +315,21 @@ def _from_blocks(index: pd.DataFrame, n_blocks: int, because: str = "") -> Group
 
 
 def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
-    source: Path | BytesIO
-    if is_url(file):
-        source, file = BytesIO(Storage(file).read()), redact(file)
-    elif not (source := Path(local_path(file))).is_file():
-        raise FileNotFoundError(f"No such file of groups: {file}")
+    source, name = open_file(file, "file of groups")
     paths = _column(index, "path", "groups from a CSV file")
     try:
         table = read_delimited(source, dtype=str, keep_default_na=False)
     except ValueError as error:
-        raise ValueError(f"Cannot read groups from {file}: {error}") from error
+        raise ValueError(f"Cannot read groups from {name}: {error}") from error
     if not {"path", "group"} <= set(table):
-        raise ValueError(f"Expected columns 'path' and 'group' in {file}, got {_some(table.columns)}.")
+        raise ValueError(f"Expected columns 'path' and 'group' in {name}, got {_some(table.columns)}.")
     shown = repr(table["path"].iloc[0]) if len(table) else "none"
     table["path"] = _match_paths(table["path"], paths)
     table = table[table["path"].isin(paths)]
-    _refuse(table.loc[table["path"].duplicated(), "path"], f"with more than one in {file}")
+    _refuse(table.loc[table["path"].duplicated(), "path"], f"with more than one in {name}")
     groups = paths.map(table[table["group"] != ""].set_index("path")["group"])
-    _refuse(paths[groups.isna()], f"without one in {file}, whose paths are like {shown}")
-    return _held_out(groups.to_numpy(dtype=str), f"from {file_name(file)}", "csv")
+    _refuse(paths[groups.isna()], f"without one in {name}, whose paths are like {shown}")
+    return _held_out(groups.to_numpy(dtype=str), f"from {file_name(name)}", "csv")
 
 
 def _match_paths(given: pd.Series, paths: pd.Series) -> pd.Series:
@@ -343,30 +353,6 @@ def _match_paths(given: pd.Series, paths: pd.Series) -> pd.Series:
         return next(iter(meant)) if tail not in known and len(meant) == 1 else tail
 
     return names.map(match)
-
-
-def _is_csv(spec: str) -> bool:
-    # What ends in .csv is meant as a file, also one that is not there, unless it captures something.
-    return spec.lower().endswith(".csv") and (Path(spec).is_file() or "(" not in spec)
-
-
-def _parse_blocks(spec: str) -> int:
-    n_blocks = spec.removeprefix("blocks:")
-    if not n_blocks.isdecimal() or int(n_blocks) < 2:
-        raise ValueError(f"Expected blocks:N with a whole number N of at least 2, got {spec!r}.")
-    return int(n_blocks)
-
-
-def _parse_pattern(spec: str) -> re.Pattern[str]:
-    expected = "Expected groups as a regular expression with one capturing group, as blocks:N or as a .csv file"
-    try:
-        pattern = re.compile(spec)
-    except re.error as error:
-        raise ValueError(f"{expected}, got {spec!r}, which is no regular expression: {error}.") from error
-    if pattern.groups != 1:
-        found = _plural(pattern.groups, "capturing group")
-        raise ValueError(f"{expected}, got {spec!r} with {found}. (?:...) groups without capturing.")
-    return pattern
 
 
 def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
-from pathlib import PurePath
+from io import BytesIO
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
@@ -101,6 +102,16 @@ def local_path(path: str | os.PathLike[str]) -> str:
     """
     name = os.fspath(path)
     return unquote(urlsplit(name).path) if name.startswith("file://") else name
+
+
+def open_file(path: str | os.PathLike[str], what: str) -> tuple[Path | BytesIO, str]:
+    """Return a file, or the content behind a URL, and its name for messages; FileNotFoundError if it is not there."""
+    if is_url(path):
+        return BytesIO(Storage(os.fspath(path)).read()), redact(path)
+    file = Path(local_path(path))
+    if not file.is_file():
+        raise FileNotFoundError(f"No such {what}: {file}")
+    return file, str(file)
 
 
 def redact(url: str | os.PathLike[str]) -> str:

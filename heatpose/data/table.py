@@ -24,7 +24,7 @@ from heatpose.data.delimited import read_delimited
 from heatpose.data.folder import HeatmapFolder, Layout
 from heatpose.data.npy import NOT_FINITE
 from heatpose.data.reading import Progress, rows_of
-from heatpose.data.storage import Storage, file_name, is_url, local_path, redact
+from heatpose.data.storage import Storage, file_name, is_url, local_path, open_file, redact
 from heatpose.data.writing import whole_file
 from heatpose.pose.decoding import decode_skeleton
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -351,35 +351,29 @@ def read_table(
         poses |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
         return read_labelled(path, labelled=labelled, **poses)
     suffix = _table_suffix(path)
-    source: Path | BytesIO
-    if is_url(path):
-        source, path = BytesIO(Storage(os.fspath(path)).read()), redact(path)
-    else:
-        source = path = Path(local_path(path))
-        if not source.is_file():
-            raise FileNotFoundError(f"No such table: {path}")
+    source, where = open_file(path, "table")
     try:
         table = _read_csv(source, own) if suffix == ".csv" else pd.read_parquet(source)
     except (ValueError, OSError, pd.errors.ParserWarning) as error:  # also pyarrow's, and text that is not UTF-8
-        raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {path} ({error})") from error
-    require_columns(table, str(path), *(["label"] if labelled else []), skeleton=own)
+        raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {where} ({error})") from error
+    require_columns(table, where, *(["label"] if labelled else []), skeleton=own)
     if table.empty:
-        raise ValueError(f"Expected at least one row, got none in {path}.")
+        raise ValueError(f"Expected at least one row, got none in {where}.")
     known = {*_TEXTS, "sample", *own.columns}
     if extra := [str(name) for name in table.columns if name not in known]:
-        logger.info("Ignored %d columns of %s that are none of a keypoint table's: %s", len(extra), path, extra)
+        logger.info("Ignored %d columns of %s that are none of a keypoint table's: %s", len(extra), where, extra)
 
     table = table.reset_index(drop=True)
-    index = pd.DataFrame({name: text_column(table, name, path) for name in _TEXTS})
-    index.insert(1, "sample", sample_column(table, path))
+    index = pd.DataFrame({name: text_column(table, name, where) for name in _TEXTS})
+    index.insert(1, "sample", sample_column(table, where))
     unlabelled = np.flatnonzero(index["label"].fillna("").str.strip() == "")
     if labelled and len(unlabelled):
         raise ValueError(
-            f"Expected a label in every row of {path}, got none in {len(unlabelled)}, "
+            f"Expected a label in every row of {where}, got none in {len(unlabelled)}, "
             f"the first of them row {unlabelled[0] + 1}."
         )
-    keypoints = keypoint_numbers(table, path, own).reshape(len(table), len(own.keypoints), 3)
-    notes = settle_keypoints(keypoints, str(path), image_size, keep_placeholders, skeleton=own)
+    keypoints = keypoint_numbers(table, where, own).reshape(len(table), len(own.keypoints), 3)
+    notes = settle_keypoints(keypoints, where, image_size, keep_placeholders, skeleton=own)
     result = pd.concat([index, keypoint_frame(keypoints, own)], axis=1)
     result.attrs["notes"] = [*map(str, table.attrs.get("notes", ())), *notes]
     return result

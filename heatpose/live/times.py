@@ -21,7 +21,6 @@ _SHORTEST = 0.001
 """Seconds between frames below which a clock stands still: no camera takes a thousand frames a second."""
 
 _ROUNDING = 1e-6  # seconds: frame numbers are exactly the default gap apart, up to rounding
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def as_seconds(time: ArrayLike, count: int) -> list[float]:
@@ -70,7 +69,7 @@ def as_seconds(time: ArrayLike, count: int) -> list[float]:
 
 def _one_as_seconds(value: Any) -> float:
     if isinstance(value, datetime):
-        value = (value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, np.datetime64 | np.timedelta64 | int | float | np.number) and not isinstance(value, bool):
