@@ -10,20 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = [
-    "ANGLES",
-    "COMMANDS",
-    "COMMAND_ANGLES",
-    "HIGHEST",
-    "IDLE_ANGLES",
-    "LOWEST",
-    "REST",
-    "SPREAD",
-    "Body",
-    "body_keypoints",
-    "joint_angles",
-    "rotation_matrix",
-]
+__all__ = ["ANGLES", "COMMANDS", "COMMAND_ANGLES", "Body", "body_keypoints", "joint_angles"]
 
 # What moves: each angle's rest, lower and upper limit, and how far performers differ in it, all in degrees.
 #

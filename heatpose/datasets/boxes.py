@@ -116,15 +116,16 @@ class PersonTracker:
         """Several people can be found, distinguished by their numbers."""
         return self._detector is not None and self._people == "all"
 
-    def describe(self) -> str:
-        """Describe where boxes come from, for a record."""
+    @property
+    def description(self) -> str:
+        """Source of the boxes, for a record."""
         followed = "followed from picture to picture"
         return f"the detector {self._detector.model}, {followed}" if self._detector else f"whole pictures, {followed}"
 
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that the heatmaps of a film depend on, for JSON."""
-        return {"model": self._estimator.model, "boxes": self.describe(), "people": self._people}
+        return {"model": self._estimator.model, "boxes": self.description, "people": self._people}
 
     @property
     def boxes(self) -> NDArray[np.float64]:
@@ -232,10 +233,7 @@ class TrackedBoxes:
 
     def __init__(self, make_tracker: Callable[[], PersonTracker]):
         self._make_tracker = make_tracker
-
-    def describe(self) -> str:
-        """Return the source of the boxes, for the record."""
-        return self._make_tracker().describe()
+        self.description = make_tracker().description
 
     def __call__(self, paths: Sequence[str], pictures: Sequence[Any]) -> list[NDArray]:
         """The people's boxes (n, 4) in each PIL picture."""

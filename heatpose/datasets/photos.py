@@ -38,10 +38,9 @@ class Estimator(Protocol):
 
 
 class Boxes(Protocol):
-    """Finder of people in pictures."""
+    """Finder of people in pictures, with a description of its source for the record."""
 
-    def describe(self) -> str:
-        """Return the source of the boxes, for the record."""
+    description: str
 
     def __call__(self, paths: Sequence[str], pictures: Sequence[Any]) -> list[np.ndarray]:
         """For each picture an array (n, 4) of x, y, width and height in pixels, one row for each person."""
@@ -50,9 +49,7 @@ class Boxes(Protocol):
 class WholePicture:
     """One person a picture, who fills it."""
 
-    def describe(self) -> str:
-        """Return the source of the boxes, for the record."""
-        return "whole pictures"
+    description = "whole pictures"
 
     def __call__(self, paths: Sequence[str], pictures: Sequence[Any]) -> list[np.ndarray]:
         """The picture as a box, (1, 4), for each picture."""
@@ -83,12 +80,8 @@ class BoxFile:
             lambda rows: rows["path"].notna() & (rows[["w", "h"]] > 0).all(axis=1),
             "a path, a position and a size above 0",
         )
-        self.digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        self.description = f"a file with SHA-256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
         self.boxes = {str(path): rows[numbers].to_numpy() for path, rows in table.groupby("path")}
-
-    def describe(self) -> str:
-        """Return the source of the boxes, for the record."""
-        return f"a file with SHA-256 {self.digest}"
 
     def check(self, paths: Sequence[str]) -> None:
         """Raise a ValueError where there are boxes for pictures that are not there."""
@@ -166,7 +159,7 @@ def write_photo_heatmaps(
     settings = {
         "model": estimator.model,
         "dataset_index": estimator.dataset_index,
-        "boxes": boxes.describe(),
+        "boxes": boxes.description,
         "people": people,
         "batch_size": batch_size,
     }

@@ -41,17 +41,13 @@ class PersonDetector:
     """
 
     def __init__(self, model: str = DETECTOR, device: str | None = None):
-        self.model = model
         loaded = _load(model, "AutoModelForObjectDetection", device, "--detector FOLDER")
         self._processor, self._network, self._device = loaded
         names = {str(name).lower(): number for number, name in self._network.config.id2label.items()}
         if "person" not in names:
             raise ValueError(f"Expected a detector that knows a class 'person', got {model}.")
         self._person = int(names["person"])
-
-    def describe(self) -> str:
-        """Return the source of the boxes, for the record."""
-        return f"the detector {self.model}"
+        self.description = f"the detector {model}"
 
     def __call__(self, paths: Sequence[str], pictures: Sequence[Any]) -> list[np.ndarray]:
         """The people in each picture."""

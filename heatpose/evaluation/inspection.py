@@ -31,7 +31,6 @@ from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = [
-    "CHECKS",
     "PROBLEM_KINDS",
     "ClassSummary",
     "Inspection",

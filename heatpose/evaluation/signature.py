@@ -23,18 +23,7 @@ from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
 from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, leg_straightness, limb_shares, shoulder_spans
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
-__all__ = [
-    "FINDINGS",
-    "UPRIGHT",
-    "Finding",
-    "Signature",
-    "check_data",
-    "find_differences",
-    "pose_samples",
-    "sign_poses",
-    "sign_samples",
-    "sign_table",
-]
+__all__ = ["Finding", "Signature", "check_data", "pose_samples", "sign_poses", "sign_samples", "sign_table"]
 
 MAX_FRAMES = 250
 """Frames of a signature at the most, taken evenly: shares are then known to 0.06, in two milliseconds."""

@@ -7,15 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = [
-    "PERFECT_SCORE",
-    "capitalised",
-    "format_interval",
-    "format_number",
-    "format_percent",
-    "format_plural",
-    "join_names",
-]
+__all__ = ["PERFECT_SCORE", "capitalised", "format_interval", "format_number", "format_percent", "format_plural"]
 
 PERFECT_SCORE = "A score without a single error is a reason to check: are frames of one recording on both sides?"
 

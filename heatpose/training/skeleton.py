@@ -204,6 +204,11 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     )
     signature = sign_table(plan.table, plan.skeleton)
     pipeline.signature_ = signature.to_dict()
+    tested = plan.codes[np.concatenate(plan.tests)]
+    partial = {
+        part: macro_recall(tested, np.concatenate([fit.partial[part] for fit in choice.measured]))
+        for part in partial_bodies(plan.skeleton)
+    }
     importance = [fit.importance for fit in choice.measured if fit.importance is not None]
     return TrainingResult(
         pipeline=pipeline,
@@ -216,7 +221,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         grouping=plan.grouping,
         n_folds=len(plan.folds),
         predictions=predictions,
-        partial=_partial_scores(plan, choice.measured),
+        partial=partial,
         temperature=temperature,
         threshold=threshold,
         random_state=trainer.random_state,
@@ -268,12 +273,3 @@ def _evaluate(plan: TrainingPlan, choice: Choice) -> tuple[Evaluation, pd.DataFr
         random_state=plan.trainer.random_state,
     )
     return evaluation, prediction_table(plan.table, groups, predicted, confidence)
-
-
-def _partial_scores(plan: TrainingPlan, measured: Sequence[Fit]) -> dict[str, float]:
-    """Return the balanced accuracy with each part of the body hidden."""
-    codes = plan.codes[np.concatenate(plan.tests)]
-    return {
-        part: macro_recall(codes, np.concatenate([fit.partial[part] for fit in measured]))
-        for part in partial_bodies(plan.skeleton)
-    }
