@@ -102,7 +102,9 @@ class Search:
         )
         for trial in self._trials(self.state.RUNNING):  # when an earlier run was killed
             self.study.tell(trial.number, state=self.state.FAIL)
-        self._kept: dict[str, tuple[int, Fit]] = {}  # of each candidate's best trial, if it was made in this run
+        self._kept: dict[
+            str, tuple[float, int, Fit]
+        ] = {}  # score, number and result of each candidate's best in this run
 
     @property
     def finished(self) -> list[Any]:
@@ -129,10 +131,12 @@ class Search:
 
     def best(self, name: str | None = None) -> BestTrial:
         """The best trial of all, or of a candidate."""
-        trial = self._best_trial(name)
+        complete = self._trials(self.state.COMPLETE)
+        of_candidate = (trial for trial in complete if name in (None, trial.params["classifier"]))
+        trial = max(of_candidate, key=lambda trial: trial.value)
         name = trial.params["classifier"]
         parameters = {parameter: trial.params[f"{name}/{parameter}"] for parameter in CANDIDATES[name].search_space()}
-        number, held_out = self._kept.get(name, (None, None))
+        _, number, held_out = self._kept.get(name, (None, None, None))
         if held_out is None or number != trial.number:
             held_out = join_fits(self.trainer.fit(self._tasks(name, parameters)), self.tests)
         n_trials = sum(other.params["classifier"] == name for other in self.finished)
@@ -140,11 +144,6 @@ class Search:
 
     def _trials(self, *states: Any) -> list[Any]:
         return self.study.get_trials(deepcopy=False, states=states)
-
-    def _best_trial(self, name: str | None) -> Any:
-        complete = self._trials(self.state.COMPLETE)
-        of_candidate = (trial for trial in complete if name in (None, trial.params["classifier"]))
-        return max(of_candidate, key=lambda trial: trial.value)
 
     def _try(self) -> None:
         """Make one trial."""
@@ -156,35 +155,33 @@ class Search:
         self.study.sampler = optuna.samplers.TPESampler(
             multivariate=True, group=True, constant_liar=False, seed=int(seed[0])
         )
-        trial = self.study.ask()
+        self.study.optimize(self._rate, n_trials=1)
+
+    def _rate(self, trial: optuna.Trial) -> float:
+        """Train without each fold and score on it; a trial is pruned if the first folds do worse than other trials'."""
+        import optuna
+
         name = trial.suggest_categorical("classifier", self.names)
         parameters = _suggest(trial, name)
-        is_default = "default" in trial.user_attrs
+        is_default, tasks = "default" in trial.user_attrs, self._tasks(name, parameters)
         try:
-            held_out = self._held_out(trial, name, parameters, can_prune=not is_default)
+            fits = self.trainer.fit(tasks[:_FIRST_FOLDS])
+            if more := tasks[_FIRST_FOLDS:]:
+                first = join_fits(fits, self.tests[:_FIRST_FOLDS])
+                trial.report(score_trial(first.probabilities, self.codes), step=_FIRST_FOLDS)
+                if not is_default and trial.should_prune():
+                    raise optuna.TrialPruned
+                fits += self.trainer.fit(more)
         except ValueError as error:  # for example without any features
             if is_default:
                 raise
             logger.info("Trial %d, %s with %s, is impossible: %s", trial.number, name, parameters, error)
-            held_out = None
-        if held_out is None:
-            self.study.tell(trial, state=self.state.PRUNED)
-            return
-        self.study.tell(trial, score_trial(held_out.probabilities, self.codes))
-        if self._best_trial(name).number == trial.number:
-            self._kept[name] = trial.number, held_out
-
-    def _held_out(self, trial: optuna.Trial, name: str, parameters: dict[str, Any], can_prune: bool) -> Fit | None:
-        """Train without each fold and evaluate on it; None if the first folds do worse than other trials'."""
-        tasks = self._tasks(name, parameters)
-        fits = self.trainer.fit(tasks[:_FIRST_FOLDS])
-        if more := tasks[_FIRST_FOLDS:]:
-            first = join_fits(fits, self.tests[:_FIRST_FOLDS])
-            trial.report(score_trial(first.probabilities, self.codes), step=_FIRST_FOLDS)
-            if can_prune and trial.should_prune():
-                return None
-            fits += self.trainer.fit(more)
-        return join_fits(fits, self.tests)
+            raise optuna.TrialPruned from error
+        held_out = join_fits(fits, self.tests)
+        score = score_trial(held_out.probabilities, self.codes)
+        if name not in self._kept or score > self._kept[name][0]:
+            self._kept[name] = score, trial.number, held_out
+        return score
 
     def _tasks(self, name: str, parameters: dict[str, Any]) -> list[Task]:
         return [Task(name, test, parameters) for test in self.tests]
