@@ -120,10 +120,12 @@ def file_to_write(*suffixes: str, or_url: bool = False) -> Callable[[str], Any]:
 def _report(text: str) -> Path:
     """Parse a page to write, and reject it where a package for figures is missing."""
     path = file_to_write(".html", ".htm")(text)
-    from heatpose.report.report import missing_packages
+    from heatpose.report.report import check_installed
 
-    if missing := missing_packages():
-        raise UsageError(f'a report needs {" and ".join(missing)}: pip install "heatpose[report]"')
+    try:
+        check_installed()
+    except ImportError as error:
+        raise UsageError(str(error)) from error
     return path
 
 
@@ -223,9 +225,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     # Cameras and films
     "--source 0|FILM|URL": {"required": True, "help": "camera by its number, film, rtsp:// or http:// stream"},
     "--estimator FILE.onnx": {"help": "top-down pose estimator: heatmaps or SimCC"},
-    "--input-size HxW": {
-        "help": "height and width of the estimator's input, if the file does not fix them",
-    },
+    "--input-size HxW": {"help": "height and width of the estimator's input, if the file does not fix them"},
     "--normalization": {
         "choices": ("imagenet", "unit", "none"),
         "help": "colours of the input: ImageNet's mean and deviation, 0 to 1, or 0 to 255 (default: imagenet)",

@@ -42,14 +42,7 @@ from heatpose.persistence.manifest import (
 from heatpose.persistence.selftest import TOLERANCE, check_self_test, make_self_test
 from heatpose.persistence.unpickling import UntrustedError, load_trusted
 
-__all__ = [
-    "FORMAT_VERSION",
-    "ModelError",
-    "load_model",
-    "make_manifest",
-    "read_manifest",
-    "save_model",
-]
+__all__ = ["FORMAT_VERSION", "ModelError", "load_model", "make_manifest", "read_manifest", "save_model"]
 
 _SUFFIX = ".joblib"
 _COMPRESSION = 3  # forests shrink to an eighth and still load in the time of a few predictions

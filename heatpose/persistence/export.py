@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from heatpose.model.conversion import CannotExportError
 from heatpose.model.inputs import heatmaps_of, skeleton_of
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
+from heatpose.persistence.hub import hub_files
 from heatpose.persistence.manifest import FORMAT_VERSION, ModelError, onnx_manifest_path, to_bytes
 from heatpose.persistence.selftest import sample_poses
 from heatpose.pose.augmentation import hide_part, partial_bodies
@@ -28,12 +29,15 @@ from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["FORMATS", "CannotExportError", "export_model", "trial_heatmaps", "trial_keypoints"]
 
+FORMATS = ("safe", "onnx", "hub")
+SOURCES = ("heatmaps", "keypoints")
+"""Possible inputs of an ONNX graph."""
+
 SAFE_TOLERANCE = 1e-6
 """Allowed difference of a probability of the safe file: it repeats the arithmetic in float64."""
 
 ONNX_TOLERANCE = 1e-5
 """Allowed difference of a probability of the ONNX graph: it sums in float32."""
-
 
 EQUAL = 1e-7
 """Probabilities so near to each other are equal in float32 (6e-8 near 1), and either label is right."""
@@ -99,30 +103,16 @@ def export_model(
         pipeline, manifest = model, make_manifest(model, b"")
     else:
         pipeline, manifest = load_model(model), read_manifest(model)
-    options = {"source": source} if format == "onnx" else {}
-    return FORMATS[format](pipeline, manifest, Path(out), **options)
-
-
-def _export_safe(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    content, written = make_safe_file(pipeline, manifest)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    replace_files([(out, content)])
-    return written
-
-
-def _export_onnx(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path, source: str) -> dict[str, Any]:
-    content, written = make_onnx(pipeline, manifest, source)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Graph and manifest cannot be replaced at once; a mixed pair is rejected when it is read.
-    replace_files([(out, content), (onnx_manifest_path(out), to_bytes(written))])
-    return written
-
-
-def _export_hub(pipeline: Pipeline, manifest: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    from heatpose.persistence.hub import write_folder
-
-    content, written = make_safe_file(pipeline, manifest)
-    write_folder(out, content, written)
+    out = Path(out)
+    if format == "onnx":
+        content, written = make_onnx(pipeline, manifest, source)
+        # Graph and manifest cannot be replaced at once; a mixed pair is rejected when it is read.
+        files = {out: content, onnx_manifest_path(out): to_bytes(written)}
+    else:
+        content, written = make_safe_file(pipeline, manifest)
+        files = {out: content} if format == "safe" else hub_files(out, content, written)
+    next(iter(files)).parent.mkdir(parents=True, exist_ok=True)
+    replace_files(list(files.items()))
     return written
 
 
@@ -228,10 +218,3 @@ def trial_heatmaps(self_test: Mapping[str, Any] | None = None, skeleton: Skeleto
         shape = self_test["heatmaps"]["rows"], self_test["heatmaps"]["columns"]
         every.append(render_heatmaps(peaks, heatmap_shape=shape))
     return np.concatenate(every)
-
-
-FORMATS: Mapping[str, Callable[..., dict[str, Any]]] = {"safe": _export_safe, "onnx": _export_onnx, "hub": _export_hub}
-"""Function that writes each format."""
-
-SOURCES = ("heatmaps", "keypoints")
-"""Possible inputs of an ONNX graph."""

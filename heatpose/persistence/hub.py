@@ -11,19 +11,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from heatpose.data.writing import replace_files
 from heatpose.persistence.artifact import load_model, read_manifest
 from heatpose.persistence.card import write_card
 from heatpose.persistence.manifest import SAFE_SUFFIX, ModelError
 
-__all__ = ["MODEL_FILE", "push_folder", "write_folder"]
+__all__ = ["MODEL_FILE", "hub_files", "push_folder"]
 
 MODEL_FILE = f"pose{SAFE_SUFFIX}"
 """The safe file's name in the folder."""
 
-_NEEDS_HUB = 'This needs huggingface_hub: pip install "heatpose[hub]"'
-
-_EXAMPLE = '''\
+_EXAMPLE = f'''\
 """Classify the poses in heatmaps: python example.py frame.npy"""
 
 import sys
@@ -32,7 +29,7 @@ from pathlib import Path
 import heatpose  # pip install heatpose
 import numpy as np
 
-model = heatpose.load_model(Path(__file__).with_name("{model_file}"))  # verified; no executable code
+model = heatpose.load_model(Path(__file__).with_name("{MODEL_FILE}"))  # verified; no executable code
 for path in sys.argv[1:]:
     heatmaps = np.load(path)  # (N, 17, rows, columns), or one (17, rows, columns)
     table = model[0].transform(heatmaps)
@@ -42,30 +39,20 @@ for path in sys.argv[1:]:
 '''
 
 
-def write_folder(folder: Path, content: bytes, manifest: Mapping[str, Any]) -> None:
-    """Write the files to upload to the Hub.
+def hub_files(folder: Path, content: bytes, manifest: Mapping[str, Any]) -> dict[Path, bytes]:
+    """Return the files to upload to the Hub by their paths in a folder.
 
-    Parameters
-    ----------
-    folder : Path
-        Created if missing; files of the same names are replaced, others stay.
-    content, manifest
-        The safe file's bytes and its manifest, see :func:`heatpose.persistence.export.make_safe_file`.
-
-    Raises
-    ------
-    ImportError
-        huggingface_hub is not installed.
+    `content` and `manifest` are the safe file's bytes and its manifest, see
+    :func:`heatpose.persistence.export.make_safe_file`. ImportError if huggingface_hub is not installed.
     """
     files = {
         MODEL_FILE: content,
         "README.md": _readme(manifest),
         "config.json": _config(manifest),
-        "example.py": _EXAMPLE.format(model_file=MODEL_FILE).encode(),
+        "example.py": _EXAMPLE.encode(),
         ".gitattributes": f"*{SAFE_SUFFIX} filter=lfs diff=lfs merge=lfs -text\n".encode(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_files([(folder / name, written) for name, written in files.items()])
+    return {folder / name: written for name, written in files.items()}
 
 
 def push_folder(
@@ -108,23 +95,17 @@ def push_folder(
     OSError
         The server rejected the upload, or could not be reached.
     """
-    try:
-        from huggingface_hub import HfApi
-    except ImportError as error:
-        raise ImportError(_NEEDS_HUB) from error
-    folder = Path(folder)
+    hub, folder = _import_hub(), Path(folder)
     load_model(folder / MODEL_FILE)
-    manifest = read_manifest(folder / MODEL_FILE)
-    expected = {"README.md": _readme(manifest), "config.json": _config(manifest)}
-    names = [MODEL_FILE, *expected, "example.py", ".gitattributes"]
-    if missing := [name for name in names if not (folder / name).is_file()]:
+    expected = hub_files(folder, b"", read_manifest(folder / MODEL_FILE))
+    if missing := [path.name for path in expected if not path.is_file()]:
         raise FileNotFoundError(
             f"Expected {', '.join(missing)} in {folder}: write it with heatpose export --format hub"
         )
     # The card may be edited by hand; the configuration is read by programs.
-    if (folder / "config.json").read_bytes() != expected["config.json"]:
+    if (folder / "config.json").read_bytes() != expected[folder / "config.json"]:
         raise ModelError(f"Expected config.json in {folder} to be of its model, got another: export the model again.")
-    api = HfApi(endpoint=endpoint, token=token)
+    api, names = hub.HfApi(endpoint=endpoint, token=token), [path.name for path in expected]
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
         commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message, allow_patterns=names)
@@ -135,18 +116,23 @@ def push_folder(
     return str(commit.commit_url)
 
 
+def _import_hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ImportError('This needs huggingface_hub: pip install "heatpose[hub]"') from error
+    return huggingface_hub
+
+
 def _readme(manifest: Mapping[str, Any]) -> bytes:
     """Return the model card, preceded by metadata for the Hub."""
-    try:
-        from huggingface_hub import EvalResult, ModelCardData
-    except ImportError as error:
-        raise ImportError(_NEEDS_HUB) from error
-    results = [EvalResult(**result) for result in _results(manifest["record"])]
+    hub = _import_hub()
+    results = [hub.EvalResult(**result) for result in _results(manifest["record"])]
     measured: dict[str, Any] = {}
     if results:  # the Hub requires a name along with results
         metrics = sorted({result.metric_type for result in results})
         measured = {"model_name": "Body pose classifier", "eval_results": results, "metrics": metrics}
-    data = ModelCardData(
+    data = hub.ModelCardData(
         library_name="heatpose", tags=["pose-classification", "keypoints", "heatmaps", "coco-17"], **measured
     )
     return f"---\n{data.to_yaml()}\n---\n\n{write_card(manifest, MODEL_FILE)}".encode("utf-8", "backslashreplace")

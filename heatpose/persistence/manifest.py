@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
@@ -85,9 +86,7 @@ def plain(value: Any, where: str) -> Any:
 def describe(pipeline: Pipeline) -> dict[str, Any]:
     """Say what a pipeline is made of: its estimators and their parameters."""
     every = pipeline.get_params(deep=True)
-    estimators = {
-        name: value for name, value in every.items() if hasattr(value, "get_params") and not isinstance(value, type)
-    }
+    estimators = {name: value for name, value in every.items() if isinstance(value, BaseEstimator)}
     parameters: dict[str, Any] = {}
     for name, value in every.items():
         with suppress(TypeError, ValueError):  # estimators, generators and the like have no place in JSON
@@ -144,8 +143,9 @@ def to_bytes(manifest: Mapping[str, Any]) -> bytes:
 
 
 def _with_digest(lines: bytes) -> bytes:
-    found = _DIGEST.fullmatch(lines)
-    assert found is not None
+    """Replace the digest at the end of a manifest by that of its content; nothing is left of one without a digest."""
+    if (found := _DIGEST.fullmatch(lines)) is None:
+        return b""
     digest = hashlib.sha256(found[1] + b"0" * 64 + found[3]).hexdigest()
     return found[1] + digest.encode() + found[3]
 
@@ -163,7 +163,7 @@ def from_bytes(text: bytes, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"Expected a manifest in JSON, got something else in {where} ({error}). {RESTORE}") from error
     _check_version(manifest, where)  # first, since its errors are more helpful
-    if not _DIGEST.fullmatch(text) or _with_digest(text) != text:
+    if _with_digest(text) != text:
         raise ModelError(
             f"Expected the digest at the end of {where} to be that of the rest, got another or none: the manifest was "
             f"changed after it was saved. {RESTORE}"
@@ -171,8 +171,9 @@ def from_bytes(text: bytes, where: str) -> dict[str, Any]:
     del manifest["digest"]
     _check_entries(manifest, where)
     if "previous" in manifest:
-        _check_version(manifest["previous"], f"'previous' of {where}")
-        _check_entries(manifest["previous"], f"'previous' of {where}")
+        where = f"'previous' of {where}"
+        _check_version(manifest["previous"], where)
+        _check_entries(manifest["previous"], where)
     return manifest
 
 
@@ -219,22 +220,18 @@ def _check_version(manifest: Any, where: str) -> None:
     raise ModelError(f"Expected a manifest of format_version {FORMAT_VERSION}, got {_shown(found)} in {where}. {todo}")
 
 
-def _check_skeleton(manifest: dict[str, Any], where: str) -> None:
-    known = SKELETONS.get(manifest["skeleton"])
-    if known is not None and manifest["keypoints"] != list(known.keypoints):
-        raise ModelError(
-            f"Expected the keypoints {', '.join(known.keypoints[:3])}, ... of {known.name} in their order as "
-            f"keypoints, got {_shown(manifest['keypoints'])} in {where}. {RESTORE}"
-        )
-
-
 def _check_entries(manifest: dict[str, Any], where: str) -> None:
     if missing := [key for key in _SCHEMA if key not in manifest]:
         raise ModelError(f"Expected all keys of a manifest, got none for {', '.join(missing)} in {where}. {RESTORE}")
     for key, (expected, fits) in _SCHEMA.items():
         if not fits(manifest[key]):
             raise ModelError(f"Expected {expected} as {key}, got {_shown(manifest[key])} in {where}. {RESTORE}")
-    _check_skeleton(manifest, where)
+    known = SKELETONS.get(manifest["skeleton"])
+    if known is not None and manifest["keypoints"] != list(known.keypoints):
+        raise ModelError(
+            f"Expected the keypoints {', '.join(known.keypoints[:3])}, ... of {known.name} in their order as "
+            f"keypoints, got {_shown(manifest['keypoints'])} in {where}. {RESTORE}"
+        )
 
 
 def _shown(value: Any) -> str:

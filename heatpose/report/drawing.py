@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from heatpose.pose.decoding import DECODERS, decode_heatmaps
 from heatpose.pose.geometry import merge_head, normalise_poses
-from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.skeleton import COCO_17
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,22 +33,11 @@ _ACCENT = "#c4619f"
 _COLOUR_MAP = "gray"
 _PANELS = 6  # in a row, at the most
 _FAINT = 60  # single samples of a class, at the most
-_BESIDE: dict[str, Any] = {
-    "loc": "upper left",
-    "bbox_to_anchor": (1.02, 1),
-    "borderaxespad": 0,
-    "frameon": False,
-}
+_BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0, "frameon": False}
 
 
 def draw_skeleton(
-    keypoints: ArrayLike,
-    ax: Axes | None = None,
-    *,
-    linewidth: float = 4,
-    alpha: float = 1,
-    legend: bool = False,
-    skeleton: Skeleton = COCO_17,
+    keypoints: ArrayLike, ax: Axes | None = None, *, linewidth: float = 4, alpha: float = 1, legend: bool = False
 ) -> Axes:
     """Draw one pose: the person's left in blue, their right in orange, the trunk in grey.
 
@@ -66,8 +55,6 @@ def draw_skeleton(
         Opacity.
     legend : bool, default False
         Add a legend of the sides.
-    skeleton : Skeleton
-        The keypoints' names and the limbs between them.
 
     Returns
     -------
@@ -89,13 +76,13 @@ def draw_skeleton(
     >>> len(limbs.get_segments()), len(dots.get_offsets())  # the left upper arm, and the three keypoints
     (1, 3)
     """
-    xy = _positions(keypoints, skeleton, ndim=2)
+    xy = _positions(keypoints, ndim=2)
     ax = _axes(ax, (4.4, 5))
     if not ax.has_data():
         _make_bare(ax)
-    _add_limbs(ax, xy[np.newaxis], skeleton, linewidth=linewidth, alpha=alpha)
+    _add_limbs(ax, xy[np.newaxis], linewidth=linewidth, alpha=alpha)
     seen = ~np.isnan(xy[:, 0])
-    colours = np.array([SIDE_COLOURS[side_of(keypoint)] for keypoint in skeleton.keypoints])
+    colours = np.array([SIDE_COLOURS[side_of(keypoint)] for keypoint in COCO_17.keypoints])
     size = (1.9 * linewidth) ** 2
     ax.scatter(xy[seen, 0], xy[seen, 1], size, colours[seen], alpha=alpha, linewidths=0, zorder=3)
     if legend:
@@ -103,13 +90,7 @@ def draw_skeleton(
     return ax
 
 
-def draw_heatmaps(
-    heatmaps: ArrayLike,
-    ax: Axes | None = None,
-    keypoints: ArrayLike | None = None,
-    *,
-    skeleton: Skeleton = COCO_17,
-) -> Axes:
+def draw_heatmaps(heatmaps: ArrayLike, ax: Axes | None = None, keypoints: ArrayLike | None = None) -> Axes:
     """Draw the heatmaps of one sample in one picture: the maximum over all keypoints in each cell.
 
     Parameters
@@ -121,8 +102,6 @@ def draw_heatmaps(
         Axes to draw on; a new figure by default.
     keypoints : array_like of shape (K, 2) or (K, 3), optional
         A pose in heatmap cells, drawn on top; see `draw_skeleton`.
-    skeleton : Skeleton
-        The keypoints' names and the limbs between them.
 
     Returns
     -------
@@ -148,22 +127,17 @@ def draw_heatmaps(
         raise ValueError(f"Expected heatmaps of shape (17, 64, 48), or with other numbers, got {maps.shape}.")
     highest = np.fmax.reduce(maps, axis=0).astype(np.float64)
     top = np.max(highest, where=np.isfinite(highest), initial=0)
-    xy = None if keypoints is None else _positions(keypoints, skeleton, ndim=2)
+    xy = None if keypoints is None else _positions(keypoints, ndim=2)
 
     ax = _axes(ax, (4.4, 5))
     ax.imshow(highest, cmap=_COLOUR_MAP, vmin=0, vmax=top or 1, interpolation="nearest")
     _label_cells(ax, highest.shape, step=16)
     if xy is not None:
-        draw_skeleton(xy, ax, linewidth=2.5, skeleton=skeleton)
+        draw_skeleton(xy, ax, linewidth=2.5)
     return ax
 
 
-def draw_classes(
-    keypoints: ArrayLike,
-    labels: ArrayLike,
-    *,
-    skeleton: Skeleton = COCO_17,
-) -> Figure:
+def draw_classes(keypoints: ArrayLike, labels: ArrayLike) -> Figure:
     """Draw the mean pose and single poses of each class, one panel per class.
 
     Poses are normalised (same hip position and torso length). The bold skeleton is their mean, each keypoint
@@ -176,8 +150,6 @@ def draw_classes(
         missing keypoint.
     labels : array_like of shape (N,)
         The class of each pose. Panels are in the order of the sorted classes.
-    skeleton : Skeleton
-        The keypoints' names and the limbs between them.
 
     Returns
     -------
@@ -197,11 +169,11 @@ def draw_classes(
     >>> [panel.get_title() for panel in draw_classes(poses, ["up", "down", "up"]).axes]
     ['down', 'up']
     """
-    xy = _positions(keypoints, skeleton, ndim=3)
+    xy = _positions(keypoints, ndim=3)
     labels = np.asarray(labels)
     if len(xy) == 0 or labels.shape != (len(xy),):
         raise ValueError(f"Expected poses and a label for each, got {len(xy)} and labels {labels.shape}.")
-    poses = normalise_poses(xy, skeleton)
+    poses = normalise_poses(xy)
     classes = np.unique(labels)
     n_rows = ceil(len(classes) / _PANELS)
     n_columns = ceil(len(classes) / n_rows)  # even rows
@@ -223,8 +195,8 @@ def draw_classes(
     for ax, name, mean in zip(grid.flat, classes, means, strict=False):
         members = poses[labels == name]
         shown = members[np.linspace(0, len(members) - 1, min(_FAINT, len(members))).astype(int)]
-        _add_limbs(ax, shown, skeleton, linewidth=1.2, alpha=min(0.3, 0.07 + 1.5 / max(1, len(shown))))
-        draw_skeleton(mean, ax, linewidth=3, skeleton=skeleton)
+        _add_limbs(ax, shown, linewidth=1.2, alpha=min(0.3, 0.07 + 1.5 / max(1, len(shown))))
+        draw_skeleton(mean, ax, linewidth=3)
         ax.set_title(str(name), fontsize="medium")
     _frame(grid.flat[0], poses, means)
     figure.legend(**_side_legend(), loc="outside lower center")
@@ -312,11 +284,7 @@ def draw_decoding(
     return ax
 
 
-def draw_measurements(
-    keypoints: ArrayLike,
-    names: Sequence[str],
-    ax: Axes | None = None,
-) -> Axes:
+def draw_measurements(keypoints: ArrayLike, names: Sequence[str], ax: Axes | None = None) -> Axes:
     """Draw features on a pose at the place where they are measured.
 
     A distance is a dashed line between its two keypoints, a limb's direction a broad line along it, a joint's angle a
@@ -350,9 +318,9 @@ def draw_measurements(
     >>> len(ax.lines)
     3
     """
-    xy = _positions(keypoints, COCO_17, ndim=2)
+    xy = _positions(keypoints, ndim=2)
     body = merge_head(xy[np.newaxis])[0]
-    marks = [_mark(name, body, COCO_17.body) for name in dict.fromkeys(names)]
+    marks = [_mark(name, body) for name in dict.fromkeys(names)]
     ax = _axes(ax, (4.4, 5))
     draw_skeleton(xy, ax, linewidth=3, alpha=0.45)
     for points, style in marks:
@@ -360,8 +328,9 @@ def draw_measurements(
     return ax
 
 
-def _mark(name: str, xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, dict[str, Any]]:
+def _mark(name: str, xy: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     """Return points (P, 2) and line style that represent a feature."""
+    skeleton = COCO_17.body
     kind, _, rest = name.partition("__")
     if kind in ("distance", "vector") and (ends := rest.removesuffix("_x").removesuffix("_y").split("__")):
         if len(ends) == 2 and set(ends) <= set(skeleton.keypoints):
@@ -395,10 +364,10 @@ def _make_bare(ax: Axes) -> None:
     ax.yaxis.set_inverted(True)
 
 
-def _positions(keypoints: ArrayLike, skeleton: Skeleton, ndim: int) -> np.ndarray:
+def _positions(keypoints: ArrayLike, ndim: int) -> np.ndarray:
     """Check keypoints, (..., K, 2 or 3) -> x and y, (..., K, 2) float64, NaN where missing."""
     array = np.asarray(keypoints, dtype=np.float64)
-    n_keypoints = len(skeleton.keypoints)
+    n_keypoints = len(COCO_17.keypoints)
     if array.ndim != ndim or array.shape[-2] != n_keypoints or array.shape[-1] not in (2, 3):
         shapes = " or ".join(f"({'n, ' * (ndim - 2)}{n_keypoints}, {parts})" for parts in (2, 3))
         raise ValueError(f"Expected keypoints of shape {shapes}, got {array.shape}.")
@@ -412,18 +381,17 @@ def side_of(name: str) -> str:
     return side if side in _SIDES else "trunk"
 
 
-def limb_sides(skeleton: Skeleton) -> list[str]:
-    """Return the side of each limb; those between shoulders and hips are the trunk."""
-    trunk = {*skeleton.shoulders, *skeleton.hips}
-    return ["trunk" if trunk.issuperset(ends) else side_of(name) for name, ends in skeleton.limbs.items()]
+_TRUNK = {*COCO_17.shoulders, *COCO_17.hips}
+LIMB_SIDES = ["trunk" if _TRUNK.issuperset(ends) else side_of(name) for name, ends in COCO_17.limbs.items()]
+"""Side of each limb; those between shoulders and hips are the trunk."""
 
 
-def _add_limbs(ax: Axes, xy: np.ndarray, skeleton: Skeleton, **style: Any) -> None:
+def _add_limbs(ax: Axes, xy: np.ndarray, **style: Any) -> None:
     """Add the limbs of poses (N, K, 2) whose ends are both visible."""
     from matplotlib.collections import LineCollection
 
-    colours = np.array([SIDE_COLOURS[side] for side in limb_sides(skeleton)])
-    limbs = xy[:, skeleton.limb_ends]  # (N, L, 2 ends, 2)
+    colours = np.array([SIDE_COLOURS[side] for side in LIMB_SIDES])
+    limbs = xy[:, COCO_17.limb_ends]  # (N, L, 2 ends, 2)
     pose, limb = np.nonzero(~np.isnan(limbs).any(axis=(2, 3)))
     ax.add_collection(LineCollection(list(limbs[pose, limb]), colors=colours[limb], capstyle="round", **style))
     ax.autoscale_view()

@@ -19,7 +19,7 @@ import pandas as pd
 from heatpose.evaluation.importance import JOINTS, REGIONS
 from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.skeleton import COCO_17, swap_sides
-from heatpose.report.drawing import SIDE_COLOURS, limb_sides, mean_pose, side_of
+from heatpose.report.drawing import LIMB_SIDES, SIDE_COLOURS, mean_pose, side_of
 
 if TYPE_CHECKING:
     from heatpose.evaluation.calibration import Calibration
@@ -90,9 +90,7 @@ def _picture(pose: np.ndarray, frame: Frame, width: int, line: float, alt: str, 
         "height": round(width * (frame[3] - frame[1]) / (frame[2] - frame[0])),
         "alt": alt,
         "line": line,
-        "limbs": [
-            (side, *limb) for side, limb in zip(limb_sides(COCO_17), ends, strict=True) if np.isfinite(limb).all()
-        ],
+        "limbs": [(side, *limb) for side, limb in zip(LIMB_SIDES, ends, strict=True) if np.isfinite(limb).all()],
         "dots": [
             (side_of(name), x, y)
             for name, (x, y) in zip(COCO_17.keypoints, xy.tolist(), strict=True)

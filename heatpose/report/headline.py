@@ -21,17 +21,21 @@ def headline(material: Material) -> dict[str, Any]:
         assert inspection is not None  # otherwise there is an evaluation
         verdict = _count_problems(Counter(problem.severity for problem in inspection.problems))
         return {"title": "Inspection", "data": inspection.data, "verdict": verdict}
-    score, interval = evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval
-    leaks = material.audit is not None and material.audit.leaks
+    groups = "" if material.groups is None else material.groups.description
+    if training is not None:
+        title, split, beside = "Training", f"Split by {groups}", list_scores(training.to_record())
+    else:
+        over = f", intervals over {groups}" if groups else ""
+        title, split = "Evaluation", f"Measured on {evaluation.n_samples:,} samples{over}"
+        score, interval = evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval
+        beside = [ScoreRow("balanced_accuracy", "this model", score, interval, None, "")]
     return {
-        "title": "Training" if training else "Evaluation",
+        "title": title,
         "data": material.facts.get("data", ""),
-        "split": _split_by(material, evaluation),
-        "holds": material.learned and not material.cautions and not leaks,
+        "split": split,
+        "holds": material.learned and not material.cautions and not (material.audit and material.audit.leaks),
         "verdict": _verdict(material, evaluation),
-        "beside": list_scores(training.to_record())
-        if training
-        else [ScoreRow("balanced_accuracy", "this model", score, interval, None, "")],
+        "beside": beside,
         "cautions": _cautions(material, evaluation),
     }
 
@@ -49,16 +53,8 @@ def _count_problems(counts: Mapping[str, int]) -> str:
     return f"{', '.join(found)}."
 
 
-def _split_by(material: Material, evaluation: Evaluation) -> str:
-    groups = "" if material.groups is None else material.groups.description
-    if material.training is not None:
-        return f"Split by {groups}"
-    return f"Measured on {evaluation.n_samples:,} samples" + (f", intervals over {groups}" if groups else "")
-
-
 def _verdict(material: Material, evaluation: Evaluation) -> str:
     """Return the score in words."""
-    low, high = evaluation.balanced_accuracy_interval
     if not material.learned:
         return (
             "No better than chance: the majority class scores "
@@ -70,10 +66,9 @@ def _verdict(material: Material, evaluation: Evaluation) -> str:
     if material.training is not None:
         blocks = material.training.grouping.kind == "blocks"
         whose = "poses from other parts of these recordings" if blocks else "poses of held-out groups"
-    right = round(100 * evaluation.balanced_accuracy)
-    ends = (round(100 * low), round(100 * high))
-    between = f" (95 % interval {ends[0]} to {ends[1]})" if ends[0] < ends[1] else ""
-    return f"Of 100 {whose}, evenly from all classes, about {right}{between} are classified correctly."
+    low, high = (round(100 * end) for end in evaluation.balanced_accuracy_interval)
+    right = f"{100 * evaluation.balanced_accuracy:.0f}" + (f" (95 % interval {low} to {high})" if low < high else "")
+    return f"Of 100 {whose}, evenly from all classes, about {right} are classified correctly."
 
 
 def _cautions(material: Material, evaluation: Evaluation) -> list[str]:

@@ -41,26 +41,20 @@ N_ALIKE = 2
 class Material:
     """The inputs of a report, and what several of its sections derive from them."""
 
-    result: TrainingResult | Evaluation | Inspection
+    training: TrainingResult | None
+    evaluation: Evaluation | None
+    inspection: Inspection | None
     table: pd.DataFrame | None
     pipeline: Pipeline | None
     groups: Grouping | None
     cautions: Sequence[str]
-    inspection: Inspection | None
     heatmaps: str | HeatmapRows | None
     facts: Mapping[str, str]
 
     @property
-    def training(self) -> TrainingResult | None:
-        """The training that the report is of, if it is."""
-        return self.result if isinstance(self.result, TrainingResult) else None
-
-    @property
-    def evaluation(self) -> Evaluation | None:
-        """The evaluation of a training, or that the report is of; None for a report of data alone."""
-        return (
-            self.training.evaluation if self.training else self.result if isinstance(self.result, Evaluation) else None
-        )
+    def audit(self) -> LeakageAudit | None:
+        """Leakage audit of a training."""
+        return None if self.training is None else self.training.audit
 
     @cached_property
     def chance(self) -> float:
@@ -77,10 +71,12 @@ class Material:
         """Prediction for each row of the table, out of fold or by the evaluated model."""
         if self.training is not None:
             return self.training.predictions
-        if self.pipeline is None or self.table is None:
-            return None
         rows = self.heatmaps if isinstance(self.heatmaps, HeatmapRows) else None
-        if not input_of(self.pipeline).has_keypoints and rows is None:
+        if (
+            self.pipeline is None
+            or self.table is None
+            or not (input_of(self.pipeline).has_keypoints or rows is not None)
+        ):
             return None
         groups = None if self.groups is None else self.groups.groups
         return predict_table(self.pipeline, self.table, groups, heatmaps=rows)
@@ -101,11 +97,6 @@ class Material:
         assert self.evaluation is not None
         above = self.evaluation.balanced_accuracy_interval[0] > self.chance
         return bool(above and (self.audit is None or self.audit.better_than_chance))
-
-    @property
-    def audit(self) -> LeakageAudit | None:
-        """Leakage audit of a training."""
-        return None if self.training is None else self.training.audit
 
 
 def hardest_frames(predictions: pd.DataFrame, n_frames: int = N_FRAMES) -> list[int]:

@@ -34,18 +34,16 @@ if TYPE_CHECKING:
 
     from heatpose.data.groups import Grouping
 
-__all__ = ["REPORT_NEEDS", "missing_packages", "write_report"]
-
-REPORT_NEEDS = ("jinja2",)
-"""Packages of the extra ``report``."""
+__all__ = ["check_installed", "write_report"]
 
 _OPTION = re.compile(r"--[\w-]+")  # of the command line; not to be broken after a hyphen
 _BREAK = re.compile(r"([/_.])(?=\w)")  # where a long name may wrap
 
 
-def missing_packages() -> list[str]:
-    """Return the names of packages that a report needs and that are not installed."""
-    return [name for name in REPORT_NEEDS if find_spec(name) is None]
+def check_installed() -> None:
+    """Raise ImportError where Jinja, the package of the extra ``report``, is not installed."""
+    if find_spec("jinja2") is None:
+        raise ImportError('A report needs jinja2: pip install "heatpose[report]"')
 
 
 def write_report(
@@ -105,16 +103,18 @@ def write_report(
     >>> result = heatpose.train_pose_classifier(table)  # doctest: +SKIP
     >>> write_report("report.html", result, table)  # doctest: +SKIP
     """
-    if missing_packages():
-        raise ImportError(f'A report needs {" and ".join(missing_packages())}: pip install "heatpose[report]"')
+    check_installed()
     if not isinstance(result, TrainingResult | Evaluation | Inspection):
         raise TypeError(f"Expected a TrainingResult, an Evaluation or an Inspection, got {type(result).__name__}.")
-    if isinstance(result, Inspection):
-        inspection, table = result, result.table if table is None else table
+    training = evaluation = None
     if isinstance(result, TrainingResult):
-        groups = result.grouping
+        training, evaluation, groups = result, result.evaluation, result.grouping
+    elif isinstance(result, Evaluation):
+        evaluation = result
+    else:
+        inspection, table = result, result.table if table is None else table
     folder = heatmaps if heatmaps is None or isinstance(heatmaps, HeatmapRows) else os.fspath(heatmaps)
-    material = Material(result, table, pipeline, groups, cautions, inspection, folder, facts or {})
+    material = Material(training, evaluation, inspection, table, pipeline, groups, cautions, folder, facts or {})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_files([(path, _render(material, progress).encode("utf-8", "backslashreplace"))])
@@ -144,8 +144,9 @@ def _render(material: Material, progress: Callable[[int, int], object] | None) -
     # A report of data alone begins with its problems.
     names = sorted(SECTIONS, key=lambda name: material.evaluation is not None or name not in ("problems", "data"))
     for done, name in enumerate(names, start=1):
-        title, describe = SECTIONS[name]
-        if (context := describe(material)) is not None:
+        title, needed, describe = SECTIONS[name]
+        part = getattr(material, needed)
+        if part is not None and (context := describe(material, part)) is not None:
             sections.append({"name": name, "title": title, **context})
         if progress is not None:
             progress(done, len(SECTIONS))

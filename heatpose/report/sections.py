@@ -1,6 +1,7 @@
 """The sections of a report: each function returns what the template of its name needs, or None to leave it out.
 
-Templates also have the :class:`heatpose.report.material.Material` as ``material``.
+It gets the :class:`heatpose.report.material.Material`, which templates have as ``material``, and the part of it without
+which there is no such section.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.table import table_keypoints
-from heatpose.evaluation.inspection import PROBLEM_KINDS, Problem
+from heatpose.evaluation.inspection import PROBLEM_KINDS, Inspection, Problem
+from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.wording import format_number
 from heatpose.persistence.manifest import versions
 from heatpose.persistence.provenance import data_digest
@@ -22,6 +24,7 @@ from heatpose.pose.geometry import mask_uncertain, normalise_poses
 from heatpose.report import figures
 from heatpose.report.drawing import mean_pose
 from heatpose.report.material import Material, hardest_frames, path_of, read_frame
+from heatpose.training.result import TrainingResult
 
 __all__ = ["SECTIONS"]
 
@@ -53,15 +56,15 @@ N_PROBLEMS = 12
 """Problems to list of each kind."""
 
 
-def _candidates(material: Material) -> dict[str, Any] | None:
-    training = material.training
-    return None if training is None else {"rows": training.leaderboard.to_dict("records")}
+def _plain(material: Material, part: Any) -> dict[str, Any]:
+    return {}  # its template takes all from the material
 
 
-def _classes(material: Material) -> dict[str, Any] | None:
-    evaluation = material.evaluation
-    if evaluation is None:
-        return None
+def _hidden(material: Material, training: TrainingResult) -> dict[str, Any] | None:
+    return {} if training.partial else None
+
+
+def _classes(material: Material, evaluation: Evaluation) -> dict[str, Any]:
     errors = evaluation.confusion.copy()
     np.fill_diagonal(errors, 0)
     advice = {}
@@ -82,10 +85,7 @@ def _classes(material: Material) -> dict[str, Any] | None:
     return {"rows": rows}
 
 
-def _confusions(material: Material) -> dict[str, Any] | None:
-    evaluation = material.evaluation
-    if evaluation is None:
-        return None
+def _confusions(material: Material, evaluation: Evaluation) -> dict[str, Any]:
     numbers = [str(number) for number in range(1, len(evaluation.classes) + 1)]
     columns = list(zip(numbers, evaluation.classes, strict=True))
     columns += [(name, name) for name in evaluation.predicted_labels[len(numbers) :]]
@@ -97,15 +97,15 @@ def _confusions(material: Material) -> dict[str, Any] | None:
     return {"columns": columns, "rows": rows}
 
 
-def _poses(material: Material) -> dict[str, Any] | None:
-    if material.table is None or material.table.empty:
+def _poses(material: Material, table: pd.DataFrame) -> dict[str, Any] | None:
+    if table.empty:
         return None
-    labels = material.table["label"].to_numpy(dtype=str)
+    labels = table["label"].to_numpy(dtype=str)
     poses = {}
     for name in np.unique(labels):
         rows = np.flatnonzero(labels == name)
         some = rows[np.linspace(0, len(rows) - 1, min(N_POSES, len(rows))).astype(int)]
-        keypoints = table_keypoints(material.table.iloc[some])
+        keypoints = table_keypoints(table.iloc[some])
         poses[str(name)] = figures.usual_poses(normalise_poses(mask_uncertain(keypoints, MIN_CONFIDENCE)))
     frame = figures.frame_of_all(np.array([mean_pose(of_class) for of_class in poses.values()]))
     alt = "Mean skeleton of {}, with an ellipse around each keypoint that contains two thirds of the poses."
@@ -121,9 +121,9 @@ def _poses(material: Material) -> dict[str, Any] | None:
     }
 
 
-def _frames(material: Material) -> dict[str, Any] | None:
-    predictions, table = material.predictions, material.table
-    if predictions is None or table is None or len(predictions) != len(table):
+def _frames(material: Material, predictions: pd.DataFrame) -> dict[str, Any] | None:
+    table = material.table
+    if table is None or len(predictions) != len(table):
         return None
     rows = []
     wrong = predictions["label"] != predictions["predicted"]
@@ -138,11 +138,9 @@ def _frames(material: Material) -> dict[str, Any] | None:
     return {"rows": rows, "n_wrong": int(wrong.sum()), "n_samples": len(predictions)}
 
 
-def _confidence(material: Material) -> dict[str, Any] | None:
-    evaluation = material.evaluation
-    if evaluation is None or evaluation.calibration is None:
+def _confidence(material: Material, evaluation: Evaluation) -> dict[str, Any] | None:
+    if (calibration := evaluation.calibration) is None:
         return None
-    calibration = evaluation.calibration
     errors = dict(zip(calibration.coverage.tolist(), calibration.coverage_error.tolist(), strict=True))
     shares = (f"{100 * wrong:.1f} % wrong of the most confident {100 * share:.0f} %" for share, wrong in errors.items())
     ece = calibration.expected_calibration_error
@@ -156,19 +154,13 @@ def _confidence(material: Material) -> dict[str, Any] | None:
     }
 
 
-def _hidden(material: Material) -> dict[str, Any] | None:
-    return {} if material.training is not None and material.training.partial else None
-
-
-def _importance(material: Material) -> dict[str, Any] | None:
-    importance = material.importance
-    if importance is None or not (importance["probability_drop"] >= MIN_DROP).any():
-        return None
+def _importance(material: Material, importance: pd.DataFrame) -> dict[str, Any] | None:
     ranked = importance.sort_values("probability_drop", ascending=False, kind="stable")
-    parts = ranked[(ranked["kind"] == "keypoint") & (ranked["probability_drop"] >= MIN_DROP)]
-    blocks = ranked[ranked["kind"] == "block"]
-    single = ranked[~ranked["kind"].isin(["keypoint", "block"])]
-    single = single[single["probability_drop"] >= MIN_DROP].head(10)
+    blocks, listed = ranked[ranked["kind"] == "block"], ranked[ranked["probability_drop"] >= MIN_DROP]
+    if listed.empty:
+        return None
+    parts = listed[listed["kind"] == "keypoint"]
+    single = listed[~listed["kind"].isin(["keypoint", "block"])].head(10)
     return {
         "parts": _drops(parts),
         "blocks": _drops(blocks),
@@ -202,30 +194,15 @@ def _listed(ranked: pd.DataFrame) -> str:
     return ", ".join(entry["words"] for entry in _drops(ranked.head(4)))
 
 
-def _people(material: Material) -> dict[str, Any] | None:
-    curve = None if material.training is None else material.training.learning_curve
-    if curve is None:
+def _people(material: Material, training: TrainingResult) -> dict[str, Any] | None:
+    if (curve := training.learning_curve) is None:
         return None
     points = list(zip(curve.n_groups.tolist(), curve.balanced_accuracy, curve.low, curve.high, strict=True))
     alt = "Learning curve: " + ", ".join(f"{format_number(score)} with {n} groups" for n, score, _, _ in points)
     return {"points": points, "figure": figures.draw_learning(curve, material.chance, alt)}
 
 
-def _leakage(material: Material) -> dict[str, Any] | None:
-    return None if material.audit is None else {}
-
-
-def _data(material: Material) -> dict[str, Any] | None:
-    inspection = material.inspection
-    if inspection is None:
-        return None
-    return {"most": max((summary.n_samples for summary in inspection.classes), default=1)}
-
-
-def _problems(material: Material) -> dict[str, Any] | None:
-    inspection = material.inspection
-    if inspection is None:
-        return None
+def _problems(material: Material, inspection: Inspection) -> dict[str, Any]:
     kinds: dict[str, list[Problem]] = {}
     for problem in inspection.problems:
         kinds.setdefault(problem.kind, []).append(problem)
@@ -240,20 +217,20 @@ def _problems(material: Material) -> dict[str, Any] | None:
                     for problem in found[:N_PROBLEMS]
                 ],
                 "more": len(found) - N_PROBLEMS,
-                "pictures": _pictures(material, found) if kind in PICTURED else [],
+                "pictures": _pictures(material, found, inspection.table) if kind in PICTURED else [],
             }
             for kind, found in kinds.items()
         ]
     }
 
 
-def _pictures(material: Material, problems: Sequence[Problem]) -> list[tuple[str, dict[str, Any]]]:
+def _pictures(material: Material, problems: Sequence[Problem], table: pd.DataFrame | None) -> list[tuple[str, Any]]:
     """Return name and drawing of the first frames with these problems."""
-    table = None if material.inspection is None else material.inspection.table
-    drawn: list[tuple[str, dict[str, Any]]] = []
-    for name in dict.fromkeys(path for problem in problems for path in problem.paths[:2]):
-        if table is None or name not in table.index or len(drawn) == N_PICTURES:
-            continue
+    if table is None:
+        return []
+    names = dict.fromkeys(path for problem in problems for path in problem.paths[:2] if path in table.index)
+    drawn = []
+    for name in list(names)[:N_PICTURES]:
         position = int(np.flatnonzero(table.index == name)[0])
         heatmaps = read_frame(material.heatmaps, table, position)
         keypoints = table_keypoints(table.iloc[[position]])[0]
@@ -261,8 +238,8 @@ def _pictures(material: Material, problems: Sequence[Problem]) -> list[tuple[str
     return drawn
 
 
-def _reproduce(material: Material) -> dict[str, Any] | None:
-    facts = dict(material.facts)
+def _reproduce(material: Material, facts: Mapping[str, str]) -> dict[str, Any]:
+    facts = dict(facts)
     command = facts.pop("command", "")
     training = material.training
     if training is not None:
@@ -280,19 +257,20 @@ def _reproduce(material: Material) -> dict[str, Any] | None:
     return {"command": command, "facts": facts}
 
 
-SECTIONS: Mapping[str, tuple[str, Callable[[Material], dict[str, Any] | None]]] = {
-    "candidates": ("Candidates", _candidates),
-    "classes": ("Recall by class", _classes),
-    "confusions": ("Confusion matrix", _confusions),
-    "poses": ("Mean pose of each class", _poses),
-    "frames": ("Hardest frames", _frames),
-    "confidence": ("Confidence and coverage", _confidence),
-    "hidden": ("Scores with a part of the body hidden", _hidden),
-    "importance": ("Feature importance", _importance),
-    "people": ("Learning curve", _people),
-    "leakage": ("Leakage audit", _leakage),
-    "problems": ("Problems in the data", _problems),
-    "data": ("Contents of the data", _data),
-    "reproduce": ("Reproduce", _reproduce),
+SECTIONS: Mapping[str, tuple[str, str, Callable[[Material, Any], dict[str, Any] | None]]] = {
+    "candidates": ("Candidates", "training", _plain),
+    "classes": ("Recall by class", "evaluation", _classes),
+    "confusions": ("Confusion matrix", "evaluation", _confusions),
+    "poses": ("Mean pose of each class", "table", _poses),
+    "frames": ("Hardest frames", "predictions", _frames),
+    "confidence": ("Confidence and coverage", "evaluation", _confidence),
+    "hidden": ("Scores with a part of the body hidden", "training", _hidden),
+    "importance": ("Feature importance", "importance", _importance),
+    "people": ("Learning curve", "training", _people),
+    "leakage": ("Leakage audit", "audit", _plain),
+    "problems": ("Problems in the data", "inspection", _problems),
+    "data": ("Contents of the data", "inspection", _plain),
+    "reproduce": ("Reproduce", "facts", _reproduce),
 }
-"""Sections in their order: name of the template, title, and the function that returns its context."""
+"""Sections in their order: name of the template, title, the part of the material that it needs, and the function that
+returns its context."""
