@@ -31,22 +31,20 @@ def whole(least: int = 1) -> Callable[[str], int]:
     return parse
 
 
-def duration(text: str) -> float:
-    """Parse a number of 0 or more."""
-    return _number(text, lambda value: value >= 0, "of 0 or more")
+def _number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """Return a parser of finite numbers that fit."""
+
+    def parse(text: str) -> float:
+        with suppress(ValueError):
+            if fits(value := float(text)) and value < math.inf:
+                return value
+        raise UsageError(f"expected a number {expected}, got {text!r}")
+
+    return parse
 
 
-def positive(text: str) -> float:
-    """Parse a number above 0."""
-    return _number(text, lambda value: value > 0, "above 0")
-
-
-def _number(text: str, fits: Callable[[float], bool], expected: str) -> float:
-    with suppress(ValueError):
-        value = float(text)
-        if fits(value) and value < math.inf:
-            return value
-    raise UsageError(f"expected a number {expected}, got {text!r}")
+duration = _number("of 0 or more", lambda value: value >= 0)
+positive = _number("above 0", lambda value: value > 0)
 
 
 def _sides(text: str) -> tuple[int, int]:

@@ -12,6 +12,8 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from heatpose.cli._options import UsageError, add_option, add_options, positive
 from heatpose.cli._stream import add_stream_options, make_stream, page, wanted_records, write_stream
@@ -44,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frame REGEX",
         "with --fps: regular expression with one capturing group, the number of the frame in its film, from the "
         "path (default: frames are counted)",
-        type=part_of_path,
+        type=partial(part_of_path, kind=int),
     )
     files = parser.add_argument_group("input files")
     add_option(files, "--existing", "include files that exist at the start")
@@ -58,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def part_of_path(pattern: str) -> Callable[[str], str | None]:
-    """Parse a regular expression: return a function that finds what its group matches in a path."""
+def part_of_path(pattern: str, kind: type = str) -> Callable[[str], Any]:
+    """Parse a regular expression: return a function that finds what its group matches in a path, None for nothing."""
     try:
         regex = re.compile(pattern)
     except re.error as error:
@@ -67,11 +69,7 @@ def part_of_path(pattern: str) -> Callable[[str], str | None]:
     if regex.groups != 1:
         raise UsageError(f"expected one capturing group, got {pattern!r} with {regex.groups}")
 
-    def find(path: str) -> str | None:
-        found = regex.search(path)
-        return found.group(1) if found else None
-
-    return find
+    return lambda path: kind(found[1]) if (found := regex.search(path)) else None
 
 
 def _refuse_poses(path: str) -> None:
@@ -100,10 +98,6 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.live.watching import GrowingFolder, follow_folder, follow_stream
     from heatpose.model.inputs import heatmaps_of
 
-    def number(path: str) -> int | None:
-        found = args.frame(path) if args.frame else None
-        return None if found is None else int(found)
-
     if not piped:
         _refuse_poses(args.path)
         # Before the model is loaded: files written meanwhile count.
@@ -117,5 +111,5 @@ def run(args: argparse.Namespace) -> None:
         frames = follow_folder(folder, once=args.once, until_idle=args.until_idle)
     with page(args, stream.classes) as server:
         title = f"Watching {'stdin' if piped else args.path}"
-        options = {"person": args.person, "fps": args.fps, "number": number}
+        options = {"person": args.person, "fps": args.fps, "number": args.frame}
         write_stream(args, title, model, stream, frames, server, Presenter(server, stream), **options)

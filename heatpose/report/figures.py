@@ -72,8 +72,6 @@ _STANDING_FRAME = (-1.05, -1.68, 1.05, 1.62)
 _PLOT = np.array([(46, 236), (326, 32)])
 """Corners of a chart's plot in pixels: lower left, upper right."""
 
-_NO_LAYERS: Mapping[str, Any] = {"image": "", "faint": False, "ellipses": (), "paths": (), "discs": ()}
-
 _QUARTERS = {0: "0", 0.25: ".25", 0.5: ".5", 0.75: ".75", 1: "1"}
 
 
@@ -85,7 +83,6 @@ def _picture(pose: np.ndarray, frame: Frame, width: int, line: float, alt: str, 
     xy = _pixels(pose, frame, width)
     ends = [xy[limb].ravel().tolist() for limb in COCO_17.limb_ends]
     return {
-        **_NO_LAYERS,
         "width": width,
         "height": round(width * (frame[3] - frame[1]) / (frame[2] - frame[0])),
         "alt": alt,

@@ -24,9 +24,8 @@ from heatpose.evaluation.inspection import Inspection
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.wording import capitalised, format_interval, format_number, format_percent
 from heatpose.report.figures import PALETTE
-from heatpose.report.headline import headline
 from heatpose.report.material import Material
-from heatpose.report.sections import SECTIONS
+from heatpose.report.sections import SECTIONS, headline
 from heatpose.training.result import TrainingResult
 
 if TYPE_CHECKING:
