@@ -4,7 +4,8 @@ May import everything else. A command is a name in ``COMMANDS`` and a module of 
 
 - a docstring, which its help shows: a line for the list of commands, and details, if any, before the examples;
 - ``EXAMPLES``: command lines that parse; the first one is shown by ``heatpose --help``;
-- ``add_arguments(parser)`` and ``run(args)``, which imports the library, so that ``--help`` does not wait for it;
+- ``OPTIONS``, as :func:`heatpose.cli._options.add_options` takes them;
+- ``run(args)``, which imports the library, so that ``--help`` does not wait for it;
 - ``details()``, if details take the library.
 
 Exit codes: 0 success, 1 a problem with the data or the model, 2 wrong usage, 130 interrupted. Results go to stdout,
@@ -27,7 +28,7 @@ from types import ModuleType
 
 import heatpose
 from heatpose.cli._console import complain, complaints_on_stderr
-from heatpose.cli._options import UsageError
+from heatpose.cli._options import UsageError, add_options
 
 __all__ = ["COMMANDS", "command_parsers", "main"]
 
@@ -136,7 +137,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> dict[str, argparse.Argumen
             epilog=partial(_epilog, module, details),  # type: ignore[arg-type]  # called by _Parser
             formatter_class=_Formatter,
         )
-        module.add_arguments(command)
+        add_options(command, module.OPTIONS)
         command.set_defaults(run=module.run, parser=command)
     return commands.choices
 

@@ -144,139 +144,126 @@ class _Decoders:
 
 # Options ----------------------------------------------------------------------------------------------------
 
+Options = Mapping[str, Any]
+"""Arguments of a command by their usage, such as ``"data DATA"``, ``"--jobs N"`` or ``"--json"``: their help, or what
+`option` returns. A key that ends in a colon is the title of a group of arguments, one that ends in | stands for
+alternatives; their values are such mappings again."""
+
+_TYPES: Mapping[str, Callable[[str], Any]] = {"SECONDS": duration, "WxH": _sides, "HxW": _sides, "FILE": Path}
+"""Types of values that their placeholders tell."""
+
+
+def option(help: str, **settings: Any) -> dict[str, Any]:
+    """Describe an argument by its help and other settings of ``add_argument``."""
+    return {"help": help, **settings}
+
+
 POSES = ("--format", "--skeleton", "--image-size", "--keep-placeholders")
 """Options that poses of another tool can need beside their files."""
 
 DATA = ("data", "--labels", "--layout", *POSES)
 """Poses with their classes, and what can be needed beside their files."""
 
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "model MODEL": {"help": "saved model (.joblib, .heatpose)"},
-    "data DATA": {
-        "help": "folder of <class>/<anything>.npy, a keypoint table (.csv, .parquet), or poses of another tool (see "
-        "heatpose convert); can be a URL such as s3://bucket/actions"
-    },
-    "--format NAME": {"help": "format of poses of another tool (default: by their content)"},
-    "--labels folder|FILE": {
-        "help": "for arrays and poses of another tool: labels from the folders, a CSV of path,label for frames or "
-        "videos, or a .npy or .txt with one a frame (default: those in the files, else the folders)"
-    },
-    "--skeleton NAME": {
-        "help": "order of the keypoints or heatmaps, where it is not COCO-17's and the number does not tell, such as "
-        "body-25 or coco-133; hand-21 and animal-17 are trained on their own keypoints"
-    },
-    "--image-size WxH": {
-        "help": "size of the images, where x and y are fractions of it; 1x1 for fractions of one length"
-    },
-    "--layout": {
-        "choices": ("class", "group/class"),
-        "default": "auto",
-        "help": "folders in DATA: classes, or groups such as people with the classes in them (default: class, but an "
+_SHARED: Options = {
+    "model MODEL": "saved model (.joblib, .heatpose)",
+    "data DATA": "folder of <class>/<anything>.npy, a keypoint table (.csv, .parquet), or poses of another tool (see "
+    "heatpose convert); can be a URL such as s3://bucket/actions",
+    "--format NAME": "format of poses of another tool (default: by their content)",
+    "--labels folder|FILE": "for arrays and poses of another tool: labels from the folders, a CSV of path,label for "
+    "frames or videos, or a .npy or .txt with one a frame (default: those in the files, else the folders)",
+    "--skeleton NAME": "order of the keypoints or heatmaps, where it is not COCO-17's and the number does not tell, "
+    "such as body-25 or coco-133; hand-21 and animal-17 are trained on their own keypoints",
+    "--image-size WxH": "size of the images, where x and y are fractions of it; 1x1 for fractions of one length",
+    "--layout": option(
+        "folders in DATA: classes, or groups such as people with the classes in them (default: class, but an "
         "error where they look like groups)",
+        choices=("class", "group/class"),
+        default="auto",
+    ),
+    "--keep-placeholders": "take many keypoints of a table at exactly one corner point, such as 0,0, as they are, not "
+    "as missing",
+    "--decoder NAME": option(
+        "method that decodes heatmaps into keypoints: %(choices)s (default: %(default)s)",
+        choices=_Decoders(),
+        default="gaussian",
+    ),
+    "--mirrored": "the pictures are mirrored, as by a selfie camera",
+    "--skip-bad": "leave out files that cannot be used",
+    "--cache|": {
+        "--cache DIR": option(
+            "folder for decoded keypoints, so that later runs read new and changed files only (default: .heatpose "
+            "beside DATA, or the user's cache folder)",
+            type=_cache,
+            default=True,
+        ),
+        "--no-cache": option("read all of DATA, store nothing", dest="cache", action="store_false"),
     },
-    "--keep-placeholders": {
-        "help": "take many keypoints of a table at exactly one corner point, such as 0,0, as they are, not as missing"
-    },
-    "--decoder NAME": {
-        "choices": _Decoders(),
-        "default": "gaussian",
-        "help": "method that decodes heatmaps into keypoints: %(choices)s (default: %(default)s)",
-    },
-    "--groups SPEC": {
-        "type": parsed_by("heatpose.data.groups", "check_spec"),
-        "help": "{groups}: a regular expression with one capturing group, searched in the path; blocks:N (N contiguous "
-        "runs of each class in file order); or a CSV of path,group (default: the table's column group)",
-    },
-    "--mirrored": {"help": "the pictures are mirrored, as by a selfie camera"},
-    "--skip-bad": {"help": "leave out files that cannot be used"},
-    "--cache DIR": {
-        "type": _cache,
-        "default": True,
-        "help": "folder for decoded keypoints, so that later runs read new and changed files only (default: .heatpose "
-        "beside DATA, or the user's cache folder)",
-    },
-    "--no-cache": {"dest": "cache", "action": "store_false", "help": "read all of DATA, store nothing"},
-    "--jobs N": {"type": whole(1), "help": "processors to use (default: all)"},
-    "--json": {"help": "write the results as JSON"},
-    "--report PAGE.html": {
-        "type": _report,
-        "help": "write a self-contained report with figures (needs heatpose[report])",
-    },
-    "--dask ADDRESS": {
-        "nargs": "?",
-        "const": "local",
-        "type": _scheduler,
-        "help": "compute on a Dask cluster: the address of its scheduler, such as tcp://10.0.0.1:8786; without ADDRESS "
+    "--jobs N": option("processors to use (default: all)", type=whole(1)),
+    "--json": "write the results as JSON",
+    "--report PAGE.html": option("write a self-contained report with figures (needs heatpose[report])", type=_report),
+    "--dask ADDRESS": option(
+        "compute on a Dask cluster: the address of its scheduler, such as tcp://10.0.0.1:8786; without ADDRESS "
         "a cluster on this machine (needs heatpose[dask])",
-    },
-    "--random-state N": {
-        "type": whole(0),
-        "default": 0,
-        "help": "seed: the same number gives the same result (default: %(default)s)",
-    },
-    "--dtype": {
-        "choices": ("float32", "float16"),
-        "default": "float32",
-        "help": "number format (default: %(default)s)",
-    },
-    "--overwrite": {"help": "replace files of the same names in an existing OUT"},
+        nargs="?",
+        const="local",
+        type=_scheduler,
+    ),
+    "--random-state N": option(
+        "seed: the same number gives the same result (default: %(default)s)", type=whole(0), default=0
+    ),
+    "--dtype": option("number format (default: %(default)s)", choices=("float32", "float16"), default="float32"),
+    "--overwrite": "replace files of the same names in an existing OUT",
     # Cameras and films
-    "--source 0|FILM|URL": {"required": True, "help": "camera by its number, film, rtsp:// or http:// stream"},
-    "--estimator FILE.onnx": {"help": "top-down pose estimator: heatmaps or SimCC"},
-    "--input-size HxW": {"help": "height and width of the estimator's input, if the file does not fix them"},
-    "--normalization": {
-        "choices": ("imagenet", "unit", "none"),
-        "help": "colours of the input: ImageNet's mean and deviation, 0 to 1, or 0 to 255 (default: imagenet)",
-    },
-    "--serve [HOST:]PORT": {
-        "type": parsed_by("heatpose.live.server", "parse_address"),
-        "help": "serve a page and a WebSocket /events; on 127.0.0.1 unless HOST is given, which then needs a token",
-    },
-    "--allow-origin ORIGIN": {
-        "action": "append",
-        "default": [],
-        "help": "origin whose pages may read the events too, such as http://localhost:8601; can be repeated",
-    },
+    "--source 0|FILM|URL": option("camera by its number, film, rtsp:// or http:// stream", required=True),
+    "--estimator FILE.onnx": "top-down pose estimator: heatmaps or SimCC",
+    "--input-size HxW": "height and width of the estimator's input, if the file does not fix them",
+    "--normalization": option(
+        "colours of the input: ImageNet's mean and deviation, 0 to 1, or 0 to 255 (default: imagenet)",
+        choices=("imagenet", "unit", "none"),
+    ),
+    "--serve [HOST:]PORT": option(
+        "serve a page and a WebSocket /events; on 127.0.0.1 unless HOST is given, which then needs a token",
+        type=parsed_by("heatpose.live.server", "parse_address"),
+    ),
+    "--allow-origin ORIGIN": option(
+        "origin whose pages may read the events too, such as http://localhost:8601; can be repeated",
+        action="append",
+        default=[],
+    ),
 }
-"""Shared options by their usage, as for `add_option`."""
-
-_USAGES = {usage.partition(" ")[0]: usage for usage in _OPTIONS}
-_TYPES: Mapping[str, Callable[[str], Any]] = {"SECONDS": duration, "WxH": _sides, "HxW": _sides}
-"""Types of values that their placeholders tell."""
+_USAGES = {usage.partition(" ")[0].removesuffix("|"): usage for usage in _SHARED}
 
 
-def add_option(parser: argparse._ActionsContainer, usage: str, help: str, **settings: Any) -> None:
-    """Add an argument of a command.
-
-    Parameters
-    ----------
-    parser : ArgumentParser or group of arguments
-        Gets it.
-    usage : str
-        Its name and the placeholder of its value, such as ``"--jobs N"`` or ``"data DATA"``; an option without a value
-        is on or off.
-    help : str
-        Its description.
-    **settings
-        Others of ``add_argument``.
-    """
-    name, _, metavar = usage.partition(" ")
-    if metavar:
-        settings = {"metavar": metavar, "type": _TYPES.get(metavar), **settings}
-    elif "choices" not in settings:
-        settings.setdefault("action", "store_true")
-    parser.add_argument(name, help=help, **settings)
+def shared(*names: str, **changes: Any) -> Options:
+    """Return shared options by their names, such as ``"data"`` or ``"--jobs"``, with changes of their settings."""
+    return {_USAGES[name]: _settings(_SHARED[_USAGES[name]]) | changes for name in names}
 
 
-def add_options(parser: argparse._ActionsContainer, *names: str, groups: str = "", **changes: Any) -> None:
-    """Add shared options by their names, such as ``"data"`` or ``"--jobs"``, in this order.
+def groups_option(meaning: str) -> Options:
+    """Return the option ``--groups`` with the meaning of the groups in its help."""
+    text = (
+        f"{meaning}: a regular expression with one capturing group, searched in the path; blocks:N (N contiguous "
+        "runs of each class in file order); or a CSV of path,group (default: the table's column group)"
+    )
+    return {"--groups SPEC": option(text, type=parsed_by("heatpose.data.groups", "check_spec"))}
 
-    `groups` is the meaning of the groups of ``--groups``; other settings of `add_option` that differ from the usual
-    ones can follow.
-    """
-    either = parser.add_mutually_exclusive_group() if "--no-cache" in names else parser
-    for name in names:
-        usage = _USAGES[name]
-        settings = _OPTIONS[usage] | changes
-        settings["help"] = settings["help"].format(groups=groups)
-        add_option(either if name in ("--cache", "--no-cache") else parser, usage, **settings)
+
+def _settings(described: str | dict[str, Any]) -> dict[str, Any]:
+    return option(described) if isinstance(described, str) else described
+
+
+def add_options(parser: argparse._ActionsContainer, options: Options) -> None:
+    """Add options to a parser, or to a group of one."""
+    for usage, described in options.items():
+        if usage.endswith(":"):
+            add_options(parser.add_argument_group(usage.removesuffix(":")), described)
+        elif usage.endswith("|"):
+            add_options(parser.add_mutually_exclusive_group(), described)
+        else:
+            name, _, metavar = usage.partition(" ")
+            settings = _settings(described)
+            if metavar:
+                settings = {"metavar": metavar, "type": _TYPES.get(metavar), **settings}
+            elif not settings.keys() & {"action", "choices"}:
+                settings = {"action": "store_true", **settings}
+            parser.add_argument(name, **settings)

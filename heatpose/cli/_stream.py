@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heatpose.cli._console import complain, warn_of_differences
-from heatpose.cli._options import UsageError, add_option, add_options, positive
+from heatpose.cli._options import Options, UsageError, option, positive, shared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,29 +27,23 @@ if TYPE_CHECKING:
 _FRAMES_CHECKED = 100  # some seconds of a camera: one pose is no evidence of a turned camera
 
 
-def add_stream_options(parser: argparse.ArgumentParser) -> tuple[argparse._ArgumentGroup, argparse._ArgumentGroup]:
-    """Add the options of the output and of the timing, and return both groups for more."""
-    output = parser.add_argument_group("output")
-    add_option(output, "--events", "write events instead of frames")
-    add_option(output, "--frames", "write frames too, with --events")
-    add_options(output, "--mirrored")
-    timing = parser.add_argument_group("timing, in seconds")
-    for option, default, text in (
-        ("--smoothing", 0.1, "time constant of the smoothing"),
-        ("--hold", 0.25, "minimum duration of a pose"),
-        ("--release", 0.7, "minimum absence before a pose is left"),
-        ("--gap", 1.0, "longest time without a frame before a person is gone"),
-    ):
-        text = f"{text} (default: %(default)s)"
-        add_option(timing, f"{option} SECONDS", text, default=default)
-    add_option(
-        timing,
-        "--held-after SECONDS,...",
+OUTPUT: Options = {
+    "--events": "write events instead of frames",
+    "--frames": "write frames too, with --events",
+    **shared("--mirrored"),
+}
+
+TIMING: Options = {
+    "--smoothing SECONDS": option("time constant of the smoothing (default: %(default)s)", default=0.1),
+    "--hold SECONDS": option("minimum duration of a pose (default: %(default)s)", default=0.25),
+    "--release SECONDS": option("minimum absence before a pose is left (default: %(default)s)", default=0.7),
+    "--gap SECONDS": option("longest time without a frame before a person is gone (default: %(default)s)", default=1.0),
+    "--held-after SECONDS,...": option(
         "durations at which a held event is written (default: 1)",
         type=lambda text: [positive(part) for part in text.split(",")],
         default=[1.0],
-    )
-    return output, timing
+    ),
+}
 
 
 def make_stream(args: argparse.Namespace) -> tuple[Any, PoseStream]:

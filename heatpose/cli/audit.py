@@ -5,25 +5,20 @@ from __future__ import annotations
 import argparse
 
 from heatpose.cli._console import say, say_json
-from heatpose.cli._options import add_option, add_options, here
+from heatpose.cli._options import here, option, shared
 
 EXAMPLES = (
     "heatpose audit poses.parquet --label label --groups group",
     "heatpose audit features.csv --label class --json",
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_option(parser, "table TABLE", ".csv or .parquet; its numeric columns are features", type=here)
-    add_option(parser, "--label COLUMN", "the column of classes", required=True)
-    add_option(
-        parser,
-        "--groups COLUMN|SPEC",
-        "a column of samples that belong together, or a regular expression for the column path (default: runs of "
-        "near-identical samples)",
-    )
-    add_options(parser, "--json", "--random-state")
+OPTIONS = {
+    "table TABLE": option(".csv or .parquet; its numeric columns are features", type=here),
+    "--label COLUMN": option("the column of classes", required=True),
+    "--groups COLUMN|SPEC": "a column of samples that belong together, or a regular expression for the column path "
+    "(default: runs of near-identical samples)",
+    **shared("--json", "--random-state"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

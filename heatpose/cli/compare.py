@@ -10,7 +10,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from heatpose.cli._console import complain, read_for_models, results, say, say_json
-from heatpose.cli._options import DATA, add_option, add_options
+from heatpose.cli._options import DATA, groups_option, shared
 
 if TYPE_CHECKING:
     from heatpose.evaluation.comparison import Comparison
@@ -20,15 +20,14 @@ EXAMPLES = (
     "heatpose compare models/a.joblib models/b.joblib",
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_option(parser, "first A", "saved model (.joblib, .heatpose)")
-    add_option(parser, "second B", "another saved model")
-    add_options(parser, "data", nargs="?")
-    add_options(parser, *DATA[1:])
-    add_options(parser, "--groups", groups="groups to resample, such as people")
-    add_options(parser, "--json", "--skip-bad", "--cache", "--no-cache", "--jobs")
+OPTIONS = {
+    "first A": "saved model (.joblib, .heatpose)",
+    "second B": "another saved model",
+    **shared("data", nargs="?"),
+    **shared(*DATA[1:]),
+    **groups_option("groups to resample, such as people"),
+    **shared("--json", "--skip-bad", "--cache", "--jobs"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from heatpose.cli._console import pose_options, say
-from heatpose.cli._options import POSES, add_option, add_options, file_to_write, here
+from heatpose.cli._options import POSES, file_to_write, here, option, shared
 
 EXAMPLES = (
     "heatpose convert openpose_output/ gestures.parquet",
@@ -13,28 +13,22 @@ EXAMPLES = (
     "heatpose convert yolo/labels poses.parquet --image-size 1280x720 --labels folder",
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_option(parser, "source SOURCE", "file or folder of another tool", type=here)
-    table = file_to_write(".parquet", ".csv")
-    add_option(parser, "out OUT", "table to write, .parquet or .csv", type=table)
-    add_options(parser, "--labels", *POSES)
-    add_option(
-        parser,
-        "--people",
+OPTIONS = {
+    "source SOURCE": option("file or folder of another tool", type=here),
+    "out OUT": option("table to write, .parquet or .csv", type=file_to_write(".parquet", ".csv")),
+    **shared("--labels", *POSES),
+    "--people": option(
         "whom to keep where a frame shows several people (default: %(default)s)",
         choices=("largest", "all"),
         default="largest",
-    )
-    add_option(
-        parser,
-        "--groups",
+    ),
+    "--groups": option(
         "what the column group is filled with (default: the first of video, track and person that has several)",
         choices=("auto", "none", "video", "track", "person", "image"),
         default="auto",
-    )
-    add_options(parser, "--skip-bad")
+    ),
+    **shared("--skip-bad"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

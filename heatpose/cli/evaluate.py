@@ -15,19 +15,18 @@ from heatpose.cli._console import (
     warn_of_differences,
     write_page,
 )
-from heatpose.cli._options import DATA, add_options
+from heatpose.cli._options import DATA, groups_option, shared
 
 EXAMPLES = (
     "heatpose evaluate models/pose.joblib data/others",
     "heatpose evaluate models/pose.joblib others.parquet --json",
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_options(parser, "model", *DATA)
-    add_options(parser, "--groups", groups="groups to resample for confidence intervals, such as people")
-    add_options(parser, "--mirrored", "--json", "--skip-bad", "--cache", "--no-cache", "--jobs", "--report")
+OPTIONS = {
+    **shared("model", *DATA),
+    **groups_option("groups to resample for confidence intervals, such as people"),
+    **shared("--mirrored", "--json", "--skip-bad", "--cache", "--jobs", "--report"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

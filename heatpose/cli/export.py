@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from heatpose.cli._console import say, say_next
-from heatpose.cli._options import UsageError, add_option, add_options, check_writable, here
+from heatpose.cli._options import UsageError, check_writable, here, option, shared
 
 EXAMPLES = (
     "heatpose export models/pose.joblib pose.heatpose --format safe",
@@ -25,19 +25,14 @@ EXAMPLES = (
 FORMATS = ("safe", "onnx", "hub")
 """The names in ``heatpose.persistence.export.FORMATS``, which takes a while to import."""
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_options(parser, "model")
-    add_option(parser, "out OUT", "file to write; with --format hub a folder", type=here)
-    add_option(parser, "--format", "default: %(default)s", choices=FORMATS, default="safe")
-    add_option(
-        parser,
-        "--source",
-        "input of an ONNX graph (default: %(default)s)",
-        choices=("heatmaps", "keypoints"),
-        default="heatmaps",
-    )
+OPTIONS = {
+    **shared("model"),
+    "out OUT": option("file to write; with --format hub a folder", type=here),
+    "--format": option("default: %(default)s", choices=FORMATS, default="safe"),
+    "--source": option(
+        "input of an ONNX graph (default: %(default)s)", choices=("heatmaps", "keypoints"), default="heatmaps"
+    ),
+}
 
 
 def run(args: argparse.Namespace) -> None:

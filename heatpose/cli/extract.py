@@ -6,21 +6,20 @@ import argparse
 from pathlib import Path
 
 from heatpose.cli._console import dask_client, read_data, say
-from heatpose.cli._options import DATA, add_option, add_options, file_to_write
+from heatpose.cli._options import DATA, file_to_write, groups_option, option, shared
 
 EXAMPLES = (
     "heatpose extract data/gestures gestures.parquet --groups '_(\\d+)\\.npy$'",
     "heatpose extract s3://bucket/actions s3://bucket/actions.parquet --dask tcp://10.0.0.1:8786",
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_options(parser, *DATA)
-    table = file_to_write(".parquet", ".csv", or_url=True)
-    add_option(parser, "out OUT", "table to write, .parquet or .csv; can be a URL", type=table)
-    add_options(parser, "--groups", groups="groups to write into the column group")
-    add_options(parser, "--decoder", "--skip-bad", "--cache", "--no-cache", "--jobs", "--dask")
+_TABLE = file_to_write(".parquet", ".csv", or_url=True)
+OPTIONS = {
+    **shared(*DATA),
+    "out OUT": option("table to write, .parquet or .csv; can be a URL", type=_TABLE),
+    **groups_option("groups to write into the column group"),
+    **shared("--decoder", "--skip-bad", "--cache", "--jobs", "--dask"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

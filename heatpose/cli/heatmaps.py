@@ -10,11 +10,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heatpose.cli._console import progress, say, say_next
-from heatpose.cli._options import UsageError, add_option, add_options, positive, whole
+from heatpose.cli._options import UsageError, option, positive, shared, whole
 from heatpose.cli._stream import make_estimator
 
 if TYPE_CHECKING:
@@ -29,57 +28,42 @@ EXAMPLES = (
     "heatpose heatmaps film.mp4 data/film --estimator vitpose.onnx --labels film.csv",
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_option(parser, "images IMAGES", "folder of <class>/<anything>.jpg (.png, .webp, .mp4, .mov, ...), or one film")
-    add_option(parser, "out OUT", "folder to write: OUT/<class>/<name>.npy")
-    add_option(parser, "--model NAME", "ViTPose model: its name on the Hub, or a folder")
-    add_options(parser, "--estimator", help="top-down estimator instead: heatmaps or SimCC")
-    add_options(parser, "--input-size", "--normalization")
-    where = parser.add_mutually_exclusive_group()
-    add_option(
-        where,
-        "--boxes FILE",
-        "bounding boxes of people: a CSV of path,x,y,w,h in pixels (default: the whole picture is one person)",
-        type=Path,
-    )
-    add_option(
-        where,
-        "--detector NAME",
-        "detect people with an object detector: its name on the Hub, or a folder; with --estimator a file "
-        "of YOLOX or RT-DETR in ONNX",
-        nargs="?",
-        const="",
-    )
-    add_option(
-        parser,
-        "--people",
+OPTIONS = {
+    "images IMAGES": "folder of <class>/<anything>.jpg (.png, .webp, .mp4, .mov, ...), or one film",
+    "out OUT": "folder to write: OUT/<class>/<name>.npy",
+    "--model NAME": "ViTPose model: its name on the Hub, or a folder",
+    **shared("--estimator", help="top-down estimator instead: heatmaps or SimCC"),
+    **shared("--input-size", "--normalization"),
+    "people|": {
+        "--boxes FILE": "bounding boxes of people: a CSV of path,x,y,w,h in pixels (default: the whole picture is one "
+        "person)",
+        "--detector NAME": option(
+            "detect people with an object detector: its name on the Hub, or a folder; with --estimator a file "
+            "of YOLOX or RT-DETR in ONNX",
+            nargs="?",
+            const="",
+        ),
+    },
+    "--people": option(
         "people to keep of several in a picture; all are numbered: <name>_p0.npy (default: %(default)s)",
         choices=("largest", "all"),
         default="largest",
-    )
-    add_option(
-        parser,
-        "--dataset-index N",
-        "expert of a ViTPose+ model; 0 is COCO (default: %(default)s)",
-        type=whole(0),
-        default=0,
-    )
-    add_options(parser, "--dtype")
-    add_option(parser, "--batch N", "batch size (default: %(default)s)", type=whole(1), default=16)
-    add_option(parser, "--device NAME", "PyTorch device, such as cuda (default: a GPU if any)")
-    films = parser.add_argument_group("films")
-    rate = films.add_mutually_exclusive_group()
-    add_option(rate, "--every N", "take every N-th frame (default: all)", type=whole(1), default=1)
-    add_option(rate, "--fps N", "take N frames a second", type=positive)
-    add_option(
-        films,
-        "--labels FILE",
-        "of one film: a CSV of start,end,label, in seconds (default: the film's folder is its class)",
-        type=Path,
-    )
-    add_options(parser, "--skip-bad", help="leave out pictures that cannot be read")
+    ),
+    "--dataset-index N": option(
+        "expert of a ViTPose+ model; 0 is COCO (default: %(default)s)", type=whole(0), default=0
+    ),
+    **shared("--dtype"),
+    "--batch N": option("batch size (default: %(default)s)", type=whole(1), default=16),
+    "--device NAME": "PyTorch device, such as cuda (default: a GPU if any)",
+    "films:": {
+        "rate|": {
+            "--every N": option("take every N-th frame (default: all)", type=whole(1), default=1),
+            "--fps N": option("take N frames a second", type=positive),
+        },
+        "--labels FILE": "of one film: a CSV of start,end,label, in seconds (default: the film's folder is its class)",
+    },
+    **shared("--skip-bad", help="leave out pictures that cannot be read"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from heatpose.cli._console import inspect, results, say, say_json, write_page
-from heatpose.cli._options import DATA, add_option, add_options, file_to_write, whole
+from heatpose.cli._options import DATA, file_to_write, groups_option, option, shared, whole
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,21 +20,17 @@ EXAMPLES = (
     "heatpose inspect data/gestures --fix-list problems.csv --json > inspection.json",
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_options(parser, *DATA)
-    add_options(parser, "--groups", groups="groups that a split must not divide, such as people")
-    add_option(parser, "--model MODEL", "compare the data with the training data of a saved model")
-    add_options(parser, "--json")
-    add_option(
-        parser,
-        "--fix-list FILE",
-        "write the samples to check as CSV, most severe first: path,kind,severity,score,message",
-        type=file_to_write(),
-    )
-    add_option(parser, "--show N", "problems of each kind to print (default: %(default)s)", type=whole(1), default=5)
-    add_options(parser, "--decoder", "--random-state", "--jobs", "--report")
+OPTIONS = {
+    **shared(*DATA),
+    **groups_option("groups that a split must not divide, such as people"),
+    "--model MODEL": "compare the data with the training data of a saved model",
+    **shared("--json"),
+    "--fix-list FILE": option(
+        "write the samples to check as CSV, most severe first: path,kind,severity,score,message", type=file_to_write()
+    ),
+    "--show N": option("problems of each kind to print (default: %(default)s)", type=whole(1), default=5),
+    **shared("--decoder", "--random-state", "--jobs", "--report"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,8 +11,8 @@ import argparse
 from contextlib import closing
 from pathlib import Path
 
-from heatpose.cli._options import UsageError, add_option, add_options
-from heatpose.cli._stream import add_stream_options, make_estimator, make_stream, page, wanted_records, write_stream
+from heatpose.cli._options import UsageError, option, shared
+from heatpose.cli._stream import OUTPUT, TIMING, make_estimator, make_stream, page, wanted_records, write_stream
 
 EXAMPLES = (
     "heatpose live models/pose.joblib --source 0 --estimator vitpose.onnx --serve 8000",
@@ -20,19 +20,21 @@ EXAMPLES = (
     "heatpose live models/pose.joblib --source rtsp://camera/1 --estimator vitpose.onnx --detector yolox.onnx",
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_options(parser, "model", help="saved model (.joblib, .heatpose, .onnx)")
-    add_options(parser, "--source")
-    add_options(parser, "--estimator", required=True)
-    add_options(parser, "--input-size", "--normalization")
-    add_option(parser, "--detector FILE.onnx", "person detector, YOLOX or RT-DETR: several people are followed")
-    add_option(parser, "--people", "with --detector: people to follow (default: all)", choices=("all", "largest"))
-    output, _ = add_stream_options(parser)
-    add_options(output, "--serve", "--allow-origin")
-    add_option(output, "--record OUT", "with --serve: let the page record clips into OUT", type=Path)
-    add_option(output, "--keep-pictures", "with --record: keep the pictures too")
+OPTIONS = {
+    **shared("model", help="saved model (.joblib, .heatpose, .onnx)"),
+    **shared("--source"),
+    **shared("--estimator", required=True),
+    **shared("--input-size", "--normalization"),
+    "--detector FILE.onnx": "person detector, YOLOX or RT-DETR: several people are followed",
+    "--people": option("with --detector: people to follow (default: all)", choices=("all", "largest")),
+    "output:": {
+        **OUTPUT,
+        **shared("--serve", "--allow-origin"),
+        "--record OUT": option("with --serve: let the page record clips into OUT", type=Path),
+        "--keep-pictures": "with --record: keep the pictures too",
+    },
+    "timing, in seconds:": TIMING,
+}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,27 +10,24 @@ import csv
 import sys
 
 from heatpose.cli._console import pose_options, progress, warn_of_differences
-from heatpose.cli._options import POSES, add_option, add_options
+from heatpose.cli._options import POSES, option, shared
 
 EXAMPLES = (
     "heatpose predict models/pose.joblib frame.npy",
     "heatpose predict models/pose.joblib data/others --mirrored --unknown > poses.csv",
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_options(parser, "model")
-    add_option(
-        parser,
-        "paths PATH",
+OPTIONS = {
+    **shared("model"),
+    "paths PATH": option(
         "heatmaps (.npy), a folder with heatmaps at any depth, a keypoint table (.csv, .parquet), or poses of "
         "another tool (see heatpose convert); can be URLs",
         nargs="+",
-    )
-    add_options(parser, *POSES, "--mirrored")
-    add_option(parser, "--unknown", 'predict "unknown" where no class reaches the model\'s threshold')
-    add_options(parser, "--skip-bad", "--jobs")
+    ),
+    **shared(*POSES, "--mirrored"),
+    "--unknown": 'predict "unknown" where no class reaches the model\'s threshold',
+    **shared("--skip-bad", "--jobs"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

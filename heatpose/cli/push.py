@@ -10,17 +10,16 @@ import argparse
 from pathlib import Path
 
 from heatpose.cli._console import say
-from heatpose.cli._options import add_option
+from heatpose.cli._options import option
 
 EXAMPLES = ("heatpose push hub USER/pose-classifier --private",)
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_option(parser, "folder DIR", "folder written by heatpose export --format hub", type=Path)
-    add_option(parser, "repo USER/NAME", "repository, created if it does not exist")
-    add_option(parser, "--private", "create the repository as private")
-    add_option(parser, "--message TEXT", "commit message (default: %(default)s)", default="Upload a pose classifier")
+OPTIONS = {
+    "folder DIR": option("folder written by heatpose export --format hub", type=Path),
+    "repo USER/NAME": "repository, created if it does not exist",
+    "--private": "create the repository as private",
+    "--message TEXT": option("commit message (default: %(default)s)", default="Upload a pose classifier"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from heatpose.cli._console import complain, say, say_next
-from heatpose.cli._options import UsageError, add_option, add_options, duration, positive
+from heatpose.cli._options import UsageError, duration, option, positive, shared
 from heatpose.cli._stream import make_estimator, page
 
 EXAMPLES = (
@@ -20,19 +20,19 @@ EXAMPLES = (
     "heatpose record data/mine --source 0 --estimator vitpose.onnx --label action_up --performer anna",
 )
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_option(parser, "out OUT", "folder to write; clips are added to those there", type=Path)
-    add_options(parser, "--source")
-    add_options(parser, "--estimator", required=True)
-    add_options(parser, "--input-size", "--normalization", "--serve", "--allow-origin")
-    clip = parser.add_argument_group("one clip, without the page")
-    add_option(clip, "--label CLASS", "class to record")
-    add_option(clip, "--performer NAME", "letters and digits (default: %(default)s)", default="0")
-    add_option(clip, "--seconds N", "length (default: 5)", type=positive, default=5.0)
-    add_option(clip, "--countdown N", "seconds before it (default: 3)", type=duration, default=3.0)
-    add_option(parser, "--keep-pictures", "keep the pictures too, in OUT-pictures")
+OPTIONS = {
+    "out OUT": option("folder to write; clips are added to those there", type=Path),
+    **shared("--source"),
+    **shared("--estimator", required=True),
+    **shared("--input-size", "--normalization", "--serve", "--allow-origin"),
+    "one clip, without the page:": {
+        "--label CLASS": "class to record",
+        "--performer NAME": option("letters and digits (default: %(default)s)", default="0"),
+        "--seconds N": option("length (default: 5)", type=positive, default=5.0),
+        "--countdown N": option("seconds before it (default: 3)", type=duration, default=3.0),
+    },
+    "--keep-pictures": "keep the pictures too, in OUT-pictures",
+}
 
 
 def run(args: argparse.Namespace) -> None:

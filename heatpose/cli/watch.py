@@ -15,8 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from heatpose.cli._options import UsageError, add_option, add_options, positive
-from heatpose.cli._stream import add_stream_options, make_stream, page, wanted_records, write_stream
+from heatpose.cli._options import UsageError, option, positive, shared
+from heatpose.cli._stream import OUTPUT, TIMING, make_stream, page, wanted_records, write_stream
 
 EXAMPLES = (
     "heatpose watch models/pose.joblib camera/",
@@ -24,40 +24,6 @@ EXAMPLES = (
     "heatpose watch models/pose.joblib film/ --once --events --fps 30 --frame '_f(\\d+)'",
     "python camera.py | heatpose watch models/pose.joblib - --events",
 )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    add_options(parser, "model", help="saved model (.joblib, .heatpose, .onnx)")
-    add_option(
-        parser, "path PATH", "folder that receives .npy files; - for arrays on stdin, in the format of numpy.save"
-    )
-    output, timing = add_stream_options(parser)
-    add_option(
-        output,
-        "--person REGEX",
-        "regular expression with one capturing group: the person, from the path",
-        type=part_of_path,
-    )
-    add_options(output, "--serve", "--allow-origin")
-    add_option(timing, "--fps N", "time frames at N per second instead of by the clock", type=positive)
-    add_option(
-        timing,
-        "--frame REGEX",
-        "with --fps: regular expression with one capturing group, the number of the frame in its film, from the "
-        "path (default: frames are counted)",
-        type=partial(part_of_path, kind=int),
-    )
-    files = parser.add_argument_group("input files")
-    add_option(files, "--existing", "include files that exist at the start")
-    add_option(files, "--once", "classify the files that exist at the start, then end")
-    add_option(files, "--until-idle SECONDS", "end after this time without a new file")
-    add_option(
-        files,
-        "--patience SECONDS",
-        "give up on an incomplete file that stopped growing for this long (default: 10)",
-        default=10.0,
-    )
 
 
 def part_of_path(pattern: str, kind: type = str) -> Callable[[str], Any]:
@@ -70,6 +36,36 @@ def part_of_path(pattern: str, kind: type = str) -> Callable[[str], Any]:
         raise UsageError(f"expected one capturing group, got {pattern!r} with {regex.groups}")
 
     return lambda path: kind(found[1]) if (found := regex.search(path)) else None
+
+
+OPTIONS = {
+    **shared("model", help="saved model (.joblib, .heatpose, .onnx)"),
+    "path PATH": "folder that receives .npy files; - for arrays on stdin, in the format of numpy.save",
+    "output:": {
+        **OUTPUT,
+        "--person REGEX": option(
+            "regular expression with one capturing group: the person, from the path", type=part_of_path
+        ),
+        **shared("--serve", "--allow-origin"),
+    },
+    "timing, in seconds:": {
+        **TIMING,
+        "--fps N": option("time frames at N per second instead of by the clock", type=positive),
+        "--frame REGEX": option(
+            "with --fps: regular expression with one capturing group, the number of the frame in its film, from the "
+            "path (default: frames are counted)",
+            type=partial(part_of_path, kind=int),
+        ),
+    },
+    "input files:": {
+        "--existing": "include files that exist at the start",
+        "--once": "classify the files that exist at the start, then end",
+        "--until-idle SECONDS": "end after this time without a new file",
+        "--patience SECONDS": option(
+            "give up on an incomplete file that stopped growing for this long (default: 10)", default=10.0
+        ),
+    },
+}
 
 
 def _refuse_poses(path: str) -> None:
