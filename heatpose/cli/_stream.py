@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,20 +82,19 @@ def page(
     """Serve the page of --serve, if wanted, and print its address; SIGTERM ends the command like Ctrl-C."""
     if args.allow_origin and args.serve is None:
         raise UsageError("--allow-origin requires --serve")
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    server = None
-    try:
-        if args.serve is not None:
-            from heatpose.live.server import PoseServer
+    with ExitStack() as stack:
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        if args.serve is None:
+            yield None
+            return
+        from heatpose.live.server import PoseServer
 
-            host, port = args.serve
-            server = PoseServer(host, port, labels, allowed_origins=args.allow_origin, recorder=recorder)
-            complain(f"Open {server.url}")
+        host, port = args.serve
+        server = PoseServer(host, port, labels, allowed_origins=args.allow_origin, recorder=recorder)
+        stack.callback(server.close)
+        complain(f"Open {server.url}")
         yield server
-    finally:
-        if server is not None:
-            server.close()
-        signal.signal(signal.SIGTERM, before)
 
 
 def write_stream(

@@ -411,9 +411,8 @@ def _read_verified(path: Path) -> tuple[dict[str, Any], bytes]:
             if known is not None and (known["sha256"], known["size"]) == (digest, len(model)):
                 return known, model
         if manifest_path.read_bytes() == text:  # otherwise the model was saved again meanwhile
-            break
-    raise ModelError(
-        f"Expected {path} to have {manifest['size']:,} bytes and SHA-256 {manifest['sha256'][:12]}..., as "
-        f"{manifest_path.name} says, got {len(model):,} bytes and {digest[:12]}...: the file was changed or "
-        f"damaged after it was saved. {RESTORE}"
-    )
+            raise ModelError(
+                f"Expected {path} to have {manifest['size']:,} bytes and SHA-256 {manifest['sha256'][:12]}..., as "
+                f"{manifest_path.name} says, got {len(model):,} bytes and {digest[:12]}...: the file was changed or "
+                f"damaged after it was saved. {RESTORE}"
+            )

@@ -10,8 +10,7 @@ import struct
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,8 +30,7 @@ Frame = tuple[float, float, float, float]
 """Left, top, right and bottom of what a picture shows."""
 
 
-@dataclass(frozen=True)
-class Colour:
+class Colour(NamedTuple):
     """A colour for light and for dark backgrounds, as ``#rrggbb``."""
 
     light: str

@@ -20,6 +20,7 @@ import pytest
 
 from heatpose import PoseStream, make_pose_pipeline, save_model, simulate_poses, simulate_stream
 from heatpose.cli import main, watch
+from heatpose.cli._options import add_options
 from heatpose.data.npy import BadFilesError, UnfinishedFileError, read_heatmaps, read_stream
 from heatpose.datasets.simulation import STREAM_RATE
 from heatpose.live.watching import Clock, Frame, GrowingFolder, follow_folder, follow_stream, watch_frames
@@ -365,7 +366,7 @@ def run(capsys, *arguments):
 
 def test_options_have_the_defaults_of_the_stream():
     parser = argparse.ArgumentParser()
-    watch.add_arguments(parser)
+    add_options(parser, watch.OPTIONS)
     defaults = {name: value.default for name, value in inspect.signature(PoseStream).parameters.items()}
     options = {name: value for name, value in vars(parser.parse_args(["model", "folder"])).items() if name in defaults}
     assert set(options) >= {"smoothing", "hold", "release", "gap", "held_after"}
