@@ -2,11 +2,11 @@
 
 May import everything else. A command is a name in ``COMMANDS`` and a module of that name with
 
-- a docstring, which its help shows: a line for the list of commands, and details, if any, before the examples;
-- ``EXAMPLES``: command lines that parse; the first one is shown by ``heatpose --help``;
+- a docstring, which is its help: a line for the list of commands, details if there are any, and examples, which are
+  command lines that parse; the first one is shown by ``heatpose --help``;
 - ``OPTIONS``, as :func:`heatpose.cli._options.add_options` takes them;
 - ``run(args)``, which imports the library, so that ``--help`` does not wait for it;
-- ``details()``, if details take the library.
+- ``details()``, if there are more details that take the library.
 
 Exit codes: 0 success, 1 a problem with the data or the model, 2 wrong usage, 130 interrupted. Results go to stdout,
 everything else to stderr.
@@ -112,12 +112,12 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    examples = "\n".join(f"  {_module(name).EXAMPLES[0]}" for name in COMMANDS)
+    first = [_help(name)[1].partition("examples:\n")[2].partition("\n")[0] for name in COMMANDS]
     parser = _Parser(
         prog="heatpose",
         description="Classify body poses from keypoint heatmaps, with scores estimated on held-out groups such as "
         "people.",
-        epilog=f"examples:\n{examples}\n\nheatpose COMMAND --help describes each.",
+        epilog="\n".join(["examples:", *first, "", "heatpose COMMAND --help describes each."]),
         formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"heatpose {heatpose.__version__}")
@@ -128,8 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = _module(name)
-        summary, _, details = (module.__doc__ or "").partition("\n\n")
+        module, (summary, details) = _module(name), _help(name)
         command = commands.add_parser(
             name,
             help=summary[:1].lower() + summary[1:].removesuffix("."),
@@ -146,7 +145,11 @@ def _module(name: str) -> ModuleType:
     return import_module(f"heatpose.cli.{name}")
 
 
+def _help(name: str) -> tuple[str, str]:
+    """Return the first line of a command's help, and the rest."""
+    summary, _, details = (_module(name).__doc__ or "").partition("\n\n")
+    return summary, details.replace("Examples\n--------\n", "examples:\n")
+
+
 def _epilog(module: ModuleType, details: str) -> str:
-    details = module.details() if hasattr(module, "details") else details
-    examples = "\n".join(["examples:", *(f"  {example}" for example in module.EXAMPLES)])
-    return f"{details.rstrip()}\n\n{examples}".lstrip()
+    return f"{module.details()}\n\n{details}" if hasattr(module, "details") else details

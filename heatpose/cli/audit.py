@@ -1,4 +1,10 @@
-"""Audit whether a random split of any table of features can be trusted."""
+"""Audit whether a random split of any table of features can be trusted.
+
+Examples
+--------
+  heatpose audit poses.parquet --label label --groups group
+  heatpose audit features.csv --label class --json
+"""
 
 from __future__ import annotations
 
@@ -6,11 +12,6 @@ import argparse
 
 from heatpose.cli._console import say, say_json
 from heatpose.cli._options import here, option, shared
-
-EXAMPLES = (
-    "heatpose audit poses.parquet --label label --groups group",
-    "heatpose audit features.csv --label class --json",
-)
 
 OPTIONS = {
     "table TABLE": option(".csv or .parquet; its numeric columns are features", type=here),

@@ -1,7 +1,12 @@
-"""Compare the scores of two models on the same data, with a confidence interval.
+r"""Compare the scores of two models on the same data, with a confidence interval.
 
 Without DATA the out-of-fold predictions of two trainings are compared; both must have used the same data and the same
 groups.
+
+Examples
+--------
+  heatpose compare models/a.joblib models/b.joblib data/others --groups '_(\d+)\.npy$'
+  heatpose compare models/a.joblib models/b.joblib
 """
 
 from __future__ import annotations
@@ -15,10 +20,6 @@ from heatpose.cli._options import DATA, groups_option, shared
 if TYPE_CHECKING:
     from heatpose.evaluation.comparison import Comparison
 
-EXAMPLES = (
-    "heatpose compare models/a.joblib models/b.joblib data/others --groups '_(\\d+)\\.npy$'",
-    "heatpose compare models/a.joblib models/b.joblib",
-)
 
 OPTIONS = {
     "first A": "saved model (.joblib, .heatpose)",

@@ -1,4 +1,11 @@
-"""Convert poses that another tool wrote into a keypoint table."""
+"""Convert poses that another tool wrote into a keypoint table.
+
+Examples
+--------
+  heatpose convert openpose_output/ gestures.parquet
+  heatpose convert annotations.json poses.csv --labels labels.csv --groups video
+  heatpose convert yolo/labels poses.parquet --image-size 1280x720 --labels folder
+"""
 
 from __future__ import annotations
 
@@ -6,12 +13,6 @@ import argparse
 
 from heatpose.cli._console import pose_options, say
 from heatpose.cli._options import POSES, file_to_write, here, option, shared
-
-EXAMPLES = (
-    "heatpose convert openpose_output/ gestures.parquet",
-    "heatpose convert annotations.json poses.csv --labels labels.csv --groups video",
-    "heatpose convert yolo/labels poses.parquet --image-size 1280x720 --labels folder",
-)
 
 OPTIONS = {
     "source SOURCE": option("file or folder of another tool", type=here),

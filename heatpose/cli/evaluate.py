@@ -1,4 +1,10 @@
-"""Score a saved model on other data."""
+"""Score a saved model on other data.
+
+Examples
+--------
+  heatpose evaluate models/pose.joblib data/others
+  heatpose evaluate models/pose.joblib others.parquet --json
+"""
 
 from __future__ import annotations
 
@@ -16,11 +22,6 @@ from heatpose.cli._console import (
     write_page,
 )
 from heatpose.cli._options import DATA, groups_option, shared
-
-EXAMPLES = (
-    "heatpose evaluate models/pose.joblib data/others",
-    "heatpose evaluate models/pose.joblib others.parquet --json",
-)
 
 OPTIONS = {
     **shared("model", *DATA),

@@ -6,6 +6,12 @@ formats:
   hub   a folder to upload: the safe file, a model card, an example (needs heatpose[hub])
 
 The export is compared with the model first; nothing is written if their predictions differ.
+
+Examples
+--------
+  heatpose export models/pose.joblib pose.heatpose --format safe
+  heatpose export models/pose.joblib pose.onnx --format onnx
+  heatpose export models/pose.joblib hub --format hub
 """
 
 from __future__ import annotations
@@ -15,12 +21,6 @@ from pathlib import Path
 
 from heatpose.cli._console import say, say_next
 from heatpose.cli._options import UsageError, check_writable, here, option, shared
-
-EXAMPLES = (
-    "heatpose export models/pose.joblib pose.heatpose --format safe",
-    "heatpose export models/pose.joblib pose.onnx --format onnx",
-    "heatpose export models/pose.joblib hub --format hub",
-)
 
 FORMATS = ("safe", "onnx", "hub")
 """The names in ``heatpose.persistence.export.FORMATS``, which takes a while to import."""

@@ -1,4 +1,10 @@
-"""Decode heatmaps into a keypoint table, which is small and fast to read."""
+r"""Decode heatmaps into a keypoint table, which is small and fast to read.
+
+Examples
+--------
+  heatpose extract data/gestures gestures.parquet --groups '_(\d+)\.npy$'
+  heatpose extract s3://bucket/actions s3://bucket/actions.parquet --dask tcp://10.0.0.1:8786
+"""
 
 from __future__ import annotations
 
@@ -7,11 +13,6 @@ from pathlib import Path
 
 from heatpose.cli._console import dask_client, read_data, say
 from heatpose.cli._options import DATA, file_to_write, groups_option, option, shared
-
-EXAMPLES = (
-    "heatpose extract data/gestures gestures.parquet --groups '_(\\d+)\\.npy$'",
-    "heatpose extract s3://bucket/actions s3://bucket/actions.parquet --dask tcp://10.0.0.1:8786",
-)
 
 _TABLE = file_to_write(".parquet", ".csv", or_url=True)
 OPTIONS = {

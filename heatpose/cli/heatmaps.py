@@ -3,6 +3,13 @@
 Without --estimator a ViTPose model is downloaded from the Hugging Face Hub once (needs heatpose[vitpose]); with
 --estimator no PyTorch is needed (heatpose[live]). Films need --estimator; in a film people are followed from frame to
 frame. An interrupted run continues when it is started again.
+
+Examples
+--------
+  heatpose heatmaps photos data/photos --detector
+  heatpose heatmaps photos data/photos --boxes people.csv --people all --dtype float16
+  heatpose heatmaps films data/films --estimator vitpose.onnx --fps 5
+  heatpose heatmaps film.mp4 data/film --estimator vitpose.onnx --labels film.csv
 """
 
 from __future__ import annotations
@@ -21,12 +28,6 @@ if TYPE_CHECKING:
     from heatpose.datasets.estimator import OnnxEstimator
     from heatpose.datasets.media import Written
 
-EXAMPLES = (
-    "heatpose heatmaps photos data/photos --detector",
-    "heatpose heatmaps photos data/photos --boxes people.csv --people all --dtype float16",
-    "heatpose heatmaps films data/films --estimator vitpose.onnx --fps 5",
-    "heatpose heatmaps film.mp4 data/film --estimator vitpose.onnx --labels film.csv",
-)
 
 OPTIONS = {
     "images IMAGES": "folder of <class>/<anything>.jpg (.png, .webp, .mp4, .mov, ...), or one film",

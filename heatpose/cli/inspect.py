@@ -1,4 +1,11 @@
-"""Report the contents and problems of a data set; changes nothing."""
+r"""Report the contents and problems of a data set; changes nothing.
+
+Examples
+--------
+  heatpose inspect data/gestures --groups '_(\d+)\.npy$'
+  heatpose inspect data/others --model models/pose.joblib
+  heatpose inspect data/gestures --fix-list problems.csv --json > inspection.json
+"""
 
 from __future__ import annotations
 
@@ -14,11 +21,6 @@ if TYPE_CHECKING:
 
     from heatpose.evaluation.inspection import Inspection, Problem
 
-EXAMPLES = (
-    "heatpose inspect data/gestures --groups '_(\\d+)\\.npy$'",
-    "heatpose inspect data/others --model models/pose.joblib",
-    "heatpose inspect data/gestures --fix-list problems.csv --json > inspection.json",
-)
 
 OPTIONS = {
     **shared(*DATA),

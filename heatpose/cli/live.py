@@ -3,6 +3,12 @@
 Lines are those of heatpose watch. Of a camera the newest picture is taken and others are dropped; of a film every
 frame is taken, and times begin at 0. Without --detector one person is followed. Needs heatpose[live]. Ctrl-C ends the
 command; poses in progress are then left.
+
+Examples
+--------
+  heatpose live models/pose.joblib --source 0 --estimator vitpose.onnx --serve 8000
+  heatpose live models/pose.joblib --source film.mp4 --estimator rtmpose.onnx --events
+  heatpose live models/pose.joblib --source rtsp://camera/1 --estimator vitpose.onnx --detector yolox.onnx
 """
 
 from __future__ import annotations
@@ -13,12 +19,6 @@ from pathlib import Path
 
 from heatpose.cli._options import UsageError, option, shared
 from heatpose.cli._stream import OUTPUT, TIMING, make_estimator, make_stream, page, wanted_records, write_stream
-
-EXAMPLES = (
-    "heatpose live models/pose.joblib --source 0 --estimator vitpose.onnx --serve 8000",
-    "heatpose live models/pose.joblib --source film.mp4 --estimator rtmpose.onnx --events",
-    "heatpose live models/pose.joblib --source rtsp://camera/1 --estimator vitpose.onnx --detector yolox.onnx",
-)
 
 OPTIONS = {
     **shared("model", help="saved model (.joblib, .heatpose, .onnx)"),

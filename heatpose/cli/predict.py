@@ -1,6 +1,11 @@
 """Predict the pose class of each sample; CSV on stdout: path,label,confidence.
 
 Writes one row for each sample, in the order of the paths; nothing if a file is bad, without --skip-bad.
+
+Examples
+--------
+  heatpose predict models/pose.joblib frame.npy
+  heatpose predict models/pose.joblib data/others --mirrored --unknown > poses.csv
 """
 
 from __future__ import annotations
@@ -11,11 +16,6 @@ import sys
 
 from heatpose.cli._console import pose_options, progress, warn_of_differences
 from heatpose.cli._options import POSES, option, shared
-
-EXAMPLES = (
-    "heatpose predict models/pose.joblib frame.npy",
-    "heatpose predict models/pose.joblib data/others --mirrored --unknown > poses.csv",
-)
 
 OPTIONS = {
     **shared("model"),

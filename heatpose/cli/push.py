@@ -2,6 +2,10 @@
 
 Log in first with `hf auth login`, or set the environment variable HF_TOKEN. HF_ENDPOINT selects another server than
 the Hub.
+
+Examples
+--------
+  heatpose push hub USER/pose-classifier --private
 """
 
 from __future__ import annotations
@@ -11,8 +15,6 @@ from pathlib import Path
 
 from heatpose.cli._console import say
 from heatpose.cli._options import option
-
-EXAMPLES = ("heatpose push hub USER/pose-classifier --private",)
 
 OPTIONS = {
     "folder DIR": option("folder written by heatpose export --format hub", type=Path),

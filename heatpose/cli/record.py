@@ -3,6 +3,11 @@
 With --serve clips are started on the page, until Ctrl-C; with --label one clip is recorded. Files are named
 OUT/<class>/<class>_<clip>_<frame>_<performer>.npy. Nothing leaves this machine, and pictures are kept only with
 --keep-pictures, in OUT-pictures. Needs heatpose[live].
+
+Examples
+--------
+  heatpose record data/mine --source 0 --estimator vitpose.onnx --serve 8000
+  heatpose record data/mine --source 0 --estimator vitpose.onnx --label action_up --performer anna
 """
 
 from __future__ import annotations
@@ -14,11 +19,6 @@ from pathlib import Path
 from heatpose.cli._console import complain, say, say_next
 from heatpose.cli._options import UsageError, duration, option, positive, shared
 from heatpose.cli._stream import make_estimator, page
-
-EXAMPLES = (
-    "heatpose record data/mine --source 0 --estimator vitpose.onnx --serve 8000",
-    "heatpose record data/mine --source 0 --estimator vitpose.onnx --label action_up --performer anna",
-)
 
 OPTIONS = {
     "out OUT": option("folder to write; clips are added to those there", type=Path),

@@ -2,6 +2,10 @@
 
 pip fetches the package pose-classification-kit (24 MB, MIT licence); its OpenPose skeletons are rendered as heatmaps:
 1.1 GB in half precision. The data do not name performers: split by blocks.
+
+Examples
+--------
+  heatpose recorded data/recorded
 """
 
 from __future__ import annotations
@@ -10,8 +14,6 @@ import argparse
 
 from heatpose.cli._console import progress, say, say_next
 from heatpose.cli._options import shared
-
-EXAMPLES = ("heatpose recorded data/recorded",)
 
 OPTIONS = {
     "out OUT": "folder to write: OUT/<class>/<class>_<frame>.npy",

@@ -1,4 +1,9 @@
-"""Write heatmaps of simulated performers of 17 body commands."""
+"""Write heatmaps of simulated performers of 17 body commands.
+
+Examples
+--------
+  heatpose simulate data/simulated --performers 4
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,6 @@ import argparse
 
 from heatpose.cli._console import progress, say, say_next
 from heatpose.cli._options import option, shared, whole
-
-EXAMPLES = ("heatpose simulate data/simulated --performers 4",)
 
 OPTIONS = {
     "out OUT": "folder to write: OUT/<class>/<class>_<frame>_<performer>.npy",

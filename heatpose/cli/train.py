@@ -1,4 +1,12 @@
-"""Train a pose classifier and estimate its score on held-out groups."""
+r"""Train a pose classifier and estimate its score on held-out groups.
+
+Examples
+--------
+  heatpose train data/gestures --groups '_(\d+)\.npy$'
+  heatpose train gestures.parquet --classifiers lda,xgboost --out models/quick.joblib
+  heatpose train data/anna --adapt models/pose.joblib --out models/anna.joblib
+  heatpose train s3://bucket/actions --dask tcp://10.0.0.1:8786
+"""
 
 from __future__ import annotations
 
@@ -25,13 +33,6 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from heatpose.training.result import TrainingResult
-
-EXAMPLES = (
-    "heatpose train data/gestures --groups '_(\\d+)\\.npy$'",
-    "heatpose train gestures.parquet --classifiers lda,xgboost --out models/quick.joblib",
-    "heatpose train data/anna --adapt models/pose.joblib --out models/anna.joblib",
-    "heatpose train s3://bucket/actions --dask tcp://10.0.0.1:8786",
-)
 
 
 def details() -> str:

@@ -1,8 +1,15 @@
-"""Classify a growing folder or a pipe of heatmaps; JSON lines on stdout.
+r"""Classify a growing folder or a pipe of heatmaps; JSON lines on stdout.
 
 Writes one line for each frame, or with --events one when a pose is entered, held and left, as soon as it is known.
 Times are seconds since 1970: a file's modification time, or the arrival of an array in the pipe. Ctrl-C ends the
 command; poses in progress are then left.
+
+Examples
+--------
+  heatpose watch models/pose.joblib camera/
+  heatpose watch models/pose.joblib camera/ --events --person 'cam(\d+)/' --serve 8000
+  heatpose watch models/pose.joblib film/ --once --events --fps 30 --frame '_f(\d+)'
+  python camera.py | heatpose watch models/pose.joblib - --events
 """
 
 from __future__ import annotations
@@ -17,13 +24,6 @@ from typing import Any
 
 from heatpose.cli._options import UsageError, option, positive, shared
 from heatpose.cli._stream import OUTPUT, TIMING, make_stream, page, wanted_records, write_stream
-
-EXAMPLES = (
-    "heatpose watch models/pose.joblib camera/",
-    "heatpose watch models/pose.joblib camera/ --events --person 'cam(\\d+)/' --serve 8000",
-    "heatpose watch models/pose.joblib film/ --once --events --fps 30 --frame '_f(\\d+)'",
-    "python camera.py | heatpose watch models/pose.joblib - --events",
-)
 
 
 def part_of_path(pattern: str, kind: type = str) -> Callable[[str], Any]:
