@@ -79,15 +79,18 @@ def make_self_test(pipeline: Pipeline, samples: ArrayLike | None = None) -> dict
     keypoints = np.concatenate([keypoints, *hidden])
     table = _rounded(keypoints.reshape(len(keypoints), -1), 5)
     drawn = pick_keypoints(keypoints[: 2 * _WITH_HEATMAPS : 2], skeleton.keypoints, source)
-    peaks = _rounded(_fitted(drawn), 5)
+    # Of any unit, moved and scaled into the middle of a heatmap; confidences become the heights of peaks.
+    drawn = np.where(drawn[..., 2:] > 0, drawn, (np.nan, np.nan, 0))
+    drawn[..., 2] = np.minimum(drawn[..., 2], 1)
+    peaks = _rounded(place_in_heatmaps(drawn, _SIZE), 5)
     try:
         return {
-            "keypoints": {"input": table, "output": _predict_table(pipeline, table)},
+            "keypoints": {"input": table, "output": _predict(pipeline, "keypoints", table)},
             "heatmaps": {
                 "rows": _SIZE[0],
                 "columns": _SIZE[1],
                 "input": peaks,
-                "output": _predict_peaks(pipeline, peaks),
+                "output": _predict(pipeline, "heatmaps", peaks),
             },
         }
     except (ValueError, TypeError) as error:
@@ -114,8 +117,8 @@ def check_self_test(model: Any, stored: Mapping[str, Any]) -> tuple[list[str], f
     """
     changed: list[str] = []
     difference = 0.0
-    for kind, predict in (("keypoints", _predict_table), ("heatmaps", _predict_peaks)):
-        then, now = stored[kind]["output"], predict(model, stored[kind]["input"])
+    for kind in ("keypoints", "heatmaps"):
+        then, now = stored[kind]["output"], _predict(model, kind, stored[kind]["input"])
         if then is None or now is None:
             continue
         probabilities = np.array(then["probabilities"]), np.array(now["probabilities"])
@@ -137,39 +140,21 @@ def check_self_test(model: Any, stored: Mapping[str, Any]) -> tuple[list[str], f
     return changed, difference
 
 
-def _fitted(keypoints: np.ndarray) -> np.ndarray:
-    """Move and scale poses of any unit into the middle of a heatmap; confidences become peak heights."""
-    seen = np.where(keypoints[..., 2:] > 0, keypoints, np.nan)
-    seen[..., 2] = np.clip(np.nan_to_num(keypoints[..., 2]), 0, 1)
-    return place_in_heatmaps(seen, _SIZE)
-
-
-def _predict_table(model: Any, table: Iterable[Any]) -> dict[str, Any] | None:
-    """Predict keypoints, if the model has a step that takes them."""
-    if _decodes(model):
-        return _outputs(model[1:], _array(table))
-    return _outputs(model, _array(table)) if _takes_keypoints(model) else None
-
-
-def _predict_peaks(model: Any, peaks: Iterable[Any]) -> dict[str, Any] | None:
-    """Predict rendered heatmaps, if the model takes heatmaps."""
-    if _takes_keypoints(model):
+def _predict(model: Any, kind: str, poses: Iterable[Any]) -> dict[str, Any] | None:
+    """Predict stored poses as keypoints or, rendered, as heatmaps; None if the model has no step that takes them."""
+    decodes = isinstance(model, Pipeline) and isinstance(model[0], HeatmapDecoder)
+    # A pipeline without a decoder, or an ONNX graph with keypoints as input.
+    n_columns = len(skeleton_of(model).columns)
+    takes_keypoints = getattr(model, "source", "") == "keypoints" or getattr(model, "n_features_in_", 0) == n_columns
+    if kind == "keypoints":
+        return _outputs(model[1:] if decodes else model, _array(poses)) if decodes or takes_keypoints else None
+    if takes_keypoints:
         return None
-    heatmaps = render_heatmaps(_array(peaks), heatmap_shape=_SIZE)
+    heatmaps = render_heatmaps(_array(poses), heatmap_shape=_SIZE)
     outputs = _outputs(model, heatmaps)
-    if _decodes(model):
+    if decodes:
         outputs["decoded"] = _rounded(model[0].transform(heatmaps), 6)
     return outputs
-
-
-def _decodes(model: Any) -> bool:
-    return isinstance(model, Pipeline) and isinstance(model[0], HeatmapDecoder)
-
-
-def _takes_keypoints(model: Any) -> bool:
-    """Return True for a pipeline without a decoder, or an ONNX graph with keypoints as input."""
-    n_columns = len(skeleton_of(model).columns)
-    return getattr(model, "source", "") == "keypoints" or getattr(model, "n_features_in_", 0) == n_columns
 
 
 def _outputs(pipeline: Any, x: np.ndarray) -> dict[str, Any]:
