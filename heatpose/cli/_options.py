@@ -20,31 +20,25 @@ class UsageError(argparse.ArgumentTypeError):
 # Types of values --------------------------------------------------------------------------------------------
 
 
-def whole(least: int = 1) -> Callable[[str], int]:
-    """Return a parser of whole numbers."""
+def _number(expected: str, fits: Callable[[float], bool], kind: type = float) -> Callable[[str], Any]:
+    """Return a parser of numbers that fit."""
 
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise UsageError(f"expected a whole number of at least {least}, got {text!r}")
-        return int(text)
-
-    return parse
-
-
-def _number(expected: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
-    """Return a parser of finite numbers that fit."""
-
-    def parse(text: str) -> float:
+    def parse(text: str) -> Any:
         with suppress(ValueError):
-            if fits(value := float(text)) and value < math.inf:
+            if fits(value := kind(text)):
                 return value
-        raise UsageError(f"expected a number {expected}, got {text!r}")
+        raise UsageError(f"expected {expected}, got {text!r}")
 
     return parse
 
 
-duration = _number("of 0 or more", lambda value: value >= 0)
-positive = _number("above 0", lambda value: value > 0)
+def whole(least: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers."""
+    return _number(f"a whole number of at least {least}", lambda value: value >= least, int)
+
+
+duration = _number("a number of 0 or more", lambda value: 0 <= value < math.inf)
+positive = _number("a number above 0", lambda value: 0 < value < math.inf)
 
 
 def _sides(text: str) -> tuple[int, int]:
