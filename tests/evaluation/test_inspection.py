@@ -247,7 +247,7 @@ SPOILT_SETS = ["clean", "group mirrored", "half mirrored", "half exchanged", "le
 @pytest.fixture(scope="module")
 def spoilt_tables(tmp_path_factory):
     """The problems of one table, clean and spoilt as a whole in each way."""
-    poses = simulate_poses(4, 1, 10, classes=[*CLASSES, "action_new", "action_switch"], random_state=31)
+    poses = simulate_poses(4, 1, 6, classes=[*CLASSES, "action_new", "action_switch"], random_state=31)
     names = np.array(poses.labels)
     clean = keypoint_frame(poses.keypoints.astype(np.float32)).assign(
         label=names, group=poses.performers.astype(str), path=[f"{row}.npy" for row in range(len(poses))], sample=0
