@@ -17,6 +17,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOK
 MARKED = {
     "slow": (
         "cli/test_cli.py",
+        "cli/test_skeletons.py",
         "data/formats/test_damaged.py",
         "data/test_fuzz.py",
         "datasets/test_video.py",
@@ -32,6 +33,7 @@ MARKED = {
         "model/test_adaptation.py",
         "model/test_arrays.py",
         "model/test_candidates.py",
+        "model/test_other_skeletons.py",
         "model/test_pixels.py",
         "persistence/test_artifact.py",
         "persistence/test_onnx.py",

@@ -36,13 +36,6 @@ def test_decoding_and_geometry_need_no_machine_learning():
     assert run(code) == "False False"
 
 
-def test_reports_and_drawings_import_what_they_need_when_they_are_made():
-    code = (
-        "import sys, heatpose.report.report, heatpose.report.drawing; print({'matplotlib', 'jinja2'} & {*sys.modules})"
-    )
-    assert run(code) == "set()"
-
-
 @pytest.mark.parametrize("name", heatpose._HOME)
 def test_every_public_name_is_that_of_its_module(name):
     module = importlib.import_module(f"heatpose.{heatpose._HOME[name]}")
