@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import re
 import subprocess
@@ -34,8 +33,6 @@ from heatpose.datasets.rendering import place_in_heatmaps, render_heatmaps
 from heatpose.pose.skeletons import to_coco
 
 __all__ = ["RecordedPoses", "fetch_wheel", "read_wheel", "write_recorded"]
-
-logger = logging.getLogger(__name__)
 
 PACKAGE = "pose-classification-kit==1.1.5"
 SHA256 = "c3ea7053f67422f779572449d4f4a9d2270233904fd56fddc5c465d102be41c8"

@@ -171,25 +171,19 @@ def simulate_poses(
 
     entropy = np.random.SeedSequence(random_state).entropy
     performers = [_Performer(entropy, number, difficulty, camera) for number in range(n_performers)]
-    frames = [
+    filmed = [
         performer.clip(command, clip, frames_per_clip)
         for command in classes
         for performer in performers
         for clip in range(clips_per_class)
     ]
-    keypoints, sigmas, seeds = (np.concatenate(parts) for parts in zip(*frames, strict=True))
+    keypoints, sigmas, seeds = (np.concatenate(parts) for parts in zip(*filmed, strict=True))
     shape = (len(classes), n_performers, clips_per_class, frames_per_clip)
     label, performer, clip, frame = (index.ravel() for index in np.indices(shape))
-    return SimulatedPoses(
-        keypoints=keypoints,
-        sigmas=sigmas,
-        labels=np.array(classes)[label],
-        performers=performer,
-        # Counted performer by performer, so that more of them don't change the numbers of the first.
-        clips=(performer * len(classes) + label) * clips_per_class + clip,
-        frames=clip * frames_per_clip + frame,
-        seeds=seeds,
-    )
+    # Counted performer by performer, so that more of them don't change the numbers of the first.
+    clips = (performer * len(classes) + label) * clips_per_class + clip
+    frames = clip * frames_per_clip + frame
+    return SimulatedPoses(keypoints, sigmas, np.array(classes)[label], performer, clips, frames, seeds)
 
 
 def simulate_stream(
@@ -252,15 +246,8 @@ def simulate_stream(
 
     entropy = np.random.SeedSequence(random_state).entropy
     keypoints, sigmas, seeds = _Performer(entropy, performer, difficulty).stream(commands, share)
-    return SimulatedPoses(
-        keypoints=keypoints,
-        sigmas=sigmas,
-        labels=np.array(commands)[clip],
-        performers=np.full(len(time), performer),
-        clips=clip,
-        frames=np.arange(len(time)),
-        seeds=seeds,
-    )
+    n = len(time)
+    return SimulatedPoses(keypoints, sigmas, np.array(commands)[clip], np.full(n, performer), clip, np.arange(n), seeds)
 
 
 class _Performer:

@@ -134,16 +134,8 @@ def learning_curve(
         verdict = f"More groups like these would hardly help: {change}."
     else:
         verdict = f"{len(names)} groups are too few to show if more would help: {change}."
-    return LearningCurve(
-        classifier=QUICK_CLASSIFIER,
-        n_groups=np.array(sizes[::-1]),
-        balanced_accuracy=score,
-        low=low,
-        high=high,
-        gain=gain,
-        gain_interval=(gain_low, gain_high),
-        verdict=verdict,
-    )
+    n_groups = np.array(sizes[::-1])
+    return LearningCurve(QUICK_CLASSIFIER, n_groups, score, low, high, gain, (gain_low, gain_high), verdict)
 
 
 @threadpool_limits.wrap(limits=1)

@@ -65,15 +65,10 @@ def evaluate_model(
     >>> evaluate_model(model, table).balanced_accuracy  # of its training data
     1.0
     """
-    labels, classes, probabilities, confidence = _predict(pipeline, table, heatmaps)
+    labels, classes, proba, confidence = _predict(pipeline, table, heatmaps)
+    predicted = classes[proba.argmax(axis=1)]
     return evaluate_predictions(
-        labels,
-        classes[probabilities.argmax(axis=1)],
-        groups=groups,
-        proba=probabilities,
-        classes=classes,
-        confidence=confidence,
-        random_state=random_state,
+        labels, predicted, groups=groups, proba=proba, classes=classes, confidence=confidence, random_state=random_state
     )
 
 

@@ -173,7 +173,7 @@ def plan_training(
 
 def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     """Evaluate a choice on held-out groups, audit it, and train it on all data."""
-    trainer, classes = plan.trainer, np.unique(plan.y)
+    trainer, classes, seed = plan.trainer, np.unique(plan.y), plan.trainer.random_state
     evaluation, predictions = _evaluate(plan, choice)
     temperature = fit_temperature(choice.held_out.probabilities, plan.codes)
     probabilities = apply_temperature(choice.held_out.probabilities, temperature)
@@ -195,12 +195,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     random_split = macro_recall(plan.y, in_random_split)
     audit, advice = audit_training(plan.audit, evaluation, predictions, random_split, predict_without)
     curve = learning_curve(
-        trainer.X,
-        plan.y,
-        plan.grouping,
-        random_state=trainer.random_state,
-        n_jobs=trainer.n_jobs,
-        skeleton=plan.skeleton,
+        trainer.X, plan.y, plan.grouping, random_state=seed, n_jobs=trainer.n_jobs, skeleton=plan.skeleton
     )
     signature = sign_table(plan.table, plan.skeleton)
     pipeline.signature_ = signature.to_dict()
@@ -224,7 +219,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         partial=partial,
         temperature=temperature,
         threshold=threshold,
-        random_state=trainer.random_state,
+        random_state=seed,
         audit=audit,
         learning_curve=curve,
         advice=advice,
@@ -258,18 +253,12 @@ def _calibrated(
 def _evaluate(plan: TrainingPlan, choice: Choice) -> tuple[Evaluation, pd.DataFrame]:
     """Score the models that were measured on each fold; return the scores and the out-of-fold predictions."""
     classes, groups = np.unique(plan.y), plan.grouping.groups
-    measured = join_fits(choice.measured, plan.tests)
-    probabilities = np.empty_like(measured.probabilities)
+    measured, seed = join_fits(choice.measured, plan.tests), plan.trainer.random_state
+    proba = np.empty_like(measured.probabilities)
     for test, temperature in zip(plan.tests, choice.temperatures, strict=True):
-        probabilities[test] = apply_temperature(measured.probabilities[test], temperature)
-    predicted, confidence = classes[probabilities.argmax(axis=1)], measured.known * probabilities.max(axis=1)
+        proba[test] = apply_temperature(measured.probabilities[test], temperature)
+    predicted, confidence = classes[proba.argmax(axis=1)], measured.known * proba.max(axis=1)
     evaluation = evaluate_predictions(
-        plan.y,
-        predicted,
-        groups=groups,
-        proba=probabilities,
-        classes=classes,
-        confidence=confidence,
-        random_state=plan.trainer.random_state,
+        plan.y, predicted, groups=groups, proba=proba, classes=classes, confidence=confidence, random_state=seed
     )
     return evaluation, prediction_table(plan.table, groups, predicted, confidence)
