@@ -190,10 +190,6 @@ class HeatmapWriter:
         """Log which pictures show no person, and return the result."""
         if self._n_empty:
             more = f" and {self._n_empty - _FOUND_NONE} more" if self._n_empty > _FOUND_NONE else ""
-            logger.warning(
-                "Found no person in %d pictures, which have no file: %s%s",
-                self._n_empty,
-                ", ".join(self._some_empty),
-                more,
-            )
+            named = ", ".join(self._some_empty) + more
+            logger.warning("Found no person in %d pictures, which have no file: %s", self._n_empty, named)
         return Written(self._n_files, n_before, self._n_empty)

@@ -7,7 +7,7 @@ A check is a function from a :class:`CheckContext` to the problems that it finds
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -180,12 +180,7 @@ class CheckContext:
         }
 
     def problem(
-        self,
-        kind: str,
-        message: str,
-        score: float = 1.0,
-        rows: Sequence[int] | np.ndarray = (),
-        severity: Severity | None = None,
+        self, kind: str, message: str, score: float = 1.0, rows: Iterable[int] = (), severity: Severity | None = None
     ) -> Problem:
         """Return a problem of these frames, by default of the usual severity of its kind."""
         paths = tuple(str(self.frames.names[row]) for row in rows)

@@ -318,19 +318,20 @@ def _compare(
     if first_only is not None and second_only is not None:
         disagreeing = first_only + second_only
         p_value = float(stats.binomtest(first_only, disagreeing).pvalue) if disagreeing else 1.0
+    n_samples, difference, statement = int(support.sum()), second - first, ""
     comparison = Comparison(
-        int(support.sum()),
+        n_samples,
         n_units,
         unit,
         first,
         second,
-        second - first,
+        difference,
         interval,
         *by_sample,
         p_value,
         trained_on,
         verdict,
-        statement="",
+        statement,
     )
     return replace(comparison, statement=_statement(comparison, n_groups, n_classes))
 

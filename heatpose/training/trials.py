@@ -93,12 +93,9 @@ class Search:
         self.codes = np.unique(trainer.y, return_inverse=True)[1]
         self.tests = [test for _, test in folds]
         self.state = optuna.trial.TrialState
+        name, pruner = f"heatpose {title}, {_digest(trainer, self.tests, names)}", optuna.pruners.MedianPruner()
         self.study = optuna.create_study(
-            study_name=f"heatpose {title}, {_digest(trainer, self.tests, names)}",
-            storage=storage,
-            direction="maximize",
-            pruner=optuna.pruners.MedianPruner(),
-            load_if_exists=True,
+            study_name=name, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True
         )
         for trial in self._trials(self.state.RUNNING):  # when an earlier run was killed
             self.study.tell(trial.number, state=self.state.FAIL)
