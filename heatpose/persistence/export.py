@@ -127,23 +127,21 @@ def make_onnx(
     from heatpose.persistence.onnx_model import OnnxModel
 
     facts, block = safe.dismantle(pipeline)
-    described = {name: manifest[name] for name in ("threshold", "keypoints", "decoder", "versions", "record")}
-    notes = {
-        "schema": f"heatpose {FORMAT_VERSION}",
-        "classes": json.dumps(facts["classes"]),
-        "set_thresholds": json.dumps(facts["set_thresholds"]),
-        "skeleton": json.dumps(facts["skeleton"]),
-        "heatmaps": json.dumps(facts["decoder"]["heatmaps"]),
-        **{name: value if isinstance(value, str) else json.dumps(value) for name, value in described.items()},
+    described = {
+        **{name: facts[name] for name in ("classes", "set_thresholds", "skeleton")},
+        "heatmaps": facts["decoder"]["heatmaps"],
+        **{name: manifest[name] for name in ("threshold", "keypoints", "decoder", "versions", "record")},
     }
+    notes = {"schema": f"heatpose {FORMAT_VERSION}", **{name: json.dumps(fact) for name, fact in described.items()}}
     content = build_graph(pipeline, block, notes, source).SerializeToString(deterministic=True)
     model = OnnxModel(content)
     if source == "heatmaps":
-        asked, expected = trial_heatmaps(manifest["self_test"], heatmaps_of(pipeline)), pipeline.predict_proba
+        asked = trial_heatmaps(manifest["self_test"], heatmaps_of(pipeline))
+        expected = pipeline.predict_proba(asked)
     else:
         asked = trial_keypoints(manifest["self_test"], skeleton_of(pipeline)).astype(np.float32)
-        expected = lambda keypoints: pipeline[1:].predict_proba(keypoints.reshape(len(keypoints), -1))  # noqa: E731
-    _compare(expected(asked), model.predict_proba(asked), ONNX_TOLERANCE)
+        expected = pipeline[1:].predict_proba(asked.reshape(len(asked), -1))
+    _compare(expected, model.predict_proba(asked), ONNX_TOLERANCE)
     return content, _rewritten(pipeline, manifest, content)
 
 
