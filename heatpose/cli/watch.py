@@ -35,7 +35,11 @@ def part_of_path(pattern: str, kind: type = str) -> Callable[[str], Any]:
     if regex.groups != 1:
         raise UsageError(f"expected one capturing group, got {pattern!r} with {regex.groups}")
 
-    return lambda path: kind(found[1]) if (found := regex.search(path)) else None
+    def find(path: str) -> Any:
+        found = regex.search(path)
+        return None if found is None or found[1] is None else kind(found[1])
+
+    return find
 
 
 OPTIONS = {
