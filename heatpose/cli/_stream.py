@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _FRAMES_CHECKED = 100  # some seconds of a camera: one pose is no evidence of a turned camera
 
-
 OUTPUT: Options = {
     "--events": "write events instead of frames",
     "--frames": "write frames too, with --events",
@@ -64,7 +63,9 @@ def wanted_records(args: argparse.Namespace) -> set[str]:
     """Return which records the options ask for."""
     if args.frames and not args.events:
         raise UsageError("--frames requires --events; without it every frame is written anyway")
-    return {"events", *(["frames"] if args.frames else [])} if args.events else {"frames"}
+    if not args.events:
+        return {"frames"}
+    return {"events", "frames"} if args.frames else {"events"}
 
 
 def make_estimator(args: argparse.Namespace) -> OnnxEstimator:
