@@ -306,11 +306,12 @@ def _convert(data: np.ndarray, out: np.ndarray) -> None:
 def not_finite(heatmaps: np.ndarray) -> list[int]:
     """Return the positions of the samples, (n, K, H, W), float16 or float32, that hold NaN or infinity."""
     samples = heatmaps.reshape(len(heatmaps), math.prod(heatmaps.shape[1:]))
-    found = np.zeros(len(samples), dtype=bool)
-    # As whole numbers, these come last: those with a plus among signed, those with a minus among unsigned ones.
-    for kind, least in ((f"i{samples.itemsize}", np.inf), (f"u{samples.itemsize}", -np.inf)):
-        found |= samples.view(kind).max(axis=1) >= np.array(least, samples.dtype).view(kind)
-    return np.flatnonzero(found).tolist()
+    signed, unsigned = (f"{kind}{samples.itemsize}" for kind in "iu")
+    plus, minus = (np.array(infinity, samples.dtype).view(unsigned) for infinity in (np.inf, -np.inf))
+    # By their bits infinity and NaN come after all numbers of their sign, and negative numbers after positive ones.
+    last = samples.view(unsigned).max(axis=1)
+    suspects = np.flatnonzero(last >= plus).tolist()
+    return [n for n in suspects if last[n] >= minus or samples[n].view(signed).max() >= plus]
 
 
 def not_finite_reason(samples: Sequence[int]) -> str:
