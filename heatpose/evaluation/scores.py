@@ -99,18 +99,13 @@ def list_scores(record: Mapping[str, Any]) -> list[ScoreRow]:
     scores, audit = record.get("scores") or {}, record.get("audit") or {}
     ends = scores.get("balanced_accuracy_interval")
     interval = None if ends is None else (ends[0], ends[1])
-    return [
-        ScoreRow(
-            key,
-            title,
-            score=scores[key],
-            interval=interval if key == "balanced_accuracy" else None,
-            near_identical=(audit.get(_SPLITS.get(key)) or {}).get("near_identical"),
-            remark=_remark(key, scores, audit),
-        )
-        for key, title in SCORES.items()
-        if scores.get(key) is not None
-    ]
+    rows = []
+    for key, title in SCORES.items():
+        if scores.get(key) is not None:
+            near_identical = (audit.get(_SPLITS.get(key)) or {}).get("near_identical")
+            own = interval if key == "balanced_accuracy" else None
+            rows.append(ScoreRow(key, title, scores[key], own, near_identical, _remark(key, scores, audit)))
+    return rows
 
 
 def _remark(key: str, scores: Mapping[str, Any], audit: Mapping[str, Any]) -> str:
