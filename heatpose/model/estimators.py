@@ -277,7 +277,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     mirror : {"names", None} or dict of str to str, default "names"
         Classes whose mirror images are training samples too: those whose names differ in left and right only, where the
         poses confirm it, see :func:`heatpose.pose.mirroring.decide_mirrors`; none; or those and the ones in the
-        dictionary, which are not tested, see :func:`heatpose.pose.augmentation.mirror_classes`.
+        dictionary, which are not tested, see :func:`heatpose.pose.augmentation.mirror_classes`. About half of their
+        re-posed samples are mirrored; without re-posing, each sample is added once more.
     min_samples : int, default 0
         Fewest training samples: few frames are re-posed by more performers than `performers`, unless that is 0.
     max_samples : int, default 60000
@@ -460,7 +461,11 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the augmented keypoint table and class numbers."""
         skeleton = find_skeleton(self.skeleton)
-        xy, codes = self._with_mirror_images(xy, codes, skeleton)
+        mirror_codes = self._mirror_codes(xy, codes, skeleton)
+        if not self.performers:
+            rows = np.flatnonzero(mirror_codes[codes] >= 0)
+            xy = np.concatenate([xy, geometry.mirror_keypoints(xy[rows], skeleton)])
+            codes = np.concatenate([codes, mirror_codes[codes[rows]]])
         of_each = 1 + self.unknown_poses  # samples that one more performer adds for each pose
         kept = _thin(codes, int(self.max_samples / (1 + of_each * min(self.performers, _FEWEST_PERFORMERS))))
         self.n_thinned_ = len(xy) - len(kept)
@@ -476,31 +481,30 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             reposed = augmentation.repose(poses, variation, random_state=rng, skeleton=skeleton)
             return augmentation.drop_keypoints(reposed, self.hidden, random_state=rng, skeleton=skeleton)
 
-        poses = [xy, *(augmented(xy) for _ in range(performers))]
-        codes = np.tile(codes, performers + 1)
+        poses, of_poses = [xy], [codes]
+        for _ in range(performers):
+            # Half are mirrored, not each once more: the classes keep their frequencies, which decide doubtful frames.
+            mirrored = (mirror_codes[codes] >= 0) & (rng.random(len(xy)) < 0.5)
+            sides = xy.copy()
+            sides[mirrored] = geometry.mirror_keypoints(xy[mirrored], skeleton)
+            poses.append(augmented(sides))
+            of_poses.append(np.where(mirrored, mirror_codes[codes], codes))
         if n_unknown := int(self.unknown_poses * len(xy) * performers):
             composed = augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng, skeleton=skeleton)
             poses.append(augmented(composed))
-            codes = np.concatenate([codes, np.full(len(poses[-1]), len(self.classes_))])
-        return as_table(np.concatenate(poses)), codes
+            of_poses.append(np.full(len(poses[-1]), len(self.classes_)))
+        return as_table(np.concatenate(poses)), np.concatenate(of_poses)
 
-    def _with_mirror_images(
-        self, xy: np.ndarray, codes: np.ndarray, skeleton: Skeleton
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Add mirror images of the classes that the data confirm, and record the decisions."""
+    def _mirror_codes(self, xy: np.ndarray, codes: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+        """Return each class's mirror image that the data confirm, (C,), -1 for none, and record the decisions."""
         self.mirror_decisions_: list[dict[str, Any]] = []
-        if self.mirror is None:
-            return xy, codes
-        given = None if isinstance(self.mirror, str) else self.mirror
         classes = self.classes_.astype(str)
+        if self.mirror is None:
+            return np.full(len(classes), -1)
+        given = None if isinstance(self.mirror, str) else self.mirror
         mirrored, self.mirror_decisions_ = decide_mirrors(xy, codes, classes, given, skeleton)
         number = {name: code for code, name in enumerate(classes)}
-        other = np.array([number.get(mirrored.get(name, ""), -1) for name in classes])
-        rows = np.flatnonzero(other[codes] >= 0)
-        return (
-            np.concatenate([xy, geometry.mirror_keypoints(xy[rows], skeleton)]),
-            np.concatenate([codes, other[codes[rows]]]),
-        )
+        return np.array([number.get(mirrored.get(name, ""), -1) for name in classes])
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -371,6 +371,27 @@ def test_classes_that_are_mirror_images_are_mirrored():
     assert fitted.n_samples_fit_ == len(table) + 2 * np.count_nonzero(labels == "turn_left")
 
 
+def test_a_class_and_its_mirror_image_share_their_samples_and_take_none_of_others():
+    table, labels = sides(mirror_keypoints)
+    table, labels = table[labels != "turn_right"], labels[labels != "turn_right"]
+    few = np.flatnonzero(labels == "turn_left")[:2]  # of the other side, so that both classes exist
+    table = np.concatenate([table, mirror_keypoints(table[few].reshape(-1, 17, 3)).reshape(-1, 51)])
+    labels = np.append(labels, ["turn_right"] * len(few))
+
+    class Recorder(DummyClassifier):
+        def fit(self, X, y):
+            self.counts_ = np.bincount(y)
+            return super().fit(X, y)
+
+    fitted = PoseClassifier(Recorder(strategy="prior"), performers=9, mirror={"turn_left": "turn_right"}, random_state=0)
+    counts = dict(zip(fitted.fit(table, labels).classes_, fitted.estimator_.counts_, strict=False))
+
+    assert counts["dummy"] == 10 * np.count_nonzero(labels == "dummy")
+    assert counts["turn_left"] + counts["turn_right"] == 10 * np.count_nonzero(labels != "dummy")
+    share = counts["turn_right"] / (counts["turn_left"] + counts["turn_right"])
+    assert 0.35 < share < 0.55  # half of the nine performers' samples, and the two
+
+
 def test_classes_whose_names_alone_are_mirror_images_are_not_mirrored():
     def upwards(poses):
         poses = poses.copy()
