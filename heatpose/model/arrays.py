@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import expit
 
 from heatpose.model._checks import check_array, check_number, check_range, check_width
+from heatpose.model.openset import pool_probabilities
 from heatpose.pose import geometry
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
@@ -34,6 +35,7 @@ __all__ = [
     "Mean",
     "Neighbours",
     "Platt",
+    "Pool",
     "Scale",
     "Softmax",
     "Steps",
@@ -104,6 +106,27 @@ class Mean(Block):
         return sum(weight * member(x) for member, weight in zip(self.members, self.weights, strict=True)) / (
             self.weights.sum()
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Pool(Block):
+    """Several blocks pooled by :func:`heatpose.model.openset.pool_probabilities`."""
+
+    members: tuple[Block, ...]
+    knows_unknown: np.ndarray  # (M,) bool: the last column is the unknown poses
+
+    def __post_init__(self):
+        check_array("knows_unknown", self.knows_unknown, (len(self.members),), "b")
+
+    def width(self, width: int) -> int:
+        """That of the widest member."""
+        widths = np.array([member.width(width) for member in self.members])
+        if len(set(widths - self.knows_unknown)) > 1:
+            raise ValueError(f"Expected members that share all classes but the unknown poses, got {widths} columns.")
+        return int(widths.max())
+
+    def _apply(self, x: np.ndarray) -> np.ndarray:
+        return pool_probabilities([member(x) for member in self.members])
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,11 +29,13 @@ from heatpose.model.arrays import (
     Mean,
     Neighbours,
     Platt,
+    Pool,
     Scale,
     Softmax,
     Steps,
     Trees,
 )
+from heatpose.model.ensemble import PoseEnsemble
 from heatpose.model.estimators import PoseClassifier, PoseFeatures
 from heatpose.pose.skeleton import Skeleton
 from heatpose.pose.skeletons import find_skeleton, pack_skeleton, unpack_skeleton
@@ -236,6 +238,11 @@ def _voting(voting: Any) -> Block:
     return Mean(members, np.asarray(weights, dtype=np.float64))
 
 
+def _pool(ensemble: PoseEnsemble) -> Block:
+    n_classes = np.array([len(member.classes_) for member in ensemble.estimators_])
+    return Pool(tuple(map(to_block, ensemble.estimators_)), n_classes > n_classes.min())
+
+
 def _bagging(bag: Any) -> Block:
     _need(bag, max_features=1.0, bootstrap_features=False)
     return Mean(tuple(to_block(member) for member in bag.estimators_), np.ones(len(bag.estimators_)))
@@ -382,6 +389,7 @@ def _neighbours(classifier: Any) -> Block:
 _CONVERTERS: Mapping[str, Callable[[Any], Block]] = {
     "heatpose.ArrayClassifier": lambda classifier: classifier.block,
     "heatpose.PoseFeatures": _features,
+    "heatpose.PoseEnsemble": _pool,
     "sklearn.Pipeline": _steps,
     "sklearn.SimpleImputer": _imputer,
     "sklearn.StandardScaler": _scaler,
@@ -404,7 +412,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Block]] = {
 BLOCKS: Mapping[str, type[Block]] = {
     kind.__name__: kind
     for kind in (
-        *(Steps, Mean, Features, Fill, Scale, Linear, Activation, Softmax),
+        *(Steps, Mean, Pool, Features, Fill, Scale, Linear, Activation, Softmax),
         *(Constant, Trees, Kernel, Platt, Neighbours, Bumps, Corrected),
     )
 }

@@ -23,6 +23,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
+    has_fit_parameter,
 )
 
 from heatpose.model.checks import check_heatmaps, check_labels, check_table
@@ -410,9 +411,9 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
                 "Expected a visible body and a positive weight in some samples of each class, got none in "
                 f"{', '.join(map(str, self.classes_[missing]))}. Empty frames are recognised without such a class."
             )
-        table, codes = self._training_set(xy[rows], codes[rows], rng)
+        table, codes, n_frames = self._training_set(xy[rows], codes[rows], rng)
         self.n_samples_fit_ = len(table)
-        self.estimator_ = clone(self.estimator).fit(table, codes)
+        self.estimator_ = clone(self.estimator).fit(table, codes, **self._fit_options(n_frames))
         return self
 
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -456,10 +457,15 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         keypoints = check_table(self, X, find_skeleton(self.skeleton), reset=False)
         return geometry.mask_uncertain(keypoints, self.min_confidence)
 
+    def _fit_options(self, n_frames: int) -> dict[str, int]:
+        """Return what a :class:`heatpose.model.ensemble.PoseEnsemble` has to know of the training set."""
+        name, last = self.estimator.steps[-1] if hasattr(self.estimator, "steps") else ("", self.estimator)
+        return {f"{name}__n_frames".removeprefix("__"): n_frames} if has_fit_parameter(last, "n_frames") else {}
+
     def _training_set(
         self, xy: np.ndarray, codes: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the augmented keypoint table and class numbers."""
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return the augmented keypoint table, class numbers, and the number of first rows that are not re-posed."""
         skeleton = find_skeleton(self.skeleton)
         mirror_codes = self._mirror_codes(xy, codes, skeleton)
         if not self.performers:
@@ -493,7 +499,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             composed = augmentation.compose_unknown_poses(xy, n_unknown, random_state=rng, skeleton=skeleton)
             poses.append(augmented(composed))
             of_poses.append(np.full(len(poses[-1]), len(self.classes_)))
-        return as_table(np.concatenate(poses)), np.concatenate(of_poses)
+        return as_table(np.concatenate(poses)), np.concatenate(of_poses), len(xy)
 
     def _mirror_codes(self, xy: np.ndarray, codes: np.ndarray, skeleton: Skeleton) -> np.ndarray:
         """Return each class's mirror image that the data confirm, (C,), -1 for none, and record the decisions."""

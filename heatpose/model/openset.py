@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ from heatpose.model.conformal import fewest_groups, prediction_sets
 __all__ = [
     "FLOOR",
     "NONE_OF_THESE",
+    "SMOOTHING",
     "TINY",
     "UNKNOWN",
     "OpenSetMixin",
     "apply_temperature",
     "correct_probabilities",
+    "pool_probabilities",
     "predict_no_body",
     "smooth_joint",
     "split_known",
@@ -46,7 +48,8 @@ TINY = 1e-12
 _UNKNOWN_IN_USE = 0.1
 """Unknown poses are a fifth of the training samples; in front of a camera they are rarer by about this factor."""
 
-_SMOOTHING = 1e-9  # added to each class, so that they are equally probable where all goes to the unknown poses
+SMOOTHING = 1e-9
+"""Added to each class, so that they are equally probable where all goes to the unknown poses."""
 
 
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -109,8 +112,36 @@ def split_known(probabilities: np.ndarray, classes: np.ndarray) -> tuple[np.ndar
     """
     n_classes = len(classes)
     of_classes, of_unknown = probabilities[:, :n_classes], probabilities[:, n_classes:].sum(axis=1, keepdims=True)
-    conditional = of_classes + _SMOOTHING + of_unknown * unknown_shares(classes)
+    conditional = of_classes + SMOOTHING + of_unknown * unknown_shares(classes)
     return conditional / conditional.sum(axis=1, keepdims=True), of_classes.sum(axis=1)
+
+
+def pool_probabilities(votes: Sequence[np.ndarray]) -> np.ndarray:
+    """Average the probabilities of several classifiers, of which some do not know the unknown poses.
+
+    Parameters
+    ----------
+    votes : sequence of ndarrays, shape (N, C) or (N, C + 1)
+        Probabilities of the classes and, from some, of an unknown pose.
+
+    Returns
+    -------
+    ndarray, shape (N, C) or (N, C + 1), float64
+        That of an unknown pose is the mean of those who know it; the classes share the rest by the mean of all, each
+        given that the pose is one of them.
+
+    Examples
+    --------
+    >>> pool_probabilities([np.array([[0.4, 0.4, 0.2]]), np.array([[0.9, 0.1]])]).round(3).tolist()
+    [[0.56, 0.24, 0.2]]
+    """
+    n_classes = min(vote.shape[1] for vote in votes)
+    of_classes = np.stack([vote[:, :n_classes] for vote in votes]).astype(np.float64) + SMOOTHING
+    conditional = (of_classes / of_classes.sum(axis=2, keepdims=True)).mean(axis=0)
+    if not (unknown := [vote[:, n_classes:] for vote in votes if vote.shape[1] > n_classes]):
+        return conditional
+    of_unknown = np.mean(unknown, axis=0, dtype=np.float64)
+    return np.concatenate([conditional * (1 - of_unknown), of_unknown], axis=1)
 
 
 def unknown_shares(classes: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from scipy.linalg import block_diag
 
 from heatpose.model import arrays
 from heatpose.model.conversion import CannotExportError
+from heatpose.model.openset import SMOOTHING
 from heatpose.persistence.onnx_features import describe
 from heatpose.persistence.onnx_ops import BOOL, F32, F64, I64, Graph, Value
 
@@ -18,6 +19,8 @@ __all__ = ["BLOCK_WRITERS", "OpenSet", "merge_scales", "write_block", "write_ope
 
 _ROUNDING = 3e-6
 """Largest rounding error of a logit in float32 that merging a scale may cause: a third of the export's tolerance."""
+
+_END = np.iinfo(np.int64).max  # of an axis
 
 OpenSet = tuple[Value, Value, Value]
 """Probabilities of the classes (N, C), of the unknown class (N, 1), and of all classes together (N, 1)."""
@@ -36,7 +39,7 @@ def _steps(g: Graph, block: arrays.Steps, x: Any) -> Value:
 
 def merge_scales(block: arrays.Block) -> arrays.Block:
     """Merge scales into the weights of the layers after them, where float32 precision allows."""
-    if isinstance(block, arrays.Mean):
+    if isinstance(block, arrays.Mean | arrays.Pool):
         return replace(block, members=tuple(map(merge_scales, block.members)))
     if not isinstance(block, arrays.Steps):
         return block
@@ -86,6 +89,22 @@ def _mean(g: Graph, block: arrays.Mean, x: Any) -> Value:
         for member, share in zip(block.members, shares, strict=True)
     ]
     return weighted[0] if len(weighted) == 1 else g.op("Sum", *weighted)
+
+
+def _pool(g: Graph, block: arrays.Pool, x: Any) -> Value:
+    shared, unknown = [], []
+    for member, knows in zip(block.members, block.knows_unknown, strict=True):
+        votes = g.cast(write_block(g, member, x), F64)
+        if knows:
+            unknown.append(g.slice(votes, -1, _END, 1))
+            votes = g.slice(votes, 0, -1, 1)
+        shared.append(votes)
+    each = g.add(g.reshape(g.concat(*shared, axis=1), 0, len(shared), -1), SMOOTHING)
+    pooled = g.div(g.reduce("Sum", g.div(each, g.reduce("Sum", each, 2)), 1, keepdims=False), len(shared))
+    if not unknown:
+        return pooled
+    of_unknown = g.div(g.op("Sum", *unknown), len(unknown))
+    return g.concat(g.mul(pooled, g.sub(g.constant([[1.0]], F64), of_unknown)), of_unknown, axis=1)
 
 
 def _is_of_scores(block: arrays.Block) -> bool:
@@ -269,6 +288,7 @@ def _neighbours(g: Graph, block: arrays.Neighbours, x: Value) -> Value:
 BLOCK_WRITERS: Mapping[type[arrays.Block], Callable[[Graph, Any, Any], Value]] = {
     arrays.Steps: _steps,
     arrays.Mean: _mean,
+    arrays.Pool: _pool,
     arrays.Features: describe,
     arrays.Fill: _fill,
     arrays.Scale: _scale,

@@ -383,7 +383,9 @@ def test_a_class_and_its_mirror_image_share_their_samples_and_take_none_of_other
             self.counts_ = np.bincount(y)
             return super().fit(X, y)
 
-    fitted = PoseClassifier(Recorder(strategy="prior"), performers=9, mirror={"turn_left": "turn_right"}, random_state=0)
+    fitted = PoseClassifier(
+        Recorder(strategy="prior"), performers=9, mirror={"turn_left": "turn_right"}, random_state=0
+    )
     counts = dict(zip(fitted.fit(table, labels).classes_, fitted.estimator_.counts_, strict=False))
 
     assert counts["dummy"] == 10 * np.count_nonzero(labels == "dummy")
