@@ -136,6 +136,8 @@ class PoseServer:
         self._started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
         self._thread.start()
+        if self._started.exception() is not None:
+            self._thread.join()
         self._started.result()
 
     @property
