@@ -451,7 +451,10 @@ def _distance_to_nearest(poses: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Maximum distance of any keypoint from the nearest known pose, poses (N, P, 2) and known (M, P, 2) -> (N,)."""
     nearest = np.empty(len(poses))
     for start in range(0, len(poses), 256):
-        some = slice(start, start + 256)
-        squares = np.square(poses[some, np.newaxis] - known).sum(axis=3)
-        nearest[some] = np.sqrt(np.where(np.isnan(squares), 0, squares).max(axis=2).min(axis=1))
+        some = poses[start : start + 256]
+        largest = np.zeros((len(some), len(known)))
+        for point in range(known.shape[1]):  # not all at once: sums over an axis of two are slow
+            x, y = (np.subtract.outer(some[:, point, axis], known[:, point, axis]) for axis in (0, 1))
+            np.fmax(largest, x * x + y * y, out=largest)  # a missing point is at no distance
+        nearest[start : start + 256] = np.sqrt(largest.min(axis=1))
     return nearest
