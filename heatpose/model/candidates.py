@@ -43,7 +43,7 @@ __all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pos
 _FEWEST_SAMPLES = 3_000
 """Fewest training samples: from one frame of each of 14 gestures, mlp scores .87 on the other performer, not .84."""
 
-_ENSEMBLE_SAMPLES = 20_000
+_ENSEMBLE_SAMPLES = 24_000
 """Most training samples of the ensemble, the slowest by far; ``python -m benchmarks.scale`` measures the effect."""
 
 
