@@ -59,6 +59,8 @@ DEPENDS_ON_DATA = (
     "This split",
     "one in training",
     "0 groups are too few",
+    "More groups would help",
+    "0]",
     "accuracy rose",
     "dummy:",
     "NAME:",
