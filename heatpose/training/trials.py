@@ -99,9 +99,8 @@ class Search:
         )
         for trial in self._trials(self.state.RUNNING):  # when an earlier run was killed
             self.study.tell(trial.number, state=self.state.FAIL)
-        self._kept: dict[
-            str, tuple[float, int, Fit]
-        ] = {}  # score, number and result of each candidate's best in this run
+        # Score, number and result of each candidate's best trial in this run.
+        self._kept: dict[str, tuple[float, int, Fit]] = {}
 
     @property
     def finished(self) -> list[Any]:
