@@ -412,7 +412,8 @@ def make_pose_pipeline(
         classifier = built
         features = {**candidate.features, **(features or {})}
         training = {**candidate.training, **training}
-    describe = PoseFeatures(**(features or {}), skeleton=skeleton)
+    # PoseClassifier has masked uncertain keypoints already.
+    describe = PoseFeatures(**{"min_confidence": 0.0, **(features or {})}, skeleton=skeleton)
     described = Pipeline([("features", describe), ("classifier", classifier)])
     return Pipeline(
         [

@@ -136,11 +136,13 @@ def pool_probabilities(votes: Sequence[np.ndarray]) -> np.ndarray:
     [[0.56, 0.24, 0.2]]
     """
     n_classes = min(vote.shape[1] for vote in votes)
-    of_classes = np.stack([vote[:, :n_classes] for vote in votes]).astype(np.float64) + SMOOTHING
-    conditional = (of_classes / of_classes.sum(axis=2, keepdims=True)).mean(axis=0)
-    if not (unknown := [vote[:, n_classes:] for vote in votes if vote.shape[1] > n_classes]):
+    of_classes = [np.asarray(vote[:, :n_classes], dtype=np.float64) + SMOOTHING for vote in votes]
+    conditional = sum(vote / vote.sum(axis=1, keepdims=True) for vote in of_classes) / len(votes)
+    if not (
+        unknown := [np.asarray(vote[:, n_classes:], dtype=np.float64) for vote in votes if vote.shape[1] > n_classes]
+    ):
         return conditional
-    of_unknown = np.mean(unknown, axis=0, dtype=np.float64)
+    of_unknown = sum(unknown) / len(unknown)
     return np.concatenate([conditional * (1 - of_unknown), of_unknown], axis=1)
 
 

@@ -45,10 +45,8 @@ def _normalise(g: Graph, pose: Pose, skeleton: Skeleton) -> Value:
     """Normalise poses like :func:`heatpose.pose.geometry.normalise_poses` and merge their heads, (2, N, B)."""
     xy, seen = pose
     weight = g.cast(seen, F64)
-    groups = (skeleton.hips, skeleton.shoulders, skeleton.head, skeleton.keypoints)
-    members = np.array([np.isin(skeleton.keypoints, group) for group in groups]).T
     placed = g.where(seen, xy, 0)
-    sums = g.matmul(g.concat(placed, weight, axis=0), g.constant(members, F64))
+    sums = g.matmul(g.concat(placed, weight, axis=0), g.constant(skeleton.groups.T, F64))
     middles = g.div(*g.split(sums, 2, 1, axis=0))  # 0 / 0 where nothing is visible
     hips, shoulders, head, middle = g.split(middles, 1, 1, 1, 1, axis=2)
     off = g.mul(g.sub(placed, middle), weight)

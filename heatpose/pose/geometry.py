@@ -7,6 +7,8 @@ down, in any unit that is the same for both. A missing keypoint is NaN, and so i
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -75,10 +77,12 @@ def mask_uncertain(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
     [[[1.0, 2.0], [3.0, 4.0], [nan, nan]]]
     """
     keypoints = np.asarray(keypoints, dtype=np.float64)
-    confidence = np.where(np.isnan(keypoints).any(axis=2), 0, keypoints[..., 2])
-    confidence = np.where(confidence > 0, confidence, np.nan)
-    seen = confidence >= min_confidence * _median_of_present(confidence)[:, np.newaxis]
-    return np.where(seen[..., np.newaxis], keypoints[..., :2], np.nan)
+    xy, confidence = keypoints[..., :2], keypoints[..., 2]
+    seen = (confidence > 0) & ~np.isnan(xy).any(axis=2)
+    if min_confidence:
+        confidence = np.where(seen, confidence, np.nan)
+        seen = confidence >= min_confidence * _median_of_present(confidence)[:, np.newaxis]
+    return np.where(seen[..., np.newaxis], xy, np.nan)
 
 
 def has_body(xy: np.ndarray) -> np.ndarray:
@@ -123,16 +127,19 @@ def torso_frames(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> tuple[np.ndarr
         shoulders or from the spread of the keypoints. At least half of that spread. NaN where all keypoints coincide.
     """
     xy = np.asarray(xy, dtype=np.float64)
-    hips, shoulders, head = (_middle(xy[:, part]) for part in skeleton.trunk)
-    length = np.linalg.norm(shoulders - hips, axis=1)
-    middle = _middle(xy)
-    spread = np.sqrt(_middle(np.square(xy - middle[:, np.newaxis])).sum(axis=1))
+    present = ~np.isnan(xy)
+    sums, counts = (skeleton.groups @ part for part in (np.where(present, xy, 0), present))
+    with np.errstate(invalid="ignore"):  # a group of which nothing is present has no middle: 0 / 0 is NaN
+        hips, shoulders, head, middle = (sums / counts).swapaxes(0, 1)
+        deviations = np.where(present, xy - middle[:, np.newaxis], 0)
+        spread = np.sqrt((np.square(deviations).sum(axis=1) / counts[:, -1]).sum(axis=1))
+    length = _lengths(shoulders - hips)
     origin = hips
     if np.isnan(length).any():
         down = TORSO_PER_NECK * (shoulders - head)
         for estimate in (shoulders + down, middle):
             origin = np.where(np.isnan(origin), estimate, origin)
-        for estimate in (np.linalg.norm(down, axis=1), TORSO_PER_SPREAD * spread):
+        for estimate in (_lengths(down), TORSO_PER_SPREAD * spread):
             length = np.where(np.isnan(length), estimate, length)
     length = np.fmax(length, SHORTEST_TORSO * spread)
     negligible = _ROUNDING * np.fmax.reduce(np.abs(xy), axis=(1, 2))
@@ -180,7 +187,7 @@ def pairwise_distances(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarr
     [5.0, 0.0, 0.0]
     """
     start, end = skeleton.pairs.T
-    return np.linalg.norm(xy[:, end] - xy[:, start], axis=2)
+    return _lengths(xy[:, end] - xy[:, start])
 
 
 def limb_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
@@ -355,7 +362,7 @@ def _describe(
     if vectors:
         start, end = skeleton.pairs.T
         blocks.append(xy[:, end] - xy[:, start])
-    widths = [int(np.prod(block.shape[1:])) for block in blocks]  # of no poses, too
+    widths = [math.prod(block.shape[1:]) for block in blocks]  # of no poses, too
     return np.concatenate(
         [block.reshape(len(xy), width) for block, width in zip(blocks, widths, strict=True)], axis=1
     ).astype(np.float32)
@@ -413,6 +420,11 @@ def _angle(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     """Angle of (cosine, sine) of any length; NaN for a length of 0, which has no direction."""
     sine = sine + 0.0  # -0 becomes 0, so that a half turn is pi, never -pi
     return np.where((sine == 0) & (cosine == 0), np.nan, np.arctan2(sine, cosine))
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """Lengths along the last axis; for few vectors faster than NumPy's norm."""
+    return np.sqrt(np.square(vectors).sum(axis=-1))
 
 
 def _middle(points: np.ndarray) -> np.ndarray:

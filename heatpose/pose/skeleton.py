@@ -124,6 +124,12 @@ class Skeleton:
         return self.index(*self.hips), self.index(*self.shoulders), self.index(*self.head)
 
     @cached_property
+    def groups(self) -> np.ndarray:
+        """Indicators of the hips, the shoulders, the head and all keypoints, shape (4, K), float."""
+        groups = (self.hips, self.shoulders, self.head, self.keypoints)
+        return np.array([np.isin(self.keypoints, group) for group in groups], dtype=np.float64)
+
+    @cached_property
     def not_head(self) -> np.ndarray:
         """Positions of the keypoints that are not of the head, int."""
         return np.setdiff1d(np.arange(len(self.keypoints)), self.trunk[2])

@@ -89,9 +89,11 @@ def test_features_at_a_threshold_go_the_same_way(forest):
     y = rng.integers(0, 3, 200)
     classifier = forest(10, random_state=0).fit(X, y)
     near = np.concatenate([X, np.nextafter(X, np.float32(9)), np.nextafter(X, np.float32(-9))])
-    np.testing.assert_allclose(to_block(classifier)(near), classifier.predict_proba(near), atol=1e-6)
-    boosted = XGBClassifier(n_estimators=10, max_depth=3).fit(X, y)
-    np.testing.assert_allclose(to_block(boosted)(near), boosted.predict_proba(near), atol=1e-6)
+    near[::7, 0] = np.nan
+    for model in (classifier, XGBClassifier(n_estimators=10, max_depth=3).fit(X, y)):
+        block = to_block(model)
+        np.testing.assert_allclose(block(near), model.predict_proba(near), atol=1e-6)
+        np.testing.assert_allclose(np.concatenate([block(row[np.newaxis]) for row in near]), block(near), atol=1e-12)
 
 
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])

@@ -115,7 +115,7 @@ def test_any_classifier_can_be_given():
     tree = DecisionTreeClassifier(max_depth=3)
     pipeline = make_pose_pipeline(tree, performers=1)
     assert pipeline[-1].estimator["classifier"] is tree
-    assert pipeline[-1].estimator["features"].get_params() == PoseFeatures().get_params()
+    assert pipeline[-1].estimator["features"].get_params() == PoseFeatures(min_confidence=0.0).get_params()
     assert pipeline[1:].fit(TABLE, LABELS).score(TABLE, LABELS) > 0.9
     assert not hasattr(tree, "tree_")
 
