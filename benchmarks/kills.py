@@ -33,12 +33,12 @@ from heatpose import cli
 
 from heatpose.data import cache, table
 
-def decode(heatmaps, *, decode=table.decode_heatmaps, **options):
+def decode(heatmaps, *, decode=table.decode_skeleton, **options):
     print(end=".", flush=True)
     time.sleep(0.02)
     return decode(heatmaps, **options)
 
-cache._FLUSH_SECONDS, table.decode_heatmaps = 0.02, decode
+cache._FLUSH_SECONDS, cache._FLUSH_SHARE, table.decode_skeleton = 0.02, float("inf"), decode
 sys.exit(cli.main(["extract", *sys.argv[1:]]))
 """
 

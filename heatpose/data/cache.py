@@ -1,8 +1,8 @@
-"""Keypoints that were read before, kept in files: only new and changed heatmap files are read again.
+"""Keypoints that were read before, kept in a file: only new and changed heatmap files are read again.
 
-A cache is a folder of segments, each with the keypoints of some files. A segment is written under a temporary name and
-renamed, is never changed after that, and bears the checksum of its bytes in its name. So a run that is killed leaves
-whole segments or none, several runs at once write side by side, and damage is detected by the checksum.
+A cache is a folder with one file for each decoder, written under a temporary name and renamed. So a run that is killed
+leaves the whole file or the one before, and of several runs at once the last one's file stays. Damage is detected by
+the checksums of the .npz format.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +32,9 @@ __all__ = ["KeypointCache", "cache_folder"]
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 2  # of segments
-_SUFFIX = ".npz"
-_MOST_SEGMENTS = 8  # more than there need be, before they are put together
-_SEGMENT_ROWS = 250_000  # some 60 MB
-_FLUSH_SECONDS = 1.0  # of work that a killed run can lose
+_FORMAT = 3  # of files
+_FLUSH_SECONDS = 1.0  # of work that a killed run can lose, or more where the cache is large:
+_FLUSH_SHARE = 0.05  # of a run's time that is spent on writing, at the most
 _DAY = 86_400  # seconds; an unfinished file that old was left by a run that is gone
 
 
@@ -97,17 +94,12 @@ class KeypointCache:
     Parameters
     ----------
     folder : path-like
-        Where the segments are, see `cache_folder`; made when there is something to write.
+        Where the file is, see `cache_folder`; made when there is something to write.
     method : str, default "gaussian"
         The decoder.
     skeleton : Skeleton
         Of the heatmaps; the keypoints are those of the table that they become, see
         :func:`heatpose.pose.skeletons.table_skeleton`.
-
-    Attributes
-    ----------
-    known : mapping of (path, stamp) to HeatmapFile
-        The files in it, for `HeatmapFolder`.
 
     Examples
     --------
@@ -129,26 +121,23 @@ class KeypointCache:
         if method not in DECODERS:
             raise ValueError(f"Expected a method out of {', '.join(map(repr, DECODERS))}, got {method!r}.")
         self.folder = Path(folder)
-        self._prefix = f"{method}-{hashlib.sha256(_recipe(method, skeleton)).hexdigest()[:12]}-"
+        self._path = self.folder / f"{method}-{hashlib.sha256(_recipe(method, skeleton)).hexdigest()[:12]}.npz"
         self._n_keypoints = len(table_skeleton(skeleton).keypoints)
-        self._segments: dict[Path, int] = {}  # with their rows
         self._values: dict[HeatmapFile, tuple[np.ndarray, np.ndarray]] = {}  # as from `read`
-        self.known: dict[tuple[str, str], HeatmapFile] = {}
-        self._waiting: list[HeatmapFile] = []
-        self._flushed = time.monotonic()
-        self._writable = True
-        tried: set[Path] = set()
-        # Another run can put segments together meanwhile: the whole is there before its parts go.
-        while new := [path for path in self._list() if path not in tried]:
-            for path in new:
-                tried.add(path)
-                self._load(path)
+        self._due = time.monotonic() + _FLUSH_SECONDS
+        self._is_written = self._is_writable = True
+        self._load()
 
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self._values)
 
     def __contains__(self, file: HeatmapFile) -> bool:
         return file in self._values
+
+    @property
+    def known(self) -> dict[tuple[str, str], HeatmapFile]:
+        """The files in it by their path and stamp, for `HeatmapFolder`."""
+        return {(file.path, str(file.stamp)): file for file in self._values}
 
     def read(self, files: Sequence[HeatmapFile]) -> tuple[np.ndarray, np.ndarray]:
         """Return the cached keypoints of all samples of files.
@@ -169,7 +158,7 @@ class KeypointCache:
         return np.concatenate(keypoints), np.concatenate(finite)
 
     def add(self, file: HeatmapFile, keypoints: np.ndarray, finite: np.ndarray) -> None:
-        """Add the keypoints of a file; they are written every second, and all of them by `flush`.
+        """Add the keypoints of a file; all are written every second or more, and by `flush`.
 
         Parameters
         ----------
@@ -180,96 +169,65 @@ class KeypointCache:
         """
         if file.stamp is None:
             return
-        self._keep(file, keypoints.astype(np.float32), finite.astype(bool))
-        self._waiting.append(file)
-        if time.monotonic() > self._flushed + _FLUSH_SECONDS:
+        self._values[file] = keypoints.astype(np.float32), finite.astype(bool)
+        self._is_written = False
+        if time.monotonic() >= self._due:
             self.flush()
 
     def flush(self) -> None:
         """Write all that is not on the disk yet."""
-        self._write(self._waiting)
-        self._waiting.clear()
-        self._flushed = time.monotonic()
+        if self._is_written or not self._is_writable:
+            return
+        begun = time.monotonic()
+        files = list(self._values)
+        keypoints, finite = self.read(files)
+        listed = np.frombuffer(json.dumps([[*file] for file in files]).encode(), dtype=np.uint8)
+        try:
+            _make_folder(self.folder)
+            with whole_file(self._path) as out:
+                np.savez(out, files=listed, keypoints=keypoints, finite=finite)
+            self._is_written = True
+        except OSError as error:
+            self._is_writable = False  # to hear of it once is enough
+            logger.warning("Could not keep keypoints in %s: %s", self.folder, error.strerror or error)
+        now = time.monotonic()
+        self._due = now + max(_FLUSH_SECONDS, (now - begun) / _FLUSH_SHARE)
 
     def tidy(self, files: Iterable[HeatmapFile]) -> None:
-        """Merge segments if there are many, or if most of their rows are of files that are gone.
+        """Forget files that are gone if most samples are of such, and remove what killed runs left.
 
         Parameters
         ----------
         files : iterable of HeatmapFile
             All files that there are now.
         """
-        current = [file for file in files if file in self]
-        starts = _starts(current)
-        fewest = -(-int(starts[-1]) // _SEGMENT_ROWS)
-        n_rows = sum(self._segments.values())
-        if len(self._segments) < fewest + _MOST_SEGMENTS and n_rows <= 2 * starts[-1]:
-            return
-        old, self._segments = self._segments, {}
-        cuts = np.searchsorted(starts, np.arange(0, starts[-1], _SEGMENT_ROWS)).tolist()
-        for first, last in zip(cuts, [*cuts[1:], len(current)], strict=True):
-            self._write(current[first:last])
-        if not self._writable:
-            return
-        for path in old.keys() - self._segments.keys():
-            _remove(path)
+        current = {file: self._values[file] for file in files if file in self}
+        if 0 < 2 * sum(file.shape[0] for file in current) < sum(file.shape[0] for file in self._values):
+            self._values, self._is_written = current, False
+            self.flush()
         for path in self.folder.glob("*" + PART_SUFFIX):
-            with contextlib.suppress(FileNotFoundError):  # another run has renamed it meanwhile
+            with contextlib.suppress(OSError):  # another run has renamed it meanwhile
                 if time.time() - path.stat().st_mtime > _DAY:
-                    _remove(path)
+                    path.unlink()
 
-    def _list(self) -> list[Path]:
+    def _load(self) -> None:
         try:
-            names = sorted(os.listdir(self.folder))  # noqa: PTH208 (does not fail halfway)
-        except OSError:
-            return []
-        return [self.folder / name for name in names if name.startswith(self._prefix) and name.endswith(_SUFFIX)]
-
-    def _load(self, path: Path) -> None:
-        try:
-            content = path.read_bytes()
-            if path.name != f"{self._prefix}{_digest(content)}{_SUFFIX}":
-                raise ValueError("expected the checksum in its name, got another")
-            with np.load(BytesIO(content), allow_pickle=False) as arrays:
+            with self._path.open("rb") as stored, np.load(stored, allow_pickle=False) as arrays:
                 listed, keypoints, finite = (arrays[name] for name in ("files", "keypoints", "finite"))
             facts = json.loads(listed.tobytes())
             files = [HeatmapFile(name, stamp, tuple(shape), dtype) for name, stamp, shape, dtype in facts]
-            starts = _starts(files).tolist()
+            starts = np.cumsum([0, *(file.shape[0] for file in files)]).tolist()
             if keypoints.shape != (starts[-1], self._n_keypoints, 3) or finite.shape != (starts[-1],):
                 raise ValueError("expected all samples of each file")
         except FileNotFoundError:
             pass
         except OSError as error:
-            logger.warning("Could not read a part of the cache: %s (%s)", path, error.strerror or error)
+            logger.warning("Could not read the cache: %s (%s)", self._path, error.strerror or error)
         except DAMAGE as error:
-            logger.warning("Threw away a damaged part of the cache; its heatmaps are read again: %s (%s)", path, error)
-            _remove(path)
+            logger.warning("Threw away a damaged cache; its heatmaps are read again: %s (%s)", self._path, error)
         else:
-            self._segments[path] = len(finite)
             for file, first, end in zip(files, starts, starts[1:], strict=False):
-                self._keep(file, keypoints[first:end], finite[first:end])
-
-    def _keep(self, file: HeatmapFile, keypoints: np.ndarray, finite: np.ndarray) -> None:
-        self.known[file.path, str(file.stamp)] = file
-        self._values[file] = keypoints, finite
-
-    def _write(self, files: Sequence[HeatmapFile]) -> None:
-        if not files or not self._writable:
-            return
-        keypoints, finite = self.read(files)
-        sink = BytesIO()
-        listed = np.frombuffer(json.dumps([[*file] for file in files]).encode(), dtype=np.uint8)
-        np.savez(sink, files=listed, keypoints=keypoints, finite=finite)
-        content = sink.getvalue()
-        path = self.folder / f"{self._prefix}{_digest(content)}{_SUFFIX}"
-        try:
-            _make_folder(self.folder)
-            with whole_file(path) as out:
-                out.write(content)
-            self._segments[path] = len(finite)
-        except OSError as error:
-            self._writable = False  # to hear of it once is enough
-            logger.warning("Could not keep keypoints in %s: %s", self.folder, error.strerror or error)
+                self._values[file] = keypoints[first:end], finite[first:end]
 
 
 def _recipe(method: str, skeleton: Skeleton) -> bytes:
@@ -285,15 +243,6 @@ def _recipe(method: str, skeleton: Skeleton) -> bytes:
     return json.dumps(recipe).encode()
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]
-
-
-def _starts(files: Sequence[HeatmapFile]) -> np.ndarray:
-    """Row at which each file's samples start, and the number of all."""
-    return np.cumsum([0, *(file.shape[0] for file in files)])
-
-
 def _make_folder(folder: Path) -> None:
     """Make a folder for a cache, marked as one for people, git and backup programs."""
     if folder.is_dir():
@@ -305,8 +254,3 @@ def _make_folder(folder: Path) -> None:
         ("CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n"),
     ):
         (folder / name).write_text(text)
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()

@@ -68,8 +68,9 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def segments(data):
-    return sorted(cache_folder(data).glob("*.npz"))
+def cached_file(data):
+    (path,) = cache_folder(data).glob("*.npz")
+    return path
 
 
 # What is read again -----------------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path):
     slow = (
         "import sys, time\n"
         "from heatpose.data import cache, reading, table\n"
-        "reading.CHUNK_BYTES, cache._FLUSH_SECONDS = 1, 0\n"
+        "reading.CHUNK_BYTES, cache._FLUSH_SECONDS, cache._FLUSH_SHARE = 1, 0, float('inf')\n"
         "def progress(done, total): print(done, flush=True); time.sleep(.001)\n"
         "table.load_data(sys.argv[1], cache=True, n_jobs=1, progress=progress)\n"
     )
@@ -227,7 +228,7 @@ def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     code = (
         "import sys\n"
         "from heatpose.data import cache, reading, table\n"
-        "reading.CHUNK_BYTES, cache._FLUSH_SECONDS = 1, 0\n"
+        "reading.CHUNK_BYTES, cache._FLUSH_SECONDS, cache._FLUSH_SHARE = 1, 0, float('inf')\n"
         "table.load_data(sys.argv[1], cache=True, n_jobs=1).to_pickle(sys.argv[2])\n"
     )
     runs = [subprocess.Popen([sys.executable, "-c", code, data, tmp_path / f"{k}.pickle"]) for k in range(2)]
@@ -239,76 +240,48 @@ def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     assert not list(cache_folder(data).glob(".*.part"))
 
 
-@pytest.mark.parametrize("damage", ["bit", "short", "empty", "text", "renamed", "no keypoints", "missing sample"])
+@pytest.mark.parametrize("damage", ["bit", "short", "empty", "text", "no keypoints", "missing sample"])
 def test_damage_is_told_of_and_mended(data, decoded, caplog, damage):
     load(data)
-    (segment,) = segments(data)
-    content = segment.read_bytes()
+    path = cached_file(data)
+    content = path.read_bytes()
     if damage == "bit":
-        segment.write_bytes(content[:300] + bytes([content[300] ^ 1]) + content[301:])
+        at = content.index(b"keypoints") + 500  # in the numbers
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
     elif damage == "short":
-        segment.write_bytes(content[:-10])
+        path.write_bytes(content[:-10])
     elif damage == "empty":
-        segment.write_bytes(b"")
+        path.write_bytes(b"")
     elif damage == "text":
-        _replace(segment, b"not a table")
-    elif damage == "renamed":
-        segment.rename(segment.with_name(segment.name.replace(segment.name[-12:], "00000.npz")))
+        path.write_bytes(b"not a table")
     else:
-        arrays = dict(np.load(segment))
+        arrays = dict(np.load(path))
         if damage == "no keypoints":
             del arrays["keypoints"]
         else:
             arrays["keypoints"] = arrays["keypoints"][1:]
-        np.savez(segment, **arrays)
-        _replace(segment, segment.read_bytes())
+        np.savez(path, **arrays)
     table, count = load(data, decoded)
     assert count == 7
-    assert "Threw away a damaged part of the cache" in caplog.text
+    assert "Threw away a damaged cache" in caplog.text
     pd.testing.assert_frame_equal(table, heatpose.load_data(data))
     caplog.clear()
     assert load(data, decoded)[1] == 0
     assert not caplog.text
 
 
-def _replace(segment, content):
-    """Put something else in a segment's place, under the name that goes with it."""
-    segment.unlink()
-    stem = segment.name.rpartition("-")[0]
-    segment.with_name(f"{stem}-{cache_module._digest(content)}.npz").write_bytes(content)
-
-
-def test_many_segments_become_one(data, decoded, monkeypatch):
-    monkeypatch.setattr("heatpose.data.reading.CHUNK_BYTES", 1)
-    monkeypatch.setattr(cache_module, "_FLUSH_SECONDS", 0)
-    for number in range(20):
-        save(data / "up" / f"{number}.npy", heatmaps(seed=number))
+def test_files_that_are_gone_are_forgotten_once_they_are_most(data, decoded):
     leftover = cache_folder(data) / ".x.part"
     cache_module._make_folder(leftover.parent)
     leftover.touch()
     os.utime(leftover, (0, 0))
-    table = load(data)
-    assert len(segments(data)) == 1
+    load(data)
     assert not leftover.exists()
-    again, count = load(data, decoded)
-    assert count == 0
-    pd.testing.assert_frame_equal(table, again)
-
-    monkeypatch.setattr(cache_module, "_SEGMENT_ROWS", 5)
-    shutil.rmtree(cache_folder(data))
-    load(data)
-    assert 1 < len(segments(data)) < 10
-    assert load(data, decoded)[1] == 0
-
-
-def test_a_segment_that_goes_meanwhile_is_looked_for_in_another(data, decoded, monkeypatch):
-    load(data)
-    (segment,) = segments(data)
-    listings = [[segment.with_name("gaussian-put-together-since.npz")]]
-    now = KeypointCache._list
-    monkeypatch.setattr(KeypointCache, "_list", lambda cache: listings.pop() if listings else now(cache))
-    assert load(data, decoded)[1] == 0
-    assert not listings
+    for gone, kept in (("up/9.npy", 5), ("up/10.npy", 3)):  # of 7 samples one, then four
+        (data / gone).unlink()
+        assert load(data, decoded)[1] == 0
+        assert len(KeypointCache(cache_folder(data))) == kept
+    pd.testing.assert_frame_equal(load(data), heatpose.load_data(data))
 
 
 # Where it is ------------------------------------------------------------------------------------------------
@@ -391,11 +364,10 @@ def test_files_without_a_stamp_are_read_each_time(data, decoded, monkeypatch):
     assert not cache_folder(data).exists()
 
 
-def test_segments_are_plain_arrays(data):
+def test_it_is_plain_arrays(data):
     load(data)
-    (segment,) = segments(data)
     expected = heatpose.load_data(data)
-    with np.load(segment, allow_pickle=False) as arrays:
+    with np.load(cached_file(data), allow_pickle=False) as arrays:
         paths = [path for path, _, shape, _ in json.loads(arrays["files"].tobytes()) for _ in range(shape[0])]
         assert paths == expected["path"].tolist()
         np.testing.assert_array_equal(arrays["keypoints"], table_keypoints(expected))
