@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
+from heatpose.data.distributed import side_by_side
 from heatpose.data.groups import grouped_folds
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.learning_curve import train_quick_model
@@ -76,9 +76,8 @@ def _judge(context: CheckContext) -> Judgement | None:
         return None
     rows, classes = frames.index.to_numpy(), np.unique(labels)
     X = context.frames.keypoints[rows].reshape(len(rows), -1)
-    predicted = Parallel(n_jobs=min(len(folds), cpu_count() if context.n_jobs is None else context.n_jobs))(
-        delayed(_predict)(X[train], labels[train], X[test], context.random_state) for train, test in folds
-    )
+    tasks = [(X[train], labels[train], X[test], context.random_state) for train, test in folds]
+    predicted = list(side_by_side(_predict, tasks, context.n_jobs))
     probabilities = np.zeros((len(rows), len(classes)))
     probabilities[np.concatenate([test for _, test in folds])] = np.concatenate(predicted)
     evaluation = evaluate_predictions(labels, classes[probabilities.argmax(axis=1)], groups=groups, classes=classes)

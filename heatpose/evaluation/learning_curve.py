@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
 from scipy import stats
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from heatpose.data.distributed import side_by_side
 from heatpose.data.groups import Grouping
 from heatpose.evaluation.metrics import CHANCE_MARGIN, macro_recall
 from heatpose.evaluation.plain import Record
@@ -108,12 +108,10 @@ def learning_curve(
             for _ in range(_CURVE_DRAWS if size < sizes[0] else 1):
                 drawn = rng.permutation(names[names != group])[:size]
                 plan.setdefault(tuple(sorted(drawn)), []).append(group)
-    scores = Parallel(n_jobs=min(len(plan), cpu_count() if n_jobs is None else n_jobs))(
-        delayed(_score_on)(X, labels, grouping.groups, held_out, trained_on, random_state, skeleton)
-        for trained_on, held_out in plan.items()
-    )
+    tasks = [(X, labels, grouping.groups, *groups, random_state, skeleton) for groups in plan.items()]
+    scores = np.concatenate(list(side_by_side(_score_on, tasks, n_jobs)))
     sizes_and_groups = ((len(trained_on), group) for trained_on, held_out in plan.items() for group in held_out)
-    table = pd.DataFrame(sizes_and_groups, columns=["size", "group"]).assign(score=np.concatenate(scores))
+    table = pd.DataFrame(sizes_and_groups, columns=["size", "group"]).assign(score=scores)
     by_group = table.pivot_table(index="group", columns="size", values="score")
     before, after = sizes[1], sizes[0]
     by_group["gain"] = by_group[after] - by_group[before]
@@ -143,8 +141,8 @@ def _score_on(
     X: np.ndarray,
     labels: np.ndarray,
     groups: np.ndarray,
-    held_out: Sequence[str],
     trained_on: Sequence[str],
+    held_out: Sequence[str],
     random_state: int,
     skeleton: Skeleton,
 ) -> list[float]:
