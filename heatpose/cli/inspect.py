@@ -42,7 +42,6 @@ def run(args: argparse.Namespace) -> None:
 
     inspection = inspect(args, read_manifest(args.model)["record"].get("signature") if args.model else None)
     if args.fix_list is not None:
-        args.fix_list.parent.mkdir(parents=True, exist_ok=True)
         write_fix_list(inspection, args.fix_list)
     if args.json:
         say_json(inspection.to_dict())

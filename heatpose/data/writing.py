@@ -64,8 +64,6 @@ def write_class_folders(
     out.mkdir(parents=True, exist_ok=True)
     if not exist_ok and any(out.iterdir()):
         raise FileExistsError(f"Expected an empty folder or a new one, got files in {out}.")
-    for label in sorted({name.partition("/")[0] for name in names}):
-        (out / label).mkdir(exist_ok=True)
     for done, (name, sample) in enumerate(zip(names, heatmaps, strict=True), start=1):
         with whole_file(out / name) as file:
             np.save(file, sample[None].astype(dtype, copy=False))
@@ -81,7 +79,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     Parameters
     ----------
     path : Path
-        A file there is replaced. Until then the new one has a hidden name that ends in `PART_SUFFIX`.
+        A file there is replaced. Until then the new one has a hidden name that ends in `PART_SUFFIX`. Its folder is
+        made if there is none.
 
     Yields
     ------
@@ -103,7 +102,7 @@ def replace_files(contents: Sequence[tuple[Path, bytes]]) -> None:
     Parameters
     ----------
     contents : sequence of (Path, bytes)
-        Target and content of each. On an error while they are written no target is changed.
+        Target and content of each; their folders are made. On an error while they are written no target is changed.
     """
     parts = [(_part(path), path) for path, _ in contents]
     try:
@@ -121,6 +120,8 @@ def replace_files(contents: Sequence[tuple[Path, bytes]]) -> None:
 
 
 def _part(path: Path) -> Path:
+    """Return the name of a file while it is written; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f".{path.name}.{uuid4().hex}{PART_SUFFIX}")
 
 

@@ -150,7 +150,6 @@ class HeatmapWriter:
                 raise FileExistsError(
                     f"Expected a new folder or one that an earlier run began, got .npy files in {self.out}."
                 )
-            self.out.mkdir(parents=True, exist_ok=True)
             with whole_file(record) as file:
                 file.write(json.dumps(settings, indent=2).encode() + b"\n")
             return
@@ -180,9 +179,7 @@ class HeatmapWriter:
             self._n_empty += 1
             self._some_empty = [*self._some_empty, stem][:_FOUND_NONE]
         for suffix, heatmaps in reversed(list(people.items())):
-            path = self.path(stem, suffix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as file:
+            with whole_file(self.path(stem, suffix)) as file:
                 np.save(file, heatmaps[np.newaxis].astype(self._dtype))
         self._n_files += len(people)
 

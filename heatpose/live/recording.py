@@ -187,14 +187,11 @@ class Recorder:
 
     def _write(self, clip: _Clip, scene: Scene) -> None:
         stem = f"{clip.label}/{clip.label}_{clip.number}_{clip.n_frames}_{clip.performer}"
-        file = self.out / f"{stem}.npy"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as out:
+        with whole_file(self.out / f"{stem}.npy") as out:
             np.save(out, scene.people[0].heatmaps[np.newaxis].astype(np.float32, copy=False))
         if self._pictures is not None:
             import cv2
 
-            (self._pictures / clip.label).mkdir(parents=True, exist_ok=True)
             with whole_file(self._pictures / f"{stem}.jpg") as out:
                 out.write(cv2.imencode(".jpg", scene.pixels)[1].tobytes())
         clip.n_frames += 1

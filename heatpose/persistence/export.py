@@ -111,7 +111,6 @@ def export_model(
     else:
         content, written = make_safe_file(pipeline, manifest)
         files = {out: content} if format == "safe" else hub_files(out, content, written)
-    next(iter(files)).parent.mkdir(parents=True, exist_ok=True)
     replace_files(list(files.items()))
     return written
 

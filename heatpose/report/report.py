@@ -115,7 +115,6 @@ def write_report(
     folder = heatmaps if heatmaps is None or isinstance(heatmaps, HeatmapRows) else os.fspath(heatmaps)
     material = Material(training, evaluation, inspection, table, pipeline, groups, cautions, folder, facts or {})
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     replace_files([(path, _render(material, progress).encode("utf-8", "backslashreplace"))])
     return path
 
