@@ -48,8 +48,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _on_data(args: argparse.Namespace, records: list[dict]) -> Comparison:
-    from heatpose.evaluation.comparison import compare_models, share_trained_on
+    from heatpose.evaluation.comparison import compare_models
     from heatpose.persistence.artifact import load_model
+    from heatpose.persistence.provenance import share_trained_on
 
     first, second = load_model(args.first), load_model(args.second)
     table, heatmaps, grouping = read_for_models(args, first, second)

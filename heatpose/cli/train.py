@@ -213,10 +213,9 @@ def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
 
 def _save(args: argparse.Namespace, pipeline: Pipeline, table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
     from heatpose.data.storage import redact
-    from heatpose.evaluation.comparison import sketch_data
     from heatpose.model.inputs import skeleton_of
     from heatpose.persistence.artifact import save_model
-    from heatpose.persistence.provenance import data_digest
+    from heatpose.persistence.provenance import data_digest, sketch_data
     from heatpose.persistence.selftest import choose_samples
 
     data = {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)}

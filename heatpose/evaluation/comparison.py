@@ -7,7 +7,6 @@ even where only a part is the same.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,9 +26,8 @@ from heatpose.evaluation.plain import Record
 from heatpose.evaluation.scoring import predict_table
 from heatpose.pose.similarity import PoseNeighbours, propose_clips
 
-__all__ = ["Comparison", "compare_models", "compare_records", "share_trained_on", "sketch_data"]
+__all__ = ["Comparison", "compare_models", "compare_records"]
 
-_SKETCH_SIZE = 256
 _OVERLAP = 0.01  # share of the data that a model was trained on, from which on it has an advantage
 
 
@@ -154,7 +152,7 @@ def compare_models(
     heatmaps : HeatmapRows, optional
         The heatmaps that `table` was made from, for models that take these.
     trained_on : (float, float)
-        Share of the data that each was trained on, see :func:`share_trained_on`.
+        Share of the data that each was trained on, see :func:`heatpose.persistence.provenance.share_trained_on`.
     random_state : int, default 0
         For the resampling.
 
@@ -219,55 +217,6 @@ def compare_records(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comp
         for table in tables
     ]
     return _compare(support, correct, "group", len(support))
-
-
-def sketch_data(table: pd.DataFrame) -> str:
-    """Return a sketch of a table's keypoints: the smallest 256 of the rows' hashes.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As from :func:`heatpose.load_data`.
-
-    Returns
-    -------
-    str
-        Hexadecimal numbers of 16 digits, ascending. :func:`share_trained_on` estimates from it the share of another
-        table that is the same, even if files were added, left out, renamed or labelled anew.
-    """
-    return " ".join(f"{each:016x}" for each in np.unique(_row_hashes(table))[:_SKETCH_SIZE].tolist())
-
-
-def share_trained_on(table: pd.DataFrame, record: Mapping[str, Any]) -> float:
-    """Estimate which share of a table's rows a model was trained on.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As from :func:`heatpose.load_data`.
-    record : mapping
-        The ``record`` of the model's manifest.
-
-    Returns
-    -------
-    float
-        From 0 to 1; 0 if the record has no sketch of the data.
-    """
-    sketch = np.array([int(each, 16) for each in ((record.get("data") or {}).get("sketch") or "").split()], np.uint64)
-    if not len(sketch):
-        return 0.0
-    hashes = _row_hashes(table)
-    if len(sketch) == _SKETCH_SIZE:  # all of the training's rows up to its last one are in it, and none beyond
-        hashes = hashes[hashes <= sketch[-1]]
-    return float(np.isin(hashes, sketch).mean()) if len(hashes) else 0.0
-
-
-def _row_hashes(table: pd.DataFrame) -> np.ndarray:
-    keypoints = table_keypoints(table)
-    keypoints[np.isnan(keypoints)] = np.nan
-    keypoints += np.float32(0)  # -0 becomes 0
-    rows = keypoints.astype("<f4").reshape(len(keypoints), -1)
-    return np.array([int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest()) for row in rows], np.uint64)
 
 
 def _units(

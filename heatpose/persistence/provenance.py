@@ -1,4 +1,4 @@
-"""Identify a model's training data: a digest of a keypoint table, and its comparison with other data."""
+"""Identify a model's training data: a digest and a sketch of a keypoint table, and their comparison with other data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.table import table_keypoints
-from heatpose.evaluation.comparison import share_trained_on
 
-__all__ = ["check_training_data", "data_digest"]
+__all__ = ["check_training_data", "data_digest", "share_trained_on", "sketch_data"]
 
 _MOSTLY_SEEN = 0.5
 """Share of training data from which on scores count as scores on the training data."""
+
+_SKETCH_SIZE = 256
 
 
 def data_digest(table: pd.DataFrame) -> str:
@@ -55,12 +56,63 @@ def data_digest(table: pd.DataFrame) -> str:
         [None if pd.isna(text) else str(text) for text in table.get(name, [None] * len(table))]
         for name in ("path", "label")
     ]
+    digest = hashlib.sha256(json.dumps(texts).encode())
+    digest.update(_canonical_rows(table).tobytes())
+    return digest.hexdigest()
+
+
+def sketch_data(table: pd.DataFrame) -> str:
+    """Return a sketch of a table's keypoints: the smallest 256 of the rows' hashes.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from :func:`heatpose.load_data`.
+
+    Returns
+    -------
+    str
+        Hexadecimal numbers of 16 digits, ascending. :func:`share_trained_on` estimates from it the share of another
+        table that is the same, even if files were added, left out, renamed or labelled anew.
+    """
+    return " ".join(f"{each:016x}" for each in np.unique(_row_hashes(table))[:_SKETCH_SIZE].tolist())
+
+
+def share_trained_on(table: pd.DataFrame, record: Mapping[str, Any]) -> float:
+    """Estimate which share of a table's rows a model was trained on.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As from :func:`heatpose.load_data`.
+    record : mapping
+        The ``record`` of the model's manifest.
+
+    Returns
+    -------
+    float
+        From 0 to 1; 0 if the record has no sketch of the data.
+    """
+    sketch = np.array([int(each, 16) for each in ((record.get("data") or {}).get("sketch") or "").split()], np.uint64)
+    if not len(sketch):
+        return 0.0
+    hashes = _row_hashes(table)
+    if len(sketch) == _SKETCH_SIZE:  # all of the training's rows up to its last one are in it, and none beyond
+        hashes = hashes[hashes <= sketch[-1]]
+    return float(np.isin(hashes, sketch).mean()) if len(hashes) else 0.0
+
+
+def _canonical_rows(table: pd.DataFrame) -> np.ndarray:
+    """Return the keypoints (N, 3 K), of the same bytes on every machine."""
     keypoints = table_keypoints(table)
     keypoints[np.isnan(keypoints)] = np.nan
     keypoints += np.float32(0)  # -0 becomes 0
-    digest = hashlib.sha256(json.dumps(texts).encode())
-    digest.update(keypoints.astype("<f4").tobytes())
-    return digest.hexdigest()
+    return keypoints.astype("<f4").reshape(len(keypoints), -1)
+
+
+def _row_hashes(table: pd.DataFrame) -> np.ndarray:
+    digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in _canonical_rows(table)]
+    return np.array([int.from_bytes(digest) for digest in digests], np.uint64)
 
 
 def check_training_data(manifest: Mapping[str, Any], table: pd.DataFrame) -> tuple[bool, list[str]]:

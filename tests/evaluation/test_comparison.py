@@ -9,14 +9,9 @@ import pytest
 from heatpose.cli import main
 from heatpose.data.table import keypoint_frame, write_table
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.evaluation.comparison import (
-    compare_models,
-    compare_predictions,
-    compare_records,
-    share_trained_on,
-    sketch_data,
-)
+from heatpose.evaluation.comparison import compare_models, compare_predictions, compare_records
 from heatpose.model.candidates import make_pose_pipeline
+from heatpose.persistence.provenance import share_trained_on, sketch_data
 from heatpose.pose.skeleton import COCO_17
 
 CLASSES = ["up", "down", "left", "right"]

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from heatpose.data.table import keypoint_frame
-from heatpose.evaluation.comparison import sketch_data
-from heatpose.persistence.provenance import check_training_data, data_digest
+from heatpose.persistence.provenance import check_training_data, data_digest, sketch_data
 from heatpose.pose.skeleton import COCO_17
 
 
