@@ -10,7 +10,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,7 +25,7 @@ from heatpose.data.writing import whole_file
 from heatpose.evaluation import frame_checks, label_checks, set_checks
 from heatpose.evaluation.checks import KINDS, CheckContext, Problem, Severity
 from heatpose.evaluation.frames import Frames, Progress, read_frames
-from heatpose.evaluation.plain import Record
+from heatpose.evaluation.plain import Record, to_plain
 from heatpose.evaluation.signature import UPRIGHT, Signature
 from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.skeleton import COCO_17
@@ -74,7 +74,7 @@ _VISIBLE = 0.4  # of a pose's median confidence
 
 
 @dataclass(frozen=True)
-class ClassSummary:
+class ClassSummary(Record):
     """Number of files, samples and groups of one class.
 
     Parameters
@@ -92,7 +92,7 @@ class ClassSummary:
 
 
 @dataclass(frozen=True)
-class KeypointSummary:
+class KeypointSummary(Record):
     """Visibility of one keypoint.
 
     Parameters
@@ -169,7 +169,7 @@ class Inspection(Record):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON; NaN becomes None."""
-        return {name: value for name, value in super().to_dict().items() if name != "table"}
+        return {name: value for name, value in to_plain(replace(self, table=None)).items() if name != "table"}
 
 
 def inspect_data(

@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.writing import replace_files
+from heatpose.evaluation.plain import to_plain
 from heatpose.model.inputs import skeleton_of
 from heatpose.model.packages import xgboost_conflict
 from heatpose.persistence import safe
@@ -35,7 +36,6 @@ from heatpose.persistence.manifest import (
     describe,
     from_bytes,
     listed,
-    plain,
     to_bytes,
     versions,
 )
@@ -121,8 +121,6 @@ def save_model(
     joblib.dump(pipeline, buffer, compress=_COMPRESSION)
     model = buffer.getvalue()
     manifest = make_manifest(pipeline, model, record=record, samples=samples)
-
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         previous = read_manifest(path)
     except (FileNotFoundError, ModelError):
@@ -168,12 +166,12 @@ def make_manifest(
         "format_version": FORMAT_VERSION,
         "sha256": hashlib.sha256(model).hexdigest(),
         "size": len(model),
-        "classes": plain(pipeline.classes_, "pipeline.classes_"),
+        "classes": to_plain(pipeline.classes_, "pipeline.classes_"),
         "skeleton": skeleton_of(pipeline).name,
         "keypoints": list(skeleton_of(pipeline).keypoints),
         **describe(pipeline),
         "versions": versions(),
-        "record": {"created": created, **plain(record or {}, "record")},
+        "record": {"created": created, **to_plain(record or {}, "record")},
         "self_test": make_self_test(pipeline, samples) if self_test is None else self_test,
     }
 

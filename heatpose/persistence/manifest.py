@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import platform
 import re
 from collections.abc import Callable, Mapping
@@ -15,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from heatpose.evaluation.plain import to_plain
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
 from heatpose.model.packages import imported_version
 from heatpose.pose.skeletons import SKELETONS
@@ -34,7 +33,6 @@ __all__ = [
     "kind_of",
     "listed",
     "onnx_manifest_path",
-    "plain",
     "to_bytes",
     "versions",
 ]
@@ -62,27 +60,6 @@ class ModelError(ValueError):
 # Content -------------------------------------------------------------------------------------------------
 
 
-def plain(value: Any, where: str) -> Any:
-    """Convert a value to types of JSON; TypeError and ValueError name its place."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        if wrong := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(f"Expected texts as keys, got {wrong[0]!r} in {where}.")
-        return {str(key): plain(item, f"{where}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, f"{where}[{position}]") for position, item in enumerate(value)]
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if isinstance(value, float) and math.isinf(value):
-        raise ValueError(f"Expected finite numbers or NaN, got {value} in {where}.")
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    raise TypeError(
-        f"Expected texts, numbers, and lists and dictionaries of them, got {type(value).__name__} in {where}."
-    )
-
-
 def describe(pipeline: Pipeline) -> dict[str, Any]:
     """Say what a pipeline is made of: its estimators and their parameters."""
     every = pipeline.get_params(deep=True)
@@ -90,7 +67,7 @@ def describe(pipeline: Pipeline) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     for name, value in every.items():
         with suppress(TypeError, ValueError):  # estimators, generators and the like have no place in JSON
-            parameters[name] = plain(value, name)
+            parameters[name] = to_plain(value, name)
 
     def take(kind: type) -> dict[str, Any] | None:
         """Take the parameters of the first estimator of a kind out of those of all."""

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from heatpose.evaluation.plain import to_plain
 from heatpose.model.arrays import Block, Corrected
 from heatpose.model.conversion import ArrayClassifier, CannotExportError, from_parts, to_block, to_parts
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.model.inputs import skeleton_of
-from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, from_bytes, plain, to_bytes
+from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, from_bytes, to_bytes
 from heatpose.pose.decoding import DECODERS
 from heatpose.pose.skeletons import pack_skeleton, short_name, unpack_skeleton
 
@@ -236,7 +237,7 @@ def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
         "skeleton": pack_skeleton(skeleton_of(classifier)),
         "classifier": {name: float(getattr(classifier, name)) for name in _OF_CLASSIFIER},
         "set_thresholds": [[float(number) for number in pair] for pair in classifier.set_thresholds],
-        "learned": plain(learned, "the classifier"),
+        "learned": to_plain(learned, "the classifier"),
         "classes": classes,
     }
     return facts, block
