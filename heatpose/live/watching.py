@@ -22,22 +22,11 @@ from heatpose.data.sources import has_suffix, is_hidden, natural_key
 from heatpose.data.storage import COARSE_TICK
 from heatpose.live.stream import PoseEvent, PoseStream
 
-__all__ = ["Clock", "Frame", "GrowingFolder", "event_record", "follow_folder", "follow_stream", "watch_frames"]
+__all__ = ["Frame", "GrowingFolder", "event_record", "follow_folder", "follow_stream", "watch_frames"]
 
 logger = logging.getLogger(__name__)
 
 _PAUSE = 0.01  # seconds between two polls of a folder: a third of a frame at 30 frames a second
-
-
-class Clock:
-    """The clocks of the system; tests replace them."""
-
-    now = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
-
-
-_SYSTEM = Clock()
 
 
 class Frame(NamedTuple):
@@ -78,8 +67,6 @@ class GrowingFolder:
         Include files that exist at the start.
     patience : float, default 10
         Seconds after which an incomplete file that stopped growing is left out with a warning.
-    clock : Clock, optional
-        Source of time.
 
     Attributes
     ----------
@@ -92,14 +79,7 @@ class GrowingFolder:
         There is no such folder.
     """
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        *,
-        existing: bool = False,
-        patience: float = 10.0,
-        clock: Clock = _SYSTEM,
-    ):
+    def __init__(self, root: str | os.PathLike[str], *, existing: bool = False, patience: float = 10.0):
         if not Path(root).exists():
             raise FileNotFoundError(f"No such folder: {root}")
         if not Path(root).is_dir():
@@ -107,7 +87,6 @@ class GrowingFolder:
         self._root = Path(root)
         self._patience = patience
         self.n_keypoints = 17
-        self.clock = clock
         self._folders = {"": _Folder(())}
         self._unfinished: dict[str, tuple[int, float]] = {}  # size, and the time of its last change
         if not existing:
@@ -148,11 +127,11 @@ class GrowingFolder:
         try:
             return (self._root / path).stat().st_mtime
         except OSError:  # gone
-            return self.clock.now()
+            return time.time()
 
     def _may_grow(self, path: str) -> bool:
         """Return True while an incomplete file may still be written."""
-        now = self.clock.monotonic()
+        now = time.monotonic()
         try:
             size = (self._root / path).stat().st_size
         except OSError:
@@ -166,7 +145,7 @@ class GrowingFolder:
     def _new_files(self) -> list[str]:
         """List all folders that may have changed."""
         files: list[str] = []
-        now = self.clock.monotonic()
+        now = time.monotonic()
         waiting = list(self._folders)
         for prefix in waiting:
             folder = self._folders[prefix]
@@ -232,15 +211,14 @@ def follow_folder(
     ------
     Frame or None
     """
-    clock = folder.clock
-    last = clock.monotonic()
+    last = time.monotonic()
     while True:
-        begun = clock.monotonic()
+        begun = time.monotonic()
         any_came = False
         for frame in folder.poll():
             any_came = True
             yield frame
-        now = clock.monotonic()
+        now = time.monotonic()
         if any_came or folder.n_unfinished:
             last = now
         elif once or (until_idle is not None and now - last >= until_idle):
@@ -248,7 +226,7 @@ def follow_folder(
         if not any_came:
             yield None
             # Listing very many files takes time: at most half of it is used.
-            clock.sleep(max(pause, now - begun))
+            time.sleep(max(pause, now - begun))
 
 
 def follow_stream(stream: IO[bytes], pause: float = 0.1, n_keypoints: int = 17) -> Iterator[Frame | None]:
@@ -296,7 +274,6 @@ def watch_frames(
     fps: float | None = None,
     number: Callable[[str], int | None] | None = None,
     wanted: Iterable[str] = ("frames",),
-    clock: Clock = _SYSTEM,
     on_frame: Callable[[Hashable, np.ndarray], object] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Classify frames and emit records of frames and events for JSON.
@@ -316,8 +293,6 @@ def watch_frames(
         frames.
     wanted : iterable of {"frames", "events"}
         Kinds of records.
-    clock : Clock, optional
-        Source of time.
     on_frame : callable, optional
         Called with the person and the heatmaps (17, H, W) after each frame was pushed.
 
@@ -329,7 +304,7 @@ def watch_frames(
     """
     wanted = set(wanted)
     last: dict[Hashable, tuple[int, float]] = {}  # frames so far, and the time of the last one
-    newest, arrived = -np.inf, clock.monotonic()
+    newest, arrived = -np.inf, time.monotonic()
 
     def records(events: Iterable[PoseEvent]) -> Iterator[dict[str, Any]]:
         return map(event_record, events) if "events" in wanted else iter(())
@@ -338,7 +313,7 @@ def watch_frames(
         if frame is None:
             # By elapsed time, since the clock of the files can be another machine's.
             if fps is None and np.isfinite(newest):
-                yield from records(stream.advance(newest + clock.monotonic() - arrived))
+                yield from records(stream.advance(newest + time.monotonic() - arrived))
             continue
         who = person(frame.path) if person is not None and frame.path is not None else frame.person
         position = number(frame.path) if number is not None and frame.path is not None else None
@@ -348,7 +323,7 @@ def watch_frames(
             when = max(frame.time, before) if fps is None else count / fps  # files can be older than the previous one
             last[who] = count + 1, when
             if when > newest:
-                newest, arrived = when, clock.monotonic()
+                newest, arrived = when, time.monotonic()
             events = stream.push(heatmaps if frame.keypoints is None else frame.keypoints[sample], when, who)
             if on_frame is not None:
                 on_frame(who, heatmaps)

@@ -23,25 +23,32 @@ from heatpose.cli import main, watch
 from heatpose.cli._options import add_options
 from heatpose.data.npy import BadFilesError, UnfinishedFileError, read_heatmaps, read_stream
 from heatpose.datasets.simulation import STREAM_RATE
-from heatpose.live.watching import Clock, Frame, GrowingFolder, follow_folder, follow_stream, watch_frames
+from heatpose.live.watching import Frame, GrowingFolder, follow_folder, follow_stream, watch_frames
 
 CLASSES = ["action_down", "action_up", "category_sound"]
 HEATMAPS = np.random.default_rng(0).random((17, 8, 6)).astype(np.float32)
 
 
-class SetClock(Clock):
-    """A clock that tests set; sleeping advances it."""
+class SetClock:
+    """Stands in for the module time: a clock that tests set; sleeping advances it."""
 
     def __init__(self, at=100.0):
         self.at = at
 
-    def now(self):
+    def time(self):
         return self.at
 
-    monotonic = now
+    monotonic = time
 
     def sleep(self, seconds):
         self.at += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SetClock()
+    monkeypatch.setattr("heatpose.live.watching.time", clock)
+    return clock
 
 
 def write(path, heatmaps=HEATMAPS, at=None):
@@ -127,9 +134,8 @@ def test_a_half_written_file_is_waited_for_byte_by_byte(tmp_path, caplog):
     assert caplog.messages == []
 
 
-def test_a_file_that_does_not_grow_is_given_up_with_a_warning(tmp_path, caplog):
-    clock = SetClock()
-    folder = GrowingFolder(tmp_path, patience=5, clock=clock)
+def test_a_file_that_does_not_grow_is_given_up_with_a_warning(tmp_path, clock, caplog):
+    folder = GrowingFolder(tmp_path, patience=5)
     (tmp_path / "dead.npy").write_bytes(b"\x93NUMPY")
     assert list(folder.poll()) == [] and folder.n_unfinished == 1
     clock.at += 4.9
@@ -154,10 +160,9 @@ def test_a_bad_file_is_left_out_with_a_warning(tmp_path, caplog):
     assert folder.n_unfinished == 0
 
 
-def test_folders_in_which_nothing_happens_are_not_read_again(tmp_path, monkeypatch):
+def test_folders_in_which_nothing_happens_are_not_read_again(tmp_path, clock, monkeypatch):
     write(tmp_path / "quiet" / "1.npy")
-    clock = SetClock()
-    folder = GrowingFolder(tmp_path, clock=clock)
+    folder = GrowingFolder(tmp_path)
     clock.at += 10
     read = []
     scandir = os.scandir
@@ -176,12 +181,11 @@ def test_what_is_no_folder_is_refused(tmp_path):
         GrowingFolder(tmp_path / "file")
 
 
-def test_following_ends_when_all_is_there_or_nothing_comes(tmp_path):
+def test_following_ends_when_all_is_there_or_nothing_comes(tmp_path, clock):
     write(tmp_path / "1.npy")
     frames = list(follow_folder(GrowingFolder(tmp_path, existing=True), once=True))
     assert paths(filter(None, frames)) == ["1.npy"]
-    clock = SetClock()
-    frames = list(follow_folder(GrowingFolder(tmp_path, clock=clock), until_idle=1, pause=0.25))
+    frames = list(follow_folder(GrowingFolder(tmp_path), until_idle=1, pause=0.25))
     assert frames == [None] * 4
     assert clock.at == 101
 
@@ -328,9 +332,8 @@ def test_times_come_from_the_clock_or_from_the_rate_and_never_go_back(model, cli
     assert [record["time"] for record in records] == [0, 0.25, 0.5, 0.75, 1]
 
 
-def test_a_person_without_frames_leaves_the_pose(model, clip):
+def test_a_person_without_frames_leaves_the_pose(model, clip, clock):
     heatmaps, times = clip[0][:6], clip[1][:6]
-    clock = SetClock()
 
     def frames():
         for one, when in zip(heatmaps, times, strict=True):
@@ -343,7 +346,7 @@ def test_a_person_without_frames_leaves_the_pose(model, clip):
         seen.append("end")
 
     seen = []
-    for record in watch_frames(PoseStream(model, held_after=[]), frames(), wanted=["events"], clock=clock):
+    for record in watch_frames(PoseStream(model, held_after=[]), frames(), wanted=["events"]):
         seen.append(record["kind"])
     assert seen == ["entered", "pause", "left", "end"]
 
