@@ -22,20 +22,7 @@ from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatur
 from heatpose.model.packages import imported_version
 from heatpose.pose.skeletons import SKELETONS
 
-__all__ = [
-    "FORMAT_VERSION",
-    "ONNX_SUFFIX",
-    "RESTORE",
-    "SAFE_SUFFIX",
-    "ModelError",
-    "describe",
-    "from_bytes",
-    "kind_of",
-    "listed",
-    "onnx_manifest_path",
-    "to_bytes",
-    "versions",
-]
+__all__ = ["ModelError", "versions"]
 
 FORMAT_VERSION = 2
 """Version of the format; increased when older manifests cannot be read any more."""
