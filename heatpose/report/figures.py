@@ -10,19 +10,17 @@ import struct
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from heatpose.evaluation.calibration import Calibration
 from heatpose.evaluation.importance import JOINTS, REGIONS
+from heatpose.evaluation.learning_curve import LearningCurve
 from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.skeleton import COCO_17, swap_sides
 from heatpose.report.drawing import LIMB_SIDES, SIDE_COLOURS, mean_pose, side_of
-
-if TYPE_CHECKING:
-    from heatpose.evaluation.calibration import Calibration
-    from heatpose.evaluation.learning_curve import LearningCurve
 
 __all__ = ["PALETTE", "Colour"]
 

@@ -14,24 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from heatpose.data.folder import HeatmapRows
+from heatpose.data.groups import Grouping
 from heatpose.data.writing import replace_files
 from heatpose.evaluation.inspection import Inspection
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.wording import capitalised, format_interval, format_number, format_percent
 from heatpose.report.figures import PALETTE
-from heatpose.report.material import Material
-from heatpose.report.sections import SECTIONS, headline
+from heatpose.report.sections import SECTIONS, Material, headline
 from heatpose.training.result import TrainingResult
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
-
-    from heatpose.data.groups import Grouping
 
 __all__ = ["check_installed", "write_report"]
 

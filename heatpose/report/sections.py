@@ -1,6 +1,6 @@
 """The head and the sections of a report: each function returns what its template needs, or None to leave it out.
 
-It gets the :class:`heatpose.report.material.Material`, which templates have as ``material``, and the part of it without
+It gets the :class:`Material`, which templates have as ``material``, and the part of it without
 which there is no such section.
 """
 
@@ -10,25 +10,36 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
+from heatpose.data.folder import HeatmapRows
+from heatpose.data.groups import Grouping
+from heatpose.data.npy import read_heatmaps
+from heatpose.data.storage import is_url, join_url
 from heatpose.data.table import table_keypoints
+from heatpose.evaluation.audit import LeakageAudit
+from heatpose.evaluation.importance import measure_importance
 from heatpose.evaluation.inspection import PROBLEM_KINDS, Inspection, Problem
 from heatpose.evaluation.metrics import Evaluation
-from heatpose.evaluation.scores import ScoreRow, list_scores
+from heatpose.evaluation.scores import BASELINE, ScoreRow, list_scores
+from heatpose.evaluation.scoring import predict_table
 from heatpose.evaluation.wording import PERFECT_SCORE, format_number
+from heatpose.model.inputs import input_of
 from heatpose.persistence.manifest import versions
 from heatpose.persistence.provenance import data_digest
 from heatpose.pose.geometry import mask_uncertain, normalise_poses
+from heatpose.pose.skeleton import COCO_17
 from heatpose.report import figures
 from heatpose.report.drawing import mean_pose
-from heatpose.report.material import Material, hardest_frames, path_of, read_frame
 from heatpose.training.result import TrainingResult
 
-__all__ = ["SECTIONS", "headline"]
+__all__ = ["SECTIONS", "Material", "headline"]
 
 WEAK = 0.9
 """Recall below which a class is given advice."""
@@ -56,6 +67,74 @@ N_PATHS = 8
 
 N_PROBLEMS = 12
 """Problems to list of each kind."""
+
+N_FRAMES = 18
+"""Hardest frames to show: three rows of six."""
+
+N_ALIKE = 2
+"""Errors of one group with the same two classes to show: neighbouring frames look the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The inputs of a report, and what several of its sections derive from them."""
+
+    training: TrainingResult | None
+    evaluation: Evaluation | None
+    inspection: Inspection | None
+    table: pd.DataFrame | None
+    pipeline: Pipeline | None
+    groups: Grouping | None
+    cautions: Sequence[str]
+    heatmaps: str | HeatmapRows | None
+    facts: Mapping[str, str]
+
+    @property
+    def audit(self) -> LeakageAudit | None:
+        """Leakage audit of a training."""
+        return None if self.training is None else self.training.audit
+
+    @cached_property
+    def chance(self) -> float:
+        """Balanced accuracy of always predicting the majority class."""
+        if self.training is not None:
+            scores = self.training.leaderboard.set_index("classifier")["balanced_accuracy"]
+            if BASELINE in scores:
+                return float(scores[BASELINE])
+        assert self.evaluation is not None  # reports of data alone show no score
+        return 1 / max(1, int((self.evaluation.support > 0).sum()))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame | None:
+        """Prediction for each row of the table, out of fold or by the evaluated model."""
+        if self.training is not None:
+            return self.training.predictions
+        rows = self.heatmaps if isinstance(self.heatmaps, HeatmapRows) else None
+        if (
+            self.pipeline is None
+            or self.table is None
+            or not (input_of(self.pipeline).has_keypoints or rows is not None)
+        ):
+            return None
+        groups = None if self.groups is None else self.groups.groups
+        return predict_table(self.pipeline, self.table, groups, heatmaps=rows)
+
+    @cached_property
+    def importance(self) -> pd.DataFrame | None:
+        """Permutation importance of the features."""
+        if self.training is not None:
+            return self.training.importance
+        if self.pipeline is None or self.table is None or not input_of(self.pipeline).has_keypoints:
+            return None
+        keypoints = self.table[list(COCO_17.columns)].to_numpy()
+        return measure_importance(self.pipeline[1:], keypoints, self.table["label"].to_numpy(dtype=str))
+
+    @cached_property
+    def learned(self) -> bool:
+        """True if the interval of the score is above chance."""
+        assert self.evaluation is not None
+        above = self.evaluation.balanced_accuracy_interval[0] > self.chance
+        return bool(above and (self.audit is None or self.audit.better_than_chance))
 
 
 def _plain(material: Material, part: Any) -> dict[str, Any]:
@@ -138,6 +217,55 @@ def _frames(material: Material, predictions: pd.DataFrame) -> dict[str, Any] | N
         known = {"path": path_of(table, position), "wrong": bool(wrong.iloc[position]), "figure": figure}
         rows.append({**row[["label", "predicted", "confidence", "group"]], **known})
     return {"rows": rows, "n_wrong": int(wrong.sum()), "n_samples": len(predictions)}
+
+
+def hardest_frames(predictions: pd.DataFrame, n_frames: int = N_FRAMES) -> list[int]:
+    """Find the hardest frames: confident errors, then correct predictions of low confidence.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns ``label``, ``group``, ``predicted``, ``confidence``.
+    n_frames : int, default 18
+        Maximum number. At most two errors of a group share both classes; correct predictions fill up to a third.
+
+    Returns
+    -------
+    list of int
+        Row positions, the hardest first.
+
+    Examples
+    --------
+    >>> predictions = pd.DataFrame({"label": ["up", "up", "down"], "predicted": ["down", "up", "up"], "group": "ann"})
+    >>> hardest_frames(predictions.assign(confidence=[0.6, 0.9, 0.8]))
+    [2, 0, 1]
+    """
+    ordered = predictions.reset_index(drop=True).sort_values("confidence", kind="stable")
+    wrong = ordered["label"] != ordered["predicted"]
+    errors = ordered[wrong].sort_values("confidence", ascending=False, kind="stable")
+    chosen = errors.groupby(["label", "predicted", "group"], sort=False).head(N_ALIKE).index.tolist()
+    least = max(0, n_frames // 3 - len(chosen))
+    return [*chosen[:n_frames], *ordered[~wrong].index[:least].tolist()]
+
+
+def read_frame(heatmaps: str | HeatmapRows | None, table: pd.DataFrame, position: int) -> np.ndarray | None:
+    """Read the heatmaps (K, H, W) of a table's row; None if they cannot be read."""
+    path = path_of(table, position)
+    try:
+        if isinstance(heatmaps, HeatmapRows):
+            return heatmaps[[position]][0]
+        if heatmaps is None or path is None:
+            return None
+        file = join_url(heatmaps, path) if is_url(heatmaps) else f"{heatmaps}/{path}"
+        return read_heatmaps(file)[int(table["sample"].iloc[position]) if "sample" in table else 0]
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def path_of(table: pd.DataFrame, position: int) -> str | None:
+    """Return the path of a table's row, None if it has none."""
+    path = table["path"].iloc[position] if "path" in table else None
+    return None if pd.isna(path) else str(path)
 
 
 def _confidence(material: Material, evaluation: Evaluation) -> dict[str, Any] | None:

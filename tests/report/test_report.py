@@ -22,8 +22,8 @@ from heatpose.evaluation.scoring import evaluate_model
 from heatpose.evaluation.wording import PERFECT_SCORE
 from heatpose.pose.skeleton import COCO_17
 from heatpose.report import figures, report
-from heatpose.report.material import hardest_frames
 from heatpose.report.report import write_report
+from heatpose.report.sections import hardest_frames
 from heatpose.training.training import train_pose_classifier
 
 # Names of classes come from the data, so all tests are made with bad ones.
