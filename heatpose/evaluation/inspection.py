@@ -22,7 +22,7 @@ from heatpose.data.groups import Grouping, resolve_groups
 from heatpose.data.storage import is_url, local_path
 from heatpose.data.table import keypoint_frame
 from heatpose.data.writing import whole_file
-from heatpose.evaluation import frame_checks, label_checks, set_checks
+from heatpose.evaluation import frame_checks, label_checks
 from heatpose.evaluation.checks import KINDS, CheckContext, Problem, Severity
 from heatpose.evaluation.frames import Frames, Progress, read_frames
 from heatpose.evaluation.plain import Record, to_plain
@@ -49,11 +49,11 @@ CHECKS: tuple[Check, ...] = (
     *FILE_CHECKS,
     label_checks.wrong_folders,
     label_checks.judged_labels,
-    set_checks.mirrored_groups,
-    set_checks.mirrored_frames,
-    set_checks.exchanged_sides,
-    set_checks.missing_in_class,
-    set_checks.similar_names,
+    frame_checks.mirrored_groups,
+    frame_checks.mirrored_frames,
+    frame_checks.exchanged_sides,
+    frame_checks.missing_in_class,
+    frame_checks.similar_names,
     frame_checks.differences,
     frame_checks.exact_duplicates,
     frame_checks.near_duplicates,
