@@ -11,7 +11,7 @@ from scipy.linalg import block_diag
 
 from heatpose.model import arrays
 from heatpose.model.conversion import CannotExportError
-from heatpose.model.openset import SMOOTHING
+from heatpose.model.openset import SMOOTHING, UNKNOWN_ODDS
 from heatpose.persistence.onnx_features import describe
 from heatpose.persistence.onnx_ops import BOOL, F32, F64, I64, Graph, Value
 
@@ -23,7 +23,7 @@ _ROUNDING = 3e-6
 _END = np.iinfo(np.int64).max  # of an axis
 
 OpenSet = tuple[Value, Value, Value]
-"""Probabilities of the classes (N, C), of the unknown class (N, 1), and of all classes together (N, 1)."""
+"""Probabilities of the classes (N, C), of the unknown class (N, 1), and of being known (N, 1)."""
 
 
 def write_block(g: Graph, block: arrays.Block, x: Any) -> Value:
@@ -151,7 +151,8 @@ def write_open_set(g: Graph, block: arrays.Block, x: Any, n_classes: int) -> Ope
     x = _steps(g, arrays.Steps(tuple(steps)), x)
     probabilities = write_block(g, last, x)
     own, unknown = g.slice(probabilities, 0, n_classes, 1), g.slice(probabilities, n_classes, n_classes + 1, 1)
-    return own, g.reduce("Sum", unknown, 1), g.reduce("Sum", own, 1)
+    of_known, of_unknown = g.reduce("Sum", own, 1), g.reduce("Sum", unknown, 1)
+    return own, of_unknown, g.div(of_known, g.add(of_known, g.mul(of_unknown, UNKNOWN_ODDS)))
 
 
 def _fill(g: Graph, block: arrays.Fill, x: Value) -> Value:

@@ -24,7 +24,7 @@ from heatpose.model.estimators import (
     PoseClassifier,
     PoseFeatures,
 )
-from heatpose.model.openset import UNKNOWN, apply_temperature, split_known
+from heatpose.model.openset import UNKNOWN, UNKNOWN_ODDS, apply_temperature, split_known
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.geometry import FEWEST_VISIBLE, mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
@@ -614,7 +614,7 @@ def test_a_class_of_none_of_the_others_is_given_strangers(name):
     share, known = split_known(said, np.array(["a", name, "z"]))
     assert share.argmax(axis=1).tolist() == [1, 0]
     np.testing.assert_allclose(share.sum(axis=1), 1)
-    np.testing.assert_allclose(known, [0.08, 1])  # it is no more known for that
+    np.testing.assert_allclose(known, [0.08 / (0.08 + UNKNOWN_ODDS * 0.92), 1])  # it is no more known for that
 
 
 def test_without_such_a_class_or_without_strangers_shares_are_as_they_are():
