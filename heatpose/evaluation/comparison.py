@@ -31,7 +31,7 @@ __all__ = ["Comparison", "compare_models", "compare_records"]
 _OVERLAP = 0.01  # share of the data that a model was trained on, from which on it has an advantage
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Comparison(Record):
     """Paired comparison of the predictions of two models.
 
@@ -69,14 +69,14 @@ class Comparison(Record):
     second: float
     difference: float
     interval: tuple[float, float]
-    both_right: int | None
-    first_only: int | None
-    second_only: int | None
-    both_wrong: int | None
-    p_value: float
+    both_right: int | None = None
+    first_only: int | None = None
+    second_only: int | None = None
+    both_wrong: int | None = None
+    p_value: float = math.nan
     trained_on: tuple[float, float]
     verdict: Literal["better", "worse", "cannot tell"]
-    statement: str
+    statement: str = ""
 
 
 def compare_predictions(
@@ -123,10 +123,19 @@ def compare_predictions(
     unit, units = _units(len(labels), groups, clips)
     right = labels == first, labels == second
     support, *correct = (_count(units, labels, weights) for weights in (np.ones(len(labels)), *right))
+    comparison = _compare(
+        support, correct, unit, None if groups is None else len(np.unique(groups)), trained_on, random_state
+    )
     both_wrong, second_only, first_only, both_right = np.bincount(2 * right[0] + right[1], minlength=4).tolist()
-    by_sample = both_right, first_only, second_only, both_wrong
-    n_groups = None if groups is None else len(np.unique(groups))
-    return _compare(support, correct, unit, n_groups, trained_on, random_state, by_sample)
+    disagreeing = first_only + second_only
+    return replace(
+        comparison,
+        both_right=both_right,
+        first_only=first_only,
+        second_only=second_only,
+        both_wrong=both_wrong,
+        p_value=float(stats.binomtest(first_only, disagreeing).pvalue) if disagreeing else 1.0,
+    )
 
 
 def compare_models(
@@ -243,7 +252,6 @@ def _compare(
     n_groups: int | None,
     trained_on: tuple[float, float] = (0.0, 0.0),
     random_state: int = 0,
-    by_sample: tuple[int | None, int | None, int | None, int | None] = (None, None, None, None),
 ) -> Comparison:
     """Compare by counts of samples and of right ones of each model, (units, classes)."""
     n_units, n_classes = support.shape
@@ -262,25 +270,16 @@ def _compare(
     verdict: Literal["better", "worse", "cannot tell"] = "cannot tell"
     if max(trained_on) < _OVERLAP and (interval[0] > 0 or interval[1] < 0):
         verdict = "better" if interval[0] > 0 else "worse"
-    _, first_only, second_only, _ = by_sample
-    p_value = math.nan
-    if first_only is not None and second_only is not None:
-        disagreeing = first_only + second_only
-        p_value = float(stats.binomtest(first_only, disagreeing).pvalue) if disagreeing else 1.0
-    n_samples, difference, statement = int(support.sum()), second - first, ""
     comparison = Comparison(
-        n_samples,
-        n_units,
-        unit,
-        first,
-        second,
-        difference,
-        interval,
-        *by_sample,
-        p_value,
-        trained_on,
-        verdict,
-        statement,
+        n_samples=int(support.sum()),
+        n_units=n_units,
+        unit=unit,
+        first=first,
+        second=second,
+        difference=second - first,
+        interval=interval,
+        trained_on=trained_on,
+        verdict=verdict,
     )
     return replace(comparison, statement=_statement(comparison, n_groups, n_classes))
 

@@ -10,7 +10,7 @@ import itertools
 import re
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class _Clip:
     number: int = 0
     begin: float | None = None  # on the clock of the pictures; known from the first of them on
     n_frames: int = 0
+    files: list[Path] = field(default_factory=list)  # of its heatmaps and pictures
 
 
 class Recorder:
@@ -126,16 +127,10 @@ class Recorder:
             clip, self._last = self._last, None
         if clip is None:
             return 0
-        own = re.compile(rf"{re.escape(f'{clip.label}_{clip.number}_')}\d+_{clip.performer}")
-        n_deleted = 0
-        for folder, suffix in ((self.out, ".npy"), (self._pictures, ".jpg")):
-            inside = folder / clip.label if folder is not None else None
-            for file in list(inside.iterdir()) if inside is not None and inside.is_dir() else []:
-                if file.suffix == suffix and own.fullmatch(file.stem):
-                    file.unlink()
-                    n_deleted += suffix == ".npy"
+        for file in clip.files:
+            file.unlink(missing_ok=True)
         self._scan()
-        return n_deleted
+        return clip.n_frames
 
     def status(self, now: float | None = None) -> dict[str, Any]:
         """Describe the recording, for a page.
@@ -187,12 +182,14 @@ class Recorder:
 
     def _write(self, clip: _Clip, scene: Scene) -> None:
         stem = f"{clip.label}/{clip.label}_{clip.number}_{clip.n_frames}_{clip.performer}"
-        with whole_file(self.out / f"{stem}.npy") as out:
+        clip.files.append(self.out / f"{stem}.npy")
+        with whole_file(clip.files[-1]) as out:
             np.save(out, scene.people[0].heatmaps[np.newaxis].astype(np.float32, copy=False))
         if self._pictures is not None:
             import cv2
 
-            with whole_file(self._pictures / f"{stem}.jpg") as out:
+            clip.files.append(self._pictures / f"{stem}.jpg")
+            with whole_file(clip.files[-1]) as out:
                 out.write(cv2.imencode(".jpg", scene.pixels)[1].tobytes())
         clip.n_frames += 1
         self._labels.add(clip.label)

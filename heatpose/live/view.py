@@ -37,12 +37,7 @@ class Presenter:
         Writes them.
     """
 
-    def __init__(
-        self,
-        server: PoseServer | None,
-        stream: PoseStream | None = None,
-        recorder: Recorder | None = None,
-    ):
+    def __init__(self, server: PoseServer | None, stream: PoseStream | None = None, recorder: Recorder | None = None):
         self._server, self._stream, self._recorder = server, stream, recorder
         self._last = -np.inf
         self._scene: Scene | None = None
