@@ -81,12 +81,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class _Listener:
-    """One open WebSocket and the messages it has not been sent yet."""
-
-    def __init__(self, size: int) -> None:
-        self.queue: asyncio.Queue[str] = asyncio.Queue(size)
-        self.is_slow = asyncio.Event()
+_Listeners = dict[asyncio.Queue[str], asyncio.Task[None]]
+"""Messages that open WebSockets have not been sent yet, with the tasks that send them and end where one is too slow."""
 
 
 class PoseServer:
@@ -127,8 +123,8 @@ class PoseServer:
         self._labels = list(labels)
         self._allowed = frozenset(origin.rstrip("/") for origin in allowed_origins)
         self._recorder = recorder
-        self._listeners: set[_Listener] = set()
-        self._viewers: set[_Listener] = set()
+        self._listeners: _Listeners = {}
+        self._viewers: _Listeners = {}
         self._entered: dict[Hashable, dict[str, Any]] = {}  # the pose each person is in, for those who come later
         self._now: float | None = None
         self._loop = asyncio.new_event_loop()
@@ -175,21 +171,21 @@ class PoseServer:
         elif record.get("kind") == "left":
             self._entered.pop(person, None)
         text = json.dumps(record)
-        for listener in self._listeners:
-            if listener.queue.full():
-                listener.is_slow.set()
+        for queue, sender in self._listeners.items():
+            if queue.full():
+                sender.cancel()
             else:
-                listener.queue.put_nowait(text)
+                queue.put_nowait(text)
 
     def _show(self, view: dict[str, Any], now: float) -> None:
         self._now = now
         if self._recorder is not None:
             view["recording"] = self._recorder.status(now)
         text = json.dumps(view)
-        for viewer in self._viewers:
-            if viewer.queue.full():
-                viewer.queue.get_nowait()  # only the newest view matters
-            viewer.queue.put_nowait(text)
+        for queue in self._viewers:
+            if queue.full():
+                queue.get_nowait()  # only the newest view matters
+            queue.put_nowait(text)
 
     def _run(self) -> None:
         try:
@@ -222,8 +218,8 @@ class PoseServer:
             self._started.set_result(None)
             await self._stopping.wait()
         finally:
-            for listener in (*self._listeners, *self._viewers):
-                listener.is_slow.set()
+            for sender in (*self._listeners.values(), *self._viewers.values()):
+                sender.cancel()
             await runner.cleanup()
 
     def _check(self, request: Any) -> None:
@@ -251,28 +247,27 @@ class PoseServer:
             response.set_cookie("token", self.token, httponly=True, samesite="Strict")
         return response
 
-    async def _listen(self, listeners: set[_Listener], size: int, request: Any) -> Any:
+    async def _listen(self, listeners: _Listeners, size: int, request: Any) -> Any:
         socket = self._web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LARGEST_BODY)
         await socket.prepare(request)
         connection = request.transport and request.transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(SOL_SOCKET, SO_SNDBUF, _SOCKET_BUFFER)
-        listener = _Listener(size)
+        queue: asyncio.Queue[str] = asyncio.Queue(size)
         state: dict[str, Any] = {"kind": "state", "labels": self._labels, "poses": list(self._entered.values())}
         state["can_record"] = self._recorder is not None
         if self._recorder is not None:
             state["recording"] = self._recorder.status(self._now)
-        listeners.add(listener)
-        sender = asyncio.create_task(self._send(socket, listener, json.dumps(state)))
-        slow = asyncio.create_task(listener.is_slow.wait())
+        listeners[queue] = sender = asyncio.create_task(self._send(socket, queue, json.dumps(state)))
         reader = asyncio.create_task(self._drain(socket))
         try:
-            await asyncio.wait({sender, slow, reader}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sender, reader}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            listeners.discard(listener)
-            for task in (sender, slow, reader):
-                task.cancel()
-            if request.transport is not None and slow.done() and not self._stopping.is_set():
+            del listeners[queue]
+            is_slow = sender.done() and not self._stopping.is_set()
+            sender.cancel()
+            reader.cancel()
+            if request.transport is not None and is_slow:
                 request.transport.abort()  # a closing handshake would wait for a client that does not read
             else:
                 await socket.close()
@@ -285,13 +280,12 @@ class PoseServer:
             pass
 
     @staticmethod
-    async def _send(socket: Any, listener: _Listener, first: str) -> None:
-        try:
+    async def _send(socket: Any, queue: asyncio.Queue[str], first: str) -> None:
+        """Send messages until one takes too long, or the connection is lost."""
+        with suppress(TimeoutError, ConnectionError):
             await socket.send_str(first)
             while True:
-                await asyncio.wait_for(socket.send_str(await listener.queue.get()), _SEND_TIMEOUT)
-        except (TimeoutError, ConnectionError):
-            listener.is_slow.set()
+                await asyncio.wait_for(socket.send_str(await queue.get()), _SEND_TIMEOUT)
 
     async def _record(self, request: Any) -> Any:
         """Start, stop or discard a clip; only for pages of this server, which send JSON."""
