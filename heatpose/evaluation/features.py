@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import ClassifierMixin
 from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.model_selection import cross_val_predict
 
-from heatpose.data.groups import DEFAULT_FOLDS, Folds, grouped_folds, random_folds, resolve_groups
+from heatpose.data.groups import DEFAULT_FOLDS, grouped_folds, random_folds, resolve_groups
 from heatpose.data.table import TABLE_SUFFIXES
 from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels
 from heatpose.evaluation.metrics import macro_recall
@@ -116,7 +117,8 @@ def audit_features(
     for name, (description, n_groups, folds) in splits.items():
         distances, rows[name] = find_twins(neighbours, folds)
         near = float(np.mean(distances <= neighbours.tolerance))
-        audits[name] = SplitAudit(name, description, n_groups, near, _score(model, x, y, folds))
+        score = macro_recall(y, cross_val_predict(model, x, y, cv=folds))
+        audits[name] = SplitAudit(name, description, n_groups, near, score)
     return FeatureAudit(
         n_samples=len(x),
         n_features=x.shape[1],
@@ -186,13 +188,6 @@ def _tolerance(x: np.ndarray, y: np.ndarray) -> float:
     for name in np.unique(y):
         apart[y == name] = cKDTree(x[y != name]).query(x[y == name])[0]
     return float(_NEAR * np.median(apart))
-
-
-def _score(model: ClassifierMixin, x: np.ndarray, y: np.ndarray, folds: Folds) -> float:
-    predicted = np.empty_like(y)
-    for train, test in folds:
-        predicted[test] = clone(model).fit(x[train], y[train]).predict(x[test])
-    return macro_recall(y, predicted)
 
 
 def _verdict(random: SplitAudit, grouped: SplitAudit) -> str:
