@@ -51,7 +51,8 @@ _UNKNOWN_IN_USE = 0.1
 
 UNKNOWN_ODDS = 2.0
 """Factor of an unknown pose's odds in the confidence: every third pose is unknown then, not every fifth as in training.
-1 separates unknown poses less well, 4 ranks wrong answers among known poses worse (``python -m benchmarks.leaderboard``).
+1 separates unknown poses less well, 4 ranks wrong answers among known poses worse (``python -m
+benchmarks.leaderboard``).
 """
 
 SMOOTHING = 1e-9
