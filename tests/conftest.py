@@ -1,7 +1,9 @@
 """Settings of all tests, and servers that several test modules use, started once per test process when needed."""
 
+import importlib
 import logging
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,19 @@ def permute_within_groups():
         return pd.Series(np.asarray(labels)).groupby(np.asarray(groups)).transform(rename).to_numpy(dtype=str)
 
     return permute
+
+
+@pytest.fixture
+def import_anew(monkeypatch):
+    """Import modules of heatpose as for the first time, with all others that they need, where libraries are missing."""
+
+    def import_all(*names, without):
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("heatpose", *without)]:
+            monkeypatch.delitem(sys.modules, name)
+        for name in without:
+            monkeypatch.setitem(sys.modules, name, None)
+        return [importlib.import_module(name) for name in names]
+
+    yield import_all
+    for name in [name for name in sys.modules if name.partition(".")[0] == "heatpose"]:
+        del sys.modules[name]  # what was there before comes back

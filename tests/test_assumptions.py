@@ -8,10 +8,8 @@ Only the command line and public names are used, so that the same tests can be r
 import csv
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import warnings
 from datetime import datetime, timedelta
@@ -343,7 +341,7 @@ def test_fractions_of_an_image_need_its_size(size, write, tmp_path, run):
 # Consoles ---------------------------------------------------------------------------------------------------
 
 
-def test_stdout_is_utf8_whatever_the_console(tmp_path):
+def test_stdout_is_utf8_whatever_the_console(tmp_path, monkeypatch):
     names = {
         "action_up": "\u5de6 \N{SNOWMAN}",
         "action_down": "Stra\u00dfe",
@@ -353,12 +351,12 @@ def test_stdout_is_utf8_whatever_the_console(tmp_path):
     pipeline = heatpose.make_pose_pipeline("dummy").fit(FEW.heatmaps(), renamed(FEW, **names))
     heatpose.save_model(pipeline, tmp_path / "pose.joblib")
     np.save(tmp_path / "frame.npy", FEW.heatmaps())
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHON"))}
-    environment = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(heatpose.__file__).parents[1])}
-    command = [sys.executable, "-m", "heatpose", "predict", "pose.joblib", "frame.npy"]
-    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=kept | environment)
-    assert done.returncode == 0, done.stderr.decode("utf-8", "replace").splitlines()[-1]
-    assert {row["label"] for row in csv.DictReader(io.StringIO(done.stdout.decode("utf-8")))} <= set(names.values())
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert main(["predict", str(tmp_path / "pose.joblib"), str(tmp_path / "frame.npy")]) == 0
+    assert {row["label"] for row in csv.DictReader(io.StringIO(written.getvalue().decode("utf-8")))} <= set(
+        names.values()
+    )
 
 
 # Files that were ignored ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from heatpose import PoseStream, export_model, load_model, load_onnx, make_pose_pipeline, save_model, simulate_poses
+from heatpose.cli import main
 from heatpose.datasets.simulation import write_heatmaps
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -102,16 +103,22 @@ def test_the_listener_hears_what_is_entered():
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
-def test_the_listener_in_javascript_hears_what_is_entered(models, tmp_path):
-    (tmp_path / "heatpose").write_text(f"#!/bin/sh\nexec '{sys.executable}' -m heatpose \"$@\"\n")
-    (tmp_path / "heatpose").chmod(0o755)
+def test_the_listener_in_javascript_hears_what_is_entered(models, tmp_path, capsys):
     write_heatmaps(simulate_poses(1, 1, 2, classes=CLASSES), tmp_path / "camera")
-    command = ["node", str(EXAMPLES / "listen.mjs"), str(models / "pose.joblib"), str(tmp_path / "camera")]
     # Two frames of each pose, one a second: each lasts longer than what a pose must last.
-    options = ["--once", "--fps", "1", "--gap", "2"]
+    arguments = [str(models / "pose.joblib"), str(tmp_path / "camera"), "--once", "--fps", "1", "--gap", "2"]
+    assert main(["watch", *arguments, "--events"]) == 0
+    # In place of the command, whose start takes seconds, a script that repeats what the command has written.
+    (tmp_path / "written").write_text(capsys.readouterr().out)
+    (tmp_path / "heatpose").write_text(
+        '#!/bin/sh\ncd "$(dirname "$0")"\necho "$@" > asked\ncat written\necho seen >&2\n'
+    )
+    (tmp_path / "heatpose").chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    done = subprocess.run([*command, *options], capture_output=True, text=True, env=environment)
-    assert (done.returncode, done.stderr) == (0, f"Watching {tmp_path / 'camera'}\n")
+    command = ["node", str(EXAMPLES / "listen.mjs"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "seen\n")
+    assert (tmp_path / "asked").read_text().split() == ["watch", *arguments, "--events"]
     assert set(done.stdout.splitlines()) == {f"now: {name}" for name in CLASSES}
 
 

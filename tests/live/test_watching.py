@@ -435,8 +435,8 @@ def test_what_is_not_there(capsys, tmp_path, model_file):
 def watching(model_file):
     processes = []
 
-    def start(path, *options):
-        command = [sys.executable, "-m", "heatpose", "watch", str(model_file), str(path), *options]
+    def start(path, *options, python=("-m", "heatpose")):
+        command = [sys.executable, *python, "watch", str(model_file), str(path), *options]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         # A shell starts what is in the background with SIGINT ignored, and that is inherited.
         before = None if os.name == "nt" else partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -455,32 +455,50 @@ def watching(model_file):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_live_folder_until_a_signal(watching, clip, tmp_path, how):
+def test_a_live_folder_until_a_signal(watching, clip, tmp_path):
+    """Until SIGINT, and once more until SIGTERM: one process for both, as starting one takes longer than watching."""
     write(tmp_path / "before.npy", clip[0][0])
-    process = watching(tmp_path, "--events", "--frames", "--hold", "0.05")
-    for number in range(6):
-        write(tmp_path / f"{number}.npy", clip[0][number])
-        while (record := json.loads(process.stdout.readline()))["kind"] != "frame":
-            pass
-        assert record["path"] == f"{number}.npy"
-        time.sleep(0.02)
-    process.send_signal(how)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, b"")
-    assert json.loads(out.splitlines()[-1])["kind"] == "left"
+    twice = "import sys; from heatpose.cli import main; [print(main(sys.argv[1:]), flush=True) for _ in range(2)]"
+    process = watching(tmp_path, "--events", "--frames", "--hold", "0.05", python=("-c", twice))
+    for how in (signal.SIGINT, signal.SIGTERM):
+        for number in range(6):
+            write(tmp_path / f"{how.name}_{number}.npy", clip[0][number])
+            while (record := json.loads(process.stdout.readline()))["kind"] != "frame":
+                pass
+            assert record["path"] == f"{how.name}_{number}.npy"
+            time.sleep(0.02)
+        process.send_signal(how)
+        if how == signal.SIGINT:
+            assert process.stderr.readline().startswith(b"Watching ")  # again, and nothing was said before it
+            lines = list(iter(process.stdout.readline, b"0\n"))
+        else:
+            out, err = process.communicate(timeout=60)
+            *lines, code = out.splitlines()
+            assert (process.returncode, code, err) == (0, b"0", b"")
+        assert json.loads(lines[-1])["kind"] == "left"
 
 
-def test_a_pipe_is_answered_array_by_array(watching, clip):
-    process = watching("-")
-    for heatmaps in clip[0][:3]:
-        process.stdin.write(piped(heatmaps))
-        process.stdin.flush()
-        record = json.loads(process.stdout.readline())
-        assert (record["label"], record["path"]) == ("action_up", None)
-    out, err = process.communicate(piped(clip[0][0])[:-5], timeout=60)
-    assert (process.returncode, out) == (1, b"")
-    assert b"Error: 1 bad file:\n  array 3 of the stream: expected" in err
+def test_a_pipe_is_answered_array_by_array(capsys, model_file, clip, monkeypatch):
+    def ask():
+        with os.fdopen(to_command, "wb") as pipe, os.fdopen(from_command, encoding="utf-8") as answers:
+            for heatmaps in clip[0][:3]:
+                pipe.write(piped(heatmaps))
+                pipe.flush()
+                told.append(json.loads(answers.readline()))
+            pipe.write(piped(clip[0][0])[:-5])
+
+    stdin, to_command = os.pipe()
+    from_command, stdout = os.pipe()
+    told, listener = [], threading.Thread(target=ask)
+    with os.fdopen(stdin) as stdin, os.fdopen(stdout, "w") as stdout:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stdout", stdout)
+        listener.start()
+        code = main(["watch", str(model_file), "-"])
+        listener.join()
+    assert code == 1
+    assert [(record["label"], record["path"]) for record in told] == [("action_up", None)] * 3
+    assert "Error: 1 bad file:\n  array 3 of the stream: expected" in capsys.readouterr().err
 
 
 def test_a_listener_that_is_gone_is_no_error(watching, clip):

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-import subprocess
+import runpy
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -186,11 +186,12 @@ def test_the_configuration(folder):
     assert config["threshold"] == 0.5
 
 
-def test_the_example_runs(folder, poses, pipeline):
-    np.save(folder / "frame.npy", poses.heatmaps()[:2])
-    command = [sys.executable, "-W", "error", "example.py", "frame.npy"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    rows = [line.split() for line in done.stdout.splitlines()]
+def test_the_example_runs(folder, poses, pipeline, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    np.save("frame.npy", poses.heatmaps()[:2])
+    monkeypatch.setattr(sys, "argv", ["example.py", "frame.npy"])
+    runpy.run_path("example.py", run_name="__main__")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     table = pipeline[0].transform(poses.heatmaps()[:2])
     assert [row[1] for row in rows] == pipeline[-1].predict_or_unknown(table).tolist()
 

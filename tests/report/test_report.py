@@ -1,8 +1,6 @@
 """The page: complete in itself, well-formed, safe with any name, and it says what the result says, no more."""
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -410,8 +408,6 @@ def test_wrong_usage_is_told_before_any_work(command, tmp_path, capsys, monkeypa
         write_report(tmp_path / "page.html", an_inspection())
 
 
-def test_importing_takes_neither_matplotlib_nor_jinja():
+def test_importing_takes_neither_matplotlib_nor_jinja(import_anew):
     """Of the drawings of notebooks as well."""
-    code = "import sys; from heatpose.report import drawing, report; "
-    code += "sys.exit(bool({'matplotlib', 'jinja2'} & {*sys.modules}))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    import_anew("heatpose.report.drawing", "heatpose.report.report", without=["matplotlib", "jinja2"])
