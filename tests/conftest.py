@@ -47,6 +47,7 @@ MARKED = {
         "test_notebooks.py",
         "test_real_performers.py",
         "training/test_permuted_labels.py",
+        "training/test_processes.py",
         "training/test_search.py",
         "training/test_training.py",
     ),
@@ -120,7 +121,7 @@ def permute_within_groups():
 def import_anew(monkeypatch):
     """Import modules of heatpose as for the first time, with all others that they need, where libraries are missing."""
 
-    def import_all(*names, without):
+    def import_all(*names, without=()):
         for name in [name for name in sys.modules if name.partition(".")[0] in ("heatpose", *without)]:
             monkeypatch.delitem(sys.modules, name)
         for name in without:

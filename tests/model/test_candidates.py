@@ -1,7 +1,4 @@
 import pickle
-import subprocess
-import sys
-import textwrap
 from types import MappingProxyType
 
 import numpy as np
@@ -161,42 +158,32 @@ def test_an_entry_in_the_table_is_enough(with_candidate):
     assert "stump" in training.choose_classifiers("all")
 
 
-def test_an_entry_is_all_that_the_command_line_needs(tmp_path):
+def test_an_entry_is_all_that_the_command_line_needs(tmp_path, monkeypatch, capsys, import_anew):
     """Of the table before anything else has read it, as if its file had been edited; a decoder likewise."""
-    pd.DataFrame(TABLE, columns=COCO_17.columns).assign(label=LABELS, group=SIMULATED.performers.astype(str)).to_csv(
-        tmp_path / "poses.csv", index=False
+    monkeypatch.chdir(tmp_path)
+    poses = pd.DataFrame(TABLE, columns=COCO_17.columns).assign(label=LABELS, group=SIMULATED.performers.astype(str))
+    poses.to_csv("poses.csv", index=False)
+    anew, decoding = import_anew("heatpose.model.candidates", "heatpose.pose.decoding")
+    entry = anew.Candidate(
+        lambda random_state: DecisionTreeClassifier(max_depth=4, random_state=random_state),
+        "a few questions",
+        training={"performers": 2},
+        space={"max_depth": anew.Range(2, 6)},
     )
-    code = """
-        import sys
-        from sklearn.tree import DecisionTreeClassifier
-        from heatpose.model import candidates
+    anew.CANDIDATES = {**anew.CANDIDATES, "questions": entry}
+    decoding.DECODERS["middle"] = lambda peaks: (peaks.column, peaks.row, 1.0)
 
-        from heatpose.pose import decoding
+    from heatpose.cli import main
 
-        entry = candidates.Candidate(
-            lambda random_state: DecisionTreeClassifier(max_depth=4, random_state=random_state),
-            "a few questions",
-            training={"performers": 1},
-            space={"max_depth": candidates.Range(2, 6)},
-        )
-        candidates.CANDIDATES = {**candidates.CANDIDATES, "questions": entry}
-        decoding.DECODERS["middle"] = lambda peaks: (peaks.column, peaks.row, 1.0)
-
-        from heatpose.cli import main
-
-        assert main(["train", "--help"]) == 0
-        train = ["train", "poses.csv", "--classifiers", "questions", "--decoder", "middle", "--jobs", "1"]
-        assert main(train) == 0
-        assert main([*train, "--search", "0.1s"]) == 0
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "questions" in done.stdout
-    assert "a few questions" in done.stdout
-    assert "middle" in done.stdout
-    manifest = read_manifest(tmp_path / "models/pose.joblib")
+    assert main(["train", "--help"]) == 0
+    train = ["train", "poses.csv", "--classifiers", "questions", "--decoder", "middle", "--jobs", "1"]
+    assert main(train) == 0
+    assert main([*train, "--search", "0.1s"]) == 0
+    printed = capsys.readouterr().out
+    assert "questions" in printed
+    assert "a few questions" in printed
+    assert "middle" in printed
+    manifest = read_manifest("models/pose.joblib")
     assert manifest["record"]["scores"]["name"] == "questions"
     assert manifest["decoder"]["method"] == "middle"
 

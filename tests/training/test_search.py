@@ -438,14 +438,6 @@ def test_all_is_told_as_of_a_training(result):
     assert json.loads(json.dumps(result.to_record()))["leaderboard"][0]["parameters"]
 
 
-def test_as_many_trials_give_the_same_on_more_processors(result):
-    again = look_for(a_table(), n_trials=3, classifiers="knn,logistic", n_jobs=2)
-    pd.testing.assert_frame_equal(
-        again.leaderboard.drop(columns="fit_seconds"), result.leaderboard.drop(columns="fit_seconds")
-    )
-    pd.testing.assert_frame_equal(again.predictions, result.predictions)
-
-
 # What can go wrong ------------------------------------------------------------------------------------------
 
 

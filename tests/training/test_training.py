@@ -12,7 +12,6 @@ from sklearn.tree import DecisionTreeClassifier
 
 from heatpose.data.groups import Grouping
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.evaluation.learning_curve import learning_curve
 from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model import candidates
 from heatpose.model.candidates import CANDIDATES, Candidate
@@ -208,12 +207,12 @@ def test_no_fit_shares_a_group_with_the_samples_it_is_asked_about(monkeypatch):
         assert set(asked) == {1 + 2}
 
 
-def test_what_is_said_of_a_group_does_not_depend_on_its_labels():
+def test_what_is_said_of_a_group_does_not_depend_on_its_labels(result):
     # Neither through training, nor through the choice between candidates, nor through the temperature.
     one = TABLE["group"] == "performer 2"
     shuffled = TABLE.copy()
     shuffled.loc[one, "label"] = np.random.default_rng(0).permutation(TABLE.loc[one, "label"])
-    before, after = train().predictions[one], train(shuffled).predictions[one]
+    before, after = result.predictions[one], train(shuffled).predictions[one]
     assert (before["label"] != after["label"]).any()
     pd.testing.assert_frame_equal(before[["predicted", "confidence"]], after[["predicted", "confidence"]])
 
@@ -331,14 +330,6 @@ def test_the_same_seed_gives_the_same_result_and_another_seed_another(result):
     assert other.random_split != result.random_split or not np.array_equal(
         other.pipeline[1:].predict_proba(X), result.pipeline[1:].predict_proba(X)
     )
-
-
-def test_the_number_of_processes_changes_nothing(monkeypatch):
-    monkeypatch.setattr(skeleton, "learning_curve", learning_curve)
-    small = a_table(3, 1, 2)
-    one, two = (train_pose_classifier(small, classifiers="lda,dummy", n_jobs=n_jobs) for n_jobs in (1, 2))
-    assert_same(one, two)
-    assert one.learning_curve.to_dict() == two.learning_curve.to_dict()
 
 
 def test_the_table_is_not_changed(result):

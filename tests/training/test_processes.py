@@ -1,0 +1,35 @@
+"""The number of processes changes nothing. In one module, so that its tests share the processes, which start slowly."""
+
+import pandas as pd
+import pytest
+
+from heatpose.data.table import keypoint_frame
+from heatpose.datasets.simulation import simulate_poses
+from heatpose.training.search import search_pose_classifier
+from heatpose.training.training import train_pose_classifier
+
+
+@pytest.fixture(scope="module")
+def table():
+    poses = simulate_poses(3, 1, 2, classes=["action_up", "action_down", "dummy", "select_avatar"])
+    return keypoint_frame(poses.keypoints).assign(label=poses.labels, group=poses.performers.astype(str))
+
+
+def assert_same(one, two):
+    pd.testing.assert_frame_equal(
+        one.leaderboard.drop(columns="fit_seconds"), two.leaderboard.drop(columns="fit_seconds")
+    )
+    pd.testing.assert_frame_equal(one.predictions, two.predictions)
+    assert one.evaluation.to_dict() == two.evaluation.to_dict()
+    assert one.learning_curve.to_dict() == two.learning_curve.to_dict()
+    assert (one.random_split, one.temperature, one.threshold) == (two.random_split, two.temperature, two.threshold)
+
+
+def test_training(table):
+    assert_same(*(train_pose_classifier(table, classifiers="lda", n_jobs=n_jobs) for n_jobs in (1, 2)))
+
+
+def test_search(table):
+    pytest.importorskip("optuna", reason="needs heatpose[search]")
+    options = {"budget": 3600, "n_trials": 2, "classifiers": "knn"}
+    assert_same(*(search_pose_classifier(table, **options, n_jobs=n_jobs) for n_jobs in (1, 2)))
