@@ -51,7 +51,7 @@ SHORT_RIVALS = {
     "dense network": "dense network, coordinates",
 }
 DEFAULT_METHOD = "default"
-N_FOLDS, N_DRAWS = 5, 1000
+N_FOLDS, N_DRAWS, N_CHANCE = 5, 1000, 100
 COVERAGE, SET_COVERAGE = 0.95, 0.9
 
 Row = dict[str, Any]
@@ -291,16 +291,27 @@ def measure(
     return results
 
 
+def chance_calibration_error(confidence: np.ndarray, seeds: int) -> float:
+    """Mean calibration error of a perfectly calibrated classifier with the same confidences, on as many frames.
+
+    Frames are drawn to be right one by one, and as often for each seed.
+    """
+    rng = np.random.default_rng(0)
+    draws = (np.tile(rng.random(len(confidence) // seeds), seeds) for _ in range(N_CHANCE))
+    return float(np.mean([expected_calibration_error(confidence, draw < confidence) for draw in draws]))
+
+
 def summary(answers: Sequence[Answers], separation: Sequence[float]) -> Row:
     """Score of a method on a row, and what its confidence is worth."""
     correct = np.concatenate([each.correct for each in answers])
     confidence = np.concatenate([each.confidence for each in answers])
+    best = np.concatenate([p.max(axis=1) for p in calibrated(answers)])
+    seeds = len(answers) // len({each.fold for each in answers})
     return {
         "answers": answers,
         "accuracy": float(balanced_accuracy(*class_counts(answers))),
-        "calibration error": expected_calibration_error(
-            np.concatenate([p.max(axis=1) for p in calibrated(answers)]), correct
-        ),
+        "calibration error": expected_calibration_error(best, correct),
+        "by chance": chance_calibration_error(best, seeds),
         "error at 95 %": float(coverage_curve(confidence, correct, [COVERAGE])[1][0]),
         "AUROC": float(np.mean(separation)) if separation else float("nan"),
     }
@@ -347,6 +358,8 @@ def print_confidence(results: Mapping[str, Mapping[str, Row]]) -> None:
     for column in ("calibration error", "error at 95 %", "AUROC"):
         names = {"AUROC": "AUROC of left-out classes", "error at 95 %": "Error among the 95 % most confident"}
         values = pd.DataFrame({name: {row: of[column] for row, of in rows.items()} for name, rows in results.items()})
+        if column == "calibration error" and DEFAULT_METHOD in results:
+            values.insert(1, "by chance", {row: of["by chance"] for row, of in results[DEFAULT_METHOD].items()})
         lines = [*values.iterrows(), ("mean", values.mean())]
         print_table(names.get(column, column.capitalize()), ({"row": row, **dict(line)} for row, line in lines))
 
