@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -13,16 +13,13 @@ import pandas as pd
 
 from heatpose.data.folder import HeatmapFolder, Layout
 from heatpose.data.npy import BadFile
-from heatpose.data.reading import HeatmapFile
+from heatpose.data.reading import HeatmapFile, Progress
 from heatpose.data.table import is_folder, load_data, table_keypoints
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, is_person
 
-__all__ = ["Frames", "Progress", "read_frames", "second_peaks"]
-
-Progress = Callable[[int, int], object]
-"""Function that is called with the number of samples that were read, and of all."""
+__all__ = ["Frames", "read_frames", "second_peaks"]
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _SECOND_PEAK = 0.4  # of the first: from here on a second peak can be another person's

@@ -19,12 +19,13 @@ import pandas as pd
 
 from heatpose.data.folder import Layout
 from heatpose.data.groups import Grouping, resolve_groups
+from heatpose.data.reading import Progress
 from heatpose.data.storage import is_url, local_path
 from heatpose.data.table import keypoint_frame
 from heatpose.data.writing import whole_file
 from heatpose.evaluation import frame_checks, label_checks
 from heatpose.evaluation.checks import KINDS, CheckContext, Problem, Severity
-from heatpose.evaluation.frames import Frames, Progress, read_frames
+from heatpose.evaluation.frames import Frames, read_frames
 from heatpose.evaluation.plain import Record, to_plain
 from heatpose.evaluation.signature import UPRIGHT, Signature
 from heatpose.pose.geometry import mask_uncertain
