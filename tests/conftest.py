@@ -118,6 +118,14 @@ def permute_within_groups():
 
 
 @pytest.fixture
+def no_learning_curve(monkeypatch):
+    """Leave out the learning curve, half of the work of a small training, for tests that are about other parts."""
+    from heatpose.training import skeleton
+
+    monkeypatch.setattr(skeleton, "learning_curve", lambda *_, **__: None)
+
+
+@pytest.fixture
 def import_anew(monkeypatch):
     """Import modules of heatpose as for the first time, with all others that they need, where libraries are missing."""
 

@@ -222,7 +222,7 @@ def test_train_saves_a_model_that_stands_alone(trained, data):
     assert labels.tolist() == ["action_up"]
 
 
-def test_train_is_the_same_from_the_extracted_table(run, trained, data, tmp_path):
+def test_train_is_the_same_from_the_extracted_table(run, trained, data, tmp_path, no_learning_curve):
     code, out, err = run("extract", data, tmp_path / "new" / "t.parquet", "--groups", BY_PERFORMER, "--jobs", 1)
     assert (code, err) == (0, "")
     assert out == f"Wrote {tmp_path / 'new' / 't.parquet'}: 48 samples of 4 classes in 3 groups\n"
@@ -235,7 +235,7 @@ def test_train_is_the_same_from_the_extracted_table(run, trained, data, tmp_path
     assert out.splitlines()[2:5] == trained[1].splitlines()[2:5]
 
 
-def test_train_can_search(run, data, tmp_path):
+def test_train_can_search(run, data, tmp_path, no_learning_curve):
     model, study = tmp_path / "pose.joblib", tmp_path / "trials.log"
     arguments = ("--groups", BY_PERFORMER, "--classifiers", "lda", "--jobs", 1, "--out", model)
     code, out, _ = run("train", data, *arguments, "--search", "0.1s", "--study", study)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 from functools import partial
+from importlib.util import find_spec
 from uuid import uuid4
 
 import fsspec
@@ -23,7 +24,7 @@ from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.pose.skeleton import COCO_17
 from heatpose.training.training import train_pose_classifier
 
-pytest.importorskip("distributed", reason="needs heatpose[dask]")
+pytestmark = pytest.mark.skipif(find_spec("distributed") is None, reason="needs heatpose[dask]")  # slow to import
 
 CLASSES = ["action_up", "action_down", "select_avatar"]
 
@@ -224,7 +225,7 @@ def test_a_scheduler_that_is_there(client, root):
 
 
 class TestCommandLine:
-    def test_a_table_and_a_model(self, client, root, tmp_path, capsys):
+    def test_a_table_and_a_model(self, client, root, tmp_path, capsys, no_learning_curve):
         for options in ([], ["--dask", client.scheduler.address]):
             out = tmp_path / str(len(options))
             extract = ["extract", str(root), f"{out}/table.csv", "--groups", r"_(\d)\.npy$", "--no-cache", *options]
@@ -253,7 +254,8 @@ class TestCommandLine:
         assert "Expected a Dask scheduler at tcp://127.0.0.1:1, got no answer" in capsys.readouterr().err
 
 
-# Workers that die: these tests are the last, as they leave the others' cluster changed.
+# Workers that die: these tests are the last, as they leave the others' cluster changed. Reading comes after training:
+# a worker that has come back imports little for it.
 
 
 class Killer:
@@ -268,12 +270,6 @@ class Killer:
             os.kill(self.killed, signal.SIGKILL)
 
 
-def test_a_table_is_the_same_when_a_worker_is_killed(client, root, small_shares):
-    killer = Killer(client, after=0.2)
-    assert_same(load_data(on_s3(root), client=client, progress=killer), load_data(root))
-    assert killer.killed is not None
-
-
 def table_of_poses():
     poses = simulate_poses(4, 1, 4, classes=CLASSES, random_state=0)
     table = pd.DataFrame(poses.keypoints.reshape(-1, 51), columns=COCO_17.columns)
@@ -282,11 +278,10 @@ def table_of_poses():
     )
 
 
-def test_scores_and_model_are_the_same_when_a_worker_is_killed(client, monkeypatch):
+def test_scores_and_model_are_the_same_when_a_worker_is_killed(client, monkeypatch, no_learning_curve):
     monkeypatch.setattr(module, "_LARGE", 1000)  # also what is sent once
     table = table_of_poses()
     killer = Killer(client, after=0.3)
-    client.wait_for_workers(2, timeout=60)  # the one that was killed came back
     here = train_pose_classifier(table, classifiers="lda", n_jobs=1)
     there = train_pose_classifier(table, classifiers="lda", client=client, progress=killer)
     assert killer.killed is not None
@@ -297,3 +292,10 @@ def test_scores_and_model_are_the_same_when_a_worker_is_killed(client, monkeypat
     assert_same(there.leaderboard.drop(columns="fit_seconds"), here.leaderboard.drop(columns="fit_seconds"))
     X = table[list(COCO_17.columns)].to_numpy()
     np.testing.assert_array_equal(there.pipeline[1:].predict_proba(X), here.pipeline[1:].predict_proba(X))
+
+
+def test_a_table_is_the_same_when_a_worker_is_killed(client, root, small_shares):
+    client.wait_for_workers(2, timeout=60)  # the one that was killed came back
+    killer = Killer(client, after=0.2)
+    assert_same(load_data(on_s3(root), client=client, progress=killer), load_data(root))
+    assert killer.killed is not None

@@ -12,7 +12,7 @@ from benchmarks.fuzz_npy import expected, mutants
 def test_mutated_files_are_read_right_or_refused():
     # In a process of its own, whose memory is limited.
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.fuzz_npy", "--files", "600", "--seed", "1"],
+        [sys.executable, "-m", "benchmarks.fuzz_npy", "--files", "300", "--seed", "1"],
         capture_output=True,
         text=True,
         cwd=Path(__file__).resolve().parents[2],

@@ -161,8 +161,9 @@ def test_the_curve_of_permuted_labels_promises_nothing():
 
 def test_one_group_of_one_class_predicts_that_class():
     """As where each film shows one class: the first point is of one film."""
-    films = Grouping(np.char.add(np.char.add(LABELS, " "), POSES.performers.astype(str)), "", "regex")
-    curve = learning_curve(X, LABELS, films, n_jobs=1)
+    some = (POSES.performers < 2) & (CLASSES[-1] != LABELS)
+    films = Grouping(np.char.add(np.char.add(LABELS, " "), POSES.performers.astype(str))[some], "", "regex")
+    curve = learning_curve(X[some], LABELS[some], films, n_jobs=1)
     assert curve.n_groups[0] == 1
     assert curve.balanced_accuracy[0] <= 1 / 2
     assert curve.balanced_accuracy[-1] > curve.balanced_accuracy[0]

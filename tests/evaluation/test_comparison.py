@@ -175,7 +175,7 @@ def test_otherwise_data_are_asked_for(change, why):
         compare_records(*records(0.6, 0.9, kind="blocks"))
 
 
-def test_from_the_command_line(tmp_path, capsys):
+def test_from_the_command_line(tmp_path, capsys, no_learning_curve):
     write_table(a_table(1), tmp_path / "train.parquet")
     write_table(a_table(2), tmp_path / "test.parquet")
     for name in ("lda", "knn"):

@@ -24,6 +24,11 @@ def clips(n_clips=24, n_frames=15, seed=0, noise=0.001, signal=0.0):
     return features, np.array(["a", "b", "c"])[labels], np.repeat(np.arange(n_clips), n_frames)
 
 
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch):
+    monkeypatch.setattr(features, "ExtraTreesClassifier", partial(ExtraTreesClassifier, n_estimators=10))
+
+
 def test_clips_without_signal_leak_by_a_random_split_alone():
     audit = audit_features(*clips())
     assert audit.random.near_identical > 0.95
@@ -53,8 +58,7 @@ def test_independent_samples_do_not_leak():
     assert abs(audit.permuted.random - audit.permuted.chance) < 0.05
 
 
-def test_tables_and_the_command(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(features, "ExtraTreesClassifier", partial(ExtraTreesClassifier, n_estimators=10))
+def test_tables_and_the_command(tmp_path, capsys):
     x, labels, groups = clips(n_clips=12, n_frames=5)
     x[3, 2] = np.nan
     table = pd.DataFrame(x, columns=list("uvwxyz")).assign(

@@ -136,7 +136,7 @@ def test_who_comes_later_is_told_the_poses_that_people_are_in(serve):
 def test_listeners_that_do_not_read_are_dropped_and_hold_up_nobody(serve, monkeypatch):
     monkeypatch.setattr("heatpose.live.server._SEND_TIMEOUT", 1.0)
     server = serve()
-    n_records, n_reading, n_deaf, ahead = 1500, 40, 10, 200
+    n_records, n_reading, n_deaf, ahead = 1500, 10, 5, 200
     padding = "x" * 1000
     counts = [0] * n_reading
     wrong = []

@@ -202,7 +202,7 @@ def test_candidates_are_built_without_a_decoder(name):
         make_pose_pipeline(name, features={"joints": False})
 
 
-def test_they_share_folds_and_report_with_others(quick, rows):
+def test_they_share_folds_and_report_with_others(quick, rows, no_learning_curve):
     table = extract_keypoints(rows.folder)
     result = train_pose_classifier(
         table, r"_(\d+)\.npy$", classifiers="pixel-dense-1,lda", heatmaps=HeatmapRows.of(rows.folder, table), n_jobs=1
@@ -248,7 +248,7 @@ def test_all_are_those_that_can_run(monkeypatch, caplog):
 # From the command line
 
 
-def test_the_way_from_a_folder_to_predictions(quick, folder, tmp_path, capsys):
+def test_the_way_from_a_folder_to_predictions(quick, folder, tmp_path, capsys, no_learning_curve):
     model = tmp_path / "pixels.joblib"
     options = ["--classifiers", "pixel-dense-1", "--groups", r"_(\d+)\.npy$", "--jobs", "1"]
     assert main(["train", str(folder), "--out", str(model), *options]) == 0

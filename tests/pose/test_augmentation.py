@@ -18,7 +18,7 @@ from heatpose.pose.augmentation import (
 from heatpose.pose.geometry import limb_angles, mirror_keypoints, normalise_poses
 from heatpose.pose.skeleton import COCO_17
 
-POSES = simulate_poses(3, 1, 2).keypoints[..., :2]
+POSES = simulate_poses(2, 1, 3).keypoints[..., :2]
 NONE = Variation(**{field.name: 0.0 for field in fields(Variation)})
 KINDS = [field.name for field in fields(Variation)]
 LIMBS = list(COCO_17.limbs)

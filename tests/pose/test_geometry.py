@@ -21,7 +21,7 @@ from heatpose.pose.geometry import (
 )
 from heatpose.pose.skeleton import COCO_17, swap_sides
 
-POSES = simulate_poses(3, 1, 2).keypoints
+POSES = simulate_poses(2, 1, 3).keypoints
 FEATURES = PoseFeatures(vectors=True)
 NAMES = FEATURES.get_feature_names_out().tolist()
 

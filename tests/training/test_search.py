@@ -65,7 +65,7 @@ def titles(n_folds):
 
 
 @pytest.fixture
-def guesses(monkeypatch):
+def guesses(monkeypatch, no_learning_curve):
     """Let a made-up model be trained, the better the less variation it has; return what it was trained for.
 
     Without the learning curve, of real models, that ends each search.
@@ -85,7 +85,6 @@ def guesses(monkeypatch):
         return folds.Fit(probabilities, known, partial, 1.0, 0.0)
 
     monkeypatch.setattr(folds, "train_without", train)
-    monkeypatch.setattr(skeleton, "learning_curve", lambda *_, **__: None)
     return asked
 
 
@@ -376,8 +375,7 @@ def test_a_search_is_never_given_the_fold_that_it_is_judged_by(guesses):
             assert not who(X[test]) & who(np.delete(X, test, axis=0))
 
 
-def test_what_is_said_of_a_group_does_not_depend_on_its_labels(monkeypatch):
-    monkeypatch.setattr(skeleton, "learning_curve", lambda *_, **__: None)
+def test_what_is_said_of_a_group_does_not_depend_on_its_labels(no_learning_curve):
     table = a_table()
     mixed = table.copy()
     first = mixed["group"] == "0"
@@ -473,7 +471,7 @@ def test_optuna_is_kept_quiet_and_left_as_it_was(guesses):
 
 
 def test_the_table_is_not_changed(guesses, monkeypatch):
-    monkeypatch.setattr(skeleton, "learning_curve", learning_curve)
+    monkeypatch.setattr(skeleton, "learning_curve", learning_curve)  # also of it
     table = a_table()
     look_for(table, n_trials=1)
     pd.testing.assert_frame_equal(table, a_table())

@@ -41,9 +41,8 @@ QUICK = {
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Add the quick candidates, and leave out the learning curve, half of the work; `result` has one."""
-    monkeypatch.setattr(skeleton, "learning_curve", lambda *_, **__: None)
+def quick(monkeypatch, no_learning_curve):
+    """Add the quick candidates, and leave out the learning curve; `result` has one."""
     table = MappingProxyType({**CANDIDATES, **QUICK})
     for module in (candidates, folds, skeleton, training):
         monkeypatch.setattr(module, "CANDIDATES", table)
