@@ -72,7 +72,7 @@ DEPENDS_ON_DATA = (
 @pytest.mark.slow
 def test_the_readme_shows_what_train_prints(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    poses = simulate_poses(4, 1, 3, classes=["action_down", "action_up", "category_motion", "dummy"])
+    poses = simulate_poses(6, 1, 3, classes=["action_down", "action_up", "category_motion", "dummy"])
     folder = write_heatmaps(poses, tmp_path / "data", dtype="float16")
     options = ["--groups", r"_(\d+)\.npy$", "--classifiers", "logistic,lda", "--out", "models/pose.joblib"]
     monkeypatch.chdir(tmp_path)
