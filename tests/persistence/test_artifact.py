@@ -88,10 +88,18 @@ def path(tmp_path):
     return tmp_path / "pose.joblib"
 
 
-@pytest.fixture
-def saved(path, pipelines):
-    """The path of a model that was saved."""
+@pytest.fixture(scope="module")
+def saved_once(pipelines, tmp_path_factory):
+    """The folder of a model that was saved."""
+    path = tmp_path_factory.mktemp("saved") / "pose.joblib"
     save_model(pipelines[0], path, record=RECORD)
+    return path.parent
+
+
+@pytest.fixture
+def saved(path, saved_once):
+    """The path of a model that was saved, each time a copy."""
+    shutil.copytree(saved_once, path.parent, dirs_exist_ok=True)
     return path
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import runpy
+import shutil
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,11 +52,18 @@ def pipeline(poses):
     return pipeline
 
 
+@pytest.fixture(scope="module")
+def exported(pipeline, tmp_path_factory):
+    root = tmp_path_factory.mktemp("exported")
+    save_model(pipeline, root / "pose.joblib", record=RECORD)
+    export_model(root / "pose.joblib", root / "hub", "hub")
+    return root / "hub"
+
+
 @pytest.fixture
-def folder(pipeline, tmp_path):
-    save_model(pipeline, tmp_path / "model" / "pose.joblib", record=RECORD)
-    export_model(tmp_path / "model" / "pose.joblib", tmp_path / "hub", "hub")
-    return tmp_path / "hub"
+def folder(exported, tmp_path):
+    """A copy for each test."""
+    return shutil.copytree(exported, tmp_path / "hub")
 
 
 class Hub(BaseHTTPRequestHandler):
