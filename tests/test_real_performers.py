@@ -11,14 +11,14 @@ from heatpose.pose.augmentation import hide_part
 from heatpose.pose.decoding import decode_heatmaps
 
 GESTURES = Path(__file__).resolve().parents[2] / "shared" / "data" / "gestures"
-EVERY = 3
+EVERY = 4
 
 pytestmark = pytest.mark.skipif(not GESTURES.is_dir(), reason=f"no real heatmaps in {GESTURES}")
 
 
 @pytest.fixture(scope="module")
 def frames():
-    """Keypoints (N, 17, 3) of every third frame, of the heatmaps as they are and squared; labels; performers."""
+    """Keypoints (N, 17, 3) of every fourth frame, of the heatmaps as they are and squared; labels; performers."""
     parts = []
     for archive in sorted(GESTURES.glob("*.npz")):
         label, performer = archive.stem.rsplit("_", 1)
