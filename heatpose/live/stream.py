@@ -95,7 +95,7 @@ class PoseStream:
     gap : float, default 1.0
         Longest time without a frame, in seconds. After a longer one the state is left with the last frame and the
         track restarts; shorter gaps are bridged.
-    threshold : float, default 0.5
+    threshold : float, default 0.6
         Probability above which a class gains. A model's own threshold is for single frames and set on the people it
         was trained with; a stream has several frames, and may be of somebody else.
     keep : float, default 0.7
@@ -138,7 +138,7 @@ class PoseStream:
         release: float = 0.7,
         held_after: Sequence[float] = (1.0,),
         gap: float = 1.0,
-        threshold: float = 0.5,
+        threshold: float = 0.6,
         keep: float = 0.7,
         mirrored: bool = False,
         decoder: str = "gaussian",

@@ -303,7 +303,12 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
                 of_frames=("frames_xgboost",),
             ),
             "mlp and xgboost on augmented poses, xgboost on the frames",
-            training={"performers": 10, "min_samples": _FEWEST_SAMPLES, "max_samples": _ENSEMBLE_SAMPLES},
+            training={
+                "performers": 10,
+                "min_samples": _FEWEST_SAMPLES,
+                "max_samples": _ENSEMBLE_SAMPLES,
+                "temperature": 0.8,  # the mean of classifiers that differ is too modest, above all for other estimators
+            },
             space={
                 **within("mlp__fixedepochsmlp", _MLP_SPACE),
                 **within(

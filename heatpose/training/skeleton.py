@@ -175,15 +175,16 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     """Evaluate a choice on held-out groups, audit it, and train it on all data."""
     trainer, classes, seed = plan.trainer, np.unique(plan.y), plan.trainer.random_state
     evaluation, predictions = _evaluate(plan, choice)
-    temperature = fit_temperature(choice.held_out.probabilities, plan.codes)
-    probabilities = apply_temperature(choice.held_out.probabilities, temperature)
+    candidate = CANDIDATES[choice.classifier]
+    fitted = fit_temperature(choice.held_out.probabilities, plan.codes)
+    temperature = fitted * candidate.training.get("temperature", 1.0)  # which the held-out probabilities have
+    probabilities = apply_temperature(choice.held_out.probabilities, fitted)
     threshold = threshold_for_coverage(choice.held_out.known * probabilities.max(axis=1), COVERAGE)
-    takes = CANDIDATES[choice.classifier].takes
     pipeline = _calibrated(plan, choice, temperature, threshold, probabilities)
 
     def fit_on_all() -> None:
         with threadpool_limits(1):
-            pipeline[1:].fit(takes.samples(trainer.X, trainer.heatmaps), plan.y)
+            pipeline[1:].fit(candidate.takes.samples(trainer.X, trainer.heatmaps), plan.y)
         trainer.on_fit()
 
     def predict_without(tests: Sequence[np.ndarray], meanwhile: Any = None) -> np.ndarray:

@@ -504,7 +504,7 @@ def test_the_models_threshold_is_for_single_frames_only():
 
     stream = PoseStream(Strict())
     stream.push(pose(0.85), 0)
-    assert (stream.threshold, stream.last()) == (0.5, ("a", pytest.approx(0.85)))
+    assert (stream.threshold, stream.last()) == (0.6, ("a", pytest.approx(0.85)))
     stream = PoseStream(Strict(), threshold=0.9)
     stream.push(pose(0.85), 0)
     assert stream.last() == ("unknown", pytest.approx(0.85))
