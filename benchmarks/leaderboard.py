@@ -312,6 +312,9 @@ def summary(answers: Sequence[Answers], separation: Sequence[float]) -> Row:
         "accuracy": float(balanced_accuracy(*class_counts(answers))),
         "calibration error": expected_calibration_error(best, correct),
         "by chance": chance_calibration_error(best, seeds),
+        "not scaled": expected_calibration_error(
+            np.concatenate([a.probabilities.max(axis=1) for a in answers]), correct
+        ),
         "error at 95 %": float(coverage_curve(confidence, correct, [COVERAGE])[1][0]),
         "AUROC": float(np.mean(separation)) if separation else float("nan"),
     }
@@ -359,7 +362,8 @@ def print_confidence(results: Mapping[str, Mapping[str, Row]]) -> None:
         names = {"AUROC": "AUROC of left-out classes", "error at 95 %": "Error among the 95 % most confident"}
         values = pd.DataFrame({name: {row: of[column] for row, of in rows.items()} for name, rows in results.items()})
         if column == "calibration error" and DEFAULT_METHOD in results:
-            values.insert(1, "by chance", {row: of["by chance"] for row, of in results[DEFAULT_METHOD].items()})
+            for name in ("not scaled", "by chance"):
+                values.insert(1, name, {row: of[name] for row, of in results[DEFAULT_METHOD].items()})
         lines = [*values.iterrows(), ("mean", values.mean())]
         print_table(names.get(column, column.capitalize()), ({"row": row, **dict(line)} for row, line in lines))
 
