@@ -240,14 +240,21 @@ def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     assert not list(cache_folder(data).glob(".*.part"))
 
 
-@pytest.mark.parametrize("damage", ["bit", "short", "empty", "text", "no keypoints", "missing sample"])
+@pytest.mark.parametrize(
+    "damage", ["bit", "type", "length", "short", "empty", "text", "no keypoints", "missing sample"]
+)
 def test_damage_is_told_of_and_mended(data, decoded, caplog, damage):
+    save(data / "up/10.npy", heatmaps(60, 3))  # more bytes than are read, and compared with a checksum, at once
     load(data)
     path = cached_file(data)
     content = path.read_bytes()
     if damage == "bit":
         at = content.index(b"keypoints") + 500  # in the numbers
         path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    elif damage in ("type", "length"):  # in the header
+        name, by, byte = (b"f4", 1, b"2") if damage == "type" else (b"NUMPY", 7, b"\x01")
+        at = content.index(name, content.index(b"keypoints")) + by
+        path.write_bytes(content[:at] + byte + content[at + 1 :])
     elif damage == "short":
         path.write_bytes(content[:-10])
     elif damage == "empty":
@@ -262,7 +269,7 @@ def test_damage_is_told_of_and_mended(data, decoded, caplog, damage):
             arrays["keypoints"] = arrays["keypoints"][1:]
         np.savez(path, **arrays)
     table, count = load(data, decoded)
-    assert count == 7
+    assert count == 64
     assert "Threw away a damaged cache" in caplog.text
     pd.testing.assert_frame_equal(table, heatpose.load_data(data))
     caplog.clear()

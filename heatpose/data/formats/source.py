@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tokenize
 import zipfile
 import zlib
 from array import array
@@ -25,7 +26,7 @@ __all__ = ["DAMAGE", "Format", "Poses", "Source"]
 
 DAMAGE = (
     *(ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, EOFError, OSError),
-    *(csv.Error, zipfile.BadZipFile, zlib.error),
+    *(csv.Error, zipfile.BadZipFile, zlib.error, tokenize.TokenError),  # the last of headers of .npy files
     RuntimeError,  # of HDF5; NotImplementedError of a compression of zip files; RecursionError of JSON
 )
 """Exceptions of parsing a file whose content is not of the format: reported as a bad file."""
