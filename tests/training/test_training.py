@@ -37,6 +37,7 @@ QUICK = {
         {"distances": False},
         {"performers": 1},
     ),
+    "softer-lda": replace(CANDIDATES["lda"], training={**CANDIDATES["lda"].training, "temperature": 2.0}),
 }
 
 
@@ -488,6 +489,15 @@ def a_sample(probabilities, shares, n=1000):
 )
 def test_temperature_makes_probabilities_say_the_truth(said, true, temperature):
     assert fit_temperature(*a_sample(said, true)) == pytest.approx(temperature, abs=0.02)
+
+
+def test_the_fitted_temperature_is_on_top_of_the_candidates_own():
+    plain, softer = train(classifiers="lda"), train(classifiers="softer-lda")
+    assert softer.temperature == pytest.approx(plain.temperature, rel=0.03)  # each is fitted to two digits
+    assert softer.threshold == pytest.approx(plain.threshold, rel=0.03)
+    X = TABLE[list(COCO_17.columns)].to_numpy()
+    of_plain, of_softer = (each.pipeline[1:].predict_proba(X) for each in (plain, softer))
+    np.testing.assert_allclose(of_softer, of_plain, atol=0.02)
 
 
 def test_temperature_undoes_a_temperature():
