@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 from heatpose.datasets.rendering import place_in_heatmaps, render_heatmaps
 from heatpose.model.estimators import HeatmapDecoder
 from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.model.openset import OpenSetMixin
 from heatpose.pose.augmentation import hide_part, partial_bodies
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import pick_keypoints
@@ -113,7 +114,7 @@ def check_self_test(model: Any, stored: Mapping[str, Any]) -> tuple[list[str], f
     changed : list of str
         Differences in labels and decoded keypoints.
     difference : float
-        Largest difference of a probability.
+        Largest difference of a probability or a confidence.
     """
     changed: list[str] = []
     difference = 0.0
@@ -127,12 +128,14 @@ def check_self_test(model: Any, stored: Mapping[str, Any]) -> tuple[list[str], f
         if not probabilities[0].size:
             clear = np.ones(len(then["labels"]), dtype=bool)
         else:
-            difference = max(difference, float(np.nan_to_num(np.abs(np.subtract(*probabilities)), nan=np.inf).max()))
+            difference = max(difference, _distance(*probabilities))
             best = np.sort(probabilities[0], axis=1)
             clear = best[:, -1] - best[:, -2] > 2 * TOLERANCE  # otherwise both labels are acceptable
         for i, (was, is_now) in enumerate(zip(then["labels"], now["labels"], strict=True)):
             if was != is_now and clear[i]:
                 changed.append(f"{is_now!r} instead of {was!r} for {kind} {i + 1}")
+        if "confidence" in then and "confidence" in now:  # older files have none
+            difference = max(difference, _distance(np.array(then["confidence"]), np.array(now["confidence"])))
         if "decoded" in then and "decoded" in now:
             was, found = (_array(result["decoded"]) for result in (then, now))
             if not np.allclose(was, found, rtol=0, atol=TOLERANCE, equal_nan=True):
@@ -162,7 +165,17 @@ def _outputs(pipeline: Any, x: np.ndarray) -> dict[str, Any]:
         return {"labels": np.asarray(pipeline.predict(x)).tolist(), "probabilities": [[] for _ in x]}
     probabilities = np.asarray(pipeline.predict_proba(x), dtype=np.float64)
     labels = np.asarray(pipeline.classes_)[probabilities.argmax(axis=1)].tolist()
-    return {"labels": labels, "probabilities": probabilities.round(6).tolist()}
+    outputs = {"labels": labels, "probabilities": probabilities.round(6).tolist()}
+    *transformers, last = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else [pipeline]
+    if isinstance(last, OpenSetMixin):
+        for transformer in transformers:
+            x = transformer.transform(x)
+        outputs["confidence"] = np.asarray(last.predict_confidence(x), dtype=np.float64).round(6).tolist()
+    return outputs
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.nan_to_num(np.abs(one - other), nan=np.inf).max())
 
 
 def _rounded(values: np.ndarray, digits: int) -> list[Any]:

@@ -708,9 +708,15 @@ def move_probability(by):
     return change
 
 
-def test_other_probabilities_are_told(saved):
+def move_confidence(output):
+    """Have the first pose known less surely than the model says."""
+    output["confidence"][0] -= 0.005
+
+
+@pytest.mark.parametrize("change", [move_probability(0.005), move_confidence])
+def test_other_probabilities_are_told(saved, change):
     saved_with(saved, numpy="0.7.1")
-    changed_answers(saved, move_probability(0.005))
+    changed_answers(saved, change)
     message = r"differ by up to 0\.005\. It was saved with numpy 0\.7\.1, but here is numpy \d"
     with pytest.warns(UserWarning, match=message) as warned:
         load_model(saved)
