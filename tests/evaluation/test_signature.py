@@ -224,6 +224,14 @@ def test_a_signature_is_plain_and_additive():
         assert parts.to_dict()[name] == EXPECTED.to_dict()[name]
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1e19, 1e31])
+def test_a_signature_does_not_depend_on_the_unit(unit):
+    """The square of 1e19 is too large for float32, in which tables are."""
+    keypoints = POSES.keypoints.astype(np.float32)
+    scaled = keypoints * np.array([unit, unit, 1], dtype=np.float32)
+    assert sign_poses(scaled).to_dict() == sign_poses(keypoints).to_dict()
+
+
 def test_a_loaded_model_knows_its_signature(model):
     loaded = load_model(model)
     assert loaded.signature_ == EXPECTED.to_dict()
