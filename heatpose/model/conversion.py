@@ -270,9 +270,15 @@ def _forest(forest: Any) -> Block:
 
 
 def _round_down(values: np.ndarray) -> np.ndarray:
-    """Return the greatest finite float32 up to each value; an infinite threshold separates missing values."""
-    rounded = np.minimum(values, np.finfo(np.float32).max).astype(np.float32)
-    return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+    """Return the greatest finite float32 up to each value.
+
+    An infinite threshold separates missing values, as does NaN of scikit-learn 1.6, which no number is at most.
+    """
+    greatest = np.finfo(np.float32).max
+    values = np.clip(np.where(np.isnan(values), -greatest, values), -greatest, greatest)
+    rounded = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # the number below the least one, which is not used
+        return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded)
 
 
 def _xgboost(classifier: Any) -> Block:

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier
 
-from heatpose.model import arrays
+from heatpose.model import arrays, conversion
 from heatpose.model.arrays import (
     Bumps,
     Corrected,
@@ -94,6 +94,15 @@ def test_features_at_a_threshold_go_the_same_way(forest):
         block = to_block(model)
         np.testing.assert_allclose(block(near), model.predict_proba(near), atol=1e-6)
         np.testing.assert_allclose(np.concatenate([block(row[np.newaxis]) for row in near]), block(near), atol=1e-12)
+
+
+def test_thresholds_become_finite_and_never_larger():
+    """scikit-learn 1.6 has infinite ones, and NaN, which nothing is at most."""
+    values = np.array([np.inf, np.nan, -np.inf, 1e300, 0.1, -0.1, 0.5])
+    rounded = conversion._round_down(values)
+    assert np.isfinite(rounded).all()
+    assert np.all(rounded[3:] <= values[3:])
+    assert rounded[0] == -rounded[1] == np.finfo(np.float32).max
 
 
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])

@@ -345,7 +345,7 @@ def test_samples_are_drawn_in_proportion_to_their_weights():
 
 def test_weights_are_checked():
     for wrong in (np.ones(3), -np.ones(len(TABLE)), np.zeros(len(TABLE))):
-        with pytest.raises(ValueError, match=r"sample_weight|Negative|non-zero"):
+        with pytest.raises(ValueError, match=r"sample_weight|Negative|non-zero|a positive weight"):
             classifier().fit(TABLE, LABELS, sample_weight=wrong)
 
 
