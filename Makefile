@@ -83,7 +83,7 @@ OLDEST_BIN    := $(BIN:.venv/%=.venv-oldest/%)
 .venv-oldest/installed: setup.cfg constraints-oldest.txt
 	$(OLDEST_PYTHON) -m venv .venv-oldest
 	$(OLDEST_BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oldest.txt \
-		--editable '.[report,onnx]' pytest pytest-xdist hypothesis
+		--editable '.[report,onnx,search]' pytest pytest-xdist hypothesis
 	@touch $@
 
 test-oldest: .venv-oldest/installed  ## test with the oldest supported versions of Python and the libraries
