@@ -276,9 +276,9 @@ class Storage:
                 more = "" if reason.strip("/") in self._full(path) else f" ({reason})"
                 raise FileNotFoundError(f"No such file or folder: {where}{more}") from error
             raise StorageError(f"Cannot {task} {where}: {reason}") from error
-        except KeyError as error:  # of the oldest fsspec for a file that an archive lacks
-            raise FileNotFoundError(f"No such file or folder: {where}") from error
         except Exception as error:
+            if isinstance(error, KeyError) and "no item named" in str(error):  # of an archive, by the oldest fsspec
+                raise FileNotFoundError(f"No such file or folder: {where}") from error
             raise StorageError(f"Cannot {task} {where}: {error or type(error).__name__}") from error
 
 

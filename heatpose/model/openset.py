@@ -50,8 +50,9 @@ _UNKNOWN_IN_USE = 0.1
 """Unknown poses are a fifth of the training samples; in front of a camera they are rarer by about this factor."""
 
 UNKNOWN_ODDS = 2.0
-"""Factor of an unknown pose's odds in the confidence: every third pose is unknown then, not every fifth as in training.
-1 separates unknown poses less well, 4 ranks wrong answers among known poses worse (``python -m
+"""Factor of an unknown pose's odds in the confidence, which has to rank poses, however rare unknown ones are in use.
+
+With 1 it ranks unknown poses less well below known ones, with 4 errors among known ones (``python -m
 benchmarks.leaderboard``).
 """
 
@@ -145,12 +146,12 @@ def pool_probabilities(votes: Sequence[np.ndarray]) -> np.ndarray:
     >>> pool_probabilities([np.array([[0.4, 0.4, 0.2]]), np.array([[0.9, 0.1]])]).round(3).tolist()
     [[0.56, 0.24, 0.2]]
     """
+    votes = [np.asarray(vote, dtype=np.float64) for vote in votes]
     n_classes = min(vote.shape[1] for vote in votes)
-    of_classes = [np.asarray(vote[:, :n_classes], dtype=np.float64) + SMOOTHING for vote in votes]
+    of_classes = [vote[:, :n_classes] + SMOOTHING for vote in votes]
     conditional = sum(vote / vote.sum(axis=1, keepdims=True) for vote in of_classes) / len(votes)
-    if not (
-        unknown := [np.asarray(vote[:, n_classes:], dtype=np.float64) for vote in votes if vote.shape[1] > n_classes]
-    ):
+    unknown = [vote[:, n_classes:] for vote in votes if vote.shape[1] > n_classes]
+    if not unknown:
         return conditional
     of_unknown = sum(unknown) / len(unknown)
     return np.concatenate([conditional * (1 - of_unknown), of_unknown], axis=1)
@@ -253,7 +254,7 @@ class OpenSetMixin:
         return self.predict_proba_and_known(X)[0]
 
     def predict_known(self, X: Any) -> np.ndarray:
-        """Return the probability that a pose is one of the classes, shape (N,)."""
+        """Return the probability that a pose is one of the classes, shape (N,), see :data:`UNKNOWN_ODDS`."""
         return self.predict_proba_and_known(X)[1]
 
     def predict(self, X: Any) -> np.ndarray:

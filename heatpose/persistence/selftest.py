@@ -163,15 +163,17 @@ def _predict(model: Any, kind: str, poses: Iterable[Any]) -> dict[str, Any] | No
 def _outputs(pipeline: Any, x: np.ndarray) -> dict[str, Any]:
     if not hasattr(pipeline, "predict_proba"):
         return {"labels": np.asarray(pipeline.predict(x)).tolist(), "probabilities": [[] for _ in x]}
-    probabilities = np.asarray(pipeline.predict_proba(x), dtype=np.float64)
-    labels = np.asarray(pipeline.classes_)[probabilities.argmax(axis=1)].tolist()
-    outputs = {"labels": labels, "probabilities": probabilities.round(6).tolist()}
-    *transformers, last = [step for _, step in pipeline.steps] if isinstance(pipeline, Pipeline) else [pipeline]
+    last = pipeline[-1] if isinstance(pipeline, Pipeline) else pipeline
+    outputs: dict[str, Any] = {}
     if isinstance(last, OpenSetMixin):
-        for transformer in transformers:
-            x = transformer.transform(x)
-        outputs["confidence"] = np.asarray(last.predict_confidence(x), dtype=np.float64).round(6).tolist()
-    return outputs
+        poses = pipeline[:-1].transform(x) if isinstance(pipeline, Pipeline) and len(pipeline) > 1 else x
+        probabilities, known = last.predict_proba_and_known(poses)
+        outputs["confidence"] = (known * probabilities.max(axis=1)).astype(np.float64).round(6).tolist()
+    else:
+        probabilities = pipeline.predict_proba(x)
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    labels = np.asarray(pipeline.classes_)[probabilities.argmax(axis=1)].tolist()
+    return {"labels": labels, "probabilities": probabilities.round(6).tolist(), **outputs}
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> float:

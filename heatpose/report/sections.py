@@ -1,7 +1,7 @@
 """The head and the sections of a report: each function returns what its template needs, or None to leave it out.
 
-It gets the :class:`Material`, which templates have as ``material``, and the part of it without
-which there is no such section.
+It gets the :class:`Material`, which templates have as ``material``, and the part of it without which there is no such
+section.
 """
 
 from __future__ import annotations

@@ -799,6 +799,13 @@ def test_the_self_test_asks_about_the_given_poses(path, pipelines, heatmaps):
     np.testing.assert_allclose(says["probabilities"], pipelines[0][1:].predict_proba(asked), atol=1e-6)
 
 
+def test_the_self_test_goes_through_steps_that_do_nothing(path, pipelines):
+    decode, classify = pipelines[0].steps
+    save_model(Pipeline([decode, ("nothing", "passthrough"), classify]), path)
+    stored = save_model(pipelines[0], path.with_stem("plain"))["self_test"]
+    assert check_self_test(load_model(path), stored) == ([], 0)
+
+
 def test_the_self_test_goes_through_the_decoder(path, pipelines):
     stored = save_model(pipelines[0], path)["self_test"]["heatmaps"]
     peaks = np.array(stored["input"], dtype=float)
