@@ -305,7 +305,8 @@ def _numbered(names: Sequence[str], numbers: Iterable[int]) -> list[str]:
 
 def _predict(pipeline: Pipeline, names: Sequence[str], samples: np.ndarray, unknown: bool) -> Iterator[Prediction]:
     for step in pipeline[1:-1]:
-        samples = step.transform(samples)
+        if step not in (None, "passthrough"):
+            samples = step.transform(samples)
     model = pipeline[-1]
     if unknown:
         labels, confidences = model.predict_or_unknown(samples, return_confidence=True)

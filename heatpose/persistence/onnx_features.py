@@ -69,6 +69,11 @@ def _squares(g: Graph, value: Value, *axes: int) -> Value:
     return g.op("ReduceSumSquare", value, g.constant(axes, I64))
 
 
+def _lengths(g: Graph, vectors: Value) -> Value:
+    """Lengths along the third axis, which is kept. ReduceL2 computes float64 as float32 before onnxruntime 1.20."""
+    return g.op("Sqrt", _squares(g, vectors, 2))
+
+
 def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
     """Compute features like :func:`heatpose.pose.geometry.describe_keypoints`, (N, F), float32.
 
@@ -103,7 +108,7 @@ def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
     differences = g.sub(g.gather(xy, every[:, 0], 1), g.gather(xy, every[:, 1], 1))
     between, limb, a, b = g.split(differences, *map(len, ends), axis=1)
     if features.distances:
-        parts.append(g.reduce("L2", g.reshape(between, -1, len(pairs), 2), 2, keepdims=False))
+        parts.append(g.reshape(_lengths(g, g.reshape(between, -1, len(pairs), 2)), -1, len(pairs)))
     directions: list[Value] = []
     if has_limbs:
         directions.append(g.reshape(limb, -1, len(limbs), 2))
@@ -112,7 +117,7 @@ def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
     if directions:
         vectors = directions[0] if len(directions) == 1 else g.concat(*directions, axis=1)
         count = 2 * (len(limbs) * has_limbs + len(joint) * has_joints)
-        parts.append(g.reshape(g.div(vectors, g.reduce("L2", vectors, 2)), -1, count))
+        parts.append(g.reshape(g.div(vectors, _lengths(g, vectors)), -1, count))
     if features.vectors:
         parts.append(between)
     return g.cast(parts[0] if len(parts) == 1 else g.concat(*parts, axis=1), F32)

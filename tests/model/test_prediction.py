@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import Pipeline
 
 from heatpose.data.npy import BadFilesError
 from heatpose.data.table import keypoint_frame, table_keypoints, write_table
@@ -41,6 +42,12 @@ def test_predictions_are_those_of_the_pipeline(pipeline, folder):
     probabilities = pipeline.predict_proba(HEATMAPS[9:12]).max(axis=1)
     np.testing.assert_allclose([row.confidence for row in rows], probabilities)
     assert all(type(row.label) is str and type(row.confidence) is float for row in rows)
+
+
+def test_a_step_that_does_nothing_changes_nothing(pipeline, folder):
+    decode, classify = pipeline.steps
+    longer = Pipeline([decode, ("nothing", "passthrough"), classify])
+    assert list(predict_files(longer, [folder])) == list(predict_files(pipeline, [folder]))
 
 
 def test_a_file_of_many_samples_gives_as_many_rows_under_its_name_and_numbers(pipeline, tmp_path):
