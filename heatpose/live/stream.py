@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heatpose.live.times import ClockCheck, as_seconds
+from heatpose.model.checks import select_columns
 from heatpose.model.conversion import frame_predictor
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.model.inputs import heatmaps_of, skeleton_of
@@ -187,7 +188,7 @@ class PoseStream:
         ----------
         pose : array_like or None
             Heatmaps (17, H, W) or keypoints (17, 3) or (51,): x, y, confidence. Several: (N, 17, H, W), (N, 17, 3) or
-            (N, 51). None is a frame without the person.
+            (N, 51). Columns of a DataFrame are selected by name. None is a frame without the person.
         time : float, datetime or array_like, shape (N,)
             Time of each frame in seconds on any clock, or ``datetime``, ``datetime64``, ``timedelta``. It never
             decreases for a person.
@@ -214,7 +215,9 @@ class PoseStream:
         """
         frames = self._model.read(pose)
         times = as_seconds(time, len(frames))
-        persons = list(person) if isinstance(person, list | np.ndarray) else [person] * len(frames)
+        if isinstance(person, np.ndarray):
+            person = person.tolist()
+        persons = person if isinstance(person, list) else [person] * len(frames)
         if len(persons) != len(frames):
             raise ValueError(f"Expected one person, or one for each of {len(frames)} frames, got {len(persons)}.")
         self._check_order(times, persons)
@@ -531,7 +534,7 @@ class _Model:
         """Convert input to frames, decoded if the model takes keypoints."""
         if pose is None:
             return [None]
-        poses = np.asarray(pose)
+        poses = np.asarray(select_columns(pose, self.skeleton))
         shape, n_maps, n_keypoints = poses.shape, len(self.heatmaps.keypoints), len(self.skeleton.keypoints)
         kinds = ((n_keypoints, 3), (3 * n_keypoints,))
         if shape in kinds or shape[1:] in kinds:
@@ -564,7 +567,8 @@ class _Model:
         if self._names is not None:
             import pandas as pd
 
-            X = pd.DataFrame(X, columns=list(self._names))
+            own, names = list(self.skeleton.columns), list(self._names)
+            X = pd.DataFrame(X, columns=own if set(own) == set(names) else names)[names]
         for step in self._transformers:
             X = step.transform(X)
         if hasattr(self._classifier, "predict_proba_and_known"):

@@ -16,7 +16,7 @@ from heatpose.model.openset import UNKNOWN
 from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.skeleton import Skeleton
 
-__all__ = ["check_heatmaps", "check_labels", "check_table"]
+__all__ = ["check_heatmaps", "check_labels", "check_table", "select_columns"]
 
 
 def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
@@ -31,19 +31,33 @@ def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
     return heatmaps
 
 
+def select_columns(X: Any, skeleton: Skeleton) -> Any:
+    """Return the keypoint columns of a DataFrame, or a row of one, by their names, as an array; missing values are NaN.
+
+    What has no names is returned as it is if it is an array or a tensor, else as an array.
+    """
+    if hasattr(X, "iloc") and X.ndim == 1:
+        X = X.to_frame().T
+    columns = getattr(X, "columns", None)
+    if columns is not None and any(isinstance(column, str) for column in columns):
+        missing = [name for name in skeleton.columns if name not in set(columns)]
+        if missing:
+            shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
+            raise ValueError(
+                f"Expected a table with the {len(skeleton.columns)} keypoint columns, got one without {shown}."
+            )
+        X = X[list(skeleton.columns)]
+    if hasattr(X, "iloc"):
+        return X.to_numpy(np.float64, na_value=np.nan)
+    return X if hasattr(X, "ndim") else np.asarray(X)
+
+
 def check_table(estimator: BaseEstimator, X: Any, skeleton: Skeleton, *, reset: bool) -> np.ndarray:
     """Check a keypoint table and return it as (N, K, 3), float64; NaN is allowed, infinity is not.
 
     A table (N, 3 K), (N, K, 3), or a DataFrame, whose columns are selected by name. Only prediction takes no rows.
     """
-    columns, n_columns = getattr(X, "columns", None), len(skeleton.columns)
-    if columns is not None and any(isinstance(column, str) for column in columns):
-        missing = [name for name in skeleton.columns if name not in set(columns)]
-        if missing:
-            shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
-            raise ValueError(f"Expected a table with the {n_columns} keypoint columns, got one without {shown}.")
-        X = X[list(skeleton.columns)]
-    X = X if hasattr(X, "ndim") and not hasattr(X, "iloc") else np.asarray(X)  # no names, so no warning about them
+    X, n_columns = select_columns(X, skeleton), len(skeleton.columns)
     if X.ndim == 3 and X.shape[1:] == (n_columns // 3, 3):
         X = X.reshape(len(X), n_columns)
     if not reset and X.shape == (0, n_columns):

@@ -394,6 +394,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             For another shape, missing columns, infinity, missing labels, fewer than two classes, a class without a
             visible body, a class called "unknown" or a parameter out of range.
         """
+        self.__dict__.pop("estimator_", None)  # a fit that fails or is interrupted leaves none of other classes
         keypoints = check_table(self, X, find_skeleton(self.skeleton), reset=True)
         self._check_parameters()
         self.classes_, codes = check_labels(y, len(keypoints))
@@ -419,7 +420,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Return :meth:`predict_proba` (N, C) and :meth:`predict_known` (N,) from one pass."""
         if not hasattr(self, "estimator_"):
-            check_is_fitted(self)
+            check_is_fitted(self, "estimator_")
         xy = self.visible_keypoints(X)
         body = geometry.has_body(xy)
         if body.all() and len(xy):
@@ -443,7 +444,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         return correct_probabilities(conditional, known, self.correction_(as_table(xy)))
 
     def _check_parameters(self) -> None:
-        if self.temperature <= 0:
+        if not self.temperature > 0:
             raise ValueError(f"Expected a temperature above 0, got {self.temperature}.")
         if self.performers < 0:
             raise ValueError(f"Expected a number of performers of 0 or more, got {self.performers}.")

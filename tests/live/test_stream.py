@@ -1,15 +1,18 @@
 """Pose events: poses that lasted, at times that do not depend on the times of frames."""
 
 import dataclasses
+import json
 import math
 import warnings
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -496,6 +499,24 @@ def test_a_pipeline_of_ones_own_takes_heatmaps_or_named_tables():
     stream = PoseStream(named)
     stream.push(table.to_numpy()[5], 0)
     assert stream.last()[1] == pytest.approx(named.predict_proba(table[5:6]).max())
+
+
+def test_columns_are_taken_by_name():
+    poses = simulate_poses(2, 1, 4, classes=["action_up", "action_down"], random_state=0)
+    table = pd.DataFrame(poses.keypoints.reshape(-1, 51), columns=COCO_17.columns)
+    shuffled = table[table.columns[np.random.default_rng(0).permutation(51)]]
+    of_names = make_pipeline(SimpleImputer(), LogisticRegression()).fit(shuffled, poses.labels)
+    for model in (make_pose_pipeline("lda", performers=0).fit(poses.heatmaps(), poses.labels)[1:], of_names):
+        for frame in (shuffled[:1], shuffled.assign(label="up").iloc[0], table.to_numpy()[0]):
+            stream = PoseStream(model)
+            stream.push(frame, 0.0)
+            assert list(stream.probabilities().values()) == pytest.approx(model.predict_proba(shuffled)[0], abs=1e-6)
+
+
+def test_persons_of_an_array_can_be_written_as_json():
+    frames = [pose(1), pose(1)]
+    (event,) = PoseStream(Dial(), gap=9).push(frames, [0, 0.9], person=np.array([7, 7]))
+    assert json.loads(json.dumps(dataclasses.asdict(event)))["person"] == 7
 
 
 def test_the_models_threshold_is_for_single_frames_only():

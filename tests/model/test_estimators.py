@@ -252,6 +252,20 @@ def test_columns_are_taken_by_name_in_any_order(fitted, order, extra):
     np.testing.assert_array_equal(PoseFeatures().fit_transform(shuffled), PoseFeatures().fit_transform(TABLE))
 
 
+def test_pandas_missing_values_are_missing_keypoints(fitted):
+    gaps = FRAME.copy()
+    gaps.iloc[::2, 12:24] = np.nan
+    np.testing.assert_array_equal(fitted.predict_proba(gaps.convert_dtypes()), fitted.predict_proba(gaps))
+
+
+def test_a_fit_that_fails_leaves_no_model_of_other_classes():
+    model = classifier().fit(TABLE, LABELS)
+    with pytest.raises(ValueError, match="visible body"):
+        model.fit(np.full_like(TABLE, np.nan), np.where(LABELS[0] == LABELS, "a", "b"))
+    with pytest.raises(NotFittedError):
+        model.predict(TABLE)
+
+
 def test_a_table_of_any_form_trains_the_same_model(fitted):
     shuffled = FRAME[FRAME.columns[::-1]].assign(label=LABELS)
     for form in (shuffled, TABLE.reshape(-1, 17, 3), TABLE.tolist(), pd.DataFrame(TABLE)):
