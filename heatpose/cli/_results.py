@@ -138,7 +138,7 @@ def _show_leaderboard(console: Console, result: TrainingResult) -> None:
 
 def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True) -> None:
     """Print recall by class, lowest first, and confusions; without colours where the split is not trusted."""
-    classes = table(["class", "recall", "95 % interval", "samples", ""], "lllrl")
+    classes = table(["class", "recall", "95 % interval", "samples", ""], "nllrl")
     for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
         recall = evaluation.recall[c]
         classes.add_row(
@@ -162,7 +162,7 @@ def _confusions(evaluation: Evaluation) -> RenderableType:
     n_kinds = np.count_nonzero(errors)
     if not n_kinds:
         return Text("no confusions")
-    confusions = table(["true class", "predicted", "samples"])
+    confusions = table(["true class", "predicted", "samples"], "nnl")
     shown = np.argsort(-errors, axis=None, kind="stable")[: min(_MAX_CONFUSIONS, n_kinds)]
     for true, predicted in zip(*np.unravel_index(shown, errors.shape), strict=True):
         samples = f"{errors[true, predicted]:,} of {evaluation.support[true]:,}"
@@ -200,10 +200,11 @@ def _grid(columns: str) -> Table:
 
 
 def table(headers: Sequence[str], columns: str = "") -> Table:
-    """Return an empty table with headers; `columns` as in `_grid`, by default all left."""
+    """Return an empty table with headers; `columns` as in `_grid`, by default all left, and n for names that wrap."""
     empty = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for header, column in zip_longest(headers, columns):
-        empty.add_column(header, no_wrap=True, justify="right" if column == "r" else "left")
+        wraps = column == "n"
+        empty.add_column(header, no_wrap=not wraps, overflow="fold", justify="right" if column == "r" else "left")
     return empty
 
 

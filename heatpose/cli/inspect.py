@@ -79,7 +79,7 @@ def _show_contents(console: Console, inspection: Inspection) -> None:
     ]
     if alike:
         say(f"Samples with a near-identical sample: {', '.join(alike)}")
-    classes = table(["class", "samples", "files", "groups"], "lrrr")
+    classes = table(["class", "samples", "files", "groups"], "nrrr")
     for each in inspection.classes:
         classes.add_row(each.name, *(f"{n:,}" for n in (each.n_samples, each.n_files, each.n_groups)))
     keypoints = table(["keypoint", "visible", "no peak", "median peak"], "lrrr")

@@ -18,9 +18,10 @@ import pytest
 
 import heatpose
 from heatpose.cli import COMMANDS, command_parsers, main
-from heatpose.cli._results import show_training
+from heatpose.cli._results import show_evaluation, show_training
 from heatpose.data.table import keypoint_frame, read_table, write_table
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
+from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.model.candidates import CANDIDATES
 from heatpose.persistence.manifest import to_bytes
 from heatpose.pose.decoding import DECODERS
@@ -543,6 +544,18 @@ def test_results_fit_the_terminal(result, monkeypatch, columns, colour):
     assert not any("…" in line for line in lines)  # nothing is cut
     assert all(name in "\n".join(lines) for name in CLASSES)
     assert f"{result.evaluation.balanced_accuracy:.3f}" in lines[1]
+
+
+def test_long_names_of_classes_wrap_beside_all_numbers():
+    from rich.console import Console
+
+    long = "x" * 100
+    console = Console(file=io.StringIO(), width=80)
+    show_evaluation(console, evaluate_predictions([long] * 5 + ["up"] * 5, ["up"] * 2 + [long] * 3 + ["up"] * 5))
+    shown = re.sub(r"[\s─━╸]+", " ", console.file.getvalue())
+    assert re.search(r"class recall 95 % interval samples x+ 0\.600 \[[^]]+\] 5 x", shown)
+    assert re.search(r"true class predicted samples x+ up 2 of 5 x", shown)
+    assert "…" not in shown
 
 
 def test_the_gap_to_the_random_split_adds_up(result):
