@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,13 +160,15 @@ class Recorder:
         return self._count()
 
     def _count(self) -> list[dict[str, Any]]:
+        clips = defaultdict[tuple[str, str], list[int]](list)
         with self._lock:
-            frames, labels = self._frames.copy(), sorted(self._labels)
-        performers = sorted({performer for _, performer, _ in frames})
+            labels = sorted(self._labels)
+            for (label, performer, _), n_frames in self._frames.items():
+                clips[label, performer].append(n_frames)
         lines = []
-        for label, performer in itertools.product(labels, performers):
-            clips = [n for (*whose, _), n in frames.items() if whose == [label, performer]]
-            lines.append({"label": label, "performer": performer, "clips": len(clips), "frames": sum(clips)})
+        for label, performer in itertools.product(labels, sorted({performer for _, performer in clips})):
+            frames = clips[label, performer]
+            lines.append({"label": label, "performer": performer, "clips": len(frames), "frames": sum(frames)})
         return lines
 
     def _scan(self) -> None:

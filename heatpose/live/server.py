@@ -143,6 +143,10 @@ class PoseServer:
         return f"http://{host}:{self._port}/" + (f"?token={self.token}" if self.token else "")
 
     @property
+    def _cookie(self) -> str:
+        return f"token{self._port}"  # browsers send cookies to all ports of a host
+
+    @property
     def has_viewers(self) -> bool:
         """Return whether a page is open, so that pictures are worth encoding."""
         return bool(self._viewers)
@@ -235,7 +239,7 @@ class PoseServer:
             raise self._web.HTTPForbidden(text=f"Origin {origin} is not allowed; see --allow-origin.")
         if self.token is not None:
             bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            given = request.query.get("token") or request.cookies.get("token") or bearer
+            given = request.query.get("token") or request.cookies.get(self._cookie) or bearer
             if not hmac.compare_digest(given.encode(errors="replace"), self.token.encode()):
                 raise self._web.HTTPUnauthorized(text="Expected the token that heatpose printed, as ?token=...")
 
@@ -244,7 +248,7 @@ class PoseServer:
         body = files("heatpose.live").joinpath("page", name).read_bytes()
         response = self._web.Response(body=body, content_type=_PAGE[name], charset="utf-8", headers=_HEADERS)
         if self.token is not None:  # for the page's own requests
-            response.set_cookie("token", self.token, httponly=True, samesite="Strict")
+            response.set_cookie(self._cookie, self.token, httponly=True, samesite="Strict")
         return response
 
     async def _listen(self, listeners: _Listeners, size: int, request: Any) -> Any:

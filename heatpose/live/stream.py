@@ -164,6 +164,8 @@ class PoseStream:
         """The method that decodes heatmaps, whose keypoints can be pushed instead; None for a model of heatmaps."""
         self.classes = self._model.classes
         """The model's classes."""
+        self.skeleton = self._model.heatmaps
+        """The skeleton of the heatmaps."""
         self.is_pose = np.array([name != UNKNOWN and name.lower() not in NONE_OF_THESE for name in self.classes])
         """The classes that are poses, and not the none-class, (C,) bool."""
         if not self.is_pose.any():

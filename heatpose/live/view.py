@@ -15,11 +15,14 @@ from heatpose.live.recording import Recorder
 from heatpose.live.server import PoseServer
 from heatpose.live.stream import PoseStream
 from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.geometry import mask_uncertain
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["Presenter"]
 
 _WIDTH = 640  # pixels of the picture on the page, at the most
 _QUALITY = 70  # of its JPEG: some 30 kB at that size
+_VISIBLE = 0.15  # of the median confidence of a pose, below which keypoints are guesses that hide the others
 _CELL = 10  # pixels that a cell of a heatmap is drawn with
 _PERIOD = 0.08  # seconds between two views: a page that follows by eye needs no more, and encoding takes time
 
@@ -55,22 +58,25 @@ class Presenter:
         if self._scene is not None:
             if person == self._scene.name(self._scene.people[-1]):
                 self._show_scene(self._scene)
-        elif self._is_due():
+        elif self._is_due() and self._stream is not None:
             rows, columns = heatmaps.shape[1:]
             keypoints = (decode_heatmaps(heatmaps)[0] + (0.5, 0.5, 0)) * (_CELL, _CELL, 1)
-            self._show((columns * _CELL, rows * _CELL), [self._person(person, keypoints)], time.time(), None)
+            people = [self._person(person, keypoints)]
+            self._show((columns * _CELL, rows * _CELL), people, self._stream.skeleton, time.time(), None)
 
     def _show_scene(self, scene: Scene) -> None:
         if self._is_due():
             height, width = scene.pixels.shape[:2]
             people = [self._person(scene.name(person), person.keypoints) for person in scene.people]
-            self._show((width, height), people, scene.time, scene.pixels)
+            self._show((width, height), people, COCO_17, scene.time, scene.pixels)
 
     def _is_due(self) -> bool:
         return self._server is not None and self._server.has_viewers and time.monotonic() - self._last >= _PERIOD
 
     def _person(self, who: Hashable, keypoints: NDArray) -> dict[str, Any]:
-        shown: dict[str, Any] = {"person": who, "keypoints": [_point(point) for point in keypoints.tolist()]}
+        (xy,) = mask_uncertain(keypoints[np.newaxis], _VISIBLE)
+        points = [None if np.isnan(point).any() else point for point in xy.round(2).tolist()]
+        shown: dict[str, Any] = {"person": who, "keypoints": points}
         if self._stream is not None:
             try:
                 shown["label"], shown["confidence"] = self._stream.last(who)
@@ -79,10 +85,13 @@ class Presenter:
             shown["probabilities"] = {k: round(v, 3) for k, v in self._stream.probabilities(who).items()}
         return shown
 
-    def _show(self, size: tuple[int, int], people: list[dict], now: float, pixels: NDArray | None) -> None:
+    def _show(
+        self, size: tuple[int, int], people: list[dict], skeleton: Skeleton, now: float, pixels: NDArray | None
+    ) -> None:
         assert self._server is not None
         self._last = time.monotonic()
         view: dict[str, Any] = {"kind": "view", "size": size, "people": people}
+        view |= {"names": skeleton.keypoints, "limbs": skeleton.limb_ends.tolist()}
         if pixels is not None:
             import cv2
 
@@ -91,7 +100,3 @@ class Presenter:
             jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
             view["jpeg"] = base64.b64encode(jpeg.tobytes()).decode()
         self._server.show(view, now)
-
-
-def _point(point: list[float]) -> list[float] | None:
-    return [round(number, 2) for number in point] if np.isfinite(point).all() else None

@@ -9,7 +9,7 @@ pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
 pytest.importorskip("aiohttp", reason="needs heatpose[live]")
 pytest.importorskip("onnx", reason="needs heatpose[onnx]")
 
-from benchmarks.live import misconduct, open_page, record_class, served
+from benchmarks.live import misconduct, open_page, record_class, served, wait_for
 from benchmarks.report_in_browser import Browser
 from heatpose import load_model
 from heatpose.cli import main
@@ -31,6 +31,8 @@ def test_the_page_shows_events_and_records_what_can_be_trained_on(model, estimat
             for label in ("one", "two"):
                 wrong += record_class(browser, label, seconds=1)
             wrong += misconduct(browser, url)
+        # Neither a camera that is lost nor an end leaves a pose on the page as the current one.
+        assert wait_for(browser, "$('confidence').textContent === 'no new pictures'")
     finally:
         browser.close()
     assert wrong == []

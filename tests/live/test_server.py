@@ -293,7 +293,7 @@ def test_foreign_names_that_lead_to_the_loopback_are_refused(serve):
 @pytest.mark.parametrize("path", ROUTES)
 def test_beyond_the_loopback_nothing_is_served_without_the_token(serve, tmp_path, path):
     server = serve("0.0.0.0", recorder=Recorder(tmp_path))
-    method = "POST" if path == "record" else "GET"
+    method, port = "POST" if path == "record" else "GET", urlsplit(server.url).port
     assert len(server.token) >= 16
     assert f"?token={server.token}" in server.url
     wrong = [
@@ -303,14 +303,14 @@ def test_beyond_the_loopback_nothing_is_served_without_the_token(serve, tmp_path
         {"params": {"token": "é"}},
         {"headers": {"Authorization": "Bearer"}},
         {"headers": {"Authorization": "Bearer \udcff"}},
-        {"headers": {"Cookie": "token=wrong"}},
+        {"headers": {"Cookie": f"token{port}=wrong"}},
     ]
     assert [status_of(server, path, method, **options) for options in wrong] == [401] * len(wrong)
     fine = {"": 200, "page.css": 200, "page.js": 200, "events": 101, "view": 101, "record": 415, "nothing": 404}[path]
     for options in (
         {"params": {"token": server.token}},
         {"headers": {"Authorization": f"Bearer {server.token}"}},
-        {"headers": {"Cookie": f"token={server.token}"}},
+        {"headers": {"Cookie": f"token{port}={server.token}"}},
     ):
         assert status_of(server, path, method, **options) == fine, options
 
@@ -326,8 +326,20 @@ def test_the_page_with_the_token_may_open_the_events(serve):
             return await listener.receive_json()
 
     assert visit(server, scenario)["kind"] == "state"
-    headers = {"Cookie": f"token={server.token}", "Origin": "http://evil.example"}
+    headers = {"Cookie": f"token{urlsplit(server.url).port}={server.token}", "Origin": "http://evil.example"}
     assert status_of(server, "events", headers=headers) == 403
+
+
+def test_pages_of_two_servers_stay_open_in_one_browser(serve):
+    servers = serve("0.0.0.0"), serve("0.0.0.0")
+    urls = [f"http://127.0.0.1:{urlsplit(server.url).port}/" for server in servers]
+
+    async def scenario(session, _):
+        for url, server in zip(urls, servers, strict=True):
+            await session.get(url, params={"token": server.token})
+        return [(await session.get(url + "page.css")).status for url in urls]
+
+    assert visit(servers[0], scenario) == [200, 200]
 
 
 # Recording ---------------------------------------------------------------------------------------------------

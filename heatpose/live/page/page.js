@@ -1,16 +1,13 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
 const canvas = $("picture"), context = canvas.getContext("2d");
-// Limbs of COCO's 17 keypoints; odd numbers are the person's left side, even ones the right.
-const LIMBS = [[5, 7], [7, 9], [6, 8], [8, 10], [5, 6], [5, 11], [6, 12], [11, 12], [11, 13], [13, 15], [12, 14], [14, 16], [0, 1], [0, 2], [1, 3], [2, 4]];
+const STALE = 3000;  // milliseconds without a picture after which the last pose is no longer the current one
 const MOST_EVENTS = 60;
-let labels = [], newest = 0, drawn = 0;
+let labels = [], newest = 0, drawn = 0, stale;
 
-function colour(...points) {
-  const style = getComputedStyle(document.documentElement);
-  const sides = new Set(points.map((k) => (k === 0 ? "mid" : k % 2 ? "left" : "right")));
-  sides.delete("mid");
-  return sides.size === 1 ? style.getPropertyValue("--" + [...sides][0]) : "#f2f5f8";
+function colour(...names) {
+  const [side, other] = new Set(names.map((name) => name.split("_")[0]).filter((start) => start === "left" || start === "right"));
+  return side && !other ? getComputedStyle(document.documentElement).getPropertyValue("--" + side) : "#f2f5f8";
 }
 
 function draw(view, image) {
@@ -21,12 +18,11 @@ function draw(view, image) {
   if (image) context.drawImage(image, 0, 0, width, height);
   const unit = Math.max(width, height) / 200;
   for (const person of view.people) {
-    const seen = person.keypoints.map((point) => point && point[2] > 0.15);
     context.lineCap = "round";
-    for (const [a, b] of LIMBS) {
-      if (!seen[a] || !seen[b]) continue;
+    for (const [a, b] of view.limbs) {
       const [p, q] = [person.keypoints[a], person.keypoints[b]];
-      for (const [stroke, thick] of [["rgba(8,12,16,.65)", 2.6], [colour(a, b), 1.5]]) {
+      if (!p || !q) continue;
+      for (const [stroke, thick] of [["rgba(8,12,16,.65)", 2.6], [colour(view.names[a], view.names[b]), 1.5]]) {
         context.strokeStyle = stroke;
         context.lineWidth = thick * unit;
         context.beginPath();
@@ -36,8 +32,8 @@ function draw(view, image) {
       }
     }
     person.keypoints.forEach((point, k) => {
-      if (!seen[k]) return;
-      context.fillStyle = colour(k);
+      if (!point) return;
+      context.fillStyle = colour(view.names[k]);
       context.beginPath();
       context.arc(point[0], point[1], 1.5 * unit, 0, 7);
       context.fill();
@@ -45,12 +41,11 @@ function draw(view, image) {
   }
 }
 
-function showNow(view) {
-  const person = view.people[0];
+function showNow(person, otherwise) {
   $("label").textContent = person ? person.label ?? "–" : "–";
   const share = person && person.confidence != null ? person.confidence : 0;
   $("meter").style.width = `${100 * share}%`;
-  $("confidence").textContent = person ? (person.confidence == null ? "recording only" : `confidence ${share.toFixed(2)}`) : "no person seen";
+  $("confidence").textContent = person ? (person.confidence == null ? "recording only" : `confidence ${share.toFixed(2)}`) + who(person) : otherwise;
   const probabilities = (person && person.probabilities) || {};
   const best = labels.reduce((a, b) => ((probabilities[b] ?? 0) > (probabilities[a] ?? 0) ? b : a), labels[0]);
   for (const row of $("bars").children) {
@@ -76,15 +71,16 @@ function listLabels(names) {
   $("labels").replaceChildren(...names.map((value) => Object.assign(document.createElement("option"), { value })));
 }
 
+function who(record) { return record.person == null ? "" : ` (person ${record.person})`; }
+
 function addEvent(event) {
   const list = $("events");
   list.querySelector(".empty")?.remove();
   const row = document.createElement("li");
-  const who = event.person == null ? "" : ` (person ${event.person})`;
   const when = event.time > 1e8 ? new Date(1000 * event.time).toLocaleTimeString() : `${event.time.toFixed(2)} s`;
   row.append(
     Object.assign(document.createElement("span"), { textContent: event.kind, className: event.kind }),
-    Object.assign(document.createElement("span"), { textContent: event.label + who }),
+    Object.assign(document.createElement("span"), { textContent: event.label + who(event) }),
     Object.assign(document.createElement("time"), { textContent: when }));
   list.prepend(row);
   while (list.children.length > MOST_EVENTS) list.lastChild.remove();
@@ -152,7 +148,9 @@ connect("view", (view) => {
   if (view.kind !== "view") return;
   const turn = ++newest;
   $("hint").hidden = true;
-  showNow(view);
+  showNow(view.people[0], "no person seen");
+  clearTimeout(stale);
+  stale = setTimeout(() => showNow(null, "no new pictures"), STALE);
   if (view.recording) showRecording(view.recording);
   if (!view.jpeg) { draw(view, null); return; }
   const image = new Image();

@@ -1,0 +1,26 @@
+"""What the page is given to draw."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from heatpose.datasets.rendering import render_heatmaps
+from heatpose.live.view import Presenter
+from heatpose.pose.skeletons import SKELETONS
+
+
+@pytest.mark.parametrize("name", ["coco-17", "hand-21", "animal-17"])
+@pytest.mark.parametrize("height", [1.0, 0.02])
+def test_heatmaps_are_drawn_with_their_own_limbs_whatever_their_height(name, height):
+    skeleton, views = SKELETONS[name], []
+    stream = SimpleNamespace(skeleton=skeleton, last=lambda _: ("up", 0.9), probabilities=lambda _: {"up": 0.9})
+    server = SimpleNamespace(has_viewers=True, show=lambda view, _: views.append(view))
+    xy = np.random.default_rng(0).uniform(8, 40, (1, len(skeleton.keypoints), 2))
+    heatmaps = render_heatmaps(np.concatenate([xy, np.ones((*xy.shape[:2], 1))], axis=2))[0]
+    heatmaps[0] = 0
+    Presenter(server, stream).on_frame(None, height * heatmaps)
+    ((person,), limbs, names) = (views[0][part] for part in ("people", "limbs", "names"))
+    assert [(names[a], names[b]) for a, b in limbs] == list(skeleton.limbs.values())
+    assert person["keypoints"][0] is None
+    assert np.allclose(person["keypoints"][1:], 10 * (xy[0, 1:] + 0.5), atol=1)
