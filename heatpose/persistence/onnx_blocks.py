@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from heatpose.model import arrays
 from heatpose.model.conversion import CannotExportError
-from heatpose.model.openset import SMOOTHING, UNKNOWN_ODDS
+from heatpose.model.openset import SMOOTHING
 from heatpose.persistence.onnx_features import describe
 from heatpose.persistence.onnx_ops import BOOL, F32, F64, I64, Graph, Value
 
-__all__ = ["BLOCK_WRITERS", "OpenSet", "merge_scales", "write_block", "write_open_set"]
+__all__ = ["BLOCK_WRITERS", "merge_scales", "write_block"]
 
 _ROUNDING = 3e-6
 """Largest rounding error of a logit in float32 that merging a scale may cause: a third of the export's tolerance."""
 
 _END = np.iinfo(np.int64).max  # of an axis
-
-OpenSet = tuple[Value, Value, Value]
-"""Probabilities of the classes (N, C), of the unknown class (N, 1), and of being known (N, 1)."""
 
 
 def write_block(g: Graph, block: arrays.Block, x: Any) -> Value:
@@ -45,44 +41,26 @@ def merge_scales(block: arrays.Block) -> arrays.Block:
         return block
     steps: list[arrays.Block] = []
     for step in map(merge_scales, block.steps):
-        scaled = _scaled_by(steps[-1], step) if steps and isinstance(steps[-1], arrays.Scale) else None
-        if scaled:
-            steps[-1] = scaled
+        if steps and isinstance(steps[-1], arrays.Scale) and isinstance(step, arrays.Linear):
+            steps[-1:] = _merged(steps[-1], step)
         else:
             steps.append(step)
     return arrays.Steps(tuple(steps))
 
 
-def _scaled_by(scale: arrays.Scale, block: arrays.Block) -> arrays.Block | None:
-    """Return a block that includes the scale, or None."""
-    if isinstance(block, arrays.Linear):
-        means = (scale.mean / scale.scale)[:, np.newaxis] * block.weights
-        weights = block.weights / scale.scale[:, np.newaxis]
-        if _is_float32(block.weights):
-            # Features far from 0 with little variance must be shifted before they are multiplied.
-            if np.finfo(np.float32).eps * np.linalg.norm(means, axis=0).max() > _ROUNDING:
-                return None
-            weights = weights.astype(np.float32).astype(np.float64)
-        return arrays.Linear(weights, block.bias - means.sum(axis=0))
-    if isinstance(block, arrays.Steps):
-        first = _scaled_by(scale, block.steps[0])
-        return first and arrays.Steps((first, *block.steps[1:]))
-    if isinstance(block, arrays.Mean):
-        members = tuple(filter(None, (_scaled_by(scale, member) for member in block.members)))
-        return replace(block, members=members) if len(members) == len(block.members) else None
-    return None
-
-
-def _parts(block: arrays.Block) -> tuple[arrays.Block, ...]:
-    return block.steps if isinstance(block, arrays.Steps) else (block,)
+def _merged(scale: arrays.Scale, layer: arrays.Linear) -> list[arrays.Block]:
+    """Return a layer that includes the scale, or both as they are."""
+    means = (scale.mean / scale.scale)[:, np.newaxis] * layer.weights
+    weights = layer.weights / scale.scale[:, np.newaxis]
+    if _is_float32(layer.weights):
+        # Features far from 0 with little variance must be shifted before they are multiplied.
+        if np.finfo(np.float32).eps * np.linalg.norm(means, axis=0).max() > _ROUNDING:
+            return [scale, layer]
+        weights = weights.astype(np.float32).astype(np.float64)
+    return [arrays.Linear(weights, layer.bias - means.sum(axis=0))]
 
 
 def _mean(g: Graph, block: arrays.Mean, x: Any) -> Value:
-    if _is_of_scores(block):
-        scores, shares = _scores(g, block, x)
-        each = g.op("Softmax", g.reshape(scores, 0, len(shares), -1), axis=2)
-        probabilities = g.mul(each, shares[:, np.newaxis])
-        return g.reduce("Sum", probabilities, 1, keepdims=False)
     shares = block.weights / block.weights.sum()
     weighted = [
         g.mul(g.cast(write_block(g, member, x), F64), float(share))
@@ -105,54 +83,6 @@ def _pool(g: Graph, block: arrays.Pool, x: Any) -> Value:
         return pooled
     of_unknown = g.div(g.op("Sum", *unknown), len(unknown))
     return g.concat(g.mul(pooled, g.sub(g.constant([[1.0]], F64), of_unknown)), of_unknown, axis=1)
-
-
-def _is_of_scores(block: arrays.Block) -> bool:
-    """Return True for a mean of softmax probabilities only, which is computed at once."""
-    last = _parts(block)[-1]
-    return isinstance(last, arrays.Softmax) or (
-        isinstance(last, arrays.Mean) and all(_is_of_scores(member) for member in last.members)
-    )
-
-
-def _scores(g: Graph, block: arrays.Block, x: Any) -> tuple[Value, np.ndarray]:
-    """Return the logits of the n softmaxes of a block, (N, n * C), and their weights, (n,)."""
-    *steps, last = _parts(block)
-    x = _steps(g, arrays.Steps(tuple(steps)), x)
-    if isinstance(last, arrays.Softmax):
-        return x, np.ones(1)
-    last = cast(arrays.Mean, last)
-    shares = last.weights / last.weights.sum()
-    members = [_parts(member) for member in last.members]
-    if {tuple(map(type, parts)) for parts in members} == {_NETWORK}:
-        networks = cast(list[tuple[arrays.Linear, arrays.Activation, arrays.Linear, arrays.Softmax]], members)
-        if len({activation.function for _, activation, _, _ in networks}) == 1:
-            return _side_by_side(g, networks, x), shares
-    scores, counts = zip(*(_scores(g, member, x) for member in last.members), strict=True)
-    dtype = np.result_type(*(value.dtype for value in scores))
-    together = g.concat(*(g.cast(value, dtype) for value in scores), axis=1)
-    return together, np.concatenate([share * count for share, count in zip(shares, counts, strict=True)])
-
-
-_NETWORK = (arrays.Linear, arrays.Activation, arrays.Linear, arrays.Softmax)
-
-
-def _side_by_side(g: Graph, networks: Sequence[Sequence[Any]], x: Value) -> Value:
-    """Write n networks of one hidden layer and the same activation as one; return their logits, (N, n * C)."""
-    first, (activation, *_), second, _ = zip(*networks, strict=True)
-    wide = arrays.Linear(np.hstack([layer.weights for layer in first]), np.hstack([layer.bias for layer in first]))
-    out = arrays.Linear(block_diag(*(layer.weights for layer in second)), np.hstack([layer.bias for layer in second]))
-    return _steps(g, arrays.Steps((wide, activation, out)), x)
-
-
-def write_open_set(g: Graph, block: arrays.Block, x: Any, n_classes: int) -> OpenSet:
-    """Write a block whose columns are the classes and, where it has one more, the unknown class."""
-    *steps, last = _parts(block)
-    x = _steps(g, arrays.Steps(tuple(steps)), x)
-    probabilities = write_block(g, last, x)
-    own, unknown = g.slice(probabilities, 0, n_classes, 1), g.slice(probabilities, n_classes, n_classes + 1, 1)
-    of_known, of_unknown = g.reduce("Sum", own, 1), g.reduce("Sum", unknown, 1)
-    return own, of_unknown, g.div(of_known, g.add(of_known, g.mul(of_unknown, UNKNOWN_ODDS)))
 
 
 def _fill(g: Graph, block: arrays.Fill, x: Value) -> Value:
@@ -191,7 +121,6 @@ def _constant(g: Graph, block: arrays.Constant, x: Any) -> Value:
 
 
 def _trees(g: Graph, block: arrays.Trees, x: Value) -> Value:
-    of_tree = np.zeros(len(block.feature), dtype=np.int64)
     starts = np.sort(block.roots)
     of_tree = np.searchsorted(starts, np.arange(len(block.feature)), side="right") - 1
     if not np.array_equal(starts, block.roots):

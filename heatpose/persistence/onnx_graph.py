@@ -16,8 +16,8 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.model import arrays
 from heatpose.model.inputs import heatmaps_of, skeleton_of
-from heatpose.model.openset import FLOOR, predict_no_body, unknown_shares
-from heatpose.persistence.onnx_blocks import OpenSet, merge_scales, write_block, write_open_set
+from heatpose.model.openset import FLOOR, SMOOTHING, TINY, UNKNOWN_ODDS, predict_no_body, unknown_shares
+from heatpose.persistence.onnx_blocks import merge_scales, write_block
 from heatpose.persistence.onnx_decoders import decode
 from heatpose.persistence.onnx_features import as_decoded, mask_uncertain
 from heatpose.persistence.onnx_ops import F32, F64, I64, Graph, Value
@@ -78,9 +78,13 @@ def build_graph(
     xy, seen = mask_uncertain(g, keypoints, n_keypoints, classifier.min_confidence)
     # Blocks take a keypoint table; the first one describes the pose, so masked positions are passed on instead.
     block, correction = block.members if isinstance(block, arrays.Corrected) else (block, None)
-    open_set = write_open_set(g, merge_scales(block), (xy, seen), len(classes))
-    summands = None if correction is None else write_block(g, correction, (xy, seen))
-    _classify(g, open_set, seen, classes, float(classifier.temperature), summands)
+    share, known = _split_known(g, write_block(g, merge_scales(block), (xy, seen)), classes)
+    if classifier.temperature != 1:  # see heatpose.model.openset.apply_temperature
+        logits = g.div(g.op("Log", g.binary("Max", share, TINY)), classifier.temperature)
+        share = g.op("Softmax", logits, axis=1)
+    if correction is not None:
+        share, known = _correct(g, share, known, write_block(g, correction, (xy, seen)), len(classes))
+    _write_outputs(g, share, known, seen, classes)
     outputs = [
         helper.make_tensor_value_info("label", TensorProto.STRING, ["N"]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(classes)]),
@@ -108,6 +112,17 @@ def _decode(g: Graph, pipeline: Pipeline) -> Value:
     return g.gather(g.concat(keypoints, lacking, axis=2), places, 2)
 
 
+def _split_known(g: Graph, probabilities: Value, classes: Sequence[str]) -> tuple[Value, Value]:
+    """Write :func:`heatpose.model.openset.split_known`: (N, C) and (N, 1)."""
+    n_classes = len(classes)
+    own, unknown = g.slice(probabilities, 0, n_classes, 1), g.slice(probabilities, n_classes, n_classes + 1, 1)
+    of_known, of_unknown = g.reduce("Sum", own, 1), g.reduce("Sum", unknown, 1)
+    known = g.div(of_known, g.add(of_known, g.mul(of_unknown, UNKNOWN_ODDS)))
+    given = g.like(unknown_shares(np.array(classes))[np.newaxis], own)
+    share = g.add(g.op("Gemm", of_unknown, given, own), SMOOTHING)
+    return g.div(share, g.reduce("Sum", share, 1)), known
+
+
 def _correct(g: Graph, share: Value, known: Value, summands: Value, n_classes: int) -> tuple[Value, Value]:
     """Write :func:`heatpose.model.openset.correct_probabilities`."""
     factors = g.op("Exp", summands)
@@ -119,22 +134,8 @@ def _correct(g: Graph, share: Value, known: Value, summands: Value, n_classes: i
     return g.div(own, known), g.div(known, g.add(known, other))
 
 
-def _classify(
-    g: Graph, open_set: OpenSet, seen: Value, classes: Sequence[str], temperature: float, summands: Value | None
-) -> None:
-    """Write the last step of PoseClassifier under the names of the outputs.
-
-    See :func:`heatpose.model.openset.split_known` and :func:`heatpose.model.openset.apply_temperature`.
-    """
-    own, unknown, known = open_set
-    given = g.like(unknown_shares(np.array(classes))[np.newaxis], own)
-    share = g.add(g.op("Gemm", unknown, given, own), 1e-9)
-    share = g.div(share, g.reduce("Sum", share, 1))
-    if temperature != 1:
-        logits = g.div(g.op("Log", g.binary("Max", share, 1e-12)), temperature)
-        share = g.op("Softmax", logits, axis=1)
-    if summands is not None:
-        share, known = _correct(g, share, known, summands, len(classes))
+def _write_outputs(g: Graph, share: Value, known: Value, seen: Value, classes: Sequence[str]) -> None:
+    """Write the outputs from the probabilities of poses, and for frames without a body."""
     n_visible = g.reshape(g.reduce("Sum", g.cast(seen, share.dtype), 2), -1, 1)
     body = g.greater(n_visible, FEWEST_VISIBLE - 0.5)
     of_empty, known_of_empty = predict_no_body(np.array(classes))
