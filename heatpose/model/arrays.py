@@ -148,7 +148,7 @@ class Features(Block):
     @property
     def parts(self) -> dict[str, Any]:
         """Parameters of :func:`heatpose.pose.geometry.describe_poses`."""
-        return {name: getattr(self, name) for name in ("coordinates", "distances", "limbs", "joints", "vectors")}
+        return {name: getattr(self, name) for name in geometry.FEATURE_BLOCKS}
 
     def width(self, width: int) -> int:
         """Number of features."""

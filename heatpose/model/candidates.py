@@ -34,6 +34,7 @@ from heatpose.model.inputs import HEATMAPS, KEYPOINTS, ModelInput
 from heatpose.model.packages import xgboost_conflict
 from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
 from heatpose.model.spaces import Range, Space, within
+from heatpose.pose.geometry import FEATURE_BLOCKS
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, short_name
 
@@ -111,7 +112,7 @@ TRAINING_SPACE: Space = {
 }
 """Parameters of :class:`heatpose.PoseClassifier` that are searched with every candidate that takes keypoints."""
 
-FEATURE_SPACE: Space = dict.fromkeys(("coordinates", "distances", "limbs", "joints", "vectors"), (True, False))
+FEATURE_SPACE: Space = dict.fromkeys(FEATURE_BLOCKS, (True, False))
 """Parameters of :class:`heatpose.PoseFeatures` that are searched likewise."""
 
 
@@ -253,13 +254,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
                 SimpleImputer(keep_empty_features=True), KNeighborsClassifier(10, weights="distance")
             ),
             "10 nearest poses by pair vectors",
-            features={
-                "coordinates": False,
-                "distances": False,
-                "limbs": False,
-                "joints": False,
-                "vectors": True,
-            },
+            features={**dict.fromkeys(FEATURE_BLOCKS, False), "vectors": True},
             training={"performers": 3},
             space=within(
                 "kneighborsclassifier",

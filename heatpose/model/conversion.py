@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from heatpose.model.arrays import (
     Activation,
     Block,
-    Bumps,
     Constant,
-    Corrected,
     Features,
     Fill,
     Kernel,
@@ -170,18 +169,18 @@ def _need(estimator: BaseEstimator, **options: Any) -> None:
 
 
 def _steps(pipeline: Any) -> Block:
-    blocks: list[Block] = []
-    for _, step in pipeline.steps:
-        if step in (None, "passthrough"):
-            continue
-        block = to_block(step)
-        blocks += block.steps if isinstance(block, Steps) else [block]
-    return Steps(tuple(blocks))
+    return _chain(*(to_block(step) for _, step in pipeline.steps if step not in (None, "passthrough")))
+
+
+def _chain(*blocks: Block) -> Steps:
+    """Return blocks one after the other, the steps of each in one row."""
+    parts = (block.steps if isinstance(block, Steps) else (block,) for block in blocks)
+    return Steps(tuple(chain.from_iterable(parts)))
 
 
 def _features(features: PoseFeatures) -> Block:
-    parts = {name: bool(getattr(features, name)) for name in ("coordinates", "distances", "limbs", "joints", "vectors")}
-    return Features(**parts, min_confidence=float(features.min_confidence), skeleton=find_skeleton(features.skeleton))
+    skeleton = find_skeleton(features.skeleton)
+    return Features(**features.blocks, min_confidence=float(features.min_confidence), skeleton=skeleton)
 
 
 def _imputer(imputer: Any) -> Block:
@@ -372,13 +371,11 @@ def _calibrated(calibrated: Any) -> Block:
     _need(calibrated, method="sigmoid")
     means = []
     for member in calibrated.calibrated_classifiers_:
-        block = to_block(member.estimator)
-        last = block.steps[-1] if isinstance(block, Steps) else block
-        if not isinstance(last, Kernel):
+        machine = _chain(to_block(member.estimator))
+        if not isinstance(machine.steps[-1], Kernel):
             raise CannotExportError("Expected CalibratedClassifierCV of an SVC, got one of another classifier.")
-        slope, shift = ([getattr(sigmoid, name) for sigmoid in member.calibrators] for name in ("a_", "b_"))
-        steps = block.steps if isinstance(block, Steps) else (block,)
-        means.append(Steps((*steps, Platt(np.array(slope, dtype=np.float64), np.array(shift, dtype=np.float64)))))
+        parameters = np.array([(sigmoid.a_, sigmoid.b_) for sigmoid in member.calibrators], dtype=np.float64)
+        means.append(_chain(machine, Platt(*parameters.T)))
     return means[0] if len(means) == 1 else Mean(tuple(means), np.ones(len(means)))
 
 
@@ -415,13 +412,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Block]] = {
 """Converters by package and class name; subclasses use those of their parents."""
 
 
-BLOCKS: Mapping[str, type[Block]] = {
-    kind.__name__: kind
-    for kind in (
-        *(Steps, Mean, Pool, Features, Fill, Scale, Linear, Activation, Softmax),
-        *(Constant, Trees, Kernel, Platt, Neighbours, Bumps, Corrected),
-    )
-}
+BLOCKS: Mapping[str, type[Block]] = {kind.__name__: kind for kind in Block.__subclasses__()}
 """All blocks by name."""
 
 

@@ -201,9 +201,14 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         self.min_confidence = min_confidence
         self.skeleton = skeleton
 
+    @property
+    def blocks(self) -> dict[str, bool]:
+        """Parameters of :func:`heatpose.pose.geometry.describe_poses`."""
+        return {name: bool(getattr(self, name)) for name in geometry.FEATURE_BLOCKS}
+
     def fit(self, X: ArrayLike, y: object = None) -> PoseFeatures:
         """Check the table; nothing is learned."""
-        if not any((self.coordinates, self.distances, self.limbs, self.joints, self.vectors)):
+        if not any(self.blocks.values()):
             raise ValueError("Expected at least one block of features switched on, got none.")
         check_table(self, X, find_skeleton(self.skeleton), reset=True)
         return self
@@ -223,16 +228,8 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         skeleton = find_skeleton(self.skeleton)
-        return geometry.describe_keypoints(
-            check_table(self, X, skeleton, reset=False),
-            self.min_confidence,
-            skeleton,
-            coordinates=self.coordinates,
-            distances=self.distances,
-            limbs=self.limbs,
-            joints=self.joints,
-            vectors=self.vectors,
-        )
+        keypoints = check_table(self, X, skeleton, reset=False)
+        return geometry.describe_keypoints(keypoints, self.min_confidence, skeleton, **self.blocks)
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the features, block by block."""

@@ -29,13 +29,15 @@ from heatpose.persistence import safe
 from heatpose.persistence.card import write_card
 from heatpose.persistence.manifest import (
     FORMAT_VERSION,
+    MODEL_SUFFIX,
     ONNX_SUFFIX,
     RESTORE,
     SAFE_SUFFIX,
     ModelError,
     describe,
-    from_bytes,
     listed,
+    manifest_path,
+    read_verified,
     to_bytes,
     versions,
 )
@@ -44,7 +46,6 @@ from heatpose.persistence.unpickling import UntrustedError, load_trusted
 
 __all__ = ["FORMAT_VERSION", "ModelError", "load_model", "make_manifest", "read_manifest", "save_model"]
 
-_SUFFIX = ".joblib"
 _COMPRESSION = 3  # forests shrink to an eighth and still load in the time of a few predictions
 # A larger difference changes labels of other poses: seen with models of XGBoost 3.2 in 3.0.
 _MAX_DIFFERENCE = 0.01
@@ -128,9 +129,9 @@ def save_model(
     # Two files cannot be replaced at once: until the model is, the new manifest also describes the old one.
     replace_files(
         [
-            (path.with_suffix(".json"), to_bytes({**manifest, "previous": previous} if previous else manifest)),
+            (manifest_path(path), to_bytes({**manifest, "previous": previous} if previous else manifest)),
             (path, model),
-            (path.with_suffix(".json"), to_bytes(manifest)),
+            (manifest_path(path), to_bytes(manifest)),
             (path.with_suffix(".md"), write_card(manifest, path.name).encode("utf-8", "backslashreplace")),
         ]
     )
@@ -238,7 +239,7 @@ def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -
     if safe.is_safe_file(path):
         manifest, pipeline = safe.read_safe_file(path)
     else:
-        manifest, model = _read_verified(_model_path(path))
+        manifest, model = read_verified(_model_path(path))
         pipeline = _unpickle(manifest, model, path, trusted)
     _check_predictions(pipeline, manifest, path)
     pipeline.signature_ = manifest["record"].get("signature")
@@ -293,10 +294,8 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     if safe.is_safe_file(path):
         return safe.read_safe_file(path)[0]
     if path.suffix == ONNX_SUFFIX:
-        from heatpose.persistence.onnx_model import read_onnx
-
-        return read_onnx(path)[0]
-    return _read_verified(_model_path(path))[0]
+        return read_verified(path)[0]
+    return read_verified(_model_path(path))[0]
 
 
 # Loading ----------------------------------------------------------------------------------------------------
@@ -384,33 +383,8 @@ def _model_path(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix == ONNX_SUFFIX:
         raise ValueError(f"Expected a model that is a pipeline, got {path}: heatpose.load_onnx loads ONNX graphs.")
-    if path.suffix != _SUFFIX:
-        raise ValueError(f"Expected a model file that ends in {_SUFFIX} or a safe file ({SAFE_SUFFIX}), got {path}.")
+    if path.suffix != MODEL_SUFFIX:
+        raise ValueError(
+            f"Expected a model file that ends in {MODEL_SUFFIX} or a safe file ({SAFE_SUFFIX}), got {path}."
+        )
     return path
-
-
-def _read_verified(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Return the manifest and the bytes of a model file after verifying them."""
-    manifest_path = path.with_suffix(".json")
-    while True:
-        if not path.is_file():
-            raise FileNotFoundError(f"No such model file: {path}")
-        if not manifest_path.is_file():
-            raise ModelError(
-                f"Expected the manifest {manifest_path.name} beside {path}, got none: the model "
-                f"cannot be verified. {RESTORE}"
-            )
-        text = manifest_path.read_bytes()
-        manifest = from_bytes(text, str(manifest_path))
-        previous = manifest.pop("previous", None)
-        model = path.read_bytes()
-        digest = hashlib.sha256(model).hexdigest()
-        for known in (manifest, previous):
-            if known is not None and (known["sha256"], known["size"]) == (digest, len(model)):
-                return known, model
-        if manifest_path.read_bytes() == text:  # otherwise the model was saved again meanwhile
-            raise ModelError(
-                f"Expected {path} to have {manifest['size']:,} bytes and SHA-256 {manifest['sha256'][:12]}..., as "
-                f"{manifest_path.name} says, got {len(model):,} bytes and {digest[:12]}...: the file was changed or "
-                f"damaged after it was saved. {RESTORE}"
-            )

@@ -22,7 +22,7 @@ from heatpose.model.inputs import heatmaps_of, skeleton_of
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
 from heatpose.persistence.hub import hub_files
-from heatpose.persistence.manifest import FORMAT_VERSION, ModelError, onnx_manifest_path, to_bytes
+from heatpose.persistence.manifest import FORMAT_VERSION, ModelError, manifest_path, to_bytes
 from heatpose.persistence.selftest import sample_poses
 from heatpose.pose.augmentation import hide_part, partial_bodies
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -107,7 +107,7 @@ def export_model(
     if format == "onnx":
         content, written = make_onnx(pipeline, manifest, source)
         # Graph and manifest cannot be replaced at once; a mixed pair is rejected when it is read.
-        files = {out: content, onnx_manifest_path(out): to_bytes(written)}
+        files = {out: content, manifest_path(out): to_bytes(written)}
     else:
         content, written = make_safe_file(pipeline, manifest)
         files = {out: content} if format == "safe" else hub_files(out, content, written)
@@ -149,7 +149,7 @@ def make_safe_file(pipeline: Pipeline, manifest: Mapping[str, Any]) -> tuple[byt
     entries, payload = safe.pack(pipeline)
     skeleton = skeleton_of(pipeline)
     keypoints = trial_keypoints(manifest["self_test"], skeleton).reshape(-1, len(skeleton.columns))
-    _compare(pipeline[1:].predict_proba(keypoints), safe.to_safe_pipeline(pipeline)[1:].predict_proba(keypoints))
+    _compare(pipeline[1:].predict_proba(keypoints), safe.unpack(entries)[1:].predict_proba(keypoints))
     written = _rewritten(pipeline, manifest, payload)
     return safe.zip_model(entries, written), written
 

@@ -27,6 +27,9 @@ __all__ = ["ModelError", "versions"]
 FORMAT_VERSION = 2
 """Version of the format; increased when older manifests cannot be read any more."""
 
+MODEL_SUFFIX = ".joblib"
+"""File name suffix of pickled models."""
+
 SAFE_SUFFIX = ".heatpose"
 """File name suffix of safe files."""
 
@@ -90,9 +93,9 @@ def listed(versions: Mapping[str, str | None]) -> str:
     return ", ".join(f"{package} {number or '(none)'}" for package, number in versions.items())
 
 
-def onnx_manifest_path(path: Path) -> Path:
-    """Return the path of the manifest of an ONNX graph: its whole name and .json, as pose.json is the model's."""
-    return path.with_name(f"{path.name}.json")
+def manifest_path(path: Path) -> Path:
+    """Return the path of a model's manifest: pose.json of pose.joblib, and so pose.onnx.json of an ONNX graph."""
+    return path.with_suffix(".json") if path.suffix == MODEL_SUFFIX else path.with_name(f"{path.name}.json")
 
 
 # Bytes ------------------------------------------------------------------------------------------
@@ -139,6 +142,32 @@ def from_bytes(text: bytes, where: str) -> dict[str, Any]:
         _check_version(manifest["previous"], where)
         _check_entries(manifest["previous"], where)
     return manifest
+
+
+def read_verified(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the manifest and the bytes of a ``.joblib`` file or an ONNX graph after verifying them."""
+    beside = manifest_path(path)
+    while True:
+        if not path.is_file():
+            raise FileNotFoundError(f"No such model file: {path}")
+        if not beside.is_file():
+            raise ModelError(
+                f"Expected the manifest {beside.name} beside {path}, got none: the model cannot be verified. {RESTORE}"
+            )
+        text = beside.read_bytes()
+        manifest = from_bytes(text, str(beside))
+        previous = manifest.pop("previous", None)
+        model = path.read_bytes()
+        digest = hashlib.sha256(model).hexdigest()
+        for known in (manifest, previous):
+            if known is not None and (known["sha256"], known["size"]) == (digest, len(model)):
+                return known, model
+        if beside.read_bytes() == text:  # otherwise the model was saved again meanwhile
+            raise ModelError(
+                f"Expected {path} to have {manifest['size']:,} bytes and SHA-256 {manifest['sha256'][:12]}..., as "
+                f"{beside.name} says, got {len(model):,} bytes and {digest[:12]}...: the file was changed or "
+                f"damaged after it was saved. {RESTORE}"
+            )
 
 
 def _is_object_of(value: Any, kind: Any) -> bool:

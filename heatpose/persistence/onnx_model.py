@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,12 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from heatpose.model.openset import UNKNOWN, OpenSetMixin
-from heatpose.persistence.manifest import RESTORE, ModelError, from_bytes, onnx_manifest_path
+from heatpose.persistence.manifest import ModelError, read_verified
 from heatpose.persistence.selftest import check_self_test
 from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.skeletons import unpack_skeleton
 
-__all__ = ["OnnxModel", "load_onnx", "read_onnx"]
+__all__ = ["OnnxModel", "load_onnx"]
 
 
 class OnnxModel(OpenSetMixin):
@@ -133,7 +132,7 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:
     >>> model.predict(heatmaps)  # doctest: +SKIP
     """
     path = Path(path)
-    manifest, content = read_onnx(path)
+    manifest, content = read_verified(path)
     try:
         model = OnnxModel(content)
         changed = [] if manifest["self_test"] is None else check_self_test(model, manifest["self_test"])[0]
@@ -150,19 +149,3 @@ def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:
         )
     model.signature_ = manifest["record"].get("signature")
     return model
-
-
-def read_onnx(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Return the manifest and the bytes of a graph; ModelError where they do not match."""
-    beside = onnx_manifest_path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"No such model file: {path}")
-    if not beside.is_file():
-        raise ModelError(f"Expected the manifest {beside.name} beside {path}, got none. {RESTORE}")
-    manifest, content = from_bytes(beside.read_bytes(), str(beside)), path.read_bytes()
-    if (manifest["sha256"], manifest["size"]) != (hashlib.sha256(content).hexdigest(), len(content)):
-        raise ModelError(
-            f"Expected {path} to be the graph that {beside.name} was written for, got another one: it was changed or "
-            f"damaged after it was written. {RESTORE}"
-        )
-    return manifest, content

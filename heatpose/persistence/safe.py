@@ -30,7 +30,7 @@ from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, from
 from heatpose.pose.decoding import DECODERS
 from heatpose.pose.skeletons import pack_skeleton, short_name, unpack_skeleton
 
-__all__ = ["dismantle", "is_safe_file", "pack", "read_safe_file", "to_safe_pipeline", "zip_model"]
+__all__ = ["dismantle", "is_safe_file", "pack", "read_safe_file", "unpack", "zip_model"]
 
 _MAGIC = b"PK\x03\x04"
 _COMMENT = re.compile(rb"heatpose sha256 [0-9a-f]{64}")
@@ -49,22 +49,6 @@ def is_safe_file(path: Path) -> bool:
         return path.suffix == SAFE_SUFFIX
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
-
-
-def to_safe_pipeline(pipeline: Pipeline) -> Pipeline:
-    """Convert a fitted pipeline into the one that is loaded from its safe file.
-
-    Returns
-    -------
-    Pipeline
-        Of a HeatmapDecoder and a PoseClassifier with a :class:`heatpose.model.conversion.ArrayClassifier`.
-
-    Raises
-    ------
-    CannotExportError
-        The pipeline is made of other steps, or its classifier has no plain form.
-    """
-    return _assemble(*dismantle(pipeline))
 
 
 def pack(pipeline: Pipeline) -> tuple[dict[str, bytes], bytes]:
@@ -113,7 +97,7 @@ def read_safe_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Pipeli
     manifest : dict
         See :func:`heatpose.read_manifest`.
     pipeline : Pipeline
-        See :func:`to_safe_pipeline`.
+        See :func:`unpack`.
 
     Raises
     ------
@@ -139,7 +123,7 @@ def read_safe_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Pipeli
         payload = b"".join(entries.values())
         if (hashlib.sha256(payload).hexdigest(), len(payload)) != (manifest["sha256"], manifest["size"]):
             raise ValueError("Expected the model that the manifest describes, got another one.")
-        pipeline = _unpack(entries)
+        pipeline = unpack(entries)
         if pipeline.classes_.tolist() != manifest["classes"]:
             raise ValueError("Expected the classes of the manifest, got others.")
     except ModelError:
@@ -177,7 +161,8 @@ def _unzip(content: bytes) -> dict[str, bytes]:
     return entries
 
 
-def _unpack(entries: Mapping[str, bytes]) -> Pipeline:
+def unpack(entries: Mapping[str, bytes]) -> Pipeline:
+    """Build the pipeline of the entries of :func:`pack`, whose classifier is an :class:`.ArrayClassifier`."""
     facts = json.loads(entries["model.json"], parse_constant=_refuse_constant)
     arrays = {
         name.removeprefix("arrays/").removesuffix(".npy"): _read_array(name, content)
@@ -217,7 +202,7 @@ _LEARNED: Mapping[str, type] = {"n_without_body_": int, "n_thinned_": int, "mirr
 
 
 def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
-    """Split a pipeline into JSON parameters and a block; CannotExportError as :func:`to_safe_pipeline`."""
+    """Split a pipeline into JSON parameters and a block; CannotExportError where a part has no such form."""
     kinds = [type(step) for _, step in pipeline.steps]
     if kinds != [HeatmapDecoder, PoseClassifier]:
         raise CannotExportError(

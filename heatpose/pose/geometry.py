@@ -14,6 +14,7 @@ import numpy as np
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = [
+    "FEATURE_BLOCKS",
     "FEWEST_VISIBLE",
     "SHORTEST_TORSO",
     "TORSO_PER_NECK",
@@ -46,6 +47,9 @@ shorter than it is, and dividing by it would inflate every feature. One in a tho
 
 FEWEST_VISIBLE = 3
 """Fewest visible keypoints of a body: fewer have no angle, and their position and size are all that defines a pose."""
+
+FEATURE_BLOCKS = ("coordinates", "distances", "limbs", "joints", "vectors")
+"""Blocks of features that :func:`describe_poses` computes, in their order."""
 
 _ROUNDING = 1e-12  # lengths below this share of the largest coordinate are rounding errors of float64
 _CHUNK_POSES = 1 << 10  # described at once: the temporary arrays fit in the processor's cache
