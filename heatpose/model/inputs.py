@@ -8,9 +8,8 @@ them: :data:`KEYPOINTS` and :data:`HEATMAPS`.
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,29 +34,21 @@ __all__ = [
     "skeleton_of",
 ]
 
-Samples = np.ndarray | HeatmapRows
 
-
-class ModelInput(ABC):
-    """Kind of samples that a model works from, after its first step.
+class ModelInput:
+    """Kind of samples that a model works from, after its first step: keypoints.
 
     Attributes
     ----------
-    name : {"keypoints", "heatmaps"}
     has_keypoints : bool
         Whether poses are described by named keypoints: then they can be augmented, mirrored by name and explained.
     """
 
-    name: ClassVar[str]
-    has_keypoints: ClassVar[bool]
+    has_keypoints = True
 
-    @abstractmethod
     def samples(
-        self,
-        keypoints: np.ndarray | pd.DataFrame,
-        heatmaps: HeatmapRows | None = None,
-        skeleton: Skeleton = COCO_17,
-    ) -> Samples:
+        self, keypoints: np.ndarray | pd.DataFrame, heatmaps: HeatmapRows | None = None, skeleton: Skeleton = COCO_17
+    ) -> Any:
         """Return what the model works from: one of both, whose rows belong together.
 
         Parameters
@@ -68,78 +59,54 @@ class ModelInput(ABC):
         skeleton : Skeleton
             Of the keypoints.
 
+        Returns
+        -------
+        ndarray or HeatmapRows
+
         Raises
         ------
         ValueError
             If the model works from heatmaps and there are none.
         """
-
-    @abstractmethod
-    def subset(self, samples: Samples, rows: np.ndarray) -> Samples:
-        """Return some of the samples, given by their positions."""
-
-    @abstractmethod
-    def hide(self, samples: Samples, hidden: np.ndarray) -> Samples:
-        """Return the samples with some keypoints missing, hidden (N, 17) bool."""
-
-    @abstractmethod
-    def mirror(self, samples: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-        """Return the samples as seen in a mirror, left and right keypoints swapped."""
-
-    @abstractmethod
-    def check_read(self, pipeline: Pipeline, shape: tuple[int, ...] | None) -> None:
-        """Raise ValueError where a file of heatmaps of a shape (K, H, W), or a keypoint table (None), is unusable."""
-
-    @abstractmethod
-    def mirror_parameters(self, mirror: str | Mapping[str, str] | None) -> dict[str, Any]:
-        """Pipeline parameters of a mirror mode, see :class:`heatpose.PoseClassifier`."""
-
-
-class _Keypoints(ModelInput):
-    name, has_keypoints = "keypoints", True
-
-    def samples(
-        self,
-        keypoints: np.ndarray | pd.DataFrame,
-        heatmaps: HeatmapRows | None = None,
-        skeleton: Skeleton = COCO_17,
-    ) -> np.ndarray:
         return keypoints[list(skeleton.columns)].to_numpy() if isinstance(keypoints, pd.DataFrame) else keypoints
 
-    def subset(self, samples: Any, rows: np.ndarray) -> np.ndarray:
+    def subset(self, samples: Any, rows: np.ndarray) -> Any:
+        """Return some of the samples, given by their positions."""
         return samples[rows]
 
-    def hide(self, samples: Any, hidden: np.ndarray) -> np.ndarray:
+    def hide(self, samples: Any, hidden: np.ndarray) -> Any:
+        """Return the samples with some keypoints missing, hidden (N, 17) bool."""
         # Float64 whatever comes in, as for other estimators' results.
         return np.where(np.repeat(hidden, 3, axis=1), np.nan, np.asarray(samples, dtype=np.float64))
 
     def mirror(self, samples: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+        """Return the samples as seen in a mirror, left and right keypoints swapped."""
         return mirror_keypoints(samples.reshape(len(samples), -1, 3), skeleton).reshape(samples.shape)
 
     def check_read(self, pipeline: Pipeline, shape: tuple[int, ...] | None) -> None:
-        pass
+        """Raise ValueError where a file of heatmaps of a shape (K, H, W), or a keypoint table (None), is unusable."""
 
     def mirror_parameters(self, mirror: str | Mapping[str, str] | None) -> dict[str, Any]:
-        return {} if mirror == "names" else {"classify__mirror": mirror}
+        """Pipeline parameters of a mirror mode, see :class:`heatpose.PoseClassifier`."""
+        return {"classify__mirror": mirror}
 
 
-class _Heatmaps(ModelInput):
-    name, has_keypoints = "heatmaps", False
+class _HeatmapInput(ModelInput):
+    """Heatmaps as samples."""
+
+    has_keypoints = False
 
     def samples(
-        self,
-        keypoints: np.ndarray | pd.DataFrame,
-        heatmaps: HeatmapRows | None = None,
-        skeleton: Skeleton = COCO_17,
-    ) -> HeatmapRows:
+        self, keypoints: np.ndarray | pd.DataFrame, heatmaps: HeatmapRows | None = None, skeleton: Skeleton = COCO_17
+    ) -> Any:
         if heatmaps is None:
             raise ValueError("Expected heatmaps for a model that works from them, got a keypoint table only.")
         return heatmaps
 
-    def subset(self, samples: Any, rows: np.ndarray) -> HeatmapRows:
+    def subset(self, samples: Any, rows: np.ndarray) -> Any:
         return samples.subset(rows)
 
-    def hide(self, samples: Any, hidden: np.ndarray) -> HeatmapRows:
+    def hide(self, samples: Any, hidden: np.ndarray) -> Any:
         return samples.hide(hidden)
 
     def mirror(self, samples: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
@@ -155,10 +122,10 @@ class _Heatmaps(ModelInput):
         return {}
 
 
-KEYPOINTS: ModelInput = _Keypoints()
+KEYPOINTS = ModelInput()
 """Input of models whose first step decodes heatmaps."""
 
-HEATMAPS: ModelInput = _Heatmaps()
+HEATMAPS: ModelInput = _HeatmapInput()
 """Input of networks on pixels."""
 
 
@@ -183,8 +150,8 @@ def input_of(pipeline: Pipeline) -> ModelInput:
     Examples
     --------
     >>> from heatpose import make_pose_pipeline
-    >>> input_of(make_pose_pipeline("pixel-dense-1")).name, input_of(make_pose_pipeline("lda")).name
-    ('heatmaps', 'keypoints')
+    >>> input_of(make_pose_pipeline("lda")).has_keypoints, input_of(make_pose_pipeline("pixel-dense-1")).has_keypoints
+    (True, False)
     """
     return HEATMAPS if isinstance(pipeline[0], HeatmapPixels) else KEYPOINTS
 
@@ -217,7 +184,6 @@ def read_samples(
     table: pd.DataFrame,
     *,
     skip_bad: bool = False,
-    mirrored: bool = False,
 ) -> HeatmapRows | None:
     """Return the heatmaps that a keypoint table was made from, if any model works from them.
 
@@ -231,8 +197,6 @@ def read_samples(
         Keypoint table with ``path`` and ``sample``.
     skip_bad : bool, default False
         As when the table was read.
-    mirrored : bool, default False
-        Return the mirror image.
 
     Returns
     -------
@@ -248,4 +212,4 @@ def read_samples(
         return None
     if not is_folder(source):
         raise ValueError(f"Expected a folder of heatmaps, which the model works from, got {source}.")
-    return HeatmapRows.of(HeatmapFolder(source, skip_bad=skip_bad, layout="class"), table, mirrored=mirrored)
+    return HeatmapRows.of(HeatmapFolder(source, skip_bad=skip_bad, layout="class"), table)

@@ -6,7 +6,6 @@ Three files lie side by side: ``pose.joblib`` is a plain fitted scikit-learn Pip
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections.abc import Collection, Mapping
@@ -34,6 +33,7 @@ from heatpose.persistence.manifest import (
     RESTORE,
     SAFE_SUFFIX,
     ModelError,
+    checksum,
     describe,
     listed,
     manifest_path,
@@ -144,7 +144,6 @@ def make_manifest(
     *,
     record: Mapping[str, Any] | None = None,
     samples: ArrayLike | None = None,
-    self_test: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the manifest of a fitted pipeline and its stored bytes, see :func:`read_manifest`.
 
@@ -154,8 +153,6 @@ def make_manifest(
         See :func:`save_model`.
     model : bytes
         The stored pipeline, for the checksum.
-    self_test : mapping, optional
-        Existing self-test, instead of a new one from `samples`.
 
     Returns
     -------
@@ -165,15 +162,14 @@ def make_manifest(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return {
         "format_version": FORMAT_VERSION,
-        "sha256": hashlib.sha256(model).hexdigest(),
-        "size": len(model),
+        **checksum(model),
         "classes": to_plain(pipeline.classes_, "pipeline.classes_"),
         "skeleton": skeleton_of(pipeline).name,
         "keypoints": list(skeleton_of(pipeline).keypoints),
         **describe(pipeline),
         "versions": versions(),
         "record": {"created": created, **to_plain(record or {}, "record")},
-        "self_test": make_self_test(pipeline, samples) if self_test is None else self_test,
+        "self_test": make_self_test(pipeline, samples),
     }
 
 
@@ -293,9 +289,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     if safe.is_safe_file(path):
         return safe.read_safe_file(path)[0]
-    if path.suffix == ONNX_SUFFIX:
-        return read_verified(path)[0]
-    return read_verified(_model_path(path))[0]
+    return read_verified(path if path.suffix == ONNX_SUFFIX else _model_path(path))[0]
 
 
 # Loading ----------------------------------------------------------------------------------------------------

@@ -88,6 +88,11 @@ def versions() -> dict[str, str | None]:
     return {"python": platform.python_version(), **{package: imported_version(package) for package in _PACKAGES}}
 
 
+def checksum(content: bytes) -> dict[str, str | int]:
+    """Return the entries of a manifest that identify the content of its model file."""
+    return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+
+
 def listed(versions: Mapping[str, str | None]) -> str:
     """Format versions in one line."""
     return ", ".join(f"{package} {number or '(none)'}" for package, number in versions.items())
@@ -158,15 +163,15 @@ def read_verified(path: Path) -> tuple[dict[str, Any], bytes]:
         manifest = from_bytes(text, str(beside))
         previous = manifest.pop("previous", None)
         model = path.read_bytes()
-        digest = hashlib.sha256(model).hexdigest()
+        found = checksum(model)
         for known in (manifest, previous):
-            if known is not None and (known["sha256"], known["size"]) == (digest, len(model)):
+            if known is not None and found.items() <= known.items():
                 return known, model
         if beside.read_bytes() == text:  # otherwise the model was saved again meanwhile
             raise ModelError(
                 f"Expected {path} to have {manifest['size']:,} bytes and SHA-256 {manifest['sha256'][:12]}..., as "
-                f"{beside.name} says, got {len(model):,} bytes and {digest[:12]}...: the file was changed or "
-                f"damaged after it was saved. {RESTORE}"
+                f"{beside.name} says, got {len(model):,} bytes and {str(found['sha256'])[:12]}...: the file was "
+                f"changed or damaged after it was saved. {RESTORE}"
             )
 
 

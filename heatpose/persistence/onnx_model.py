@@ -25,9 +25,7 @@ class OnnxModel(OpenSetMixin):
     Parameters
     ----------
     content : bytes
-        Content of the file.
-    n_threads : int, default 1
-        Threads for one call.
+        Content of the file. It runs in one thread.
 
     Attributes
     ----------
@@ -41,13 +39,13 @@ class OnnxModel(OpenSetMixin):
         See :class:`heatpose.PoseClassifier`.
     """
 
-    def __init__(self, content: bytes, n_threads: int = 1):
+    def __init__(self, content: bytes):
         try:
             import onnxruntime
         except ImportError as error:
             raise ImportError('Running an ONNX graph needs onnxruntime: pip install "heatpose[onnx]"') from error
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = n_threads
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         notes = self.session.get_modelmeta().custom_metadata_map
         self.classes_ = np.array(json.loads(notes["classes"]))

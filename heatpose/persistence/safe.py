@@ -26,7 +26,7 @@ from heatpose.model.arrays import Block, Corrected
 from heatpose.model.conversion import ArrayClassifier, CannotExportError, from_parts, to_block, to_parts
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.model.inputs import skeleton_of
-from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, from_bytes, to_bytes
+from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, checksum, from_bytes, to_bytes
 from heatpose.pose.decoding import DECODERS
 from heatpose.pose.skeletons import pack_skeleton, short_name, unpack_skeleton
 
@@ -121,7 +121,7 @@ def read_safe_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Pipeli
         entries = _unzip(content)
         manifest = from_bytes(entries.pop("manifest.json"), f"manifest.json in {path}")
         payload = b"".join(entries.values())
-        if (hashlib.sha256(payload).hexdigest(), len(payload)) != (manifest["sha256"], manifest["size"]):
+        if not checksum(payload).items() <= manifest.items():
             raise ValueError("Expected the model that the manifest describes, got another one.")
         pipeline = unpack(entries)
         if pipeline.classes_.tolist() != manifest["classes"]:
