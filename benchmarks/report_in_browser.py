@@ -49,6 +49,8 @@ FINDINGS = """(() => {
             e => e.getBoundingClientRect().right > width + 1 && !e.closest('.scroll, pre, .unseen, svg'));
         found.push('wider than the window: ' + wide.slice(0, 3).map(e => e.tagName + '.' + e.className).join(', '));
     }
+    for (const column of document.querySelectorAll('.columns > *'))
+        if (column.scrollWidth > column.clientWidth + 1) found.push('a column reaches into the next');
     for (const figure of document.querySelectorAll('svg'))
         if (!figure.getAttribute('aria-label') && !figure.getAttribute('aria-hidden'))
             found.push('figure without a name');

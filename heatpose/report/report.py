@@ -130,7 +130,7 @@ def _render(material: Material, progress: Callable[[int, int], object] | None) -
         "interval": format_interval,
         "percent": format_percent,
         "sentence": capitalised,
-        "breakable": lambda text: Markup(_BREAK.sub(r"\1<wbr>", str(escape(text)))),
+        "breakable": lambda text: Markup("<bdi>" + _BREAK.sub(r"\1<wbr>", str(escape(text))) + "</bdi>"),
         "options": lambda text: Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text)))),
     }
     sections = []

@@ -1,6 +1,7 @@
 """The page: complete in itself, well-formed, safe with any name, and it says what the result says, no more."""
 
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -11,6 +12,7 @@ import pytest
 
 pytest.importorskip("jinja2")
 
+from benchmarks.report_in_browser import check
 from heatpose.cli import main
 from heatpose.data.table import load_data
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
@@ -23,6 +25,8 @@ from heatpose.report import figures, report
 from heatpose.report.report import write_report
 from heatpose.report.sections import hardest_frames
 from heatpose.training.training import train_pose_classifier
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 # Names of classes come from the data, so all tests are made with bad ones.
 HOSTILE = {
@@ -150,6 +154,20 @@ def test_hostile_names_are_text_and_nothing_else(page):
     for name in HOSTILE.values():
         assert page.text.count(" ".join(name.split())) >= 3
     assert "--report page.html <b>" in page.text and "</style> <script>" in page.text
+
+
+def test_numbers_stay_on_their_side_of_names_that_are_written_from_right_to_left(page):
+    names = re.findall(r'<td class="names"[^>]*>(.*?)</td>', page.source)
+    assert any("<small" in cell for cell in names)
+    for cell in names:
+        assert cell.count("<bdi>") == cell.count("<small")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_long_names_fit_any_window(result, table, tmp_path):
+    classes = tuple(ClassSummary(name, 12, 12, 3) for name in HOSTILE.values())
+    path = write_report(tmp_path / "page.html", result, table, inspection=an_inspection(classes=classes))
+    assert check(path, None, CHROMIUM) == []
 
 
 def test_a_report_of_17_classes_is_of_moderate_size(tmp_path):
