@@ -11,14 +11,15 @@ from heatpose.evaluation.scores import list_scores
 from heatpose.evaluation.wording import format_interval, format_number
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.openset import UNKNOWN
-from heatpose.persistence.manifest import SAFE_SUFFIX, kind_of, listed
+from heatpose.persistence.manifest import SAFE_SUFFIX, count_heatmaps, kind_of, listed
 
 __all__ = ["write_card"]
 
 
 def write_card(manifest: Mapping[str, Any], name: str) -> str:
     """Return the model card in Markdown; entries that are not known are left out."""
-    record, classes = manifest["record"], manifest["classes"]
+    record, classes, keypoints = manifest["record"], manifest["classes"], manifest["keypoints"]
+    n_maps = count_heatmaps(manifest)
     decodes = manifest["decoder"] is not None
     stem = PurePath(name).stem
     is_safe = name.endswith(SAFE_SUFFIX)
@@ -29,9 +30,9 @@ def write_card(manifest: Mapping[str, Any], name: str) -> str:
         "",
         f'pipeline = heatpose.load_model("{name}")  # verified '
         + ("first" if is_safe else f"against {stem}.json first"),
-        'heatmaps = np.load("frame.npy")  # (n, 17, rows, columns), or one (17, rows, columns)'
+        f'heatmaps = np.load("frame.npy")  # (n, {n_maps}, rows, columns), or one ({n_maps}, rows, columns)'
         if decodes
-        else 'table = np.load("keypoints.npy")  # (n, 51): x, y and confidence of each keypoint',
+        else f'table = np.load("keypoints.npy")  # (n, {3 * len(keypoints)}): x, y and confidence of each keypoint',
         f"pipeline.predict({'heatmaps' if decodes else 'table'})  # class names",
     ]
     parts = [
@@ -88,15 +89,16 @@ def _limits(manifest: Mapping[str, Any], is_safe: bool) -> list[str]:
     unknown = "`predict` returns a class for every pose, also for one that belongs to none of the classes."
     for step, kind in manifest["estimators"].items():
         if "__" not in step and kind == kind_of(PoseClassifier):
-            threshold = format_number(manifest["parameters"].get(f"{step}__threshold"))
             unknown += (
                 f' `pipeline["{step}"].predict_or_unknown(pipeline[:-1].transform(heatmaps))` returns '
-                f"`{UNKNOWN}` where no class reaches a probability of {threshold}."
+                f"`{UNKNOWN}` where no class reaches a probability of {format_number(manifest['threshold'])}."
             )
+    first = [_text(name.replace("_", " ")) for name in manifest["keypoints"][:3]]
     return [
         "The scores apply to data like those they were measured on. Other people, clothes, cameras or pose "
         "estimators can lower them.",
-        "Keypoints are in COCO order (nose, left eye, right eye, ...); left and right are those of the person.",
+        f"Keypoints are those of {_text(manifest['skeleton'])} in their order ({', '.join(first)}, ...); left and "
+        "right are those of the person.",
         unknown,
         "The file contains numbers and names only, no executable code."
         if is_safe

@@ -13,7 +13,7 @@ from typing import Any
 
 from heatpose.persistence.artifact import load_model, read_manifest
 from heatpose.persistence.card import write_card
-from heatpose.persistence.manifest import SAFE_SUFFIX, ModelError
+from heatpose.persistence.manifest import SAFE_SUFFIX, ModelError, count_heatmaps
 
 __all__ = ["MODEL_FILE", "hub_files", "push_folder"]
 
@@ -31,7 +31,7 @@ import numpy as np
 
 model = heatpose.load_model(Path(__file__).with_name("{MODEL_FILE}"))  # verified; no executable code
 for path in sys.argv[1:]:
-    heatmaps = np.load(path)  # (N, 17, rows, columns), or one (17, rows, columns)
+    heatmaps = np.load(path)  # (N, K, rows, columns), or one (K, rows, columns)
     table = model[0].transform(heatmaps)
     labels, confidence = model[-1].predict_or_unknown(table, return_confidence=True)
     for label, value in zip(labels, confidence, strict=True):
@@ -133,7 +133,7 @@ def _readme(manifest: Mapping[str, Any]) -> bytes:
         metrics = sorted({result.metric_type for result in results})
         measured = {"model_name": "Body pose classifier", "eval_results": results, "metrics": metrics}
     data = hub.ModelCardData(
-        library_name="heatpose", tags=["pose-classification", "keypoints", "heatmaps", "coco-17"], **measured
+        library_name="heatpose", tags=["pose-classification", "keypoints", "heatmaps", manifest["skeleton"]], **measured
     )
     return f"---\n{data.to_yaml()}\n---\n\n{write_card(manifest, MODEL_FILE)}".encode("utf-8", "backslashreplace")
 
@@ -166,7 +166,7 @@ def _config(manifest: Mapping[str, Any]) -> bytes:
     config = {
         "library_name": "heatpose",
         "model_file": MODEL_FILE,
-        "input": "heatmaps (N, 17, rows, columns), float32",
+        "input": f"heatmaps (N, {count_heatmaps(manifest)}, rows, columns), float32",
         **{name: manifest[name] for name in names},
     }
     return (json.dumps(config, indent=2, allow_nan=False) + "\n").encode()

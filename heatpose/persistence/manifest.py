@@ -93,6 +93,14 @@ def checksum(content: bytes) -> dict[str, str | int]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
 
 
+def count_heatmaps(manifest: Mapping[str, Any]) -> int | str:
+    """Return the number of heatmaps of a frame that a model takes; "K" where their skeleton is one of the user's."""
+    source = (manifest["decoder"] or {}).get("heatmaps", "K")  # None for those of the keypoints
+    if source is None:
+        return len(manifest["keypoints"])
+    return len(SKELETONS[source].keypoints) if source in SKELETONS else "K"
+
+
 def listed(versions: Mapping[str, str | None]) -> str:
     """Format versions in one line."""
     return ", ".join(f"{package} {number or '(none)'}" for package, number in versions.items())

@@ -79,6 +79,9 @@ def test_a_saved_model_knows_its_skeleton(trained, tmp_path):
     manifest = heatpose.save_model(pipeline, tmp_path / "pose.joblib", samples=poses[:9])
     assert (manifest["skeleton"], manifest["keypoints"]) == (skeleton.name, list(skeleton.keypoints))
     assert manifest["self_test"] is not None
+    card = (tmp_path / "pose.md").read_text("utf-8")
+    assert f"Keypoints are those of {skeleton.name} in their order ({skeleton.keypoints[0].replace('_', ' ')}" in card
+    assert f"(n, {len(skeleton.keypoints)}, rows, columns)" in card
     heatpose.export_model(tmp_path / "pose.joblib", tmp_path / "pose.heatpose")
     for loaded in (
         joblib.load(tmp_path / "pose.joblib"),
@@ -116,6 +119,7 @@ def test_heatmaps_of_other_persons_skeletons_are_carried_to_coco(name, tmp_path)
     np.testing.assert_allclose(decoded[:, known, :2], simulated.keypoints[:, known, :2], atol=0.05)
     assert np.isnan(decoded[:, ~known, :2]).all()
     heatpose.save_model(pipeline, tmp_path / "pose.joblib")
+    assert f"(n, {len(source.keypoints)}, rows, columns)" in (tmp_path / "pose.md").read_text("utf-8")
     heatpose.export_model(tmp_path / "pose.joblib", tmp_path / "pose.heatpose")
     loaded = heatpose.load_model(tmp_path / "pose.heatpose")
     np.testing.assert_allclose(loaded.predict_proba(heatmaps), pipeline.predict_proba(heatmaps), atol=1e-6)
