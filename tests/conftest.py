@@ -120,9 +120,9 @@ def permute_within_groups():
 @pytest.fixture
 def no_learning_curve(monkeypatch):
     """Leave out the learning curve, half of the work of a small training, for tests that are about other parts."""
-    from heatpose.training import skeleton
+    from heatpose.training import plan
 
-    monkeypatch.setattr(skeleton, "learning_curve", lambda *_, **__: None)
+    monkeypatch.setattr(plan, "learning_curve", lambda *_, **__: None)
 
 
 @pytest.fixture

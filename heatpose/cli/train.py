@@ -165,8 +165,8 @@ def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
     from heatpose.data.groups import check_enough, resolve_groups
     from heatpose.model.candidates import CANDIDATES
     from heatpose.model.inputs import read_samples
+    from heatpose.training.plan import check_mirror
     from heatpose.training.search import search_pose_classifier
-    from heatpose.training.skeleton import check_mirror
     from heatpose.training.training import train_pose_classifier
     from heatpose.training.trials import check_optuna
 

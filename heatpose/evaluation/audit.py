@@ -1,6 +1,6 @@
 """Audit of a score: leakage between training and test, and the permutation baseline.
 
-A split *leaks* when frames it tests on have near-identical twins among those it trains on: the score then says how
+A split *leaks* when frames it tests on have near-identical twins among those it trains on: the score then measures how
 well a model remembers. The audit counts such frames under a random split and under the chosen one, puts the scores of
 both side by side, and scores permuted labels. Each class has its own advice.
 """
@@ -94,9 +94,9 @@ class LeakageAudit(Record):
     leaks : bool
         True if the chosen split leaks.
     better_than_chance : bool
-        Whether the number, under the strictest split that was tried, is above chance for sure.
+        True if the lower end of the score's interval is clearly above chance, under the strictest split.
     verdict : str
-        All of it in one or two sentences, for people.
+        The findings in one to three sentences.
     """
 
     tolerance: float
@@ -110,7 +110,7 @@ class LeakageAudit(Record):
 
 
 def propose_groups(neighbours: Neighbours, labels: np.ndarray) -> Grouping:
-    """Propose what must not be on both sides of a split from the frames themselves: runs of near-identical poses.
+    """Propose groups of frames from the frames themselves: runs of near-identical poses.
 
     Parameters
     ----------
@@ -176,12 +176,12 @@ class AuditPlan:
 
     Parameters
     ----------
-    keypoints : ndarray, shape (N, 17, 3)
+    keypoints : ndarray, shape (N, K, 3)
         Of all samples.
     labels : ndarray of str, shape (N,)
         Their classes.
     grouping : Grouping
-        What the folds were made by.
+        Groups that the chosen folds keep together.
     splits : mapping of {"chosen", "random"} to list of (train, test)
         The folds of both splits.
     random_state : int
@@ -223,7 +223,7 @@ class AuditPlan:
         return float(np.mean(self._twins[split][0] <= NEAR_IDENTICAL))
 
     def conclude(self, chosen: Evaluation, random_score: float, proposed: Evaluation | None = None) -> LeakageAudit:
-        """Put together what was found.
+        """Return the audit from the scores under each split.
 
         Parameters
         ----------
@@ -296,7 +296,7 @@ def audit_training(
     chosen: Evaluation,
     predictions: pd.DataFrame,
     random_score: float,
-    ask_without: Callable[[Sequence[np.ndarray]], np.ndarray],
+    predict_without: Callable[[Sequence[np.ndarray]], np.ndarray],
 ) -> tuple[LeakageAudit, tuple[ClassAdvice, ...]]:
     """Audit a training that has been measured, and give advice on each class.
 
@@ -310,16 +310,16 @@ def audit_training(
         Columns label, group and predicted: out of fold, under the chosen split.
     random_score : float
         Balanced accuracy under the random split.
-    ask_without : callable
-        Given the positions of each fold's samples, trains the chosen classifier without them and gives the class that
-        it names for each sample, (N,) str.
+    predict_without : callable
+        Given the positions of each fold's samples, trains the chosen classifier without them and returns the predicted
+        class of each sample, (N,) str.
     """
     proposed = None
     if plan.proposed is not None:
-        said = ask_without([test for _, test in plan.proposed_folds])
+        predicted = predict_without([test for _, test in plan.proposed_folds])
         groups = plan.proposed.groups
-        predictions = predictions.assign(predicted=said, group=groups)
-        proposed = evaluate_predictions(plan.labels, said, groups=groups, classes=chosen.classes)
+        predictions = predictions.assign(predicted=predicted, group=groups)
+        proposed = evaluate_predictions(plan.labels, predicted, groups=groups, classes=chosen.classes)
     audit = plan.conclude(chosen, random_score, proposed)
     grouping = plan.proposed or plan.grouping
     return audit, advise_classes(predictions, chosen.classes, grouping, audit.better_than_chance)

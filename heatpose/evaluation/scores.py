@@ -1,8 +1,8 @@
 """The scores of a training: what each is measured on, its key in the manifest, and its line in a listing.
 
 The held-out score means little by itself, so the terminal, the report and the model card show it beside others. All
-three are written from :func:`list_scores`, and the manifest's record from :func:`record_scores`; another score is one
-more entry of :data:`SCORES`, a value in :func:`record_scores` and, where there is more to say, a remark.
+three are written from :func:`list_scores`. Another score is one more entry of :data:`SCORES`, a value in
+:meth:`heatpose.training.result.TrainingResult.to_record` and, where there is more to say, a remark.
 """
 
 from __future__ import annotations
@@ -13,29 +13,22 @@ from typing import Any
 
 from heatpose.evaluation.wording import format_plural
 
-__all__ = ["BASELINE", "SCORES", "ScoreRow", "list_scores", "record_scores"]
+__all__ = ["BASELINE", "SCORES", "ScoreRow", "list_scores"]
 
 BASELINE = "dummy"
 """Candidate that always predicts the majority class; part of every comparison and never chosen."""
 
 
-SCORES: Mapping[str, str] = {
-    "balanced_accuracy": "held-out groups",
-    "proposed_split_balanced_accuracy": "detected clips",
-    "random_split_balanced_accuracy": "random split",
-    "train_balanced_accuracy": "training frames",
-    "permuted_labels_balanced_accuracy": "permuted labels",
-    "dummy_balanced_accuracy": "majority class",
+SCORES: Mapping[str, tuple[str, str]] = {
+    "balanced_accuracy": ("held-out groups", "chosen"),
+    "proposed_split_balanced_accuracy": ("detected clips", "proposed"),
+    "random_split_balanced_accuracy": ("random split", "random"),
+    "train_balanced_accuracy": ("training frames", ""),
+    "permuted_labels_balanced_accuracy": ("permuted labels", ""),
+    "dummy_balanced_accuracy": ("majority class", ""),
 }
 """Balanced accuracies of a training by their keys in the manifest's record, the held-out one first: the data or labels
-that each is measured on."""
-
-_SPLITS = {
-    "balanced_accuracy": "chosen",
-    "proposed_split_balanced_accuracy": "proposed",
-    "random_split_balanced_accuracy": "random",
-}
-"""Splits in the record's audit."""
+that each is measured on, and its split in the record's audit, if it has one."""
 
 
 @dataclass(frozen=True)
@@ -69,20 +62,6 @@ class ScoreRow:
         return self.key == "balanced_accuracy"
 
 
-def record_scores(result: Any) -> dict[str, float | None]:
-    """Return the balanced accuracies of a training by their keys, as plain values; None where one does not apply."""
-    audit, candidates = result.audit, result.leaderboard.set_index("classifier")
-    values = (
-        result.evaluation.balanced_accuracy,
-        None if audit.proposed is None else audit.proposed.balanced_accuracy,
-        result.random_split,
-        candidates["train_balanced_accuracy"].get(result.classifier),
-        audit.permuted.chosen,
-        candidates["balanced_accuracy"].get(BASELINE),
-    )
-    return {key: None if value is None else float(value) for key, value in zip(SCORES, values, strict=True)}
-
-
 def list_scores(record: Mapping[str, Any]) -> list[ScoreRow]:
     """List the balanced accuracies of a training in the order in which they are shown.
 
@@ -100,9 +79,9 @@ def list_scores(record: Mapping[str, Any]) -> list[ScoreRow]:
     ends = scores.get("balanced_accuracy_interval")
     interval = None if ends is None else (ends[0], ends[1])
     rows = []
-    for key, title in SCORES.items():
+    for key, (title, split) in SCORES.items():
         if scores.get(key) is not None:
-            near_identical = (audit.get(_SPLITS.get(key)) or {}).get("near_identical")
+            near_identical = (audit.get(split) or {}).get("near_identical")
             own = interval if key == "balanced_accuracy" else None
             rows.append(ScoreRow(key, title, scores[key], own, near_identical, _remark(key, scores, audit)))
     return rows

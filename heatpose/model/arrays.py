@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import expit
 
-from heatpose.model._checks import check_array, check_number, check_range, check_width
+from heatpose.model.array_checks import check_array, check_number, check_range, check_width
 from heatpose.model.openset import pool_probabilities
 from heatpose.pose import geometry
 from heatpose.pose.skeleton import COCO_17, Skeleton

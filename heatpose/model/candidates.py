@@ -33,12 +33,11 @@ from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatur
 from heatpose.model.inputs import HEATMAPS, KEYPOINTS, ModelInput
 from heatpose.model.packages import xgboost_conflict
 from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
-from heatpose.model.spaces import Range, Space, within
 from heatpose.pose.geometry import FEATURE_BLOCKS
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, short_name
 
-__all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "make_pose_pipeline"]
+__all__ = ["CANDIDATES", "DEFAULT", "DEFAULT_CANDIDATES", "Candidate", "Range", "Space", "make_pose_pipeline"]
 
 
 _FEWEST_SAMPLES = 3_000
@@ -46,6 +45,38 @@ _FEWEST_SAMPLES = 3_000
 
 _ENSEMBLE_SAMPLES = 24_000
 """Most training samples of the ensemble, the slowest by far; ``python -m benchmarks.scale`` measures the effect."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Interval of numbers, both ends included.
+
+    Parameters
+    ----------
+    low, high : int or float
+        The ends; between integers, integers are drawn.
+    log : bool, default False
+        Draw uniformly on a logarithmic scale.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
+Space = Mapping[str, Range | tuple[bool | int | float | str, ...]]
+"""Parameters, named as in ``set_params``, and their ranges or choices, which include the default."""
+
+
+def within(part: str, space: Space) -> Space:
+    """Prefix the parameters of a nested estimator with its name.
+
+    Examples
+    --------
+    >>> within("svc", {"C": (1, 10)})
+    {'svc__C': (1, 10)}
+    """
+    return {f"{part}__{parameter}": choices for parameter, choices in space.items()}
 
 
 @dataclass(frozen=True)

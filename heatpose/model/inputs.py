@@ -75,7 +75,7 @@ class ModelInput:
         return samples[rows]
 
     def hide(self, samples: Any, hidden: np.ndarray) -> Any:
-        """Return the samples with some keypoints missing, hidden (N, 17) bool."""
+        """Return the samples with some keypoints missing, hidden (N, K) bool."""
         # Float64 whatever comes in, as for other estimators' results.
         return np.where(np.repeat(hidden, 3, axis=1), np.nan, np.asarray(samples, dtype=np.float64))
 

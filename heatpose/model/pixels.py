@@ -83,7 +83,7 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
         y : array_like of shape (N,)
             Class names.
         """
-        heatmaps = _as_source(X)
+        heatmaps = HeatmapPixels().transform(X)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} of at least 1, got {getattr(self, name)}.")
@@ -96,7 +96,7 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
     def predict_proba_and_known(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the probability of each class (N, C), and 1 for being known (N,): networks do not abstain."""
         check_is_fitted(self)
-        heatmaps = _as_source(X)
+        heatmaps = HeatmapPixels().transform(X)
         if heatmaps.shape[1:] != self.heatmap_shape_:
             raise ValueError(
                 f"Expected heatmaps of shape (n, {', '.join(map(str, self.heatmap_shape_))}), which the network was "
@@ -115,7 +115,7 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
 
     def visible_keypoints(self, X: Any) -> np.ndarray:
         """Return the decoded positions of keypoints, (N, 17, 2), NaN where one is missing."""
-        heatmaps = _as_source(X)
+        heatmaps = HeatmapPixels().transform(X)
         decoded = [decode_heatmaps(_float32(heatmaps[rows])) for rows in _chunks(heatmaps)]
         return mask_uncertain(np.concatenate(decoded), 0)
 
@@ -353,11 +353,6 @@ def _torch() -> Any:
     except ImportError as error:
         raise ImportError('pixel-cnn needs PyTorch: pip install "heatpose[cnn]"') from error
     return torch
-
-
-def _as_source(X: Any) -> Any:
-    """Return heatmaps that an array of positions selects from."""
-    return HeatmapPixels().transform(X)
 
 
 def _chunks(heatmaps: Any) -> list[np.ndarray]:

@@ -51,7 +51,7 @@ class ModelError(ValueError):
 
 
 def describe(pipeline: Pipeline) -> dict[str, Any]:
-    """Say what a pipeline is made of: its estimators and their parameters."""
+    """Return the entries of a manifest on the estimators of a pipeline and their parameters."""
     every = pipeline.get_params(deep=True)
     estimators = {name: value for name, value in every.items() if isinstance(value, BaseEstimator)}
     parameters: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.learning_curve import LearningCurve
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.plain import to_plain
-from heatpose.evaluation.scores import record_scores
+from heatpose.evaluation.scores import BASELINE
 from heatpose.evaluation.signature import Signature
 
 __all__ = ["TrainingResult"]
@@ -105,7 +105,8 @@ class TrainingResult:
     def to_record(self) -> dict[str, Any]:
         """Return the part of the result that is kept in the manifest, as plain values."""
         evaluation, grouping = to_plain(self.evaluation), self.grouping
-        calibration = evaluation["calibration"] or {}
+        calibration, audit = evaluation["calibration"] or {}, self.audit
+        candidates = self.leaderboard.set_index("classifier")
         by_class = zip(*(evaluation[name] for name in ("classes", "recall", "recall_interval", "support")), strict=True)
         by_group = self.predictions.groupby(["group", "label", "predicted"]).size().reset_index()
         return {
@@ -117,7 +118,12 @@ class TrainingResult:
             "signature": None if self.signature is None else self.signature.to_dict(),
             "scores": {
                 "name": self.classifier,
-                **record_scores(self),
+                "balanced_accuracy": evaluation["balanced_accuracy"],
+                "proposed_split_balanced_accuracy": audit.proposed and audit.proposed.balanced_accuracy,
+                "random_split_balanced_accuracy": self.random_split,
+                "train_balanced_accuracy": candidates["train_balanced_accuracy"].get(self.classifier),
+                "permuted_labels_balanced_accuracy": audit.permuted.chosen,
+                "dummy_balanced_accuracy": candidates["balanced_accuracy"].get(BASELINE),
                 "balanced_accuracy_interval": evaluation["balanced_accuracy_interval"],
                 "interval_unit": evaluation["interval_unit"],
                 "macro_f1": evaluation["macro_f1"],
@@ -135,7 +141,7 @@ class TrainingResult:
             },
             "leaderboard": self.leaderboard.to_dict("records"),
             "by_group": by_group.to_numpy(dtype=object).tolist(),
-            "audit": to_plain(self.audit),
+            "audit": to_plain(audit),
             "learning_curve": to_plain(self.learning_curve),
             "advice": to_plain(self.advice),
         }

@@ -29,8 +29,8 @@ from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Folds, Grouping, grouped_folds, resolve_groups
 from heatpose.evaluation.scores import BASELINE
 from heatpose.training.folds import Task, fit_temperature, join_fits, rank_candidates
+from heatpose.training.plan import Choice, TrainingPlan, conclude, plan_training
 from heatpose.training.result import TrainingResult
-from heatpose.training.skeleton import Choice, TrainingPlan, conclude, plan_training
 from heatpose.training.training import choose_classifiers
 from heatpose.training.trials import BestTrial, Search, check_optuna, open_storage, quiet_optuna
 

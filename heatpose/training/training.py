@@ -25,8 +25,8 @@ from heatpose.evaluation.scores import BASELINE
 from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES, Candidate
 from heatpose.pose.skeleton import Skeleton
 from heatpose.training.folds import Fit, Mirror, Task, fit_temperature, join_fits, rank_candidates
+from heatpose.training.plan import Choice, TrainingPlan, conclude, plan_training
 from heatpose.training.result import TrainingResult
-from heatpose.training.skeleton import Choice, TrainingPlan, conclude, plan_training
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -22,7 +22,7 @@ from heatpose.model.candidates import (
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
 from heatpose.persistence.artifact import read_manifest
 from heatpose.pose.skeleton import COCO_17
-from heatpose.training import folds, skeleton, training
+from heatpose.training import folds, plan, training
 
 CLASSES = ["action_up", "dummy", "select_avatar"]
 SIMULATED = simulate_poses(3, 1, 5, classes=CLASSES)
@@ -38,7 +38,7 @@ def with_candidate(monkeypatch):
 
     def add(name, candidate):
         longer = MappingProxyType({**CANDIDATES, name: candidate})
-        for module in (candidates, folds, skeleton, training):
+        for module in (candidates, folds, plan, training):
             monkeypatch.setattr(module, "CANDIDATES", longer)
 
     return add

@@ -188,7 +188,7 @@ def quick(monkeypatch):
         name: Candidate(lambda seed, network=network: clone(network), "small", takes=HEATMAPS)
         for name, network in small.items()
     }
-    for module in ("model.candidates", "training.folds", "training.skeleton", "training.training"):
+    for module in ("model.candidates", "training.folds", "training.plan", "training.training"):
         monkeypatch.setattr(f"heatpose.{module}.CANDIDATES", {**CANDIDATES, **table})
 
 

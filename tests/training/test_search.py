@@ -16,10 +16,9 @@ from optuna.trial import TrialState
 
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.learning_curve import learning_curve
-from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
-from heatpose.model.spaces import Range
+from heatpose.model.candidates import CANDIDATES, Range, make_pose_pipeline
 from heatpose.pose.skeleton import COCO_17
-from heatpose.training import folds, skeleton
+from heatpose.training import folds, plan
 from heatpose.training import trials as module
 from heatpose.training.search import parse_budget, search_pose_classifier
 
@@ -471,7 +470,7 @@ def test_optuna_is_kept_quiet_and_left_as_it_was(guesses):
 
 
 def test_the_table_is_not_changed(guesses, monkeypatch):
-    monkeypatch.setattr(skeleton, "learning_curve", learning_curve)  # also of it
+    monkeypatch.setattr(plan, "learning_curve", learning_curve)  # also of it
     table = a_table()
     look_for(table, n_trials=1)
     pd.testing.assert_frame_equal(table, a_table())

@@ -17,7 +17,7 @@ from heatpose.model import candidates
 from heatpose.model.candidates import CANDIDATES, Candidate
 from heatpose.model.openset import UNKNOWN, apply_temperature
 from heatpose.pose.skeleton import COCO_17
-from heatpose.training import folds, skeleton, training
+from heatpose.training import folds, plan, training
 from heatpose.training.folds import fit_temperature
 from heatpose.training.training import choose_classifiers, train_pose_classifier
 
@@ -45,7 +45,7 @@ QUICK = {
 def quick(monkeypatch, no_learning_curve):
     """Add the quick candidates, and leave out the learning curve; `result` has one."""
     table = MappingProxyType({**CANDIDATES, **QUICK})
-    for module in (candidates, folds, skeleton, training):
+    for module in (candidates, folds, plan, training):
         monkeypatch.setattr(module, "CANDIDATES", table)
 
 
@@ -69,7 +69,7 @@ def train(table=TABLE, classifiers="near,tree", **options):
 @pytest.fixture(scope="module")
 def result():
     with pytest.MonkeyPatch.context() as patch:
-        for module in (candidates, folds, skeleton, training):
+        for module in (candidates, folds, plan, training):
             patch.setattr(module, "CANDIDATES", MappingProxyType({**CANDIDATES, **QUICK}))
         return train()
 
