@@ -163,6 +163,13 @@ def test_numbers_stay_on_their_side_of_names_that_are_written_from_right_to_left
         assert cell.count("<bdi>") == cell.count("<small")
 
 
+def test_a_body_without_important_parts_is_not_drawn(result, table, tmp_path):
+    drops = result.importance["probability_drop"].where(result.importance["kind"] == "block", 0.0)
+    alone = replace(result, importance=result.importance.assign(probability_drop=drops))
+    page = Page(write_report(tmp_path / "page.html", alone, table).read_text(encoding="utf-8"))
+    assert "All features of a kind" in page.text and "Parts of the body" not in page.text
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_long_names_fit_any_window(result, table, tmp_path):
     classes = tuple(ClassSummary(name, 12, 12, 3) for name in HOSTILE.values())
