@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from heatpose.evaluation.scores import list_scores
-from heatpose.evaluation.wording import format_interval, format_number
+from heatpose.evaluation.wording import PERFECT_SCORE, format_interval, format_number
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.openset import UNKNOWN
 from heatpose.persistence.manifest import SAFE_SUFFIX, count_heatmaps, kind_of, listed
@@ -65,6 +65,8 @@ def _scores(record: Mapping[str, Any]) -> list[str]:
         headline += f", 95 % interval {interval}"
     parts = [f"{headline}. Split by {_text(groups.get('description') or 'groups that are not recorded')}."]
     parts += [_text(text) for text in ((record.get("audit") or {}).get("verdict"), scores.get("note")) if text]
+    if held_out.score == 1:
+        parts.append(PERFECT_SCORE)
     if scores.get("interval_unit") == "sample":
         parts.append("The interval is from resampling single samples; it does not cover differences between people.")
     lines = [(_text(row.title), "balanced accuracy", format_number(row.score), _text(row.remark)) for row in rows]
@@ -129,7 +131,7 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
 
 def _text(value: Any) -> str:
     """Return text on one line, with Markdown markup escaped."""
-    return re.sub(r"([\\`*|<>\[\]])", r"\\\1", " ".join(str(value).split()))
+    return re.sub(r"[\\`*|<>\[\]&~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(str(value).split()))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

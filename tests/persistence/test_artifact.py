@@ -1,6 +1,7 @@
 """Saved models: what is loaded is what was saved, at whatever moment the saving was cut off."""
 
 import hashlib
+import html
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.naive_bayes import GaussianNB
@@ -20,6 +22,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from heatpose.datasets.simulation import simulate_poses
+from heatpose.evaluation.wording import PERFECT_SCORE
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
 from heatpose.persistence import manifest as manifests
 from heatpose.persistence.artifact import (
@@ -306,6 +309,15 @@ def test_card_without_a_record(path, pipelines):
     assert "The model was not scored on held-out data." in card
     assert ", ".join(CLASSES) in card
     assert "None" not in card
+
+
+@pytest.mark.parametrize("text", [r"'_([^_]+)\.npy$'", "__wave__ _up_ arm_up", "a~~b~~ &lt; *c* `d` <e> [f](g)"])
+def test_a_perfect_score_is_doubted_on_the_card_and_names_are_shown_as_they_are(pipelines, path, text):
+    scores = {"balanced_accuracy": 1.0, "balanced_accuracy_interval": [1.0, 1.0]}
+    save_model(pipelines[0], path, record={"scores": scores, "groups": {"description": text}})
+    shown = MarkdownIt("commonmark").enable("strikethrough").render(path.with_suffix(".md").read_text("utf-8"))
+    assert f" Split by {text}." in html.unescape(shown)
+    assert PERFECT_SCORE in shown
 
 
 def test_the_code_on_the_card_runs(saved, heatmaps, monkeypatch):

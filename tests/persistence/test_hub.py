@@ -221,7 +221,7 @@ def test_push(folder, hub):
     assert address.endswith("/ann/poses/commit/1a2b")
     assert hub.files == {name: (folder / name).read_bytes() for name in FILES}
     assert (hub.message, hub.repository["name"]) == ("First", "poses")
-    assert "Body pose classifier" in hub.cards[0]
+    assert "Pose classifier" in hub.cards[0]
     assert {authorization for path, authorization in hub.asked if path.startswith("/api")} == {"Bearer hf_test"}
 
 
