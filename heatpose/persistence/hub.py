@@ -131,7 +131,7 @@ def _readme(manifest: Mapping[str, Any]) -> bytes:
     measured: dict[str, Any] = {}
     if results:  # the Hub requires a name along with results
         metrics = sorted({result.metric_type for result in results})
-        measured = {"model_name": "Body pose classifier", "eval_results": results, "metrics": metrics}
+        measured = {"model_name": "Pose classifier", "eval_results": results, "metrics": metrics}
     data = hub.ModelCardData(
         library_name="heatpose", tags=["pose-classification", "keypoints", "heatmaps", manifest["skeleton"]], **measured
     )
