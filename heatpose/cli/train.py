@@ -93,8 +93,10 @@ def run(args: argparse.Namespace) -> None:
     from rich.filesize import decimal
 
     from heatpose.cli._results import show_training
+    from heatpose.persistence.artifact import check_free
     from heatpose.persistence.choices import list_choices
 
+    check_free(args.out)
     if args.adapt:
         result = None
         pipeline, table, record = _adapt(args)
@@ -164,6 +166,7 @@ def _candidates(args: argparse.Namespace) -> tuple[str, ...]:
 def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
     from heatpose.data.groups import check_enough, resolve_groups
     from heatpose.model.candidates import CANDIDATES
+    from heatpose.model.checks import check_names
     from heatpose.model.inputs import read_samples
     from heatpose.training.plan import check_mirror
     from heatpose.training.search import search_pose_classifier
@@ -175,6 +178,7 @@ def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
     folds: int | Literal["auto"] = args.folds or "auto"
 
     def check(index: pd.DataFrame) -> None:
+        check_names(index["label"].unique())
         check_mirror(index["label"].unique(), args.mirror)
         check_enough(index["label"], resolve_groups(index, spec).groups, folds)
 

@@ -89,7 +89,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """
     part = _part(path)
     try:
-        with part.open("xb") as file:
+        with _named(path), part.open("xb") as file:
             yield file
         part.replace(path)
     finally:
@@ -106,8 +106,8 @@ def replace_files(contents: Sequence[tuple[Path, bytes]]) -> None:
     """
     parts = [(_part(path), path) for path, _ in contents]
     try:
-        for (part, _), (_, content) in zip(parts, contents, strict=True):
-            with part.open("xb") as file:
+        for (part, path), (_, content) in zip(parts, contents, strict=True):
+            with _named(path), part.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -117,6 +117,16 @@ def replace_files(contents: Sequence[tuple[Path, bytes]]) -> None:
     finally:
         for part, _ in parts:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Give errors of writing, such as a full disk, the name of the file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)
+        raise
 
 
 def _part(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from heatpose.model.openset import UNKNOWN
 from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.skeleton import Skeleton
 
-__all__ = ["check_heatmaps", "check_labels", "check_table", "select_columns"]
+__all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "select_columns"]
 
 
 def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
@@ -80,6 +81,15 @@ def check_table(estimator: BaseEstimator, X: Any, skeleton: Skeleton, *, reset: 
     return values.reshape(len(values), -1, 3)
 
 
+def check_names(classes: Collection[str]) -> None:
+    """Raise a ValueError for a class that has the name of poses of no class."""
+    if UNKNOWN in classes:
+        raise ValueError(
+            f"Expected other class names than {UNKNOWN!r}, the label of poses that are none of the classes, got it. "
+            "Rename the class, for example to 'other'."
+        )
+
+
 def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Check class names; return the sorted classes (C,) and the class number of each sample (N,)."""
     labels = column_or_1d(y, warn=True)
@@ -89,15 +99,12 @@ def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     if missing:
         raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
     assert_all_finite(labels, input_name="y")
-    check_classification_targets(labels)
+    if labels.dtype.kind not in "OSU":  # of names it would warn of few samples a class
+        check_classification_targets(labels)
     if labels.dtype == object:
         labels = labels.astype(str)
     classes, codes = np.unique(labels, return_inverse=True)
-    if UNKNOWN in classes:
-        raise ValueError(
-            f"Expected other class names than {UNKNOWN!r}, the label of poses that are none of the classes, got it. "
-            "Rename the class, for example to 'other'."
-        )
+    check_names(classes)
     if len(classes) < 2:
         raise ValueError(f"Expected at least two classes, got one class: {classes.tolist()[0]!r}.")
     return classes, codes

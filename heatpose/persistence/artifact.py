@@ -44,7 +44,7 @@ from heatpose.persistence.manifest import (
 from heatpose.persistence.selftest import TOLERANCE, check_self_test, make_self_test
 from heatpose.persistence.unpickling import UntrustedError, load_trusted
 
-__all__ = ["FORMAT_VERSION", "ModelError", "load_model", "make_manifest", "read_manifest", "save_model"]
+__all__ = ["FORMAT_VERSION", "ModelError", "check_free", "load_model", "make_manifest", "read_manifest", "save_model"]
 
 _COMPRESSION = 3  # forests shrink to an eighth and still load in the time of a few predictions
 # A larger difference changes labels of other poses: seen with models of XGBoost 3.2 in 3.0.
@@ -71,7 +71,7 @@ def save_model(
         Fitted, with a classifier at its end.
     path : path-like
         Ends in ``.joblib``; missing folders are created. The manifest and the card get the same name with ``.json``
-        and ``.md``. Existing files are replaced.
+        and ``.md``. The files of an earlier model are replaced.
     record : mapping, optional
         Facts about the training for the manifest and the card: strings, numbers (also of NumPy), and lists and
         dictionaries of them; NaN becomes null. The card shows those that
@@ -89,6 +89,8 @@ def save_model(
     ------
     TypeError
         `pipeline` is no Pipeline, or `record` is not representable in JSON.
+    FileExistsError
+        There is no model at `path`, but a file with the name of its manifest or card, such as the data.
     ValueError
         `path` ends in something else, the pipeline is not fitted (NotFittedError) or has no classes, or
         `record` contains an infinite number.
@@ -106,7 +108,7 @@ def save_model(
     >>> manifest["classes"], manifest["record"]["n_samples"], list(loaded.named_steps)
     (['action_up', 'dummy'], 8, ['decode', 'classify'])
     """
-    path = _model_path(path)
+    path = check_free(path)
     if not isinstance(pipeline, Pipeline):
         raise TypeError(f"Expected a scikit-learn Pipeline, got {type(pipeline).__name__}.")
     check_is_fitted(pipeline)
@@ -136,6 +138,19 @@ def save_model(
         ]
     )
     return manifest
+
+
+def check_free(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a model to save; FileExistsError where its manifest or card would replace another file."""
+    path = _model_path(path)
+    beside = [file for file in (path.with_suffix(".json"), path.with_suffix(".md")) if file.exists()]
+    if beside and not path.exists():
+        try:
+            from_bytes(beside[0].read_bytes(), str(beside[0]))  # of a model whose saving was interrupted
+        except (ModelError, OSError) as error:
+            found = " and ".join(map(str, beside))
+            raise FileExistsError(f"Expected no other file that {path} would replace, got {found}.") from error
+    return path
 
 
 def make_manifest(

@@ -18,6 +18,7 @@ from sklearn.utils.validation import validate_data
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model import estimators
 from heatpose.model.candidates import make_pose_pipeline
+from heatpose.model.checks import check_labels
 from heatpose.model.conversion import ArrayClassifier, frame_predictor
 from heatpose.model.estimators import (
     HeatmapDecoder,
@@ -333,6 +334,11 @@ def test_an_empty_frame_is_of_the_none_class_or_unknown(fitted, kind):
 def test_a_class_of_empty_frames_alone_is_refused():
     with pytest.raises(ValueError, match=r"visible body .* of each class, got none in dummy"):
         classifier().fit(np.where(LABELS[:, np.newaxis] == "dummy", np.nan, TABLE), LABELS)
+
+
+def test_as_many_classes_as_samples_are_no_reason_to_warn():
+    classes, codes = check_labels([f"c{number:02}" for number in range(40)], 40)
+    assert classes[codes[-1]] == "c39"
 
 
 def test_a_class_called_unknown_is_refused():

@@ -415,7 +415,7 @@ def test_disk_full(saved, pipelines, monkeypatch):
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*pose\.json'"):
         save_model(pipelines[1], saved)
     assert {file.name: file.read_bytes() for file in saved.parent.iterdir()} == before
 
@@ -433,6 +433,15 @@ def test_first_save_interrupted(path, pipelines, monkeypatch):
         load_model(path)
     save_model(pipelines[0], path)
     assert threshold(load_model(path)) == 0.25
+
+
+@pytest.mark.parametrize("suffix", [".json", ".md"])
+def test_other_files_beside_a_new_model_are_kept(path, pipelines, suffix):
+    other = path.with_suffix(suffix)
+    other.write_text('{"images": []}')
+    with pytest.raises(FileExistsError, match=f"Expected no other file that .* would replace, got .*{other.name}"):
+        save_model(pipelines[0], path)
+    assert (other.read_text(), path.exists()) == ('{"images": []}', False)
 
 
 def test_synced_and_hidden_before_put_in_place(saved, pipelines, monkeypatch):
