@@ -32,9 +32,9 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     images = {image["id"]: image for image in content.get("images", ())}
     categories = {category["id"]: category for category in content.get("categories", ())}
     used = {entry.get("category_id") for entry in content["annotations"]}
-    names = {tuple(categories[category].get("keypoints", ())) for category in used if category in categories}
-    if len(names) == 1 and any(names):
-        poses.name_keypoints(names.pop())
+    for category in categories.values():
+        if category["id"] in used and category.get("keypoints"):
+            poses.name_keypoints(category["keypoints"])
     folders = {str(PurePosixPath(image["file_name"]).parent) for image in images.values() if "file_name" in image}
     by_image: dict = {image: [] for image in images}
     for entry in content["annotations"]:

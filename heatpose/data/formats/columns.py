@@ -27,7 +27,7 @@ _FACTS = {
     "label": ("class_name", "label", "class", "pose_label", "pose", "target", "action"),
     "path": ("file_name", "filename", "image_name", "image", "path", "image_path"),
     "video": ("video", "video_name", "video_id", "clip"),
-    "person": ("person", "person_id", "subject", "participant"),
+    "person": ("group", "person", "person_id", "subject", "participant"),
     "track": ("track", "track_id"),
     "frame": ("frame", "frame_id", "frame_number", "frame_index", "frame_idx", "timestamp", "timestamp_ms", "time"),
 }

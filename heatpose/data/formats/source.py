@@ -270,7 +270,10 @@ class Poses:
     def name_keypoints(self, names: Sequence[str]) -> None:
         """Set the names of the keypoints that a file gives itself."""
         if self.names not in (None, tuple(names)):
-            raise ValueError(f"Expected the keypoints of the files before, got {', '.join(map(str, names))[:80]}.")
+            both = [", ".join(map(str, those))[:80] for those in (self.names, names)]
+            raise ValueError(
+                f"Expected the same keypoints in the same order everywhere, got {both[0]}; then {both[1]}."
+            )
         self.names = tuple(names)
 
     def keypoints(self) -> np.ndarray:

@@ -14,7 +14,7 @@ from heatpose.cli import main
 from heatpose.data.formats.reading import FORMATS, find_format, looks_foreign, read_poses
 from heatpose.data.npy import BadFilesError
 from heatpose.data.plain_pickle import load_plain
-from heatpose.data.table import is_folder, is_pose_source, load_data, read_table, table_keypoints
+from heatpose.data.table import is_folder, is_pose_source, keypoint_frame, load_data, read_table, table_keypoints
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeletons import SKELETONS, coco_names, skeletons_of, to_coco
@@ -111,6 +111,32 @@ def test_coco_visibility_is_no_confidence(tmp_path):
     keypoints = table_keypoints(read_poses(source))[0]
     assert np.isnan(keypoints[0, :2]).all()
     assert keypoints[:, 2].tolist() == [0] + [1] * 16
+
+
+def test_coco_categories_in_different_orders_are_refused(tmp_path):
+    source = written.coco(tmp_path / "a.json", written.bodies(2, missing=0))
+    content = json.loads(source.read_text())
+    first = content["categories"][0]
+    content["annotations"][1]["category_id"] = 99
+    ball = {"id": 98, "name": "ball", "keypoints": ["centre"]}  # which no annotation has
+    for order in (first["keypoints"][::-1], first["keypoints"], []):
+        content["categories"] = [first, {**first, "id": 99, "keypoints": order}, ball]
+        source.write_text(json.dumps(content))
+        if order and order != first["keypoints"]:
+            with pytest.raises(BadFilesError, match="Expected the same keypoints in the same order everywhere"):
+                read_poses(source)
+        else:
+            np.testing.assert_allclose(table_keypoints(read_poses(source))[..., 2], 1)
+
+
+def test_a_column_of_groups_is_one_under_every_name_of_coordinates(tmp_path):
+    table = pd.concat([keypoint_frame(written.bodies(4, missing=0))], axis=1)
+    table = table.assign(label=["up", "up", "down", "down"], group=["ann", "bob"] * 2)
+    for suffix, rename in ((".csv", "score"), (".csv", "conf"), (".tsv", "confidence")):
+        path = tmp_path / f"{rename}{suffix}"
+        renamed = table.rename(columns=lambda name, rename=rename: name.replace("confidence", rename))
+        renamed.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+        assert load_data(path)["group"].tolist() == ["ann", "bob"] * 2
 
 
 def test_largest_person_or_all_of_them(tmp_path):
