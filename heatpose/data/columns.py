@@ -134,13 +134,13 @@ def text_column(table: pd.DataFrame, name: str, where: str) -> pd.Series:
     if is_float_dtype(column.dtype) and column.notna().any():
         raise ValueError(f"Expected text in column {name} of {where}, got {column.dtype}.")
     texts = column.astype("string")
-    return texts.mask(texts == "")
+    return texts.mask(texts.str.strip() == "")
 
 
 def sample_column(table: pd.DataFrame, where: str) -> pd.Series:
-    """Return the position of each row in its file, 0 where there is no such column."""
+    """Return the position of each row in its file; without such a column rows of one path are counted."""
     if "sample" not in table:
-        return pd.Series(0, index=table.index, dtype=np.int64)
+        return table.groupby("path").cumcount() if "path" in table else pd.Series(0, index=table.index)
     if not is_integer_dtype(table["sample"].dtype) or table["sample"].isna().any():
         raise ValueError(f"Expected whole numbers in column sample of {where}, got others.")
     return table["sample"].astype(np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import re
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +21,7 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
     r"""Read a table of delimited text with a header.
 
     The separator is the most frequent one of comma, semicolon and tab in the header. Between semicolons a comma is the
-    decimal sign where the first row has one between digits.
+    decimal sign where one of the first rows has one between digits.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        The text is in another encoding, or is no table.
+        The text is in another encoding, is no table, or ends within a row.
 
     Examples
     --------
@@ -46,15 +47,22 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
     import pandas as pd  # half a second, which the process that reads HDF5 files does without
 
     if isinstance(source, BytesIO):
-        head = source.getvalue()[:_HEAD_BYTES]
+        head, tail = source.getvalue()[:_HEAD_BYTES], source.getvalue()[-_HEAD_BYTES:]
     else:
         with source.open("rb") as file:
             head = file.read(_HEAD_BYTES)
+            file.seek(max(0, source.stat().st_size - _HEAD_BYTES))
+            tail = file.read()
     encoding = text_encoding(head)
-    header, _, rest = head.decode(encoding, errors="ignore").partition("\n")
+    header, _, rows = head.decode(encoding, errors="ignore").partition("\n")
     separator = separator_of(header)
-    row = rest.partition("\n")[0]
-    decimal = "," if separator == ";" and re.search(r"(^|;)\s*-?\d*,\d+\s*(;|$)", row) else "."
+    decimal = "," if separator == ";" and re.search(r"(^|;)\s*-?\d*,\d+\s*(;|$)", rows, re.MULTILINE) else "."
+    last = tail.decode(encoding, errors="ignore").rpartition("\n")[2]  # empty where the last row is complete
+    n_last, n_columns = (len(next(csv.reader([line], delimiter=separator), [])) for line in (last, header))
+    if 0 < n_last < n_columns and encoding != "utf-16":  # whose end alone has no mark of its byte order
+        raise ValueError(
+            f"Expected {n_columns} columns in each row, got {n_last} in the last one: the file is truncated"
+        )
     return pd.read_csv(source, sep=separator, decimal=decimal, encoding=encoding, **options)
 
 

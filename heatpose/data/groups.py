@@ -327,7 +327,7 @@ def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
     table["path"] = _match_paths(table["path"], paths)
     table = table[table["path"].isin(paths)]
     _refuse(table.loc[table["path"].duplicated(), "path"], f"with more than one in {name}")
-    groups = paths.map(table[table["group"] != ""].set_index("path")["group"])
+    groups = paths.map(table[table["group"].str.strip() != ""].set_index("path")["group"])
     _refuse(paths[groups.isna()], f"without one in {name}, whose paths are like {shown}")
     return _held_out(groups.to_numpy(dtype=str), f"from {file_name(name)}", "csv")
 
@@ -367,6 +367,8 @@ def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "co
     """Describe real groups; the description warns of groups of one sample each."""
     names = sorted(set(groups.tolist()))
     description = f"held-out groups: {len(names)} ({_some(names)}), {source}"
+    if len({" ".join(name.split()).casefold() for name in names}) < len(names):
+        description += "; some of these names differ in capitals or spaces only and may be one group"
     if 1 < len(names) == len(groups):
         description += "; each sample is a group of its own, so this is no more than a random split"
     return Grouping(groups, description, kind)

@@ -6,7 +6,6 @@ Its columns are ``path``, ``sample``, ``label`` and ``group``, then ``nose_x``, 
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import warnings
@@ -46,8 +45,6 @@ __all__ = [
     "table_keypoints",
     "write_table",
 ]
-
-logger = logging.getLogger(__name__)
 
 TABLE_SUFFIXES = (".parquet", ".csv")
 """File name endings of keypoint tables."""
@@ -317,11 +314,11 @@ def read_table(
     Returns
     -------
     DataFrame
-        Columns ``path`` (NA if not given), ``sample`` (0 if not given), ``label``, ``group`` (NA if not
-        given), then the keypoint columns in float32. Labels, groups and paths are text: a label 007 stays ``"007"``.
-        Where any of a keypoint's three numbers is NaN or its confidence is not above 0, it is
-        missing: x and y are NaN and the confidence is 0. ``attrs["notes"]`` lists what was decided, a line each; a
-        Parquet file keeps those of its making.
+        Columns ``path`` (NA if not given), ``sample`` (counts the rows of a path if not given), ``label``, ``group``
+        (NA if not given), then the keypoint columns in float32. Labels, groups and paths are text: a label 007 stays
+        ``"007"``. Where any of a keypoint's three numbers is NaN or its confidence is not above 0, it is missing: x and
+        y are NaN and the confidence is 0. ``attrs["notes"]`` lists what was decided or ignored, a line each; a Parquet
+        file keeps those of its making.
 
     Raises
     ------
@@ -360,13 +357,11 @@ def read_table(
     if table.empty:
         raise ValueError(f"Expected at least one row, got none in {where}.")
     known = {*_TEXTS, "sample", *own.columns}
-    if extra := [str(name) for name in table.columns if name not in known]:
-        logger.info("Ignored %d columns of %s that are none of a keypoint table's: %s", len(extra), where, extra)
-
+    extra = [str(name) for name in table.columns if name not in known]
     table = table.reset_index(drop=True)
     index = pd.DataFrame({name: text_column(table, name, where) for name in _TEXTS})
     index.insert(1, "sample", sample_column(table, where))
-    unlabelled = np.flatnonzero(index["label"].fillna("").str.strip() == "")
+    unlabelled = np.flatnonzero(index["label"].isna())
     if labelled and len(unlabelled):
         raise ValueError(
             f"Expected a label in every row of {where}, got none in {len(unlabelled)}, "
@@ -375,6 +370,9 @@ def read_table(
     keypoints = keypoint_numbers(table, where, own).reshape(len(table), len(own.keypoints), 3)
     notes = settle_keypoints(keypoints, where, image_size, keep_placeholders, skeleton=own)
     result = pd.concat([index, keypoint_frame(keypoints, own)], axis=1)
+    if extra:
+        more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""
+        notes.append(f"Ignored columns of {where}: {', '.join(extra[:3])}{more}.")
     result.attrs["notes"] = [*map(str, table.attrs.get("notes", ())), *notes]
     return result
 

@@ -139,6 +139,7 @@ def test_a_csv_gives_the_group_of_each_path_in_any_order(tmp_path, encoding):
     [
         ("path,group\na,1\nb,2\n", "got 2 without one in .*: c, d$"),
         ("path,group\na,1\nb,2\nc,3\nd,\n", "got 1 without one in .*: d$"),
+        ("path,group\na,1\nb,2\nc,3\nd, \n", "got 1 without one in .*: d$"),
         ("path,group\na,1\nb,2\nc,3\nd,4\na,1\n", "got 1 with more than one in .*: a$"),
         ("file,person\na,1\n", "columns 'path' and 'group' in .*, got file, person"),
         ("", "Cannot read groups from"),
@@ -150,6 +151,12 @@ def test_a_bad_csv_says_what_is_wrong_with_it(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as error:
         resolve_groups(pd.DataFrame({"path": list("abcd"), "label": "up"}), str(file))
     assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize(("other", "alike"), [("Ann", True), ("ann ", True), ("anna", False)])
+def test_names_that_are_nearly_the_same_are_told_of(other, alike):
+    index = pd.DataFrame({"path": list("abcd"), "label": "up", "group": ["ann", other] * 2})
+    assert ("may be one group" in resolve_groups(index, "auto").description) == alike
 
 
 def test_a_csv_that_does_not_exist_is_not_taken_for_a_pattern(tmp_path):

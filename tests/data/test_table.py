@@ -1,6 +1,5 @@
 """The keypoint table: the same from a folder and from a file, and strict about both."""
 
-import logging
 import threading
 
 import numpy as np
@@ -195,13 +194,11 @@ class TestRoundTrip:
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_only_labels_and_keypoints_are_needed(self, table, tmp_path, suffix, caplog):
+    def test_only_labels_and_keypoints_are_needed(self, table, tmp_path, suffix):
         path = tmp_path / f"table{suffix}"
         write_table(table[["label", *COLUMNS[::-1]]].assign(weather="fine"), path)
-        with caplog.at_level(logging.INFO, logger="heatpose"):
-            read = read_table(path)
-        assert "Ignored 1 columns" in caplog.text
-        assert "weather" in caplog.text
+        read = read_table(path)
+        assert read.attrs["notes"] == [f"Ignored columns of {path}: weather."]
         assert read[["path", "group"]].isna().all(axis=None)
         assert (read["sample"] == 0).all()
         pd.testing.assert_frame_equal(read[["label", *COLUMNS]], table[["label", *COLUMNS]])
@@ -285,6 +282,39 @@ def test_a_csv_saved_by_a_spreadsheet(table, tmp_path):
     text = table.to_csv(index=False, lineterminator="\r\n")
     (tmp_path / "table.csv").write_text("\ufeff" + text, encoding="utf-8", newline="")
     pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), table)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_csv_that_ends_within_a_row(table, tmp_path, encoding):
+    path = tmp_path / "table.csv"
+    write_table(table, path)
+    whole = path.read_text()
+    last = whole.rstrip("\n").rpartition("\n")[2]
+    for n_lost in (30, len(last)):  # within the last row, and to within its first columns
+        path.write_text(whole[:-n_lost], encoding=encoding)
+        with pytest.raises(ValueError, match=r"Expected 55 columns in each row, got \d+ in the last one"):
+            read_table(path, labelled=False)
+    path.write_text(whole.rstrip("\n"), encoding=encoding)  # complete, as some programs write it
+    pd.testing.assert_frame_equal(read_table(path), table)
+
+
+def test_rows_of_one_path_are_counted(table, tmp_path):
+    write_table(table.drop(columns="sample").assign(path=["a.jpg", "b.jpg", "a.jpg"]), tmp_path / "table.csv")
+    assert read_table(tmp_path / "table.csv")["sample"].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["label", "group"])
+def test_blank_text_is_none(table, tmp_path, name):
+    write_table(table.assign(**{name: ["a", " ", "b"]}), tmp_path / "table.csv")
+    assert read_table(tmp_path / "table.csv", labelled=False)[name].isna().tolist() == [False, True, False]
+
+
+def test_a_decimal_comma_shows_in_any_of_the_first_rows(table, tmp_path):
+    table[COLUMNS] += 0.25
+    text = table.to_csv(index=False, sep=";", decimal=",").split("\n")
+    text.insert(1, ";".join(["up/0.npy", "0", "up", "anna", *["0"] * 51]))  # a frame without a person
+    (tmp_path / "table.csv").write_text("\n".join(text))
+    np.testing.assert_array_equal(table_keypoints(read_table(tmp_path / "table.csv"))[1:], table_keypoints(table))
 
 
 def test_a_csv_row_that_is_too_long(table, tmp_path):
