@@ -24,6 +24,7 @@ from functools import partial
 from importlib import import_module
 from io import TextIOWrapper
 from itertools import groupby
+from pathlib import Path
 from types import ModuleType
 
 import heatpose
@@ -75,6 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
+    if sys.stderr is None:  # closed by the caller: print would write to stdout instead
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (stays open)
+    if sys.stdout is None:
+        complain("Error: Expected an open standard output, got a closed one.")
+        return 1
     if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: class names and paths can be in any script
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:

@@ -20,15 +20,15 @@ import argparse
 from pathlib import Path
 
 from heatpose.cli._console import say, say_next
-from heatpose.cli._options import UsageError, check_writable, here, option, shared
+from heatpose.cli._options import UsageError, file_to_write, here, option, shared
 
-FORMATS = ("safe", "onnx", "hub")
-"""The names in ``heatpose.persistence.export.FORMATS``, which takes a while to import."""
+FORMATS = {"safe": ".heatpose", "onnx": ".onnx", "hub": ""}
+"""The names in ``heatpose.persistence.export.FORMATS``, which takes a while to import, and how their files end."""
 
 OPTIONS = {
     **shared("model"),
     "out OUT": option("file to write; with --format hub a folder", type=here),
-    "--format": option("default: %(default)s", choices=FORMATS, default="safe"),
+    "--format": option("default: %(default)s", choices=tuple(FORMATS), default="safe"),
     "--source": option(
         "input of an ONNX graph (default: %(default)s)", choices=("heatmaps", "keypoints"), default="heatmaps"
     ),
@@ -38,7 +38,7 @@ OPTIONS = {
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     if args.format != "hub":
-        check_writable(args.out)
+        file_to_write(FORMATS[args.format])(str(args.out))  # under another name it would not load
     elif args.out.is_file():
         raise UsageError(f"expected a folder to write, got a file: {args.out}")
     if args.source != "heatmaps" and args.format != "onnx":

@@ -43,7 +43,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
     "duplicate-across-groups": ("error", "the same heatmaps in several groups"),
     "near-duplicate-across-classes": ("warning", "near-identical frames in several classes"),
     "near-duplicate-across-groups": ("warning", "near-identical frames in several groups"),
-    "small-class": ("error", "classes too small to validate"),
+    "small-class": ("error", "classes that training rejects or cannot score"),
     "dark": ("error", "heatmaps without a peak"),
     "swapped-sides": ("warning", "frames whose left and right look swapped"),
     "several-people": ("warning", "frames with more than one person"),

@@ -13,6 +13,7 @@ import pandas as pd
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.signature import find_differences, sign_poses
 from heatpose.evaluation.wording import format_plural, join_names
+from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import FEWEST_VISIBLE, mask_uncertain
 from heatpose.pose.orientation import facing_sides
 from heatpose.pose.similarity import COPY, NEAR_IDENTICAL, connect
@@ -122,7 +123,14 @@ def small_classes(context: CheckContext) -> Iterator[Problem]:
     """Classes that cannot be on both sides of a split."""
     for name in context.frames.empty_classes:
         yield context.problem("small-class", f"Class {name} has no file that can be used.")
-    for name in np.unique(context.labels):
+    names = np.unique(context.labels)
+    if len(names) == 1:
+        yield context.problem("small-class", f"{names[0]} is the only class: training needs two or more.")
+    if UNKNOWN in names:
+        yield context.problem(
+            "small-class", f"Training rejects a class called {UNKNOWN}, the label of no class: rename it."
+        )
+    for name in names:
         rows = np.flatnonzero(context.labels == name)
         n_groups = len(np.unique(context.groups[rows]))
         if len(rows) < MIN_SAMPLES:

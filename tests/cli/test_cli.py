@@ -180,6 +180,17 @@ def test_as_a_module_with_a_reader_that_is_gone():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_as_a_module_with_closed_streams(tmp_path):
+    (tmp_path / "table.csv").write_text("nose_x\n1\n")
+    for closed, code, stdout, stderr in (
+        (">&-", 1, "", "Error: Expected an open standard output, got a closed one.\n"),
+        ("2>&-", 1, "", ""),
+    ):
+        command = shlex.join([sys.executable, "-m", "heatpose", "extract", str(tmp_path / "table.csv"), "t.parquet"])
+        done = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, text=True, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (code, stdout, stderr)
+
+
 # The whole way ----------------------------------------------------------------------------------------------
 
 
@@ -416,6 +427,8 @@ def test_bad_files_stop_reading_unless_skipped(run, trained, bad_files, tmp_path
         (["train", "{tmp}/flat"], "flat_0.npy: expected it in the folder of its class"),
         (["train", "{tmp}/single"], "Expected at least 2 classes, got only 'up'"),
         (["train", "{tmp}/hollow"], "got none in down"),
+        (["train", "{tmp}/strange"], "Expected other class names than 'unknown'"),
+        (["train", "{data}", "--out", "{tmp}/other.joblib"], "would replace, got {tmp}/other.json"),
         (["train", "{tmp}/table.csv"], "missing: label"),
         (["train", "{data}", "--groups", r"_(\d+)\.npy$", "--folds", "4"], "Give --folds 3"),
         (["train", "{data}", "--groups", "(nobody)"], "got 48 without one"),
@@ -431,12 +444,13 @@ def test_problems_with_data_are_told_before_anything_is_decoded(run, data, tmp_p
 
     monkeypatch.setattr("heatpose.data.table.decode_skeleton", refuse)
     one = np.load(data / "dummy" / "dummy_0_0.npy")
-    for name in ("flat/flat_0.npy", "single/up/0.npy", "hollow/up/0.npy"):
+    for name in ("flat/flat_0.npy", "single/up/0.npy", "hollow/up/0.npy", "strange/unknown/0.npy", "strange/up/0.npy"):
         (tmp_path / name).parent.mkdir(parents=True)
         np.save(tmp_path / name, one)
     (tmp_path / "hollow" / "down").mkdir()
     (tmp_path / "table.csv").write_text("nose_x\n1\n")
-    if arguments[0] == "train":
+    (tmp_path / "other.json").write_text("{}")
+    if arguments[0] == "train" and "--out" not in arguments:
         arguments = [*arguments, "--out", "{tmp}/pose.joblib"]
     places = {"data": data, "tmp": tmp_path}
     code, out, err = run(*(place(argument, places) for argument in arguments))
@@ -625,11 +639,13 @@ def test_export_used_wrongly(run, trained, tmp_path):
         (trained[0], trained[0]),
         (trained[0], tmp_path),
         (trained[0], file, "--format", "hub"),
-        (trained[0], tmp_path / "x", "--source", "keypoints"),
-        (trained[0], tmp_path / "x", "--format", "pickle"),
+        (trained[0], tmp_path / "x.heatpose", "--source", "keypoints"),
+        (trained[0], tmp_path / "x.heatpose", "--format", "pickle"),
+        (trained[0], tmp_path / "x.onnx"),
+        (trained[0], tmp_path / "x.heatpose", "--format", "onnx"),
     ):
         assert run("export", *arguments)[0] == 2
-    assert run("export", tmp_path / "none.joblib", tmp_path / "x")[0] == 1
+    assert run("export", tmp_path / "none.joblib", tmp_path / "x.heatpose")[0] == 1
 
 
 def test_formats_are_those_of_the_library():

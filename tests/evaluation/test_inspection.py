@@ -130,6 +130,16 @@ def test_an_empty_class_folder_is_told_of(spoilt):
     assert any("nobody has no file" in message for message in messages)
 
 
+def test_what_training_rejects_is_told_of(clean, tmp_path):
+    table = load_data(clean)
+    for name in (CLASSES[0], "unknown"):
+        write_table(table.assign(label=name), tmp_path / "table.csv")
+        found = inspect_data(tmp_path / "table.csv")
+        messages = [problem.message for problem in found.problems if problem.kind == "small-class"]
+        assert f"{name} is the only class" in messages[0]
+        assert ("a class called unknown" in messages[-1]) == (name == "unknown")
+
+
 def test_the_most_harmful_come_first(spoilt):
     problems = spoilt[0].problems
     order = [(["error", "warning", "note"].index(p.severity), list(PROBLEM_KINDS).index(p.kind)) for p in problems]
