@@ -35,6 +35,7 @@ from heatpose.persistence.manifest import (
     ModelError,
     checksum,
     describe,
+    from_bytes,
     listed,
     manifest_path,
     read_verified,
@@ -143,7 +144,7 @@ def save_model(
 def check_free(path: str | os.PathLike[str]) -> Path:
     """Return the path of a model to save; FileExistsError where its manifest or card would replace another file."""
     path = _model_path(path)
-    beside = [file for file in (path.with_suffix(".json"), path.with_suffix(".md")) if file.exists()]
+    beside = [file for file in (manifest_path(path), path.with_suffix(".md")) if file.exists()]
     if beside and not path.exists():
         try:
             from_bytes(beside[0].read_bytes(), str(beside[0]))  # of a model whose saving was interrupted
