@@ -50,7 +50,7 @@ class FilmReader:
     """
 
     def __init__(self, file: str | os.PathLike[str]):
-        if not Path(file).is_file():
+        if not Path(file).exists():
             raise FileNotFoundError(f"No such film: {file}")
         need_live()
         import cv2
@@ -63,7 +63,7 @@ class FilmReader:
         self.n_frames = max(0, int(self._film.get(cv2.CAP_PROP_FRAME_COUNT)))
         """Number of frames according to the file; 0 where it does not say."""
         if not self._film.isOpened() or not 0 < self.fps < math.inf:
-            raise ValueError(f"Expected a film, got a file that cannot be read as one: {file}")
+            raise ValueError(f"Expected a film, got what cannot be read as one: {file}")
 
     def frames(self, start: int = 0, step: float = 1.0) -> Iterator[tuple[int, NDArray]]:
         """Yield every `step`-th frame from a number on.

@@ -6,6 +6,7 @@ and the same records, so that both ways give the same events for the same film.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from heatpose.live.camera import Camera, Film, Picture
 from heatpose.live.watching import Frame
 
 __all__ = ["Scene", "find_people", "person_frames"]
+
+logger = logging.getLogger(__name__)
 
 
 class Scene(NamedTuple):
@@ -32,11 +35,15 @@ class Scene(NamedTuple):
 
 
 def find_people(source: Film | Camera, tracker: PersonTracker) -> Iterator[Scene | None]:
-    """Yield each picture with its people, and None while a camera gives none."""
+    """Yield each picture with its people, and None while a camera gives none; warn at the end if nobody was found."""
     picture: Picture | None
+    n_pictures, any_people = 0, False
     for picture in source:
         people = [] if picture is None else tracker(picture.pixels)
+        n_pictures, any_people = n_pictures + (picture is not None), any_people or bool(people)
         yield None if picture is None else Scene(*picture, people, tracker.has_several)
+    if n_pictures and not any_people:
+        logger.warning("Found no person in any of %d pictures", n_pictures)
 
 
 def person_frames(

@@ -111,6 +111,19 @@ def test_an_estimator_of_nan_is_told_and_the_film_goes_on(capsys, model, film, t
     assert len(err.splitlines()) < 12
 
 
+def test_a_film_of_nobody_is_told(capsys, model, estimator, tmp_path):
+    import cv2
+
+    file = str(tmp_path / "empty.avi")
+    writer = cv2.VideoWriter(file, cv2.VideoWriter_fourcc(*"MJPG"), 5, (64, 48))
+    for _ in range(3):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    code, out, err = run(capsys, "live", model, "--source", file, "--estimator", estimator)
+    assert (code, out) == (0, "")
+    assert "Found no person in any of 3 pictures" in err
+
+
 @pytest.mark.parametrize("package", ["cv2", "onnxruntime", "aiohttp"])
 @pytest.mark.parametrize("command", ["live", "record", "heatmaps"])
 def test_without_the_extra_the_message_says_what_to_install(
