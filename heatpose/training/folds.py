@@ -117,13 +117,11 @@ class Trainer:
 
         `meanwhile` is called in this process, while other processes are at work.
         """
-        # One thread each: there are enough fits to keep all processors busy, and libraries that each take all of them
-        # slow each other down.
         arguments = []
         for task in tasks:
             parameters = {**CANDIDATES[task.name].takes.mirror_parameters(self.mirror), **task.parameters}
-            data = self.X, self.y, task.test, self.random_state, task.outputs, self.heatmaps, self.skeleton
-            arguments.append((task.name, parameters, *data))
+            data = self.X, self.y, self.random_state, self.heatmaps, self.skeleton
+            arguments.append((task._replace(parameters=parameters), *data))
         results = side_by_side(train_without, arguments, self.n_jobs, self.client)
         if meanwhile is not None:
             meanwhile()
@@ -136,24 +134,16 @@ class Trainer:
 
 @threadpool_limits.wrap(limits=1)  # sums are rounded alike in each process, and none waits for another's threads
 def train_without(
-    name: str,
-    parameters: Mapping[str, Any],
-    X: np.ndarray,
-    y: np.ndarray,
-    test: np.ndarray,
-    random_state: int,
-    outputs: tuple[Output, ...] = (),
-    heatmaps: HeatmapRows | None = None,
-    skeleton: Skeleton = COCO_17,
+    task: Task, X: np.ndarray, y: np.ndarray, random_state: int, heatmaps: HeatmapRows | None, skeleton: Skeleton
 ) -> Fit:
     """Train a candidate without some samples, and evaluate it on these."""
-    takes = CANDIDATES[name].takes
+    takes, test = CANDIDATES[task.name].takes, task.test
     samples = takes.samples(X, heatmaps)
     held_out = takes.subset(samples, test)
     train = np.setdiff1d(np.arange(len(y)), test)
     start = time.perf_counter()
-    pipeline = make_pose_pipeline(name, random_state=random_state, skeleton=skeleton)
-    classifier = pipeline.set_params(**parameters)[1:]
+    pipeline = make_pose_pipeline(task.name, random_state=random_state, skeleton=skeleton)
+    classifier = pipeline.set_params(**task.parameters)[1:]
     classifier.fit(takes.subset(samples, train), y[train])
     seconds = time.perf_counter() - start
     classes = np.unique(y)
@@ -163,14 +153,14 @@ def train_without(
     probabilities[np.ix_(test, columns)], known[test] = classifier[-1].predict_proba_and_known(held_out)
     keypoints = X[test].reshape(len(test), -1, 3)
     partial = {}
-    for part in partial_bodies(skeleton) if "parts" in outputs else ():
+    for part in partial_bodies(skeleton) if "parts" in task.outputs else ():
         left = hide_part(keypoints, part, random_state=random_state, skeleton=skeleton)
         rest = takes.hide(held_out, np.isnan(left[..., 0]))
         partial[part] = columns[classifier.predict_proba(rest).argmax(axis=1)]
     some = train[:: max(1, len(train) // _TRAIN_SCORE_SAMPLES)]
     train_score = macro_recall(y[some], classifier.predict(takes.subset(samples, some)))
     importance = None
-    if "importance" in outputs and takes.has_keypoints:
+    if "importance" in task.outputs and takes.has_keypoints:
         importance = measure_importance(classifier, X[test], y[test], random_state=random_state)
     return Fit(probabilities, known, partial, train_score, seconds, importance)
 

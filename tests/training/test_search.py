@@ -71,7 +71,8 @@ def guesses(monkeypatch, no_learning_curve):
     """
     asked = []
 
-    def train(name, parameters, X, y, test, random_state, parts, heatmaps, skeleton):
+    def train(task, X, y, random_state, heatmaps, skeleton):
+        name, test, parameters, _ = task
         asked.append((name, parameters, X, y, test))
         classes, codes = np.unique(y, return_inverse=True)
         rng = np.random.default_rng(random_state)
@@ -195,10 +196,10 @@ def test_what_does_worse_on_the_first_folds_is_given_up(guesses, tmp_path):
 def test_an_impossible_trial_is_passed_over(monkeypatch, guesses, tmp_path):
     train = folds.train_without
 
-    def particular(name, parameters, *more):
-        if parameters.get("classify__performers", 3) != 3:
+    def particular(task, *more):
+        if task.parameters.get("classify__performers", 3) != 3:
             raise ValueError("Expected 3 performers.")
-        return train(name, parameters, *more)
+        return train(task, *more)
 
     monkeypatch.setattr(folds, "train_without", particular)
     look_for(a_table(), n_trials=4, study=tmp_path / "study")

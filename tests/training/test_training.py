@@ -182,9 +182,9 @@ def trained_without(monkeypatch):
     """Make training note, for each fit, the candidate and the samples that it was asked about."""
     fits, fit = [], folds.train_without
 
-    def noting(name, parameters, X, y, test, *others):
-        fits.append((name, test))
-        return fit(name, parameters, X, y, test, *others)
+    def noting(task, *others):
+        fits.append((task.name, task.test))
+        return fit(task, *others)
 
     monkeypatch.setattr(folds, "train_without", noting)
     return fits
@@ -224,11 +224,11 @@ def pretend(monkeypatch, share_right):
     classes = np.unique(labels)
     frame = np.arange(len(TABLE)) % 4  # of four in a clip
 
-    def pretending(name, parameters, X, y, test, *others):
-        real = fit(name, parameters, X, y, test, *others)
+    def pretending(task, *others):
+        real = fit(task, *others)
         probabilities = np.full_like(real.probabilities, np.nan)
-        for row in test:
-            right = frame[row] < 4 * share_right(name, groups[row], len(set(groups[test])))
+        for row in task.test:
+            right = frame[row] < 4 * share_right(task.name, groups[row], len(set(groups[task.test])))
             said = np.searchsorted(classes, labels[row]) + (0 if right else 1)
             probabilities[row] = 0.1 / (len(classes) - 1)
             probabilities[row, said % len(classes)] = 0.9
@@ -430,9 +430,9 @@ def test_what_is_each_other_s_mirror_image_goes_into_every_model(monkeypatch):
     parameters = []
     without = folds.train_without
 
-    def spy(name, given, *arguments, **options):
-        parameters.append(given)
-        return without(name, given, *arguments, **options)
+    def spy(task, *arguments):
+        parameters.append(task.parameters)
+        return without(task, *arguments)
 
     monkeypatch.setattr(folds, "train_without", spy)
     images = {"action_up": "action_up"}
