@@ -65,11 +65,10 @@ CHECKS: tuple[Check, ...] = (
 )
 """All checks; their problems are sorted by kind."""
 
-_SEVERITIES = get_args(Severity)
-_KINDS = sorted(KINDS, key=lambda kind: _SEVERITIES.index(KINDS[kind][0]))
+_SEVERITIES, _KINDS = get_args(Severity), list(KINDS)
 
-PROBLEM_KINDS: Mapping[str, str] = {kind: KINDS[kind][1] for kind in _KINDS}
-"""Kinds of problems, the most harmful first, and their titles."""
+PROBLEM_KINDS: Mapping[str, str] = {kind: title for kind, (_, title) in KINDS.items()}
+"""Kinds of problems, the most harmful of each severity first, and their titles."""
 
 _VISIBLE = 0.4  # of a pose's median confidence
 

@@ -121,11 +121,9 @@ def read_safe_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Pipeli
         entries = _unzip(content)
         manifest = from_bytes(entries.pop("manifest.json"), f"manifest.json in {path}")
         payload = b"".join(entries.values())
-        if not checksum(payload).items() <= manifest.items():
-            raise ValueError("Expected the model that the manifest describes, got another one.")
+        _require(checksum(payload).items() <= manifest.items(), "the model that the manifest describes")
         pipeline = unpack(entries)
-        if pipeline.classes_.tolist() != manifest["classes"]:
-            raise ValueError("Expected the classes of the manifest, got others.")
+        _require(pipeline.classes_.tolist() == manifest["classes"], "the classes of the manifest")
     except ModelError:
         raise
     # The errors of zipfile, zlib, json and NumPy for crafted content are not documented.
@@ -133,6 +131,12 @@ def read_safe_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Pipeli
         message = str(error) or type(error).__name__
         raise ModelError(f"Expected {path} to hold a model, got something else: {message} {RESTORE}") from error
     return manifest, pipeline
+
+
+def _require(fits: bool, expected: str) -> None:
+    """Refuse content of a safe file that is not as expected."""
+    if not fits:
+        raise ValueError(f"Expected {expected}, got something else.")
 
 
 def _comment(content: bytes) -> bytes:
@@ -145,19 +149,18 @@ def _unzip(content: bytes) -> dict[str, bytes]:
         infos = archive.infolist()
         names = [info.filename for info in infos]
         expected = ["manifest.json", "model.json", *(f"arrays/{i:03d}.npy" for i in range(len(infos) - 2))]
-        if names != expected or len(names) > _MAX_ARRAYS:
-            raise ValueError("Expected manifest.json, model.json and arrays/000.npy, ..., got other entries.")
+        shown = "only manifest.json, model.json and arrays/000.npy, ..."
+        _require(names == expected and len(names) <= _MAX_ARRAYS, shown)
         most = min(_MAX_SIZE, _MAX_RATIO * len(content))
-        if sum(info.file_size for info in infos) > most or any(info.file_size > _MAX_TEXT for info in infos[:2]):
-            raise ValueError(f"Expected at most {most:,} bytes in all, got more.")
+        _require(sum(info.file_size for info in infos) <= most, f"at most {most:,} bytes in all")
+        _require(all(info.file_size <= _MAX_TEXT for info in infos[:2]), f"at most {_MAX_TEXT:,} bytes of JSON")
         entries = {}
         for info in infos:
-            if info.compress_type not in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED) or info.flag_bits & 1:
-                raise ValueError(f"Expected {info.filename} to be deflated, got something else.")
+            is_plain = info.compress_type in (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED) and not info.flag_bits & 1
+            _require(is_plain, f"{info.filename} deflated or stored")
             with archive.open(info) as file:
                 entries[info.filename] = file.read(info.file_size + 1)  # at most one byte more than declared
-            if len(entries[info.filename]) != info.file_size:
-                raise ValueError(f"Expected {info.file_size} bytes in {info.filename}, got others.")
+            _require(len(entries[info.filename]) == info.file_size, f"{info.file_size} bytes in {info.filename}")
     return entries
 
 
@@ -169,8 +172,8 @@ def unpack(entries: Mapping[str, bytes]) -> Pipeline:
         for name, content in entries.items()
         if name != "model.json"
     }
-    if not isinstance(facts, dict) or set(facts) != {*_FACTS, "block"}:
-        raise ValueError(f"Expected {', '.join(_FACTS)} and block in model.json, got other entries.")
+    wanted = {*_FACTS, "block"}
+    _require(isinstance(facts, dict) and set(facts) == wanted, f"{', '.join(_FACTS)} and block in model.json")
     return _assemble(facts, from_parts(facts["block"], arrays))
 
 
@@ -181,22 +184,19 @@ def _refuse_constant(name: str) -> float:
 def _read_array(name: str, content: bytes) -> np.ndarray:
     """Read an array whose header matches its number of bytes."""
     buffer = BytesIO(content)
-    if np.lib.format.read_magic(buffer) != (1, 0):
-        raise ValueError(f"Expected {name} in version 1.0 of its format, got another.")
+    _require(np.lib.format.read_magic(buffer) == (1, 0), f"{name} in version 1.0 of its format")
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(buffer)
     rest = content[buffer.tell() :]
-    if dtype.str not in _DTYPES or fortran_order or math.prod(shape) * dtype.itemsize != len(rest):
-        raise ValueError(f"Expected {name} to hold one of {', '.join(_DTYPES)} as its header says, got something else.")
-    if dtype.kind == "b" and rest.translate(None, b"\x00\x01"):
-        raise ValueError(f"Expected 0 and 1 in {name}, got other bytes.")
+    _require(dtype.str in _DTYPES and not fortran_order, f"one of {', '.join(_DTYPES)}, row by row, in {name}")
+    _require(math.prod(shape) * dtype.itemsize == len(rest), f"as many bytes as the header of {name} says")
+    _require(dtype.kind != "b" or not rest.translate(None, b"\x00\x01"), f"0 and 1 in {name}")
     return np.frombuffer(rest, dtype=dtype).reshape(shape)
 
 
 # Pipelines --------------------------------------------------------------------------------------------------
 
 _FACTS = ("decoder", "skeleton", "classifier", "set_thresholds", "learned", "classes")
-# Parameters used after training, and their types.
-_OF_CLASSIFIER: Mapping[str, type] = {"min_confidence": float, "temperature": float, "threshold": float}
+_OF_CLASSIFIER = ("min_confidence", "temperature", "threshold")  # parameters used after training, numbers
 # Counts and decisions of the training, which are only reported.
 _LEARNED: Mapping[str, type] = {"n_without_body_": int, "n_thinned_": int, "mirror_decisions_": list}
 
@@ -232,24 +232,19 @@ def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
     """Build a pipeline from its parts; ValueError where they do not match."""
     decoder, parameters, classes = facts["decoder"], facts["classifier"], facts["classes"]
     method = decoder.get("method") if isinstance(decoder, dict) else None
-    if not isinstance(method, str) or method not in DECODERS or set(decoder) != {"method", "heatmaps"}:
-        raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got another.")
-    if not isinstance(parameters, dict) or set(parameters) != set(_OF_CLASSIFIER):
-        raise ValueError(f"Expected {', '.join(_OF_CLASSIFIER)} of the classifier, got others.")
-    for name, kind in _OF_CLASSIFIER.items():
-        if type(parameters[name]) is not kind or not math.isfinite(parameters[name]):
-            raise ValueError(f"Expected a number as {name}, got something else.")
-    if parameters["temperature"] <= 0:
-        raise ValueError("Expected a temperature above 0, got another.")
+    decoders = f"a decoder out of {', '.join(DECODERS)}"
+    _require(isinstance(method, str) and method in DECODERS and set(decoder) == {"method", "heatmaps"}, decoders)
+    is_complete = isinstance(parameters, dict) and set(parameters) == set(_OF_CLASSIFIER)
+    _require(is_complete, f"{', '.join(_OF_CLASSIFIER)} of the classifier")
+    for name in _OF_CLASSIFIER:
+        _require(type(parameters[name]) is float and math.isfinite(parameters[name]), f"a number as {name}")
+    _require(parameters["temperature"] > 0, "a temperature above 0")
     sets, learned = facts["set_thresholds"], facts["learned"]
-    if not isinstance(sets, list) or not all(_is_pair(pair) for pair in sets):
-        raise ValueError("Expected pairs of a coverage and a threshold, got something else.")
-    if not isinstance(learned, dict) or any(type(value) is not _LEARNED.get(name) for name, value in learned.items()):
-        raise ValueError(f"Expected {', '.join(_LEARNED)} of the training, got others.")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise ValueError("Expected the classes' names, got something else.")
-    if len(classes) < 2 or sorted(set(classes)) != classes:
-        raise ValueError("Expected two or more classes in alphabetical order, got others.")
+    _require(isinstance(sets, list) and all(map(_is_pair, sets)), "pairs of a coverage and a threshold")
+    is_learned = isinstance(learned, dict) and all(type(each) is _LEARNED.get(name) for name, each in learned.items())
+    _require(is_learned, f"{', '.join(_LEARNED)} of the training")
+    _require(isinstance(classes, list) and all(isinstance(name, str) for name in classes), "the classes' names")
+    _require(len(classes) >= 2 and sorted(set(classes)) == classes, "two or more classes in alphabetical order")
     skeleton, source = unpack_skeleton(facts["skeleton"]), unpack_skeleton(decoder["heatmaps"])
     n_columns = len(skeleton.columns)
     width = block.width(n_columns)
@@ -266,7 +261,7 @@ def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
     for name, value in learned.items():
         setattr(classifier, name, value)
     decoding = HeatmapDecoder(
-        method, skeleton=short_name(skeleton), heatmaps=None if source == skeleton else short_name(source)
+        decoder["method"], skeleton=short_name(skeleton), heatmaps=None if source == skeleton else short_name(source)
     )
     return Pipeline([("decode", decoding), ("classify", classifier)])
 

@@ -234,10 +234,10 @@ def test_a_crafted_copy_of_the_same_is_fine(file, content):
 @pytest.mark.parametrize(
     ("rename", "message"),
     [
-        (("arrays/000.npy", "../../evil.npy"), "got other entries"),
-        (("arrays/000.npy", "/etc/evil.npy"), "got other entries"),
-        (("arrays/000.npy", "arrays/000.pkl"), "got other entries"),
-        (("model.json", "model.py"), "got other entries"),
+        (("arrays/000.npy", "../../evil.npy"), "only manifest.json, model.json"),
+        (("arrays/000.npy", "/etc/evil.npy"), "only manifest.json, model.json"),
+        (("arrays/000.npy", "arrays/000.pkl"), "only manifest.json, model.json"),
+        (("model.json", "model.py"), "only manifest.json, model.json"),
     ],
 )
 def test_other_names_are_refused(file, content, rename, message):
@@ -252,7 +252,7 @@ def test_a_bomb_is_not_unpacked(pipelines, file):
     entries = entries_of(file.read_bytes())
     craft(file, {**entries, "arrays/000.npy": array_bytes(np.zeros(1 << 23))})
     assert file.stat().st_size < 1 << 20
-    with pytest.raises(ModelError, match=r"at most .* bytes in all, got more"):
+    with pytest.raises(ModelError, match=r"at most .* bytes in all"):
         load_model(file)
 
 
@@ -311,18 +311,18 @@ def set_in(place, **changes):
     [
         (facts(block=None), "Expected a block"),
         (facts(block={"kind": "Softmax"}), "each array to be used once"),
-        (facts(more=1), "got other entries"),
+        (facts(more=1), "and block in model.json"),
         (facts(decoder={"method": "eval"}), "a decoder out of"),
         (facts(decoder={"method": "argmax", "n_jobs": 99}), "a decoder out of"),
         (facts(decoder=None), "a decoder out of"),
-        (facts(classifier=None), "of the classifier, got others"),
+        (facts(classifier=None), "of the classifier"),
         (set_in("classifier", threshold="1"), "a number as threshold"),
         (set_in("classifier", threshold=1e999), "finite numbers, got Infinity"),
         (set_in("classifier", temperature=-1.0), "temperature above 0"),
         (facts(set_thresholds=[[0.9, "0.1"]]), "a coverage and a threshold"),
         (facts(set_thresholds=[[0.9, 2.0]]), "a coverage and a threshold"),
-        (facts(learned={"n_without_body_": "1"}), "of the training, got others"),
-        (facts(learned={"estimator_": 1}), "of the training, got others"),
+        (facts(learned={"n_without_body_": "1"}), "of the training"),
+        (facts(learned={"estimator_": 1}), "of the training"),
         (facts(classes=["a"]), "two or more classes"),
         (facts(classes=["b", "a", "c"]), "alphabetical order"),
         (facts(classes=["a", "b", "c", "d", "e"]), "probabilities of 5 classes, got 4"),
