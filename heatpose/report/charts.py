@@ -129,6 +129,6 @@ def draw_stream(times: ArrayLike, labels: ArrayLike, events: Sequence[PoseEvent]
 
 def _name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Label the rows 0, 1, ... at the left, without axis line and ticks."""
-    ax.set_yticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), names, parse_math=False)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)

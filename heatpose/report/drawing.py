@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 from math import ceil
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,7 @@ _ACCENT = "#c4619f"
 # Grey, so that coloured limbs and markers on top stand out.
 _COLOUR_MAP = "gray"
 _PANELS = 6  # in a row, at the most
+_TITLE_WIDTH = 20  # characters of a line above a panel of two inches
 _FAINT = 60  # single samples of a class, at the most
 _BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1), "borderaxespad": 0, "frameon": False}
 
@@ -179,11 +181,10 @@ def draw_classes(keypoints: ArrayLike, labels: ArrayLike) -> Figure:
     n_columns = ceil(len(classes) / n_rows)  # even rows
     n_rows = ceil(len(classes) / n_columns)
 
-    width = max(1.9, 0.1 * max(len(str(name)) for name in classes))
     figure, grid = _pyplot().subplots(
         n_rows,
         n_columns,
-        figsize=(width * n_columns, 2.5 * n_rows + 0.4),
+        figsize=(2 * n_columns, 2.5 * n_rows + 0.4),
         squeeze=False,
         sharex=True,
         sharey=True,
@@ -197,7 +198,7 @@ def draw_classes(keypoints: ArrayLike, labels: ArrayLike) -> Figure:
         shown = members[np.linspace(0, len(members) - 1, min(_FAINT, len(members))).astype(int)]
         _add_limbs(ax, shown, linewidth=1.2, alpha=min(0.3, 0.07 + 1.5 / max(1, len(shown))))
         draw_skeleton(mean, ax, linewidth=3)
-        ax.set_title(str(name), fontsize="medium")
+        ax.set_title(fill(str(name), _TITLE_WIDTH), fontsize="medium", parse_math=False)
     _frame(grid.flat[0], poses, means)
     figure.legend(**_side_legend(), loc="outside lower center")
     return figure

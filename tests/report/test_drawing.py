@@ -162,6 +162,17 @@ def test_panels_are_in_even_rows(pose, n_classes, shape):
     assert sum(bool(ax.get_title()) for ax in figure.axes) == n_classes
 
 
+def test_names_of_classes_are_no_formulas_and_no_wider_than_their_panels(pose):
+    names = ["up", r"$\frac{$ of $5", "long_" * 20]
+    figure = drawing.draw_classes(np.repeat(pose[np.newaxis], 3, axis=0), names)
+    figure.canvas.draw()
+    assert {ax.get_title().replace("\n", "") for ax in figure.axes} == set(names)
+    assert figure.get_figwidth() == drawing.draw_classes(pose[np.newaxis], ["up"]).get_figwidth() * 3
+    ax = charts.draw_stream([1, 2, 3], names, [])
+    ax.figure.canvas.draw()
+    assert [label.get_text() for label in ax.get_yticklabels()] == sorted(names)
+
+
 def test_mean_pose_is_free_of_place_and_size_and_skips_what_is_missing():
     one = simulate_poses(1, 1, 1, classes=["action_up"], difficulty=0).keypoints[0, :, :2]
     wrist = COCO_17.keypoints.index("right_wrist")
