@@ -75,33 +75,29 @@ def near_duplicates(context: CheckContext) -> Iterator[Problem]:
     """Copies of a frame that differ in noise, position or scale only."""
     if len(context.unique) < 2:
         return
-    nearest, everyone = context.nearest, np.arange(len(context.frames))
+    nearest = context.nearest
     # Classes can be cut from one clip, whose frames are similar; groups cannot.
     within_clips = min(_SAME_CLIP_COPY, float(np.median(nearest["own_class"][0][context.unique])) / 3)
     pairs = [
-        _mutual(*nearest[where], everyone, limit)
+        _mutual(*nearest[where], limit)
         for where, limit in (("other_classes", within_clips), ("other_groups", COPY), ("own_class", within_clips))
         if where in nearest
     ]
     first, second, apart = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     if not len(first):
         return
-    part = connect(first, second, len(everyone))
+    part = connect(first, second, len(context.frames))
     distances = pd.Series(apart).groupby(part[first]).min()
     for which, distance in zip(distances.index.to_numpy(), distances.to_numpy(), strict=True):
         what = f"show the same pose to within {max(distance, 1e-4):.2%} of the body's size"
         yield _duplicate(context, np.flatnonzero(part == which), "near-", what, 1 - distance / COPY)
 
 
-def _mutual(
-    distances: np.ndarray, which: np.ndarray, rows: np.ndarray, limit: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _mutual(distances: np.ndarray, which: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return pairs that are near and not much nearer to others: a copy and its original, not the original's clip."""
-    near = distances <= limit
-    first, second = rows[near], which[near]
-    back = np.maximum(distances[second], 5e-4)
-    mutual = distances[near] <= _MUTUAL * back
-    return first[mutual], second[mutual], distances[near][mutual]
+    first = np.flatnonzero(distances <= limit)
+    first = first[distances[first] <= _MUTUAL * np.maximum(distances[which[first]], 5e-4)]
+    return first, which[first], distances[first]
 
 
 def _duplicate(context: CheckContext, rows: np.ndarray, near: str, what: str, score: float) -> Problem:

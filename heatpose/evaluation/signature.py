@@ -330,7 +330,7 @@ def check_data(model: Any, data: pd.DataFrame | np.ndarray | Signature) -> list[
         As :func:`heatpose.load_model` or a training returns it, with the signature of its training data. A model that
         was fitted otherwise has none: data are then expected to show people who stand.
     data : DataFrame, ndarray or Signature
-        Keypoint table, or keypoints of shape (N, 17, 3) or (N, 51), or their signature.
+        Keypoint table, or keypoints of shape (N, K, 3) or (N, 3 K), or their signature.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 """Input of a model: keypoints or heatmaps, and all code that depends on which of them.
 
-Most models decode heatmaps in their first step and work from keypoints, (N, 51); networks on pixels work from the
+Most models decode heatmaps in their first step and work from keypoints, (N, 3 K); networks on pixels work from the
 heatmaps themselves. A :class:`ModelInput` handles the samples of either kind, so that no other module distinguishes
 them: :data:`KEYPOINTS` and :data:`HEATMAPS`.
 """

@@ -77,7 +77,7 @@ def save_model(
         Facts about the training for the manifest and the card: strings, numbers (also of NumPy), and lists and
         dictionaries of them; NaN becomes null. The card shows those that
         :meth:`heatpose.training.result.TrainingResult.to_record` returns. ``created`` is now unless given.
-    samples : array_like, shape (n, 17, 3), optional
+    samples : array_like, shape (n, K, 3), optional
         Keypoints of a few poses for the self-test, ideally one of each class; by default simulated ones. They are
         stored in the manifest.
 
@@ -118,9 +118,10 @@ def save_model(
     if not isinstance(record, Mapping | None):
         raise TypeError(f"Expected a record as a dictionary, got {type(record).__name__}.")
 
+    record = dict(record or {})
     if conflict := xgboost_conflict():
         warnings.warn(conflict, UserWarning, stacklevel=2)
-        record = {**(record or {}), "choices": [*(record or {}).get("choices", ()), conflict]}
+        record["choices"] = [*record.get("choices", ()), conflict]
     buffer = BytesIO()
     joblib.dump(pipeline, buffer, compress=_COMPRESSION)
     model = buffer.getvalue()
@@ -207,7 +208,7 @@ def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -
     Returns
     -------
     Pipeline
-        Takes heatmaps (N, 17, H, W), or one (17, H, W).
+        Takes heatmaps (N, K, H, W), or one (K, H, W).
 
     Raises
     ------

@@ -147,8 +147,7 @@ def _predict(model: Any, kind: str, poses: Iterable[Any]) -> dict[str, Any] | No
     """Predict stored poses as keypoints or, rendered, as heatmaps; None if the model has no step that takes them."""
     decodes = isinstance(model, Pipeline) and isinstance(model[0], HeatmapDecoder)
     # A pipeline without a decoder, or an ONNX graph with keypoints as input.
-    n_columns = len(skeleton_of(model).columns)
-    takes_keypoints = getattr(model, "source", "") == "keypoints" or getattr(model, "n_features_in_", 0) == n_columns
+    takes_keypoints = getattr(model, "n_features_in_", 0) == len(skeleton_of(model).columns)
     if kind == "keypoints":
         return _outputs(model[1:] if decodes else model, _array(poses)) if decodes or takes_keypoints else None
     if takes_keypoints:
