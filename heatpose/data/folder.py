@@ -430,16 +430,16 @@ class HeatmapRows:
     mirrored: bool = False
 
     @classmethod
-    def of(cls, folder: HeatmapFolder, table: pd.DataFrame | None = None, *, mirrored: bool = False) -> HeatmapRows:
+    def of(cls, folder: HeatmapFolder, table: pd.DataFrame | None = None) -> HeatmapRows:
         """All samples of a folder, or those of a table that was made from it, by its ``path`` and ``sample``."""
         if table is None:
-            return cls(folder, np.arange(len(folder)), mirrored=mirrored)
+            return cls(folder, np.arange(len(folder)))
         names = ["path", "sample"]
         rows = pd.MultiIndex.from_frame(folder.index[names]).get_indexer(pd.MultiIndex.from_frame(table[names]))
         if (rows < 0).any():
             first = table.iloc[int(np.argmax(rows < 0))]
             raise ValueError(f"Expected a table made from {folder.root}, got {first['path']}, which is not there.")
-        return cls(folder, rows, mirrored=mirrored)
+        return cls(folder, rows)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

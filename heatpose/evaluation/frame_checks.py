@@ -219,9 +219,10 @@ def mirrored_groups(context: CheckContext) -> Iterator[Problem]:
                 as_is, mirrored = (np.median(both.nearest(rows, others)[0]) for rows in (own, own + n))
                 if np.isfinite(as_is + mirrored):
                     ratios.append(mirrored / max(as_is, 1e-9))
-        turned, right = np.count_nonzero(np.array([ratios, 1 / np.maximum(ratios, 1e-9)]) < _MIRRORED, axis=1)
-        if turned >= max(_FEWEST_CLASSES, _MIRRORED_CLASSES * (turned + right)):
-            found.append((group, turned, turned + right))
+        turned = sum(ratio < _MIRRORED for ratio in ratios)
+        clear = turned + sum(1 / max(ratio, 1e-9) < _MIRRORED for ratio in ratios)
+        if turned >= max(_FEWEST_CLASSES, _MIRRORED_CLASSES * clear):
+            found.append((group, turned, clear))
     if len(found) == len(np.unique(context.groups)):  # mirror images of each other
         found = found[-1:]
     for group, turned, clear in found:

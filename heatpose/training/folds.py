@@ -170,7 +170,8 @@ def join_fits(fits: Sequence[Fit], tests: Sequence[np.ndarray]) -> Fit:
     probabilities, known = np.full_like(fits[0].probabilities, np.nan), np.full_like(fits[0].known, np.nan)
     for fit, test in zip(fits, tests, strict=True):
         probabilities[test], known[test] = fit.probabilities[test], fit.known[test]
-    train_score, seconds = np.mean([[fit.train_score for fit in fits], [fit.seconds for fit in fits]], axis=1).tolist()
+    train_score = float(np.mean([fit.train_score for fit in fits]))
+    seconds = float(np.mean([fit.seconds for fit in fits]))
     return Fit(probabilities, known, {}, train_score, seconds)
 
 

@@ -1,5 +1,6 @@
 import json
 import pickle
+from dataclasses import replace
 from importlib.util import find_spec
 
 import joblib
@@ -166,7 +167,7 @@ def test_rows_read_like_an_array(rows):
     expected[1, 4] = 0
     np.testing.assert_array_equal(part.hide(hidden)[[2, 1]], expected)
     np.testing.assert_array_equal(part.hide(hidden).subset(np.array([2, 1]))[[0, 1]], expected)
-    mirrored = HeatmapRows.of(rows.folder, mirrored=True)
+    mirrored = replace(HeatmapRows.of(rows.folder), mirrored=True)
     np.testing.assert_array_equal(mirrored[some], mirror_heatmaps(everything[some]))
 
 
