@@ -10,6 +10,7 @@ import itertools
 import re
 import threading
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,9 @@ class Recorder:
             return 0
         for file in clip.files:
             file.unlink(missing_ok=True)
+        for folder in {file.parent for file in clip.files}:
+            with suppress(OSError):  # it holds other clips; an empty one would be a class without samples
+                folder.rmdir()
         self._scan()
         return clip.n_frames
 

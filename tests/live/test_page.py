@@ -10,7 +10,7 @@ pytest.importorskip("aiohttp", reason="needs heatpose[live]")
 pytest.importorskip("onnx", reason="needs heatpose[onnx]")
 
 from benchmarks.live import misconduct, open_page, record_class, served, wait_for
-from benchmarks.report_in_browser import Browser
+from benchmarks.report_in_browser import WIDTHS, Browser
 from heatpose import load_model
 from heatpose.cli import main
 from tests.live.test_live_cli import estimator, film_of, model
@@ -24,18 +24,23 @@ __all__ = ["estimator", "model"]  # fixtures
 def test_the_page_shows_events_and_records_what_can_be_trained_on(model, estimator, tmp_path):
     film = film_of(tmp_path / "film.avi", (["arms_up"] * 20 + ["arms_down"] * 20) * 30)
     data, trained = tmp_path / "data", tmp_path / "own.joblib"
+    wanted = data / ("long_" * 20)
+    wanted.mkdir(parents=True)  # a class to record
     browser = Browser(CHROMIUM)
     try:
         with served("live", model, "--source", film, "--estimator", estimator, "--record", data) as url:
-            wrong = open_page(browser, url)
+            wrong = open_page(browser, url, width=WIDTHS["phone"])
             for label in ("one", "two"):
                 wrong += record_class(browser, label, seconds=1)
             wrong += misconduct(browser, url)
         # Neither a camera that is lost nor an end leaves a pose on the page as the current one.
         assert wait_for(browser, "$('confidence').textContent === 'no new pictures'")
+        browser.ask("Runtime.evaluate", expression="$('start').click()")
+        assert wait_for(browser, "$('message').textContent && $('message').className === 'bad'", seconds=5)
     finally:
         browser.close()
     assert wrong == []
+    wanted.rmdir()
     options = ["--groups", "blocks:2", "--classifiers", "lda", "--jobs", "1", "--out", str(trained)]
     assert main(["train", str(data), *options]) == 0
     assert load_model(trained).classes_.tolist() == ["one", "two"]

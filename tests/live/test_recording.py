@@ -116,6 +116,8 @@ def test_throwing_away_while_recording_deletes_what_is_being_recorded(tmp_path, 
     assert recorder.discard() == 4
     clock.show(recorder, 0.4)
     assert names(tmp_path) == before
+    assert [folder.name for folder in recorder.out.iterdir()] == ["up"]  # train refuses a class without files
+    assert {line["label"] for line in recorder.counts()} == {"up"}
     assert not recorder.is_busy
 
 

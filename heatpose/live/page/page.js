@@ -47,6 +47,7 @@ function showNow(person, otherwise) {
   $("meter").style.width = `${100 * share}%`;
   $("confidence").textContent = person ? (person.confidence == null ? "recording only" : `confidence ${share.toFixed(2)}`) + who(person) : otherwise;
   const probabilities = (person && person.probabilities) || {};
+  if (person && person.probabilities) document.querySelector(".bars").hidden = false;  // record has none
   const best = labels.reduce((a, b) => ((probabilities[b] ?? 0) > (probabilities[a] ?? 0) ? b : a), labels[0]);
   for (const row of $("bars").children) {
     const value = probabilities[row.dataset.label] ?? 0;
@@ -58,7 +59,6 @@ function showNow(person, otherwise) {
 
 function listLabels(names) {
   labels = names;
-  document.querySelector(".bars").hidden = !names.length;
   $("bars").replaceChildren(...names.map((name) => {
     const row = document.createElement("li");
     row.dataset.label = name;
@@ -110,7 +110,8 @@ function showRecording(status) {
 }
 
 async function record(wish) {
-  const answer = await fetch("record", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(wish) });
+  const body = JSON.stringify(wish), headers = { "Content-Type": "application/json" };
+  const answer = await fetch("record", { method: "POST", headers, body }).catch((error) => new Response(error.message, { status: 502 }));
   $("message").classList.toggle("bad", !answer.ok);
   if (answer.ok) { $("message").textContent = ""; showRecording(await answer.json()); }
   else $("message").textContent = await answer.text();
