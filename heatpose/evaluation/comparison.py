@@ -240,9 +240,8 @@ def _units(
 
 def _count(units: ArrayLike, labels: ArrayLike, weights: ArrayLike) -> np.ndarray:
     """Sum up weights by unit and class, (U, C)."""
-    units, labels, weights = np.asarray(units).astype(str), np.asarray(labels).astype(str), np.asarray(weights, float)
-    table = pd.DataFrame({"unit": units, "label": labels, "weight": weights})
-    return table.pivot_table("weight", "unit", "label", aggfunc="sum", fill_value=0).to_numpy()
+    units, labels = np.asarray(units).astype(str), np.asarray(labels).astype(str)
+    return pd.crosstab(units, labels, np.asarray(weights, float), aggfunc="sum").fillna(0).to_numpy()
 
 
 def _compare(

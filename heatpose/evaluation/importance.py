@@ -79,7 +79,7 @@ def measure_importance(classifier: Pipeline, X: np.ndarray, y: np.ndarray, rando
         balanced accuracy. Of a classifier without :class:`heatpose.PoseFeatures` there are rows of the kind
         ``keypoint`` alone.
     """
-    some = np.unique(np.linspace(0, len(y) - 1, min(MAX_SAMPLES, len(y))).astype(int))
+    some = np.linspace(0, len(y) - 1, min(MAX_SAMPLES, len(y))).astype(int)
     keypoints, labels = np.asarray(X, dtype=np.float64)[some].reshape(len(some), -1, 3), np.asarray(y)[some]
     classes = np.asarray(classifier.classes_).astype(str)
     columns = np.searchsorted(classes, labels.astype(str))

@@ -226,7 +226,7 @@ def sign_poses(
     >>> sign_poses(simulate_poses(1, 1, 2, classes=["action_up"]).keypoints).to_dict()["trunk_directions"]
     {'up': 2, 'right': 0, 'down': 0, 'left': 0}
     """
-    some = np.unique(np.linspace(0, len(keypoints) - 1, min(MAX_FRAMES, len(keypoints))).astype(int))
+    some = np.linspace(0, len(keypoints) - 1, min(MAX_FRAMES, len(keypoints))).astype(int)
     keypoints = np.asarray(keypoints)[some]
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
     xy = np.where(

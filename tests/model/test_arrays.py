@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.ensemble import BaggingClassifier, ExtraTreesClassifier, RandomForestClassifier, VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
@@ -118,6 +118,8 @@ def test_members_and_steps():
     for weights in (None, [1, 3]):
         voting = VotingClassifier(members, voting="soft", weights=weights).fit(X, y)
         np.testing.assert_allclose(to_block(voting)(X), voting.predict_proba(X), atol=1e-6)
+    bag = BaggingClassifier(members[0][1], 3, random_state=0).fit(X, y)
+    np.testing.assert_allclose(to_block(bag)(X), bag.predict_proba(X), atol=1e-6)
     scaled = make_pipeline(SimpleImputer(), StandardScaler(with_mean=False), LogisticRegression()).fit(X, y)
     np.testing.assert_allclose(to_block(scaled)(X), scaled.predict_proba(X), atol=1e-6)
 
