@@ -17,7 +17,7 @@ from heatpose.data.table import table_keypoints
 from heatpose.evaluation.frames import second_peaks
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.wording import join_names
-from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
 from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, leg_straightness, limb_shares, shoulder_spans
@@ -265,7 +265,7 @@ def pose_samples(samples: np.ndarray, model: Any = None) -> np.ndarray:
     """Return the keypoints (N, K, 3) of what a model takes: keypoints (N, 3 K), or some of heatmaps (N, K, H, W)."""
     if samples.ndim == 4:
         some = samples[:: max(1, len(samples) // MIN_FRAMES)]
-        samples = decode_skeleton(some, heatmaps_of(model), skeleton_of(model), method="argmax")
+        samples = decode_skeleton(some, heatmap_skeleton_of(model), skeleton_of(model), method="argmax")
     return samples.reshape(len(samples), -1, 3)
 
 
@@ -288,7 +288,7 @@ def sign_samples(samples: np.ndarray, model: Any, heatmaps: Sequence[np.ndarray]
     """
     skeleton, shapes = skeleton_of(model), {one.shape[2:] for one in heatmaps}
     signature = sign_poses(pose_samples(samples, model), skeleton, shapes.pop() if len(shapes) == 1 else None)
-    if not heatmaps or heatmaps_of(model) != skeleton:
+    if not heatmaps or heatmap_skeleton_of(model) != skeleton:
         return signature
     few = [one for one in heatmaps if one.shape == heatmaps[0].shape]
     looked_at = np.concatenate(few[:: -(-len(few) // _LOOKED_AT)])[..., ::2, ::2]  # other people are as large

@@ -26,7 +26,7 @@ from heatpose.live.times import ClockCheck, as_seconds
 from heatpose.model.checks import select_columns
 from heatpose.model.conversion import frame_predictor
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
-from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.model.openset import NONE_OF_THESE, UNKNOWN
 from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
 
@@ -517,7 +517,7 @@ class _Model:
     def __init__(self, model: Any, decoder: str, mirrored: bool):
         if not hasattr(model, "predict_proba") or not hasattr(model, "classes_"):
             raise TypeError(f"Expected a fitted classifier with predict_proba, got {type(model).__name__}.")
-        self.skeleton, self.heatmaps = skeleton_of(model), heatmaps_of(model)
+        self.skeleton, self.heatmaps = skeleton_of(model), heatmap_skeleton_of(model)
         steps = [step for _, step in getattr(model, "steps", [("", model)]) if step not in (None, "passthrough")]
         self._decoder: HeatmapDecoder | None = None  # for a model that takes keypoints
         if isinstance(steps[0], HeatmapDecoder):

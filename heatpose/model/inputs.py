@@ -26,7 +26,7 @@ __all__ = [
     "HEATMAPS",
     "KEYPOINTS",
     "ModelInput",
-    "heatmaps_of",
+    "heatmap_skeleton_of",
     "input_of",
     "read_samples",
     "shared_decoder",
@@ -137,7 +137,7 @@ def skeleton_of(model: Any) -> Skeleton:
     return COCO_17
 
 
-def heatmaps_of(model: Any) -> Skeleton:
+def heatmap_skeleton_of(model: Any) -> Skeleton:
     """Return the skeleton of the heatmaps that a model takes, see :class:`heatpose.HeatmapDecoder`."""
     first = model.steps[0][1] if hasattr(model, "steps") else model
     found = getattr(first, "heatmaps", None)
@@ -172,7 +172,7 @@ def shared_decoder(*pipelines: Pipeline) -> str:
 
 def shared_skeleton(*models: Any) -> Skeleton:
     """Return the skeleton of the heatmaps that models take; ValueError where they take different ones."""
-    skeletons = set(map(heatmaps_of, models))
+    skeletons = set(map(heatmap_skeleton_of, models))
     if len(skeletons) > 1:
         raise ValueError(f"Expected models of one skeleton, got {' and '.join(each.name for each in skeletons)}.")
     return skeletons.pop()

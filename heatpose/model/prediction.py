@@ -21,7 +21,7 @@ from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, table_keypoints
 from heatpose.model.estimators import PoseClassifier
-from heatpose.model.inputs import heatmaps_of, input_of, skeleton_of
+from heatpose.model.inputs import heatmap_skeleton_of, input_of, skeleton_of
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
@@ -260,12 +260,12 @@ def _read(file: str, pipeline: Pipeline, rows: Mapping[str, Any]) -> np.ndarray 
     try:
         file.encode()  # names can be bytes that are no UTF-8, which a table cannot hold
         if _suffix(file) == HEATMAP_SUFFIX and "skeleton" not in rows:  # else they may have another number of keypoints
-            heatmaps = _read_heatmaps(file, len(heatmaps_of(pipeline).keypoints))
+            heatmaps = _read_heatmaps(file, len(heatmap_skeleton_of(pipeline).keypoints))
             if heatmaps is not None:
                 input_of(pipeline).check_read(pipeline, heatmaps.shape[1:])
                 return heatmaps
         input_of(pipeline).check_read(pipeline, None)
-        if (source := heatmaps_of(pipeline)) != COCO_17:
+        if (source := heatmap_skeleton_of(pipeline)) != COCO_17:
             rows = {"skeleton": source, **rows}
         table = read_table(file, **rows)
         for note in table.attrs.get("notes", ()):

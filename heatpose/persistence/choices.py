@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sklearn.pipeline import Pipeline
 
 from heatpose.evaluation.wording import format_plural
-from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["list_choices"]
@@ -38,7 +38,7 @@ def list_choices(pipeline: Pipeline, notes: Iterable[str] = ()) -> list[str]:
     """
     classifier = pipeline[-1]
     choices = [str(note) for note in notes]
-    skeleton, source = skeleton_of(pipeline), heatmaps_of(pipeline)
+    skeleton, source = skeleton_of(pipeline), heatmap_skeleton_of(pipeline)
     if source != skeleton:
         choices.append(f"Takes heatmaps of {source.name}, and of these the keypoints of {skeleton.name}.")
     if skeleton != COCO_17:

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from heatpose.data.writing import replace_files
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.model.conversion import CannotExportError
-from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
 from heatpose.persistence.hub import hub_files
@@ -135,7 +135,7 @@ def make_onnx(
     content = build_graph(pipeline, block, notes, source).SerializeToString(deterministic=True)
     model = OnnxModel(content)
     if source == "heatmaps":
-        asked = trial_heatmaps(manifest["self_test"], heatmaps_of(pipeline))
+        asked = trial_heatmaps(manifest["self_test"], heatmap_skeleton_of(pipeline))
         expected = pipeline.predict_proba(asked)
     else:
         asked = trial_keypoints(manifest["self_test"], skeleton_of(pipeline)).astype(np.float32)

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.pipeline import Pipeline
 
 from heatpose.model import arrays
-from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.model.openset import FLOOR, SMOOTHING, TINY, UNKNOWN_ODDS, predict_no_body, unknown_shares
 from heatpose.persistence.onnx_blocks import merge_scales, write_block
 from heatpose.persistence.onnx_decoders import decode
@@ -60,7 +60,7 @@ def build_graph(
         A part has no form in ONNX.
     """
     g = Graph()
-    heatmaps, n_keypoints = heatmaps_of(pipeline), len(skeleton_of(pipeline).keypoints)
+    heatmaps, n_keypoints = heatmap_skeleton_of(pipeline), len(skeleton_of(pipeline).keypoints)
     if source == "heatmaps":
         inputs = [
             helper.make_tensor_value_info(
@@ -100,7 +100,7 @@ def build_graph(
 
 def _decode(g: Graph, pipeline: Pipeline) -> Value:
     """Write the first step like :class:`heatpose.HeatmapDecoder`: keypoints (3, N, K)."""
-    skeleton, source, heatmaps = skeleton_of(pipeline), heatmaps_of(pipeline), Value("heatmaps", F32)
+    skeleton, source, heatmaps = skeleton_of(pipeline), heatmap_skeleton_of(pipeline), Value("heatmaps", F32)
     if source == skeleton:
         return decode(g, pipeline[0].method, heatmaps, len(source.keypoints))
     shared = [name for name in skeleton.keypoints if name in source.keypoints]

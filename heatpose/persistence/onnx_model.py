@@ -52,15 +52,15 @@ class OnnxModel(OpenSetMixin):
         self.threshold = float(notes["threshold"])
         self.set_thresholds = tuple(map(tuple, json.loads(notes.get("set_thresholds", "[]"))))
         self.signature_: dict[str, Any] | None = None
-        self.source = self.session.get_inputs()[0].name
+        self._input = self.session.get_inputs()[0].name
         self.skeleton, self.heatmaps = (
             unpack_skeleton(json.loads(notes.get(name, '"coco-17"'))) for name in ("skeleton", "heatmaps")
         )
-        if self.source == "keypoints":
+        if self._input == "keypoints":
             self.n_features_in_ = len(self.skeleton.columns)
 
     def _run(self, X: ArrayLike, *outputs: str) -> list[np.ndarray]:
-        if self.source == "heatmaps":
+        if self._input == "heatmaps":
             values = as_heatmaps(X)
             values = values[np.newaxis] if values.ndim == 3 else values
         else:
@@ -74,7 +74,7 @@ class OnnxModel(OpenSetMixin):
                 "keypoints": np.empty((0, len(self.skeleton.keypoints), 3), dtype=np.float32),
             }
             return [empty[name] for name in outputs]
-        return self.session.run(list(outputs), {self.source: np.ascontiguousarray(values, dtype=np.float32)})
+        return self.session.run(list(outputs), {self._input: np.ascontiguousarray(values, dtype=np.float32)})
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict the most probable class of each sample, shape (N,)."""

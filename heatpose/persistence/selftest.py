@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.datasets.rendering import place_in_heatmaps, render_heatmaps
 from heatpose.model.estimators import HeatmapDecoder
-from heatpose.model.inputs import heatmaps_of, skeleton_of
+from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.model.openset import OpenSetMixin
 from heatpose.pose.augmentation import hide_part, partial_bodies
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -69,7 +69,7 @@ def make_self_test(pipeline: Pipeline, samples: ArrayLike | None = None) -> dict
         Input and output for :func:`check_self_test`, representable in JSON. None if the pipeline accepts neither these
         heatmaps nor a keypoint table.
     """
-    skeleton, source = skeleton_of(pipeline), heatmaps_of(pipeline)
+    skeleton, source = skeleton_of(pipeline), heatmap_skeleton_of(pipeline)
     samples = sample_poses(skeleton, 1) if samples is None else samples
     keypoints = np.asarray(samples, dtype=np.float64).reshape(-1, len(skeleton.keypoints), 3)
     keypoints = keypoints[np.linspace(0, len(keypoints) - 1, min(len(keypoints), _MAX_POSES)).astype(int)]
