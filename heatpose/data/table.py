@@ -43,6 +43,7 @@ __all__ = [
     "load_data",
     "read_table",
     "table_keypoints",
+    "table_labels",
     "write_table",
 ]
 
@@ -109,6 +110,19 @@ def table_keypoints(table: pd.DataFrame, skeleton: Skeleton | None = None) -> np
     if not set(columns) <= set(table.columns):
         require_columns(table, "the table", skeleton=skeleton or COCO_17)
     return table[columns].to_numpy(dtype=np.float32, copy=True).reshape(len(table), len(columns) // 3, 3)
+
+
+def table_labels(table: pd.DataFrame) -> np.ndarray:
+    """Return the labels of a table as text, (N,); ValueError where some are missing, since text has no missing values.
+
+    Examples
+    --------
+    >>> table_labels(pd.DataFrame({"label": ["up", "down"]})).tolist()
+    ['up', 'down']
+    """
+    if n_missing := int(table["label"].isna().sum()):
+        raise ValueError(f"Expected a label in every row of the table, got none in {n_missing}.")
+    return table["label"].to_numpy(dtype=str)
 
 
 def extract_keypoints(

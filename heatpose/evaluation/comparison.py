@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from heatpose.data.folder import HeatmapRows
-from heatpose.data.table import table_keypoints
+from heatpose.data.table import table_keypoints, table_labels
 from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, percentile_interval, resample_units, share_of
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.scoring import predict_table
@@ -187,7 +187,7 @@ def compare_models(
     0.0
     """
     predicted = [predict_table(model, table, groups, heatmaps=heatmaps)["predicted"] for model in (first, second)]
-    labels = table["label"].to_numpy(dtype=str)
+    labels = table_labels(table)
     clips = None
     if groups is None or len(np.unique(groups)) < MIN_GROUPS:
         clips = propose_clips(PoseNeighbours(table_keypoints(table)), labels)

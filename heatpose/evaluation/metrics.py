@@ -281,6 +281,8 @@ def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _labels(values: Any, name: str, n_samples: int | None = None) -> np.ndarray:
+    if n_missing := int(np.sum(pd.isna(values if hasattr(values, "dtype") else list(values)))):
+        raise ValueError(f"Expected {name} without missing values, got {n_missing}.")
     labels = np.asarray(values).astype(str)
     if labels.ndim != 1 or not len(labels):
         raise ValueError(f"Expected {name} of shape (n,) with n >= 1, got {labels.shape}.")

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from heatpose.data.folder import HeatmapRows
-from heatpose.data.table import table_keypoints
+from heatpose.data.table import table_keypoints, table_labels
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
 from heatpose.model.inputs import input_of, skeleton_of
 from heatpose.model.prediction import mirror_table
@@ -100,7 +100,7 @@ def _predict(
     pipeline: Pipeline, table: pd.DataFrame, heatmaps: HeatmapRows | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Labels (N,), classes (C,), probabilities (N, C), confidences (N,); refuses a class that the model lacks."""
-    labels, classes = table["label"].to_numpy(dtype=str), np.asarray(pipeline.classes_).astype(str)
+    labels, classes = table_labels(table), np.asarray(pipeline.classes_).astype(str)
     if unknown := sorted(set(labels) - set(classes)):
         raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too.")
     probabilities, known = pipeline[-1].predict_proba_and_known(
@@ -128,7 +128,7 @@ def prediction_table(
     return pd.DataFrame(
         {
             "path": table["path"].to_numpy() if "path" in table else np.arange(len(table)).astype(str),
-            "label": table["label"].to_numpy(dtype=str),
+            "label": table_labels(table),
             "group": groups,
             "predicted": predicted,
             "confidence": confidence,

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds, random_folds, resolve_groups
-from heatpose.data.table import table_keypoints
+from heatpose.data.table import table_keypoints, table_labels
 from heatpose.evaluation.audit import AuditPlan, audit_training
 from heatpose.evaluation.calibration import threshold_for_coverage
 from heatpose.evaluation.importance import average_importance
@@ -151,7 +151,7 @@ def plan_training(
         raise ValueError(
             f"Expected poses of persons to measure the importance of parts of the body, got {skeleton.name}."
         )
-    X, y = table[list(skeleton.columns)].to_numpy(), table["label"].to_numpy(dtype=str)
+    X, y = table[list(skeleton.columns)].to_numpy(), table_labels(table)
     keypoints = table_keypoints(table, skeleton)
     check_enough(y, grouping.groups, n_folds)
     check_mirror(np.unique(y), mirror)

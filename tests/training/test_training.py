@@ -1,6 +1,7 @@
 import json
 import pickle
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -12,6 +13,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from heatpose.data.groups import Grouping
 from heatpose.datasets.simulation import simulate_poses
+from heatpose.evaluation.comparison import compare_models
+from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model import candidates
 from heatpose.model.candidates import CANDIDATES, Candidate
@@ -466,6 +469,20 @@ def test_evaluating_a_model_is_counting_what_it_gets_right(result):
 def test_a_class_the_model_does_not_know_cannot_be_scored(result):
     with pytest.raises(ValueError, match=r"classes that the model knows \(.*dummy.*\), got jump too"):
         evaluate_model(result.pipeline, TABLE.assign(label="jump"))
+
+
+def test_missing_labels_are_refused_and_never_names(result):
+    gaps = TABLE.assign(label=TABLE["label"].where(TABLE["label"] != "dummy"))
+    count = int(gaps["label"].isna().sum())
+    for use in (
+        train,
+        partial(evaluate_model, result.pipeline),
+        partial(compare_models, result.pipeline, result.pipeline),
+    ):
+        with pytest.raises(ValueError, match=f"Expected a label in every row of the table, got none in {count}"):
+            use(gaps)
+    with pytest.raises(ValueError, match="Expected y_true without missing values, got 1"):
+        evaluate_predictions(["up", None], ["up", "up"])
 
 
 # Temperature
