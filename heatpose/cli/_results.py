@@ -75,7 +75,7 @@ def _show_headline(console: Console, evaluation: Evaluation, how: str = "") -> N
         format_interval(evaluation.balanced_accuracy_interval),
     )
     scores.add_row("macro-F1", format_number(evaluation.macro_f1), format_interval(evaluation.macro_f1_interval))
-    facts = [f"{evaluation.n_samples:,} samples of {len(evaluation.classes)} classes", how]
+    facts = [f"{evaluation.n_samples:,} samples of {evaluation.class_count} classes", how]
     unit = f"{capitalised(evaluation.interval_description)}."
     console.print("", scores, ", ".join(filter(None, facts)), "", unit, sep="\n")
 

@@ -97,6 +97,12 @@ class Evaluation(Record):
     calibration: Calibration | None = None
 
     @property
+    def class_count(self) -> str:
+        """Number of the classes that have samples, and of all classes where some have none."""
+        n_classes = np.count_nonzero(self.support)
+        return str(n_classes) if n_classes == len(self.classes) else f"{n_classes} of {len(self.classes)}"
+
+    @property
     def interval_description(self) -> str:
         """Description of the intervals, in one line."""
         if self.interval_unit == "group":

@@ -565,10 +565,12 @@ def test_long_names_of_classes_wrap_beside_all_numbers():
 
     long = "x" * 100
     console = Console(file=io.StringIO(), width=80)
-    show_evaluation(console, evaluate_predictions([long] * 5 + ["up"] * 5, ["up"] * 2 + [long] * 3 + ["up"] * 5))
+    labels, predicted = [long] * 5 + ["up"] * 5, ["up"] * 2 + [long] * 3 + ["up"] * 5
+    show_evaluation(console, evaluate_predictions(labels, predicted, classes=["down", long, "up"]))
     shown = re.sub(r"[\s─━╸]+", " ", console.file.getvalue())
     assert re.search(r"class recall 95 % interval samples x+ 0\.600 \[[^]]+\] 5 x", shown)
     assert re.search(r"true class predicted samples x+ up 2 of 5 x", shown)
+    assert "10 samples of 2 of 3 classes" in shown
     assert "…" not in shown
 
 
