@@ -28,6 +28,9 @@ from heatpose.pose.similarity import PoseNeighbours, propose_clips
 
 __all__ = ["Comparison", "compare_models", "compare_records"]
 
+Unit = Literal["group", "clip", "sample"]
+Verdict = Literal["better", "worse", "cannot tell"]
+
 _OVERLAP = 0.01  # share of the data that a model was trained on, from which on it has an advantage
 
 
@@ -64,7 +67,7 @@ class Comparison(Record):
 
     n_samples: int
     n_units: int
-    unit: Literal["group", "clip", "sample"]
+    unit: Unit
     first: float
     second: float
     difference: float
@@ -75,7 +78,7 @@ class Comparison(Record):
     both_wrong: int | None = None
     p_value: float = math.nan
     trained_on: tuple[float, float]
-    verdict: Literal["better", "worse", "cannot tell"]
+    verdict: Verdict
     statement: str = ""
 
 
@@ -228,9 +231,7 @@ def compare_records(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comp
     return _compare(support, correct, "group", len(support))
 
 
-def _units(
-    n_samples: int, groups: ArrayLike | None, clips: ArrayLike | None
-) -> tuple[Literal["group", "clip", "sample"], ArrayLike]:
+def _units(n_samples: int, groups: ArrayLike | None, clips: ArrayLike | None) -> tuple[Unit, ArrayLike]:
     if groups is not None and len(np.unique(groups)) >= MIN_GROUPS:
         return "group", groups
     if clips is not None and len(np.unique(clips)) >= MIN_GROUPS:
@@ -247,7 +248,7 @@ def _count(units: ArrayLike, labels: ArrayLike, weights: ArrayLike) -> np.ndarra
 def _compare(
     support: np.ndarray,
     correct: Sequence[np.ndarray],
-    unit: Literal["group", "clip", "sample"],
+    unit: Unit,
     n_groups: int | None,
     trained_on: tuple[float, float] = (0.0, 0.0),
     random_state: int = 0,
@@ -266,7 +267,7 @@ def _compare(
     if n_units >= MIN_GROUPS:
         drawn = score(resample_units(counts, check_random_state(random_state)))
         interval = percentile_interval(drawn[1] - drawn[0], n_units)
-    verdict: Literal["better", "worse", "cannot tell"] = "cannot tell"
+    verdict: Verdict = "cannot tell"
     if max(trained_on) < _OVERLAP and (interval[0] > 0 or interval[1] < 0):
         verdict = "better" if interval[0] > 0 else "worse"
     comparison = Comparison(

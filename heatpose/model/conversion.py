@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import chain
 from typing import Any
 
@@ -249,23 +249,25 @@ def _bagging(bag: Any) -> Block:
 
 def _forest(forest: Any) -> Block:
     trees = [member.tree_ for member in forest.estimators_]
-    values = np.concatenate([tree.value[tree.children_left < 0, 0] for tree in trees])
-    parts = [
-        _Tree(
-            feature=tree.feature,
-            left=tree.children_left,
-            right=tree.children_right,
-            # A float32 is at most the threshold if it is at most the next float32 below it.
-            threshold=_round_down(tree.threshold),
-            missing_left=np.asarray(getattr(tree, "missing_go_to_left", np.zeros(tree.node_count)), dtype=bool),
-        )
-        for tree in trees
-    ]
-    share = values / values.sum(axis=1, keepdims=True) / len(trees)
-    n_columns = share.shape[1]
-    if n_columns == 1:
+
+    def nodes(name: str) -> np.ndarray:
+        return np.concatenate([getattr(tree, name) for tree in trees])
+
+    left = nodes("children_left")
+    values = nodes("value")[left < 0, 0]
+    if values.shape[1] == 1:
         raise CannotExportError("Expected a forest of two classes or more, got one class.")
-    return _trees(parts, share.astype(np.float32), np.zeros(len(parts), int), np.zeros(n_columns))
+    return _trees(
+        [tree.node_count for tree in trees],
+        feature=nodes("feature"),
+        left=left,
+        right=nodes("children_right"),
+        threshold=_round_down(nodes("threshold")),  # a float32 is at most the threshold if at most the one below it
+        missing_left=nodes("missing_go_to_left").astype(bool),
+        values=(values / values.sum(axis=1, keepdims=True) / len(trees)).astype(np.float32),
+        target=np.zeros(len(trees), int),
+        base=np.zeros(values.shape[1]),
+    )
 
 
 def _round_down(values: np.ndarray) -> np.ndarray:
@@ -294,19 +296,6 @@ def _xgboost(classifier: Any) -> Block:
     trees, groups = boosted["model"]["trees"], boosted["model"]["tree_info"]
     if any(tree["categories"] or int(tree["tree_param"].get("size_leaf_vector", 1)) > 1 for tree in trees):
         raise CannotExportError("Expected XGBClassifier with one output for each tree and no categories, got another.")
-    parts, values = [], []
-    for tree in trees:
-        condition, left = np.array(tree["split_conditions"], dtype=np.float32), np.array(tree["left_children"])
-        parts.append(
-            _Tree(
-                feature=np.array(tree["split_indices"]),
-                left=left,
-                right=np.array(tree["right_children"]),
-                threshold=np.nextafter(condition, np.float32(-np.inf)),  # x < t is x <= the number before t
-                missing_left=np.array(tree["default_left"], dtype=bool),
-            )
-        )
-        values.append(condition[left < 0])
     is_binary = objective == "binary:logistic"
     base = np.atleast_1d(np.array(json.loads(model["learner_model_param"]["base_score"]), dtype=np.float64))
     if is_binary:
@@ -314,41 +303,50 @@ def _xgboost(classifier: Any) -> Block:
         groups = [1] * len(trees)
     else:
         base = np.broadcast_to(base, (len(classifier.classes_),)).copy()
-    return Steps((_trees(parts, np.concatenate(values)[:, np.newaxis], np.array(groups), base), Softmax()))
+
+    def nodes(name: str, dtype: type) -> np.ndarray:
+        return np.concatenate([np.array(tree[name], dtype) for tree in trees])
+
+    condition, left = nodes("split_conditions", np.float32), nodes("left_children", np.int64)
+    block = _trees(
+        [len(tree["left_children"]) for tree in trees],
+        feature=nodes("split_indices", np.int64),
+        left=left,
+        right=nodes("right_children", np.int64),
+        threshold=np.nextafter(condition, np.float32(-np.inf)),  # x < t is x <= the number before t
+        missing_left=nodes("default_left", np.bool_),
+        values=condition[left < 0, np.newaxis],
+        target=np.array(groups),
+        base=base,
+    )
+    return Steps((block, Softmax()))
 
 
-@dataclass(frozen=True)
-class _Tree:
-    """Arrays of one tree; children of leaves are negative."""
+def _trees(
+    sizes: Sequence[int],
+    feature: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+    threshold: np.ndarray,
+    missing_left: np.ndarray,
+    values: np.ndarray,
+    target: np.ndarray,
+    base: np.ndarray,
+) -> Trees:
+    """Make a block of trees from the arrays of their nodes, one tree after the other, and of their leaves' values.
 
-    feature: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    threshold: np.ndarray
-    missing_left: np.ndarray
-
-
-def _trees(parts: Sequence[_Tree], values: np.ndarray, target: np.ndarray, base: np.ndarray) -> Trees:
-    """Concatenate trees; `values` of leaves are in the order of the nodes."""
-    sizes = [len(part.left) for part in parts]
+    Children are numbered in each tree, and those of leaves are negative.
+    """
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     offset = np.repeat(roots, sizes)
-    left = np.concatenate([part.left for part in parts]).astype(np.int64)
-    right = np.concatenate([part.right for part in parts]).astype(np.int64)
-    is_leaf = left < 0
-    number = np.arange(len(left))
-    leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1)
-
-    def inner(name: str, dtype: type) -> np.ndarray:
-        return np.where(is_leaf, 0, np.concatenate([getattr(part, name) for part in parts])).astype(dtype)
-
+    is_leaf, number = left < 0, np.arange(len(left))
     return Trees(
-        feature=inner("feature", np.int32),
+        feature=np.where(is_leaf, 0, feature).astype(np.int32),
         left=np.where(is_leaf, number, left + offset).astype(np.int32),
         right=np.where(is_leaf, number, right + offset).astype(np.int32),
-        threshold=inner("threshold", np.float32),
-        missing_left=inner("missing_left", np.bool_),
-        leaf=leaf.astype(np.int32),
+        threshold=np.where(is_leaf, 0, threshold).astype(np.float32),
+        missing_left=~is_leaf & missing_left,
+        leaf=np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32),
         roots=roots.astype(np.int32),
         values=values,
         target=target.astype(np.int32),
