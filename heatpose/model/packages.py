@@ -1,15 +1,24 @@
-"""Versions of the packages that a model depends on, as they are imported, and conflicts between distributions."""
+"""Packages of models: optional ones, the versions that are imported, and conflicts between distributions."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
-__all__ = ["imported_version", "xgboost_conflict"]
+__all__ = ["import_extra", "imported_version", "xgboost_conflict"]
 
 _MODULES = {"scikit-learn": "sklearn"}
 _XGBOOST = ("xgboost", "xgboost-cpu")  # both install the module xgboost
+
+
+def import_extra(module: str, extra: str, purpose: str) -> Any:
+    """Import a module that an extra of heatpose installs; ImportError with the purpose and the command if missing."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImportError(f'{purpose}: pip install "heatpose[{extra}]"') from error
 
 
 def imported_version(package: str) -> str | None:

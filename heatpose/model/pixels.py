@@ -29,6 +29,7 @@ from heatpose.data.folder import HeatmapRows
 from heatpose.model.checks import check_heatmaps, check_labels
 from heatpose.model.estimators import as_table
 from heatpose.model.openset import OpenSetMixin, apply_temperature, correct_probabilities
+from heatpose.model.packages import import_extra
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.geometry import has_body, mask_uncertain
 from heatpose.pose.skeleton import COCO_17
@@ -348,11 +349,7 @@ class _Threads:
 
 
 def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError('pixel-cnn needs PyTorch: pip install "heatpose[cnn]"') from error
-    return torch
+    return import_extra("torch", "cnn", "pixel-cnn needs PyTorch")
 
 
 def _chunks(heatmaps: Any) -> list[np.ndarray]:

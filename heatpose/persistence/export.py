@@ -19,6 +19,7 @@ from heatpose.data.writing import replace_files
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.model.conversion import CannotExportError
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
+from heatpose.model.packages import import_extra
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
 from heatpose.persistence.hub import hub_files
@@ -119,10 +120,8 @@ def make_onnx(
     pipeline: Pipeline, manifest: Mapping[str, Any], source: str = "heatmaps"
 ) -> tuple[bytes, dict[str, Any]]:
     """Return the bytes of an ONNX model and its manifest: the model's, with another checksum."""
-    try:
-        from heatpose.persistence.onnx_graph import build_graph
-    except ImportError as error:
-        raise ImportError('Writing an ONNX graph needs onnx: pip install "heatpose[onnx]"') from error
+    import_extra("onnx", "onnx", "Writing an ONNX graph needs onnx")
+    from heatpose.persistence.onnx_graph import build_graph
     from heatpose.persistence.onnx_model import OnnxModel
 
     facts, block = safe.dismantle(pipeline)

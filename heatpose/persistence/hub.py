@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
+from heatpose.model.packages import import_extra
 from heatpose.persistence.artifact import load_model, read_manifest
 from heatpose.persistence.card import write_card
 from heatpose.persistence.manifest import SAFE_SUFFIX, ModelError, count_heatmaps
@@ -117,11 +118,7 @@ def push_folder(
 
 
 def _import_hub() -> Any:
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ImportError('This needs huggingface_hub: pip install "heatpose[hub]"') from error
-    return huggingface_hub
+    return import_extra("huggingface_hub", "hub", "This needs huggingface_hub")
 
 
 def _readme(manifest: Mapping[str, Any]) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from heatpose.model.openset import UNKNOWN, OpenSetMixin
+from heatpose.model.packages import import_extra
 from heatpose.persistence.manifest import ModelError, read_verified
 from heatpose.persistence.selftest import check_self_test
 from heatpose.pose.inputs import as_heatmaps
@@ -40,10 +41,7 @@ class OnnxModel(OpenSetMixin):
     """
 
     def __init__(self, content: bytes):
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise ImportError('Running an ONNX graph needs onnxruntime: pip install "heatpose[onnx]"') from error
+        onnxruntime = import_extra("onnxruntime", "onnx", "Running an ONNX graph needs onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

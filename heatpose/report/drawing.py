@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from heatpose.model.packages import import_extra
 from heatpose.pose.decoding import DECODERS, decode_heatmaps
 from heatpose.pose.geometry import merge_head, normalise_poses
 from heatpose.pose.skeleton import COCO_17
@@ -347,10 +348,9 @@ def _mark(name: str, xy: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def _pyplot() -> Any:
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError('Drawing needs matplotlib: pip install "heatpose[notebooks]"') from error
+    import_extra("matplotlib", "notebooks", "Drawing needs matplotlib")
+    from matplotlib import pyplot
+
     return pyplot
 
 

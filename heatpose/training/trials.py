@@ -20,6 +20,7 @@ from heatpose.data.groups import Folds
 from heatpose.evaluation.metrics import macro_recall
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import apply_temperature
+from heatpose.model.packages import import_extra
 from heatpose.training.folds import Fit, Task, Trainer, fit_temperature, join_fits
 
 if TYPE_CHECKING:
@@ -197,10 +198,7 @@ def score_trial(probabilities: np.ndarray, codes: np.ndarray) -> float:
 
 def check_optuna() -> None:
     """Raise ImportError with the command that installs Optuna where it is missing."""
-    try:
-        import optuna  # noqa: F401
-    except ImportError as error:
-        raise ImportError('Searching needs Optuna: pip install "heatpose[search]"') from error
+    import_extra("optuna", "search", "Searching needs Optuna")
 
 
 @contextmanager
