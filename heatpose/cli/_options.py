@@ -17,6 +17,10 @@ class UsageError(argparse.ArgumentTypeError):
     """Wrong usage, seen in a single value or once the command runs: exit code 2."""
 
 
+_INPUTS = ("data", "source", "model", "adapt", "labels", "groups")
+_OUTPUTS = ("out", "report", "fix_list", "study")
+"""Arguments of files that are read, and of files that are written."""
+
 # Types of values --------------------------------------------------------------------------------------------
 
 
@@ -88,6 +92,15 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"expected a file to write, got a folder: {path}")
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"expected a writable folder for {path}, got {folder}")
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Reject a file to write that the command reads, such as --out where it is the model of --adapt."""
+    given = vars(args)
+    inputs = [Path(text).resolve() for name in _INPUTS if isinstance(text := given.get(name), str | Path)]
+    for path in map(given.get, _OUTPUTS):
+        if isinstance(path, Path) and path.is_file() and path.resolve() in inputs:
+            raise UsageError(f"expected another file to write than one that is read: {path}")
 
 
 def file_to_write(*suffixes: str, or_url: bool = False) -> Callable[[str], Any]:

@@ -17,7 +17,6 @@ Examples
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from heatpose.cli._console import say, say_next
 from heatpose.cli._options import UsageError, file_to_write, here, option, shared
@@ -43,8 +42,6 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"expected a folder to write, got a file: {args.out}")
     if args.source != "heatmaps" and args.format != "onnx":
         raise UsageError("--source requires --format onnx")
-    if args.out.resolve() == Path(args.model).resolve():
-        raise UsageError("expected OUT to be another file than MODEL")
 
     from rich.filesize import decimal
 

@@ -125,7 +125,8 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or os.fspath(path)
+        if error.filename is None or os.fspath(error.filename).endswith(PART_SUFFIX):
+            error.filename = os.fspath(path)
         raise
 
 

@@ -191,6 +191,24 @@ def test_as_a_module_with_closed_streams(tmp_path):
         assert (done.returncode, done.stdout, done.stderr) == (code, stdout, stderr)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["extract", "{tmp}/a.csv", "{tmp}/a.csv", "--groups", "blocks:2"],
+        ["convert", "{tmp}/a.csv", "{tmp}/../{name}/a.csv"],
+        ["inspect", "{tmp}/a.csv", "--fix-list", "{tmp}/a.csv"],
+        ["train", "{tmp}/a.csv", "--adapt", "{tmp}/m.joblib", "--out", "{tmp}/m.joblib"],
+        ["export", "{tmp}/m.heatpose", "{tmp}/m.heatpose"],
+    ],
+)
+def test_no_command_replaces_what_it_reads(run, tmp_path, arguments):
+    for name in ("a.csv", "m.joblib", "m.heatpose"):
+        (tmp_path / name).write_text("kept")
+    code, _, err = run(*(text.format(tmp=tmp_path, name=tmp_path.name) for text in arguments))
+    assert (code, "another file to write than one that is read" in err) == (2, True)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"kept"}
+
+
 # The whole way ----------------------------------------------------------------------------------------------
 
 
