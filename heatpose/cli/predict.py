@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> None:
                 )
             )
     except BadFilesError as error:
-        hint = "" if len(error.bad_files) == len(files) else "\nFix or remove them, or leave them out with --skip-bad."
+        all_bad = {bad.path for bad in error.bad_files} >= set(files)
+        hint = "" if all_bad else "\nFix or remove them, or leave them out with --skip-bad."
         raise ValueError(f"{error}{hint}") from error
     warn_of_differences(pipeline, signatures)
     table = csv.writer(sys.stdout, lineterminator="\n")

@@ -113,12 +113,13 @@ def predict_files(
     files = list_pose_files(paths)
     rows = {"labelled": False, "skip_bad": skip_bad, **(rows or {})}
     bad: list[BadFile] = []
+    notes: set[str] = set()
     with ThreadPoolExecutor(joblib.cpu_count() if n_jobs in (None, -1) else n_jobs) as pool:
         for start in range(0, len(files), _BLOCK):
             block = files[start : start + _BLOCK]
             runs = [block[first : first + _RUN] for first in range(0, len(block), _RUN)]
             names, poses, heatmaps = [], [], list[np.ndarray]()
-            for results, some in pool.map(lambda run: _load(pipeline, run, rows), runs):
+            for results, some in pool.map(lambda run: _load(pipeline, run, rows, notes), runs):
                 heatmaps += some
                 for result in results:
                     if isinstance(result, BadFile):
@@ -222,7 +223,7 @@ def _suffix(file: str) -> str:
 
 
 def _load(
-    pipeline: Pipeline, files: Sequence[str], rows: Mapping[str, Any]
+    pipeline: Pipeline, files: Sequence[str], rows: Mapping[str, Any], notes: set[str]
 ) -> tuple[list[_Poses | BadFile], list[np.ndarray]]:
     """Read files, and decode the heatmaps of small files together; return also a few of these, (1, K, H, W) each."""
     results: list[_Poses | BadFile] = []
@@ -240,7 +241,7 @@ def _load(
             results.extend(zip(names, parts, strict=True))
             waiting.clear()
 
-    reads = (concurrently if any(map(is_url, files)) else map)(lambda file: _read(file, pipeline, rows), files)
+    reads = (concurrently if any(map(is_url, files)) else map)(lambda file: _read(file, pipeline, rows, notes), files)
     for file, read in zip(files, reads, strict=True):
         if not isinstance(read, np.ndarray) or (waiting and waiting[0][1].shape[1:] != read.shape[1:]):
             decode()
@@ -254,7 +255,9 @@ def _load(
     return results, some
 
 
-def _read(file: str, pipeline: Pipeline, rows: Mapping[str, Any]) -> np.ndarray | list[_Poses] | list[BadFile]:
+def _read(
+    file: str, pipeline: Pipeline, rows: Mapping[str, Any], notes: set[str]
+) -> np.ndarray | list[_Poses] | list[BadFile]:
     """Read heatmaps (n, 17, H, W) from a file, or the poses of a table; BadFile where the model cannot use it."""
     shown = redact(file)
     try:
@@ -269,11 +272,13 @@ def _read(file: str, pipeline: Pipeline, rows: Mapping[str, Any]) -> np.ndarray 
             rows = {"skeleton": source, **rows}
         table = read_table(file, **rows)
         for note in table.attrs.get("notes", ()):
-            logger.warning("%s", note, extra={"kind": "Note"})  # what heatpose.cli prints before it
+            if note not in notes:  # as for each file of a folder
+                logger.warning("%s", note, extra={"kind": "Note"})  # what heatpose.cli prints before it
+        notes.update(table.attrs.get("notes", ()))
         numbers = table["sample"].where(table["path"].notna(), np.arange(len(table)))
         return [
             (
-                _numbered(table["path"].fillna(shown).tolist(), numbers),
+                _numbered(table["path"].replace(file_name(file), shown).fillna(shown).tolist(), numbers),
                 table[list(skeleton_of(pipeline).columns)].to_numpy(),
             )
         ]

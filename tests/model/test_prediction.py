@@ -103,6 +103,19 @@ def test_tables_are_predicted_under_their_own_paths(pipeline, tmp_path, suffix):
     assert [row.label for row in rows] == pipeline[1:].predict(keypoints).tolist()
 
 
+def test_heatmaps_of_another_skeleton_keep_their_paths_and_are_noted_once(pipeline, folder, caplog):
+    expected = list(predict_files(pipeline, [folder]))
+    for file in folder.rglob("*.npy"):
+        heatmaps = np.load(file)
+        np.save(
+            file, np.concatenate([heatmaps, heatmaps[..., :9, :, :]], axis=-3)
+        )  # the first 17 of Halpe's 26 are COCO's
+    found = list(predict_files(pipeline, [folder], rows={"skeleton": "halpe-26"}))
+    assert [each[:2] for each in found] == [each[:2] for each in expected]
+    notes = [record.getMessage() for record in caplog.records]
+    assert len(notes) == len(set(notes)) > 0
+
+
 def test_mirrored_undoes_a_selfie_camera(pipeline, tmp_path):
     from heatpose.pose.skeleton import COCO_17
 

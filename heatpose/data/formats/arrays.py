@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,18 +27,24 @@ _BATCH = 256
 """Heatmaps decoded at a time: 17 of 64 x 48 in float32 are 53 MB."""
 
 
-def _find(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:
+def _find(arrays: dict[str, Any], names: tuple[str, ...]) -> np.ndarray | None:
     lower = {name.lower(): name for name in arrays}
     return next((arrays[lower[name]] for name in names if name in lower), None)
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file by name; a .npy file has one, which is not read before it is used."""
+def _load(path: Path) -> dict[str, Any]:
+    """Return the arrays of a file by name, None where unused; a .npy file has one, which is not read before it is."""
     if path.suffix.lower() == ".npy":
         return {"keypoints": np.load(path, mmap_mode="r", allow_pickle=False)}
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         wanted = {*_KEYPOINTS, *_SCORES, *(name for names in _FACTS.values() for name in names)}
-        return {name: file[name] for name in file.files if name.lower() in wanted}
+        arrays = {}
+        for name in file.files:
+            try:
+                arrays[name] = file[name] if name.lower() in wanted else None
+            except ValueError as error:  # such as Python objects, which are never unpickled
+                raise ValueError(f"Expected numbers or text in the array {name}: {error}") from error
+        return arrays
 
 
 def holds_keypoints(path: Path) -> bool:
@@ -47,10 +54,6 @@ def holds_keypoints(path: Path) -> bool:
     except DAMAGE:
         return False
     return (len(shape) == 2 and shape[1] % 3 == 0) or (len(shape) in (3, 4) and shape[-1] in (2, 3))
-
-
-def _sniff(source: Source) -> bool:
-    return _find(_load(source.path(0)), _KEYPOINTS) is not None
 
 
 def _poses(numbers: np.ndarray, scores: np.ndarray | None) -> Iterator[np.ndarray]:
@@ -95,7 +98,7 @@ ARRAYS = Format(
     "arrays",
     "NumPy arrays",
     (".npy", ".npz"),
-    _sniff,
+    lambda source: True,  # no other format has these suffixes
     _read,
     skeletons=("coco-17", "openpose-18", "halpe-26", "mediapipe-33", "coco-133", "alphapose-136", "mpii-16"),
 )

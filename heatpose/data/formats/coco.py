@@ -30,6 +30,10 @@ def _sniff_results(source: Source, is_alphapose: bool) -> bool:
 def _read(source: Source, file: int, poses: Poses) -> None:
     content = source.json(file)
     images = {image["id"]: image for image in content.get("images", ())}
+    if len(images) < len(content.get("images", ())):
+        raise ValueError(
+            f"Expected an id for each of {len(content['images'])} images, got {len(images)} different ones."
+        )
     categories = {category["id"]: category for category in content.get("categories", ())}
     used = {entry.get("category_id") for entry in content["annotations"]}
     for category in categories.values():
@@ -38,6 +42,8 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     folders = {str(PurePosixPath(image["file_name"]).parent) for image in images.values() if "file_name" in image}
     by_image: dict = {image: [] for image in images}
     for entry in content["annotations"]:
+        if images and entry["image_id"] not in images:
+            raise ValueError(f"Expected the image_id of each annotation among the images, got {entry['image_id']!r}.")
         by_image.setdefault(entry["image_id"], []).append(entry)
     for image_id, entries in by_image.items():
         image = images.get(image_id, {})

@@ -8,7 +8,7 @@ from pathlib import Path
 def test_mutated_files_are_read_or_refused():
     # In a process of its own, whose memory is limited.
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.fuzz_formats", "--files", "5", "--seed", "0"],
+        [sys.executable, "-m", "benchmarks.fuzz_formats", "--files", "8", "--seed", "0"],
         capture_output=True,
         text=True,
         cwd=Path(__file__).resolve().parents[3],

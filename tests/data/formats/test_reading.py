@@ -129,6 +129,28 @@ def test_coco_categories_in_different_orders_are_refused(tmp_path):
             np.testing.assert_allclose(table_keypoints(read_poses(source))[..., 2], 1)
 
 
+def test_coco_ids_of_images_are_unique_and_those_of_annotations(tmp_path):
+    source = written.coco(tmp_path / "a.json", written.bodies(2, missing=0))
+    content = json.loads(source.read_text())
+    first, second = content["images"]
+    for images, message in (
+        ([first, {**second, "id": first["id"]}], "Expected an id for each of 2 images, got 1 different"),
+        ([first, {**second, "id": str(second["id"])}], f"among the images, got {second['id']}"),
+    ):
+        source.write_text(json.dumps({**content, "images": images}))
+        with pytest.raises(BadFilesError, match=message):
+            read_poses(source)
+
+
+def test_archives_of_other_arrays_say_which(tmp_path):
+    poses = written.bodies(4, missing=0)
+    np.savez(tmp_path / "a.npz", keypoints=poses, labels=np.array(["up", "down"] * 2, dtype=object))
+    np.savez(tmp_path / "b.npz", poses, y=np.arange(4))
+    for name, message in (("a", "in the array labels: Object arrays"), ("b", "called keypoints or kp, got y, arr_0")):
+        with pytest.raises(BadFilesError, match=message):
+            read_poses(tmp_path / f"{name}.npz")
+
+
 def test_a_column_of_groups_is_one_under_every_name_of_coordinates(tmp_path):
     table = pd.concat([keypoint_frame(written.bodies(4, missing=0))], axis=1)
     table = table.assign(label=["up", "up", "down", "down"], group=["ann", "bob"] * 2)
