@@ -104,8 +104,8 @@ class ClockCheck:
         if self._long >= _LONG_STEPS:
             found = (
                 f"{self._long} frames in a row at least {self._gap:g} s (gap) after the one before, the last one "
-                f"{step:g} s: poses end at such gaps. If the times have another unit (milliseconds, nanoseconds, frame "
-                "numbers), convert them to seconds; if frames are this rare, increase gap."
+                f"{step:g} s: poses end at longer gaps. If the times have another unit (milliseconds, nanoseconds, "
+                "frame numbers), convert them to seconds; if frames are this rare, increase gap."
             )
         elif self._still >= _STILL_STEPS:
             found = (
