@@ -36,6 +36,7 @@ from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["HeatmapPixels", "PixelCNN", "PixelDense"]
 
+_TRAINED = ["network_", "weights_"]  # a loaded network has its weights alone until it predicts
 _CHUNK = 256  # samples read together: 53 MB of heatmaps of 17 x 64 x 48 in float32
 
 
@@ -84,6 +85,8 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
         y : array_like of shape (N,)
             Class names.
         """
+        for name in _TRAINED:  # a fit that fails or is interrupted leaves no network of other classes
+            self.__dict__.pop(name, None)
         heatmaps = HeatmapPixels().transform(X)
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
@@ -96,7 +99,7 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
 
     def predict_proba_and_known(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the probability of each class (N, C), and 1 for being known (N,): networks do not abstain."""
-        check_is_fitted(self)
+        check_is_fitted(self, _TRAINED, all_or_any=any)
         heatmaps = HeatmapPixels().transform(X)
         if heatmaps.shape[1:] != self.heatmap_shape_:
             raise ValueError(

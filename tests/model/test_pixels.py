@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from heatpose.cli import main
 from heatpose.data.folder import HeatmapFolder, HeatmapRows
@@ -67,6 +68,16 @@ def test_a_network_learns_and_gives_probabilities(network):
     assert set(model.set_params(threshold=2.0).predict_or_unknown(SMALL)) == {"unknown"}
     surer = clone(network).set_params(temperature=0.5).fit(SMALL, LABELS).predict_proba(SMALL)
     assert (surer.max(axis=1) >= probabilities.max(axis=1)).all()
+
+
+@each_network
+def test_an_interrupted_fit_leaves_no_network_of_other_classes(network, monkeypatch):
+    model = clone(network).fit(SMALL, LABELS)
+    monkeypatch.setattr(model, "_shuffled", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model.fit(SMALL, np.where(LABELS[0] == LABELS, "a", "b"))
+    with pytest.raises(NotFittedError):
+        model.predict(SMALL)
 
 
 @each_network
