@@ -60,19 +60,15 @@ def build_graph(
         A part has no form in ONNX.
     """
     g = Graph()
-    heatmaps, n_keypoints = heatmap_skeleton_of(pipeline), len(skeleton_of(pipeline).keypoints)
+    n_maps, n_keypoints = len(heatmap_skeleton_of(pipeline).keypoints), len(skeleton_of(pipeline).keypoints)
+    of_keypoints = _tensor("keypoints", n_keypoints, 3)
     if source == "heatmaps":
-        inputs = [
-            helper.make_tensor_value_info(
-                "heatmaps", TensorProto.FLOAT, ["N", len(heatmaps.keypoints), "rows", "columns"]
-            )
-        ]
+        inputs, outputs = [_tensor("heatmaps", n_maps, "rows", "columns")], [of_keypoints]
         keypoints = _decode(g, pipeline)
         g.op("Transpose", keypoints, name="keypoints", perm=[1, 2, 0])
-        outputs = [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", n_keypoints, 3])]
     else:
-        inputs = [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["N", n_keypoints, 3])]
-        keypoints, outputs = as_decoded(g, Value("keypoints", F32)), []
+        inputs, outputs = [of_keypoints], []
+        keypoints = as_decoded(g, Value("keypoints", F32))
     classifier = pipeline[-1]
     classes = [str(name) for name in classifier.classes_]
     xy, seen = mask_uncertain(g, keypoints, n_keypoints, classifier.min_confidence)
@@ -85,17 +81,18 @@ def build_graph(
     if correction is not None:
         share, known = _correct(g, share, known, write_block(g, correction, (xy, seen)), len(classes))
     _write_outputs(g, share, known, seen, classes)
-    outputs = [
-        helper.make_tensor_value_info("label", TensorProto.STRING, ["N"]),
-        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(classes)]),
-        helper.make_tensor_value_info("confidence", TensorProto.FLOAT, ["N"]),
-        *outputs,
-    ]
+    label = _tensor("label", kind=TensorProto.STRING)
+    outputs = [label, _tensor("probabilities", len(classes)), _tensor("confidence"), *outputs]
     graph = helper.make_graph(g.nodes, "heatpose", inputs, outputs, g.constants)
     opsets = [helper.make_opsetid(domain, number) for domain, number in OPSETS.items()]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="heatpose")
     helper.set_model_props(model, dict(metadata))
     return model
+
+
+def _tensor(name: str, *shape: int | str, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+    """Return an input or output of N samples of a shape."""
+    return helper.make_tensor_value_info(name, kind, ["N", *shape])
 
 
 def _decode(g: Graph, pipeline: Pipeline) -> Value:
