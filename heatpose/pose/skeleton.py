@@ -110,7 +110,9 @@ class Skeleton:
             raise ValueError(f"Expected parts of {self.name} made of its keypoints, got {', '.join(unknown)} in them.")
 
     def index(self, *names: str) -> np.ndarray:
-        """Return the positions of keypoints given by name, shape (len(names),), int."""
+        """Return the positions of keypoints given by name, shape (len(names),), int; ValueError for other names."""
+        if unknown := [name for name in names if name not in self.keypoints]:
+            raise ValueError(f"Expected keypoints of {self.name}, got {', '.join(unknown)}.")
         return np.array([self.keypoints.index(name) for name in names], dtype=np.intp)
 
     @cached_property

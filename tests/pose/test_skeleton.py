@@ -44,6 +44,8 @@ def test_index_gives_positions_in_the_order_asked_for():
     assert COCO_17.index().tolist() == []
     with pytest.raises(ValueError, match="not in tuple"):
         COCO_17.index("tail")
+    with pytest.raises(ValueError, match="Expected keypoints of coco-17, got elbow, hand"):
+        COCO_17.index("nose", "elbow", "hand")
 
 
 def test_the_swap_is_its_own_inverse_and_keeps_the_nose():
