@@ -52,10 +52,13 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.live.recognition import find_people, person_frames
     from heatpose.live.recording import Recorder
     from heatpose.live.view import Presenter
+    from heatpose.pose.skeleton import COCO_17
 
     estimator = make_estimator(args)
     tracker = PersonTracker(estimator, OnnxDetector(args.detector) if args.detector else None, args.people or "all")
     model, stream = make_stream(args)
+    if stream.skeleton != COCO_17:
+        raise UsageError(f"MODEL takes heatmaps of {stream.skeleton.name}, and estimators are read for coco-17")
     recorder = Recorder(args.record, keep_pictures=args.keep_pictures) if args.record else None
     with (
         closing(open_source(args.source, is_paced=args.serve is not None)) as source,

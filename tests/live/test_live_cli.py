@@ -15,6 +15,7 @@ from heatpose import load_model, make_pose_pipeline, save_model
 from heatpose.cli import main
 from heatpose.live.recording import CLIPS, PERFORMERS
 from tests import dots
+from tests.other_bodies import hands
 
 SIZE, UNIT, FPS = (160, 240), 9.0, 10.0
 
@@ -109,6 +110,15 @@ def test_an_estimator_of_nan_is_told_and_the_film_goes_on(capsys, model, film, t
     assert (code, out) == (0, "")
     assert "NaN or infinity" in err
     assert len(err.splitlines()) < 12
+
+
+def test_a_model_of_other_keypoints_is_refused_before_anybody_comes(capsys, estimator, tmp_path):
+    keypoints, labels, _ = hands(2, 3, 0)
+    hand = make_pose_pipeline("lda", skeleton="hand-21", performers=0).fit(keypoints, labels)
+    save_model(hand, tmp_path / "hand.joblib")
+    code, out, err = run(capsys, "live", tmp_path / "hand.joblib", "--source", "no.mp4", "--estimator", estimator)
+    assert (code, out) == (2, "")
+    assert "MODEL takes heatmaps of hand-21" in err
 
 
 def test_a_film_of_nobody_is_told(capsys, model, estimator, tmp_path):
