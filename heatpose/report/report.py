@@ -20,10 +20,12 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Grouping
+from heatpose.data.table import table_keypoints
 from heatpose.data.writing import replace_files
 from heatpose.evaluation.inspection import Inspection
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.wording import capitalised, format_interval, format_number, format_percent
+from heatpose.pose.skeleton import COCO_17
 from heatpose.report.figures import PALETTE
 from heatpose.report.sections import SECTIONS, Material, headline
 from heatpose.training.result import TrainingResult
@@ -91,6 +93,8 @@ def write_report(
         If Jinja is not installed.
     TypeError
         If `result` has another type.
+    ValueError
+        If the table has no keypoints of COCO-17.
 
     Examples
     --------
@@ -107,6 +111,8 @@ def write_report(
         evaluation = result
     else:
         inspection, table = result, result.table if table is None else table
+    if table is not None:
+        table_keypoints(table.head(0), COCO_17)  # refuses tables of other keypoints, which cannot be drawn
     folder = heatmaps if heatmaps is None or isinstance(heatmaps, HeatmapRows) else os.fspath(heatmaps)
     material = Material(training, evaluation, inspection, table, pipeline, groups, cautions, folder, facts or {})
     path = Path(path)

@@ -398,6 +398,11 @@ def test_of_an_inspection(tmp_path):
     assert "No problems found." in Page(fine.read_text(encoding="utf-8")).text
 
 
+def test_poses_that_cannot_be_drawn_are_refused(result, table, tmp_path):
+    with pytest.raises(ValueError, match="missing: nose_x"):
+        write_report(tmp_path / "page.html", result, table.drop(columns="nose_x"))
+
+
 def test_anything_else_is_refused(tmp_path):
     with pytest.raises(TypeError, match="Expected a TrainingResult, an Evaluation or an Inspection, got dict"):
         write_report(tmp_path / "page.html", {})
