@@ -29,7 +29,7 @@ from types import ModuleType
 
 import heatpose
 from heatpose.cli._console import complain, complaints_on_stderr
-from heatpose.cli._options import UsageError, add_options, check_outputs
+from heatpose.cli._options import UsageError, add_options, check_paths
 
 __all__ = ["COMMANDS", "command_parsers", "main"]
 
@@ -109,7 +109,7 @@ def _run(argv: Sequence[str] | None) -> int:
         args = _parser().parse_args(argv)
         args.command_line = shlex.join(["heatpose", *(sys.argv[1:] if argv is None else argv)])
         try:
-            check_outputs(args)
+            check_paths(args)
             args.run(args)
         except UsageError as error:
             args.parser.error(str(error))

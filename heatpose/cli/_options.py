@@ -94,9 +94,11 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"expected a writable folder for {path}, got {folder}")
 
 
-def check_outputs(args: argparse.Namespace) -> None:
-    """Reject a file to write that the command reads, such as --out where it is the model of --adapt."""
+def check_paths(args: argparse.Namespace) -> None:
+    """Reject empty paths, and a file to write that the command reads, such as --out where it is that of --adapt."""
     given = vars(args)
+    if "" in (*map(given.get, _INPUTS), *given.get("paths", ())):  # a shell's variable that is not set
+        raise UsageError("expected a path, got an empty text, which would be the present folder")
     inputs = [Path(text).resolve() for name in _INPUTS if isinstance(text := given.get(name), str | Path)]
     for path in map(given.get, _OUTPUTS):
         if isinstance(path, Path) and path.is_file() and path.resolve() in inputs:

@@ -56,9 +56,11 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
         name, equals, image = (part.strip() for part in pair.partition("="))
         if not (name and equals):
             raise UsageError(f"expected CLASS=CLASS,... or none, got {text!r}")
-        pairs[name] = image
-        if image:
-            pairs.setdefault(image, name)
+        for one, other in ((name, image), (image, name)) if image else ((name, image),):
+            if pairs.setdefault(one, other) != other:
+                raise UsageError(
+                    f"expected one mirror image of {one}, got {pairs[one] or 'none'} and {other or 'none'}"
+                )
     return pairs
 
 

@@ -25,7 +25,7 @@ from heatpose.data.storage import is_url, local_path, redact
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["HeatmapFolder", "HeatmapRows", "Layout"]
+__all__ = ["HeatmapFolder", "HeatmapRows", "Layout", "ignored_data"]
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class HeatmapFolder:
         listing = list_files(source)
         if listing.ignored:
             logger.info("Ignored %d files in %s that do not end in .npy", len(listing.ignored), self.root)
-        self.notes = _ignored_data(listing, self.root)
+        self.notes = ignored_data(listing, self.root)
         if layout == "auto":
             _refuse_groups(listing, self.root)
         depth = 1 if layout == "group/class" else 0
@@ -381,7 +381,7 @@ def _refuse_groups(listing: Listing, root: Path | str) -> None:
     )
 
 
-def _ignored_data(listing: Listing, root: Path | str) -> list[str]:
+def ignored_data(listing: Listing, root: Path | str) -> list[str]:
     """Return a line for the ignored files that look like data, by suffix; not those beside heatmaps of their name."""
     stems = {file.path.rpartition(".")[0] for file in listing.files}
     counts = Counter(

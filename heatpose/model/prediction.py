@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
+from heatpose.data.folder import ignored_data
 from heatpose.data.formats.arrays import holds_keypoints
 from heatpose.data.npy import BadFile, BadFilesError, read_heatmaps
 from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
@@ -183,12 +184,14 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
         if not is_url(name) and is_pose_source(name):  # also single .npy files
             files.append(name)
         elif Storage(name).kind() == FOLDER if is_url(name) else Path(name).is_dir():
-            found = list_files(open_source(name)).files
-            if not found:
+            listing = list_files(open_source(name))
+            for note in ignored_data(listing, redact(name)):
+                logger.warning("%s", note, extra={"kind": "Note"})
+            if not listing.files:
                 raise ValueError(f"Expected {HEATMAP_SUFFIX} files in {redact(name)}, got none.")
             # As it was given: Path would strip a leading ./
             join = join_url if is_url(name) else os.path.join
-            files += [join(name, file.path) for file in found]
+            files += [join(name, file.path) for file in listing.files]
         elif _suffix(name) in (HEATMAP_SUFFIX, *TABLE_SUFFIXES):
             files.append(name)
         else:

@@ -190,6 +190,15 @@ def test_what_is_not_there_is_told_before_anything_is_read(folder):
         list_pose_files([])
 
 
+def test_files_that_look_like_data_are_noted_beside_heatmaps(folder, caplog):
+    for name in ("flat/more.npz", "flat/poses.json", "notes.txt"):
+        (folder / name).touch()
+    list_pose_files([folder])
+    assert [record.getMessage() for record in caplog.records] == [
+        f"1 .npz and 1 .json files in {folder} were ignored, beside 3 .npy files: only .npy files are read as heatmaps."
+    ]
+
+
 def test_hidden_files_and_loops_are_passed_over(folder):
     (folder / "flat" / ".hidden.npy").touch()
     (folder / "deep" / "in" / "loop").symlink_to(folder, target_is_directory=True)
