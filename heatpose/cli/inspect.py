@@ -38,6 +38,7 @@ OPTIONS = {
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.evaluation.inspection import write_fix_list
+    from heatpose.evaluation.wording import format_plural
     from heatpose.persistence.artifact import read_manifest
 
     inspection = inspect(args, read_manifest(args.model)["record"].get("signature") if args.model else None)
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> None:
         _show_contents(console, inspection)
         _show_problems(console, inspection, args.show)
         if args.fix_list is not None:
-            say(f"Wrote {args.fix_list}: {sum(len(problem.paths) for problem in inspection.problems):,} lines")
+            n_lines = sum(len(problem.paths) for problem in inspection.problems)
+            say(f"Wrote {args.fix_list}: {format_plural(n_lines, 'line')}")
     write_page(args, inspection, heatmaps=args.data)
 
 

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("expected either --serve, to record from the page, or --label, to record one clip")
 
     from heatpose.datasets.boxes import PersonTracker
+    from heatpose.evaluation.wording import format_plural
     from heatpose.live.camera import open_source
     from heatpose.live.recognition import find_people
     from heatpose.live.recording import CLIPS, PERFORMERS, Recorder
@@ -68,8 +69,8 @@ def run(args: argparse.Namespace) -> None:
     recorder.stop()
     counts = recorder.counts()
     for line in counts:
-        clips = f"{line['clips']} clip{'s' if line['clips'] != 1 else ''}"
-        say(f"{line['label']}, performer {line['performer']}: {clips}, {line['frames']} frames")
+        clips, frames = (format_plural(line[noun + "s"], noun) for noun in ("clip", "frame"))
+        say(f"{line['label']}, performer {line['performer']}: {clips}, {frames}")
     if counts:
         several = len({line["performer"] for line in counts}) > 1
         say_next("train", args.out, "--groups", PERFORMERS if several else CLIPS)

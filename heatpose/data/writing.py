@@ -125,7 +125,8 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or os.fspath(error.filename).endswith(PART_SUFFIX):
+        named = error.filename is not None and not os.fspath(error.filename).endswith(PART_SUFFIX)
+        if error.errno is not None and not named:  # without a number its text would be lost
             error.filename = os.fspath(path)
         raise
 
