@@ -265,7 +265,8 @@ def _read(
     shown = redact(file)
     try:
         file.encode()  # names can be bytes that are no UTF-8, which a table cannot hold
-        if _suffix(file) == HEATMAP_SUFFIX and "skeleton" not in rows:  # else they may have another number of keypoints
+        is_plain = not rows.keys() & {"format", "skeleton", "image_size"}  # else how to read it is said
+        if _suffix(file) == HEATMAP_SUFFIX and is_plain:
             heatmaps = _read_heatmaps(file, len(heatmap_skeleton_of(pipeline).keypoints))
             if heatmaps is not None:
                 input_of(pipeline).check_read(pipeline, heatmaps.shape[1:])

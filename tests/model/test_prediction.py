@@ -50,6 +50,11 @@ def test_a_step_that_does_nothing_changes_nothing(pipeline, folder):
     assert list(predict_files(longer, [folder])) == list(predict_files(pipeline, [folder]))
 
 
+def test_no_option_for_poses_of_other_tools_is_ignored_for_heatmaps(pipeline, folder):
+    with pytest.raises(BadFilesError, match="Expected fractions of the image"):
+        list(predict_files(pipeline, [folder / "flat"], rows={"image_size": (640, 480)}))
+
+
 def test_a_file_of_many_samples_gives_as_many_rows_under_its_name_and_numbers(pipeline, tmp_path):
     np.save(tmp_path / "clip.npy", HEATMAPS[:5])
     rows = list(predict_files(pipeline, [tmp_path / "clip.npy"]))
