@@ -229,9 +229,8 @@ def sign_poses(
     some = np.linspace(0, len(keypoints) - 1, min(MAX_FRAMES, len(keypoints))).astype(int)
     keypoints = np.asarray(keypoints)[some]
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
-    xy = np.where(
-        missing[..., np.newaxis], np.nan, keypoints[..., :2].astype(np.float64)
-    )  # large float32 have no square
+    xy = keypoints[..., :2].astype(np.float64)  # the squares of large numbers are infinite in float32
+    xy[missing] = np.nan
     empty = missing.all(axis=1)
     trunk = skeleton.trunk
     with np.errstate(invalid="ignore"):
