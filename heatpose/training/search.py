@@ -86,7 +86,7 @@ def search_pose_classifier(
         Seconds for all trials of all searches: one for each of the K folds, which gets one part in K + 1, and the
         last one, which gets the rest. No trial is started when a search's part is used up, but one that was started
         is finished, and the defaults of all candidates are tried however small the budget. The 2 K + 1 models that
-        are trained with the tuned parameters come on top.
+        are trained with the tuned parameters come on top, and K - 1 for each fold without enough groups to search by.
     classifiers : str or sequence of str, optional
         Candidates to tune, see :func:`heatpose.training.training.choose_classifiers`.
     heatmaps : HeatmapRows, optional
@@ -196,14 +196,22 @@ def _choose(
     leaderboard["parameters"] = pd.Series([*(each.parameters for each in tuned), {}], dtype=object)
     pairs = zip(found, plan.tests, strict=True)
     measured = trainer.fit([Task(each.classifier, test, each.parameters, plan.outputs) for each, test in pairs])
-    # The certainty of a model on blocks of its own group does not carry over to another group.
-    joined = join_fits(measured, plan.tests).probabilities
     temperatures = [
-        fit_temperature(each.held_out.probabilities if is_by_groups else joined[train], plan.codes[train])
-        for each, (train, _), is_by_groups in zip(found, plan.folds, by_groups, strict=True)
+        fit_temperature(each.held_out.probabilities, plan.codes[train]) if is_by_groups else _temperature(plan, each, k)
+        for k, (each, (train, _), is_by_groups) in enumerate(zip(found, plan.folds, by_groups, strict=True))
     ]
     note = _note(n_trials, by_groups)
     return Choice(best.classifier, best.held_out, measured, temperatures, leaderboard, True, note, best.parameters)
+
+
+def _temperature(plan: TrainingPlan, found: BestTrial, fold: int) -> float:
+    """Fit the temperature of what a search by blocks found without a fold, on the other folds.
+
+    Its certainty on blocks of its own group does not carry over to another group, nor does that of another candidate.
+    """
+    others = [test for k, test in enumerate(plan.tests) if k != fold]
+    fits = plan.trainer.fit([Task(found.classifier, test, found.parameters) for test in others])
+    return fit_temperature(join_fits(fits, others).probabilities, plan.codes)
 
 
 def _note(n_trials: int, by_groups: Sequence[bool]) -> str:

@@ -403,6 +403,32 @@ def test_a_class_that_is_left_with_a_single_group_is_searched_by_blocks(guesses)
     assert "For 1 of 2 folds" in result.note or "For 2 of 2 folds" in result.note
 
 
+def test_what_is_found_by_blocks_is_calibrated_by_its_own_probabilities(monkeypatch, no_learning_curve):
+    """One candidate is right and does not know it, the other wrong half the time and sure; each is found for a fold."""
+
+    def train(task, X, y, random_state, heatmaps, skeleton):
+        classes, codes = np.unique(y, return_inverse=True)
+        modest, wrong = task.name == "knn", np.arange(len(y)) % 2 == 0
+        guessed = codes if modest else (codes + wrong) % len(classes)
+        probabilities = np.full((len(y), len(classes)), np.nan)
+        top = 0.6 if modest else 0.9
+        probabilities[task.test] = (1 - top) / (len(classes) - 1)
+        probabilities[task.test, guessed[task.test]] = top
+        known = np.where(np.isin(np.arange(len(y)), task.test), 1.0, np.nan)
+        return folds.Fit(probabilities, known, dict.fromkeys(folds.partial_bodies(), codes[task.test]), 1.0, 0.0)
+
+    monkeypatch.setattr(folds, "train_without", train)
+    best, table, names = module.Search.best, a_table(2), iter(["knn", "logistic"])
+    monkeypatch.setattr(
+        module.Search,
+        "best",
+        lambda self, name=None: best(self, name if len(self.trainer.y) == len(table) else next(names)),
+    )
+    result = look_for(table, n_trials=2, classifiers="knn,logistic")
+    assert "used 3 contiguous blocks" in result.note
+    assert result.evaluation.calibration.expected_calibration_error < 0.05
+
+
 # The result -------------------------------------------------------------------------------------------------
 
 
