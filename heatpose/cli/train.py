@@ -106,10 +106,12 @@ def run(args: argparse.Namespace) -> None:
         result, table = _train(args)
         choices = list_choices(result.pipeline, [*table.attrs.get("notes", ()), *result.notes])
         pipeline, record = result.pipeline, {**result.to_record(), "choices": choices}
-    # Saved before it is shown: a reader that closes stdout must not cost the model.
-    manifest = _save(args, pipeline, table, record)
-    if result is not None:
-        show_training(results(), result)
+    # Saved before it is shown: a reader that closes stdout must not cost the model, nor a full disk the scores.
+    try:
+        manifest = _save(args, pipeline, table, record)
+    finally:
+        if result is not None:
+            show_training(results(), result)
     for choice in manifest["record"]["choices"]:
         say(choice)
     say(f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")

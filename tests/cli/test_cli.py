@@ -517,6 +517,19 @@ def test_an_interrupted_training_leaves_nothing(run, data, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_does_not_cost_the_scores(run, data, tmp_path, monkeypatch, no_learning_curve):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device", "pose.joblib")
+
+    monkeypatch.setattr("heatpose.persistence.artifact.save_model", full)
+    out = tmp_path / "pose.joblib"
+    code, stdout, stderr = run("train", data, "--groups", BY_PERFORMER, "--classifiers", "knn", "--out", out)
+    assert code == 1
+    assert "balanced accuracy" in stdout
+    assert "Saved" not in stdout
+    assert "No space left on device" in stderr
+
+
 def test_a_library_warning_is_one_line_on_stderr(run, trained, data, tmp_path, recwarn):
     import warnings
 
