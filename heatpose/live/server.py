@@ -24,7 +24,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from importlib.resources import files
-from socket import SO_SNDBUF, SOL_SOCKET
+from socket import AF_INET, AF_INET6, SO_SNDBUF, SOCK_DGRAM, SOL_SOCKET, socket
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -79,6 +79,21 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+# Addresses for documentation (RFC 5737, RFC 3849), by which the system tells its own on the way out; nothing is sent.
+_OUTSIDE = {"0.0.0.0": (AF_INET, "192.0.2.1"), "::": (AF_INET6, "2001:db8::1")}
+
+
+def _reachable(host: str) -> str:
+    """Return an address that other machines can open for one that stands for all of this machine's."""
+    if host not in _OUTSIDE:
+        return host
+    family, outside = _OUTSIDE[host]
+    with suppress(OSError), socket(family, SOCK_DGRAM) as probe:  # without a network there is no other machine
+        probe.connect((outside, 9))
+        return str(probe.getsockname()[0])
+    return "localhost"
 
 
 _Listeners = dict[asyncio.Queue[str], asyncio.Task[None]]
@@ -139,7 +154,8 @@ class PoseServer:
     @property
     def url(self) -> str:
         """Address of the page, with the token where one is needed."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        host = _reachable(self._host)
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self._port}/" + (f"?token={self.token}" if self.token else "")
 
     @property

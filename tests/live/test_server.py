@@ -315,6 +315,20 @@ def test_beyond_the_loopback_nothing_is_served_without_the_token(serve, tmp_path
         assert status_of(server, path, method, **options) == fine, options
 
 
+@pytest.mark.parametrize("network", [True, False])
+def test_the_address_beyond_the_loopback_can_be_opened(serve, monkeypatch, network):
+    if not network:
+        monkeypatch.setattr("heatpose.live.server._OUTSIDE", {"0.0.0.0": (socket.AF_INET6, "no address")})
+    server = serve("0.0.0.0")
+    assert urlsplit(server.url).hostname != "0.0.0.0"
+
+    async def scenario(session, url):
+        async with session.get(server.url) as answer:
+            return answer.status
+
+    assert visit(server, scenario) == 200
+
+
 def test_the_page_with_the_token_may_open_the_events(serve):
     server = serve("0.0.0.0")
 
