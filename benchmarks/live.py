@@ -184,9 +184,12 @@ def record_class(browser, label, seconds=2):
     """Record a clip of a class from the page; return what is wrong."""
     before = "document.body.dataset.before = $('frames').textContent; "
     fill = f"const f = $('form'); f.label.value = '{label}'; f.seconds.value = {seconds}; f.countdown.value = 0; "
-    browser.ask("Runtime.evaluate", expression="{" + before + fill + "$('start').click(); }")
+    browser.ask("Runtime.evaluate", expression="{" + before + fill + "$('start').focus(); $('start').click(); }")
+    focused = wait_for(browser, "document.activeElement.id === 'stop'", seconds=5)
     done = "document.body.dataset.before !== $('frames').textContent && !$('start').disabled"
-    return [] if wait_for(browser, done) else [f"class {label} was not recorded"]
+    wrong = [] if wait_for(browser, done) else [f"class {label} was not recorded"]
+    focused = focused and wait_for(browser, "document.activeElement.id === 'start'", seconds=5)
+    return wrong + ([] if focused else [f"the keyboard's focus was lost when {label} was recorded"])
 
 
 def misconduct(browser, url):

@@ -88,13 +88,14 @@ function addEvent(event) {
 
 function showRecording(status) {
   const clip = status.clip;
-  const isOn = status.state === "recording", big = $("countdown");
+  const isOn = status.state === "recording", big = $("countdown"), focused = document.activeElement;
   big.hidden = status.state === "idle" || status.remaining == null;
   big.classList.toggle("on", isOn);
   big.textContent = isOn ? `● recording ${clip.label}, ${Math.ceil(status.remaining)} s` : Math.ceil(status.remaining);
   $("start").disabled = status.state !== "idle";
   $("stop").disabled = status.state === "idle";
   $("discard").disabled = !clip;
+  if (focused?.disabled) $(status.state === "idle" ? "start" : "stop").focus();
   if (status.state !== "idle") $("message").textContent = "";
   else if (clip && !$("message").classList.contains("bad")) $("message").textContent = `Recorded ${clip.frames} frames of ${clip.label}, performer ${clip.performer}.`;
   const key = JSON.stringify(status.frames);
