@@ -28,7 +28,7 @@ from heatpose.evaluation.checks import KINDS, CheckContext, Problem, Severity
 from heatpose.evaluation.frames import Frames, read_frames
 from heatpose.evaluation.plain import Record, to_plain
 from heatpose.evaluation.signature import UPRIGHT, Signature
-from heatpose.pose.geometry import mask_uncertain
+from heatpose.pose.geometry import CLEARLY_VISIBLE, mask_uncertain
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = [
@@ -69,8 +69,6 @@ _SEVERITIES, _KINDS = get_args(Severity), list(KINDS)
 
 PROBLEM_KINDS: Mapping[str, str] = {kind: title for kind, (_, title) in KINDS.items()}
 """Kinds of problems, the most harmful of each severity first, and their titles."""
-
-_VISIBLE = 0.4  # of a pose's median confidence
 
 
 @dataclass(frozen=True)
@@ -308,7 +306,7 @@ def _values(frames: Frames) -> dict[str, float]:
 def _keypoints(keypoints: np.ndarray) -> tuple[KeypointSummary, ...]:
     if not len(keypoints):
         return ()
-    seen = ~np.isnan(mask_uncertain(keypoints, _VISIBLE)[..., 0])
+    seen = ~np.isnan(mask_uncertain(keypoints, CLEARLY_VISIBLE)[..., 0])
     missing = np.isnan(keypoints[..., 0])
     return tuple(
         KeypointSummary(name, float(seen[:, k].mean()), float(missing[:, k].mean()), float(np.median(heights)))

@@ -14,6 +14,7 @@ import numpy as np
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = [
+    "CLEARLY_VISIBLE",
     "FEATURE_BLOCKS",
     "FEWEST_VISIBLE",
     "SHORTEST_TORSO",
@@ -47,6 +48,10 @@ shorter than it is, and dividing by it would inflate every feature. One in a tho
 
 FEWEST_VISIBLE = 3
 """Fewest visible keypoints of a body: fewer have no angle, and their position and size are all that defines a pose."""
+
+CLEARLY_VISIBLE = 0.4
+"""Share of a pose's median confidence from which a keypoint counts as seen in a summary of many poses: guessed ones
+would draw a mean pose to the middle. Classifiers lose by this much caution and mask less."""
 
 FEATURE_BLOCKS = ("coordinates", "distances", "limbs", "joints", "vectors")
 """Blocks of features that :func:`describe_poses` computes, in their order."""

@@ -33,7 +33,7 @@ from heatpose.evaluation.wording import PERFECT_SCORE, format_number
 from heatpose.model.inputs import input_of
 from heatpose.persistence.manifest import versions
 from heatpose.persistence.provenance import data_digest
-from heatpose.pose.geometry import mask_uncertain, normalise_poses
+from heatpose.pose.geometry import CLEARLY_VISIBLE, mask_uncertain, normalise_poses
 from heatpose.pose.skeleton import COCO_17
 from heatpose.report import figures
 from heatpose.report.drawing import mean_pose
@@ -46,9 +46,6 @@ WEAK = 0.9
 
 N_POSES = 2_000
 """Maximum number of poses of a class in its mean, for speed."""
-
-MIN_CONFIDENCE = 0.4
-"""Relative confidence below which a keypoint is left out of a mean pose: guessed ones would draw it to the middle."""
 
 MIN_DROP = 0.005
 """Probability drop below which a feature is not listed: half a percentage point is within noise."""
@@ -187,7 +184,7 @@ def _poses(material: Material, table: pd.DataFrame) -> dict[str, Any] | None:
         rows = np.flatnonzero(labels == name)
         some = rows[np.linspace(0, len(rows) - 1, min(N_POSES, len(rows))).astype(int)]
         keypoints = table_keypoints(table.iloc[some])
-        poses[str(name)] = figures.usual_poses(normalise_poses(mask_uncertain(keypoints, MIN_CONFIDENCE)))
+        poses[str(name)] = figures.usual_poses(normalise_poses(mask_uncertain(keypoints, CLEARLY_VISIBLE)))
     frame = figures.frame_of_all(np.array([mean_pose(of_class) for of_class in poses.values()]))
     alt = "Mean skeleton of {}, with an ellipse around each keypoint that contains two thirds of the poses."
     return {
