@@ -109,7 +109,7 @@ def table_keypoints(table: pd.DataFrame, skeleton: Skeleton | None = None) -> np
         columns = names if names and set(names) <= set(table.columns) else columns
     if not set(columns) <= set(table.columns):
         require_columns(table, "the table", skeleton=skeleton or COCO_17)
-    return table[columns].to_numpy(dtype=np.float32, copy=True).reshape(len(table), len(columns) // 3, 3)
+    return table[columns].to_numpy(np.float32, na_value=np.nan, copy=True).reshape(len(table), len(columns) // 3, 3)
 
 
 def table_labels(table: pd.DataFrame) -> np.ndarray:

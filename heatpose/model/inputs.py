@@ -68,7 +68,9 @@ class ModelInput:
         ValueError
             If the model works from heatmaps and there are none.
         """
-        return keypoints[list(skeleton.columns)].to_numpy() if isinstance(keypoints, pd.DataFrame) else keypoints
+        if isinstance(keypoints, pd.DataFrame):
+            return keypoints[list(skeleton.columns)].to_numpy(np.float64, na_value=np.nan)
+        return keypoints
 
     def subset(self, samples: Any, rows: np.ndarray) -> Any:
         """Return some of the samples, given by their positions."""

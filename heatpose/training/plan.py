@@ -151,7 +151,7 @@ def plan_training(
         raise ValueError(
             f"Expected poses of persons to measure the importance of parts of the body, got {skeleton.name}."
         )
-    X, y = table[list(skeleton.columns)].to_numpy(), table_labels(table)
+    X, y = table[list(skeleton.columns)].to_numpy(np.float64, na_value=np.nan), table_labels(table)
     keypoints = table_keypoints(table, skeleton)
     check_enough(y, grouping.groups, n_folds)
     check_mirror(np.unique(y), mirror)

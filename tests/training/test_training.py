@@ -466,6 +466,17 @@ def test_evaluating_a_model_is_counting_what_it_gets_right(result):
     assert evaluate_model(result.pipeline, other).n_groups is None
 
 
+def test_columns_that_can_be_null_are_columns_of_numbers(result):
+    plain = TABLE.copy()
+    plain.loc[3, "nose_x"] = np.nan
+    nullable = plain.astype(dict.fromkeys(COCO_17.columns, "Float64"))
+    assert nullable.loc[3, "nose_x"] is pd.NA
+    given = [evaluate_model(result.pipeline, table).to_dict() for table in (plain, nullable)]
+    trained = [train(table, classifiers="near").evaluation.to_dict() for table in (plain, nullable)]
+    assert given[0] == given[1]
+    assert trained[0] == trained[1]
+
+
 def test_a_class_the_model_does_not_know_cannot_be_scored(result):
     with pytest.raises(ValueError, match=r"classes that the model knows \(.*dummy.*\), got jump too"):
         evaluate_model(result.pipeline, TABLE.assign(label="jump"))
