@@ -205,8 +205,8 @@ class PoseStream:
         Raises
         ------
         ValueError
-            For another shape, a time that is not finite or before the person's last one, or numbers of frames, times
-            and persons that differ. Then no frame was added.
+            For another shape, a time that is not finite or before the person's last one, numbers of frames, times and
+            persons that differ, or NaN as a person. Then no frame was added.
         TypeError
             For times of another type.
 
@@ -222,6 +222,8 @@ class PoseStream:
         persons = person if isinstance(person, list) else [person] * len(frames)
         if len(persons) != len(frames):
             raise ValueError(f"Expected one person, or one for each of {len(frames)} frames, got {len(persons)}.")
+        if any(who != who for who in persons):  # NaN of a table: every frame would begin a new person
+            raise ValueError("Expected persons that are equal to themselves, or None, got NaN.")
         self._check_order(times, persons)
         return [
             event

@@ -114,7 +114,7 @@ def predict_files(
     files = list_pose_files(paths)
     rows = {"labelled": False, "skip_bad": skip_bad, **(rows or {})}
     bad: list[BadFile] = []
-    notes: set[str] = set()
+    notes: dict[str, object] = {}
     with ThreadPoolExecutor(joblib.cpu_count() if n_jobs in (None, -1) else n_jobs) as pool:
         for start in range(0, len(files), _BLOCK):
             block = files[start : start + _BLOCK]
@@ -226,7 +226,7 @@ def _suffix(file: str) -> str:
 
 
 def _load(
-    pipeline: Pipeline, files: Sequence[str], rows: Mapping[str, Any], notes: set[str]
+    pipeline: Pipeline, files: Sequence[str], rows: Mapping[str, Any], notes: dict[str, object]
 ) -> tuple[list[_Poses | BadFile], list[np.ndarray]]:
     """Read files, and decode the heatmaps of small files together; return also a few of these, (1, K, H, W) each."""
     results: list[_Poses | BadFile] = []
@@ -259,7 +259,7 @@ def _load(
 
 
 def _read(
-    file: str, pipeline: Pipeline, rows: Mapping[str, Any], notes: set[str]
+    file: str, pipeline: Pipeline, rows: Mapping[str, Any], notes: dict[str, object]
 ) -> np.ndarray | list[_Poses] | list[BadFile]:
     """Read heatmaps (n, 17, H, W) from a file, or the poses of a table; BadFile where the model cannot use it."""
     shown = redact(file)
@@ -276,9 +276,9 @@ def _read(
             rows = {"skeleton": source, **rows}
         table = read_table(file, **rows)
         for note in table.attrs.get("notes", ()):
-            if note not in notes:  # as for each file of a folder
+            # Once, though each file of a folder may have it, in any thread: setdefault is atomic.
+            if notes.setdefault(note, mine := object()) is mine:
                 logger.warning("%s", note, extra={"kind": "Note"})  # what heatpose.cli prints before it
-        notes.update(table.attrs.get("notes", ()))
         numbers = table["sample"].where(table["path"].notna(), np.arange(len(table)))
         return [
             (

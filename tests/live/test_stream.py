@@ -619,6 +619,7 @@ def test_other_types_of_time_are_type_errors(time):
         ([pose(1)] * 2, [3, 2], "x", "frames of person 'x' in the order of time, got one at 2.0 s after 3.0 s"),
         ([pose(1)] * 2, 2.0, None, "one time for each of 2 frames, got 1"),
         ([pose(1)] * 2, [2, 3], ["x"], "one for each of 2 frames, got 1"),
+        ([pose(1)] * 2, [2, 3], ["x", math.nan], "persons that are equal to themselves, or None, got NaN"),
         (np.zeros((16, 64, 48)), 2, None, r"got \(16, 64, 48\)"),
         (np.zeros((2, 17, 2)), 2, None, r"Expected heatmaps of shape .* or keypoints of shape"),
         (np.full((17, 3), np.inf), 2, None, "got infinity"),
