@@ -144,7 +144,7 @@ def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, 
     sentence = f"Adapted {args.adapt} (sha256 {manifest['sha256'][:12]}) to {sentence}"
     record = {
         "n_samples": len(table),
-        "adapted": {"model": args.adapt, "sha256": manifest["sha256"], **facts},
+        "adapted": {**facts, "model": args.adapt, "sha256": manifest["sha256"], "data": manifest["record"].get("data")},
         "signature": manifest["record"].get("signature"),
         "choices": [*table.attrs.get("notes", ()), sentence],
     }

@@ -86,20 +86,25 @@ def share_trained_on(table: pd.DataFrame, record: Mapping[str, Any]) -> float:
     table : DataFrame
         As from :func:`heatpose.load_data`.
     record : mapping
-        The ``record`` of the model's manifest.
+        The ``record`` of the model's manifest; the data of the model that it was adapted from count too.
 
     Returns
     -------
     float
         From 0 to 1; 0 if the record has no sketch of the data.
     """
-    sketch = np.array([int(each, 16) for each in ((record.get("data") or {}).get("sketch") or "").split()], np.uint64)
-    if not len(sketch):
-        return 0.0
-    hashes = _row_hashes(table)
-    if len(sketch) == _SKETCH_SIZE:  # all of the training's rows up to its last one are in it, and none beyond
-        hashes = hashes[hashes <= sketch[-1]]
-    return float(np.isin(hashes, sketch).mean()) if len(hashes) else 0.0
+    share, rows = 0.0, _row_hashes(table)
+    for data in _training_data(record):
+        sketch = np.array([int(each, 16) for each in (data.get("sketch") or "").split()], np.uint64)
+        # All of the training's rows up to the last one of a full sketch are in it, and none beyond.
+        hashes = rows[rows <= sketch[-1]] if len(sketch) == _SKETCH_SIZE else rows
+        share += float(np.isin(hashes, sketch).mean()) if len(hashes) else 0.0
+    return min(share, 1.0)
+
+
+def _training_data(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what is known of the data of a model, and of those of the model that it was adapted from."""
+    return [of["data"] for of in (record, record.get("adapted") or {}) if of.get("data")]
 
 
 def _canonical_rows(table: pd.DataFrame) -> np.ndarray:
@@ -133,7 +138,7 @@ def check_training_data(manifest: Mapping[str, Any], table: pd.DataFrame) -> tup
         Sentences.
     """
     record = manifest["record"]
-    seen = (record.get("data") or {}).get("digest") == data_digest(table)
+    seen = data_digest(table) in [data.get("digest") for data in _training_data(record)]
     cautions = []
     if seen:
         cautions.append("These are the model's training data; the scores do not estimate performance on new data.")

@@ -16,6 +16,7 @@ from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import correct_probabilities, smooth_joint
 from heatpose.persistence.artifact import load_model, read_manifest, save_model
 from heatpose.persistence.export import export_model
+from heatpose.persistence.provenance import share_trained_on, sketch_data
 
 CLASSES = ["action_down", "action_up", "category_motion", "select_avatar"]
 POSES = simulate_poses(4, 1, 16, classes=CLASSES, random_state=0)
@@ -221,7 +222,7 @@ def test_it_has_a_form_in_onnx(name, tmp_path):
 
 @pytest.fixture
 def files(base, tmp_path):
-    save_model(base, tmp_path / "pose.joblib")
+    save_model(base, tmp_path / "pose.joblib", record={"data": {"sketch": sketch_data(keypoint_frame(BASE_X))}})
     table = keypoint_frame(X[::2]).assign(label=Y[::2])
     table = table[table["label"] != CLASSES[2]]
     write_table(table, tmp_path / "anna.csv")
@@ -242,6 +243,8 @@ def test_one_command_adapts_and_says_so(files, base, capsys):
     loaded, other = load_model(files / "anna.joblib"), X[1::2]
     assert (loaded.predict(other) == Y[1::2]).mean() > (base.predict(other) == Y[1::2]).mean() + 0.3
     assert "not scored on held-out data" in (files / "anna.md").read_text()
+    for frames, share in ((BASE_X, 1), (X[1::2], 0)):
+        assert share_trained_on(keypoint_frame(frames), manifest["record"]) == share
 
 
 @pytest.mark.parametrize("options", [["--classifiers", "lda"], ["--folds", "3"], ["--mirror", "none"]])
