@@ -88,7 +88,7 @@ def settle_keypoints(
     notes = []
     _refuse_infinite(keypoints, where, skeleton)
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
-    placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints)
+    placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints, skeleton)
     if len(placeholders):
         spurious = placeholder_mask(keypoints, placeholders) & ~missing
         points = " and ".join(f"({x:g}, {y:g})" for x, y in placeholders)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["find_placeholders", "grid_step", "is_fraction", "placeholder_mask"]
 
-_JOINTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _PAIRS = 3
 """Samples with two joints at one point, or joints of one sample there, that are no coincidence: hands touch, and an arm
 can point at the camera, but hardly ever in the very corner of all keypoints."""
@@ -23,7 +24,7 @@ _MOST_INSIDE = 0.95
 """Share of the coordinates of fractions within 0 to 1."""
 
 
-def find_placeholders(keypoints: np.ndarray) -> np.ndarray:
+def find_placeholders(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     """Return the points that stand for missing keypoints, such as (0, 0) or (-1, -1).
 
     A point is one where different joints of a body lie at exactly this point, in one corner of all keypoints. Joints
@@ -32,8 +33,10 @@ def find_placeholders(keypoints: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    keypoints : ndarray of shape (N, 17, 3)
+    keypoints : ndarray of shape (N, K, 3)
         x, y and confidence in any unit; a keypoint with NaN or without confidence is missing already.
+    skeleton : Skeleton
+        Of the keypoints; those of its head, which is small, are no joints.
 
     Returns
     -------
@@ -51,8 +54,9 @@ def find_placeholders(keypoints: np.ndarray) -> np.ndarray:
     """
     keypoints = np.asarray(keypoints, dtype=np.float32)
     visible = np.isfinite(keypoints).all(axis=2) & (keypoints[..., 2] > 0)
-    kinds = [[COCO_17.keypoints.index(f"{side}_{joint}") for side in ("left", "right")] for joint in _JOINTS]
-    joints = np.array(kinds).ravel()
+    joints = skeleton.not_head
+    names = [re.sub("left_|right_", "", skeleton.keypoints[k]) for k in joints]
+    kinds = np.array(names)[:, np.newaxis] == np.unique(names)
     # Points as one integer each, bits of x before those of y: integers are sorted many times faster than pairs.
     bits = (np.where(visible[..., None], keypoints[..., :2], 0) + np.float32(0))[:, joints].view(np.uint32)
     points = (bits[..., 0].astype(np.uint64) << np.uint64(32)) | bits[..., 1]
@@ -64,11 +68,11 @@ def find_placeholders(keypoints: np.ndarray) -> np.ndarray:
     for value in values[np.argsort(-counts)][:_PAIRS]:
         point = np.array([value >> np.uint64(32), value & np.uint64(2**32 - 1)], np.uint32).view(np.float32)
         below, above = (every < point).mean(axis=0) <= _BEYOND, (every > point).mean(axis=0) <= _BEYOND
-        at = ((keypoints[..., :2] == point).all(axis=2) & visible)[:, joints].reshape(len(keypoints), len(kinds), 2)
-        several = at.any(axis=2).sum(axis=1) > 1  # kinds of joints
+        at = ((keypoints[..., :2] == point).all(axis=2) & visible)[:, joints]
+        several = (at @ kinds).sum(axis=1) > 1  # kinds of joints
         if (every == point).all() and point.tolist() not in ([0, 0], [-1, -1]):
             continue
-        surely = (at.sum(axis=(1, 2))[several] >= _PAIRS).any() or several.sum() >= _PAIRS
+        surely = (at.sum(axis=1)[several] >= _PAIRS).any() or several.sum() >= _PAIRS
         if surely and (below | above).all():
             found.append(point)
     return np.array(found).reshape(-1, 2)

@@ -127,14 +127,14 @@ def _join(xy: Any, scores: Any) -> np.ndarray:
     """Return x, y and confidence, shape (n, K, 3), of coordinates (n, K, 2) or (K, 2) and their scores."""
     points = np.asarray(as_heatmaps(xy), dtype=float)
     points = points[None] if points.ndim == 2 else points
-    if points.ndim != 3 or points.shape[2] < 2:
+    if points.ndim != 3 or points.shape[2] != 2:
         if points.size == 0:
             return np.empty((0, 0, 3))
         raise ValueError(f"Expected keypoints of shape (n, K, 2), got {points.shape}.")
     confidence = np.ones(points.shape[:2]) if scores is None else np.asarray(as_heatmaps(scores), dtype=float)
     if confidence.size != points.shape[0] * points.shape[1]:
         raise ValueError(f"Expected a score for each of {points.shape[:2]} keypoints, got {confidence.shape}.")
-    return np.concatenate([points[..., :2], confidence.reshape(points.shape[:2])[..., None]], axis=2)
+    return np.concatenate([points, confidence.reshape(points.shape[:2])[..., None]], axis=2)
 
 
 def _is_pair(results: Any) -> bool:

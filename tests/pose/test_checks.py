@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
+from heatpose.pose.skeleton import Skeleton
+from heatpose.pose.skeletons import HAND_21
 
 POSES = simulate_poses(2, 1, 12).keypoints.astype(np.float32)
 
@@ -91,3 +93,12 @@ def test_what_is_centred_on_the_body_is_no_fraction():
     centred = POSES.copy()
     centred[..., :2] = (centred[..., :2] - np.nanmean(centred[..., :2], axis=1, keepdims=True)) / 64
     assert not is_fraction(centred) and not is_fraction(np.full((2, 17, 3), np.nan))
+
+
+def test_placeholders_of_other_skeletons():
+    hands, few = np.random.default_rng(0).uniform(10, 50, (2, 8, 21, 3)).astype(np.float32)
+    hands[:3, :5, :2] = 0  # no thumb
+    few[0, 1:4, :2] = -1
+    own = Skeleton("mouse", ("nose", "neck", "back", "tail"), shoulders=("neck",), hips=("tail",), head=("nose",))
+    assert find_placeholders(hands, HAND_21).tolist() == [[0, 0]]
+    assert find_placeholders(few[:, :4], own).tolist() == [[-1, -1]]

@@ -115,6 +115,11 @@ def test_other_skeletons():
         as_keypoints([(XY, SCORES), (np.ones((1, 26, 2)), np.ones((1, 26)))])
 
 
+def test_poses_in_three_dimensions_are_refused():
+    with pytest.raises(ValueError, match=r"of shape \(n, K, 2\), got \(1, 17, 3\)"):
+        as_keypoints(Object(pred_instances=Object(keypoints=np.ones((1, 17, 3)), keypoint_scores=np.ones((1, 17)))))
+
+
 def test_mediapipe_needs_the_image_size():
     with pytest.raises(ValueError, match=r"as_keypoints\(results, image_size=\(width, height\)\)"):
         as_keypoints(RESULTS["mediapipe"])

@@ -31,7 +31,9 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     for number, instances in frames:
         poses.frame(image=number, video=source.stem(file) if len(frames) > 1 else None)
         for instance in instances:
-            xy = instance["keypoints"][:, :2]  # a third column is a depth
+            xy = instance["keypoints"]
+            if xy.shape[1:] != (2,):  # MMPose turns the axes of its 3-D poses: the second is the depth
+                raise ValueError(f"Expected x and y of each keypoint, got {xy.shape[1]} numbers; write 2-D poses")
             scores = instance.get("keypoint_scores")
             if scores is None:
                 poses.note("{} poses without keypoint_scores got the confidence 1")

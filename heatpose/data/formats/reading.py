@@ -131,6 +131,7 @@ def read_poses(
         skeleton=own,
     )
     _set_labels(table, labels, opened, len(poses.frames), notes)
+    table["label"] = table["label"].mask(table["label"].str.strip() == "")
     kept = _choose(numbers, table, people, len(poses.frames), notes)
     if not len(kept):
         raise ValueError(
@@ -288,12 +289,16 @@ def _to_coco(
                 f"Expected {len(chosen.keypoints)} keypoints for {chosen.name}, got {n_keypoints}; of that number: "
                 f"{fits}."
             )
+        order = dict(zip(coco_names(chosen.keypoints), chosen.keypoints, strict=True))
+        for name, coco, own in zip(poses.names or (), coco_names(poses.names or ()), chosen.keypoints, strict=False):
+            if coco is not None and order.get(coco, own) != own:
+                raise ValueError(f"Expected the keypoints of {chosen.name} in its order, got {name} in place of {own}.")
         return pick_keypoints(numbers, chosen.keypoints, table_skeleton(chosen))
     if poses.names is not None:
         names = coco_names(poses.names)
         if sum(name is not None for name in names) > len(names) // 4 and len(names) == n_keypoints:
-            if lost := [name for name in ("shoulder", "hip") if f"left_{name}" not in names]:
-                notes.append(f"Its keypoints have no {' and no '.join(lost)}: {', '.join(poses.names)[:120]}.")
+            if lost := [name for name in COCO_17.keypoints if name not in names]:
+                notes.append(f"Its keypoints have no {', '.join(lost)}: {', '.join(poses.names)[:120]}.")
             return pick_keypoints(numbers, names)
     known = [name for name in found.skeletons if len(find_skeleton(name).keypoints) == n_keypoints]
     if len(known) != 1:
@@ -401,8 +406,9 @@ def _match(table: pd.DataFrame, file: Path) -> pd.Series:
         known = known[~known.reset_index().duplicated().to_numpy()]
         wanted = table[column].dropna()
         if len(wanted) == len(table) and known.index.is_unique:
-            found = wanted.map({path: _part(path, part) for path in wanted.unique()}).map(known)
-            if found.notna().all():
+            meant = {path: _part(path, part) for path in wanted.unique()}
+            found = wanted.map(meant).map(known)
+            if found.notna().all() and len(set(meant.values())) == len(meant):  # a name of several says nothing
                 return found.astype("string")
     lost = table["path"][~table["path"].isin(labels.index[~labels.index.duplicated(keep=False)])]
     raise ValueError(

@@ -301,6 +301,44 @@ def test_labels_of_videos(tmp_path):
     assert "Left out 2 other files, such as oneDLC_resnet50_taskJan1shuffle1_100.h5." in table.attrs["notes"]
 
 
+def test_a_name_that_several_frames_have_labels_none_of_them(tmp_path):
+    for folder in "ab":
+        written.yolo(tmp_path / folder / "labels", written.bodies(1))
+    (tmp_path / "l.csv").write_text("path,label\na/images/img_0.jpg,up\n")  # says nothing of b
+    with pytest.raises(ValueError, match="none or several for 2"):
+        read_poses(tmp_path, image_size=written.SIZE, labels=tmp_path / "l.csv")
+
+
+def test_an_empty_label_is_none(tmp_path):
+    source = written.alphapose(tmp_path / "a.json", written.bodies(3))
+    (tmp_path / "l.txt").write_text("up\n\n \n")
+    assert read_poses(source, labels=tmp_path / "l.txt")["label"].isna().tolist() == [False, True, True]
+
+
+def test_a_skeleton_does_not_outdo_the_names_in_a_file(tmp_path):
+    source, poses = tmp_path / "a.csv", written.bodies(2, missing=0)
+    written.deeplabcut(source, poses)
+    np.testing.assert_allclose(table_keypoints(read_poses(source, skeleton="coco-17")), poses, atol=2e-3)
+    swapped = source.read_text().replace("nose", "?").replace("left_eye", "nose").replace("?", "left_eye")
+    source.write_text(swapped)
+    with pytest.raises(ValueError, match="coco-17 in its order, got left_eye in place of nose"):
+        read_poses(source, skeleton="coco-17")
+    np.testing.assert_allclose(table_keypoints(read_poses(source))[:, 1], poses[:, 0], atol=2e-3)
+
+
+def test_a_depth_is_no_confidence_and_no_y(tmp_path):
+    poses = written.bodies(4, missing=0)
+    np.save(tmp_path / "a.npy", poses * (1, 1, -1))
+    source = written.mmpose(tmp_path / "a.json", poses)
+    content = json.loads(source.read_text())
+    for frame in content["instance_info"]:
+        frame["instances"][0]["keypoints"] = [[x, 0.5, y] for x, y in frame["instances"][0]["keypoints"]]
+    source.write_text(json.dumps(content))
+    for name, message in (("a.npy", "got -0.9.* as a confidence"), ("a.json", "x and y of each.*got 3")):
+        with pytest.raises(BadFilesError, match=message):
+            read_poses(tmp_path / name)
+
+
 def test_all_bad_files_are_told_together(tmp_path):
     source = written.openpose(tmp_path, written.bodies(4))
     for number, text in ((1, "{"), (2, '{"people": [{"pose_keypoints_2d": [1, "a", 2]}]}'), (3, '{"people": 3}')):
