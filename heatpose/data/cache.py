@@ -86,7 +86,7 @@ def _user_caches() -> Path:
 class KeypointCache:
     """Keypoints of heatmap files that were read before.
 
-    An entry is valid as long as the file's path, size and time, the decoder with its options and the
+    An entry is valid as long as the file's path, size and times, the decoder with its options and the
     version of the decoding are the same. A cache is a convenience: one that is damaged or cannot be written costs time
     and a warning, and never the run.
 

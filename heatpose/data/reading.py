@@ -32,7 +32,7 @@ class HeatmapFile(NamedTuple):
     path : str
         Relative to the folder, with forward slashes.
     stamp : str or None
-        Changes whenever the file does: its size and time. None where it was written too lately to be sure of that.
+        Changes whenever the file does: its size and times. None where it was written too lately to be sure of that.
     shape : tuple of int
         (n, K, H, W).
     dtype : str

@@ -242,7 +242,8 @@ def _entry(entry: os.DirEntry) -> Entry:
         with contextlib.suppress(OSError):  # gone since
             status = entry.stat()
             stamp = _stamp(status.st_size, status.st_mtime_ns, time.time_ns())
-            return Entry(entry.name, kind, status.st_size, stamp)
+            # Archives give many files one time; files that were exchanged since differ in that of their change of name.
+            return Entry(entry.name, kind, status.st_size, stamp and f"{stamp}-{status.st_ctime_ns}")
     return Entry(entry.name, kind)
 
 

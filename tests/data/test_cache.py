@@ -97,7 +97,7 @@ def test_nothing_is_kept_unless_asked_for(data):
     assert names(data.parent) == ["data"]
 
 
-@pytest.mark.parametrize("change", ["content", "time", "length", "new", "moved"])
+@pytest.mark.parametrize("change", ["content", "time", "length", "new", "moved", "exchanged"])
 def test_only_new_and_changed_files_are_read(data, decoded, change):
     load(data)
     if change == "content":
@@ -108,10 +108,13 @@ def test_only_new_and_changed_files_are_read(data, decoded, change):
         save(data / "up/10.npy", heatmaps(4, seed=50))
     elif change == "new":
         save(data / "up/12.npy", heatmaps(2, seed=60))
-    else:
+    elif change == "moved":
         (data / "up/9.npy").rename(data / "down/9.npy")
+    else:  # two files of one size and time
+        for old, new in (("up/9.npy", "other"), ("down/1.npy", "up/9.npy"), ("other", "down/1.npy")):
+            (data / old).rename(data / new)
     table, count = load(data, decoded)
-    assert count == {"content": 3, "time": 3, "length": 4, "new": 2, "moved": 1}[change]
+    assert count == {"content": 3, "time": 3, "length": 4, "new": 2, "moved": 1, "exchanged": 2}[change]
     pd.testing.assert_frame_equal(table, heatpose.load_data(data))
 
 
