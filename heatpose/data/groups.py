@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,7 @@ __all__ = [
     "grouped_folds",
     "random_folds",
     "resolve_groups",
+    "same_names",
 ]
 
 Folds = list[tuple[np.ndarray, np.ndarray]]
@@ -40,6 +42,8 @@ Folds = list[tuple[np.ndarray, np.ndarray]]
 
 DEFAULT_FOLDS = 5
 """Folds of a cross-validation: 4 of 5 samples train, as is usual."""
+
+_SEPARATORS = re.compile(r"(?<!\d)[\W_]+|[\W_]+(?!\d)")  # not those of numbers: 1_11 is not 11_1
 
 _MAX_DEALS = 50  # tries to have every class in every fold; the best of them is kept
 
@@ -367,8 +371,8 @@ def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "co
     """Describe real groups; the description warns of groups of one sample each."""
     names = sorted(set(groups.tolist()))
     description = f"held-out groups: {len(names)} ({_some(names)}), {source}"
-    if len({" ".join(name.split()).casefold() for name in names}) < len(names):
-        description += "; some of these names differ in capitals or spaces only and may be one group"
+    if same := same_names(names):
+        description += f"; {' and '.join(same[0])} are different groups, but the same name: they may be one"
     if 1 < len(names) == len(groups):
         description += "; each sample is a group of its own, so this is no more than a random split"
     return Grouping(groups, description, kind)
@@ -443,6 +447,21 @@ def _shares(counts: np.ndarray) -> np.ndarray:
 
 
 # Words
+
+
+def same_names(names: Iterable[str]) -> list[list[str]]:
+    """Return the names that are one but for capitals, separators and the coding of letters, together.
+
+    Examples
+    --------
+    >>> same_names(["Anna Lena", "bob", "anna-lena "])
+    [['Anna Lena', 'anna-lena ']]
+    """
+    spellings: dict[str, list[str]] = {}
+    for name in names:
+        text = unicodedata.normalize("NFKC", name)  # é can be one character, or e and an accent
+        spellings.setdefault(_SEPARATORS.sub("", text).casefold() or text, []).append(name)
+    return [same for same in spellings.values() if len(same) > 1]
 
 
 def _some(items: Iterable[object]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from heatpose.data.groups import same_names
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.signature import find_differences, sign_poses
 from heatpose.evaluation.wording import format_plural, join_names
@@ -290,11 +291,7 @@ def missing_in_class(context: CheckContext) -> Iterator[Problem]:
 
 
 def similar_names(context: CheckContext) -> Iterator[Problem]:
-    """Classes whose names differ in capitals and separators only."""
-    spellings: dict[str, list[str]] = {}
-    for name in np.unique(context.labels).tolist():
-        spellings.setdefault(re.sub(r"[\W_]+", "", name).casefold() or name, []).append(name)
-    for names in spellings.values():
-        if len(names) > 1:
-            message = f"{join_names(names)} are different classes, but the same name: put them in one if they are one."
-            yield context.problem("same-name", message)
+    """Classes whose names differ in capitals, separators and the coding of letters only."""
+    for names in same_names(np.unique(context.labels).tolist()):
+        message = f"{join_names(names)} are different classes, but the same name: put them in one if they are one."
+        yield context.problem("same-name", message)

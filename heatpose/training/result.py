@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from heatpose.data.groups import Grouping
+from heatpose.data.groups import Grouping, same_names
 from heatpose.evaluation.advice import ClassAdvice
 from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.learning_curve import LearningCurve
@@ -16,6 +16,7 @@ from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.plain import to_plain
 from heatpose.evaluation.scores import BASELINE
 from heatpose.evaluation.signature import Signature
+from heatpose.evaluation.wording import join_names
 
 __all__ = ["TrainingResult"]
 
@@ -96,11 +97,14 @@ class TrainingResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on what was left out of the data."""
-        if not self.n_without_body:
-            return ()
+        """Sentences on what was left out of the data, and on classes that may be one."""
         n_all = self.n_without_body + self.evaluation.n_samples
-        return (f"{self.n_without_body:,} of {n_all:,} samples show no body: they were left out.",)
+        left_out = f"{self.n_without_body:,} of {n_all:,} samples show no body: they were left out."
+        same = same_names(self.evaluation.classes)
+        return (
+            *([left_out] if self.n_without_body else []),
+            *(f"{join_names(names)} are different classes, but the same name: they may be one." for names in same),
+        )
 
     def to_record(self) -> dict[str, Any]:
         """Return the part of the result that is kept in the manifest, as plain values."""

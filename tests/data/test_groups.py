@@ -153,10 +153,21 @@ def test_a_bad_csv_says_what_is_wrong_with_it(tmp_path, text, message):
     assert str(file) in str(error.value)
 
 
-@pytest.mark.parametrize(("other", "alike"), [("Ann", True), ("ann ", True), ("anna", False)])
-def test_names_that_are_nearly_the_same_are_told_of(other, alike):
-    index = pd.DataFrame({"path": list("abcd"), "label": "up", "group": ["ann", other] * 2})
-    assert ("may be one group" in resolve_groups(index, "auto").description) == alike
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("ann", "Ann", True),
+        ("ann", "ann ", True),
+        ("ann", "anna", False),
+        ("ann lou", "ann_lou", True),
+        ("1_11", "11_1", False),
+        ("jos\u00e9", "jose\u0301", True),
+        ("jos\u00e9", "jose", False),
+    ],
+)
+def test_names_that_are_nearly_the_same_are_told_of(one, other, alike):
+    index = pd.DataFrame({"path": list("abcd"), "label": "up", "group": [one, other] * 2})
+    assert ("they may be one" in resolve_groups(index, "auto").description) == alike
 
 
 def test_a_csv_that_does_not_exist_is_not_taken_for_a_pattern(tmp_path):

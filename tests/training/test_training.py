@@ -171,6 +171,11 @@ def test_frames_without_a_body_change_nothing(share, result):
     assert result.notes == ()
 
 
+def test_classes_that_may_be_one_are_named(result):
+    spelled = replace(result, evaluation=replace(result.evaluation, classes=("dummy", "up", "Up ")))
+    assert spelled.notes == ("up and Up  are different classes, but the same name: they may be one.",)
+
+
 def test_a_class_of_empty_frames_is_an_error():
     empty = TABLE[TABLE["label"] == "dummy"].copy()
     empty[list(COCO_17.columns)] = np.tile([np.nan, np.nan, 0.0], 17)
