@@ -54,10 +54,12 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
             file.seek(max(0, source.stat().st_size - _HEAD_BYTES))
             tail = file.read()
     encoding = text_encoding(head)
-    header, _, rows = head.decode(encoding, errors="ignore").partition("\n")
+    # Lines of Excel's CSV for Macintosh end in a bare \r.
+    text, end = (re.sub("\r\n?", "\n", part.decode(encoding, errors="ignore")) for part in (head, tail))
+    header, _, rows = text.partition("\n")
     separator = separator_of(header)
     decimal = "," if separator == ";" and re.search(r"(^|;)\s*-?\d*,\d+\s*(;|$)", rows, re.MULTILINE) else "."
-    last = tail.decode(encoding, errors="ignore").rpartition("\n")[2]  # empty where the last row is complete
+    last = end.rpartition("\n")[2]  # empty where the last row is complete
     n_last, n_columns = (len(next(csv.reader([line], delimiter=separator), [])) for line in (last, header))
     if 0 < n_last < n_columns and encoding != "utf-16":  # whose end alone has no mark of its byte order
         raise ValueError(

@@ -365,6 +365,7 @@ def read_table(
     source, where = open_file(path, "table")
     try:
         table = _read_csv(source, own) if suffix == ".csv" else pd.read_parquet(source)
+        table = table.reset_index(drop=table.index.names == [None])  # an index with a name is a column
     except (ValueError, OSError, pd.errors.ParserWarning) as error:  # also pyarrow's, and text that is not UTF-8
         raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {where} ({error})") from error
     require_columns(table, where, *(["label"] if labelled else []), skeleton=own)
@@ -372,7 +373,6 @@ def read_table(
         raise ValueError(f"Expected at least one row, got none in {where}.")
     known = {*_TEXTS, "sample", *own.columns}
     extra = [str(name) for name in table.columns if name not in known]
-    table = table.reset_index(drop=True)
     index = pd.DataFrame({name: text_column(table, name, where) for name in _TEXTS})
     index.insert(1, "sample", sample_column(table, where))
     unlabelled = np.flatnonzero(index["label"].isna())

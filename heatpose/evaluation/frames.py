@@ -86,7 +86,7 @@ def read_frames(
     if not is_person(skeleton):
         raise ValueError(f"Expected poses of persons to inspect, got those of {skeleton.name}.")
     if not is_folder(data) or poses:
-        return _read_table(load_data(data, poses=poses, keep_placeholders=keep_placeholders))
+        return _read_table(load_data(data, decoder, poses=poses, layout=layout, keep_placeholders=keep_placeholders))
     folder = HeatmapFolder(data, skip_bad=True, skip_empty=True, layout=layout)
     samples, good = np.zeros(len(folder), dtype=_SAMPLE), np.zeros(len(folder), dtype=bool)
     if len(folder):

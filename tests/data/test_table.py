@@ -278,8 +278,16 @@ def test_labels_that_are_numbers_in_parquet_become_text(table, tmp_path):
         read_table(path)
 
 
-def test_a_csv_saved_by_a_spreadsheet(table, tmp_path):
-    text = table.to_csv(index=False, lineterminator="\r\n")
+@pytest.mark.parametrize("name", ["group", "label"])
+def test_an_index_with_a_name_is_a_column(table, tmp_path, name):
+    table = table.assign(group=["x", "y", "y"])
+    table.set_index(name).to_parquet(tmp_path / "table.parquet")
+    assert read_table(tmp_path / "table.parquet")[name].tolist() == table[name].tolist()
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])  # the latter is Excel's CSV for Macintosh
+def test_a_csv_saved_by_a_spreadsheet(table, tmp_path, end):
+    text = table.to_csv(index=False, lineterminator=end)
     (tmp_path / "table.csv").write_text("\ufeff" + text, encoding="utf-8", newline="")
     pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), table)
 

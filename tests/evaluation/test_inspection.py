@@ -190,6 +190,16 @@ def _without_empty(root, tmp_path):
     return tmp_path / "links"
 
 
+def test_a_skeleton_leaves_the_other_options_as_they_are(tmp_path):
+    poses = simulate_poses(2, 1, 3, classes=CLASSES[:2])
+    for n, (maps, label, who) in enumerate(zip(poses.heatmaps(), poses.labels, poses.performers, strict=True)):
+        (tmp_path / f"p{who}" / label).mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / f"p{who}" / label / f"{n}.npy", maps)
+    found = inspect_data(tmp_path, decoder="argmax", poses={"skeleton": "movenet"}, layout="group/class", n_jobs=1)
+    assert found.n_groups == 2
+    assert (found.table["nose_x"] % 1 == 0).all()
+
+
 def test_samples_of_one_file_are_told_apart(tmp_path):
     poses = simulate_poses(2, 1, 6, classes=CLASSES[:2], random_state=4)
     for label in CLASSES[:2]:
