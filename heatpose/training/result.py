@@ -16,7 +16,6 @@ from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.plain import to_plain
 from heatpose.evaluation.scores import BASELINE
 from heatpose.evaluation.signature import Signature
-from heatpose.evaluation.wording import join_names
 
 __all__ = ["TrainingResult"]
 
@@ -103,7 +102,7 @@ class TrainingResult:
         same = same_names(self.evaluation.classes)
         return (
             *([left_out] if self.n_without_body else []),
-            *(f"{join_names(names)} are different classes, but the same name: they may be one." for names in same),
+            *(f"{' and '.join(names)} are different classes, but the same name: they may be one." for names in same),
         )
 
     def to_record(self) -> dict[str, Any]:
