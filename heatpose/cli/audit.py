@@ -25,6 +25,7 @@ OPTIONS = {
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.evaluation.features import audit_table
+    from heatpose.evaluation.wording import format_percent
 
     audit = audit_table(args.table, args.label, args.groups, random_state=args.random_state)
     if args.json:
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     say(f"{size}; grouped split by {audit.grouped.description} ({audit.grouped.n_groups:,})")
     say(f"{'split':10}{'near-identical':>16}{'balanced accuracy':>20}{'permuted labels':>18}")
     for split, permuted in ((audit.random, audit.permuted.random), (audit.grouped, audit.permuted.chosen)):
-        say(f"{split.name:10}{split.near_identical:16.1%}{split.balanced_accuracy:20.3f}{permuted:18.3f}")
+        say(f"{split.name:10}{format_percent(split.near_identical):>16}{split.balanced_accuracy:20.3f}{permuted:18.3f}")
     n_proposed = audit.proposed.max() + 1
     say(f"Chance is {audit.permuted.chance:.3f}; {n_proposed:,} groups of near-identical samples were found.")
     say(audit.verdict)

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _on_data(args: argparse.Namespace, records: list[dict]) -> Comparison:
     from heatpose.evaluation.comparison import compare_models
+    from heatpose.evaluation.wording import format_percent
     from heatpose.persistence.artifact import load_model
     from heatpose.persistence.provenance import share_trained_on
 
@@ -57,6 +58,6 @@ def _on_data(args: argparse.Namespace, records: list[dict]) -> Comparison:
     shares = [share_trained_on(table, record) for record in records]
     for name, share in zip((args.first, args.second), shares, strict=True):
         if share > 0:
-            complain(f"Warning: {name} was trained on about {share:.0%} of these data.")
+            complain(f"Warning: {name} was trained on about {format_percent(share, 0)} of these data.")
     groups = None if grouping is None else grouping.groups
     return compare_models(first, second, table, groups, heatmaps=heatmaps, trained_on=(shares[0], shares[1]))

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _show_contents(console: Console, inspection: Inspection) -> None:
     from heatpose.cli._results import table
+    from heatpose.evaluation.wording import format_percent
 
     files = f" in {inspection.n_files:,} files" if inspection.source == "folder" else ""
     size = f", {inspection.n_bytes / 1e6:,.0f} MB" if inspection.n_bytes else ""
@@ -76,7 +77,7 @@ def _show_contents(console: Console, inspection: Inspection) -> None:
     low, median, high = (f"{values[f'{name}_peak']:.3g}" for name in ("low", "median", "high"))
     say(f"Values: {span}peaks {median} (median), {low} to {high} (98 %)")
     alike = [
-        f"{share:.1%} in {where.replace('_', ' ').replace('own class', 'the same class')}"
+        f"{format_percent(share)} in {where.replace('_', ' ').replace('own class', 'the same class')}"
         for where, share in inspection.near_identical.items()
     ]
     if alike:
@@ -86,7 +87,8 @@ def _show_contents(console: Console, inspection: Inspection) -> None:
         classes.add_row(each.name, *(f"{n:,}" for n in (each.n_samples, each.n_files, each.n_groups)))
     keypoints = table(["keypoint", "visible", "no peak", "median peak"], "lrrr")
     for point in inspection.keypoints:
-        keypoints.add_row(point.name, f"{point.seen:.1%}", f"{point.missing:.1%}", f"{point.confidence:.2f}")
+        shares = format_percent(point.seen), format_percent(point.missing)
+        keypoints.add_row(point.name, *shares, f"{point.confidence:.2f}")
     console.print("", classes, "", keypoints, sep="\n")
 
 

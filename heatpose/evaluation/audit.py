@@ -18,6 +18,7 @@ from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds
 from heatpose.evaluation.advice import ClassAdvice, advise_classes
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions, macro_recall
 from heatpose.evaluation.plain import Record
+from heatpose.evaluation.wording import format_percent
 from heatpose.pose.similarity import NEAR_IDENTICAL, Neighbours, PoseNeighbours, propose_clips
 
 __all__ = ["AuditPlan", "LeakageAudit", "PermutationBaseline", "SplitAudit", "audit_training", "propose_groups"]
@@ -260,7 +261,8 @@ class AuditPlan:
         """Yield the verdict."""
         chosen, proposed, permuted = audit.chosen, audit.proposed, audit.permuted
         least = min(split.balanced_accuracy for split in (chosen, proposed) if split)
-        twins = f"{chosen.near_identical:.1%} of the frames it tests on have a near-identical one in training"
+        share = format_percent(chosen.near_identical)
+        twins = f"{share} of the frames it tests on have a near-identical one in training"
         if audit.leaks:
             yield f"This split leaks, so its score is too high: {twins}."
             if chosen.balanced_accuracy <= permuted.chosen:

@@ -24,6 +24,7 @@ from heatpose.data.table import table_keypoints, table_labels
 from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, percentile_interval, resample_units, share_of
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.scoring import predict_table
+from heatpose.evaluation.wording import format_percent
 from heatpose.pose.similarity import PoseNeighbours, propose_clips
 
 __all__ = ["Comparison", "compare_models", "compare_records"]
@@ -288,7 +289,8 @@ def _statement(comparison: Comparison, n_groups: int | None, n_classes: int) -> 
     interval, unit, n_units = comparison.interval, comparison.unit, comparison.n_units
     if max(comparison.trained_on) >= _OVERLAP:
         named = zip(("A", "B"), comparison.trained_on, strict=True)
-        shares = " and ".join(f"{name} was trained on {share:.0%}" for name, share in named if share >= _OVERLAP)
+        overlaps = [(name, format_percent(share, 0)) for name, share in named if share >= _OVERLAP]
+        shares = " and ".join(f"{name} was trained on {share}" for name, share in overlaps)
         return f"Cannot tell: {shares} of these data, so the scores do not estimate performance on new people."
     span = f"[{interval[0]:+.3f}, {interval[1]:+.3f}]"
     if math.isnan(interval[0]):

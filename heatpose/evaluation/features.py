@@ -20,6 +20,7 @@ from heatpose.data.table import TABLE_SUFFIXES
 from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels
 from heatpose.evaluation.metrics import macro_recall
 from heatpose.evaluation.plain import Record
+from heatpose.evaluation.wording import format_percent
 from heatpose.pose.similarity import Neighbours, propose_clips
 
 __all__ = ["FeatureAudit", "audit_features", "audit_table"]
@@ -192,15 +193,15 @@ def _tolerance(x: np.ndarray, y: np.ndarray) -> float:
 
 def _verdict(random: SplitAudit, grouped: SplitAudit) -> str:
     leaks = (
-        f"A random split leaks: {random.near_identical:.1%} of the samples it tests on have a near-identical one in "
-        "training."
+        f"A random split leaks: {format_percent(random.near_identical)} of the samples it tests on have a "
+        "near-identical one in training."
         if random.near_identical >= LEAK
-        else f"A random split does not leak by near-identical samples ({random.near_identical:.1%})."
+        else f"A random split does not leak by near-identical samples ({format_percent(random.near_identical)})."
     )
     scores = (
         f"By {grouped.description} the balanced accuracy is {grouped.balanced_accuracy:.3f} instead of "
         f"{random.balanced_accuracy:.3f}"
     )
     if grouped.near_identical >= LEAK:
-        return f"{leaks} {scores}, and that split leaks too ({grouped.near_identical:.1%})."
+        return f"{leaks} {scores}, and that split leaks too ({format_percent(grouped.near_identical)})."
     return f"{leaks} {scores}."

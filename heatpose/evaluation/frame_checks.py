@@ -13,7 +13,7 @@ import pandas as pd
 from heatpose.data.groups import same_names
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.signature import find_differences, sign_poses
-from heatpose.evaluation.wording import format_plural, join_names
+from heatpose.evaluation.wording import format_percent, format_plural, join_names
 from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import FEWEST_VISIBLE, mask_uncertain
 from heatpose.pose.orientation import facing_sides
@@ -90,7 +90,7 @@ def near_duplicates(context: CheckContext) -> Iterator[Problem]:
     part = connect(first, second, len(context.frames))
     distances = pd.Series(apart).groupby(part[first]).min()
     for which, distance in zip(distances.index.to_numpy(), distances.to_numpy(), strict=True):
-        what = f"show the same pose to within {max(distance, 1e-4):.2%} of the body's size"
+        what = f"show the same pose to within {format_percent(max(distance, 1e-4), 2)} of the body's size"
         yield _duplicate(context, np.flatnonzero(part == which), "near-", what, 1 - distance / COPY)
 
 
@@ -168,8 +168,8 @@ def swapped_sides(context: CheckContext) -> Iterator[Problem]:
         found = _look_swapped(apart) & np.isfinite(apart[0])
         for row, before, after in zip(rows[found], *apart[:, found], strict=True):
             message = (
-                f"With left and right keypoints swapped it is {after:.1%} of the body's size from other frames of "
-                f"{name}, as it is {before:.1%}."
+                f"With left and right keypoints swapped it is {format_percent(after)} of the body's size from other "
+                f"frames of {name}, as it is {format_percent(before)}."
             )
             yield context.problem("swapped-sides", message, 1 - after / before, [row])
 
@@ -191,7 +191,7 @@ def several_people(context: CheckContext) -> Iterator[Problem]:
     """Frames in which most keypoints have a second peak."""
     others, odd = context.frames.samples["others"], _odd_values(context)[2]
     for row in np.flatnonzero(context.visible & ~odd & (others >= _SECOND_PERSON)).tolist():
-        message = f"{others[row]:.0%} of its keypoints have a second peak elsewhere: another person."
+        message = f"{format_percent(others[row], 0)} of its keypoints have a second peak elsewhere: another person."
         yield context.problem("several-people", message, others[row], [row])
 
 

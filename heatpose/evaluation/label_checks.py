@@ -16,7 +16,7 @@ from heatpose.data.groups import grouped_folds
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.learning_curve import train_quick_model
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions
-from heatpose.evaluation.wording import format_plural
+from heatpose.evaluation.wording import format_percent, format_plural
 from heatpose.pose.similarity import NEAR_IDENTICAL
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
@@ -101,7 +101,8 @@ def judged_labels(context: CheckContext) -> Iterator[Problem]:
     evaluation, chance = judgement.evaluation, 1 / len(judgement.evaluation.classes)
     if evaluation.balanced_accuracy_interval[0] <= chance + CHANCE_MARGIN:
         message = (
-            f"A quick model scores {evaluation.balanced_accuracy:.1%} on held-out groups, chance is {chance:.1%}. "
+            f"A quick model scores {format_percent(evaluation.balanced_accuracy)} on held-out groups, chance is "
+            f"{format_percent(chance)}. "
             "Either the labels lost their order, or single frames do not show the classes."
         )
         yield context.problem("labels-at-chance", message)
@@ -216,7 +217,8 @@ def _confused_classes(context: CheckContext, evaluation: Evaluation) -> Iterator
         if min(shares[a, b], shares[b, a]) >= _EXCHANGED:
             reason = "a part of their labels looks exchanged"
         message = (
-            f"{names[a]} and {names[b]} are confused in {shares[a, b]:.0%} and {shares[b, a]:.0%} of their frames by a "
+            f"{names[a]} and {names[b]} are confused in {format_percent(shares[a, b], 0)} and "
+            f"{format_percent(shares[b, a], 0)} of their frames by a "
             f"quick model that was not trained on their group: {reason}."
         )
         yield context.problem("confused-classes", message, larger[a, b])

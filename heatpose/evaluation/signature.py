@@ -16,7 +16,7 @@ import pandas as pd
 from heatpose.data.table import table_keypoints
 from heatpose.evaluation.frames import second_peaks
 from heatpose.evaluation.plain import Record
-from heatpose.evaluation.wording import join_names
+from heatpose.evaluation.wording import format_percent, join_names
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
@@ -451,13 +451,14 @@ def _turned(expected: Signature, data: Signature) -> list[Finding]:
         main = int(found.argmax())
         message = (
             f"The poses are {' or '.join(turn.description for turn in turns)}: from hips to shoulders, "
-            f"{found[main]:.0%} of the trunks point {DIRECTIONS[main]}, {usual[main]:.0%} are expected to."
+            f"{format_percent(found[main], 0)} of the trunks point {DIRECTIONS[main]}, "
+            f"{format_percent(usual[main], 0)} are expected to."
         )
         return [Finding("turned", message, " Or: ".join(f"{turn.cure}." for turn in turns))]
     if reflected and facing:
         message = (
             "Left and right look exchanged: most bodies face the camera in the training data, and "
-            f"{facing[1][1]:.0%} of these do not."
+            f"{format_percent(facing[1][1], 0)} of these do not."
         )
         advice = (
             f"{turns[-1].cure}; or exchange left and right keypoints, if their names are wrong. --mirrored does both "
@@ -484,5 +485,5 @@ def _no_body(expected: Signature, data: Signature) -> list[Finding]:
     share, usual = data.n_empty / data.n_frames, expected.n_empty / max(1, expected.n_frames)
     if share < _OFTEN_EMPTY or usual > _SELDOM_EMPTY:
         return []
-    message = f"{share:.0%} of the frames show no body, {usual:.0%} of the training data."
+    message = f"{format_percent(share, 0)} of the frames show no body, {format_percent(usual, 0)} of the training data."
     return [Finding("no-body", message, "Check that the pose estimator finds the person.")]

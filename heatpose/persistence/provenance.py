@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.table import table_keypoints
+from heatpose.evaluation.wording import format_percent
 
 __all__ = ["check_training_data", "data_digest", "share_trained_on", "sketch_data"]
 
@@ -144,7 +145,8 @@ def check_training_data(manifest: Mapping[str, Any], table: pd.DataFrame) -> tup
         cautions.append("These are the model's training data; the scores do not estimate performance on new data.")
     elif share := share_trained_on(table, record):
         seen = share >= _MOSTLY_SEEN
-        cautions.append(f"About {share:.0%} of these data are training data of the model; the scores are too high.")
+        shown = format_percent(share, 0)
+        cautions.append(f"About {shown} of these data are training data of the model; the scores are too high.")
     if not (record.get("audit") or {"better_than_chance": True})["better_than_chance"]:
         cautions.append("At training, the model's held-out score was no better than chance.")
     return seen, cautions

@@ -63,7 +63,7 @@ def decide_mirrors(
             decisions[pair] = {"classes": [name, other], "mirrored": True, "agreement": None, "reason": "given"}
         elif pair not in decisions:
             agreement, most = mirror_neighbours(xy, codes, numbers[name], numbers[other], skeleton)
-            reason = f"{agreement:.0%} of the mirror images are nearest to the other class"
+            reason = f"{100 * agreement:.0f} % of the mirror images are nearest to the other class"
             if agreement < MIN_AGREEMENT:
                 reason = f"only {reason}" + ("" if most < 0 else f", most to {classes[most]}")
             decisions[pair] = {

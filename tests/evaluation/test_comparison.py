@@ -80,7 +80,7 @@ def test_data_that_one_was_trained_on_tell_nothing():
     labels, groups, said = predictions(0.7)
     comparison = compare_predictions(labels, said, labels, groups=groups, trained_on=(0.0, 0.4))
     assert comparison.verdict == "cannot tell"
-    assert "B was trained on 40%" in comparison.statement
+    assert "B was trained on 40 %" in comparison.statement
 
 
 def test_better_than_nothing_is_told_to_be_nothing():
@@ -198,8 +198,8 @@ def test_from_the_command_line(tmp_path, capsys, no_learning_curve):
 
     assert main(["compare", *models, str(tmp_path / "train.parquet")]) == 0
     told = capsys.readouterr()
-    assert told.err.count("was trained on about 100% of these data") == 2
-    assert "Cannot tell: A was trained on 100% and B was trained on 100% of these data" in told.out
+    assert told.err.count("was trained on about 100 % of these data") == 2
+    assert "Cannot tell: A was trained on 100 % and B was trained on 100 % of these data" in told.out
 
     assert main(["evaluate", models[0], str(tmp_path / "train.parquet")]) == 0
     assert "the model's training data" in capsys.readouterr().err

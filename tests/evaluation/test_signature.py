@@ -251,5 +251,5 @@ def test_watch_compares_the_first_frames_with_the_training_data(n_frames, turn, 
         np.save(stream, render_heatmaps(pose[np.newaxis], heatmap_shape=(64, 64)))
     stream.seek(0)
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
-    assert main(["watch", str(model), "-", "--events"]) == 0
+    assert main(["watch", str(model), "-", "--events", "--fps", "30"]) == 0
     assert capsys.readouterr().err.count("Swap them") == (turn is TURNS[7])

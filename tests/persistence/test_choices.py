@@ -17,8 +17,8 @@ def test_each_choice_is_a_sentence():
         min_confidence=0.4,
         n_thinned_=1200,
         mirror_decisions_=[
-            {"classes": ["left", "right"], "mirrored": True, "reason": "98% of the mirror images are nearest"},
-            {"classes": ["turn_left", "turn_right"], "mirrored": False, "reason": "only 3%"},
+            {"classes": ["left", "right"], "mirrored": True, "reason": "98 % of the mirror images are nearest"},
+            {"classes": ["turn_left", "turn_right"], "mirrored": False, "reason": "only 3 %"},
             {"classes": ["wave", "wave"], "mirrored": True, "reason": "given"},
         ],
     )
@@ -27,8 +27,8 @@ def test_each_choice_is_a_sentence():
         "Left out 1 sample without a visible body.",
         "Masked keypoints whose confidence is below 0.4 of the median of their pose, in training and prediction.",
         "Trained the final model without 1,200 samples, to stay below max_samples.",
-        "Mirrored left and right: 98% of the mirror images are nearest.",
-        "Did not mirror turn_left and turn_right: only 3%.",
+        "Mirrored left and right: 98 % of the mirror images are nearest.",
+        "Did not mirror turn_left and turn_right: only 3 %.",
         "Mirrored wave in itself: given.",
     ]
     assert list_choices([None, SimpleNamespace()]) == []

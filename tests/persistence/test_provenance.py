@@ -71,7 +71,7 @@ def test_training_data_are_recognised(table):
     record = {"data": {"digest": data_digest(trained), "sketch": sketch_data(trained)}}
     for data, seen, caution in (
         (trained, True, "These are the model's training data"),
-        (trained[::-1], True, "About 100%"),
+        (trained[::-1], True, "About 100 %"),
         (pd.concat([trained[:100], other[:300]]), False, "are training data"),
         (other, False, None),
     ):
