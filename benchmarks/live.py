@@ -91,7 +91,7 @@ def latency(model, data, minutes):
     from heatpose.live.recognition import find_people, person_frames
     from heatpose.live.watching import watch_frames
 
-    pictures = [cv2.resize(p, (640, 480)) for _, p in FilmReader(data / "live/gestures_1.mp4").frames()]
+    pictures = [cv2.resize(p, (640, 480)) for *_, p in FilmReader(data / "live/gestures_1.mp4").frames()]
 
     class Webcam:
         """A camera of 640 x 480 at a steady rate, from the film's pictures; each is shown for a second."""
@@ -212,7 +212,7 @@ def page(model, data, out, chromium, pictures):
     from heatpose.datasets.video import FilmReader
 
     reader = FilmReader(data / "live/gestures_1.mp4")
-    frames = [picture for _, picture in reader.frames()]
+    frames = [frame.pixels for frame in reader.frames()]
     long = out / "long.mp4"  # as long as the browser may need
     writer = cv2.VideoWriter(str(long), cv2.VideoWriter_fourcc(*"mp4v"), reader.fps, frames[0].shape[1::-1])
     for _ in range(12):

@@ -32,7 +32,30 @@ FILM_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg
 
 _STATE = ".films.json"
 _SAVE_EVERY = 50  # sampled frames between two records of where people are; as many are done again after a stop
-_LAST_FAILURES = 100  # frames in a row that cannot be read, in a film that does not say how many it has
+_LAST_FAILURES = 1000  # frames in a row that cannot be read, after which a film has ended: 40 s, and quickly tried
+_TICK = 0.001  # seconds to which files round times: a frame no further from an even rate is at that rate
+
+
+class FilmFrame(NamedTuple):
+    """Frame of a film.
+
+    Parameters
+    ----------
+    number : int
+        Its position in the film, from 0, at the film's frame rate; different for each frame. Where frames are missing,
+        it follows their times.
+    turn : int
+        Its position among the frames that were asked for.
+    seconds : float
+        Its time, from the begin of the film.
+    pixels : ndarray, shape (H, W, 3), uint8
+        In B, G, R.
+    """
+
+    number: int
+    turn: int
+    seconds: float
+    pixels: NDArray
 
 
 class FilmReader:
@@ -65,40 +88,39 @@ class FilmReader:
         if not self._film.isOpened() or not 0 < self.fps < math.inf:
             raise ValueError(f"Expected a film, got what cannot be read as one: {file}")
 
-    def frames(self, start: int = 0, step: float = 1.0) -> Iterator[tuple[int, NDArray]]:
-        """Yield every `step`-th frame from a number on.
-
-        Yields
-        ------
-        number : int
-            Position in the film at its frame rate, from 0. Where frames do not come at an even rate or are missing, it
-            follows their times.
-        picture : ndarray, shape (H, W, 3), uint8
-            In B, G, R.
-        """
+    def frames(self, start: int = 0, every: int = 1, fps: float | None = None) -> Iterator[FilmFrame]:
+        """Yield frames by their number, or so many a second, from the `start`-th of these on."""
         cv2, film = self._cv2, self._film
-        number, n_bad, in_a_row = -1, 0, 0
-        wanted = math.ceil(start / step)
-        while not self.n_frames or number < self.n_frames - 1:
-            is_there = film.grab()
+        step = every if fps is None else self.fps / fps
+        number, position = -1, -1.0  # by its count, and by its time
+        n_read = n_bad = in_a_row = 0
+        while in_a_row < _LAST_FAILURES:
             number += 1
+            if not film.grab():
+                in_a_row += 1
+                continue
+            n_read, n_bad, in_a_row = n_read + 1, n_bad + in_a_row, 0
+            told = film.get(cv2.CAP_PROP_POS_MSEC) * self.fps / 1000
+            if told > position:  # else the film does not say
+                number = max(number, round(told))
+            is_even = told <= position or abs(told - number) <= _TICK * self.fps
+            position = number if is_even else told
+            place = number if fps is None else position
+            if place < start * step:
+                continue
+            is_there, pixels = film.retrieve()
+            n_bad += not is_there
             if is_there:
-                number = max(number, round(film.get(cv2.CAP_PROP_POS_MSEC) * self.fps / 1000))
-                if number < wanted * step:
-                    in_a_row = 0
-                    continue
-                is_there, picture = film.retrieve()
-            if is_there:
-                in_a_row = 0
-                wanted = math.floor(number / step) + 1
-                yield number, picture
-            else:
-                n_bad, in_a_row = n_bad + 1, in_a_row + 1
-                if in_a_row == _LAST_FAILURES and not self.n_frames:
-                    n_bad -= in_a_row  # its end
-                    break
+                turn = max(start, math.floor(place / step))
+                yield FilmFrame(number, turn, position / self.fps, pixels)
+                start = turn + 1
         if n_bad:
             logger.warning("Left out %d frames of %s that cannot be read", n_bad, self._file)
+        if n_read + n_bad < self.n_frames and position < self.n_frames - 2:
+            logger.warning(
+                "%s ends at %.2f s, after %d frames that can be read; it should have %d, %g a second",
+                *(self._file, max(position, 0) / self.fps, n_read, self.n_frames, self.fps),
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -215,7 +237,7 @@ def write_film_heatmaps(
     settings = {**make_tracker().settings, **rate, "clips": [list(clip) for clip in clips or []]}
     writer = HeatmapWriter(out, dtype, settings)
     totals = [_length(root / film) for film in films]  # every film is opened before the work begins
-    # Progress at the last record: the next frame of each film, frames that were taken, and the tracker's state.
+    # Progress at the last record: the turn of each film's next frame, frames that were taken, and the tracker's state.
     record = writer.out / _STATE
     states = json.loads(record.read_text()) if record.exists() else {}
 
@@ -230,20 +252,25 @@ def write_film_heatmaps(
         if "tracker" in state:
             tracker.state = state["tracker"]
         with closing(FilmReader(root / film)) as reader:
-            step = every if fps is None else max(1.0, reader.fps / fps)
-            for n_taken, (number, picture) in enumerate(reader.frames(state["next"], step), start=1):
+            uneven = 0.0  # seconds
+            for n_taken, (number, turn, seconds, picture) in enumerate(reader.frames(state["next"], **rate), 1):
+                uneven = max(uneven, abs(number / reader.fps - seconds))
                 people = tracker(picture)  # also between clips, so that who comes next is followed already
-                if stem := _stem(film, clips, number / reader.fps):
+                if stem := _stem(film, clips, seconds):
                     named = {f"_p{each.number}" if tracker.has_several else "": each.heatmaps for each in people}
                     writer.write(f"{stem}_f{number:06d}", named)
                     state["frames"] += 1
-                state["next"] = number + 1
+                state["next"] = turn + 1
                 if n_taken % _SAVE_EVERY == 0:
                     save()
                 if progress is not None:
                     progress(sum(totals[:position]) + number + 1, max(sum(totals), number + 1))
-            state["next"] = max(state["next"], reader.n_frames)
             save()
+            if uneven * reader.fps > 1:
+                logger.warning(
+                    "The frames of %s come unevenly: their numbers, %g a second, are up to %.1f s off their times",
+                    *(film, reader.fps, uneven),
+                )
     return writer.finish(n_before)
 
 

@@ -62,8 +62,7 @@ class Film:
 
     def __iter__(self) -> Iterator[Picture | None]:
         begun = time.monotonic()
-        for number, pixels in self._reader.frames():
-            seconds = number / self._reader.fps
+        for _, _, seconds, pixels in self._reader.frames():
             if self._is_paced:
                 time.sleep(max(0.0, begun + seconds - time.monotonic()))
             yield Picture(seconds, pixels)

@@ -210,7 +210,7 @@ def test_frames_behind_a_damaged_part_keep_their_numbers(tmp_path, write, caplog
     (tmp_path / "film.avi").write_bytes(data)
     with caplog.at_level(logging.WARNING):
         reader = FilmReader(tmp_path / "film.avi")
-        found = {number: centre(picture) for number, picture in reader.frames()}
+        found = {frame.number: centre(frame.pixels) for frame in reader.frames()}
         reader.close()
     assert {*range(8), *range(11, 20)} <= set(found) < set(range(20))
     expected = {number: centre(picture) for number, picture in enumerate(walk(20))}
@@ -225,11 +225,66 @@ def test_a_film_that_was_cut_off_gives_what_it_has(tmp_path, caplog):
     data = whole.read_bytes()
     (tmp_path / "film.avi").write_bytes(data[: len(data) // 2])
     reader = FilmReader(tmp_path / "film.avi")
-    numbers = [number for number, _ in reader.frames()]
+    numbers = [frame.number for frame in reader.frames()]
     reader.close()
     assert 5 <= len(numbers) < 20
     assert numbers == list(range(len(numbers)))
-    assert "cannot be read" in caplog.text
+    assert f"film.avi ends at {len(numbers) / 10 - 0.1:.2f} s, after {len(numbers)} frames" in caplog.text
+
+
+FAST_THEN_SLOW = [*(n / 30 for n in range(12)), *(1.0 + n for n in range(8))]
+SLOW_THEN_FAST = [FAST_THEN_SLOW[-1] - seconds for seconds in FAST_THEN_SLOW[::-1]]
+
+
+@pytest.fixture
+def retime(monkeypatch):
+    """Give the frames of films other times; a film says its mean rate, as OpenCV does for .mp4 files."""
+    import cv2
+
+    opened = cv2.VideoCapture
+
+    def retime(seconds):
+        class Retimed:
+            def __init__(self, file):
+                self.film, self.at = opened(file), -1
+
+            def get(self, what):
+                told = {cv2.CAP_PROP_POS_MSEC: 1000 * seconds[self.at], cv2.CAP_PROP_FPS: 1 / np.diff(seconds).mean()}
+                return told.get(what) or self.film.get(what)
+
+            def grab(self):
+                self.at += 1
+                return self.film.grab()
+
+            def __getattr__(self, name):
+                return getattr(self.film, name)
+
+        monkeypatch.setattr(cv2, "VideoCapture", Retimed)
+
+    return retime
+
+
+@pytest.mark.parametrize("seconds", [FAST_THEN_SLOW, SLOW_THEN_FAST])
+def test_a_film_of_an_uneven_rate_gives_every_frame_at_its_time(retime, film, caplog, seconds):
+    retime(seconds)
+    frames = list(FilmReader(film).frames())
+    assert [frame.seconds for frame in frames] == pytest.approx(seconds, abs=0.001)
+    assert [centre(frame.pixels) for frame in frames] == pytest.approx(list(map(centre, walk(20))), abs=1)
+    numbers = [frame.number for frame in frames]
+    assert numbers == sorted(set(numbers))
+    assert not caplog.records
+    # Two a second: the first one at or after each half of a second.
+    some = list(FilmReader(film).frames(fps=2.0))
+    halves = np.floor(np.array(seconds) * 2 + 1e-6)
+    assert [frame.turn for frame in some] == np.unique(halves).tolist()
+    assert next(FilmReader(film).frames(some[3].turn, fps=2.0)).seconds == some[3].seconds
+
+
+def test_labels_of_an_uneven_film_are_those_of_its_times(retime, film, write, tmp_path, caplog):
+    retime(FAST_THEN_SLOW)
+    write(film, tmp_path / "out", clips=read_clips(labels(tmp_path / "l.csv", "0,0.9,up", "0.9,20,down")))
+    assert [name.partition("/")[0] for name in names(tmp_path / "out")] == ["down"] * 8 + ["up"] * 12
+    assert "The frames of walk.avi come unevenly: their numbers" in caplog.text
 
 
 def test_what_is_no_film_is_refused_before_any_work(film, write, tmp_path):
