@@ -3,23 +3,30 @@
 class BodyPoses {
   constructor(runtime) {
     this.pose = "";
+    this.labels = ["action_up"]; // until the model's are known: a menu must not be empty
     this.listen(runtime);
   }
   listen(runtime) {
     const socket = new WebSocket("ws://127.0.0.1:8000/events");
     socket.onmessage = (message) => {
       const event = JSON.parse(message.data);
-      if (event.kind === "state") this.pose = event.poses[0]?.label ?? "";
-      if (event.kind === "left") this.pose = "";
+      if (event.kind === "state") {
+        this.labels = [...event.labels, "unknown"];
+        this.pose = event.poses[0]?.label ?? "";
+      }
+      if (event.kind === "left" && event.label === this.pose) this.pose = "";
       if (event.kind === "entered") {
         this.pose = event.label;
         runtime.startHats("bodyposes_whenEntered", { POSE: event.label });
       }
     };
-    socket.onclose = () => setTimeout(() => this.listen(runtime), 1000);
+    socket.onclose = () => {
+      this.pose = "";
+      setTimeout(() => this.listen(runtime), 1000);
+    };
   }
   getInfo() {
-    const POSE = { type: Scratch.ArgumentType.STRING, defaultValue: "action_up" };
+    const POSE = { type: Scratch.ArgumentType.STRING, menu: "labels" };
     return {
       id: "bodyposes",
       name: "Body poses",
@@ -27,8 +34,10 @@ class BodyPoses {
         { opcode: "whenEntered", blockType: Scratch.BlockType.EVENT, text: "when pose [POSE]", isEdgeActivated: false, arguments: { POSE } },
         { opcode: "currentPose", blockType: Scratch.BlockType.REPORTER, text: "pose" },
       ],
+      menus: { labels: { acceptReporters: false, items: "getLabels" } }, // hats are chosen by menus, not by inputs
     };
   }
+  getLabels() { return this.labels; }
   currentPose() { return this.pose; }
 }
 Scratch.extensions.register(new BodyPoses(Scratch.vm.runtime));

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import runpy
 import shutil
 import subprocess
@@ -120,6 +121,44 @@ def test_the_listener_in_javascript_hears_what_is_entered(models, tmp_path, caps
     assert (done.returncode, done.stderr) == (0, "seen\n")
     assert (tmp_path / "asked").read_text().split() == ["watch", *arguments, "--events"]
     assert set(done.stdout.splitlines()) == {f"now: {name}" for name in CLASSES}
+
+
+EDITOR = """
+let socket, extension;
+globalThis.WebSocket = class { constructor() { socket = this; } };
+const started = [], runtime = { startHats(opcode, fields) {
+  const { blocks, menus } = extension.getInfo();
+  // Scratch compares the fields of a hat; an argument is one where its menu accepts no reporters, else it is an input.
+  for (const name in fields) {
+    const menu = menus?.[blocks.find((block) => opcode.endsWith(`_${block.opcode}`)).arguments[name].menu];
+    if (menu?.acceptReporters !== false) throw new TypeError("no such field");
+    started.push([fields[name], extension[menu.items]().includes(fields[name])]);
+  }
+} };
+const extensions = { register(it) { extension = it; } };
+globalThis.Scratch = { ArgumentType: {}, BlockType: {}, vm: { runtime }, extensions };
+new Function(require("fs").readFileSync(process.argv[1], "utf8"))();
+const poses = JSON.parse(process.argv[2]).map((event) => {
+  socket.onmessage({ data: JSON.stringify(event) });
+  return extension.currentPose();
+});
+socket.onclose();
+console.log(JSON.stringify([started, [...poses, extension.currentPose()]]));
+process.exit();
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+def test_the_scratch_extension_starts_hats_and_knows_the_pose():
+    events = [{"kind": "state", "labels": ["up", "down"], "poses": [{"label": "down"}]}]
+    steps = ("entered up 1", "entered down 2", "left up 1", "left down 2", "entered unknown 2")
+    events += [dict(zip(("kind", "label", "person"), step.split(), strict=True)) for step in steps]
+    command = ["node", "-e", EDITOR, str(EXAMPLES / "scratch_extension.js"), json.dumps(events)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    started, poses = json.loads(done.stdout)
+    assert started == [["up", True], ["down", True], ["unknown", True]]
+    assert poses == ["down", "up", "down", "down", "", "unknown", ""]
 
 
 def test_a_stream_takes_each_kind_of_model_and_tells_the_same(models):
