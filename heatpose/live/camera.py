@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from heatpose.datasets.estimator import need_live
 from heatpose.datasets.video import FilmReader
+from heatpose.live.times import SteadyClock
 
 __all__ = ["Camera", "Film", "Picture", "open_source"]
 
@@ -121,7 +122,7 @@ class Camera:
         self._thread.join(timeout=2 * self._retry + 1)
 
     def _read(self, capture: Any) -> None:
-        n_failed, is_lost = 0, False
+        n_failed, is_lost, clock = 0, False, SteadyClock()
         while not self._is_closed.is_set():
             is_there, pixels = capture.read()
             if is_there:
@@ -129,7 +130,7 @@ class Camera:
                     logger.warning("The camera %s is back", self._source)
                 n_failed, is_lost = 0, False
                 with self._changed:
-                    self._newest = Picture(time.time(), pixels)
+                    self._newest = Picture(clock(), pixels)
                     self._changed.notify()
                 continue
             n_failed += 1

@@ -282,8 +282,12 @@ class PoseStream:
         list of PoseEvent
         """
         (seconds,) = as_seconds(time, 1)
-        gone = [person for person, track in self._tracks.items() if seconds - track.time > self.gap]
-        return [event for person in gone for event in self._tracks.pop(person).end()]
+        gone = {person: track for person, track in self._tracks.items() if seconds - track.time > self.gap}
+        for person, track in gone.items():
+            del self._tracks[person]
+            if track.time == track.begin:  # a single frame: the next one would have come too late
+                self._clock.add(seconds - track.time)
+        return [event for track in gone.values() for event in track.end()]
 
     def close(self) -> list[PoseEvent]:
         """End the stream and return the events: all people leave their poses with their last frames."""
@@ -389,7 +393,7 @@ class _Track:
         self._person = person
         self._unknown = len(settings.labels) - 1
         self.probabilities = probabilities  # of all classes in the last frame
-        self.time = time
+        self.time = self.begin = time
         self.frame: NDArray | None = None
         level = _with_unknown(self._evidence)
         self._now = _Moment(time, level, np.zeros_like(level))

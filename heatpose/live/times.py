@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["ClockCheck", "as_seconds"]
+__all__ = ["ClockCheck", "SteadyClock", "as_seconds"]
 
 _LONG_STEPS = 5
 """Consecutive steps of `gap` or more that are reported: at the default gap, five seconds without a usable stream."""
@@ -75,6 +77,19 @@ def _one_as_seconds(value: Any) -> float:
     if isinstance(value, np.datetime64 | np.timedelta64 | int | float | np.number) and not isinstance(value, bool):
         return as_seconds(np.array([value]), 1)[0]
     raise TypeError(f"Expected times in seconds, or datetimes, got {value!r}.")
+
+
+class SteadyClock:
+    """Seconds since 1970 that go on where the system's clock is set back."""
+
+    def __init__(self) -> None:
+        self._ahead = -math.inf  # of the time since the system was started
+
+    def __call__(self) -> float:
+        """Return the time."""
+        steady = time.monotonic()
+        self._ahead = max(self._ahead, time.time() - steady)
+        return self._ahead + steady
 
 
 class ClockCheck:

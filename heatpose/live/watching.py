@@ -21,6 +21,7 @@ from heatpose.data.npy import BadFilesError, UnfinishedFileError, read_heatmaps,
 from heatpose.data.sources import has_suffix, is_hidden, natural_key
 from heatpose.data.storage import COARSE_TICK
 from heatpose.live.stream import PoseEvent, PoseStream
+from heatpose.live.times import SteadyClock
 
 __all__ = ["Frame", "GrowingFolder", "event_record", "follow_folder", "follow_stream", "watch_frames"]
 
@@ -246,7 +247,7 @@ def follow_stream(stream: IO[bytes], pause: float = 0.1, n_keypoints: int = 17) 
     Frame or None
     """
     raw = getattr(stream, "raw", stream)  # select does not see data in a buffer
-    arrays = read_stream(raw, n_keypoints=n_keypoints)
+    arrays, clock = read_stream(raw, n_keypoints=n_keypoints), SteadyClock()
     while True:
         while not _is_ready(raw, pause):
             yield None
@@ -254,7 +255,7 @@ def follow_stream(stream: IO[bytes], pause: float = 0.1, n_keypoints: int = 17) 
         if heatmaps is None:
             return
         if np.isfinite(heatmaps).all():
-            yield Frame(None, time.time(), heatmaps)
+            yield Frame(None, clock(), heatmaps)
         else:
             logger.warning("Left out an array of the stream: expected finite values, got NaN or infinity")
 
@@ -332,6 +333,8 @@ def watch_frames(
                 record = {"kind": "frame", "label": label, "person": who, "time": when, "confidence": confidence}
                 yield _rounded(record | {"path": frame.path, "sample": sample})
             yield from records(events)
+            if fps is None:  # one clock for all, by which others can be gone
+                yield from records(stream.advance(when))
     yield from records(stream.close())
 
 

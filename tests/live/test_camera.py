@@ -14,6 +14,7 @@ pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
 pytest.importorskip("aiohttp", reason="needs heatpose[live]")
 
 from heatpose.live.camera import Camera, Film, open_source
+from heatpose.live.times import SteadyClock
 from tests import dots
 
 
@@ -76,6 +77,16 @@ def test_a_slow_reader_gets_the_newest_picture_only():
     assert next(pictures) is None  # and not again
     capture.end.set()
     camera.close()
+
+
+def test_times_go_on_where_the_clock_of_the_system_is_set_back(monkeypatch):
+    clock = SteadyClock()
+    before, system = clock(), time.time
+    assert before == pytest.approx(system(), abs=1)
+    monkeypatch.setattr(time, "time", lambda: system() - 3600)
+    assert before <= clock() < before + 100
+    monkeypatch.setattr(time, "time", lambda: system() + 3600)
+    assert clock() == pytest.approx(system() + 3600, abs=1)
 
 
 def test_nothing_is_yielded_while_a_camera_gives_nothing():

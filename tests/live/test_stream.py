@@ -594,6 +594,14 @@ def test_times_in_seconds_are_not_reported(rate, start):
         events_of([(start + i / rate, float(i % 2)) for i in range(40)])
 
 
+def test_frames_that_are_all_too_rare_are_reported_where_the_clock_is_advanced():
+    stream = PoseStream(Dial())
+    with pytest.warns(UserWarning, match="if frames are this rare, increase gap"):
+        for i in range(6):
+            stream.push(pose(1), 1.5 * i)
+            stream.advance(1.5 * i + 1.2)
+
+
 def test_rare_gaps_and_arrays_of_one_time_are_not_reported():
     events_of([(0.1 * i + (3 * (i // 4)), 1.0) for i in range(40)])
     events_of([(0.1 * (i // 8), 1.0) for i in range(80)])

@@ -351,6 +351,20 @@ def test_a_person_without_frames_leaves_the_pose(model, clip, clock):
     assert seen == ["entered", "pause", "left", "end"]
 
 
+def test_a_person_leaves_while_another_one_stays(model, clip):
+    def frames():
+        for i, (one, when) in enumerate(zip(*clip, strict=True)):
+            for person in "ab" if i < 6 else "b":
+                yield Frame(None, when, one[np.newaxis], person)
+        seen.append("end")
+
+    seen = []
+    for record in watch_frames(PoseStream(model, held_after=[], gap=0.5), frames(), wanted=["events"]):
+        seen.append((record["kind"], record["person"]))
+    assert seen.count(("left", "a")) == 1
+    assert seen.index(("left", "a")) < seen.index("end")
+
+
 # The command ------------------------------------------------------------------------------------------------
 
 
