@@ -195,8 +195,13 @@ def _open(root: Path, photo: str, bad: list[BadFile]) -> Any:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(root / photo) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
+        with Image.open(root / photo) as file:
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode in ("I", "F"):
+                raise ValueError(f"values of 32 bits (mode {picture.mode}), whose range is not known")
+            if picture.mode.startswith("I;16"):  # convert would clip it to white
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+            return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # all are Pillow's
         bad.append(BadFile(photo, f"expected a picture, got one that cannot be read: {error}"))
         return None

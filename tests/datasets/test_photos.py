@@ -183,6 +183,18 @@ def test_pictures_are_turned_upright(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "out/up/turned.npy"), np.load(tmp_path / "out/up/upright.npy"))
 
 
+@pytest.mark.parametrize("kind", ["<u2", ">u2"])
+def test_grey_pictures_of_16_bits_are_as_bright_as_those_of_8(tmp_path, kind):
+    (tmp_path / "photos/up").mkdir(parents=True)
+    grey = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(grey).save(tmp_path / "photos/up/8.tif")
+    Image.fromarray(grey.astype(kind) * 257).save(tmp_path / "photos/up/16.tif")
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "photos/up/32.tif")
+    with pytest.raises(BadFilesError, match=r"32\.tif: .* values of 32 bits \(mode F\)"):
+        write_photo_heatmaps(tmp_path / "photos", tmp_path / "out", MeanColour())
+    np.testing.assert_array_equal(np.load(tmp_path / "out/up/16.npy"), np.load(tmp_path / "out/up/8.npy"))
+
+
 # Boxes from a file
 
 
