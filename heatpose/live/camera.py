@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from heatpose.data.storage import local_path
 from heatpose.datasets.estimator import need_live
 from heatpose.datasets.video import FilmReader
 from heatpose.live.times import SteadyClock
@@ -151,7 +152,11 @@ def _open_capture(source: int | str) -> Any:
     need_live()
     import cv2
 
-    return cv2.VideoCapture(source)
+    capture = cv2.VideoCapture(source)
+    if str(source).startswith("http") and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+        capture.release()
+        raise ValueError(f"Expected a live stream, got a film, whose file is needed: {source}")
+    return capture
 
 
 def open_source(source: str, *, is_paced: bool = False) -> Film | Camera:
@@ -171,4 +176,5 @@ def open_source(source: str, *, is_paced: bool = False) -> Film | Camera:
     """
     if source.isdecimal():
         return Camera(int(source))
+    source = local_path(source)
     return Camera(source) if "://" in source else Film(source, is_paced=is_paced)

@@ -3,7 +3,8 @@
 import threading
 import time
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 
 import numpy as np
@@ -222,6 +223,21 @@ def test_a_film_gives_every_frame_with_its_time(tmp_path, is_paced):
     for frame, expected in zip(frames, pictures, strict=True):
         assert np.abs(frame.pixels.astype(float) - expected).mean() < 5
     assert not film.is_live
+
+
+def test_a_film_is_no_live_stream_whatever_its_address(tmp_path):
+    file = dots.write_film(tmp_path / "film.avi", [picture(9)] * 3)
+    film = open_source(file.as_uri())
+    assert isinstance(film, Film)
+    film.close()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path))
+    threading.Thread(target=server.serve_forever).start()
+    try:
+        with pytest.raises(ValueError, match=r"Expected a live stream, got a film.*film\.avi"):
+            open_source(f"http://127.0.0.1:{server.server_address[1]}/film.avi")
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_a_film_that_is_not_there_is_an_error(tmp_path):
