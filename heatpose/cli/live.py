@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
     if args.people and not args.detector:
         raise UsageError("--people requires --detector; without it one person is followed")
 
+    from heatpose.data.storage import redact
     from heatpose.datasets.boxes import OnnxDetector, PersonTracker
     from heatpose.live.camera import open_source
     from heatpose.live.recognition import find_people, person_frames
@@ -67,5 +68,5 @@ def run(args: argparse.Namespace) -> None:
         presenter = Presenter(server, stream, recorder)
         scenes = find_people(source, tracker)
         frames = person_frames(scenes, is_live=source.is_live, decoder=stream.decoder, on_scene=presenter.on_scene)
-        title = f"Reading {args.source}, people from {tracker.description}"
+        title = f"Reading {redact(args.source)}, people from {tracker.description}"
         write_stream(args, title, model, stream, frames, server, presenter)

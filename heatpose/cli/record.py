@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> None:
     if (args.serve is None) == (args.label is None):
         raise UsageError("expected either --serve, to record from the page, or --label, to record one clip")
 
+    from heatpose.data.storage import redact
     from heatpose.datasets.boxes import PersonTracker
     from heatpose.evaluation.wording import format_plural
     from heatpose.live.camera import open_source
@@ -58,14 +59,14 @@ def run(args: argparse.Namespace) -> None:
         page(args, labels, recorder) as server,
     ):
         presenter = Presenter(server, recorder=recorder)
-        complain(f"Reading {args.source}")
+        complain(f"Reading {redact(args.source)}")
         for scene in find_people(source, tracker):
             if scene is not None:
                 presenter.on_scene(scene)
             if args.label is not None and not recorder.is_busy:
                 break
         if recorder.is_busy:
-            complain(f"{args.source} ended before the clip did")
+            complain(f"{redact(args.source)} ended before the clip did")
     recorder.stop()
     counts = recorder.counts()
     for line in counts:

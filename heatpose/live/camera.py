@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from heatpose.data.storage import local_path
+from heatpose.data.storage import local_path, redact
 from heatpose.datasets.estimator import need_live
 from heatpose.datasets.video import FilmReader
 from heatpose.live.times import SteadyClock
@@ -98,6 +98,7 @@ class Camera:
         self, source: int | str, *, open_capture: Callable[[int | str], Any] | None = None, retry: float = _RETRY
     ):
         self._source, self._retry = source, retry
+        self._name = redact(str(source))  # an address can hold a password
         self._open = open_capture or _open_capture
         self._newest: Picture | None = None
         self._changed = threading.Condition()
@@ -105,7 +106,7 @@ class Camera:
         capture = self._open(source)
         if not capture.isOpened():
             capture.release()
-            raise OSError(f"Expected a camera or a stream that can be opened, got none: {source}")
+            raise OSError(f"Expected a camera or a stream that can be opened, got none: {self._name}")
         self._thread = threading.Thread(target=self._read, args=(capture,), name="camera", daemon=True)
         self._thread.start()
 
@@ -128,7 +129,7 @@ class Camera:
             is_there, pixels = capture.read()
             if is_there:
                 if is_lost:
-                    logger.warning("The camera %s is back", self._source)
+                    logger.warning("The camera %s is back", self._name)
                 n_failed, is_lost = 0, False
                 with self._changed:
                     self._newest = Picture(clock(), pixels)
@@ -139,7 +140,7 @@ class Camera:
                 time.sleep(0.01)
                 continue
             if not is_lost:
-                logger.warning("The camera %s is lost; waiting for it", self._source)
+                logger.warning("The camera %s is lost; waiting for it", self._name)
             is_lost = True
             capture.release()
             self._is_closed.wait(self._retry)
@@ -155,7 +156,7 @@ def _open_capture(source: int | str) -> Any:
     capture = cv2.VideoCapture(source)
     if str(source).startswith("http") and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         capture.release()
-        raise ValueError(f"Expected a live stream, got a film, whose file is needed: {source}")
+        raise ValueError(f"Expected a live stream, got a film, whose file is needed: {redact(str(source))}")
     return capture
 
 

@@ -208,8 +208,10 @@ def test_a_network_camera_that_is_unplugged_and_back_goes_on(caplog):
 
 
 def test_a_camera_that_is_not_there_is_an_error():
-    with pytest.raises(OSError, match="Expected a camera or a stream that can be opened, got none: 3"):
-        Camera(3, open_capture=Captures(Capture(is_opened=False)))
+    closed = Captures(Capture(is_opened=False))
+    for source, shown in ((3, "3"), ("rtsp://ann:secret@camera/1", "rtsp://camera/1")):
+        with pytest.raises(OSError, match=f"Expected a camera or a stream that can be opened, got none: {shown}"):
+            Camera(source, open_capture=closed)
 
 
 @pytest.mark.parametrize("is_paced", [False, True])
