@@ -136,9 +136,9 @@ def _report(text: str) -> Path:
     return path
 
 
-def _cache(text: str) -> Path:
-    """Parse a folder for decoded keypoints."""
-    check_writable(here(text) / "keypoints")
+def folder_to_write(text: str) -> Path:
+    """Parse a folder in which files can be written; it need not exist."""
+    check_writable(here(text) / "file")
     return here(text)
 
 
@@ -202,7 +202,7 @@ _SHARED: Options = {
         "--cache DIR": option(
             "folder for decoded keypoints, so that later runs read new and changed files only (default: .heatpose "
             "beside DATA, or the user's cache folder)",
-            type=_cache,
+            type=folder_to_write,
             default=True,
         ),
         "--no-cache": option("read all of DATA, store nothing", dest="cache", action="store_false"),

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing
-from pathlib import Path
 
-from heatpose.cli._options import UsageError, option, shared
+from heatpose.cli._options import UsageError, folder_to_write, option, shared
 from heatpose.cli._stream import OUTPUT, TIMING, make_estimator, make_stream, page, wanted_records, write_stream
 
 OPTIONS = {
@@ -30,7 +29,7 @@ OPTIONS = {
     "output:": {
         **OUTPUT,
         **shared("--serve", "--allow-origin"),
-        "--record OUT": option("with --serve: let the page record clips into OUT", type=Path),
+        "--record OUT": option("with --serve: let the page record clips into OUT", type=folder_to_write),
         "--keep-pictures": "with --record: keep the pictures too",
     },
     "timing, in seconds:": TIMING,

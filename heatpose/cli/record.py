@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import argparse
 from contextlib import closing, suppress
-from pathlib import Path
 
 from heatpose.cli._console import complain, say, say_next
-from heatpose.cli._options import UsageError, duration, option, positive, shared
+from heatpose.cli._options import UsageError, duration, folder_to_write, option, positive, shared
 from heatpose.cli._stream import make_estimator, page
 
 OPTIONS = {
-    "out OUT": option("folder to write; clips are added to those there", type=Path),
+    "out OUT": option("folder to write; clips are added to those there", type=folder_to_write),
     **shared("--source"),
     **shared("--estimator", required=True),
     **shared("--input-size", "--normalization", "--serve", "--allow-origin"),

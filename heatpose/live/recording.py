@@ -89,7 +89,7 @@ class Recorder:
             raise ValueError(f"Expected a performer of letters and digits, got {performer!r}.")
         if not (0 < seconds <= 3600 and 0 <= countdown <= 60):
             raise ValueError(
-                f"Expected 0 to 3600 seconds and a countdown of at most 60, got {seconds} and {countdown}."
+                f"Expected above 0 and at most 3600 seconds and a countdown of 0 to 60, got {seconds} and {countdown}."
             )
         with self._lock:
             if self.is_busy:

@@ -220,3 +220,6 @@ def test_recording_needs_a_class_or_the_page(capsys, film, estimator, tmp_path):
     assert code == 1
     assert "Expected a class name" in err
     assert not (tmp_path / "out").exists()
+    code, _, err = run(capsys, "record", film, "--source", film, "--estimator", estimator, "--label", "up")
+    assert code == 2
+    assert f"expected a writable folder for {film}" in err

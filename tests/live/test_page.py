@@ -30,6 +30,12 @@ def test_the_page_shows_events_and_records_what_can_be_trained_on(model, estimat
     try:
         with served("live", model, "--source", film, "--estimator", estimator, "--record", data) as url:
             wrong = open_page(browser, url, width=WIDTHS["phone"])
+            name = "$('form').performer"
+            assert wait_for(browser, f"{name}.value = 'Jürgen1', {name}.checkValidity()", seconds=5)
+            event = "{ kind: 'left', label: 'long_'.repeat(20), time: 1 }"
+            assert wait_for(
+                browser, f"addEvent({event}), $('events').scrollWidth <= $('events').clientWidth", seconds=5
+            )
             for label in ("one", "two"):
                 wrong += record_class(browser, label, seconds=1)
             wrong += misconduct(browser, url)
@@ -40,6 +46,7 @@ def test_the_page_shows_events_and_records_what_can_be_trained_on(model, estimat
     finally:
         browser.close()
     assert wrong == []
+    assert list(data.glob("*/*_Jürgen1.npy"))
     wanted.rmdir()
     options = ["--groups", "blocks:2", "--classifiers", "lda", "--jobs", "1", "--out", str(trained)]
     assert main(["train", str(data), *options]) == 0

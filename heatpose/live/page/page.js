@@ -97,7 +97,9 @@ function showRecording(status) {
   $("discard").disabled = !clip;
   if (focused?.disabled) $(status.state === "idle" ? "start" : "stop").focus();
   if (status.state !== "idle") $("message").textContent = "";
-  else if (clip && !$("message").classList.contains("bad")) $("message").textContent = `Recorded ${clip.frames} frames of ${clip.label}, performer ${clip.performer}.`;
+  else if (clip && !$("message").classList.contains("bad")) $("message").textContent = clip.frames
+    ? `Recorded ${clip.frames} frames of ${clip.label}, performer ${clip.performer}.`
+    : `Recorded nothing of ${clip.label}, performer ${clip.performer}: no person was seen.`;
   const key = JSON.stringify(status.frames);
   if ($("frames").dataset.key === key) return;
   $("frames").dataset.key = key;
@@ -131,8 +133,9 @@ function connect(path, onMessage, wait = 500) {
   const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/${path}`);
   socket.onopen = () => { wait = 500; setStatus("connected", "on"); };
   socket.onmessage = (message) => onMessage(JSON.parse(message.data));
-  socket.onclose = () => {
-    setStatus("not connected, trying again", "off");
+  socket.onclose = async () => {
+    const answer = await fetch("page.css").catch(() => null);  // a token lasts until heatpose ends
+    setStatus(answer?.status === 401 ? "heatpose was started again: open the address that it prints" : "not connected, trying again", "off");
     setTimeout(() => connect(path, onMessage, Math.min(2 * wait, 8000)), wait);
   };
 }
