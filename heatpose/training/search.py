@@ -95,7 +95,7 @@ def search_pose_classifier(
         Optuna journal that keeps the trials; made, with its folders, where there is none. When the same search is
         started again, after it was killed or with a larger budget, it resumes after the finished trials, and these
         count against the budget with the time they took. One file can hold many searches, identified by a digest of the
-        data, the folds, the candidates, `random_state` and heatpose's version. Only one search at a time can use it.
+        data, the folds, the candidates, `random_state` and heatpose's version. Two at a time share trials and budget.
     n_trials : int, optional
         Trials of each search at the most, beside the budget; the defaults are tried however small it is.
     progress : callable, optional

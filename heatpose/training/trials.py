@@ -98,8 +98,6 @@ class Search:
         self.study = optuna.create_study(
             study_name=name, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True
         )
-        for trial in self._trials(self.state.RUNNING):  # when an earlier run was killed
-            self.study.tell(trial.number, state=self.state.FAIL)
         # Score, number and result of each candidate's best trial in this run.
         self._kept: dict[str, tuple[float, int, Fit]] = {}
 
@@ -115,9 +113,8 @@ class Search:
 
     def run(self, seconds: float, n_trials: int | None, report: Callable[[], None]) -> None:
         """Try the defaults, then promising parameters until the time or the number of trials is used up."""
-        tried = {trial.user_attrs.get("default") for trial in self.finished}
         for name in self.names:
-            if name not in tried:
+            while name not in {trial.user_attrs.get("default") for trial in self.finished}:
                 parameters = {f"{name}/{parameter}": value for parameter, value in default_parameters(name).items()}
                 self.study.enqueue_trial({"classifier": name, **parameters}, user_attrs={"default": name})
                 self._try()

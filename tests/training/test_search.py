@@ -266,7 +266,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(after, monkeypatch, guess
     pd.testing.assert_frame_equal(resumed.predictions, whole.predictions)
     assert resumed.note == whole.note
     finished = {
-        title: [(trial.params, trial.value) for trial in trials if trial.state != TrialState.FAIL]
+        title: [(trial.params, trial.value) for trial in trials if trial.state.is_finished()]
         for title, trials in trials_in(tmp_path / "killed").items()
     }
     assert finished == {
@@ -302,8 +302,22 @@ def test_time_between_a_kill_and_going_on_is_not_counted(guesses, monkeypatch, t
     time.sleep(0.3)
     look_for(table, budget=1, study=tmp_path / "study")
     killed, *others = trials_in(tmp_path / "study")["without fold 1"]
-    assert killed.state == TrialState.FAIL
+    assert killed.state == TrialState.RUNNING
     assert sum(trial.duration.total_seconds() for trial in others) >= 0.25
+
+
+def test_a_second_search_at_the_same_time_leaves_the_first_alone(guesses, monkeypatch, tmp_path):
+    table, train, second = a_table(), folds.train_without, []
+
+    def interrupted(*task):
+        if not second:
+            second.append(True)
+            second.append(look_for(table, classifiers="knn", n_trials=2, study=tmp_path / "study"))
+        return train(*task)
+
+    monkeypatch.setattr(folds, "train_without", interrupted)
+    first = look_for(table, classifiers="knn", n_trials=2, study=tmp_path / "study")
+    assert first.leaderboard["classifier"].tolist() == second[1].leaderboard["classifier"].tolist()
 
 
 @pytest.mark.parametrize("other", ["data", "labels", "groups", "random_state", "classifiers"])
