@@ -27,14 +27,21 @@ def _sniff(source: Source) -> bool:
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:
-    path, stem = source.path(file), source.stem(file)
-    video = stem.partition("DLC_")[0] or stem  # DeepLabCut appends the name of the network
+    path, video = source.path(file), _video(source, file)
+    if file and _video(source, file - 1) == video:  # in natural order they are neighbours
+        raise ValueError(f"Expected one table of each video, got {source.files[file - 1]} of {video} too")
     if path.suffix.lower() == ".csv":
         _add(poses, *_csv(path), video)
         return
     if find_spec("h5py") is None:
         raise ImportError('.h5 files of DeepLabCut need h5py: pip install "heatpose[animal]"')
     read_apart(source, file, poses, read_hdf5, video)
+
+
+def _video(source: Source, file: int) -> str:
+    """Return the video of a table; DeepLabCut appends the name of the network, and _filtered."""
+    stem = source.stem(file)
+    return stem.partition("DLC_")[0] or stem
 
 
 def _add(

@@ -301,6 +301,18 @@ def test_labels_of_videos(tmp_path):
     assert "Left out 2 other files, such as oneDLC_resnet50_taskJan1shuffle1_100.h5." in table.attrs["notes"]
 
 
+def test_two_tables_of_a_video_are_refused(tmp_path):
+    for end in ("", "_filtered"):
+        written.deeplabcut(tmp_path / "a" / f"oneDLC_resnet50_1{end}.csv", written.bodies(2))
+        written.deeplabcut(tmp_path / ("b" if end else "c") / "oneDLC_resnet50_1.csv", written.bodies(2))
+    with pytest.raises(
+        BadFilesError, match=r"one table of each video, got a/oneDLC_resnet50_1\.csv of a/one too"
+    ) as error:
+        read_poses(tmp_path)
+    assert len(error.value.bad_files) == 1
+    assert len(read_poses(tmp_path, skip_bad=True)) == 6
+
+
 def test_a_name_that_several_frames_have_labels_none_of_them(tmp_path):
     for folder in "ab":
         written.yolo(tmp_path / folder / "labels", written.bodies(1))
@@ -516,7 +528,8 @@ def test_kinect_in_metres_is_turned_over(tmp_path):
     assert len(table) == 3
     assert set(table["person"]) == {"P007"}
     left_shoulder = table_keypoints(table)[:, 5]
-    np.testing.assert_allclose(left_shoulder[:, :2], keypoints[0, :, 4, :2] * (1, -1), atol=1e-5)
+    # x grows to the left of the sensor, which is on the right of its picture, and y upwards.
+    np.testing.assert_allclose(left_shoulder[:, :2], keypoints[0, :, 4, :2] * (-1, -1), atol=1e-5)
     assert (table_keypoints(table)[:, :5, 2] == 0).all()
 
 
