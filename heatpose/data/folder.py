@@ -25,7 +25,7 @@ from heatpose.data.storage import is_url, local_path, redact
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["HeatmapFolder", "HeatmapRows", "Layout", "ignored_data"]
+__all__ = ["PARTS", "HeatmapFolder", "HeatmapRows", "Layout", "ignored_data"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 Layout = Literal["auto", "class", "group/class"]
 """Meaning of the folders of a data set."""
 
-_PARTS = re.compile(r"(train|training|val|valid|validation|test|testing|eval|dev|holdout|fold[ _-]?\d+)", re.IGNORECASE)
+PARTS = re.compile(r"(train|training|val|valid|validation|test|testing|eval|dev|holdout|fold[ _-]?\d+)", re.IGNORECASE)
 """Folder names of the parts of a data set."""
 
 _SHARED = 0.5
@@ -368,7 +368,7 @@ def _refuse_groups(listing: Listing, root: Path | str) -> None:
         return
     tops = ", ".join(listing.folders[:3]) + (", ..." if len(inside) > 3 else "")
     subs = ", ".join(sorted(names, key=natural_key)[:3]) + (", ..." if len(names) > 3 else "")
-    if all(map(_PARTS.fullmatch, inside)):
+    if all(map(PARTS.fullmatch, inside)):
         seen = f"folders called like the parts of a split ({tops}), with folders in them ({subs})"
     elif len(inside) > 1 and min(map(len, inside.values())) >= max(2, _SHARED * len(names)):
         seen = f"folders ({tops}) that all have the same folders in them ({subs})"

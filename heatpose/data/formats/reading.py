@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from heatpose.data.columns import settle_keypoints
 from heatpose.data.delimited import read_delimited, text_encoding
+from heatpose.data.folder import PARTS
 from heatpose.data.formats.arrays import ARRAYS
 from heatpose.data.formats.coco import ALPHAPOSE, COCO, COCO_RESULTS
 from heatpose.data.formats.columns import MEDIAPIPE_CSV, MOVENET
@@ -349,6 +350,12 @@ def _set_labels(
         elif _several(table["label"]):
             notes.append("Labels: from the files.")
         elif source.is_folder and folders.notna().all() and _several(folders):
+            if all(map(PARTS.fullmatch, names := folders.unique().tolist())):
+                raise ValueError(
+                    f"Expected a folder for each class in {source.root}, got parts of a split "
+                    f"({', '.join(names)}): give one of them as DATA, or labels= (--labels FILE, none or, if they are "
+                    "classes, folder)."
+                )
             notes.append("Labels: the folders.")
             labels = "folder"
     if labels is None:

@@ -321,6 +321,15 @@ def test_a_name_that_several_frames_have_labels_none_of_them(tmp_path):
         read_poses(tmp_path, image_size=written.SIZE, labels=tmp_path / "l.csv")
 
 
+def test_parts_of_a_split_are_no_classes(tmp_path):
+    for part in ("train", "val"):
+        written.yolo(tmp_path / part, written.bodies(2))
+    with pytest.raises(ValueError, match=r"parts of a split \(train, val\).*--labels"):
+        read_poses(tmp_path, image_size=written.SIZE)
+    assert set(read_poses(tmp_path, image_size=written.SIZE, labels="folder")["label"]) == {"train", "val"}
+    assert read_poses(tmp_path, image_size=written.SIZE, labels="none")["label"].isna().all()
+
+
 def test_an_empty_label_is_none(tmp_path):
     source = written.alphapose(tmp_path / "a.json", written.bodies(3))
     (tmp_path / "l.txt").write_text("up\n\n \n")
