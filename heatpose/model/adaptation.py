@@ -143,14 +143,15 @@ def _codes(labels: ArrayLike, classes: np.ndarray, n_samples: int) -> np.ndarray
     if missing := int(pd.isna(names).sum()):
         raise ValueError(f"Expected a class name for each frame, got {missing} without one.")
     names = names.astype(str)
-    if new := sorted(set(names) - set(classes.astype(str))):
+    codes = pd.Index(classes.astype(str)).get_indexer(names)  # numbers are in another order as names: 10 before 2
+    if new := sorted(set(names[codes < 0])):
         raise ValueError(
             f"Expected labels out of the model's classes ({', '.join(classes.astype(str))}), got {', '.join(new)}. "
             "A new class needs a new training."
         )
     if n_samples > MAX_FRAMES:
         raise ValueError(f"Expected at most {MAX_FRAMES:,} frames, got {n_samples:,}: leave some out, or train anew.")
-    return np.searchsorted(classes.astype(str), names)
+    return codes
 
 
 def _fit_correction(describe: Block, table: np.ndarray, codes: np.ndarray, offset: np.ndarray) -> Block:

@@ -154,6 +154,12 @@ def test_what_cannot_be_learned_is_refused(base, frames, labels, message):
         adapt_model(base, frames, labels)
 
 
+def test_classes_can_be_numbers_of_several_digits():
+    numbers = 5 * np.searchsorted(CLASSES, Y) + 5  # as texts, 10 comes before 5
+    model = make_pose_pipeline("lda").fit(BASE_X, 5 * np.searchsorted(CLASSES, BASE_Y) + 5)
+    assert (adapt_model(model, X[::2], numbers[::2]).predict(X[1::2]) == numbers[1::2]).mean() > 0.9
+
+
 def test_an_adapted_model_and_one_of_others_are_refused(adapted):
     with pytest.raises(ValueError, match="not adapted yet"):
         adapt_model(adapted, X, Y)
