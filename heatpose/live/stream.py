@@ -546,7 +546,8 @@ class _Model:
         shape, n_maps, n_keypoints = poses.shape, len(self.heatmaps.keypoints), len(self.skeleton.keypoints)
         kinds = ((n_keypoints, 3), (3 * n_keypoints,))
         if shape in kinds or shape[1:] in kinds:
-            poses = poses.reshape(-1, n_keypoints, 3)
+            exact = poses.dtype if poses.dtype.kind == "f" else np.float64  # unsigned differences would wrap
+            poses = poses.reshape(-1, n_keypoints, 3).astype(exact, copy=False)
         elif len(shape) in (3, 4) and shape[-3] == n_maps:
             poses = poses.reshape(-1, *shape[-3:])
         else:

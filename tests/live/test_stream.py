@@ -513,6 +513,15 @@ def test_columns_are_taken_by_name():
             assert list(stream.probabilities().values()) == pytest.approx(model.predict_proba(shuffled)[0], abs=1e-6)
 
 
+def test_whole_numbers_of_any_type_are_the_same_keypoints():
+    film = np.round(simulate_stream(["action_up", "action_down"], seconds=0.5, move=0.3).keypoints[::8])
+    film[..., 2] = 1
+    for kind in ("uint8", "int64", "object"):
+        assert PoseStream(small_model()).push(film.astype(kind), np.arange(len(film)) / 4) == PoseStream(
+            small_model()
+        ).push(film, np.arange(len(film)) / 4)
+
+
 def test_persons_of_an_array_can_be_written_as_json():
     frames = [pose(1), pose(1)]
     (event,) = PoseStream(Dial(), gap=9).push(frames, [0, 0.9], person=np.array([7, 7]))
