@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 
+from heatpose.model.checks import check_heatmaps, check_table
 from heatpose.model.openset import UNKNOWN, OpenSetMixin
 from heatpose.model.packages import import_extra
 from heatpose.persistence.manifest import ModelError, read_verified
@@ -18,6 +20,8 @@ from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.skeletons import unpack_skeleton
 
 __all__ = ["OnnxModel", "load_onnx"]
+
+_WINDOW = 7  # cells round a peak that the graph reads: in a narrower map, those of the next row
 
 
 class OnnxModel(OpenSetMixin):
@@ -61,9 +65,10 @@ class OnnxModel(OpenSetMixin):
         if self._input == "heatmaps":
             values = as_heatmaps(X)
             values = values[np.newaxis] if values.ndim == 3 else values
+            if len(values) and min(check_heatmaps(values, self.heatmaps).shape[2:]) < _WINDOW:
+                raise ValueError(f"Expected heatmaps of at least {_WINDOW} x {_WINDOW} cells, got {values.shape}.")
         else:
-            values = np.asarray(X)
-            values = values.reshape(len(values), -1, 3) if len(values) else values
+            values = check_table(BaseEstimator(), X, self.skeleton, reset=False)
         if not len(values):  # not every runtime takes an empty batch
             empty = {
                 "label": np.empty(0, dtype=object),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_classification
 
+from heatpose.data.table import keypoint_frame
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model import arrays
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
@@ -218,6 +219,22 @@ def test_from_keypoints(exported, tmp_path):
     keypoints = trial_keypoints()
     expected = load_model(exported.with_suffix(".joblib"))[1:].predict(keypoints.reshape(-1, 51).astype(np.float32))
     np.testing.assert_array_equal(graph.predict(keypoints), expected)
+
+
+def test_input_is_checked_as_the_model_checks_it(model, poses):
+    graph = graph_of(model, "keypoints")
+    table = keypoint_frame(poses.keypoints)
+    expected = graph.predict_proba(poses.keypoints)
+    np.testing.assert_array_equal(graph.predict_proba(table[table.columns[::-1]].assign(label="up")), expected)
+    with pytest.raises(ValueError, match="infinity"):
+        graph.predict(np.full((1, 17, 3), np.inf))
+    with pytest.raises(ValueError, match=r"shape \(n, 51\) .* got shape \(17, 3\)"):
+        graph.predict(poses.keypoints[0])
+    narrow = graph_of(model)
+    with pytest.raises(ValueError, match=r"at least 7 x 7 cells, got \(18, 17, 64, 6\)"):
+        narrow.predict(poses.heatmaps()[..., ::8])
+    with pytest.raises(ValueError, match=r"Expected heatmaps of shape \(n, 17, rows"):
+        narrow.predict(np.zeros((2, 16, 64, 48)))
 
 
 def test_from_a_safe_file(exported, tmp_path, poses):
