@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn import config_context
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -36,6 +37,7 @@ from heatpose.model.openset import (
 )
 from heatpose.pose import augmentation, geometry
 from heatpose.pose.decoding import decode_skeleton
+from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.mirroring import decide_mirrors
 from heatpose.pose.results import as_keypoints, is_results
 from heatpose.pose.skeleton import Skeleton
@@ -51,6 +53,9 @@ __all__ = [
 MIN_CONFIDENCE = 0.1
 """Share of a pose's median confidence below which a keypoint is missing: a peak of noise, not a doubtful joint. Four
 real estimators give fewer than one in 1,000 less; at 0.4 good ones were lost (``python -m benchmarks.leaderboard``)."""
+
+_own_config = config_context(enable_metadata_routing=False, transform_output="default")
+"""Decorator: what is inside a classifier does not depend on how scikit-learn is configured outside."""
 
 _FEWEST_PERFORMERS = 3  # are kept before frames are left out: they are worth more than further frames of a clip
 
@@ -97,6 +102,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: object = None) -> HeatmapDecoder:
         """Check the heatmaps' shape; nothing is learned."""
+        X = X if is_results(X) else as_heatmaps(X)
         if not self._has_keypoints(X):
             check_heatmaps(X, self.source)
         self.n_features_out_ = len(find_skeleton(self.skeleton).columns)
@@ -118,8 +124,11 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
             x, y and confidence of each keypoint; NaN, NaN and 0 for one without a peak.
         """
         skeleton, source = find_skeleton(self.skeleton), self.source
+        X = X if is_results(X) else as_heatmaps(X)
         if self._has_keypoints(X):
             own = source if self.heatmaps is not None or not is_person(skeleton) else None
+            if isinstance(X, np.ndarray):
+                own = source if X.shape[1] == len(source.keypoints) else skeleton
             return as_keypoints(X, skeleton=own, to=skeleton).reshape(-1, len(skeleton.columns))
         heatmaps = check_heatmaps(X, source)
         keypoints = decode_skeleton(heatmaps, source, skeleton, method=self.method, n_jobs=self.n_jobs)
@@ -365,6 +374,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         self.random_state = random_state
         self.skeleton = skeleton
 
+    @_own_config
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> PoseClassifier:
         """Augment the samples and train.
 
@@ -432,6 +442,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         """Tell samples in which a body is visible, shape (N,), bool; others are unknown, or of the none-class."""
         return geometry.has_body(self.visible_keypoints(X))
 
+    @_own_config
     def _predict_bodies(self, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Predict poses (N, K, 2) in which a body is visible."""
         conditional, known = split_known(self.estimator_.predict_proba(as_table(xy)), self.classes_)

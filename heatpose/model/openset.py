@@ -84,6 +84,8 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     [[0.941, 0.059]]
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)
+    if not temperature > 0:  # it may have been set after the fit
+        raise ValueError(f"Expected a temperature above 0, got {temperature}.")
     if temperature == 1:
         return probabilities
     logits = np.log(np.maximum(probabilities, TINY)) / temperature

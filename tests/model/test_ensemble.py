@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.tree import DecisionTreeClassifier
 
@@ -81,6 +82,18 @@ def test_training_tells_the_ensemble_what_is_augmented():
     trees = model.estimator_[-1].named_estimators_
     assert trees["xgboost"].n_classes_ == 4
     assert trees["frames_xgboost"].n_classes_ == 3
+
+
+@pytest.mark.parametrize("setting", [{"enable_metadata_routing": True}, {"transform_output": "pandas"}])
+def test_settings_of_scikit_learn_change_nothing(setting):
+    poses = simulate_poses(2, 1, 4, classes=["action_up", "action_down"])
+    table = poses.keypoints.reshape(-1, 51)
+    model = make_pose_pipeline(ensemble(), performers=1)[1:]
+    expected = clone(model).fit(table, poses.labels).predict_proba(table)
+    with config_context(**setting):
+        fitted = model.fit(table, poses.labels)
+        np.testing.assert_array_equal(fitted.predict_proba(table), expected)
+    np.testing.assert_array_equal(fitted.predict_proba(table), expected)
 
 
 def test_a_pool_of_members_with_other_classes_is_refused():

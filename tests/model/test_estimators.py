@@ -8,9 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import validate_data
@@ -127,6 +131,23 @@ def test_one_sample_needs_no_batch(heatmaps):
     decoder = HeatmapDecoder().fit(heatmaps[0])
     np.testing.assert_array_equal(decoder.transform(heatmaps[0]), decoder.transform(heatmaps[:1]))
     assert decoder.transform(heatmaps[0]).shape == (1, 51)
+
+
+class Tensor:
+    """What PyTorch's tensors have, as far as it is looked at."""
+
+    dtype = "torch.float32"
+
+    def __init__(self, array):
+        self.detach = self.cpu = lambda: self
+        self.numpy = lambda: array
+
+
+@pytest.mark.parametrize("convert", [np.ndarray.tolist, list, Tensor, lambda array: [Tensor(part) for part in array]])
+def test_as_many_frames_of_keypoints_as_there_are_keypoints_are_no_heatmaps(convert):
+    frames = SIMULATED.keypoints[:17]
+    decoder = HeatmapDecoder().fit(convert(frames))
+    np.testing.assert_array_equal(decoder.transform(convert(frames)), frames.reshape(17, 51).astype(np.float32))
 
 
 def test_nothing_to_decode_gives_an_empty_table():
@@ -586,6 +607,13 @@ def test_temperature_changes_confidence_and_no_prediction(temperature):
     assert (np.sign(highest[0] - highest[1])[unsure] == np.sign(1 - temperature)).all()
 
 
+def test_a_temperature_is_checked_where_it_is_used():
+    model = classifier().fit(TABLE, LABELS)
+    for temperature in (0, -1, np.nan):  # -1 would prefer the least probable class
+        with pytest.raises(ValueError, match=f"temperature above 0, got {temperature}"):
+            model.set_params(temperature=temperature).predict(TABLE)
+
+
 def test_temperature_scaling_by_hand():
     np.testing.assert_allclose(
         apply_temperature(np.array([[0.9, 0.1]]), 2), [[0.75, 0.25]]
@@ -849,6 +877,30 @@ def test_the_frame_predictor_predicts_what_the_classifier_does(name):
     alone = [fast.predict_proba_and_known(table[row : row + 1]) for row in range(len(table))]
     np.testing.assert_allclose(np.concatenate([probabilities for probabilities, _ in alone]), together, atol=1e-6)
     np.testing.assert_allclose(np.concatenate([known for _, known in alone]), known, atol=1e-6)
+
+
+class Wary(LogisticRegression):
+    """A classifier of one's own that scikit-learn's conversion does not know."""
+
+    def predict_proba(self, X):
+        return (super().predict_proba(X) + 1) / (1 + len(self.classes_))
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        make_pipeline(SimpleImputer(keep_empty_features=True), Wary(C=0.01, tol=0.1)),
+        make_pipeline(SimpleImputer(keep_empty_features=True), BaggingClassifier(SVC(), 3, random_state=0)),
+        make_pipeline(SimpleImputer(strategy="constant", fill_value=-5.0), LogisticRegression(tol=1)),
+    ],
+    ids=["own", "votes", "constant"],
+)
+def test_the_frame_predictor_predicts_what_a_classifier_of_ones_own_does(own):
+    fitted = classifier(own).fit(TABLE, LABELS)
+    hidden = np.where(np.arange(51) < 6, np.nan, TABLE)
+    np.testing.assert_allclose(
+        frame_predictor(fitted).predict_proba(hidden), fitted.predict_proba(hidden), rtol=0, atol=1e-6
+    )
 
 
 def test_a_classifier_that_cannot_be_converted_predicts_frames_too():

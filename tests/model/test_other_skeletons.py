@@ -67,6 +67,13 @@ def test_all_forms_of_poses_are_taken(trained):
     assert len(set(pipeline[-1].estimator_[0].get_feature_names_out())) == pipeline[-1].estimator_[1].n_features_in_
 
 
+@pytest.mark.parametrize("name", ["h36m-17", "body-25"])
+def test_keypoints_of_a_person_are_those_of_the_models_skeleton(name):
+    poses = np.random.default_rng(0).uniform(5, 40, (3, len(SKELETONS[name].keypoints), 3))
+    decoder = heatpose.HeatmapDecoder(skeleton=name)
+    np.testing.assert_array_equal(decoder.transform(poses), poses.reshape(3, -1).astype(np.float32))
+
+
 def test_position_and_size_make_no_difference(trained):
     _, pipeline, poses, _ = trained
     moved = poses * (3, 3, 0.5) + (11, -7, 0)
