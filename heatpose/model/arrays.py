@@ -42,7 +42,10 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 22  # numbers that a block holds in memory at a time: 32 MB of float64
-_MAX_DEPTH = 1000  # of trees, far above any that was trained: bounds the time of a manipulated file
+# Bounds of the time and the memory that a manipulated file takes, far above any model that was trained.
+_MAX_DEPTH = 1000  # of trees
+_MAX_TABLE = 1 << 25  # trees times columns
+_MAX_WIDTH = 1 << 19  # columns between blocks: the features of 1,000 keypoints
 
 
 class Block:
@@ -72,7 +75,8 @@ class Steps(Block):
     def width(self, width: int) -> int:
         """Of the last one."""
         for step in self.steps:
-            width = step.width(width)
+            if (width := step.width(width)) > _MAX_WIDTH:
+                raise ValueError(f"Expected at most {_MAX_WIDTH:,} columns, got {width:,}.")
         return width
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
@@ -121,6 +125,8 @@ class Pool(Block):
         widths = np.array([member.width(width) for member in self.members])
         if len(set(widths - self.knows_unknown)) > 1:
             raise ValueError(f"Expected members that share all classes but the unknown poses, got {widths} columns.")
+        if widths.sum() > _MAX_WIDTH:
+            raise ValueError(f"Expected members of at most {_MAX_WIDTH:,} columns in all, got {widths.sum():,}.")
         return int(widths.max())
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
@@ -330,8 +336,8 @@ class Trees(Block):
         times = np.bincount(np.concatenate([self.roots, children]), minlength=n_nodes)
         if not np.all(times == 1):
             raise ValueError("Expected each node to have one parent or to be a root, got others.")
-        if self.depth > _MAX_DEPTH:
-            raise ValueError(f"Expected trees of at most {_MAX_DEPTH} levels, got more.")
+        if self.depth > _MAX_DEPTH or len(self.roots) * len(self.base) > _MAX_TABLE:
+            raise ValueError(f"Expected trees of at most {_MAX_DEPTH} levels and {_MAX_TABLE:,} outputs, got more.")
 
     @property
     def one_column(self) -> bool:
@@ -444,7 +450,8 @@ class Kernel(Block):
         return len(self.counts) if len(self.counts) > 2 else 1
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
-        return _by_chunks(self._decide, np.asarray(x, dtype=np.float64), len(self.points))
+        numbers = max(len(self.points), len(self.counts) ** 2)
+        return _by_chunks(self._decide, np.asarray(x, dtype=np.float64), numbers)
 
     def _decide(self, x: np.ndarray) -> np.ndarray:
         kernel = np.exp(-self.gamma * _squared_distances(x, self.points))
@@ -454,11 +461,11 @@ class Kernel(Block):
         sums = np.array([kernel[:, part] @ self.weights[:, part].T for part in self.parts])
         one, other = self.pairs.T
         decisions = sums[one, :, other - 1].T + sums[other, :, one].T + self.bias
-        classes = np.arange(len(self.counts))
-        is_one = np.equal(one[:, np.newaxis], classes).astype(np.float64)
-        is_other = np.equal(other[:, np.newaxis], classes).astype(np.float64)
-        votes = (decisions >= 0) @ is_one + (decisions < 0) @ is_other
-        margins = decisions @ (is_one - is_other)
+        each = len(x), len(self.counts), len(self.counts)  # class against class
+        won, margin = np.zeros(each, dtype=bool), np.zeros(each)
+        won[:, one, other], won[:, other, one] = decisions >= 0, decisions < 0
+        margin[:, one, other], margin[:, other, one] = decisions, -decisions
+        votes, margins = won.sum(axis=2), margin.sum(axis=2)
         return votes + margins / (3 * (np.abs(margins) + 1))  # margins decide between equal votes
 
 

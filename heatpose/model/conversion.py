@@ -41,6 +41,10 @@ from heatpose.pose.skeletons import find_skeleton, pack_skeleton, unpack_skeleto
 
 __all__ = ["ArrayClassifier", "CannotExportError", "frame_predictor", "from_parts", "to_block", "to_parts"]
 
+_TRIALS = 20  # random poses that tell a wrong conversion, as of a subclass with a predict_proba of its own
+_MAX_NESTING = 20  # blocks in blocks of a file: each holds its outputs in memory until those in it are done
+_TOLERANCE = 1e-3  # of their probabilities: far above rounding, and far below what another function gives
+
 
 class CannotExportError(ValueError):
     """Raised for a model that cannot be converted to arrays, with the reason."""
@@ -99,7 +103,7 @@ def frame_predictor(classifier: PoseClassifier) -> PoseClassifier:
     Parameters
     ----------
     classifier : PoseClassifier
-        Fitted. One that cannot be converted is returned as it is.
+        Fitted. One that cannot be converted, or predicts otherwise then, is returned as it is.
 
     Returns
     -------
@@ -114,10 +118,12 @@ def frame_predictor(classifier: PoseClassifier) -> PoseClassifier:
     >>> frame_predictor(model[-1]).predict(poses.keypoints[:1].reshape(1, -1)).tolist()
     ['action_up']
     """
-    fast = copy(classifier)
-    with suppress(CannotExportError):
+    fast, trial = copy(classifier), np.random.default_rng(0).random((_TRIALS, classifier.n_features_in_))
+    with suppress(ValueError):  # also of blocks that do not fit together
         fast.estimator_ = ArrayClassifier(to_block(classifier.estimator_), classifier.n_features_in_)
-    return fast
+        if np.allclose(fast.predict_proba(trial), classifier.predict_proba(trial), rtol=0, atol=_TOLERANCE):
+            return fast
+    return classifier
 
 
 def to_block(estimator: BaseEstimator) -> Block:
@@ -185,6 +191,7 @@ def _features(features: PoseFeatures) -> Block:
 
 def _imputer(imputer: Any) -> Block:
     statistics = np.asarray(imputer.statistics_)
+    statistics = statistics.astype(np.float64) if statistics.dtype == object else statistics  # of a constant
     _need(imputer, add_indicator=False)
     if np.isnan(statistics).any() or not np.isnan(imputer.missing_values):
         raise CannotExportError("Expected SimpleImputer of NaN with keep_empty_features=True, got another.")
@@ -294,8 +301,11 @@ def _xgboost(classifier: Any) -> Block:
     if booster.attr("best_iteration") is not None:
         raise CannotExportError("Expected XGBClassifier without early stopping, got one that was stopped.")
     trees, groups = boosted["model"]["trees"], boosted["model"]["tree_info"]
-    if any(tree["categories"] or int(tree["tree_param"].get("size_leaf_vector", 1)) > 1 for tree in trees):
-        raise CannotExportError("Expected XGBClassifier with one output for each tree and no categories, got another.")
+    several = any(tree["categories"] or int(tree["tree_param"].get("size_leaf_vector", 1)) > 1 for tree in trees)
+    if several or not np.isnan(classifier.missing):
+        raise CannotExportError(
+            "Expected XGBClassifier of one output a tree, missing=nan and no categories, got another."
+        )
     is_binary = objective == "binary:logistic"
     base = np.atleast_1d(np.array(json.loads(model["learner_model_param"]["base_score"]), dtype=np.float64))
     if is_binary:
@@ -439,9 +449,11 @@ def from_parts(described: Any, arrays: Mapping[str, np.ndarray]) -> Block:
     """Rebuild a block from :func:`to_parts`; ValueError where the parts are not those of one."""
     used: list[str] = []
 
-    def build(value: Any) -> Any:
+    def build(value: Any, depth: int = 0) -> Any:
+        if depth > _MAX_NESTING:
+            raise ValueError(f"Expected blocks that are nested at most {_MAX_NESTING} times, got more.")
         if isinstance(value, list):
-            items = tuple(build(item) for item in value)
+            items = tuple(build(item, depth + 1) for item in value)
             if not items or not all(isinstance(item, Block) for item in items):
                 raise ValueError(f"Expected a list of blocks, got {json.dumps(value)[:60]}.")
             return items
@@ -461,7 +473,7 @@ def from_parts(described: Any, arrays: Mapping[str, np.ndarray]) -> Block:
         names = {field.name for field in fields(BLOCKS[kind])}  # type: ignore[arg-type]
         if set(value) != {"kind", *names}:
             raise ValueError(f"Expected {', '.join(sorted(names)) or 'nothing'} in {kind}, got other entries.")
-        parts = {name: build(value[name]) for name in names}
+        parts = {name: build(value[name], depth) for name in names}
         nested = {name for name, part in parts.items() if isinstance(part, tuple)}
         if nested != names & {"steps", "members"} or any(isinstance(part, Block) for part in parts.values()):
             raise ValueError(f"Expected blocks where {kind} has some, got them elsewhere.")

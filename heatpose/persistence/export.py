@@ -204,7 +204,5 @@ def trial_heatmaps(self_test: Mapping[str, Any] | None = None, skeleton: Skeleto
     holes[6][holes[6] < 0.2] = -np.inf  # masked
     every = [heatmaps, noisy, heatmaps[::4] * np.float32(1e-3), render_heatmaps(at_edges), holes]
     if self_test is not None and self_test["heatmaps"]["output"] is not None:
-        peaks = np.array(self_test["heatmaps"]["input"], dtype=np.float64)
-        shape = self_test["heatmaps"]["rows"], self_test["heatmaps"]["columns"]
-        every.append(render_heatmaps(peaks, heatmap_shape=shape))
+        every.append(render_heatmaps(np.array(self_test["heatmaps"]["input"], dtype=np.float64)))
     return np.concatenate(every)

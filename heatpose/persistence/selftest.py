@@ -75,7 +75,7 @@ def make_self_test(pipeline: Pipeline, samples: ArrayLike | None = None) -> dict
     keypoints = keypoints[np.linspace(0, len(keypoints) - 1, min(len(keypoints), _MAX_POSES)).astype(int)]
     hidden = [
         hide_part(keypoints[[i % len(keypoints)]], part, random_state=0, skeleton=skeleton)
-        for i, part in enumerate(partial_bodies(skeleton))
+        for i, part in enumerate(list(partial_bodies(skeleton))[:_MAX_POSES])
     ]
     keypoints = np.concatenate([keypoints, *hidden])
     table = _rounded(keypoints.reshape(len(keypoints), -1), 5)

@@ -58,6 +58,7 @@ FEATURE_BLOCKS = ("coordinates", "distances", "limbs", "joints", "vectors")
 
 _ROUNDING = 1e-12  # lengths below this share of the largest coordinate are rounding errors of float64
 _CHUNK_POSES = 1 << 10  # described at once: the temporary arrays fit in the processor's cache
+_CHUNK_PAIRS = 1 << 22  # of keypoints, likewise: of many, fewer poses
 
 
 def mask_uncertain(keypoints: np.ndarray, min_confidence: float) -> np.ndarray:
@@ -347,9 +348,10 @@ def describe_poses(
     ndarray, shape (N, number of features), float32
         NaN for what needs a missing keypoint.
     """
+    step = max(1, min(_CHUNK_POSES, _CHUNK_PAIRS // xy.shape[1] ** 2))
     described = [
-        _describe(xy[start : start + _CHUNK_POSES], skeleton, coordinates, distances, limbs, joints, vectors)
-        for start in range(0, max(len(xy), 1), _CHUNK_POSES)
+        _describe(xy[start : start + step], skeleton, coordinates, distances, limbs, joints, vectors)
+        for start in range(0, max(len(xy), 1), step)
     ]
     return described[0] if len(described) == 1 else np.concatenate(described)
 

@@ -1,5 +1,8 @@
 """Plain arrays predict what the estimators they were taken from predict, and end whatever they hold."""
 
+import tracemalloc
+from functools import reduce
+
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification
@@ -14,12 +17,14 @@ from xgboost import XGBClassifier
 from heatpose.model import arrays, conversion
 from heatpose.model.arrays import (
     Bumps,
+    Constant,
     Corrected,
     Features,
     Kernel,
     Linear,
     Mean,
     Neighbours,
+    Pool,
     Scale,
     Softmax,
     Steps,
@@ -161,6 +166,7 @@ def test_columns_are_counted():
         (VotingClassifier([("a", GaussianNB())], voting="hard"), "voting='soft' .* got 'hard'"),
         (make_pipeline(SimpleImputer(), GaussianNB()), "got .*GaussianNB"),
         (XGBClassifier(n_estimators=2, booster="gblinear"), "booster gbtree .* got gblinear"),
+        (XGBClassifier(n_estimators=2, missing=0.0), "missing=nan"),
     ],
 )
 def test_what_has_no_form_is_named(classifier, message):
@@ -223,6 +229,10 @@ def test_parts_make_the_same_block(name):
         ({"kind": "Constant", "values": [1.0]}, "a list of blocks"),
         ({"kind": "Constant", "values": 1.0}, "an array of kind 'f' as values, got float"),
         ({"kind": "Softmax"}, "each array to be used once"),
+        (
+            reduce(lambda inner, _: {"kind": "Steps", "steps": [inner]}, range(99), {"kind": "Softmax"}),
+            "nested at most",
+        ),
     ],
 )
 def test_other_parts_are_refused(described, message):
@@ -278,6 +288,27 @@ def test_trees_without_end_are_refused():
             target=np.array([0], np.int32),
             base=np.zeros(2),
         )
+
+
+def test_few_numbers_take_little_memory():
+    """As a manipulated file would have them: the decisions are many, beside what they are made of."""
+    n_classes, rng = 300, np.random.default_rng(0)
+    counts = np.where(np.arange(n_classes) == 0, 1, 0).astype(np.int32)
+    bias = rng.normal(size=n_classes * (n_classes - 1) // 2)
+    kernel = Kernel(np.zeros((1, 2)), counts, np.zeros((n_classes - 1, 1)), bias, 0.1)
+    tracemalloc.start()
+    decisions = kernel(np.zeros((2, 2)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert decisions.shape == (2, n_classes) and peak < 20 * bias.nbytes
+    n = np.arange(6000, dtype=np.int32)
+    with pytest.raises(ValueError, match="33,554,432 outputs"):
+        Trees(0 * n, n, n, np.zeros(6000), n < 0, n, n, np.zeros((6000, 1)), 0 * n, np.zeros(6000))
+    features = Features(False, True, False, False, True, 0.0)
+    with pytest.raises(ValueError, match="524,288 columns in all"):
+        Pool((features,) * 3000, np.zeros(3000, dtype=bool)).width(51)
+    with pytest.raises(ValueError, match="524,288 columns, got 600,000"):
+        Steps((Constant(np.zeros(600_000)), Softmax())).width(51)
 
 
 @pytest.mark.parametrize(

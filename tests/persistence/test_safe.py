@@ -339,6 +339,15 @@ def test_other_facts_are_refused(file, content, change, message):
         load_model(file)
 
 
+def test_many_poses_to_predict_are_refused(file, content):
+    entries = entries_of(content)
+    manifest = json.loads(entries["manifest.json"])
+    manifest["self_test"]["keypoints"]["input"] *= 9
+    craft(file, {**entries, "manifest.json": json.dumps(manifest).encode()})
+    with pytest.raises(ModelError, match="a few keypoints and heatmaps"):
+        load_model(file)
+
+
 def test_json_of_many_levels_is_refused(file, content):
     craft(file, {**entries_of(content), "model.json": b"[" * 100_000})
     with pytest.raises(ModelError, match="got something else"):
