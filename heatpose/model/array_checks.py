@@ -7,6 +7,14 @@ from typing import Any
 
 import numpy as np
 
+MOST = {
+    "columns": 1 << 19,  # between blocks: the features of 1,000 keypoints
+    "levels of trees": 1000,
+    "trees times columns": 1 << 25,
+    "blocks in blocks": 20,  # each holds its outputs until those in it are done
+}
+"""Bounds of the time and the memory that a manipulated file takes, far above any model that was trained."""
+
 
 def check_array(name: str, array: Any, shape: Sequence[int | None], kind: str) -> None:
     """Refuse what is no finite array of that kind and shape, in which None is any length but 0."""
@@ -34,6 +42,13 @@ def check_number(name: str, value: Any, kind: type, least: float = -1e300, most:
     """Refuse what is not of that very type (a bool is no int), or outside `least` to `most`."""
     if not isinstance(value, int | float) or type(value) is not kind or not least <= value <= most:
         raise ValueError(f"Expected a {kind.__name__} as {name}, from {least} to {most}, got {value!r}.")
+
+
+def check_most(name: str, number: int) -> int:
+    """Refuse a number above that of :data:`MOST`, and return it."""
+    if number > MOST[name]:
+        raise ValueError(f"Expected at most {MOST[name]:,} {name}, got {number:,}.")
+    return number
 
 
 def check_width(wanted: int, width: int) -> int:

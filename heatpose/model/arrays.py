@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import expit
 
-from heatpose.model.array_checks import check_array, check_number, check_range, check_width
+from heatpose.model.array_checks import MOST, check_array, check_most, check_number, check_range, check_width
 from heatpose.model.openset import pool_probabilities
 from heatpose.pose import geometry
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -42,10 +42,6 @@ __all__ = [
 ]
 
 _CHUNK = 1 << 22  # numbers that a block holds in memory at a time: 32 MB of float64
-# Bounds of the time and the memory that a manipulated file takes, far above any model that was trained.
-_MAX_DEPTH = 1000  # of trees
-_MAX_TABLE = 1 << 25  # trees times columns
-_MAX_WIDTH = 1 << 19  # columns between blocks: the features of 1,000 keypoints
 
 
 class Block:
@@ -75,8 +71,7 @@ class Steps(Block):
     def width(self, width: int) -> int:
         """Of the last one."""
         for step in self.steps:
-            if (width := step.width(width)) > _MAX_WIDTH:
-                raise ValueError(f"Expected at most {_MAX_WIDTH:,} columns, got {width:,}.")
+            width = check_most("columns", step.width(width))
         return width
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
@@ -125,8 +120,7 @@ class Pool(Block):
         widths = np.array([member.width(width) for member in self.members])
         if len(set(widths - self.knows_unknown)) > 1:
             raise ValueError(f"Expected members that share all classes but the unknown poses, got {widths} columns.")
-        if widths.sum() > _MAX_WIDTH:
-            raise ValueError(f"Expected members of at most {_MAX_WIDTH:,} columns in all, got {widths.sum():,}.")
+        check_most("columns", widths.sum())
         return int(widths.max())
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
@@ -336,8 +330,8 @@ class Trees(Block):
         times = np.bincount(np.concatenate([self.roots, children]), minlength=n_nodes)
         if not np.all(times == 1):
             raise ValueError("Expected each node to have one parent or to be a root, got others.")
-        if self.depth > _MAX_DEPTH or len(self.roots) * len(self.base) > _MAX_TABLE:
-            raise ValueError(f"Expected trees of at most {_MAX_DEPTH} levels and {_MAX_TABLE:,} outputs, got more.")
+        check_most("levels of trees", self.depth)
+        check_most("trees times columns", len(self.roots) * len(self.base))
 
     @property
     def one_column(self) -> bool:
@@ -348,7 +342,7 @@ class Trees(Block):
     def depth(self) -> int:
         """Steps from a root to the deepest leaf."""
         depth, level = 0, self.roots
-        while len(level := level[self.leaf[level] < 0]) and depth <= _MAX_DEPTH:
+        while len(level := level[self.leaf[level] < 0]) and depth <= MOST["levels of trees"]:
             level = np.concatenate([self.left[level], self.right[level]])
             depth += 1
         return depth
@@ -450,8 +444,7 @@ class Kernel(Block):
         return len(self.counts) if len(self.counts) > 2 else 1
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
-        numbers = max(len(self.points), len(self.counts) ** 2)
-        return _by_chunks(self._decide, np.asarray(x, dtype=np.float64), numbers)
+        return _by_chunks(self._decide, np.asarray(x, np.float64), max(len(self.points), len(self.counts) ** 2))
 
     def _decide(self, x: np.ndarray) -> np.ndarray:
         kernel = np.exp(-self.gamma * _squared_distances(x, self.points))

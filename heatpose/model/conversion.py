@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from heatpose.model.array_checks import check_most
 from heatpose.model.arrays import (
     Activation,
     Block,
@@ -42,7 +43,6 @@ from heatpose.pose.skeletons import find_skeleton, pack_skeleton, unpack_skeleto
 __all__ = ["ArrayClassifier", "CannotExportError", "frame_predictor", "from_parts", "to_block", "to_parts"]
 
 _TRIALS = 20  # random poses that tell a wrong conversion, as of a subclass with a predict_proba of its own
-_MAX_NESTING = 20  # blocks in blocks of a file: each holds its outputs in memory until those in it are done
 _TOLERANCE = 1e-3  # of their probabilities: far above rounding, and far below what another function gives
 
 
@@ -450,9 +450,8 @@ def from_parts(described: Any, arrays: Mapping[str, np.ndarray]) -> Block:
     used: list[str] = []
 
     def build(value: Any, depth: int = 0) -> Any:
-        if depth > _MAX_NESTING:
-            raise ValueError(f"Expected blocks that are nested at most {_MAX_NESTING} times, got more.")
         if isinstance(value, list):
+            check_most("blocks in blocks", depth)
             items = tuple(build(item, depth + 1) for item in value)
             if not items or not all(isinstance(item, Block) for item in items):
                 raise ValueError(f"Expected a list of blocks, got {json.dumps(value)[:60]}.")
