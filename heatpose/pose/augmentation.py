@@ -15,7 +15,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 
-from heatpose.pose.geometry import normalise_poses
+from heatpose.pose.geometry import mean_point, normalise_poses
 from heatpose.pose.skeleton import COCO_17, Skeleton, swap_sides
 
 __all__ = [
@@ -142,7 +142,7 @@ def repose(
 
     # The trunk: hips stay in the middle, shoulders move along the spine and get wider, the head follows as a whole.
     hips, shoulders, head = skeleton.trunk
-    pelvis, chest, crown = (_middle(old[:, part]) for part in (hips, shoulders, head))
+    pelvis, chest, crown = (np.nan_to_num(mean_point(old[:, part])) for part in (hips, shoulders, head))
     lift = chest * (factor(variation.limbs) - 1)
     neck = (crown - chest) * (factor(variation.build) - 1)
     moves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [
@@ -439,12 +439,6 @@ def _rotate(vectors: np.ndarray, angle: np.ndarray) -> np.ndarray:
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y = vectors[..., 0], vectors[..., 1]
     return np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
-
-
-def _middle(points: np.ndarray) -> np.ndarray:
-    """Mean of the points that are not missing, (N, P, 2) -> (N, 2); 0 where all are."""
-    present = ~np.isnan(points)
-    return np.where(present, points, 0).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
 
 
 def _distance_to_nearest(poses: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -285,7 +285,7 @@ def merge_head(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     if not skeleton.head:
         return xy
     head, others = skeleton.trunk[2], skeleton.not_head
-    return np.concatenate([_middle(xy[:, head])[:, np.newaxis], xy[:, others]], axis=1)
+    return np.concatenate([mean_point(xy[:, head])[:, np.newaxis], xy[:, others]], axis=1)
 
 
 def describe_keypoints(
@@ -438,7 +438,7 @@ def _lengths(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(vectors).sum(axis=-1))
 
 
-def _middle(points: np.ndarray) -> np.ndarray:
+def mean_point(points: np.ndarray) -> np.ndarray:
     """Mean of the points that are not missing, (N, P, 2) -> (N, 2); NaN where all are."""
     present = ~np.isnan(points)
     count = present.sum(axis=1)

@@ -42,8 +42,6 @@ class Turn(NamedTuple):
         Left and right are exchanged first.
     description : str
         Words for the change.
-    matrix : tuple
-        Rows of the matrix that maps (x, y) to its new position.
     cure : str
         Words and code that undo it.
     """
@@ -51,69 +49,41 @@ class Turn(NamedTuple):
     quarters: int
     is_reflected: bool
     description: str
-    matrix: tuple[tuple[int, int], tuple[int, int]]
     cure: str
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """The matrix that maps (x, y) to its new position, (2, 2), int; y points down."""
+        return np.linalg.matrix_power([[0, -1], [1, 0]], self.quarters) @ np.diag([-1 if self.is_reflected else 1, 1])
 
-TURNS = (
-    Turn(0, False, "not turned", ((1, 0), (0, 1)), ""),
-    Turn(
-        1,
-        False,
-        "turned by a quarter turn clockwise",
-        ((0, -1), (1, 0)),
-        "Turn the images counter-clockwise: np.rot90(heatmaps, 1, axes=(-2, -1)), or (y, -x) for keypoints (x, y)",
-    ),
-    Turn(
-        2,
-        False,
-        "upside down",
-        ((-1, 0), (0, -1)),
-        "Turn the images by half a turn: np.rot90(heatmaps, 2, axes=(-2, -1)), or (-x, -y) for keypoints (x, y)",
-    ),
-    Turn(
-        3,
-        False,
-        "turned by a quarter turn counter-clockwise",
-        ((0, 1), (-1, 0)),
-        "Turn the images clockwise: np.rot90(heatmaps, -1, axes=(-2, -1)), or (-y, x) for keypoints (x, y)",
-    ),
-    Turn(
-        0,
-        True,
-        "mirrored without an exchange of left and right keypoints",
-        ((-1, 0), (0, 1)),
-        "Mirror the maps back: heatmaps[..., ::-1], or (-x, y) for keypoints (x, y)",
-    ),
-    Turn(
-        1,
-        True,
-        "turned by a quarter turn and mirrored, as if rows and columns were swapped and reversed",
-        ((0, -1), (-1, 0)),
-        "Swap and reverse them: heatmaps[..., ::-1, ::-1].swapaxes(-2, -1), or (-y, -x) for keypoints (x, y)",
-    ),
-    Turn(
-        2,
-        True,
-        "vertically flipped, as if y pointed up",
-        ((1, 0), (0, -1)),
-        "y has to point down: heatmaps[..., ::-1, :], or (x, -y) for keypoints (x, y)",
-    ),
-    Turn(
-        3,
-        True,
-        "transposed: rows and columns of the maps, or x and y, are swapped",
-        ((0, 1), (1, 0)),
-        "Swap them: heatmaps.swapaxes(-2, -1), or (y, x) for keypoints (x, y)",
-    ),
-)
+
+_CURES = {
+    "not turned": "",
+    "turned by a quarter turn clockwise": "Turn the images counter-clockwise: np.rot90(heatmaps, 1, axes=(-2, -1)), or "
+    "(y, -x) for keypoints (x, y)",
+    "upside down": "Turn the images by half a turn: np.rot90(heatmaps, 2, axes=(-2, -1)), or (-x, -y) for keypoints "
+    "(x, y)",
+    "turned by a quarter turn counter-clockwise": "Turn the images clockwise: np.rot90(heatmaps, -1, axes=(-2, -1)), "
+    "or (-y, x) for keypoints (x, y)",
+    "mirrored without an exchange of left and right keypoints": "Mirror the maps back: heatmaps[..., ::-1], or (-x, y) "
+    "for keypoints (x, y)",
+    "turned by a quarter turn and mirrored, as if rows and columns were swapped and reversed": "Swap and reverse them: "
+    "heatmaps[..., ::-1, ::-1].swapaxes(-2, -1), or (-y, -x) for keypoints (x, y)",
+    "vertically flipped, as if y pointed up": "y has to point down: heatmaps[..., ::-1, :], or (x, -y) for keypoints "
+    "(x, y)",
+    "transposed: rows and columns of the maps, or x and y, are swapped": "Swap them: heatmaps.swapaxes(-2, -1), or "
+    "(y, x) for keypoints (x, y)",
+}
+"""Descriptions of the turns by 0 to 3 quarters, then of these after a reflection, each with its cure."""
+
+TURNS = tuple(Turn(n % 4, n >= 4, description, cure) for n, (description, cure) in enumerate(_CURES.items()))
 """The eight symmetries: four turns, then the four with a reflection."""
 
 
 def turn_keypoints(keypoints: np.ndarray, turn: Turn) -> np.ndarray:
     """Return keypoints (..., 2 or more) with x and y as in a turned image; the names of the joints stay."""
     turned = np.array(keypoints, dtype=np.float64)
-    turned[..., :2] = turned[..., :2] @ np.array(turn.matrix, dtype=np.float64).T
+    turned[..., :2] = turned[..., :2] @ turn.matrix.T
     return turned
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-__all__ = ["COCO_17", "Skeleton", "swap_sides"]
+__all__ = ["COCO_17", "Skeleton", "name_sides", "swap_sides"]
 
 
 # Words between separators, capitals or digits: left_turn, left-turn, turn left, leftTurn, turnLeft, LEFT; not upright.
@@ -43,6 +44,18 @@ def swap_sides(name: str) -> str:
     'distance__right_ear__left_knee'
     """
     return _SIDE.sub(lambda side: _OTHER_SIDE[side[0]], name)
+
+
+def name_sides(first: str, *parts: str) -> tuple[str, ...]:
+    """Name parts of the left and right side in pairs, ``first`` side first.
+
+    Examples
+    --------
+    >>> name_sides("left", "eye", "ear")
+    ('left_eye', 'right_eye', 'left_ear', 'right_ear')
+    """
+    names = (f"{side}_{part}" for part in parts for side in (first, swap_sides(first)))
+    return tuple(map(sys.intern, names))  # one object for each name: equal skeletons give equal bytes
 
 
 _MOST_KEYPOINTS = 1000  # of a skeleton from a file: those of faces have 478, and pairs grow with the square
@@ -287,25 +300,7 @@ def _both_sides(table: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]
 
 COCO_17 = Skeleton(
     name="coco-17",
-    keypoints=(
-        "nose",
-        "left_eye",
-        "right_eye",
-        "left_ear",
-        "right_ear",
-        "left_shoulder",
-        "right_shoulder",
-        "left_elbow",
-        "right_elbow",
-        "left_wrist",
-        "right_wrist",
-        "left_hip",
-        "right_hip",
-        "left_knee",
-        "right_knee",
-        "left_ankle",
-        "right_ankle",
-    ),
+    keypoints=("nose", *name_sides("left", "eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")),
     limbs=_both_sides(  # type: ignore[arg-type]
         {
             "left_upper_arm": ("left_shoulder", "left_elbow"),
@@ -329,6 +324,6 @@ COCO_17 = Skeleton(
     ),
     shoulders=("left_shoulder", "right_shoulder"),
     hips=("left_hip", "right_hip"),
-    head=("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+    head=("nose", *name_sides("left", "eye", "ear")),
 )
-"""The 17 keypoints of COCO in their standard order."""
+"""The 17 keypoints of COCO in their standard order: nose, left_eye, right_eye, left_ear, ..., right_ankle."""

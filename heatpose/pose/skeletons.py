@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from heatpose.pose.skeleton import COCO_17, Skeleton, swap_sides
+from heatpose.pose.skeleton import COCO_17, Skeleton, name_sides
 
 __all__ = [
     "ANIMAL_17",
@@ -31,11 +31,6 @@ __all__ = [
     "to_coco",
     "unpack_skeleton",
 ]
-
-
-def _sides(first: str, *parts: str) -> tuple[str, ...]:
-    """Name parts of the left and right side in pairs, ``first`` side first."""
-    return tuple(f"{side}_{part}" for part in parts for side in (first, swap_sides(first)))
 
 
 def _one_side(side: str, *parts: str) -> tuple[str, ...]:
@@ -65,8 +60,8 @@ def _face() -> tuple[str, ...]:
 
 
 _MPII = ("pelvis", "thorax", "upper_neck", "head_top")
-_OPENPOSE_HEAD = _sides("right", "eye", "ear")
-_HALPE_26 = (*COCO_17.keypoints, "head", "neck", "hip", *_sides("left", *_TOES))
+_OPENPOSE_HEAD = name_sides("right", "eye", "ear")
+_HALPE_26 = (*COCO_17.keypoints, "head", "neck", "hip", *name_sides("left", *_TOES))
 _KINECT_ARMS = tuple(f"{side}_{part}" for side in ("left", "right") for part in (*_ARM, "hand"))
 _KINECT_LEGS = tuple(f"{side}_{part}" for side in ("left", "right") for part in (*_LEG, "foot"))
 
@@ -86,7 +81,7 @@ _KEYPOINTS: dict[str, tuple[str, ...]] = {
     "mediapipe-33": (
         *("nose", *_one_side("left", "eye_inner", "eye", "eye_outer")),
         *_one_side("right", "eye_inner", "eye", "eye_outer"),
-        *_sides("left", "ear", "mouth", *_ARM, "pinky", "index", "thumb", *_LEG, "heel", "foot_index"),
+        *name_sides("left", "ear", "mouth", *_ARM, "pinky", "index", "thumb", *_LEG, "heel", "foot_index"),
     ),
     "mpii-16": (
         *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", *_MPII),
