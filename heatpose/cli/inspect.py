@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from heatpose.cli._console import inspect, results, say, say_json, write_page
 from heatpose.cli._options import DATA, file_to_write, groups_option, option, shared, whole
+from heatpose.data.wording import format_plural, some_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +39,6 @@ OPTIONS = {
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.evaluation.inspection import write_fix_list
-    from heatpose.evaluation.wording import format_plural
     from heatpose.persistence.artifact import read_manifest
 
     inspection = inspect(args, read_manifest(args.model)["record"].get("signature") if args.model else None)
@@ -100,7 +100,7 @@ def _show_problems(console: Console, inspection: Inspection, shown: int) -> None
     for (severity, kind), same in groupby(inspection.problems, key=lambda problem: (problem.severity, problem.kind)):
         problems = list(same)
         n_files = len({path for problem in problems for path in problem.paths})
-        files = f", {n_files:,} file{'s' if n_files > 1 else ''}" if n_files else ""
+        files = f", {format_plural(n_files, 'file')}" if n_files else ""
         console.print("", f"{severity.upper()}  {PROBLEM_KINDS[kind]}: {len(problems):,}{files}", sep="\n")
         for problem in problems[:shown]:
             say(f"  {_line(problem)}")
@@ -108,9 +108,8 @@ def _show_problems(console: Console, inspection: Inspection, shown: int) -> None
             console.print(f"  ... and {len(problems) - shown:,} more: see --fix-list, --json or --show")
 
 
-def _line(problem: Problem, shown: int = 3) -> str:
+def _line(problem: Problem) -> str:
     """Return the message after its first files, unless it already begins with a file."""
     if not problem.paths or problem.message.startswith(problem.paths[0]):
         return problem.message
-    more = f" and {len(problem.paths) - shown} more" if len(problem.paths) > shown else ""
-    return f"{', '.join(problem.paths[:shown])}{more}: {problem.message}"
+    return f"{some_names(problem.paths)}: {problem.message}"

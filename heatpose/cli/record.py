@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 from heatpose.cli._console import complain, say, say_next
 from heatpose.cli._options import UsageError, duration, folder_to_write, option, positive, shared
 from heatpose.cli._stream import make_estimator, page
+from heatpose.data.wording import format_plural
 
 OPTIONS = {
     "out OUT": option("folder to write; clips are added to those there", type=folder_to_write),
@@ -41,7 +42,6 @@ def run(args: argparse.Namespace) -> None:
 
     from heatpose.data.storage import redact
     from heatpose.datasets.boxes import PersonTracker
-    from heatpose.evaluation.wording import format_plural
     from heatpose.live.camera import open_source
     from heatpose.live.recognition import find_people
     from heatpose.live.recording import CLIPS, PERFORMERS, Recorder

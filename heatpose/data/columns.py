@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
+from heatpose.data.wording import some_names
 from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
@@ -45,9 +46,7 @@ def _name_advice(columns: Iterable[str], missing: Sequence[str]) -> str:
     likely = [(name, wanted[parts]) for name in columns if (parts := _name_parts(name)) in wanted]
     if not likely:
         return ""
-    pairs = ", ".join(f"{name} is {meant}" for name, meant in likely[:3])
-    more = f" and {len(likely) - 3} more" if len(likely) > 3 else ""
-    return f" Probably {pairs}{more}: rename the columns."
+    return f" Probably {some_names(f'{name} is {meant}' for name, meant in likely)}: rename the columns."
 
 
 def _name_parts(name: str) -> frozenset[str]:

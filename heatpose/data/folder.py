@@ -22,6 +22,7 @@ from heatpose.data.npy import BadFile, BadFilesError, NpyError, check_file, chec
 from heatpose.data.reading import HeatmapFile, Progress, SampleReader
 from heatpose.data.sources import ListedFile, Listing, Source, list_files, natural_key, open_source
 from heatpose.data.storage import is_url, local_path, redact
+from heatpose.data.wording import format_plural
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
@@ -394,7 +395,7 @@ def ignored_data(listing: Listing, root: Path | str) -> list[str]:
     if not counts:
         return []
     found = " and ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common())
-    used = f"{len(listing.files):,} .npy file{'s' if len(listing.files) != 1 else ''}"
+    used = format_plural(len(listing.files), ".npy file")
     return [f"{found} files in {root} were ignored, beside {used}: only .npy files are read as heatmaps."]
 
 

@@ -24,6 +24,7 @@ from sklearn.utils import check_random_state
 
 from heatpose.data.delimited import read_delimited
 from heatpose.data.storage import file_name, open_file
+from heatpose.data.wording import format_plural, some_names
 
 __all__ = [
     "DEFAULT_FOLDS",
@@ -162,12 +163,12 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
     n_samples, n_groups = counts.sum(axis=0), (counts > 0).sum(axis=0)
     problems, need = [], f"{wanted} folds need at least {wanted}"
     if len(names) < wanted:
-        problems.append(f"the data have {_plural(len(names), 'group')} ({_some(names)}), {need}")
+        problems.append(f"the data have {format_plural(len(names), 'group')} ({some_names(names)}), {need}")
     # Where all groups together are too few, each class is; then only those are named that lack some of these.
     for c in np.flatnonzero((n_groups < min(wanted, len(names))) | (n_samples < wanted)):
-        problem = f"{_plural(n_groups[c], 'group')} ({_some(names[counts[:, c] > 0])}), {need}"
+        problem = f"{format_plural(n_groups[c], 'group')} ({some_names(names[counts[:, c] > 0])}), {need}"
         if n_samples[c] < wanted:
-            problem = f"{_plural(n_samples[c], 'sample')} in {problem} of each"
+            problem = f"{format_plural(n_samples[c], 'sample')} in {problem} of each"
         problems.append(f"class {str(classes[c])!r} has {problem}")
     if problems:
         feasible = n_groups.min()
@@ -230,7 +231,9 @@ def grouped_folds(
     classes, names, counts = _count(labels, groups)
     n_folds = _n_folds(n_folds, counts)
     if len(names) < n_folds:
-        raise ValueError(f"Expected at least {n_folds} groups for {n_folds} folds, got {len(names)} ({_some(names)}).")
+        raise ValueError(
+            f"Expected at least {n_folds} groups for {n_folds} folds, got {len(names)} ({some_names(names)})."
+        )
     one_each = len(names) == n_folds
     fold_of_group = np.arange(n_folds) if one_each else _deal(counts, n_folds, check_random_state(random_state))
     labels, groups = np.asarray(labels).astype(str), np.asarray(groups).astype(str)
@@ -239,7 +242,7 @@ def grouped_folds(
     for number, (train, _) in enumerate(folds, start=1):
         if len(lost := np.setdiff1d(classes, labels[train])):
             raise ValueError(
-                f"Expected every class in the training part of every fold, but all groups of {_some(lost)} "
+                f"Expected every class in the training part of every fold, but all groups of {some_names(lost)} "
                 f"fall in the test part of fold {number} of {n_folds}."
             )
     return folds
@@ -290,7 +293,7 @@ def _parse(spec: str) -> Callable[[pd.DataFrame], Grouping]:
     except re.error as error:
         raise ValueError(f"{expected}, got {spec!r}, which is no regular expression: {error}.") from error
     if pattern.groups != 1:
-        found = _plural(pattern.groups, "capturing group")
+        found = format_plural(pattern.groups, "capturing group")
         raise ValueError(f"{expected}, got {spec!r} with {found}. (?:...) groups without capturing.")
     return partial(_from_pattern, pattern=pattern)
 
@@ -326,7 +329,7 @@ def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
     except ValueError as error:
         raise ValueError(f"Cannot read groups from {name}: {error}") from error
     if not {"path", "group"} <= set(table):
-        raise ValueError(f"Expected columns 'path' and 'group' in {name}, got {_some(table.columns)}.")
+        raise ValueError(f"Expected columns 'path' and 'group' in {name}, got {some_names(table.columns)}.")
     shown = repr(table["path"].iloc[0]) if len(table) else "none"
     table["path"] = _match_paths(table["path"], paths)
     table = table[table["path"].isin(paths)]
@@ -370,7 +373,7 @@ def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:
 def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "column"]) -> Grouping:
     """Describe real groups; the description warns of groups of one sample each."""
     names = sorted(set(groups.tolist()))
-    description = f"held-out groups: {len(names)} ({_some(names)}), {source}"
+    description = f"held-out groups: {len(names)} ({some_names(names)}), {source}"
     if same := same_names(names):
         description += f"; {' and '.join(same[0])} are different groups, but the same name: they may be one"
     if 1 < len(names) == len(groups):
@@ -380,14 +383,14 @@ def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "co
 
 def _column(index: pd.DataFrame, name: str, purpose: str) -> pd.Series:
     if name not in index:
-        raise ValueError(f"Expected a column {name!r} for {purpose}, got {_some(index.columns)}.")
+        raise ValueError(f"Expected a column {name!r} for {purpose}, got {some_names(index.columns)}.")
     return index[name].astype(str)
 
 
 def _refuse(paths: Iterable[str], what: str) -> None:
     paths = list(dict.fromkeys(paths))
     if paths:
-        raise ValueError(f"Expected one group for each path, got {len(paths)} {what}: {_some(paths)}")
+        raise ValueError(f"Expected one group for each path, got {len(paths)} {what}: {some_names(paths)}")
 
 
 # Folds
@@ -446,9 +449,6 @@ def _shares(counts: np.ndarray) -> np.ndarray:
     return np.column_stack([counts / counts.sum(axis=0), counts.sum(axis=1) / counts.sum()])
 
 
-# Words
-
-
 def same_names(names: Iterable[str]) -> list[list[str]]:
     """Return the names that are one but for capitals, separators and the coding of letters, together.
 
@@ -462,12 +462,3 @@ def same_names(names: Iterable[str]) -> list[list[str]]:
         text = unicodedata.normalize("NFKC", name)  # é can be one character, or e and an accent
         spellings.setdefault(_SEPARATORS.sub("", text).casefold() or text, []).append(name)
     return [same for same in spellings.values() if len(same) > 1]
-
-
-def _some(items: Iterable[object]) -> str:
-    names = [str(item) for item in items]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -19,6 +19,7 @@ from typing import IO
 import numpy as np
 
 from heatpose.data.storage import FILE, FOLDER, Storage, is_url, local_path, redact
+from heatpose.data.wording import some_names
 from heatpose.pose.inputs import shape_advice
 from heatpose.pose.skeleton import COCO_17
 
@@ -316,8 +317,7 @@ def not_finite(heatmaps: np.ndarray) -> list[int]:
 
 def not_finite_reason(samples: Sequence[int]) -> str:
     """Return the reason of a file that is bad for samples with NaN or infinity, at these positions."""
-    more = f" and {len(samples) - 1} more" if len(samples) > 1 else ""
-    return f"{NOT_FINITE} in sample {samples[0]}{more}"
+    return f"{NOT_FINITE} in sample {some_names(samples, 1)}"
 
 
 def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.keypoints)) -> np.ndarray:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePath
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from heatpose.data.folder import HeatmapFolder, Layout
 from heatpose.data.npy import NOT_FINITE
 from heatpose.data.reading import Progress, rows_of
 from heatpose.data.storage import Storage, file_name, is_url, local_path, open_file, redact
+from heatpose.data.wording import some_names
 from heatpose.data.writing import whole_file
 from heatpose.pose.decoding import decode_skeleton
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -271,24 +272,17 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike) -> None:
     'nose_x,nose_y,nose'
     >>> folder.cleanup()
     """
-    suffix = _table_suffix(path)
+    write = table.to_csv if _table_suffix(path) == ".csv" else table.to_parquet
     if is_url(path):
         content = BytesIO()
-        _write(table, suffix, content)
+        write(content, index=False)
         Storage(os.fspath(path)).write(content.getvalue())
         return
     path = Path(local_path(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"No such folder to write {path.name} in: {path.parent}")
     with whole_file(path) as file:
-        _write(table, suffix, file)
-
-
-def _write(table: pd.DataFrame, suffix: str, out: IO[bytes]) -> None:
-    if suffix == ".csv":
-        table.to_csv(out, index=False)
-    else:
-        table.to_parquet(out, index=False)
+        write(file, index=False)
 
 
 def read_table(
@@ -372,7 +366,7 @@ def read_table(
     if table.empty:
         raise ValueError(f"Expected at least one row, got none in {where}.")
     known = {*_TEXTS, "sample", *own.columns}
-    extra = [str(name) for name in table.columns if name not in known]
+    extra = [name for name in table.columns if name not in known]
     index = pd.DataFrame({name: text_column(table, name, where) for name in _TEXTS})
     index.insert(1, "sample", sample_column(table, where))
     unlabelled = np.flatnonzero(index["label"].isna())
@@ -385,8 +379,7 @@ def read_table(
     notes = settle_keypoints(keypoints, where, image_size, keep_placeholders, skeleton=own)
     result = pd.concat([index, keypoint_frame(keypoints, own)], axis=1)
     if extra:
-        more = f" and {len(extra) - 3} more" if len(extra) > 3 else ""
-        notes.append(f"Ignored columns of {where}: {', '.join(extra[:3])}{more}.")
+        notes.append(f"Ignored columns of {where}: {some_names(extra)}.")
     result.attrs["notes"] = [*map(str, table.attrs.get("notes", ())), *notes]
     return result
 

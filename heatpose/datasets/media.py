@@ -19,6 +19,7 @@ import pandas as pd
 
 from heatpose.data.delimited import read_delimited
 from heatpose.data.sources import LocalFiles, list_files
+from heatpose.data.wording import some_names
 from heatpose.data.writing import PART_SUFFIX, whole_file
 
 __all__ = ["HeatmapWriter", "Written", "list_media", "read_rows"]
@@ -142,8 +143,8 @@ class HeatmapWriter:
 
     def __init__(self, out: str | os.PathLike[str], dtype: str, settings: Mapping[str, Any]):
         self.out, self._dtype = Path(out), dtype
-        self._n_files = self._n_empty = 0
-        self._some_empty: list[str] = []
+        self._n_files = 0
+        self._empty: list[str] = []
         settings, record = {**settings, "dtype": dtype}, self.out / RECORD
         if not record.exists():
             if any(not path.name.startswith(".") for path in self.out.rglob("*.npy")):
@@ -176,8 +177,7 @@ class HeatmapWriter:
         The first person's file is written last: where it exists, all do.
         """
         if not people:
-            self._n_empty += 1
-            self._some_empty = [*self._some_empty, stem][:_FOUND_NONE]
+            self._empty.append(stem)
         for suffix, heatmaps in reversed(list(people.items())):
             with whole_file(self.path(stem, suffix)) as file:
                 np.save(file, heatmaps[np.newaxis].astype(self._dtype))
@@ -185,8 +185,7 @@ class HeatmapWriter:
 
     def finish(self, n_before: int) -> Written:
         """Log which pictures show no person, and return the result."""
-        if self._n_empty:
-            more = f" and {self._n_empty - _FOUND_NONE} more" if self._n_empty > _FOUND_NONE else ""
-            named = ", ".join(self._some_empty) + more
-            logger.warning("Found no person in %d pictures, which have no file: %s", self._n_empty, named)
-        return Written(self._n_files, n_before, self._n_empty)
+        if self._empty:
+            named = some_names(self._empty, _FOUND_NONE)
+            logger.warning("Found no person in %d pictures, which have no file: %s", len(self._empty), named)
+        return Written(self._n_files, n_before, len(self._empty))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from heatpose.data.groups import Grouping
+from heatpose.data.wording import format_plural
 from heatpose.evaluation.plain import Record
-from heatpose.evaluation.wording import format_plural
 
 __all__ = ["ClassAdvice", "advise_classes"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from heatpose.evaluation.wording import format_plural
+from heatpose.data.wording import format_plural
 
 __all__ = ["BASELINE", "SCORES", "ScoreRow", "list_scores"]
 

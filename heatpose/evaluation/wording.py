@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["PERFECT_SCORE", "capitalised", "format_interval", "format_number", "format_percent", "format_plural"]
+__all__ = ["PERFECT_SCORE", "capitalised", "format_interval", "format_number", "format_percent"]
 
 PERFECT_SCORE = "A score without a single error is a reason to check: are frames of one recording on both sides?"
 
@@ -47,29 +47,6 @@ def format_percent(share: float | None, digits: int = 1) -> str:
     ('1.5 %', '50 %', '-')
     """
     return _MISSING if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
-
-
-def format_plural(count: int, noun: str) -> str:
-    """Format a count with its noun.
-
-    Examples
-    --------
-    >>> format_plural(1, "frame"), format_plural(1200, "frame")
-    ('1 frame', '1,200 frames')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def join_names(names: Sequence[str] | np.ndarray) -> str:
-    """Join names with commas and a last "and".
-
-    Examples
-    --------
-    >>> join_names(["a", "b", "c"]), join_names(["a"])
-    ('a, b and c', 'a')
-    """
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else str(last)
 
 
 def capitalised(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sklearn.pipeline import Pipeline
 
-from heatpose.evaluation.wording import format_plural
+from heatpose.data.wording import format_plural
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.pose.skeleton import COCO_17
 

@@ -26,6 +26,7 @@ from heatpose.data.formats.pyskl import PYSKL
 from heatpose.data.formats.sleap import SLEAP
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.formats.yolo import YOLO
+from heatpose.data.wording import format_plural
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import coco_names, find_skeleton, pick_keypoints, skeletons_of, table_skeleton
 
@@ -110,17 +111,16 @@ def read_poses(
     found, opened = find_format(source, format, labels if isinstance(labels, str | os.PathLike) else "")
     poses = Poses()
     opened.read(found.read, poses, skip_bad)
-    notes = [f"Read {found.title}: {_count(len(poses.poses), 'pose')} in {_count(len(poses.frames), 'frame')}."]
+    n_frames = format_plural(len(poses.frames), "frame")
+    notes = [f"Read {found.title}: {format_plural(len(poses.poses), 'pose')} in {n_frames}."]
     notes += [f"{text.format(f'{count:,}')}." for text, count in poses.notes.items()]
     if opened.others:
-        notes.append(f"Left out {_count(len(opened.others), 'other file')}, such as {opened.others[0]}.")
+        notes.append(f"Left out {format_plural(len(opened.others), 'other file')}, such as {opened.others[0]}.")
     if not poses.poses:
-        raise ValueError(f"Expected poses in {source}, got none in {_count(len(poses.frames), 'frame')}.")
+        raise ValueError(f"Expected poses in {source}, got none in {n_frames}.")
     table = _facts(poses, opened)
     own = COCO_17 if skeleton is None else table_skeleton(find_skeleton(skeleton))
     numbers = _to_coco(poses.keypoints(), poses, found, skeleton, notes)
-    if found.zero_is_missing:
-        numbers[(numbers[..., :2] == 0).all(axis=2), 2] = 0
     sizes = table[["width", "height"]].astype(float).to_numpy() if found.unit != "pixels" else np.zeros((1, 2))
     notes += settle_keypoints(
         numbers,
@@ -319,22 +319,22 @@ def _choose(numbers: np.ndarray, table: pd.DataFrame, people: str, n_frames: int
     kept = np.flatnonzero(visible.any(axis=1))
     frames = table["frame"].to_numpy()[kept]
     if lost := len(numbers) - len(kept):
-        notes.append(f"Left out {_count(lost, 'pose')} without any keypoint of COCO-17.")
+        notes.append(f"Left out {format_plural(lost, 'pose')} without any keypoint of COCO-17.")
     unique, counts = np.unique(frames, return_counts=True)
     if empty := n_frames - len(unique):
-        notes.append(f"Left out {_count(empty, 'frame')} without a person.")
+        notes.append(f"Left out {format_plural(empty, 'frame')} without a person.")
     several = int((counts > 1).sum())
     if not several:
         return kept
     if people == "all":
-        notes.append(f"Several people in {_count(several, 'frame')}: all were kept.")
+        notes.append(f"Several people in {format_plural(several, 'frame')}: all were kept.")
         return kept
     area = table["area"].astype(float).to_numpy()[kept]
     if np.isnan(area).any():
         xy, seen = numbers[kept, :, :2].astype(float), visible[kept, :, None]
         box = np.where(seen, xy, -np.inf).max(axis=1) - np.where(seen, xy, np.inf).min(axis=1)
         area = box.prod(axis=1)
-    notes.append(f"Several people in {_count(several, 'frame')}: the largest was kept (people='all' keeps all).")
+    notes.append(f"Several people in {format_plural(several, 'frame')}: the largest was kept (people='all' keeps all).")
     return kept[np.sort(pd.Series(area).groupby(frames).idxmax())]
 
 
@@ -384,8 +384,8 @@ def _set_labels(
         raise ValueError(f"Expected labels in a .csv, .npy or .txt file, got {file}.")
     if values.ndim != 1 or len(values) not in (len(table), n_frames):
         raise ValueError(
-            f"Expected one label for each of {_count(n_frames, 'frame')} or {_count(len(table), 'pose')}, "
-            f"got an array of shape {values.shape}."
+            f"Expected one label for each of {format_plural(n_frames, 'frame')} or "
+            f"{format_plural(len(table), 'pose')}, got an array of shape {values.shape}."
         )
     if len(values) == n_frames:
         values = values[table["frame"].to_numpy()]
@@ -457,7 +457,3 @@ def _none(table: pd.DataFrame) -> pd.Series:
 
 def _several(column: pd.Series) -> bool:
     return len(column.dropna().unique()) > 1
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

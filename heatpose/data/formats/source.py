@@ -61,8 +61,6 @@ class Format:
         The skeleton of each number of keypoints that this tool writes.
     unit : {"pixels", "fractions", "either"}
         Of x and y; fractions are of the width and the height of the image, which are needed then.
-    zero_is_missing : bool
-        Whether the tool writes a keypoint that it did not find as (0, 0).
     """
 
     name: str
@@ -72,7 +70,6 @@ class Format:
     read: Callable[[Source, int, Poses], None]
     skeletons: tuple[str, ...] = ("coco-17",)
     unit: str = "pixels"
-    zero_is_missing: bool = False
 
     def fits(self, source: Source) -> bool:
         """Tell whether the first file of a source is of this format; a damaged one is not."""

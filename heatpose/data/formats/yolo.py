@@ -54,16 +54,10 @@ def _read(source: Source, file: int, poses: Poses) -> None:
             pose[:, 2] = values[:, 2] > 0  # visibility, as in COCO; predictions have confidences
         if not 0 <= pose[:, 2].min() <= pose[:, 2].max() <= 1:
             raise ValueError(f"Expected visibility 0, 1 or 2, or a confidence up to 1, got {pose[:, 2].max():g}.")
+        pose[(pose[:, :2] == 0).all(axis=1), 2] = 0  # so missing ones are written
         poses.add(pose, label=line[0], area=numbers[3] * numbers[4])
 
 
 YOLO = Format(
-    "yolo",
-    "YOLO pose labels",
-    (".txt",),
-    _sniff,
-    _read,
-    skeletons=("coco-17", "halpe-26", "mpii-16"),
-    unit="fractions",
-    zero_is_missing=True,
+    "yolo", "YOLO pose labels", (".txt",), _sniff, _read, skeletons=("coco-17", "halpe-26", "mpii-16"), unit="fractions"
 )
