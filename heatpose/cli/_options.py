@@ -53,6 +53,13 @@ def _sides(text: str) -> tuple[int, int]:
     return int(sides[1]), int(sides[2])
 
 
+def _origin(text: str) -> str:
+    """Parse the origin of a page as browsers send it; anything else would match none."""
+    if text != "null" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", text.lower()):
+        raise UsageError(f"expected an origin such as http://localhost:8601, got {text!r}")
+    return text.lower()
+
+
 def _scheduler(text: str) -> str:
     """Parse the address of a scheduler; argparse passes whatever follows --dask."""
     if text == "local" or re.fullmatch(r"(\w+://)?[^/]+:\d+", text):
@@ -238,6 +245,7 @@ _SHARED: Options = {
         "origin whose pages may read the events too, such as http://localhost:8601; can be repeated",
         action="append",
         default=[],
+        type=_origin,
     ),
 }
 _USAGES = {usage.partition(" ")[0].removesuffix("|"): usage for usage in _SHARED}

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,17 +117,18 @@ def write_stream(
     # Single frames are too little work for threads; an estimator has its own.
     with threadpool_limits(1):
         try:
-            stream.warm_up()
-            complain(title)
-            records = watch_frames(
-                stream,
-                _checked(frames, model, args.mirrored),
-                wanted={"frames", "events"} if server else wanted,
-                on_frame=presenter.on_frame,
-                **options,
-            )
-            _write(records, wanted, server)
-        except KeyboardInterrupt:
+            with suppress(KeyboardInterrupt):
+                stream.warm_up()
+                complain(title)
+                records = watch_frames(
+                    stream,
+                    _checked(frames, model, args.mirrored),
+                    wanted={"frames", "events"} if server else wanted,
+                    on_frame=presenter.on_frame,
+                    **options,
+                )
+                _write(records, wanted, server)
+        finally:  # also where a source breaks off
             _write(map(event_record, stream.close()), wanted, server)
 
 

@@ -91,6 +91,8 @@ def run(args: argparse.Namespace) -> None:
     piped = args.path == "-"
     if piped and (args.existing or args.once or args.until_idle is not None or args.person or args.frame):
         raise UsageError("--existing, --once, --until-idle, --person and --frame apply to folders, but PATH is -")
+    if piped and sys.stdin is None:
+        raise UsageError("expected arrays on stdin, which is closed")
     if args.frame and args.fps is None:
         raise UsageError("--frame requires --fps")
 

@@ -430,6 +430,11 @@ def test_once_names_what_is_there(capsys, model_file, model, clip, tmp_path):
         (["-", "--once"], "apply to folders"),
         (["{tmp}", "--hold", "-1"], "expected a number of 0 or more, got '-1'"),
         (["{tmp}", "--fps", "0"], "expected a number above 0, got '0'"),
+        (
+            ["{tmp}", "--serve", "0", "--allow-origin", "localhost:8601"],
+            "expected an origin such as http://localhost:8601",
+        ),
+        (["{tmp}", "--serve", "0", "--allow-origin", "*"], "expected an origin"),
         (["{tmp}", "--held-after", "1,x"], "expected a number above 0, got 'x'"),
     ],
 )
@@ -513,6 +518,19 @@ def test_a_pipe_is_answered_array_by_array(capsys, model_file, clip, monkeypatch
     assert code == 1
     assert [(record["label"], record["path"]) for record in told] == [("action_up", None)] * 3
     assert "Error: 1 bad file:\n  array 3 of the stream: expected" in capsys.readouterr().err
+
+
+def test_a_pose_is_left_where_a_pipe_breaks_off(capsys, model_file, clip, monkeypatch, tmp_path):
+    (tmp_path / "pipe").write_bytes(b"".join(map(piped, clip[0][:6])) + piped(clip[0][0])[:-5])
+    with (tmp_path / "pipe").open() as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        code, events, err = run(capsys, model_file, "-", "--events", "--fps", 10)
+    assert (code, [event["kind"] for event in events]) == (1, ["entered", "left"])
+    assert "before the end" in err
+    monkeypatch.setattr(sys, "stdin", None)  # as of a service
+    code, events, err = run(capsys, model_file, "-")
+    assert (code, events) == (2, [])
+    assert "stdin, which is closed" in err
 
 
 def test_a_listener_that_is_gone_is_no_error(watching, clip):
