@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from heatpose.datasets.estimator import NORMALIZATIONS, load_session
+from heatpose.datasets.estimator import NORMALIZATIONS, load_session, run_model
 from heatpose.pose.decoding import decode_heatmaps
 
 __all__ = ["DECODER", "OnnxDetector", "Person", "PersonTracker", "TrackedBoxes", "overlap"]
@@ -303,6 +303,8 @@ class OnnxDetector:
             )
         self._kind = kinds[0]
         self._input = images[0]
+        types = {one.name: one.type for one in self._session.get_inputs()}
+        self._dtype = np.float16 if types[self._input] == "tensor(float16)" else np.float32
         rows, columns = inputs[self._input][2:]
         # 640 x 640 is what both are trained with.
         self._size = (rows if isinstance(rows, int) else 640, columns if isinstance(columns, int) else 640)
@@ -333,10 +335,11 @@ class OnnxDetector:
             inner = cv2.resize(picture, (round(width / scale_x), round(height / scale_y)))
             padded[: inner.shape[0], : inner.shape[1]] = inner
             image = np.ascontiguousarray(padded.transpose(2, 0, 1)[np.newaxis], dtype=np.float32)
-        feed = {self._input: image}
+        feed = {self._input: image.astype(self._dtype, copy=False)}
         if self._size_input is not None:
             feed[self._size_input] = np.array([[columns, rows]], dtype=np.int64)
-        outputs = dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
+        found = run_model(self._session, self._outputs, feed, self.model)
+        outputs = dict(zip(self._outputs, found, strict=True))
         corners, scores = self._read(outputs)
         corners = corners.astype(np.float64) * (scale_x, scale_y, scale_x, scale_y)
         corners = corners.clip(0, (width, height, width, height))
@@ -356,19 +359,19 @@ class OnnxDetector:
             found = outputs["dets"][0]
             return found[:, :4], np.where(outputs["labels"][0] == 0, found[:, 4], 0)
         (found,) = outputs.values()
-        if found.ndim != 3 or found.shape[2] < 6:
-            raise ValueError(f"Expected detections (1, n, 5 + classes), got {found.shape} from {self.model}.")
+        cells = [
+            (column, row, stride)
+            for stride in (8, 16, 32)
+            for row in range(rows // stride)
+            for column in range(columns // stride)
+        ]
+        if found.ndim != 3 or found.shape[1] != len(cells) or found.shape[2] < 6:  # such as those of other YOLOs
+            raise ValueError(
+                f"Expected detections of YOLOX (1, {len(cells)}, 5 + classes), got {found.shape} from {self.model}."
+            )
         found = found[0].astype(np.float64)
         if found[:, 2:4].max(initial=0) < 10:  # logarithms of sizes in cells; decoded ones of people are tens of pixels
-            cells = [
-                (column, row, stride)
-                for stride in (8, 16, 32)
-                for row in range(rows // stride)
-                for column in range(columns // stride)
-            ]
             grid = np.array(cells, dtype=np.float64)
-            if len(grid) != len(found):
-                raise ValueError(f"Expected {len(grid)} cells of YOLOX, got {len(found)} from {self.model}.")
             centres = (found[:, :2] + grid[:, :2]) * grid[:, 2:]
             found = np.column_stack([centres, np.exp(found[:, 2:4]) * grid[:, 2:], found[:, 4:]])
         return _corners(found[:, :4]), found[:, 4] * found[:, 5]

@@ -25,7 +25,7 @@ from heatpose.datasets.rendering import render_heatmaps
 from heatpose.pose.simcc import decode_simcc
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["NORMALIZATIONS", "Normalization", "OnnxEstimator", "load_session", "need_live"]
+__all__ = ["NORMALIZATIONS", "Normalization", "OnnxEstimator", "load_session", "need_live", "run_model"]
 
 _N_KEYPOINTS = len(COCO_17.keypoints)
 # Skeletons whose first 17 keypoints are COCO's, by their number of keypoints.
@@ -134,7 +134,7 @@ class OnnxEstimator:
         """Run the model on an empty picture; return the outputs to use and whether they are SimCC's."""
         names = [one.name for one in self._session.get_outputs()]
         empty = np.zeros((1, 3, *self.input_size), dtype=self._dtype)
-        outputs = self._session.run(names, {self._input: empty})
+        outputs = run_model(self._session, names, {self._input: empty}, self._file)
         shapes = {name: array.shape for name, array in zip(names, outputs, strict=True)}
         maps = [name for name, shape in shapes.items() if len(shape) == 4]
         pairs = [name for name, shape in shapes.items() if len(shape) == 3]
@@ -174,7 +174,7 @@ class OnnxEstimator:
         matrix = np.array([[scale_x, 0, x + (scale_x - 1) / 2], [0, scale_y, y + (scale_y - 1) / 2]])
         crop = cv2.warpAffine(picture, matrix, (columns, rows), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         batch = self._normalization.apply(crop).astype(self._dtype, copy=False)
-        outputs = self._session.run(self._outputs, {self._input: batch})
+        outputs = run_model(self._session, self._outputs, {self._input: batch}, self._file)
         if not self._is_simcc:
             return outputs[0][0, :_N_KEYPOINTS].astype(np.float32, copy=False)
         keypoints = decode_simcc(*(scores[:, :_N_KEYPOINTS] for scores in outputs))
@@ -228,6 +228,17 @@ def load_session(file: str | os.PathLike[str]) -> tuple[Any, str]:
     except Exception as error:  # of kinds that onnxruntime does not export
         raise ValueError(f"Expected an ONNX model in {file}, got: {str(error).splitlines()[0]}") from error
     return session, f"{Path(file).name} with SHA-256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
+
+
+def run_model(session: Any, outputs: list[str], feed: dict[str, NDArray], file: object) -> list[NDArray]:
+    """Run an ONNX model; a ValueError where it does not take what it is fed with."""
+    try:
+        return session.run(outputs, feed)
+    except Exception as error:  # of kinds that onnxruntime does not export
+        shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in feed.items())
+        raise ValueError(
+            f"Expected a model that takes {shapes} in {file}, got: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _size(text: str | None, file: object) -> tuple[int, int] | None:

@@ -145,11 +145,11 @@ def test_boxes_of_separate_pictures_do_not_depend_on_each_other(estimator):
 # Detectors: models that give what they are made with --------------------------------------------------------
 
 
-def write_detector(path, outputs, size=(640, 640), with_sizes=False):
+def write_detector(path, outputs, size=(640, 640), with_sizes=False, kind="FLOAT"):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, *size])]
+    inputs = [helper.make_tensor_value_info("images", getattr(TensorProto, kind), [1, 3, *size])]
     if with_sizes:
         inputs.append(helper.make_tensor_value_info("orig_target_sizes", TensorProto.INT64, [1, 2]))
     graph = helper.make_graph(
@@ -212,6 +212,25 @@ def test_usual_detectors_find_one_person(tmp_path, outputs, with_sizes):
     np.testing.assert_allclose(boxes, [[270, 140, 100, 200]], atol=0.01)
     half = detector(np.zeros((240, 320, 3), np.uint8))  # positions are in pixels of the picture
     np.testing.assert_allclose(half, [[135, 70, 50, 100]], atol=0.01)
+
+
+def test_a_detector_of_16_bits_finds_the_same(tmp_path):
+    half = {name: value.astype(np.float16) for name, value in yolox(raw=False).items()}
+    detector = OnnxDetector(write_detector(tmp_path / "half.onnx", half, kind="FLOAT16"))
+    np.testing.assert_allclose(detector(np.zeros((480, 640, 3), np.uint8)), [[270, 140, 100, 200]], atol=0.1)
+
+
+@pytest.mark.parametrize("shape", [(1, 84, 8400), (1, 300, 6), (1, 25200, 85), (1, 8400)])
+def test_boxes_of_another_yolo_are_refused(tmp_path, shape):
+    detector = OnnxDetector(write_detector(tmp_path / "yolo.onnx", {"output0": np.zeros(shape, np.float32)}))
+    with pytest.raises(ValueError, match=r"Expected detections of YOLOX \(1, 8400, 5 \+ classes\), got \(1, "):
+        detector(np.zeros((480, 640, 3), np.uint8))
+
+
+def test_a_detector_that_takes_no_pictures_is_named(tmp_path):
+    detector = OnnxDetector(write_detector(tmp_path / "bytes.onnx", yolox(raw=False), kind="UINT8"))
+    with pytest.raises(ValueError, match=r"Expected a model that takes images float32 .* in bytes\.onnx"):
+        detector(np.zeros((480, 640, 3), np.uint8))
 
 
 def test_another_model_is_no_detector(tmp_path):
