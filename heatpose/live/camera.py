@@ -126,7 +126,9 @@ class Camera:
     def _read(self, capture: Any) -> None:
         n_failed, is_lost, clock = 0, False, SteadyClock()
         while not self._is_closed.is_set():
-            is_there, pixels = capture.read()
+            is_there = False
+            with suppress(Exception):  # OpenCV's are of no common kind; a thread that ended would be waited for in vain
+                is_there, pixels = capture.read()
             if is_there:
                 if is_lost:
                     logger.warning("The camera %s is back", self._name)

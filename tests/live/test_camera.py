@@ -133,6 +133,8 @@ def test_a_single_frame_that_fails_loses_no_camera(caplog):
 
         def read(self):
             self.n_reads += 1
+            if self.n_reads == 3:
+                raise RuntimeError("cvtColor")
             return (False, None) if self.n_reads == 2 else super().read()
 
     capture = Flaky([1, 2])
