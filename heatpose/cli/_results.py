@@ -25,6 +25,7 @@ _MAX_CONFUSIONS = 8
 _MAX_ADVICE = 5
 _WEAK = 0.9  # recall below which a class is given advice
 _BAR_WIDTH = 12
+_NARROW = 60  # columns below which bars are left out
 _WIDE = 90  # columns from which the log loss fits into the leaderboard
 
 
@@ -213,6 +214,8 @@ def _fits(console: Console, wide: Table) -> bool:
 
 
 def _bar(share: float, console: Console) -> Text:
+    if console.width < _NARROW:  # names and numbers need it
+        return Text()
     if np.isnan(share):
         return Text("no samples")
     style = "green" if share >= 0.95 else "yellow" if share >= 0.8 else "red"

@@ -121,9 +121,10 @@ def table_labels(table: pd.DataFrame) -> np.ndarray:
     >>> table_labels(pd.DataFrame({"label": ["up", "down"]})).tolist()
     ['up', 'down']
     """
-    if n_missing := int(table["label"].isna().sum()):
+    labels = table.get("label", pd.Series(np.nan, table.index))
+    if n_missing := int(labels.isna().sum()):
         raise ValueError(f"Expected a label in every row of the table, got none in {n_missing}.")
-    return table["label"].to_numpy(dtype=str)
+    return labels.to_numpy(dtype=str)
 
 
 def extract_keypoints(

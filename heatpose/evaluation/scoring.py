@@ -125,6 +125,8 @@ def prediction_table(
     table: pd.DataFrame, groups: Sequence[str] | np.ndarray, predicted: np.ndarray, confidence: np.ndarray
 ) -> pd.DataFrame:
     """Return predictions beside the true labels: path, label, group, predicted, confidence."""
+    if np.shape(groups) != (len(table),):
+        raise ValueError(f"Expected {len(table)} groups, one for each sample, got shape {np.shape(groups)}.")
     return pd.DataFrame(
         {
             "path": table["path"].to_numpy() if "path" in table else np.arange(len(table)).astype(str),

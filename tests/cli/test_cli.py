@@ -595,11 +595,12 @@ def test_results_fit_the_terminal(result, monkeypatch, columns, colour):
     assert f"{result.evaluation.balanced_accuracy:.3f}" in lines[1]
 
 
-def test_long_names_of_classes_wrap_beside_all_numbers():
+@pytest.mark.parametrize("width", [80, 50])
+def test_long_names_of_classes_wrap_beside_all_numbers(width):
     from rich.console import Console
 
     long = "x" * 100
-    console = Console(file=io.StringIO(), width=80)
+    console = Console(file=io.StringIO(), width=width)
     labels, predicted = [long] * 5 + ["up"] * 5, ["up"] * 2 + [long] * 3 + ["up"] * 5
     show_evaluation(console, evaluate_predictions(labels, predicted, classes=["down", long, "up"]))
     shown = re.sub(r"[\s─━╸]+", " ", console.file.getvalue())
