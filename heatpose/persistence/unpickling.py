@@ -2,7 +2,8 @@
 
 A pickle names classes and functions, and the usual unpickler calls any of them. This one allows a list only: classes of
 heatpose's models, scikit-learn and XGBoost, and the functions that rebuild NumPy arrays; ``os.system`` or
-``builtins.eval`` are not among them. It stops known attacks but does not make untrusted pickles safe; use the safe file for that.
+``builtins.eval`` are not among them. It stops known attacks but does not make untrusted pickles safe; use the safe file
+for that.
 """
 
 from __future__ import annotations
