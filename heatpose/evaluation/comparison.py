@@ -215,15 +215,17 @@ def compare_records(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comp
     """
     digests = [(record.get("data") or {}).get("digest") for record in (first, second)]
     groups = [record.get("groups") or {} for record in (first, second)]
-    rows = [record.get("by_group") for record in (first, second)]
+    columns = ["group", "label", "predicted", "count"]
+    tables = [pd.DataFrame(record.get("by_group") or [], columns=columns) for record in (first, second)]
+    sizes = [table.groupby(["group", "label"])["count"].sum() for table in tables]
+    same_groups = groups[0] == groups[1] and sizes[0].equals(sizes[1])  # a file of groups can have changed
     why = ""
     if digests[0] is None or digests[0] != digests[1]:
         why = "they were trained on different data"
-    elif groups[0].get("kind") == "blocks" or groups[0] != groups[1] or None in rows:
+    elif groups[0].get("kind") == "blocks" or tables[0].empty or not same_groups:
         why = "their trainings were not split by the same groups of people"
     if why:
         raise ValueError(f"Expected DATA to compare these models on, got none, and {why}.")
-    tables = [pd.DataFrame(each, columns=["group", "label", "predicted", "count"]) for each in rows]
     support = _count(tables[0]["group"], tables[0]["label"], tables[0]["count"])
     correct = [
         _count(table["group"], table["label"], table["count"] * (table["label"] == table["predicted"]))

@@ -165,6 +165,7 @@ def test_two_people_are_too_few_to_compare_trainings_by():
         ({"data": {"digest": "other"}}, "trained on different data"),
         ({"groups": {"kind": "regex", "description": "other"}}, "not split by the same groups"),
         ({"by_group": None}, "not split by the same groups"),
+        ({"by_group": [["0", "up", "up", 200]]}, "not split by the same groups"),
     ],
 )
 def test_otherwise_data_are_asked_for(change, why):
