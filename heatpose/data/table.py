@@ -236,7 +236,7 @@ def extract_keypoints(
     if lost := [name for name in folder.classes if name not in labels]:
         raise ValueError(f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}.")
     table = pd.concat([index, keypoint_frame(keypoints[good], own)], axis=1)
-    table.attrs |= {"notes": list(folder.notes), "heatmap_shape": list(folder.heatmap_shape[1:])}
+    table.attrs |= {"notes": list(folder.notes), "heatmap_shape": list(folder.heatmap_shape[1:]), "decoder": method}
     if own != skeleton:
         table.attrs["notes"].append(f"Heatmaps of {skeleton.name}: their keypoints of {own.name} were taken.")
     return table
@@ -381,7 +381,7 @@ def read_table(
     result = pd.concat([index, keypoint_frame(keypoints, own)], axis=1)
     if extra:
         notes.append(f"Ignored columns of {where}: {some_names(extra)}.")
-    result.attrs["notes"] = [*map(str, table.attrs.get("notes", ())), *notes]
+    result.attrs |= {"notes": [*map(str, table.attrs.get("notes", ())), *notes], "decoder": table.attrs.get("decoder")}
     return result
 
 
@@ -407,7 +407,7 @@ def load_data(
     data : path-like or str
         A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv`` or ``.parquet``; or the URL of one.
     method : str, default "gaussian"
-        For a folder: how to decode, see `heatpose.decode_heatmaps`.
+        How to decode a folder, see `heatpose.decode_heatmaps`; a table that was decoded otherwise gets a note.
     skip_bad : bool, default False
         For a folder: see `HeatmapFolder`.
     n_jobs : int, optional
@@ -462,7 +462,13 @@ def load_data(
     skeleton = find_skeleton(options.get("skeleton", COCO_17))
     if set(options) - {"skeleton"} or not is_folder(data) or (options and _of_keypoints(data)):
         options |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
-        return read_table(data, **options)
+        table = read_table(data, **options)
+        if (decoder := table.attrs.get("decoder")) not in (None, method):
+            note = (
+                f"The keypoints of {redact(data)} were decoded by {decoder}, not by {method} as is set now (--decoder)."
+            )
+            table.attrs["notes"].append(note)
+        return table
     if image_size is not None:
         raise ValueError(f"Expected image_size for a keypoint table only, got a folder of heatmaps: {redact(data)}")
     kept = None

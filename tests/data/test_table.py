@@ -351,6 +351,9 @@ def test_data_are_a_folder_or_a_table(root, tmp_path):
     write_table(table, tmp_path / "table.parquet")
     pd.testing.assert_frame_equal(load_data(root, "argmax"), table)
     pd.testing.assert_frame_equal(load_data(tmp_path / "table.parquet"), table)
+    assert load_data(tmp_path / "table.parquet", "argmax").attrs["notes"] == []
+    (note,) = load_data(tmp_path / "table.parquet").attrs["notes"]
+    assert "were decoded by argmax, not by gaussian" in note
     (root / "up" / "bad.npy").write_bytes(b"")
     with pytest.raises(BadFilesError, match=r"up/bad\.npy"):
         load_data(root)
