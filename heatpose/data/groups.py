@@ -44,7 +44,7 @@ Folds = list[tuple[np.ndarray, np.ndarray]]
 DEFAULT_FOLDS = 5
 """Folds of a cross-validation: 4 of 5 samples train, as is usual."""
 
-_SEPARATORS = re.compile(r"(?<!\d)[\W_]+|[\W_]+(?!\d)")  # not those of numbers: 1_11 is not 11_1
+_SEPARATORS = re.compile(r"(?<=[^\W\d_])[\s_.-]+|[\s_.-]+(?=[^\W\d_]|$)")  # of letters: 1_11 is not 11_1, 1 not -1
 
 _MAX_DEALS = 50  # tries to have every class in every fold; the best of them is kept
 
@@ -460,5 +460,5 @@ def same_names(names: Iterable[str]) -> list[list[str]]:
     spellings: dict[str, list[str]] = {}
     for name in names:
         text = unicodedata.normalize("NFKC", name)  # é can be one character, or e and an accent
-        spellings.setdefault(_SEPARATORS.sub("", text).casefold() or text, []).append(name)
+        spellings.setdefault(_SEPARATORS.sub("", text).casefold(), []).append(name)
     return [same for same in spellings.values() if len(same) > 1]

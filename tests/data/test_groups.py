@@ -161,6 +161,8 @@ def test_a_bad_csv_says_what_is_wrong_with_it(tmp_path, text, message):
         ("ann", "anna", False),
         ("ann lou", "ann_lou", True),
         ("1_11", "11_1", False),
+        ("+1", "-1", False),
+        ("thumb \U0001f44d", "thumb \U0001f44e", False),
         ("jos\u00e9", "jose\u0301", True),
         ("jos\u00e9", "jose", False),
     ],
