@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from heatpose.cli import main
+from heatpose.data.groups import resolve_groups
 from heatpose.data.table import keypoint_frame, write_table
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.comparison import compare_models, compare_predictions, compare_records
@@ -116,6 +117,11 @@ def test_models_are_compared_on_a_table():
     assert (comparison.verdict, comparison.unit, comparison.n_units) == ("better", "group", 6)
     assert compare_models(dummy, good, test).unit == "clip"
     assert json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+    for groups in (resolve_groups(test), test["group"][:9]):  # a Grouping would count as a single group
+        with pytest.raises(ValueError, match=f"Expected {len(test)} groups, one for each sample"):
+            compare_models(dummy, good, test, groups)
+    with pytest.raises(ValueError, match=f"a label in every row of the table, got none in {len(test)}"):
+        compare_models(dummy, good, test.drop(columns="label"))
 
 
 @pytest.mark.parametrize("n_performers", [2, 60])

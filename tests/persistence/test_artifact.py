@@ -628,6 +628,13 @@ def test_a_crafted_model_with_a_manifest_to_match_is_refused_before_it_runs(save
     assert not trace.exists()
 
 
+def test_parts_of_heatpose_that_no_model_has_are_refused(saved):
+    saved.write_bytes(b"cheatpose.live.camera\nCamera\n(I0\ntR.")
+    edit_manifest(saved, sha256=hashlib.sha256(saved.read_bytes()).hexdigest(), size=saved.stat().st_size)
+    with pytest.raises(ModelError, match=r"got heatpose\.live\.camera\.Camera, and stopped"):
+        load_model(saved)
+
+
 def test_other_packages_are_loaded_if_they_are_trusted(saved):
     saved.write_bytes(b"cnumpy.linalg\nLinAlgError\n.")
     edit_manifest(saved, sha256=hashlib.sha256(saved.read_bytes()).hexdigest(), size=saved.stat().st_size)
