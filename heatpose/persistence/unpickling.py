@@ -2,8 +2,8 @@
 
 A pickle names classes and functions, and the usual unpickler calls any of them. This one allows a list only: classes of
 heatpose's models, scikit-learn and XGBoost, and the functions that rebuild NumPy arrays; ``os.system`` or
-``builtins.eval`` are not among them. It stops known attacks but does not make untrusted pickles safe; use the safe file
-for that.
+``builtins.eval`` are not among them. Nor does it change classes, which other models in the process have too. It stops
+known attacks but does not make untrusted pickles safe; use the safe file for that.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import pickle
 import zlib
 from collections.abc import Collection
 from io import BytesIO
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
 __all__ = ["UntrustedError", "load_trusted"]
@@ -94,12 +95,20 @@ class _Guard:
                 return found
         raise UntrustedError(f"{module}.{name}")
 
+    def load_build(self) -> None:
+        """Set the state of an object; UnpicklingError where it is a class, whose methods that would replace."""
+        if isinstance(changed := self.stack[-2], type):  # type: ignore[attr-defined]
+            raise pickle.UnpicklingError(f"Expected an object with a state, got the class {changed.__qualname__}.")
+        super().load_build()  # type: ignore[misc]
+
+    dispatch: ClassVar[Any] = {**NumpyUnpickler.dispatch, pickle.BUILD[0]: load_build}
+
 
 class _Unpickler(_Guard, NumpyUnpickler):
     """Unpickler for joblib's format: a pickle interleaved with array data."""
 
 
-class _Inner(_Guard, pickle.Unpickler):
+class _Inner(_Guard, pickle._Unpickler):
     """Unpickler for arrays of objects, which joblib writes as a nested pickle."""
 
 
@@ -108,7 +117,7 @@ class _ArrayWrapper(NumpyArrayWrapper):
 
     def read_array(self, unpickler: _Unpickler, *options: Any) -> Any:
         """Read the data, or unpickle objects with the same restrictions."""
-        if not self.dtype.hasobject:
+        if isinstance(self.dtype, np.dtype) and not self.dtype.hasobject:  # nothing that answers otherwise next time
             return super().read_array(unpickler, *options)
         inner = _Inner(unpickler.file_handle)
         inner.trusted = unpickler.trusted

@@ -2,6 +2,7 @@
 
 import hashlib
 import html
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from sklearn.base import ClassifierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.naive_bayes import GaussianNB
@@ -633,6 +635,21 @@ def test_parts_of_heatpose_that_no_model_has_are_refused(saved):
     edit_manifest(saved, sha256=hashlib.sha256(saved.read_bytes()).hexdigest(), size=saved.stat().st_size)
     with pytest.raises(ModelError, match=r"got heatpose\.live\.camera\.Camera, and stopped"):
         load_model(saved)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_classes_are_not_changed(saved, nested):
+    """Those of other models in the process would be, also by a file that is refused in the end."""
+    changed = b"csklearn.base\nClassifierMixin\n(N}S'poisoned'\nNstb."
+    if nested:  # in an array of objects
+        buffer = io.BytesIO()
+        joblib.dump(np.array([None], dtype=object), buffer)
+        changed = buffer.getvalue()[: buffer.getvalue().index(b"\x80", 1)] + changed
+    saved.write_bytes(changed)
+    edit_manifest(saved, sha256=hashlib.sha256(saved.read_bytes()).hexdigest(), size=saved.stat().st_size)
+    with pytest.raises(ModelError, match="an object with a state, got the class ClassifierMixin"):
+        load_model(saved)
+    assert not hasattr(ClassifierMixin, "poisoned")
 
 
 def test_other_packages_are_loaded_if_they_are_trusted(saved):
