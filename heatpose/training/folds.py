@@ -176,7 +176,11 @@ def join_fits(fits: Sequence[Fit], tests: Sequence[np.ndarray]) -> Fit:
 
 
 def fit_temperature(probabilities: np.ndarray, codes: np.ndarray) -> float:
-    """Fit the temperature that calibrates held-out probabilities (Guo et al., 2017).
+    """Fit the temperature that makes the largest of held-out probabilities say how often it is right.
+
+    Temperature scaling (Guo et al., 2017) by the log loss of the predicted class being the true one, as users read a
+    confidence: over the rows of the leaderboard its mean calibration error is smaller than by the log loss of all
+    classes (docs/leaderboard.md).
 
     Parameters
     ----------
@@ -188,15 +192,15 @@ def fit_temperature(probabilities: np.ndarray, codes: np.ndarray) -> float:
     Returns
     -------
     float
-        The temperature with the smallest log loss, between 0.2 and 5, to two digits.
+        The temperature with the smallest loss, between 0.2 and 5, to two digits.
     """
     there = ~np.isnan(probabilities).any(axis=1)
     probabilities, codes = probabilities[there], codes[there]
-    rows = np.arange(len(codes))
+    right = probabilities.argmax(axis=1) == codes
 
     def log_loss(log_temperature: float) -> float:
-        tempered = apply_temperature(probabilities, float(np.exp(log_temperature)))
-        return -float(np.log(np.maximum(tempered[rows, codes], 1e-12)).mean())
+        confidence = apply_temperature(probabilities, float(np.exp(log_temperature))).max(axis=1)
+        return -float(np.log(np.maximum(np.where(right, confidence, 1 - confidence), 1e-12)).mean())
 
     best = minimize_scalar(log_loss, bounds=(np.log(0.2), np.log(5.0)), method="bounded")
     return round(float(np.exp(best.x)), 2)

@@ -518,6 +518,7 @@ def a_sample(probabilities, shares, n=1000):
         ([0.6, 0.4], [0.6, 0.4], 1.0),
         ([0.9, 0.1], [0.5, 0.5], 5.0),  # as far as it goes
         ([0.6, 0.4], [1.0, 0.0], 0.2),
+        ([0.6, 0.399, 0.001], [0.6, 0.0, 0.4], 1.0),  # wrong about the others, right about how often it is right
     ],
 )
 def test_temperature_makes_probabilities_say_the_truth(said, true, temperature):
