@@ -105,7 +105,8 @@ def train_bases(frames: Recordings, max_frames: int) -> list[tuple[Any, np.ndarr
     for k, (base, _) in enumerate(fitted):
         others = [fold for i, fold in enumerate(folds) if i != k]
         probabilities, codes = (np.concatenate(part) for part in zip(*others, strict=True))
-        base.set_params(classify__temperature=fit_temperature(probabilities, codes))
+        own = base[-1].temperature  # which the probabilities have
+        base.set_params(classify__temperature=own * fit_temperature(probabilities, codes))
     return fitted
 
 
