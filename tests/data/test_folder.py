@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from heatpose.data import reading
 from heatpose.data.folder import HeatmapFolder
 from heatpose.data.npy import BadFile, BadFilesError, read_heatmaps
+from heatpose.datasets.rendering import render_heatmaps
 from heatpose.pose.decoding import decode_heatmaps
 
 SHAPE = (17, 4, 3)
@@ -402,6 +403,21 @@ def test_every_layout_gives_the_same_heatmaps(tmp_path, dtype, order, n):
     assert read.flags.c_contiguous
     np.testing.assert_array_equal(read, values)
     np.testing.assert_array_equal(read_all(HeatmapFolder(tmp_path), batch_size=3)[0], values)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">u2"])
+def test_negative_values_that_became_large_ones_are_told(tmp_path, dtype):
+    """As (255 * heatmaps).astype("uint8") makes them of an estimator's small negatives."""
+    peaks = render_heatmaps(np.full((1, 17, 3), [20.3, 30.6, 1.0]))
+    noisy, largest = peaks + np.random.default_rng(0).normal(0, 0.02, peaks.shape), np.iinfo(dtype).max
+    path = tmp_path / "up" / "1.npy"
+    for right in (np.clip(noisy, 0, 1) * largest, largest * (peaks > 0.5)):  # clipped first; a mask
+        save(path, right.astype(dtype))
+        np.testing.assert_array_equal(read_heatmaps(path), right.astype(dtype))
+    save(path, (noisy * largest).astype(np.int64).astype(dtype))
+    for read in (read_heatmaps, lambda path: read_all(HeatmapFolder(tmp_path))):
+        with pytest.raises(BadFilesError, match=r"1\.npy: expected heatmaps that were clipped before they became "):
+            read(path)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", ">i4", "int64", "bool"])
