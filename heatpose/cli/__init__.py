@@ -20,6 +20,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from functools import partial
 from importlib import import_module
 from io import TextIOWrapper
@@ -95,6 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except (ValueError, OSError, ImportError) as error:  # problems with data, models and missing extras
         complain(f"Error: {error}")
+        return 1
+    except (MemoryError, BrokenExecutor) as error:  # the system ends processes that take too much
+        complain(f"Error: Out of memory, as it seems; fewer processes take less (--jobs). {error}")
         return 1
     return code
 

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import BrokenExecutor
 from importlib import import_module
 from pathlib import Path
 
@@ -507,13 +508,21 @@ def test_classes_the_model_does_not_know(run, trained, data, tmp_path):
     assert "got unheard_of too" in err
 
 
-def test_an_interrupted_training_leaves_nothing(run, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted."),
+        (MemoryError("Unable to allocate 9 GiB"), 1, "Error: Out of memory.*--jobs.*9 GiB"),
+        (BrokenExecutor("A worker process was terminated"), 1, "Error: Out of memory.*--jobs.*worker.*"),
+    ],
+)
+def test_an_interrupted_training_leaves_nothing(run, data, tmp_path, monkeypatch, error, code, message):
     def interrupted(*arguments, **options):
-        raise KeyboardInterrupt
+        raise error
 
     monkeypatch.setattr("heatpose.training.training.train_pose_classifier", interrupted)
-    code, _, err = run("train", data, "--groups", BY_PERFORMER, "--out", tmp_path / "new" / "pose.joblib")
-    assert (code, err) == (130, "Interrupted.\n")
+    got, _, err = run("train", data, "--groups", BY_PERFORMER, "--out", tmp_path / "new" / "pose.joblib")
+    assert got == code and re.fullmatch(f"{message}\n", err)
     assert list(tmp_path.iterdir()) == []
 
 
