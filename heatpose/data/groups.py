@@ -384,6 +384,8 @@ def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "co
 def _column(index: pd.DataFrame, name: str, purpose: str) -> pd.Series:
     if name not in index:
         raise ValueError(f"Expected a column {name!r} for {purpose}, got {some_names(index.columns)}.")
+    if n_missing := int(index[name].isna().sum()):
+        raise ValueError(f"Expected a {name} in each of {len(index)} rows for {purpose}, got none in {n_missing}.")
     return index[name].astype(str)
 
 

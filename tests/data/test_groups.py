@@ -172,6 +172,15 @@ def test_names_that_are_nearly_the_same_are_told_of(one, other, alike):
     assert ("they may be one" in resolve_groups(index, "auto").description) == alike
 
 
+@pytest.mark.parametrize("spec", [r"_(\d+)\.npy$", "people.csv", "blocks:2"])
+def test_rows_without_what_groups_are_made_of_are_counted(tmp_path, monkeypatch, spec):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").write_text("path,group\nup_1.npy,1\n")
+    index = pd.DataFrame({"path": ["up_1.npy", pd.NA], "label": [pd.NA, "up"]}, dtype="string")
+    with pytest.raises(ValueError, match=r"Expected a (path|label) in each of 2 rows for .*, got none in 1"):
+        resolve_groups(index, spec)
+
+
 def test_a_csv_that_does_not_exist_is_not_taken_for_a_pattern(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"people\.csv"):
         resolve_groups(an_index(), str(tmp_path / "people.csv"))
