@@ -19,7 +19,7 @@ from heatpose.data.npy import BadFile, BadFilesError
 from heatpose.data.sources import natural_key
 from heatpose.datasets.media import HeatmapWriter, Written, list_media, read_rows
 
-__all__ = ["BoxFile", "Boxes", "Estimator", "WholePicture", "list_photos", "write_photo_heatmaps"]
+__all__ = ["SUFFIXES", "BoxFile", "Boxes", "Estimator", "WholePicture", "list_photos", "write_photo_heatmaps"]
 
 logger = logging.getLogger(__name__)
 

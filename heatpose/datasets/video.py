@@ -252,7 +252,7 @@ def write_film_heatmaps(
         if "tracker" in state:
             tracker.state = state["tracker"]
         with closing(FilmReader(root / film)) as reader:
-            uneven = 0.0  # seconds
+            uneven, seconds = 0.0, math.inf
             for n_taken, (number, turn, seconds, picture) in enumerate(reader.frames(state["next"], **rate), 1):
                 uneven = max(uneven, abs(number / reader.fps - seconds))
                 people = tracker(picture)  # also between clips, so that who comes next is followed already
@@ -266,6 +266,8 @@ def write_film_heatmaps(
                 if progress is not None:
                     progress(sum(totals[:position]) + number + 1, max(sum(totals), number + 1))
             save()
+            if late := [f"{clip.label} at {clip.start:g} s" for clip in clips or [] if clip.start > seconds]:
+                logger.warning("%s ends at %.2f s, before clips begin: %s", film, seconds, ", ".join(late))
             if uneven * reader.fps > 1:
                 logger.warning(
                     "The frames of %s come unevenly: their numbers, %g a second, are up to %.1f s off their times",

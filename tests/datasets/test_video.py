@@ -10,6 +10,7 @@ pytest.importorskip("cv2", reason="needs heatpose[live]")
 pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
 pytest.importorskip("onnx", reason="needs heatpose[onnx]")
 
+from heatpose.cli import main
 from heatpose.data.groups import resolve_groups
 from heatpose.data.writing import PART_SUFFIX
 from heatpose.datasets import video
@@ -310,6 +311,27 @@ def test_films_that_differ_in_their_ending_only_are_refused(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match=r"a\.avi and a\.mp4"):
         list_films(tmp_path)
+
+
+def test_clips_behind_the_end_are_told(film, write, tmp_path, caplog):
+    write(film, tmp_path / "out", clips=read_clips(labels(tmp_path / "l.csv", "0,1,up", "1.85,2,edge", "2,3,late")))
+    assert "walk.avi ends at 1.90 s, before clips begin: late at 2 s" in caplog.text
+
+
+def test_what_does_not_apply_is_told(estimator, tmp_path, capsys):
+    import cv2
+
+    film, photo = tmp_path / "films/film.avi", tmp_path / "films/photo.png"
+    film.parent.mkdir()
+    dots.write_film(film, walk(2))
+    cv2.imwrite(str(photo), walk(1)[0])
+    arguments = ["heatmaps", str(film.parent), str(tmp_path / "out"), "--estimator", str(estimator._file)]
+    assert main(arguments) == 0
+    assert f"Note: photos in {film.parent} were ignored beside films: 1, such as photo.png" in capsys.readouterr().err
+    film.unlink()
+    for options, message in ((["--fps", "5"], "apply to films"), (["--model", "x"], "either --estimator or --model")):
+        assert main([*arguments, *options]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_labels_apply_to_one_film(film, write, tmp_path):
