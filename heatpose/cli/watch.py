@@ -22,12 +22,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from heatpose.cli._console import complain
 from heatpose.cli._options import UsageError, option, positive, shared
 from heatpose.cli._stream import OUTPUT, TIMING, make_stream, page, wanted_records, write_stream
 
 
 def part_of_path(pattern: str, kind: type = str) -> Callable[[str], Any]:
-    """Parse a regular expression: return a function that finds what its group matches in a path, None for nothing."""
+    """Parse a regular expression: return a function that finds what its group matches in a path.
+
+    Where it matches nothing the function returns None, and warns the first time.
+    """
     try:
         regex = re.compile(pattern)
     except re.error as error:
@@ -35,9 +39,19 @@ def part_of_path(pattern: str, kind: type = str) -> Callable[[str], Any]:
     if regex.groups != 1:
         raise UsageError(f"expected one capturing group, got {pattern!r} with {regex.groups}")
 
+    missed: list[str] = []
+
     def find(path: str) -> Any:
         found = regex.search(path)
-        return None if found is None or found[1] is None else kind(found[1])
+        if found is not None and found[1] is not None:
+            try:
+                return kind(found[1])
+            except ValueError as error:
+                raise ValueError(f"Expected a number where {pattern!r} matches in {path}, got {found[1]!r}.") from error
+        if not missed:
+            complain(f"Warning: {pattern!r} matches nothing in {path}")
+            missed.append(path)
+        return None
 
     return find
 

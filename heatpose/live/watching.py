@@ -322,6 +322,11 @@ def watch_frames(
             count, before = last.get(who, (0, -np.inf))
             count = count if position is None else position
             when = max(frame.time, before) if fps is None else count / fps  # files can be older than the previous one
+            if when < before:
+                raise ValueError(
+                    f"Expected the frames of a film in their order, got {frame.path} at {when:g} s after {before:g} s; "
+                    "where there are several films, each is a person."
+                )
             last[who] = count + 1, when
             if when > newest:
                 newest, arrived = when, time.monotonic()

@@ -421,6 +421,19 @@ def test_once_names_what_is_there(capsys, model_file, model, clip, tmp_path):
     assert max(record["time"] for record in both) == pytest.approx((len(clip[0]) - 1) / 10)
 
 
+def test_patterns_that_do_not_fit_the_paths_are_told(capsys, model_file, clip, tmp_path):
+    for number in (5, 6, 3):
+        write(tmp_path / f"a_f{number}.npy", clip[0][0], at=2000 - number)
+    numbered = [model_file, tmp_path, "--once", "--fps", 10, "--frame"]
+    code, records, err = run(capsys, *numbered, r"_f(\d)", "--person", r"cam(\d)")
+    assert (code, [record["time"] for record in records]) == (1, [0.6])
+    assert err.count(r"Warning: 'cam(\\d)' matches nothing in a_f6.npy") == 1
+    assert "Expected the frames of a film in their order, got a_f5.npy at 0.5 s after 0.6 s" in err
+    code, _, err = run(capsys, *numbered, r"_(f\d)")
+    assert code == 1
+    assert r"Expected a number where '_(f\\d)' matches in a_f6.npy, got 'f6'" in err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
