@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from heatpose.cli._console import say
+from heatpose.data.wording import PERFECT_SCORE, capitalised, format_interval, format_number, format_percent
 from heatpose.evaluation.comparison import Comparison
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import list_scores
-from heatpose.evaluation.wording import PERFECT_SCORE, capitalised, format_interval, format_number, format_percent
 from heatpose.training.result import TrainingResult
 
 __all__ = ["show_comparison", "show_evaluation", "show_training", "table"]

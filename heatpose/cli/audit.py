@@ -12,6 +12,7 @@ import argparse
 
 from heatpose.cli._console import say, say_json
 from heatpose.cli._options import here, option, shared
+from heatpose.data.wording import format_percent
 
 OPTIONS = {
     "table TABLE": option(".csv or .parquet; its numeric columns are features", type=here),
@@ -25,7 +26,6 @@ OPTIONS = {
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.evaluation.features import audit_table
-    from heatpose.evaluation.wording import format_percent
 
     audit = audit_table(args.table, args.label, args.groups, random_state=args.random_state)
     if args.json:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from heatpose.cli._console import complain, read_for_models, results, say, say_json
 from heatpose.cli._options import DATA, groups_option, shared
+from heatpose.data.wording import format_percent
 
 if TYPE_CHECKING:
     from heatpose.evaluation.comparison import Comparison
@@ -49,7 +50,6 @@ def run(args: argparse.Namespace) -> None:
 
 def _on_data(args: argparse.Namespace, records: list[dict]) -> Comparison:
     from heatpose.evaluation.comparison import compare_models
-    from heatpose.evaluation.wording import format_percent
     from heatpose.persistence.artifact import load_model
     from heatpose.persistence.provenance import share_trained_on
 

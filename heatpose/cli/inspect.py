@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from heatpose.cli._console import inspect, results, say, say_json, write_page
 from heatpose.cli._options import DATA, file_to_write, groups_option, option, shared, whole
-from heatpose.data.wording import format_plural, some_names
+from heatpose.data.wording import format_percent, format_plural, some_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +58,6 @@ def run(args: argparse.Namespace) -> None:
 
 def _show_contents(console: Console, inspection: Inspection) -> None:
     from heatpose.cli._results import table
-    from heatpose.evaluation.wording import format_percent
 
     files = f" in {inspection.n_files:,} files" if inspection.source == "folder" else ""
     size = f", {inspection.n_bytes / 1e6:,.0f} MB" if inspection.n_bytes else ""

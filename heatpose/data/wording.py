@@ -1,10 +1,59 @@
-"""Counts and names as messages show them."""
+"""Numbers, counts, names and sentences as messages, the terminal, the report and the model card show them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
-__all__ = ["format_plural", "join_names", "some_names"]
+__all__ = [
+    "PERFECT_SCORE",
+    "capitalised",
+    "format_interval",
+    "format_number",
+    "format_percent",
+    "format_plural",
+    "join_names",
+    "some_names",
+]
+
+PERFECT_SCORE = "A score without a single error is a reason to check: are frames of one recording on both sides?"
+
+_MISSING = "-"
+
+
+def format_number(value: float | None) -> str:
+    """Format a score with three decimals; a dash for None and NaN.
+
+    Examples
+    --------
+    >>> format_number(0.91849), format_number(float("nan"))
+    ('0.918', '-')
+    """
+    return _MISSING if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def format_interval(ends: Iterable[float | None] | None) -> str:
+    """Format both ends of an interval; nothing for None and NaN.
+
+    Examples
+    --------
+    >>> format_interval((0.9, 1)), format_interval(None)
+    ('[0.900, 1.000]', '')
+    """
+    if ends is None or any(end is None or math.isnan(end) for end in ends):
+        return ""
+    return f"[{', '.join(map(format_number, ends))}]"
+
+
+def format_percent(share: float | None, digits: int = 1) -> str:
+    """Format a share as a percentage; a dash for None and NaN.
+
+    Examples
+    --------
+    >>> format_percent(0.0149), format_percent(0.5, digits=0), format_percent(None)
+    ('1.5 %', '50 %', '-')
+    """
+    return _MISSING if share is None or math.isnan(share) else f"{100 * share:.{digits}f} %"
 
 
 def format_plural(count: int, noun: str) -> str:
@@ -40,3 +89,8 @@ def some_names(names: Iterable[object], most: int = 3) -> str:
     """
     texts = [str(name) for name in names]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def capitalised(text: str) -> str:
+    """Return a sentence with its first letter in upper case."""
+    return text[:1].upper() + text[1:]

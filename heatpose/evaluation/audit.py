@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds
+from heatpose.data.wording import format_percent
 from heatpose.evaluation.advice import ClassAdvice, advise_classes
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions, macro_recall
 from heatpose.evaluation.plain import Record
-from heatpose.evaluation.wording import format_percent
 from heatpose.pose.similarity import NEAR_IDENTICAL, Neighbours, PoseNeighbours, propose_clips
 
 __all__ = ["AuditPlan", "LeakageAudit", "PermutationBaseline", "SplitAudit", "audit_training", "propose_groups"]

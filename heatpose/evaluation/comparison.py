@@ -21,10 +21,10 @@ from sklearn.utils import check_random_state
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.table import table_keypoints, table_labels
+from heatpose.data.wording import format_percent
 from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, percentile_interval, resample_units, share_of
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.scoring import predict_table
-from heatpose.evaluation.wording import format_percent
 from heatpose.pose.similarity import PoseNeighbours, propose_clips
 
 __all__ = ["Comparison", "compare_models", "compare_records"]

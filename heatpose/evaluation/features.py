@@ -17,10 +17,10 @@ from sklearn.model_selection import cross_val_predict
 
 from heatpose.data.groups import DEFAULT_FOLDS, grouped_folds, random_folds, resolve_groups
 from heatpose.data.table import TABLE_SUFFIXES
+from heatpose.data.wording import format_percent
 from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels
 from heatpose.evaluation.metrics import macro_recall
 from heatpose.evaluation.plain import Record
-from heatpose.evaluation.wording import format_percent
 from heatpose.pose.similarity import Neighbours, propose_clips
 
 __all__ = ["FeatureAudit", "audit_features", "audit_table"]

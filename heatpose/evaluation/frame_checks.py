@@ -11,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.groups import same_names
-from heatpose.data.wording import format_plural, join_names
+from heatpose.data.wording import format_percent, format_plural, join_names
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.signature import find_differences, sign_poses
-from heatpose.evaluation.wording import format_percent
 from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import FEWEST_VISIBLE, mask_uncertain
 from heatpose.pose.orientation import facing_sides

@@ -20,7 +20,7 @@ import pandas as pd
 from heatpose.data.folder import Layout
 from heatpose.data.groups import Grouping, resolve_groups
 from heatpose.data.reading import Progress
-from heatpose.data.storage import is_url, local_path
+from heatpose.data.storage import local_path
 from heatpose.data.table import keypoint_frame
 from heatpose.data.writing import whole_file
 from heatpose.evaluation import frame_checks, label_checks
@@ -232,9 +232,7 @@ def inspect_data(
     16
     >>> folder.cleanup()
     """
-    where = os.fspath(data)
-    if not is_url(where) and not Path(where := local_path(where)).exists():
-        raise FileNotFoundError(f"No such folder or table: {where}")
+    where = local_path(data)
     frames = read_frames(where, decoder, n_jobs, progress, poses, layout, keep_placeholders)
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
     expected = UPRIGHT if signature is None else Signature.from_dict(signature)

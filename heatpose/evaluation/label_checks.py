@@ -13,11 +13,10 @@ from threadpoolctl import threadpool_limits
 
 from heatpose.data.distributed import side_by_side
 from heatpose.data.groups import grouped_folds
-from heatpose.data.wording import format_plural
+from heatpose.data.wording import format_percent, format_plural
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.learning_curve import train_quick_model
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions
-from heatpose.evaluation.wording import format_percent
 from heatpose.pose.similarity import NEAR_IDENTICAL
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.

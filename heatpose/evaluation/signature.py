@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.table import table_keypoints
-from heatpose.data.wording import join_names
+from heatpose.data.wording import format_percent, join_names
 from heatpose.evaluation.frames import second_peaks
 from heatpose.evaluation.plain import Record
-from heatpose.evaluation.wording import format_percent
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from heatpose.data.wording import PERFECT_SCORE, format_interval, format_number
 from heatpose.evaluation.scores import list_scores
-from heatpose.evaluation.wording import PERFECT_SCORE, format_interval, format_number
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.openset import UNKNOWN
 from heatpose.persistence.manifest import SAFE_SUFFIX, count_heatmaps, kind_of, listed

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.table import table_keypoints
-from heatpose.evaluation.wording import format_percent
+from heatpose.data.wording import format_percent
 
 __all__ = ["check_training_data", "data_digest", "share_trained_on", "sketch_data"]
 

@@ -48,7 +48,7 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
     """
     if isinstance(heatmaps, np.ndarray):
         return heatmaps
-    if isinstance(heatmaps, list | tuple) and any(map(_is_foreign, heatmaps)):
+    if isinstance(heatmaps, list | tuple) and any(_is_tensor(part) or _is_output(part) for part in heatmaps):
         parts = [as_heatmaps(part) for part in heatmaps]
         shapes = {part.shape[-3:] if part.ndim == 4 else part.shape for part in parts}
         if len(shapes) > 1 or len({part.ndim for part in parts}) > 1:
@@ -114,10 +114,6 @@ def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H",
     elif list(shape[-2:]) == size[::-1] != size:
         return "rows and columns are swapped; use heatmaps.swapaxes(-1, -2)"
     return ""
-
-
-def _is_foreign(value: Any) -> bool:
-    return _is_tensor(value) or _is_output(value)
 
 
 def _is_tensor(value: Any) -> bool:

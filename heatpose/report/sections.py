@@ -23,13 +23,13 @@ from heatpose.data.groups import Grouping
 from heatpose.data.npy import read_heatmaps
 from heatpose.data.storage import is_url, join_url
 from heatpose.data.table import table_keypoints
+from heatpose.data.wording import PERFECT_SCORE, format_number
 from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.importance import measure_importance
 from heatpose.evaluation.inspection import PROBLEM_KINDS, Inspection, Problem
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import BASELINE, ScoreRow, list_scores
 from heatpose.evaluation.scoring import predict_table
-from heatpose.evaluation.wording import PERFECT_SCORE, format_number
 from heatpose.model.inputs import input_of
 from heatpose.persistence.manifest import versions
 from heatpose.persistence.provenance import data_digest

@@ -23,8 +23,8 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from heatpose.data.wording import PERFECT_SCORE
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.evaluation.wording import PERFECT_SCORE
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
 from heatpose.persistence import manifest as manifests
 from heatpose.persistence.artifact import (

@@ -15,11 +15,11 @@ pytest.importorskip("jinja2")
 from benchmarks.report_in_browser import check
 from heatpose.cli import main
 from heatpose.data.table import keypoint_frame, load_data
+from heatpose.data.wording import PERFECT_SCORE
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation.inspection import ClassSummary, Inspection, KeypointSummary, Problem
 from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.evaluation.scoring import evaluate_model
-from heatpose.evaluation.wording import PERFECT_SCORE
 from heatpose.pose.skeleton import COCO_17
 from heatpose.pose.skeletons import HAND_21
 from heatpose.report import figures, report

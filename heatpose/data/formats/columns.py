@@ -43,7 +43,7 @@ _NO_CONFIDENCE = "{} files without confidences: 1 was taken"
 
 _TEXTS = {name for names in _FACTS.values() for name in names}
 
-_N_MEDIAPIPE = len(SKELETONS["mediapipe-33"].keypoints)
+_MEDIAPIPE = SKELETONS["mediapipe-33"].keypoints
 
 
 def _header(text: str) -> list[str]:
@@ -71,17 +71,16 @@ def _numbered(points: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
     """Return numbered points with the names of MediaPipe's landmarks, without those of the face and hands."""
     numbers = {int(match[1]): columns for name, columns in points.items() if (match := _NUMBERED.fullmatch(name))}
     first = min(numbers, default=0)
-    if first > 1 or not {first, first + _N_MEDIAPIPE - 1} <= numbers.keys():
+    if first > 1 or not {first, first + len(_MEDIAPIPE) - 1} <= numbers.keys():
         return {}
-    names = SKELETONS["mediapipe-33"].keypoints
-    return {name: numbers[first + at] for at, name in enumerate(names) if first + at in numbers}
+    return {name: numbers[first + at] for at, name in enumerate(_MEDIAPIPE) if first + at in numbers}
 
 
 def _mediapipe(header: Sequence[str]) -> dict[str, dict[str, int]]:
     points = _points(header)
     named = {_landmark(name): columns for name, columns in points.items()}
     if "left_eye_inner" in named and "nose" in named:
-        return {name: named[name] for name in SKELETONS["mediapipe-33"].keypoints if name in named}
+        return {name: named[name] for name in _MEDIAPIPE if name in named}
     return _numbered(points)
 
 
@@ -95,8 +94,8 @@ def _movenet(header: Sequence[str]) -> dict[str, dict[str, int]]:
 
 def _unnamed(header: Sequence[str]) -> int:
     """Return the texts before the numbers in a row without a header: name, maybe class, then 33 x, y, z; else 0."""
-    texts = len(header) % _N_MEDIAPIPE
-    is_row = texts in (1, 2) and len(header) // _N_MEDIAPIPE == 3 and _NUMBER.fullmatch(header[-1])
+    texts = len(header) % len(_MEDIAPIPE)
+    is_row = texts in (1, 2) and len(header) // len(_MEDIAPIPE) == 3 and _NUMBER.fullmatch(header[-1])
     return texts if is_row else 0
 
 
@@ -148,10 +147,9 @@ def _add(poses: Poses, table: pd.DataFrame, numbers: np.ndarray, facts: dict[str
 def _read(source: Source, file: int, poses: Poses, find: str) -> None:
     path = source.path(file)
     header = _header(source.head(file))
-    names = SKELETONS["mediapipe-33"].keypoints
     facts = {"path": 0, "label": 1}
     if find == "mediapipe" and (texts := _unnamed(header)):
-        points = {name: {"x": texts + 3 * at, "y": texts + 3 * at + 1} for at, name in enumerate(names)}
+        points = {name: {"x": texts + 3 * at, "y": texts + 3 * at + 1} for at, name in enumerate(_MEDIAPIPE)}
         table, facts = _table(path, None), dict(list(facts.items())[:texts])
     else:
         points = _mediapipe(header) if find == "mediapipe" else _movenet(header)
@@ -183,14 +181,13 @@ def _long(header: Sequence[str]) -> dict[str, int]:
 
 def _read_long(poses: Poses, table: pd.DataFrame, columns: dict[str, int], facts: dict[str, int]) -> None:
     """Add the poses of a table with a row a landmark; without a frame or path a pose begins with its first landmark."""
-    names = SKELETONS["mediapipe-33"].keypoints
     marks = table.iloc[:, columns["landmark"]].astype(str).str.lower().str.rpartition(".")[2].str.replace(" ", "_")
     numbered = pd.to_numeric(marks, errors="coerce")
-    first = 1 if (numbered.min(), numbered.max()) == (1, len(names)) else 0
-    known = {_landmark(name): at for at, name in enumerate(names)} | {str(at + first): at for at in range(len(names))}
+    first = 1 if (numbered.min(), numbered.max()) == (1, len(_MEDIAPIPE)) else 0
+    known = {mark: at for at, name in enumerate(_MEDIAPIPE) for mark in (_landmark(name), str(at + first))}
     at = marks.map(_landmark).map(known)
     if at.isna().any():
-        raise ValueError(f"Expected {len(names)} numbered or named landmarks, got {marks[at.isna()].iloc[0]!r}.")
+        raise ValueError(f"Expected {len(_MEDIAPIPE)} numbered or named landmarks, got {marks[at.isna()].iloc[0]!r}.")
     key = pd.DataFrame({name: table.iloc[:, column] for name, column in facts.items() if name != "label"})
     if not {"frame", "path"} & facts.keys():
         key["frame"] = (at == at.iloc[0]).cumsum()
@@ -198,10 +195,10 @@ def _read_long(poses: Poses, table: pd.DataFrame, columns: dict[str, int], facts
     pose = key.assign(frame=frame).groupby(["frame", *key.columns.difference(["frame"])], dropna=False).ngroup()
     if (twice := pd.DataFrame({"pose": pose, "at": at}).duplicated()).any():
         raise ValueError(f"Expected each landmark once in a pose, got {marks[twice].iloc[0]!r} twice.")
-    numbers = np.full((int(pose.max()) + 1, len(names), 3), np.nan)
+    numbers = np.full((int(pose.max()) + 1, len(_MEDIAPIPE), 3), np.nan)
     numbers[pose, at.astype(int)] = _numbers(table, columns)
     rows = np.unique(pose, return_index=True)[1]
-    poses.name_keypoints(names)
+    poses.name_keypoints(_MEDIAPIPE)
     _add(poses, table.iloc[rows], numbers, facts, frame.iloc[rows].tolist())
     if "confidence" not in columns:
         poses.note(_NO_CONFIDENCE)
