@@ -139,7 +139,7 @@ def text_column(table: pd.DataFrame, name: str, where: str) -> pd.Series:
 def sample_column(table: pd.DataFrame, where: str) -> pd.Series:
     """Return the position of each row in its file; without such a column rows of one path are counted."""
     if "sample" not in table:
-        return table.groupby("path").cumcount() if "path" in table else pd.Series(0, index=table.index)
+        return table.groupby("path", dropna=False).cumcount() if "path" in table else pd.Series(0, index=table.index)
     if not is_integer_dtype(table["sample"].dtype) or table["sample"].isna().any():
         raise ValueError(f"Expected whole numbers in column sample of {where}, got others.")
     return table["sample"].astype(np.int64)

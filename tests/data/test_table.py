@@ -307,8 +307,12 @@ def test_a_csv_that_ends_within_a_row(table, tmp_path, encoding):
 
 
 def test_rows_of_one_path_are_counted(table, tmp_path):
-    write_table(table.drop(columns="sample").assign(path=["a.jpg", "b.jpg", "a.jpg"]), tmp_path / "table.csv")
-    assert read_table(tmp_path / "table.csv")["sample"].tolist() == [0, 0, 1]
+    for paths in (["a.jpg", "b.jpg", "a.jpg"], [None, "b.jpg", None]):
+        write_table(table.drop(columns="sample").assign(path=paths), tmp_path / "table.parquet")
+        counted = read_table(tmp_path / "table.parquet")
+        assert counted["sample"].tolist() == [0, 0, 1]
+        write_table(counted, tmp_path / "again.csv")
+        pd.testing.assert_frame_equal(read_table(tmp_path / "again.csv"), counted)
 
 
 @pytest.mark.parametrize("name", ["label", "group"])

@@ -139,7 +139,7 @@ def read_poses(
             f"Expected poses with keypoints of COCO-17 in {source}, got none; skeleton= names their order."
         )
     table = table.iloc[kept].reset_index(drop=True)
-    table.insert(1, "sample", table.groupby("path", sort=False).cumcount())
+    table.insert(1, "sample", table.groupby("path", sort=False, dropna=False).cumcount())
     _set_group(table, group, notes)
     columns = ["path", "sample", "label", "group"]
     ids = [name for name in _CANDIDATES if table[name].notna().any()]
