@@ -294,6 +294,7 @@ def read_table(
     keep_placeholders: bool = False,
     skip_bad: bool = False,
     skeleton: str | Skeleton | None = None,
+    decoder: str = "gaussian",
     **poses: Any,
 ) -> pd.DataFrame:
     r"""Read and check a keypoint table, or poses of another tool.
@@ -316,6 +317,8 @@ def read_table(
         For poses of another tool: leave out files that cannot be read.
     skeleton : str or Skeleton, optional
         Of the data; the table has its keypoints, or those of COCO-17 if it is of a person.
+    decoder : str, default "gaussian"
+        For arrays of heatmaps: how to decode; a table that was extracted by another decoder gets a note.
     **poses
         Other options of `heatpose.read_poses`, such as ``labels``: then the data are read by it, also arrays and
         folders of heatmaps.
@@ -355,7 +358,7 @@ def read_table(
 
         poses |= {} if skeleton is None else {"skeleton": skeleton}
         poses |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
-        return read_labelled(path, labelled=labelled, **poses)
+        return read_labelled(path, labelled=labelled, decoder=decoder, **poses)
     suffix = _table_suffix(path)
     source, where = open_file(path, "table")
     try:
@@ -381,7 +384,9 @@ def read_table(
     result = pd.concat([index, keypoint_frame(keypoints, own)], axis=1)
     if extra:
         notes.append(f"Ignored columns of {where}: {some_names(extra)}.")
-    result.attrs |= {"notes": [*map(str, table.attrs.get("notes", ())), *notes], "decoder": table.attrs.get("decoder")}
+    if (own_decoder := table.attrs.get("decoder")) not in (None, decoder):
+        notes.append(f"The keypoints of {where} were decoded by {own_decoder}, not by {decoder} as is set (--decoder).")
+    result.attrs |= {"notes": [*map(str, table.attrs.get("notes", ())), *notes], "decoder": own_decoder}
     return result
 
 
@@ -407,7 +412,7 @@ def load_data(
     data : path-like or str
         A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv`` or ``.parquet``; or the URL of one.
     method : str, default "gaussian"
-        How to decode a folder, see `heatpose.decode_heatmaps`; a table that was decoded otherwise gets a note.
+        How to decode heatmaps, see `heatpose.decode_heatmaps`; a table that was decoded otherwise gets a note.
     skip_bad : bool, default False
         For a folder: see `HeatmapFolder`.
     n_jobs : int, optional
@@ -462,13 +467,7 @@ def load_data(
     skeleton = find_skeleton(options.get("skeleton", COCO_17))
     if set(options) - {"skeleton"} or not is_folder(data) or (options and _of_keypoints(data)):
         options |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
-        table = read_table(data, **options)
-        if (decoder := table.attrs.get("decoder")) not in (None, method):
-            note = (
-                f"The keypoints of {redact(data)} were decoded by {decoder}, not by {method} as is set now (--decoder)."
-            )
-            table.attrs["notes"].append(note)
-        return table
+        return read_table(data, decoder=method, **options)
     if image_size is not None:
         raise ValueError(f"Expected image_size for a keypoint table only, got a folder of heatmaps: {redact(data)}")
     kept = None

@@ -22,7 +22,7 @@ from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, table_keypoints
 from heatpose.model.estimators import PoseClassifier
-from heatpose.model.inputs import heatmap_skeleton_of, input_of, skeleton_of
+from heatpose.model.inputs import heatmap_skeleton_of, input_of, shared_decoder, skeleton_of
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
@@ -274,7 +274,7 @@ def _read(
         input_of(pipeline).check_read(pipeline, None)
         if (source := heatmap_skeleton_of(pipeline)) != COCO_17:
             rows = {"skeleton": source, **rows}
-        table = read_table(file, **rows)
+        table = read_table(file, decoder=shared_decoder(pipeline), **rows)
         for note in table.attrs.get("notes", ()):
             # Once, though each file of a folder may have it, in any thread: setdefault is atomic.
             if notes.setdefault(note, mine := object()) is mine:

@@ -59,7 +59,7 @@ def holds_keypoints(path: Path) -> bool:
     return (len(shape) == 2 and shape[1] % 3 == 0) or (len(shape) in (3, 4) and shape[-1] in (2, 3))
 
 
-def _poses(numbers: np.ndarray, scores: np.ndarray | None) -> Iterator[np.ndarray]:
+def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iterator[np.ndarray]:
     """Yield the people of each frame, shape (M, K, 3)."""
     shape = numbers.shape
     if numbers.dtype.kind not in "fiu" or numbers.ndim not in (2, 3, 4):
@@ -70,7 +70,7 @@ def _poses(numbers: np.ndarray, scores: np.ndarray | None) -> Iterator[np.ndarra
         numbers = numbers[None]
     if numbers.ndim == 4 and shape[-1] > 3:
         for start in range(0, len(numbers), _BATCH):
-            yield from decode_heatmaps(np.asarray(numbers[start : start + _BATCH]))[:, None]
+            yield from decode_heatmaps(np.asarray(numbers[start : start + _BATCH]), decoder)[:, None]
         return
     if numbers.ndim == 2 or numbers.shape[-1] not in (2, 3):
         raise ValueError(f"Expected keypoints (n, K, 2 or 3) or heatmaps (n, K, H, W), got the shape {shape}.")
@@ -95,7 +95,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     for name, values in facts.items():
         if values is not None and values.shape != (n_frames,):
             raise ValueError(f"Expected {n_frames} values in the array of {name}s, got the shape {values.shape}.")
-    for at, people in enumerate(_poses(numbers, _find(arrays, _SCORES))):
+    for at, people in enumerate(_poses(numbers, _find(arrays, _SCORES), poses.decoder)):
         of = {name: None if values is None else values[at] for name, values in facts.items()}
         poses.frame(video=of["video"], label=of["label"])
         for person in people:

@@ -55,6 +55,7 @@ def read_poses(
     group: str = "auto",
     skip_bad: bool = False,
     keep_placeholders: bool = False,
+    decoder: str = "gaussian",
 ) -> pd.DataFrame:
     """Read the poses that another tool wrote as a keypoint table.
 
@@ -84,6 +85,8 @@ def read_poses(
     keep_placeholders : bool, default False
         Take keypoints at (0, 0), (-1, -1) and the like as they are, instead of as missing; see
         :func:`heatpose.pose.checks.find_placeholders`.
+    decoder : str, default "gaussian"
+        For arrays of heatmaps: how to decode, see `heatpose.decode_heatmaps`.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def read_poses(
     if group not in ("auto", "none", *_CANDIDATES):
         raise ValueError(f"Expected group to be auto, none, {', '.join(_CANDIDATES)}, got {group!r}.")
     found, opened = find_format(source, format, labels if isinstance(labels, str | os.PathLike) else "")
-    poses = Poses()
+    poses = Poses(decoder)
     opened.read(found.read, poses, skip_bad)
     n_frames = format_plural(len(poses.frames), "frame")
     notes = [f"Read {found.title}: {format_plural(len(poses.poses), 'pose')} in {n_frames}."]

@@ -203,7 +203,8 @@ class Poses:
     FRAME_FACTS = ("file", "path", "image", "video", "label", "width", "height")
     POSE_FACTS = ("frame", "person", "track", "label", "area")
 
-    def __init__(self) -> None:
+    def __init__(self, decoder: str = "gaussian") -> None:
+        self.decoder = decoder  # of heatmaps
         self.file = 0
         self.n_keypoints: int | None = None
         self.names: tuple[str, ...] | None = None
