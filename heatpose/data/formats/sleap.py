@@ -33,7 +33,7 @@ def read_sleap(path: Path, poses: Poses) -> None:
     for frame in load(os.fspath(path)).labeled_frames:
         video = getattr(frame.video, "filename", None)
         poses.frame(image=frame.frame_idx, video=video if isinstance(video, str) else None)
-        for instance in frame.instances:
+        for instance in [*frame.user_instances, *frame.unused_predictions]:  # not predictions that a user corrected
             poses.name_keypoints(instance.skeleton.node_names)
             points = instance.numpy(scores=True) if hasattr(instance, "score") else instance.numpy()
             if points.shape[1] == 2:

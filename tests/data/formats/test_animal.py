@@ -28,6 +28,20 @@ def test_sleap_and_nwb(tmp_path, suffix):
     assert (table["video"] == "clip.mp4").all() or suffix == ".nwb"
 
 
+def test_what_a_user_corrected_replaces_the_prediction(tmp_path):
+    sleap_io = pytest.importorskip("sleap_io", reason="needs heatpose[animal]")
+    source, right = written.sleap(tmp_path / "a.slp", POSES), POSES[0, :, :2] * 0.5
+    labels = sleap_io.load_slp(str(source), open_videos=False)
+    predicted = labels[0].instances[0]
+    user = sleap_io.Instance.from_numpy(right, skeleton=labels.skeletons[0], track=predicted.track)
+    user.from_predicted = predicted
+    labels[0].instances.append(user)
+    sleap_io.save_slp(labels, str(source))
+    found = read_poses(source, people="all")
+    assert len(found) == len(POSES)
+    np.testing.assert_allclose(table_keypoints(found)[0, :, :2], right, atol=1e-3)
+
+
 def test_labelled_images_of_deeplabcut(tmp_path):
     pytest.importorskip("tables", reason="needs tables, which pandas writes HDF5 with")
     pytest.importorskip("h5py", reason="needs heatpose[animal]")
