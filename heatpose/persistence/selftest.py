@@ -155,7 +155,7 @@ def _predict(model: Any, kind: str, poses: Iterable[Any]) -> dict[str, Any] | No
     heatmaps = render_heatmaps(_array(poses), heatmap_shape=_SIZE)
     outputs = _outputs(model, heatmaps)
     if decodes:
-        outputs["decoded"] = _rounded(model[0].transform(heatmaps), 6)
+        outputs["decoded"] = _rounded(np.asarray(model[0].transform(heatmaps)), 6)  # maybe a DataFrame
     return outputs
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from sklearn import config_context
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
@@ -856,6 +857,9 @@ def test_the_self_test_goes_through_the_decoder(path, pipelines):
     peaks = np.array(stored["input"], dtype=float)
     decoded = np.array(stored["output"]["decoded"], dtype=float).reshape(peaks.shape)
     np.testing.assert_allclose(decoded[..., :2], peaks[..., :2], atol=0.02)
+    with config_context(transform_output="pandas"):
+        assert save_model(pipelines[0], path)["self_test"]["heatmaps"] == stored
+        load_model(path)
 
 
 def test_a_decoder_that_changed_is_refused(saved, monkeypatch):
