@@ -85,7 +85,8 @@ def is_results(results: Any) -> bool:
     """Tell results that hold keypoints from heatmaps in any form."""
     if isinstance(results, list | tuple) and results:
         return _is_pair(results) or all(is_results(part) or _is_empty(part) for part in results)
-    return _get(results, "heatmaps", "pred_fields") is None and _get(results, *_HOLDERS) is not None
+    # A holder of None is a picture without people.
+    return _get(results, "heatmaps", "pred_fields") is None and _get(results, *_HOLDERS, missing=_get) is not _get
 
 
 def _parts(results: Any, image_size: tuple[int, int] | None) -> Iterable[np.ndarray]:
@@ -160,13 +161,13 @@ def _skeleton(n_keypoints: int, skeleton: str | Skeleton | None) -> Skeleton:
     return find_skeleton(fits[0])
 
 
-def _get(results: Any, *names: str) -> Any:
+def _get(results: Any, *names: str, missing: Any = None) -> Any:
     """Return the first attribute or key that is there; others are not touched, since some are deprecated."""
     for name in names:
         found = results.get(name, _get) if isinstance(results, dict) else getattr(results, name, _get)
         if found is not _get:
             return found
-    return None
+    return missing
 
 
 def _kind(results: Any) -> str:

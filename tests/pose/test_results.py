@@ -93,6 +93,7 @@ def test_nobody_is_no_row():
     both = as_keypoints([empty, Object(keypoints=Object(xy=XY, conf=None))])
     assert (both[..., 2] == 1).all()
     assert as_keypoints(Object(pose_landmarks=[])).shape == (0, 17, 3)
+    assert as_keypoints([Object(pose_landmarks=None), Object(keypoints=None)]).shape == (0, 17, 3)
 
 
 def test_what_was_not_found_is_missing():
