@@ -88,8 +88,11 @@ def audit_features(
     Raises
     ------
     ValueError
-        The shapes do not fit, values are infinite, or the groups are too few to split by.
+        The shapes do not fit, labels or groups are missing, values are infinite, or the groups are too few to split by.
     """
+    for name, values in {"labels": labels, "groups": groups}.items():  # as text they would be one class, or one group
+        if values is not None and (n_missing := int(np.sum(pd.isna(np.asarray(values, dtype=object))))):
+            raise ValueError(f"Expected {name} without missing values, got {n_missing}.")
     x, y = np.asarray(features, dtype=float), np.asarray(labels).astype(str)
     if x.ndim != 2 or not len(x) or not x.shape[1] or y.shape != (len(x),):
         raise ValueError(f"Expected features (n, m) and n labels, got {x.shape} and {y.shape}.")

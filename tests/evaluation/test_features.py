@@ -82,6 +82,10 @@ def test_bad_input_is_refused():
     features, labels, groups = clips()
     with pytest.raises(ValueError, match="n labels"):
         audit_features(features, labels[1:])
+    with pytest.raises(ValueError, match="labels without missing values, got 1"):
+        audit_features(features, [None, *labels[1:]])
+    with pytest.raises(ValueError, match="groups without missing values, got 1"):
+        audit_features(features, labels, [np.nan, *groups[1:]])
     with pytest.raises(ValueError, match="two classes"):
         audit_features(features, np.repeat("a", len(labels)))
     with pytest.raises(ValueError, match="two groups in every class"):
