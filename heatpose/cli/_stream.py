@@ -63,9 +63,7 @@ def wanted_records(args: argparse.Namespace) -> set[str]:
     """Return which records the options ask for."""
     if args.frames and not args.events:
         raise UsageError("--frames requires --events; without it every frame is written anyway")
-    if not args.events:
-        return {"frames"}
-    return {"events", "frames"} if args.frames else {"events"}
+    return {name for name in ("events", "frames") if getattr(args, name)} or {"frames"}
 
 
 def make_estimator(args: argparse.Namespace) -> OnnxEstimator:

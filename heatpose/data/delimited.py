@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import codecs
 import csv
+import os
 import re
+from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heatpose.data.storage import open_file
+from heatpose.data.wording import some_names
+
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_delimited", "separator_of", "text_encoding"]
+__all__ = ["read_columns", "read_delimited", "separator_of", "text_encoding"]
 
 _HEAD_BYTES = 1 << 16  # more than the header of any keypoint table, and its first row
 
@@ -66,6 +71,24 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
             f"Expected {n_columns} columns in each row, got {n_last} in the last one: the file is truncated"
         )
     return pd.read_csv(source, sep=separator, decimal=decimal, encoding=encoding, **options)
+
+
+def read_columns(
+    file: str | os.PathLike[str], kind: str, columns: Collection[str], **options: Any
+) -> tuple[pd.DataFrame, str]:
+    """Read a table that has certain columns, from a file or a URL; return it, and the file's name for messages.
+
+    Errors name the content, such as "groups": a FileNotFoundError, or a ValueError where it cannot be read or lacks a
+    column. Options are those of :func:`read_delimited`.
+    """
+    source, name = open_file(file, f"file of {kind}")
+    try:
+        table = read_delimited(source, **options)
+    except ValueError as error:
+        raise ValueError(f"Cannot read {kind} from {name}: {error}") from error
+    if not set(columns) <= set(table):
+        raise ValueError(f"Expected columns {', '.join(columns)} in {name}, got {some_names(table.columns)}.")
+    return table, name
 
 
 def separator_of(line: str) -> str:

@@ -22,8 +22,8 @@ from sklearn.metrics.cluster import contingency_matrix
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_random_state
 
-from heatpose.data.delimited import read_delimited
-from heatpose.data.storage import file_name, open_file
+from heatpose.data.delimited import read_columns
+from heatpose.data.storage import file_name
 from heatpose.data.wording import format_plural, some_names
 
 __all__ = [
@@ -322,14 +322,8 @@ def _from_blocks(index: pd.DataFrame, n_blocks: int, because: str = "") -> Group
 
 
 def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
-    source, name = open_file(file, "file of groups")
+    table, name = read_columns(file, "groups", ("path", "group"), dtype=str, keep_default_na=False)
     paths = _column(index, "path", "groups from a CSV file")
-    try:
-        table = read_delimited(source, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise ValueError(f"Cannot read groups from {name}: {error}") from error
-    if not {"path", "group"} <= set(table):
-        raise ValueError(f"Expected columns 'path' and 'group' in {name}, got {some_names(table.columns)}.")
     shown = repr(table["path"].iloc[0]) if len(table) else "none"
     table["path"] = _match_paths(table["path"], paths)
     table = table[table["path"].isin(paths)]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heatpose.data.delimited import read_delimited
+from heatpose.data.delimited import read_columns
 from heatpose.data.sources import LocalFiles, list_files
 from heatpose.data.wording import some_names
 from heatpose.data.writing import PART_SUFFIX, whole_file
@@ -84,21 +84,14 @@ def read_rows(
     FileNotFoundError, ValueError
         There is no such file, or it holds something else.
     """
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"No such file of {kind}: {file}")
     texts = [name for name, of in columns.items() if of is str]
-    try:
-        table = read_delimited(Path(file), dtype=dict.fromkeys(texts, str), skipinitialspace=True)
-    except ValueError as error:
-        raise ValueError(f"Cannot read {kind} from {file}: {error}") from error
-    if not set(columns) <= set(table):
-        raise ValueError(f"Expected columns {', '.join(columns)} in {file}, got {', '.join(map(str, table.columns))}.")
+    table, name = read_columns(file, kind, columns, dtype=dict.fromkeys(texts, str), skipinitialspace=True)
     numbers = [name for name, of in columns.items() if of is float]
     table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce").astype(np.float64)
     is_wrong = ~(np.isfinite(table[numbers].to_numpy()).all(axis=1) & fits(table).to_numpy(dtype=bool))
     if is_wrong.any():
         raise ValueError(
-            f"Expected {expected} in each row of {file}, got something else in {is_wrong.sum()} rows, the first of "
+            f"Expected {expected} in each row of {name}, got something else in {is_wrong.sum()} rows, the first of "
             f"them row {np.argmax(is_wrong) + 1}."
         )
     return table[list(columns)]

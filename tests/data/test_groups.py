@@ -141,7 +141,7 @@ def test_a_csv_gives_the_group_of_each_path_in_any_order(tmp_path, encoding):
         ("path,group\na,1\nb,2\nc,3\nd,\n", "got 1 without one in .*: d$"),
         ("path,group\na,1\nb,2\nc,3\nd, \n", "got 1 without one in .*: d$"),
         ("path,group\na,1\nb,2\nc,3\nd,4\na,1\n", "got 1 with more than one in .*: a$"),
-        ("file,person\na,1\n", "columns 'path' and 'group' in .*, got file, person"),
+        ("file,person\na,1\n", "columns path, group in .*, got file, person"),
         ("", "Cannot read groups from"),
     ],
 )

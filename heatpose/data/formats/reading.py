@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from heatpose.data.columns import settle_keypoints
-from heatpose.data.delimited import read_delimited, text_encoding
+from heatpose.data.delimited import read_columns, text_encoding
 from heatpose.data.folder import PARTS
 from heatpose.data.formats.arrays import ARRAYS
 from heatpose.data.formats.coco import ALPHAPOSE, COCO, COCO_RESULTS
@@ -407,9 +407,7 @@ def _labels_beside(source: Source) -> Path | None:
 
 def _match(table: pd.DataFrame, file: Path) -> pd.Series:
     """Return the label of each path, else of each video: by the whole of it, its name, or its name without suffix."""
-    given = read_delimited(file, dtype=str, keep_default_na=False)
-    if missing := [name for name in ("path", "label") if name not in given]:
-        raise ValueError(f"Expected the columns path and label in {file}, got no {' and no '.join(missing)}.")
+    given, _ = read_columns(file, "labels", ("path", "label"), dtype=str, keep_default_na=False)
     labels = given.set_index("path")["label"]
     for column, part in itertools.product(("path", "video"), ("", "name", "stem")):
         known = labels.set_axis(pd.Index([_part(path, part) for path in labels.index], name="path"))
