@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from heatpose.data.table import table_keypoints
 from heatpose.data.wording import format_percent, join_names
 from heatpose.evaluation.frames import second_peaks
 from heatpose.evaluation.plain import Record
+from heatpose.model.checks import check_table
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
@@ -351,7 +353,7 @@ def check_data(model: Any, data: pd.DataFrame | np.ndarray | Signature) -> list[
     if isinstance(data, pd.DataFrame):
         data = sign_table(data, skeleton)
     if not isinstance(data, Signature):
-        data = sign_poses(np.asarray(data).reshape(len(data), -1, 3), skeleton)
+        data = sign_poses(check_table(BaseEstimator(), data, skeleton, reset=False), skeleton)
     values = getattr(model, "signature_", None)
     if values is None and skeleton != COCO_17:  # nothing is known of how hands and animals are held
         return []

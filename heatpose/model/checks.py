@@ -72,8 +72,10 @@ def check_table(estimator: BaseEstimator, X: Any, skeleton: Skeleton, *, reset: 
         and not np.isinf(X).any()
     ):  # scikit-learn's checks would find nothing more, and take longer than a single prediction
         return X.astype(np.float64).reshape(len(X), -1, 3)
-    values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-    if values.shape[1] != n_columns:
+    values = X
+    if X.ndim <= 2:
+        values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+    if values.shape[1:] != (n_columns,):
         raise ValueError(
             f"Expected a keypoint table of shape (n, {n_columns}) or (n, {n_columns // 3}, 3) with the columns "
             f"{', '.join(skeleton.columns[:4])}, ..., got shape {values.shape}."

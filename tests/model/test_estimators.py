@@ -245,7 +245,7 @@ def test_features_do_not_depend_on_what_was_fitted():
         (FRAME.rename(columns={"nose_x": "nose_column"}), "51 keypoint columns, got one without nose_x"),
         (FRAME.iloc[:, :49], "got one without right_ankle_y, right_ankle_confidence"),
         (TABLE[0], "Expected 2D array, got 1D"),
-        (TABLE.reshape(-1, 3, 17), "dim 3"),
+        (TABLE.reshape(-1, 3, 17), r"keypoint table of shape .* got shape \(18, 3, 17\)"),
         (np.where(np.arange(51) == 4, np.inf, TABLE), "infinity"),
         (np.full(TABLE.shape, "x"), "could not convert string"),
     ],
