@@ -17,10 +17,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heatpose.cli._console import complain, progress, say, say_next
+from heatpose.cli._console import progress, say, say_next
 from heatpose.cli._options import UsageError, option, positive, shared, whole
 from heatpose.cli._stream import make_estimator
 
@@ -70,8 +69,6 @@ OPTIONS = {
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from heatpose.datasets.media import list_media
-    from heatpose.datasets.photos import SUFFIXES
     from heatpose.datasets.video import list_films
 
     if args.estimator is not None and args.model is not None:
@@ -81,8 +78,6 @@ def run(args: argparse.Namespace) -> None:
             raise UsageError("films need --estimator FILE.onnx")
         if args.boxes is not None:
             raise UsageError("--boxes applies to photos")
-        if Path(args.images).is_dir() and (photos := list_media(args.images, SUFFIXES)):
-            complain(f"Note: photos in {args.images} were ignored beside films: {len(photos)}, such as {photos[0]}")
         written, groups = _write_films(args), ["--groups", r"([^/]+)_f\d+"]
     else:
         if args.labels is not None or args.fps is not None or args.every != 1:

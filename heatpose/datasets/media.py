@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,10 @@ RECORD = "heatmaps.json"
 _FOUND_NONE = 20  # pictures without a person that are named in the log
 
 
-def list_media(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[str]:
+def list_media(root: str | os.PathLike[str], suffixes: tuple[str, ...], *, names_others: bool = False) -> list[str]:
     """List the files with some suffixes in a folder and the folders in it, in natural order; hidden ones are ignored.
+
+    With `names_others` the log says how many others there are.
 
     Returns
     -------
@@ -50,7 +53,11 @@ def list_media(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[
     source = LocalFiles(Path(root))
     source.require_folder()
     names: dict[str, str] = {}
-    for path in (file.path for file in list_files(source, suffixes).files):
+    listing = list_files(source, suffixes)
+    others = Counter(Path(path).suffix.lower() for path in listing.ignored)
+    if names_others and (found := [f"{count:,} {suffix}" for suffix, count in others.most_common() if suffix]):
+        logger.warning("%s files in %s were ignored", " and ".join(found), root, extra={"kind": "Note"})
+    for path in (file.path for file in listing.files):
         other = names.setdefault(path.rpartition(".")[0], path)
         if other != path:
             raise ValueError(f"Expected names that differ before their ending in {root}, got {other} and {path}.")

@@ -19,7 +19,7 @@ from heatpose.data.npy import BadFile, BadFilesError
 from heatpose.data.sources import natural_key
 from heatpose.datasets.media import HeatmapWriter, Written, list_media, read_rows
 
-__all__ = ["SUFFIXES", "BoxFile", "Boxes", "Estimator", "WholePicture", "list_photos", "write_photo_heatmaps"]
+__all__ = ["BoxFile", "Boxes", "Estimator", "WholePicture", "list_photos", "write_photo_heatmaps"]
 
 logger = logging.getLogger(__name__)
 
@@ -95,9 +95,9 @@ class BoxFile:
         return [self.boxes.get(path, np.empty((0, 4))) for path in paths]
 
 
-def list_photos(root: str | os.PathLike[str]) -> list[str]:
+def list_photos(root: str | os.PathLike[str], *, names_others: bool = False) -> list[str]:
     """List the pictures in a folder, see :func:`heatpose.datasets.media.list_media`; none is a ValueError."""
-    photos = list_media(root, SUFFIXES)
+    photos = list_media(root, SUFFIXES, names_others=names_others)
     if not photos:
         raise ValueError(f"Expected pictures ({', '.join(SUFFIXES)}) in {root}, got none.")
     return photos
@@ -153,7 +153,7 @@ def write_photo_heatmaps(
         As :func:`list_photos`, or `out` was begun with something else; before any work.
     """
     boxes = WholePicture() if boxes is None else boxes
-    photos = list_photos(root)
+    photos = list_photos(root, names_others=True)
     if isinstance(boxes, BoxFile):
         boxes.check(photos)
     settings = {

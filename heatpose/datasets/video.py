@@ -135,10 +135,10 @@ class Clip(NamedTuple):
     label: str
 
 
-def list_films(source: str | os.PathLike[str]) -> list[str]:
+def list_films(source: str | os.PathLike[str], *, names_others: bool = False) -> list[str]:
     """List the films in a folder, see :func:`heatpose.datasets.media.list_media`, or the one that is given itself."""
     source = Path(source)
-    return [source.name] if source.is_file() else list_media(source, FILM_SUFFIXES)
+    return [source.name] if source.is_file() else list_media(source, FILM_SUFFIXES, names_others=names_others)
 
 
 def read_clips(file: str | os.PathLike[str]) -> list[Clip]:
@@ -227,7 +227,7 @@ def write_film_heatmaps(
     FileNotFoundError, ValueError, FileExistsError
         There are no films, or `out` was begun with something else; before any work.
     """
-    films, root = list_films(source), Path(source)
+    films, root = list_films(source, names_others=True), Path(source)
     if not films:
         raise ValueError(f"Expected films ({', '.join(FILM_SUFFIXES)}) in {root}, got none.")
     if clips is not None and root.is_dir():

@@ -166,7 +166,10 @@ def test_bad_pictures_are_told_together_and_the_others_done(root, tmp_path, capl
         write_photo_heatmaps(root, tmp_path / "out", MeanColour(), batch_size=3)
     assert {bad.path for bad in told.value.bad_files} == {"up/photo_2.png", "down/photo_3.png"}
     assert len(list((tmp_path / "out").rglob("*.npy"))) == 8
+    for name in ("IMG_1.HEIC", "IMG_2.HEIC", "film.mov"):
+        (root / "up" / name).touch()
     again = write_photo_heatmaps(root, tmp_path / "out", MeanColour(), batch_size=3, skip_bad=True)
+    assert f"2 .heic and 1 .mov files in {root} were ignored" in caplog.text
     assert (again.n_files, again.n_before) == (4, 4)  # the batches with bad pictures are done again
     assert len(list((tmp_path / "out").rglob("*.npy"))) == 8
     assert "Left out 2 of 10 pictures" in caplog.text

@@ -327,7 +327,7 @@ def test_what_does_not_apply_is_told(estimator, tmp_path, capsys):
     cv2.imwrite(str(photo), walk(1)[0])
     arguments = ["heatmaps", str(film.parent), str(tmp_path / "out"), "--estimator", str(estimator._file)]
     assert main(arguments) == 0
-    assert f"Note: photos in {film.parent} were ignored beside films: 1, such as photo.png" in capsys.readouterr().err
+    assert f"Note: 1 .png files in {film.parent} were ignored" in capsys.readouterr().err
     film.unlink()
     for options, message in ((["--fps", "5"], "apply to films"), (["--model", "x"], "either --estimator or --model")):
         assert main([*arguments, *options]) == 2
