@@ -108,7 +108,7 @@ class Recorder:
             if clip is None:
                 return
             if clip.begin is None:
-                clip.number, clip.begin = self._next_number(clip.label, clip.performer), scene.time + clip.countdown
+                clip.begin = scene.time + clip.countdown
             if scene.time >= clip.begin + clip.seconds:
                 self._clip, self._last = None, clip
             elif scene.time >= clip.begin and scene.people:
@@ -187,6 +187,8 @@ class Recorder:
         return max((n for *whose, n in self._frames if whose == [label, performer]), default=-1) + 1
 
     def _write(self, clip: _Clip, scene: Scene) -> None:
+        if not clip.n_frames:  # not before: another camera's recorder can write to the same folder
+            clip.number = self._next_number(clip.label, clip.performer)
         stem = f"{clip.label}/{clip.label}_{clip.number}_{clip.n_frames}_{clip.performer}"
         clip.files.append(self.out / f"{stem}.npy")
         with whole_file(clip.files[-1]) as out:

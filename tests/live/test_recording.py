@@ -82,6 +82,18 @@ def test_each_clip_of_a_class_and_performer_has_the_next_number(tmp_path, clock)
     ]
 
 
+def test_recorders_of_two_cameras_keep_each_others_clips(tmp_path, clock):
+    recorders = [Recorder(tmp_path / "out"), Recorder(tmp_path / "out")]
+    for recorder in recorders:
+        recorder.start("up", "anna", seconds=0.3, countdown=0.2)
+    for _ in range(6):
+        for recorder in recorders:
+            clock.show(recorder, 0.1)
+    assert len(names(tmp_path / "out")) == sum(recorder.status()["clip"]["frames"] for recorder in recorders) > 2
+    recorders[1].discard()
+    assert {name.split("_")[1] for name in names(tmp_path / "out")} == {"0"}
+
+
 def test_missing_classes_of_a_performer_are_counted_as_0(tmp_path, clock):
     recorder = Recorder(tmp_path / "out")
     clock.record(recorder, "up", "anna")
