@@ -124,7 +124,7 @@ def latency(model, data, minutes):
     stream.warm_up()
     tracker = PersonTracker(estimator)
     camera = Camera(0, open_capture=Webcam)
-    frames = person_frames(find_people(camera, tracker), is_live=True, decoder=stream.decoder)
+    frames = person_frames(find_people(camera, tracker), decoder=stream.decoder)
     took, memory, begun = [], [], time.monotonic()
     for record in watch_frames(stream, frames):
         took.append(time.time() - record["time"])

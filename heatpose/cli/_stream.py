@@ -143,7 +143,7 @@ def _checked(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iter
     shape: tuple[int, ...] | None = None
     for frame in frames:
         yield frame
-        if frame is not None:
+        if frame is not None and len(frame.heatmaps):
             shape = frame.heatmaps.shape[2:]
             poses.append(pose_samples(frame.heatmaps, model))
         if len(poses) == _FRAMES_CHECKED:

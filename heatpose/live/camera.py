@@ -56,8 +56,6 @@ class Film:
         Wait until each frame is due, for a viewer; no frame is left out either way.
     """
 
-    is_live = False
-
     def __init__(self, file: str | Path, *, is_paced: bool = False):
         self._reader = FilmReader(file)
         self._is_paced = is_paced
@@ -91,8 +89,6 @@ class Camera:
     ImportError, OSError
         OpenCV is missing, or there is no such camera.
     """
-
-    is_live = True
 
     def __init__(
         self, source: int | str, *, open_capture: Callable[[int | str], Any] | None = None, retry: float = _RETRY

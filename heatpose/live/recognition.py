@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from heatpose.datasets.boxes import DECODER, Person, PersonTracker
@@ -49,18 +50,17 @@ def find_people(source: Film | Camera, tracker: PersonTracker) -> Iterator[Scene
 def person_frames(
     scenes: Iterable[Scene | None],
     *,
-    is_live: bool,
     decoder: str | None = None,
     on_scene: Callable[[Scene], Any] | None = None,
 ) -> Iterator[Frame | None]:
     """Yield one frame for each person of each picture, as :func:`heatpose.live.watching.watch_frames` takes them.
 
+    A picture without people is a frame without samples, by which a stream learns that time passes.
+
     Parameters
     ----------
     scenes : iterable of Scene or None
         See :func:`find_people`.
-    is_live : bool
-        Yield None for a picture without people, by which a stream learns that time passes.
     decoder : str, optional
         :attr:`heatpose.PoseStream.decoder`: frames hold the keypoints by which people are followed where they are
         decoded alike, so that it is done once.
@@ -76,5 +76,5 @@ def person_frames(
         for person in scene.people:
             keypoints = person.decoded[None] if decoder == DECODER else None
             yield Frame(None, scene.time, person.heatmaps[None], scene.name(person), keypoints)
-        if is_live and not scene.people:
-            yield None
+        if not scene.people:
+            yield Frame(None, scene.time, np.empty((0, 17, 0, 0), dtype=np.float32))

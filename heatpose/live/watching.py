@@ -40,6 +40,7 @@ class Frame(NamedTuple):
     time : float
         Seconds since 1970: modification time of the file, or arrival of the array in the pipe.
     heatmaps : ndarray, shape (n, 17, H, W), float32
+        Samples; none where nobody is seen.
     person : hashable, optional
         The person shown, where that is known without a path.
     keypoints : ndarray, shape (n, 17, 3), optional
@@ -338,8 +339,8 @@ def watch_frames(
                 record = {"kind": "frame", "label": label, "person": who, "time": when, "confidence": confidence}
                 yield _rounded(record | {"path": frame.path, "sample": sample})
             yield from records(events)
-            if fps is None:  # one clock for all, by which others can be gone
-                yield from records(stream.advance(when))
+        if fps is None:  # one clock for all, by which others can be gone
+            yield from records(stream.advance(frame.time))
     yield from records(stream.close())
 
 

@@ -226,7 +226,6 @@ def test_a_film_gives_every_frame_with_its_time(tmp_path, is_paced):
     assert [frame.time for frame in frames] == [number / 25.0 for number in range(9)]
     for frame, expected in zip(frames, pictures, strict=True):
         assert np.abs(frame.pixels.astype(float) - expected).mean() < 5
-    assert not film.is_live
 
 
 def test_a_film_is_no_live_stream_whatever_its_address(tmp_path):

@@ -85,6 +85,13 @@ def test_a_film_gives_its_events(capsys, model, film, estimator):
     entered = [event["time"] for event in events if event["kind"] == "entered"]
     assert entered == pytest.approx([0.0, 1.0, 3.0], abs=0.3)
     assert all(event["person"] is None for event in events)
+    # Where nobody is seen the pose is left at once, not with the next person.
+    out = run(capsys, "live", model, "--source", film, "--estimator", estimator, "--events", "--frames", "--gap", 0.4)[
+        1
+    ]
+    lines = [json.loads(line) for line in out.splitlines()]
+    position = next(n for n, line in enumerate(lines) if (line["kind"], line["label"]) == ("left", "arms_down"))
+    assert lines[position - 1]["time"] < 2 < lines[position + 1]["time"]
 
 
 @pytest.mark.parametrize(
@@ -97,8 +104,13 @@ def test_live_gives_the_same_lines_as_files_and_watch(capsys, model, film, film_
     timing = ["--once", "--fps", FPS, "--frame", r"_f(\d+)"]
     watched = run(capsys, "watch", model, film_heatmaps, *timing, *options)
     assert watched[0] == 0
-    without_paths = [{**json.loads(line), "path": None} for line in watched[1].splitlines()]
-    assert [{**json.loads(line), "path": None} for line in live[1].splitlines()] == without_paths
+    lines, without_paths = (
+        [{**json.loads(line), "path": None} for line in out.splitlines()] for _, out, _ in (live, watched)
+    )
+    for is_frame in (True, False):  # live sees that nobody is there, and need not wait for the next frame to tell it
+        assert [one for one in lines if (one["kind"] == "frame") == is_frame] == [
+            one for one in without_paths if (one["kind"] == "frame") == is_frame
+        ]
     if options == ["--events"]:
         assert live[1] == watched[1]
     assert len(without_paths) > 5
