@@ -24,6 +24,7 @@ _WIDTH = 640  # pixels of the picture on the page, at the most
 _QUALITY = 70  # of its JPEG: some 30 kB at that size
 _VISIBLE = 0.15  # of the median confidence of a pose, below which keypoints are guesses that hide the others
 _CELL = 10  # pixels that a cell of a heatmap is drawn with
+_GONE = 1.0  # seconds without a person's heatmaps after which those of another one are shown
 _PERIOD = 0.08  # seconds between two views: a page that follows by eye needs no more, and encoding takes time
 
 
@@ -43,6 +44,7 @@ class Presenter:
     def __init__(self, server: PoseServer | None, stream: PoseStream | None = None, recorder: Recorder | None = None):
         self._server, self._stream, self._recorder = server, stream, recorder
         self._last = -np.inf
+        self._person_shown: Hashable = None
         self._scene: Scene | None = None
 
     def on_scene(self, scene: Scene) -> None:
@@ -58,7 +60,8 @@ class Presenter:
         if self._scene is not None:
             if person == self._scene.name(self._scene.people[-1]):
                 self._show_scene(self._scene)
-        elif self._is_due() and self._stream is not None:
+        elif self._is_due() and self._stream is not None and (person == self._person_shown or self._age() > _GONE):
+            self._person_shown = person
             rows, columns = heatmaps.shape[1:]
             keypoints = (decode_heatmaps(heatmaps)[0] + (0.5, 0.5, 0)) * (_CELL, _CELL, 1)
             people = [self._person(person, keypoints)]
@@ -71,7 +74,10 @@ class Presenter:
             self._show((width, height), people, COCO_17, scene.time, scene.pixels)
 
     def _is_due(self) -> bool:
-        return self._server is not None and self._server.has_viewers and time.monotonic() - self._last >= _PERIOD
+        return self._server is not None and self._server.has_viewers and self._age() >= _PERIOD
+
+    def _age(self) -> float:
+        return time.monotonic() - self._last
 
     def _person(self, who: Hashable, keypoints: NDArray) -> dict[str, Any]:
         (xy,) = mask_uncertain(keypoints[np.newaxis], _VISIBLE)
