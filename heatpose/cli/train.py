@@ -24,6 +24,7 @@ from heatpose.cli._console import (
     results,
     say,
     say_next,
+    warn_of_differences,
     write_page,
 )
 from heatpose.cli._options import DATA, UsageError, file_to_write, groups_option, option, parsed_by, shared, whole
@@ -169,9 +170,11 @@ def _candidates(args: argparse.Namespace) -> tuple[str, ...]:
 
 def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
     from heatpose.data.groups import check_enough, resolve_groups
+    from heatpose.evaluation.signature import sign_table
     from heatpose.model.candidates import CANDIDATES
     from heatpose.model.checks import check_names
     from heatpose.model.inputs import read_samples
+    from heatpose.pose.skeleton import COCO_17
     from heatpose.training.plan import check_mirror
     from heatpose.training.search import search_pose_classifier
     from heatpose.training.training import train_pose_classifier
@@ -196,6 +199,8 @@ def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
         raise UsageError("--study requires --search")
     with dask_client(args) as client:
         table = read_data(args, args.decoder, check=check, client=client)
+        if set(COCO_17.columns) <= set(table):
+            warn_of_differences(None, [sign_table(table)])  # from people who stand, before hours are spent
         grouping = resolve_groups(table, spec)
         heatmaps = read_samples((CANDIDATES[name].takes for name in names), args.data, table, skip_bad=args.skip_bad)
         say(f"Split by {grouping.description}")

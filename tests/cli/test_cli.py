@@ -20,7 +20,7 @@ import pytest
 import heatpose
 from heatpose.cli import COMMANDS, command_parsers, main
 from heatpose.cli._results import show_evaluation, show_training
-from heatpose.data.table import keypoint_frame, read_table, write_table
+from heatpose.data.table import keypoint_frame, load_data, read_table, write_table
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.model.candidates import CANDIDATES
@@ -506,6 +506,19 @@ def test_classes_the_model_does_not_know(run, trained, data, tmp_path):
     code, out, err = run("evaluate", trained[0], tmp_path / "data")
     assert (code, out) == (1, "")
     assert "got unheard_of too" in err
+
+
+def test_training_data_that_are_turned_are_told_at_the_start(run, data, tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("heatpose.training.training.train_pose_classifier", interrupted)
+    table = load_data(data)
+    for turn in (False, True):
+        names = {f"{name}_y": -table[f"{name}_y"] for name in COCO_17.keypoints}
+        write_table(table.assign(**names) if turn else table, tmp_path / "table.csv")
+        err = run("train", tmp_path / "table.csv", "--out", tmp_path / "pose.joblib")[2]
+        assert ("Warning: The poses are upside down" in err) == turn
 
 
 @pytest.mark.parametrize(
