@@ -46,7 +46,7 @@ def run(place, capsys, monkeypatch):
 def test_the_manifest_keeps_how_the_table_was_made(place):
     choices = read_manifest(place / "lda.joblib")["record"]["choices"]
     assert choices[0] == "Read OpenPose JSON: 48 poses in 48 frames."
-    assert any(choice.startswith("Groups: video (12)") for choice in choices)
+    assert any(choice.startswith("Groups: video (6)") for choice in choices)
 
 
 @pytest.mark.parametrize("labels", ["labels.csv", "labels.txt"])

@@ -443,8 +443,9 @@ def _set_group(table: pd.DataFrame, group: str, notes: list[str]) -> None:
             f"Expected a {chosen} of every pose to group by, got none of some; known: "
             f"{', '.join(several) or 'nothing'}."
         )
-    else:
-        table["group"] = table[chosen]
+    else:  # the same person or day can have a folder of one name in that of each class
+        pairs = zip(table[chosen], table["label"].fillna(""), strict=True)
+        table["group"] = pd.Series([name.removeprefix(f"{label}/") for name, label in pairs], table.index, "string")
     used = chosen if chosen == "none" else f"{chosen} ({table['group'].nunique():,})"
     if group == "auto" and chosen == "none" and (single := [name for name in several if name != "image"]):
         used += f", since some class has only one {single[0]}"
