@@ -92,15 +92,13 @@ def _show_contents(console: Console, inspection: Inspection) -> None:
 
 
 def _show_problems(console: Console, inspection: Inspection, shown: int) -> None:
-    from heatpose.evaluation.inspection import PROBLEM_KINDS
-
     if not inspection.problems:
         console.print("", "No problems found. This does not predict the score of a model.", sep="\n")
-    for (severity, kind), same in groupby(inspection.problems, key=lambda problem: (problem.severity, problem.kind)):
+    for _, same in groupby(inspection.problems, key=lambda problem: (problem.severity, problem.kind)):
         problems = list(same)
         n_files = len({path for problem in problems for path in problem.paths})
         files = f", {format_plural(n_files, 'file')}" if n_files else ""
-        console.print("", f"{severity.upper()}  {PROBLEM_KINDS[kind]}: {len(problems):,}{files}", sep="\n")
+        console.print("", f"{problems[0].severity.upper()}  {problems[0].title}: {len(problems):,}{files}", sep="\n")
         for problem in problems[:shown]:
             say(f"  {_line(problem)}")
         if len(problems) > shown:

@@ -68,7 +68,7 @@ class Problem(Record):
     Parameters
     ----------
     kind : str
-        One of :data:`heatpose.evaluation.inspection.PROBLEM_KINDS`.
+        One of :data:`heatpose.evaluation.checks.KINDS`.
     severity : {"error", "warning", "note"}
         Errors spoil a score or a model, warnings may, notes are good to know.
     paths : tuple of str
@@ -85,6 +85,11 @@ class Problem(Record):
     paths: tuple[str, ...]
     message: str
     score: float
+
+    @property
+    def title(self) -> str:
+        """Title of all problems of this kind, for listings."""
+        return KINDS[self.kind][1]
 
 
 @dataclass(eq=False)

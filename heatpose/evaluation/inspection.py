@@ -31,15 +31,7 @@ from heatpose.evaluation.signature import UPRIGHT, Signature
 from heatpose.pose.geometry import CLEARLY_VISIBLE, mask_uncertain
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = [
-    "PROBLEM_KINDS",
-    "ClassSummary",
-    "Inspection",
-    "KeypointSummary",
-    "Problem",
-    "inspect_data",
-    "write_fix_list",
-]
+__all__ = ["ClassSummary", "Inspection", "KeypointSummary", "Problem", "inspect_data", "write_fix_list"]
 
 Check = Callable[[CheckContext], Iterator[Problem]]
 
@@ -66,9 +58,6 @@ CHECKS: tuple[Check, ...] = (
 """All checks; their problems are sorted by kind."""
 
 _SEVERITIES, _KINDS = get_args(Severity), list(KINDS)
-
-PROBLEM_KINDS: Mapping[str, str] = {kind: title for kind, (_, title) in KINDS.items()}
-"""Kinds of problems, the most harmful of each severity first, and their titles."""
 
 
 @dataclass(frozen=True)

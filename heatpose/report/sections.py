@@ -26,7 +26,7 @@ from heatpose.data.table import table_keypoints
 from heatpose.data.wording import PERFECT_SCORE, format_number
 from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.importance import measure_importance
-from heatpose.evaluation.inspection import PROBLEM_KINDS, Inspection, Problem
+from heatpose.evaluation.inspection import Inspection, Problem
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import BASELINE, ScoreRow, list_scores
 from heatpose.evaluation.scoring import predict_table
@@ -336,7 +336,7 @@ def _problems(material: Material, inspection: Inspection) -> dict[str, Any]:
     return {
         "kinds": [
             {
-                "title": PROBLEM_KINDS.get(kind, kind),
+                "title": found[0].title,
                 "severity": found[0].severity,
                 "count": len(found),
                 "shown": [

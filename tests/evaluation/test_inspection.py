@@ -10,7 +10,8 @@ import pytest
 from heatpose.data.table import keypoint_frame, load_data, write_table
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
-from heatpose.evaluation.inspection import PROBLEM_KINDS, inspect_data, write_fix_list
+from heatpose.evaluation.checks import KINDS
+from heatpose.evaluation.inspection import inspect_data, write_fix_list
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
 
@@ -122,7 +123,7 @@ def test_each_fault_is_named_as_what_it_is(spoilt, fault, kind):
 
 def test_nobody_else_is_accused(spoilt):
     inspection, faults, _ = spoilt
-    assert named(inspection, *PROBLEM_KINDS) <= set().union(*faults.values())
+    assert named(inspection, *KINDS) <= set().union(*faults.values())
 
 
 def test_an_empty_class_folder_is_told_of(spoilt):
@@ -142,7 +143,7 @@ def test_what_training_rejects_is_told_of(clean, tmp_path):
 
 def test_the_most_harmful_come_first(spoilt):
     problems = spoilt[0].problems
-    order = [(["error", "warning", "note"].index(p.severity), list(PROBLEM_KINDS).index(p.kind)) for p in problems]
+    order = [(["error", "warning", "note"].index(p.severity), list(KINDS).index(p.kind)) for p in problems]
     assert order == sorted(order)
 
 
@@ -160,7 +161,7 @@ def test_the_fix_list_has_a_line_for_each_file_of_each_problem(spoilt, tmp_path)
         rows = list(csv.DictReader(file))
     assert len(rows) == count == sum(len(problem.paths) for problem in inspection.problems)
     assert rows[0]["severity"] == "error"
-    assert {row["path"] for row in rows} == named(inspection, *PROBLEM_KINDS)
+    assert {row["path"] for row in rows} == named(inspection, *KINDS)
 
 
 def test_it_becomes_json(spoilt):
