@@ -163,7 +163,7 @@ class _Decoders:
 Options = Mapping[str, Any]
 """Arguments of a command by their usage, such as ``"data DATA"``, ``"--jobs N"`` or ``"--json"``: their help, or what
 `option` returns. A key that ends in a colon is the title of a group of arguments, one that ends in | stands for
-alternatives; their values are such mappings again."""
+alternatives; their values are such mappings again. A help without the word default gets the default at its end."""
 
 _TYPES: Mapping[str, Callable[[str], Any]] = {"SECONDS": duration, "WxH": _sides, "HxW": _sides, "FILE": Path}
 """Types of values that their placeholders tell."""
@@ -199,9 +199,7 @@ _SHARED: Options = {
     "--keep-placeholders": "take many keypoints of a table at exactly one corner point, such as 0,0, as they are, not "
     "as missing",
     "--decoder NAME": option(
-        "method that decodes heatmaps into keypoints: %(choices)s (default: %(default)s)",
-        choices=_Decoders(),
-        default="gaussian",
+        "method that decodes heatmaps into keypoints: %(choices)s", choices=_Decoders(), default="gaussian"
     ),
     "--mirrored": "the pictures are mirrored, as by a selfie camera",
     "--skip-bad": "leave out files that cannot be used",
@@ -224,10 +222,8 @@ _SHARED: Options = {
         const="local",
         type=_scheduler,
     ),
-    "--random-state N": option(
-        "seed: the same number gives the same result (default: %(default)s)", type=whole(0), default=0
-    ),
-    "--dtype": option("number format (default: %(default)s)", choices=("float32", "float16"), default="float32"),
+    "--random-state N": option("seed: the same number gives the same result", type=whole(0), default=0),
+    "--dtype": option("number format", choices=("float32", "float16"), default="float32"),
     "--overwrite": "replace files of the same names in an existing OUT",
     # Cameras and films
     "--source 0|FILM|URL": option("camera by its number, film, rtsp:// or http:// stream", required=True),
@@ -278,7 +274,9 @@ def add_options(parser: argparse._ActionsContainer, options: Options) -> None:
             add_options(parser.add_mutually_exclusive_group(), described)
         else:
             name, _, metavar = usage.partition(" ")
-            settings = _settings(described)
+            settings = dict(_settings(described))
+            if settings.get("default") not in (None, []) and "default" not in settings["help"]:
+                settings["help"] += " (default: %(default)s)"
             if metavar:
                 settings = {"metavar": metavar, "type": _TYPES.get(metavar), **settings}
             elif not settings.keys() & {"action", "choices"}:

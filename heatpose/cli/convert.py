@@ -19,9 +19,7 @@ OPTIONS = {
     "out OUT": option("table to write, .parquet or .csv", type=file_to_write(".parquet", ".csv")),
     **shared("--labels", *POSES),
     "--people": option(
-        "whom to keep where a frame shows several people (default: %(default)s)",
-        choices=("largest", "all"),
-        default="largest",
+        "whom to keep where a frame shows several people", choices=("largest", "all"), default="largest"
     ),
     "--groups": option(
         "what the column group is filled with (default: the first of video, track and person that has several)",

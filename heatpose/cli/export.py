@@ -28,9 +28,7 @@ OPTIONS = {
     **shared("model"),
     "out OUT": option("file to write; with --format hub a folder", type=here),
     "--format": option("default: %(default)s", choices=tuple(FORMATS), default="safe"),
-    "--source": option(
-        "input of an ONNX graph (default: %(default)s)", choices=("heatmaps", "keypoints"), default="heatmaps"
-    ),
+    "--source": option("input of an ONNX graph", choices=("heatmaps", "keypoints"), default="heatmaps"),
 }
 
 

@@ -46,15 +46,13 @@ OPTIONS = {
         ),
     },
     "--people": option(
-        "people to keep of several in a picture; all are numbered: <name>_p0.npy (default: %(default)s)",
+        "people to keep of several in a picture; all are numbered: <name>_p0.npy",
         choices=("largest", "all"),
         default="largest",
     ),
-    "--dataset-index N": option(
-        "expert of a ViTPose+ model; 0 is COCO (default: %(default)s)", type=whole(0), default=0
-    ),
+    "--dataset-index N": option("expert of a ViTPose+ model; 0 is COCO", type=whole(0), default=0),
     **shared("--dtype"),
-    "--batch N": option("batch size (default: %(default)s)", type=whole(1), default=16),
+    "--batch N": option("batch size", type=whole(1), default=16),
     "--device NAME": "PyTorch device, such as cuda (default: a GPU if any)",
     "films:": {
         "rate|": {

@@ -31,7 +31,7 @@ OPTIONS = {
     "--fix-list FILE": option(
         "write the samples to check as CSV, most severe first: path,kind,severity,score,message", type=file_to_write()
     ),
-    "--show N": option("problems of each kind to print (default: %(default)s)", type=whole(1), default=5),
+    "--show N": option("problems of each kind to print", type=whole(1), default=5),
     **shared("--decoder", "--random-state", "--jobs", "--report"),
 }
 

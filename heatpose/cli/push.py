@@ -20,7 +20,7 @@ OPTIONS = {
     "folder DIR": option("folder written by heatpose export --format hub", type=Path),
     "repo USER/NAME": "repository, created if it does not exist",
     "--private": "create the repository as private",
-    "--message TEXT": option("commit message (default: %(default)s)", default="Upload a pose classifier"),
+    "--message TEXT": option("commit message", default="Upload a pose classifier"),
 }
 
 

@@ -27,7 +27,7 @@ OPTIONS = {
     **shared("--input-size", "--normalization", "--serve", "--allow-origin"),
     "one clip, without the page:": {
         "--label CLASS": "class to record",
-        "--performer NAME": option("letters and digits (default: %(default)s)", default="0"),
+        "--performer NAME": option("letters and digits", default="0"),
         "--seconds N": option("length (default: 5)", type=positive, default=5.0),
         "--countdown N": option("seconds before it (default: 3)", type=duration, default=3.0),
     },

@@ -14,9 +14,9 @@ from heatpose.cli._options import option, shared, whole
 
 OPTIONS = {
     "out OUT": "folder to write: OUT/<class>/<class>_<frame>_<performer>.npy",
-    "--performers N": option("number of performers (default: %(default)s)", type=whole(1), default=6),
-    "--clips N": option("clips of each performer and class (default: %(default)s)", type=whole(1), default=2),
-    "--frames N": option("frames of each clip (default: %(default)s)", type=whole(1), default=8),
+    "--performers N": option("number of performers", type=whole(1), default=6),
+    "--clips N": option("clips of each performer and class", type=whole(1), default=2),
+    "--frames N": option("frames of each clip", type=whole(1), default=8),
     **shared("--dtype", "--overwrite", "--random-state"),
 }
 

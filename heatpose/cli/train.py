@@ -68,7 +68,7 @@ def mirror_pairs(text: str) -> dict[str, str] | str | None:
 OPTIONS = {
     **shared(*DATA),
     "--out MODEL": option(
-        "model to write; its .json and .md are written beside it (default: %(default)s)",
+        "model to write; its .json and .md are written beside it",
         type=file_to_write(".joblib"),
         default="models/pose.joblib",
     ),
@@ -83,7 +83,7 @@ OPTIONS = {
     "--study FILE": option("file for the trials of --search, to resume after an interruption", type=file_to_write()),
     "--mirror CLASS=CLASS,...": option(
         "pairs of classes that are mirror images of each other, in addition to names that differ only in left and "
-        "right; CLASS= for a class without a mirror image; none disables mirroring (default: %(default)s)",
+        "right; CLASS= for a class without a mirror image; none disables mirroring",
         type=mirror_pairs,
         default="names",
     ),
