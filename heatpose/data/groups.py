@@ -323,7 +323,7 @@ def _from_blocks(index: pd.DataFrame, n_blocks: int, because: str = "") -> Group
 
 def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
     table, name = read_columns(file, "groups", ("path", "group"), dtype=str, keep_default_na=False)
-    paths = _column(index, "path", "groups from a CSV file")
+    paths = _column(index, "path", "groups from a CSV file").str.replace("\\", "/")
     shown = repr(table["path"].iloc[0]) if len(table) else "none"
     table["path"] = _match_paths(table["path"], paths)
     table = table[table["path"].isin(paths)]

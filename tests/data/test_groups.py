@@ -132,6 +132,8 @@ def test_a_csv_gives_the_group_of_each_path_in_any_order(tmp_path, encoding):
     assert grouping.kind == "csv"
     assert grouping.groups.tolist() == ["NA", "007"] * 12
     assert "2 (007, NA), from people.csv" in grouping.description
+    windows = index.assign(path=index["path"].str.replace("/", "\\"))
+    assert resolve_groups(windows, file).groups.tolist() == grouping.groups.tolist()
 
 
 @pytest.mark.parametrize(
