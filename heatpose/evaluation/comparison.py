@@ -25,6 +25,7 @@ from heatpose.data.wording import format_percent
 from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, percentile_interval, resample_units, share_of
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.scoring import predict_table
+from heatpose.model.inputs import skeleton_of
 from heatpose.pose.similarity import PoseNeighbours, propose_clips
 
 __all__ = ["Comparison", "compare_models", "compare_records"]
@@ -194,7 +195,7 @@ def compare_models(
     labels = table_labels(table)
     clips = None
     if groups is None or len(np.unique(groups)) < MIN_GROUPS:
-        clips = propose_clips(PoseNeighbours(table_keypoints(table)), labels)
+        clips = propose_clips(PoseNeighbours(table_keypoints(table, skeleton_of(first))), labels)
     return compare_predictions(
         labels, *predicted, groups=groups, clips=clips, trained_on=trained_on, random_state=random_state
     )

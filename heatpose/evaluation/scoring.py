@@ -14,6 +14,7 @@ from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
 from heatpose.model.inputs import input_of, skeleton_of
 from heatpose.model.prediction import mirror_table
 from heatpose.pose.geometry import has_body, mask_uncertain
+from heatpose.pose.skeleton import Skeleton
 
 __all__ = ["better_mirrored", "evaluate_model", "frames_with_body", "predict_table", "prediction_table"]
 
@@ -116,9 +117,9 @@ def better_mirrored(pipeline: Pipeline, table: pd.DataFrame, evaluation: Evaluat
     return low if low > evaluation.balanced_accuracy_interval[1] + _MIRRORED_MARGIN else None
 
 
-def frames_with_body(table: pd.DataFrame) -> np.ndarray:
+def frames_with_body(table: pd.DataFrame, skeleton: Skeleton | None = None) -> np.ndarray:
     """Return the rows of a keypoint table in which a body is visible, bool (N,); others are no samples of a class."""
-    return has_body(mask_uncertain(table_keypoints(table), 0))
+    return has_body(mask_uncertain(table_keypoints(table, skeleton), 0))
 
 
 def prediction_table(

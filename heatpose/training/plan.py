@@ -134,7 +134,9 @@ def plan_training(
     if decoder not in DECODERS:
         raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got {decoder!r}.")
     grouping = groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
-    kept = np.flatnonzero(frames_with_body(table))
+    source = find_skeleton(skeleton)
+    skeleton = table_skeleton(source)
+    kept = np.flatnonzero(frames_with_body(table, skeleton))
     n_without_body = len(table) - len(kept)
     if n_without_body:
         if lost := sorted(set(table["label"]) - set(table["label"].iloc[kept])):
@@ -145,8 +147,6 @@ def plan_training(
         table, grouping = table.iloc[kept].reset_index(drop=True), replace(grouping, groups=grouping.groups[kept])
         if resources.get("heatmaps") is not None:
             resources["heatmaps"] = resources["heatmaps"].subset(kept)
-    source = find_skeleton(skeleton)
-    skeleton = table_skeleton(source)
     if importance and skeleton != COCO_17:
         raise ValueError(
             f"Expected poses of persons to measure the importance of parts of the body, got {skeleton.name}."

@@ -12,6 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from heatpose.data.groups import Grouping
+from heatpose.data.table import keypoint_frame
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.comparison import compare_models
 from heatpose.evaluation.metrics import evaluate_predictions
@@ -20,8 +21,10 @@ from heatpose.model import candidates
 from heatpose.model.candidates import CANDIDATES, Candidate
 from heatpose.model.openset import UNKNOWN, apply_temperature
 from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeletons import HAND_21
 from heatpose.training import folds, plan, training
 from heatpose.training.folds import fit_temperature
+from heatpose.training.plan import plan_training
 from heatpose.training.training import choose_classifiers, train_pose_classifier
 
 CLASSES = ["action_up", "action_down", "category_motion", "dummy", "select_avatar"]
@@ -169,6 +172,13 @@ def test_frames_without_a_body_change_nothing(share, result):
     pd.testing.assert_frame_equal(spoilt.predictions, result.predictions)
     assert (spoilt.threshold, spoilt.temperature) == (result.threshold, result.temperature)
     assert result.notes == ()
+
+
+def test_empty_bodies_beside_hands_are_no_empty_frames():
+    hands = keypoint_frame(np.random.default_rng(0).uniform(10, 50, (12, 21, 3)), HAND_21)
+    bodies = keypoint_frame(np.tile([np.nan, np.nan, 0.0], (12, 17, 1)))
+    table = pd.concat([bodies, hands], axis=1).assign(label=["a", "b"] * 6, group=["x"] * 6 + ["y"] * 6)
+    assert plan_training(table, "auto", skeleton="hand-21").n_without_body == 0
 
 
 def test_classes_that_may_be_one_are_named(result):
