@@ -35,8 +35,11 @@ def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
 def select_columns(X: Any, skeleton: Skeleton) -> Any:
     """Return the keypoint columns of a DataFrame, or a row of one, by their names, as an array; missing values are NaN.
 
-    What has no names is returned as it is if it is an array or a tensor, else as an array.
+    So are the masked ones of a masked array. What has no names is returned as it is if it is an array or a tensor, else
+    as an array.
     """
+    if isinstance(X, np.ma.MaskedArray):
+        return np.ma.filled(X.astype(np.float64), np.nan)
     if hasattr(X, "iloc") and X.ndim == 1:
         X = X.to_frame().T
     columns = getattr(X, "columns", None)

@@ -22,7 +22,7 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
     Parameters
     ----------
     heatmaps : array_like, tensor, output of a pose estimator, or a list of them
-        - A NumPy array, or anything that NumPy converts to one.
+        - A NumPy array, or anything that NumPy converts to one. Masked cells become minus infinity.
         - A PyTorch tensor on any device, of any floating-point type, with or without a gradient. bfloat16, which NumPy
           does not have, becomes float32.
         - transformers' ``VitPoseEstimatorOutput``, or anything else with ``heatmaps``.
@@ -46,6 +46,8 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
     >>> as_heatmaps([person, person]).shape
     (2, 17, 64, 48)
     """
+    if isinstance(heatmaps, np.ma.MaskedArray):
+        return np.ma.filled(heatmaps.astype(np.result_type(heatmaps, np.float16)), -np.inf)
     if isinstance(heatmaps, np.ndarray):
         return heatmaps
     if isinstance(heatmaps, list | tuple) and any(_is_tensor(part) or _is_output(part) for part in heatmaps):

@@ -585,6 +585,10 @@ def test_a_missing_keypoint_is_the_same_however_it_is_written(fitted):
     expected = fitted.predict_proba(as_nan.reshape(-1, 51))
     np.testing.assert_array_equal(fitted.predict_proba(as_zero.reshape(-1, 51)), expected)
     np.testing.assert_array_equal(fitted.predict_proba(elsewhere.reshape(-1, 51)), expected)
+    masked = np.ma.masked_array(TABLE, np.isin(np.arange(51) // 3, ankle) | np.zeros_like(TABLE, dtype=bool))
+    np.testing.assert_array_equal(fitted.predict_proba(masked), expected)
+    decoded = HeatmapDecoder().transform(masked.reshape(-1, 17, 3))
+    np.testing.assert_array_equal(decoded, as_nan.reshape(-1, 51).astype(np.float32))
 
 
 def test_a_frame_without_anybody_gets_an_answer(fitted):

@@ -338,10 +338,12 @@ def test_a_masked_cell_is_the_lowest(method, dtype):
     heatmaps = some_heatmaps().astype(dtype)
     heatmaps[:, :, 20:44, 30:40] = -1
     masked = np.where(heatmaps == -1, -np.inf, heatmaps).astype(dtype)
-    for result, expected in zip(
-        decode(masked, method, return_width=True), decode(heatmaps, method, return_width=True), strict=True
-    ):
-        np.testing.assert_array_equal(result, expected)
+    high = np.ma.masked_array(np.where(heatmaps == -1, 9, heatmaps).astype(dtype), heatmaps == -1)
+    for form in (masked, high):
+        for result, expected in zip(
+            decode(form, method, return_width=True), decode(heatmaps, method, return_width=True), strict=True
+        ):
+            np.testing.assert_array_equal(result, expected)
     assert np.isnan(decode(np.full_like(heatmaps, -np.inf), method)[..., :2]).all()
 
 
