@@ -11,6 +11,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -91,6 +92,7 @@ class GrowingFolder:
         self.n_keypoints = 17
         self._folders = {"": _Folder(())}
         self._unfinished: dict[str, tuple[int, float]] = {}  # size, and the time of its last change
+        self._newest: tuple[str, os.stat_result] | None = None  # the last file that was read
         if not existing:
             self._new_files()
 
@@ -109,6 +111,8 @@ class GrowingFolder:
         Frame
         """
         found = {*self._unfinished, *self._new_files()}
+        if not found:
+            self._check_newest()
         for path in sorted(found, key=lambda path: (self._written(path), natural_key(path))):
             try:
                 heatmaps = read_heatmaps(self._root / path, n_keypoints=self.n_keypoints)
@@ -122,8 +126,24 @@ class GrowingFolder:
                 pass  # renamed or removed before it was read
             else:
                 self._unfinished.pop(path, None)
+                with suppress(OSError):
+                    self._newest = path, (self._root / path).stat()
                 yield Frame(path, self._written(path), heatmaps)
             self._unfinished.pop(path, None)
+
+    def _check_newest(self) -> None:
+        """Warn once where the last file is overwritten in place, as by ``numpy.save`` to one name."""
+        with suppress(OSError):  # gone
+            if self._newest is not None:
+                path, before = self._newest
+                now = (self._root / path).stat()
+                if now.st_ino == before.st_ino and now.st_mtime_ns > before.st_mtime_ns:
+                    self._newest = None
+                    logger.warning(
+                        "%s was overwritten in place and is not read again: write each frame to a new name, or to a "
+                        "hidden one that replaces it",
+                        path,
+                    )
 
     def _written(self, path: str) -> float:
         try:

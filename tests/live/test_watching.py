@@ -118,6 +118,20 @@ def test_a_file_that_replaces_another_is_new(tmp_path):
         np.testing.assert_array_equal(frame.heatmaps[0], HEATMAPS + number)
 
 
+def test_a_file_that_is_overwritten_in_place_is_told_once(tmp_path, caplog):
+    folder = GrowingFolder(tmp_path)
+    for number in range(3):
+        write(tmp_path / "latest.npy", at=100 + number)
+        assert paths(folder.poll()) == ["latest.npy"][number:]
+    assert caplog.text.count("latest.npy was overwritten in place") == 1
+    for number in range(3):
+        write(tmp_path / ".new.npy", at=100 + number)
+        (tmp_path / ".new.npy").rename(tmp_path / "other.npy")
+        assert paths(folder.poll()) == ["other.npy"]
+        assert paths(folder.poll()) == []
+    assert "other.npy" not in caplog.text
+
+
 def test_a_half_written_file_is_waited_for_byte_by_byte(tmp_path, caplog):
     write(tmp_path / "whole.npy")
     content = (tmp_path / "whole.npy").read_bytes()
