@@ -47,7 +47,7 @@ def write_film(path, pictures, fps=10.0):
 def write_estimator(
     path, *, kind="heatmaps", n_keypoints=N_KEYPOINTS, size=(256, 192), batch=1, metadata=None, scale=1.0
 ):
-    """Write the model; kinds are "heatmaps", "simcc", "nan" and "nhwc"."""
+    """Write the model; kinds are "heatmaps", "simcc", "simcc, rows first", "nan" and "nhwc"."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -81,6 +81,10 @@ def write_estimator(
         ]
         outputs = {"simcc_x": [batch, n_keypoints, size[1]], "simcc_y": [batch, n_keypoints, size[0]]}
     shape = [batch, *size, 3] if kind == "nhwc" else [batch, 3, *size]
+    if kind == "simcc, rows first":
+        nodes[-1] = helper.make_node("ReduceMean", ["d"], ["0"], axes=[3], keepdims=0)
+        nodes.append(helper.make_node("ReduceMean", ["d"], ["1"], axes=[2], keepdims=0))
+        outputs = {"0": [batch, n_keypoints, size[0]], "1": [batch, n_keypoints, size[1]]}
     if kind == "nhwc":
         nodes = [helper.make_node("Identity", ["image"], ["heatmaps"])]
         outputs, weights = {"heatmaps": shape}, {}

@@ -142,6 +142,12 @@ class OnnxEstimator:
             used, is_simcc = maps, False
         elif not maps and len(pairs) == 2:
             used, is_simcc = sorted(pairs, key=lambda name: (name.lower().endswith("y"), names.index(name))), True
+            rows, columns = self.input_size
+            if shapes[used[0]][2] * rows != shapes[used[1]][2] * columns:
+                raise ValueError(
+                    f"Expected SimCC outputs in {self._file}, first of the {columns} columns, then of the {rows} "
+                    f"rows, with as many bins for each, got {shapes}."
+                )
         else:
             raise ValueError(f"Expected one output of heatmaps, or two of SimCC, in {self._file}, got {shapes}.")
         n_keypoints = {shapes[name][1] for name in used}

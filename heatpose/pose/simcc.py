@@ -86,7 +86,7 @@ def _decode_axis(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
     matrix += 1e-9 * np.eye(3)
     vector = np.einsum("nkb,bi->nki", weights * np.log(window), powers)
     _, slope, curvature = np.moveaxis(np.linalg.solve(matrix, vector[..., np.newaxis])[..., 0], -1, 0)
-    has_top = curvature < 0
+    has_top = (curvature < 0) & (is_signal.sum(axis=2) > 2)  # two bins define no parabola
     top = np.where(has_top, -slope / np.where(has_top, 2 * curvature, 1), 0)
     # A top further away than the neighbouring bin is not that of the highest bin: the fit is not to be trusted there.
     position = highest + top.clip(-1, 1)

@@ -96,6 +96,7 @@ def test_the_input_size_of_a_model_that_takes_any(tmp_path):
     ("options", "message"),
     [
         ({"kind": "nhwc"}, "Expected one input"),
+        ({"kind": "simcc, rows first"}, "Expected SimCC outputs in .*, first of the 192 columns"),
         ({"n_keypoints": 16}, r"Expected 17 \(COCO\), 26 \(Halpe 26\), 133 \(COCO-WholeBody\) keypoints"),
         ({"metadata": {"normalization": "sepia"}}, "Expected normalization as imagenet, unit, none, or JSON"),
         ({"metadata": {"normalization": '{"mean": [0], "std": [1]}'}}, "Expected normalization"),

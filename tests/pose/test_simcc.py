@@ -20,6 +20,11 @@ def test_gaussians_are_located_to_a_hundredth_of_a_bin(sigma):
     np.testing.assert_allclose(decoded[..., 1], y, atol=0.01)
 
 
+def test_narrow_peaks_are_located_to_half_a_bin():
+    x = np.random.default_rng(0).uniform(0, 383, (20, 17))
+    np.testing.assert_allclose(decode_simcc(scores(x, 384, 0.5), scores(x, 384, 0.5))[..., 0], x, atol=0.51)
+
+
 def test_noise_costs_less_than_rounding_to_the_highest_bin():
     rng = np.random.default_rng(1)
     x = rng.uniform(20, 360, (50, 17))
