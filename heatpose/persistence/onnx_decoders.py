@@ -140,6 +140,9 @@ def _gaussian(g: Graph, peaks: _Peaks) -> Value:
     offset = g.op("Clip", g.div(offset, determinant), g.constant(-size / 2, F64), g.constant(size / 2, F64))
     falls = g.binary("Less", g.gather(coefficients, [3], 0), 0, dtype=BOOL)
     is_maximum = g.op("And", falls, g.greater(determinant, (4.0 * size) ** -4))
+    total, mean = g.split(g.matmul(g.constant(_powers(size)[[0, 2, 1]], F64), g.mul(values, signal)), 1, 2, axis=0)
+    is_narrow = g.binary("Less", g.reduce("Sum", signal, 0), decoding.FEWEST_FITTED, dtype=BOOL)
+    offset, is_maximum = g.where(is_narrow, g.div(mean, total), offset), g.op("Or", is_maximum, is_narrow)
     centre = g.add(g.add(g.cast(first, F64), (size - 1) / 2), offset)
     return g.where(is_maximum, g.cast(centre, F32), _quarter_in_window(g, peaks, cells, first, size))
 

@@ -25,6 +25,7 @@ from heatpose.pose.skeletons import pick_keypoints
 __all__ = [
     "DECODERS",
     "DECODING_VERSION",
+    "FEWEST_FITTED",
     "FIT_FLOOR",
     "FIT_PENALTY",
     "FIT_PRODUCTS",
@@ -35,7 +36,7 @@ __all__ = [
     "window_powers",
 ]
 
-DECODING_VERSION = 3
+DECODING_VERSION = 4
 """Goes up whenever a decoder gives other numbers than before, so that tables made by it are made again."""
 
 # What is decoded at once: enough that the time goes into arithmetic and not into calling NumPy, nor into threads
@@ -49,6 +50,9 @@ _MINUS_INFINITY = np.float16(-np.inf).view(np.uint16)
 
 # The fit takes the logarithm of cells above this fraction of the peak; lower ones are noise more than signal.
 FIT_FLOOR = 0.1
+# Fewer cells than this do not define the fit: peaks half a cell wide, whose mean has an error of .03 cells. Five do,
+# the peak and its neighbours on both axes, with the prior below.
+FEWEST_FITTED = 5
 # Weight of the prior that peaks are round: pose estimators are trained on round ones, and a peak at
 # the edge of its map does not show enough of itself to tell. In units of the weighted squares against it.
 _ROUNDNESS = 30.0
@@ -132,7 +136,8 @@ def decode_heatmaps(
     weighted by the value squared; a second fit takes the values of the first one for that, which are less
     noisy [1]_. The polynomial has all six terms: a peak may be elongated in any direction. A penalty on being
     so steadies peaks that the map's edge cuts. Where the fitted surface has no maximum, the position is that
-    of ``"quarter"``.
+    of ``"quarter"``. Where fewer than five cells of the window are above a tenth of the peak, it is the mean of
+    these, weighted by their values.
 
     A window cut by the map's edge would pull the softmax's mean inwards, so it is cut on the other side too,
     to one cell more.
@@ -411,6 +416,11 @@ def _gaussian(peaks: Peaks, window: int = 7) -> Position:
     y = np.clip((xy * x1 - 2 * x2 * y1) / determinant, -rows / 2, rows / 2)
     # A surface much wider than the window is flat, and its maximum anywhere.
     is_maximum = (x2 < 0) & (determinant > (4.0 * window) ** -4)
+    is_narrow = signal.sum(axis=(0, 1)) < FEWEST_FITTED
+    if is_narrow.any():
+        total, mean_x, mean_y = _moments(values * signal, 3)
+        x, y = np.where(is_narrow, (mean_x / total, mean_y / total), (x, y))
+        determinant[is_narrow], is_maximum = np.nan, is_maximum | is_narrow
     x, y, width = column + (columns - 1) / 2 + x, row + (rows - 1) / 2 + y, determinant**-0.25
     if not is_maximum.all():
         other_x, other_y, _ = _quarter(peaks)

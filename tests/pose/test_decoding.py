@@ -99,6 +99,21 @@ def test_gaussian_finds_centre_and_width(width, margin):
     np.testing.assert_allclose(widths, width, rtol=5e-3)
 
 
+@pytest.mark.parametrize(("width", "inside", "at_edge"), [(0.4, 0.2, 0.45), (0.5, 0.1, 0.45), (0.6, 0.1, 0.45)])
+def test_gaussian_finds_peaks_of_few_cells(width, inside, at_edge):
+    for margin, tolerance in ((1, inside), (0, at_edge)):
+        xy = some_positions(20, 17, margin)
+        np.testing.assert_allclose(decode(draw(xy, width), "gaussian")[..., :2], xy, rtol=0, atol=tolerance)
+
+
+def test_four_cells_above_the_floor_are_averaged():
+    heatmap = np.zeros((9, 9))
+    heatmap[2:4, 5:7] = [[0.5, 1], [0.25, 0.75]]
+    keypoints, width = decode_heatmaps([heatmap], return_width=True)
+    np.testing.assert_allclose(keypoints, [[[5 + 1.75 / 2.5, 2 + 1 / 2.5, 1]]], atol=1e-6)
+    assert np.isnan(width).all()
+
+
 @pytest.mark.parametrize("turn", [0, 0.5, np.pi / 4])
 def test_gaussian_finds_elongated_peaks(turn):
     xy = some_positions(20, 17, 4)
