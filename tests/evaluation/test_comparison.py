@@ -55,6 +55,18 @@ def test_a_lead_in_one_group_of_many_is_no_lead():
     assert compare_predictions(labels, said, lucky).verdict == "better"  # as if samples were independent
 
 
+def test_five_groups_that_lean_one_way_tell_nothing_if_one_of_them_is_most_of_it():
+    """Five groups lean the same way by chance in 1 of 16 cases, and percentiles of such groups never reach 0."""
+    labels, groups = np.tile(np.repeat(CLASSES, 25), 5), np.repeat(np.arange(5), 100)
+    first, second = np.full((2, 500), "none", dtype="U5")
+    for group, lead in enumerate([1, 1, 2, 2, 20]):  # of 25 in each class
+        rows = np.flatnonzero(groups == group).reshape(4, 25)[:, :lead].ravel()
+        second[rows] = labels[rows]
+    assert compare_predictions(labels, first, second, groups=groups).verdict == "cannot tell"
+    second[groups < 4] = second[groups == 4][np.tile(np.arange(100), 4)]  # all lean as far
+    assert compare_predictions(labels, first, second, groups=groups).verdict == "better"
+
+
 def test_the_counts_are_those_of_the_samples():
     labels = np.array(["up"] * 4 + ["down"] * 6)
     first = np.array(["up", "up", "down", "down"] + ["down"] * 6)
