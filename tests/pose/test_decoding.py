@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -301,7 +301,7 @@ def test_small_maps(method, shape):
 
 
 @pytest.mark.parametrize("method", DECODERS)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
 @given(
     heatmaps=hnp.arrays(
         st.sampled_from([np.float16, np.float32, np.float64]),
