@@ -13,7 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from heatpose.cli._console import say
-from heatpose.data.wording import PERFECT_SCORE, capitalised, format_interval, format_number, format_percent
+from heatpose.data.wording import (
+    PERFECT_SCORE,
+    capitalised,
+    format_interval,
+    format_number,
+    format_percent,
+    format_plural,
+)
 from heatpose.evaluation.comparison import Comparison
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import list_scores
@@ -76,7 +83,7 @@ def _show_headline(console: Console, evaluation: Evaluation, how: str = "") -> N
         format_interval(evaluation.balanced_accuracy_interval),
     )
     scores.add_row("macro-F1", format_number(evaluation.macro_f1), format_interval(evaluation.macro_f1_interval))
-    facts = [f"{evaluation.n_samples:,} samples of {evaluation.class_count} classes", how]
+    facts = [f"{format_plural(evaluation.n_samples, 'sample')} of {evaluation.class_count} classes", how]
     unit = f"{capitalised(evaluation.interval_description)}."
     console.print("", scores, ", ".join(filter(None, facts)), "", unit, sep="\n")
 
@@ -160,7 +167,7 @@ def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True
 def _confusions(evaluation: Evaluation) -> RenderableType:
     errors = evaluation.confusion.copy()
     np.fill_diagonal(errors, 0)
-    n_kinds = np.count_nonzero(errors)
+    n_kinds = int(np.count_nonzero(errors))
     if not n_kinds:
         return Text("no confusions")
     confusions = table(["true class", "predicted", "samples"], "nnl")
@@ -170,7 +177,7 @@ def _confusions(evaluation: Evaluation) -> RenderableType:
         confusions.add_row(evaluation.classes[true], evaluation.predicted_labels[predicted], samples)
     if n_kinds > len(shown):
         rest = errors.sum() - errors.flat[shown].sum()
-        confusions.add_row(f"({n_kinds - len(shown)} other pairs)", "", f"{rest:,}")
+        confusions.add_row(f"({format_plural(n_kinds - len(shown), 'other pair')})", "", f"{rest:,}")
     return confusions
 
 

@@ -12,7 +12,7 @@ import argparse
 
 from heatpose.cli._console import say, say_json
 from heatpose.cli._options import here, option, shared
-from heatpose.data.wording import format_percent
+from heatpose.data.wording import format_percent, format_plural
 
 OPTIONS = {
     "table TABLE": option(".csv or .parquet; its numeric columns are features", type=here),
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         say_json(audit.to_dict())
         return
-    size = f"{audit.n_samples:,} samples, {audit.n_features} features, {audit.n_classes} classes"
+    size = f"{audit.n_samples:,} samples, {format_plural(audit.n_features, 'feature')}, {audit.n_classes} classes"
     say(f"{size}; grouped split by {audit.grouped.description} ({audit.grouped.n_groups:,})")
     say(f"{'split':10}{'near-identical':>16}{'balanced accuracy':>20}{'permuted labels':>18}")
     for split, permuted in ((audit.random, audit.permuted.random), (audit.grouped, audit.permuted.chosen)):

@@ -13,6 +13,7 @@ import argparse
 
 from heatpose.cli._console import pose_options, say
 from heatpose.cli._options import POSES, file_to_write, here, option, shared
+from heatpose.data.wording import format_plural
 
 OPTIONS = {
     "source SOURCE": option("file or folder of another tool", type=here),
@@ -48,5 +49,5 @@ def run(args: argparse.Namespace) -> None:
     for note in table.attrs["notes"]:
         say(note)
     classes = table["label"].nunique()
-    labelled = f" of {classes} classes" if classes else " without labels (--labels FILE adds them)"
-    say(f"Wrote {args.out}: {len(table):,} poses{labelled}")
+    labelled = f" of {format_plural(classes, 'class')}" if classes else " without labels (--labels FILE adds them)"
+    say(f"Wrote {args.out}: {format_plural(len(table), 'pose')}{labelled}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from heatpose.cli._console import dask_client, read_data, say
 from heatpose.cli._options import DATA, file_to_write, groups_option, option, shared
+from heatpose.data.wording import format_plural
 
 _TABLE = file_to_write(".parquet", ".csv", or_url=True)
 OPTIONS = {
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     if isinstance(args.out, Path):
         args.out.parent.mkdir(parents=True, exist_ok=True)
     write_table(table, args.out)
-    counts = f"{len(table):,} samples of {table['label'].nunique()} classes"
+    counts = f"{format_plural(len(table), 'sample')} of {format_plural(table['label'].nunique(), 'class')}"
     if n_groups := table["group"].nunique():
-        counts += f" in {n_groups} groups"
+        counts += f" in {format_plural(n_groups, 'group')}"
     say(f"Wrote {redact(args.out)}: {counts}")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from heatpose.cli._console import progress, say, say_next
 from heatpose.cli._options import UsageError, option, positive, shared, whole
 from heatpose.cli._stream import make_estimator
+from heatpose.data.wording import format_plural
 
 if TYPE_CHECKING:
     from heatpose.datasets.boxes import PersonTracker
@@ -81,8 +82,8 @@ def run(args: argparse.Namespace) -> None:
         if args.labels is not None or args.fps is not None or args.every != 1:
             raise UsageError(f"--labels, --fps and --every apply to films, got photos in {args.images}")
         written, groups = _write_photos(args), []
-    before = f", {written.n_before:,} pictures were done before" if written.n_before else ""
-    say(f"Wrote {written.n_files:,} files to {args.out}{before}")
+    before = f", after {format_plural(written.n_before, 'picture')} before" if written.n_before else ""
+    say(f"Wrote {format_plural(written.n_files, 'file')} to {args.out}{before}")
     say_next("train", args.out, *groups)
 
 

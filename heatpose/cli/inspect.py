@@ -59,9 +59,10 @@ def run(args: argparse.Namespace) -> None:
 def _show_contents(console: Console, inspection: Inspection) -> None:
     from heatpose.cli._results import table
 
-    files = f" in {inspection.n_files:,} files" if inspection.source == "folder" else ""
+    files = f" in {format_plural(inspection.n_files, 'file')}" if inspection.source == "folder" else ""
     size = f", {inspection.n_bytes / 1e6:,.0f} MB" if inspection.n_bytes else ""
-    say(f"{inspection.data}: {inspection.n_samples:,} samples{files}, {len(inspection.classes)} classes{size}")
+    samples, n_classes = format_plural(inspection.n_samples, "sample"), len(inspection.classes)
+    say(f"{inspection.data}: {samples}{files}, {format_plural(n_classes, 'class')}{size}")
     if not inspection.n_samples:
         return
     say(f"Groups: {inspection.groups}")

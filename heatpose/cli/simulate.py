@@ -11,6 +11,7 @@ import argparse
 
 from heatpose.cli._console import progress, say, say_next
 from heatpose.cli._options import option, shared, whole
+from heatpose.data.wording import format_plural
 
 OPTIONS = {
     "out OUT": "folder to write: OUT/<class>/<class>_<frame>_<performer>.npy",
@@ -29,7 +30,8 @@ def run(args: argparse.Namespace) -> None:
     with progress("Writing heatmaps") as advance:
         write_heatmaps(poses, args.out, dtype=args.dtype, exist_ok=args.overwrite, progress=advance)
     say(
-        f"Wrote {len(poses):,} files to {args.out}: {len(set(poses.labels))} classes, performers {args.performers}, "
-        f"{args.clips} x {args.frames} frames of each"
+        f"Wrote {len(poses):,} files to {args.out}: {len(set(poses.labels))} classes, each shown by "
+        f"{format_plural(args.performers, 'performer')} in {format_plural(args.clips, 'clip')} of "
+        f"{format_plural(args.frames, 'frame')}"
     )
     say_next("train", args.out, "--groups", r"_(\d+)\.npy$")

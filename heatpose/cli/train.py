@@ -77,7 +77,7 @@ OPTIONS = {
     "--classifiers NAME,NAME": "classifiers to compare, listed below, or all",
     "--folds N": option("cross-validation folds (default: 5, or as many as each class has groups)", type=whole(2)),
     "--search BUDGET": option(
-        "time to tune hyperparameters, such as 10m or 1h30m (needs heatpose[search])",
+        "time to tune hyper-parameters, such as 10m or 1h30m (needs heatpose[search])",
         type=parsed_by("heatpose.training.search", "parse_budget"),
     ),
     "--study FILE": option("file for the trials of --search, to resume after an interruption", type=file_to_write()),

@@ -49,7 +49,7 @@ _CLASS_SUFFIXES = (".json", ".csv", ".parquet", ".jpg", ".jpeg", ".png", ".bmp",
 
 
 class HeatmapFolder:
-    """Heatmap files in one folder a class: ``<root>/<class>/<anything>.npy``.
+    """Heatmap files in one folder per class: ``<root>/<class>/<anything>.npy``.
 
     Files are also found in folders inside a class folder. Hidden files and folders are ignored, and so are
     other files that do not end in ``.npy``. Each file holds heatmaps of shape (n, K, H, W) or (K, H, W) in

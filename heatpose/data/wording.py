@@ -61,10 +61,10 @@ def format_plural(count: int, noun: str) -> str:
 
     Examples
     --------
-    >>> format_plural(1, "frame"), format_plural(1200, "frame")
-    ('1 frame', '1,200 frames')
+    >>> format_plural(1, "frame"), format_plural(1200, "frame"), format_plural(2, "class")
+    ('1 frame', '1,200 frames', '2 classes')
     """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def join_names(names: Iterable[str]) -> str:

@@ -308,13 +308,13 @@ def _statement(comparison: Comparison, n_groups: int | None, n_classes: int) -> 
         return f"Cannot tell: {shares} of these data, so the scores do not estimate performance on new people."
     span = f"[{interval[0]:+.3f}, {interval[1]:+.3f}]"
     if math.isnan(interval[0]):
-        text = f"Cannot tell: {n_units} {unit}s are too few to resample."
+        text = f"Cannot tell: too few {unit}s to resample: {n_units}."
     elif comparison.verdict == "cannot tell":
         text = f"Cannot tell which is better: the interval {span} holds 0."
     else:
         text = f"B is {comparison.verdict} than A: the interval {span} does not hold 0."
     if unit != "group":
-        few = "no groups were given" if n_groups is None else f"{n_groups} groups are too few to resample"
+        few = "no groups were given" if n_groups is None else f"too few groups to resample: {n_groups}"
         text += f" It is over {n_units:,} {unit}s ({few}), so it does not apply to other people."
     if max(comparison.first, comparison.second) <= 1 / n_classes + CHANCE_MARGIN:
         text += f" Neither is better than chance, {1 / n_classes:.3f}."

@@ -107,7 +107,7 @@ class Evaluation(Record):
         """Description of the intervals, in one line."""
         if self.interval_unit == "group":
             return f"95 % intervals from resampling {self.n_groups} groups"
-        why = "no groups were given" if self.n_groups is None else f"{self.n_groups} are too few groups to resample"
+        why = "no groups were given" if self.n_groups is None else f"too few groups to resample: {self.n_groups}"
         return f"95 % intervals from resampling samples ({why}): sampling only, not about other people"
 
 

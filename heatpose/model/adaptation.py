@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.pipeline import Pipeline
 
+from heatpose.data.wording import format_plural
 from heatpose.model.arrays import Block, Bumps, Fill, Steps
 from heatpose.model.conversion import to_block
 from heatpose.model.estimators import PoseFeatures, as_table
@@ -126,8 +127,8 @@ def describe_adaptation(model: Pipeline, X: Any, labels: ArrayLike) -> tuple[dic
         "n_without_body": int((~used).sum()),
         "frames": dict(zip(shown.tolist(), counts.tolist(), strict=True)),
     }
-    n_frames, n_classes = facts["n_frames"], len(model.classes_)
-    sentence = f"{n_frames} frames of {len(shown)} of {n_classes} classes, of which it recognised {n_right}."
+    frames = format_plural(int(used.sum()), "frame")
+    sentence = f"{frames} of {len(shown)} of {len(model.classes_)} classes, of which it recognised {n_right}."
     if not_shown:
         sentence += f" Not shown: {', '.join(not_shown)}."
     if facts["n_without_body"]:

@@ -128,6 +128,16 @@ def test_inspect_and_extract_take_a_table_of_landmarks(run, place):
     assert table_keypoints(table).shape == (24, 17, 3)
 
 
+def test_one_of_anything_is_singular(run, place):
+    write_table(read_poses("openpose")[:1], "one.csv")
+    assert run("extract", "one.csv", "same.csv") == "Wrote same.csv: 1 sample of 1 class\n"
+    assert "same.csv: 1 sample, 1 class\n" in run("inspect", "same.csv")
+    np.savez("one.npz", keypoints=POSES["up"][:1, :, :2])
+    assert run("convert", "one.npz", "same.csv").endswith(
+        "Wrote same.csv: 1 pose without labels (--labels FILE adds them)\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -85,7 +85,7 @@ def test_few_groups_leave_clips_and_a_statement():
         labels, predictions(0.5, n_groups=2, seed=1)[2], good, groups=groups, clips=np.arange(len(labels)) // 5
     )
     assert (comparison.unit, comparison.n_units) == ("clip", len(labels) // 5)
-    assert "2 groups are too few to resample" in comparison.statement
+    assert "too few groups to resample: 2" in comparison.statement
     assert "does not apply to other people" in comparison.statement
 
 
@@ -173,7 +173,7 @@ def test_trainings_on_the_same_data_are_compared_by_group():
 def test_two_people_are_too_few_to_compare_trainings_by():
     comparison = compare_records(*records(0.6, 0.9, n_groups=2))
     assert comparison.verdict == "cannot tell"
-    assert "2 groups are too few" in comparison.statement
+    assert "too few groups to resample: 2" in comparison.statement
     assert comparison.to_dict()["interval"] == [None, None]
 
 

@@ -183,7 +183,7 @@ def test_few_groups_are_not_resampled_and_it_says_so():
     y_true, y_pred, _, _ = some_predictions()
     evaluation = evaluate_predictions(y_true, y_pred, groups=np.arange(len(y_true)) % 2)
     assert (evaluation.interval_unit, evaluation.n_groups) == ("sample", 2)
-    assert "2 are too few groups" in evaluation.interval_description
+    assert "too few groups to resample: 2" in evaluation.interval_description
     assert "not about other people" in evaluation.interval_description
     assert "no groups were given" in evaluate_predictions(y_true, y_pred).interval_description
     eight = evaluate_predictions(y_true, y_pred, groups=np.arange(len(y_true)) % 8)

@@ -53,7 +53,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         for entry in entries:
             numbers = entry.get("keypoints")
             if not numbers or entry.get("num_keypoints", 1) == 0:
-                poses.note("{} annotations without keypoints were left out")
+                poses.note("Left out {annotation} without keypoints")
                 continue
             kind = categories.get(entry.get("category_id"), {}).get("name") if len(used) > 1 else None
             _label_confidence(numbers)

@@ -39,7 +39,7 @@ _LANDMARK = (
 )
 """Usual names of the column that names the landmark of a row."""
 
-_NO_CONFIDENCE = "{} files without confidences: 1 was taken"
+_NO_CONFIDENCE = "Took confidence 1 for all keypoints of {file} without confidences"
 
 _TEXTS = {name for names in _FACTS.values() for name in names}
 

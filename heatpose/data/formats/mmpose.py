@@ -36,7 +36,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
                 raise ValueError(f"Expected x and y of each keypoint, got {xy.shape[1]} numbers; write 2-D poses")
             scores = instance.get("keypoint_scores")
             if scores is None:
-                poses.note("{} poses without keypoint_scores got the confidence 1")
+                poses.note("{pose} without keypoint_scores got the confidence 1")
                 scores = np.ones(len(xy))
             poses.add(np.column_stack([xy, scores]), track=instance.get("track_id"))
 

@@ -40,7 +40,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
             scores = np.asarray(scores, dtype=np.float32).reshape(n_people, n_frames, n_keypoints)
         elif n_values == 3 and n_keypoints == 25:  # metres before a Kinect, whose x points to its left and y up
             numbers = numbers * np.array([-1, -1, 1], dtype=np.float32)
-            poses.note("{} clips in metres before a Kinect: x was turned to the right and y down")
+            poses.note("{clip} in metres before a Kinect: x was turned to the right and y down")
         elif n_values == 3:
             scores = numbers[..., 2]
         if scores is None:

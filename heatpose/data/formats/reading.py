@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ def read_poses(
     keep_placeholders: bool = False,
     decoder: str = "gaussian",
 ) -> pd.DataFrame:
-    """Read the poses that another tool wrote as a keypoint table.
+    """Read poses of another tool into a keypoint table.
 
     Parameters
     ----------
@@ -116,7 +117,10 @@ def read_poses(
     opened.read(found.read, poses, skip_bad)
     n_frames = format_plural(len(poses.frames), "frame")
     notes = [f"Read {found.title}: {format_plural(len(poses.poses), 'pose')} in {n_frames}."]
-    notes += [f"{text.format(f'{count:,}')}." for text, count in poses.notes.items()]
+    notes += [
+        re.sub("{(.+)}", lambda noun: format_plural(count, noun[1]), f"{text}.")  # noqa: B023 (called at once)
+        for text, count in poses.notes.items()
+    ]
     if opened.others:
         notes.append(f"Left out {format_plural(len(opened.others), 'other file')}, such as {opened.others[0]}.")
     if not poses.poses:

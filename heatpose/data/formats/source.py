@@ -159,7 +159,7 @@ class Source:
                 poses.rewind(mark)
                 text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
                 bad.append(BadFile(self.files[file], " ".join(text.split())[:200]))
-                poses.note("Left out {} bad files", int(skip_bad))
+                poses.note("Left out {bad file}", int(skip_bad))
         if bad and not skip_bad:
             raise BadFilesError(bad, os.fspath(self.folder))
 
@@ -222,7 +222,7 @@ class Poses:
         del self.numbers[mark[0] :], self.frames[mark[1] :], self.poses[mark[2] :]
 
     def note(self, text: str, count: int = 1) -> None:
-        """Count something that was decided while reading; the text has a place for the count."""
+        """Count something that was decided while reading; the text has the noun of the count in braces."""
         self.notes[text] = self.notes.get(text, 0) + count
 
     def frame(

@@ -42,7 +42,7 @@ def test_files_that_hang_crash_or_take_too_much_are_refused_and_the_others_read(
         (tmp_path / f"{name}.h5").write_bytes(b"")
     source, poses = Source(tmp_path), Poses()
     source.read(lambda *found: read_apart(*found, read_or_fail, "film"), poses, skip_bad=True)
-    assert poses.notes == {"Left out {} bad files": len(bad)}
+    assert poses.notes == {"Left out {bad file}": len(bad)}
     assert {source.files[frame[0]] for frame in poses.frames} == {"1.h5", "2.h5"}
     assert [(frame[2], frame[3]) for frame in poses.frames] == [(7, "film")] * 2
     assert [pose[:3] for pose in poses.poses] == [(0, None, "a"), (1, None, "a")]

@@ -192,7 +192,7 @@ def test_missing_scores_are_told(tmp_path):
     source.write_text(json.dumps(content))
     table = read_poses(source)
     assert (table_keypoints(table)[1, :, 2] == 1).all()
-    assert "1 poses without keypoint_scores got the confidence 1." in table.attrs["notes"]
+    assert "1 pose without keypoint_scores got the confidence 1." in table.attrs["notes"]
 
 
 def test_placeholders_are_missing_as_in_a_table(tmp_path):
