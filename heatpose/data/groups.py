@@ -24,7 +24,7 @@ from sklearn.utils import check_random_state
 
 from heatpose.data.delimited import read_columns
 from heatpose.data.storage import file_name
-from heatpose.data.wording import format_plural, some_names
+from heatpose.data.wording import format_plural, join_names, some_names
 
 __all__ = [
     "DEFAULT_FOLDS",
@@ -369,7 +369,7 @@ def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "co
     names = sorted(set(groups.tolist()))
     description = f"held-out groups: {len(names)} ({some_names(names)}), {source}"
     if same := same_names(names):
-        description += f"; {' and '.join(same[0])} are different groups, but the same name: they may be one"
+        description += f"; {join_names(same[0])} are different groups, but the same name: they may be one"
     if 1 < len(names) == len(groups):
         description += "; each sample is a group of its own, so this is no more than a random split"
     return Grouping(groups, description, kind)

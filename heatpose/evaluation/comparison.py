@@ -53,7 +53,8 @@ class Comparison(Record):
     difference : float
         That of the second less that of the first.
     interval : (float, float)
-        95 % interval of the difference, paired; NaN where nothing can be resampled.
+        95 % interval of the difference, paired, by resampling and at least that of a t test; NaN where nothing can be
+        resampled.
     both_right, first_only, second_only, both_wrong : int or None
         Samples by the models that classify them correctly; None where only counts by group are known.
     p_value : float

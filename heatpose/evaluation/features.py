@@ -19,7 +19,7 @@ from heatpose.data.groups import DEFAULT_FOLDS, grouped_folds, random_folds, res
 from heatpose.data.table import TABLE_SUFFIXES
 from heatpose.data.wording import format_percent
 from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels
-from heatpose.evaluation.metrics import macro_recall
+from heatpose.evaluation.metrics import macro_recall, text_labels
 from heatpose.evaluation.plain import Record
 from heatpose.pose.similarity import Neighbours, propose_clips
 
@@ -90,10 +90,8 @@ def audit_features(
     ValueError
         The shapes do not fit, labels or groups are missing, values are infinite, or the groups are too few to split by.
     """
-    for name, values in {"labels": labels, "groups": groups}.items():  # as text they would be one class, or one group
-        if values is not None and (n_missing := int(np.sum(pd.isna(np.asarray(values, dtype=object))))):
-            raise ValueError(f"Expected {name} without missing values, got {n_missing}.")
-    x, y = np.asarray(features, dtype=float), np.asarray(labels).astype(str)
+    x, y = np.asarray(features, dtype=float), text_labels(labels, "labels")
+    given = None if groups is None else text_labels(groups, "groups", len(y))
     if x.ndim != 2 or not len(x) or not x.shape[1] or y.shape != (len(x),):
         raise ValueError(f"Expected features (n, m) and n labels, got {x.shape} and {y.shape}.")
     if np.isinf(x).any():
@@ -103,10 +101,8 @@ def audit_features(
     x = _standardise(x)
     neighbours = Neighbours(x, _tolerance(x, y))
     proposed = propose_clips(neighbours, y)
-    grouping = proposed.astype(str) if groups is None else np.asarray(groups).astype(str)
-    source = "runs of near-identical samples" if groups is None else "the given groups"
-    if grouping.shape != y.shape:
-        raise ValueError(f"Expected a group for each of {len(y)} samples, got {grouping.shape}.")
+    grouping = proposed.astype(str) if given is None else given
+    source = "runs of near-identical samples" if given is None else "the given groups"
     fewest = int(pd.Series(grouping).groupby(y).nunique().min())
     if fewest < 2:
         raise ValueError(f"Expected at least two groups in every class of {source}, got {fewest} in some.")

@@ -168,9 +168,9 @@ def evaluate_predictions(
     >>> round(evaluation.balanced_accuracy, 3), evaluation.accuracy
     (0.833, 0.75)
     """
-    y_true = _labels(y_true, "y_true")
-    y_pred = _labels(y_pred, "y_pred", len(y_true))
-    classes = np.unique(y_true) if classes is None else _labels(classes, "classes")
+    y_true = text_labels(y_true, "y_true")
+    y_pred = text_labels(y_pred, "y_pred", len(y_true))
+    classes = np.unique(y_true) if classes is None else text_labels(classes, "classes")
     true, pred, others = _encode(y_true, y_pred, classes)
     n_classes = len(classes)
 
@@ -182,7 +182,7 @@ def evaluate_predictions(
 
     n_groups = unit = None
     if groups is not None:
-        names, unit = np.unique(_labels(groups, "groups", len(true)), return_inverse=True)
+        names, unit = np.unique(text_labels(groups, "groups", len(true)), return_inverse=True)
         n_groups = len(names)
     by_group = n_groups is not None and n_groups >= MIN_GROUPS
     n_units = n_groups if n_groups and by_group else len(true)
@@ -286,7 +286,8 @@ def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
 # Input
 
 
-def _labels(values: Any, name: str, n_samples: int | None = None) -> np.ndarray:
+def text_labels(values: Any, name: str, n_samples: int | None = None) -> np.ndarray:
+    """Return labels or groups as text, (n,); ValueError where some are missing, which text cannot be."""
     if n_missing := int(np.sum(pd.isna(values if hasattr(values, "dtype") else list(values)))):
         raise ValueError(f"Expected {name} without missing values, got {n_missing}.")
     labels = np.asarray(values).astype(str)

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from heatpose.data.groups import Grouping, same_names
+from heatpose.data.wording import join_names
 from heatpose.evaluation.advice import ClassAdvice
 from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.learning_curve import LearningCurve
@@ -102,7 +103,7 @@ class TrainingResult:
         same = same_names(self.evaluation.classes)
         return (
             *([left_out] if self.n_without_body else []),
-            *(f"{' and '.join(names)} are different classes, but the same name: they may be one." for names in same),
+            *(f"{join_names(names)} are different classes, but the same name: they may be one." for names in same),
         )
 
     def to_record(self) -> dict[str, Any]:
