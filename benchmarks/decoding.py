@@ -114,6 +114,7 @@ def accuracy_rows(n_samples: int) -> Iterator[dict]:
 
 def shape_rows(n_samples: int) -> Iterator[dict]:
     shapes: dict[str, dict] = {
+        "0.5": {"widths": (0.5, 0.5)},
         "1": {"widths": (1, 1)},
         "3": {"widths": (3, 3)},
         "4": {"widths": (4, 4)},

@@ -50,8 +50,8 @@ _MINUS_INFINITY = np.float16(-np.inf).view(np.uint16)
 
 # The fit takes the logarithm of cells above this fraction of the peak; lower ones are noise more than signal.
 FIT_FLOOR = 0.1
-# Fewer cells than this do not define the fit: peaks half a cell wide, whose mean has an error of .03 cells. Five do,
-# the peak and its neighbours on both axes, with the prior below.
+# Fewer cells than this do not define the fit: peaks half a cell wide, whose mean has an error of .09 cells at noise .02
+# (``python -m benchmarks.decoding``). Five do, the peak and its neighbours on both axes, with the prior below.
 FEWEST_FITTED = 5
 # Weight of the prior that peaks are round: pose estimators are trained on round ones, and a peak at
 # the edge of its map does not show enough of itself to tell. In units of the weighted squares against it.
