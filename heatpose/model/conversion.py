@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from itertools import chain
 from typing import Any
 
@@ -50,6 +50,7 @@ class CannotExportError(ValueError):
     """Raised for a model that cannot be converted to arrays, with the reason."""
 
 
+@dataclass(eq=False, repr=False)
 class ArrayClassifier(ClassifierMixin, BaseEstimator):
     """Classifier that predicts from the arrays of a fitted one, and cannot be trained.
 
@@ -66,9 +67,8 @@ class ArrayClassifier(ClassifierMixin, BaseEstimator):
         0 to C - 1.
     """
 
-    def __init__(self, block: Block, n_columns: int = 51):
-        self.block = block
-        self.n_columns = n_columns
+    block: Block
+    n_columns: int = 51
 
     @property
     def classes_(self) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ _own_config = config_context(enable_metadata_routing=False, transform_output="de
 _FEWEST_PERFORMERS = 3  # are kept before frames are left out: they are worth more than further frames of a clip
 
 
+@dataclass(eq=False, repr=False)
 class HeatmapDecoder(TransformerMixin, BaseEstimator):
     """Decode heatmaps (N, K, H, W), or one (K, H, W), to a keypoint table: of COCO-17, K = 17, (N, 51).
 
@@ -83,17 +85,10 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
     (17, 51)
     """
 
-    def __init__(
-        self,
-        method: str = "gaussian",
-        n_jobs: int = 1,
-        skeleton: str | Skeleton = "coco-17",
-        heatmaps: str | Skeleton | None = None,
-    ):
-        self.method = method
-        self.n_jobs = n_jobs
-        self.skeleton = skeleton
-        self.heatmaps = heatmaps
+    method: str = "gaussian"
+    n_jobs: int = 1
+    skeleton: str | Skeleton = "coco-17"
+    heatmaps: str | Skeleton | None = None
 
     @property
     def source(self) -> Skeleton:
@@ -156,6 +151,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         return tags
 
 
+@dataclass(eq=False, repr=False)
 class PoseFeatures(TransformerMixin, BaseEstimator):
     """Compute features of poses that are invariant to position, size and the estimator's scale of confidence.
 
@@ -192,23 +188,13 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
     (17, 26)
     """
 
-    def __init__(
-        self,
-        coordinates: bool = True,
-        distances: bool = True,
-        limbs: bool = True,
-        joints: bool = True,
-        vectors: bool = False,
-        min_confidence: float = MIN_CONFIDENCE,
-        skeleton: str | Skeleton = "coco-17",
-    ):
-        self.coordinates = coordinates
-        self.distances = distances
-        self.limbs = limbs
-        self.joints = joints
-        self.vectors = vectors
-        self.min_confidence = min_confidence
-        self.skeleton = skeleton
+    coordinates: bool = True
+    distances: bool = True
+    limbs: bool = True
+    joints: bool = True
+    vectors: bool = False
+    min_confidence: float = MIN_CONFIDENCE
+    skeleton: str | Skeleton = "coco-17"
 
     @property
     def blocks(self) -> dict[str, bool]:
@@ -264,6 +250,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         return tags
 
 
+@dataclass(eq=False, repr=False)
 class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     """Train a classifier on augmented poses; abstain on poses that are none of the classes.
 
@@ -341,38 +328,21 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
     ['action_down', 'action_up']
     """
 
-    def __init__(
-        self,
-        estimator: BaseEstimator,
-        *,
-        performers: int = 10,
-        variation: float | augmentation.Variation = 1.0,
-        hidden: float = 0.5,
-        unknown_poses: float = 0.25,
-        mirror: str | Mapping[str, str] | None = "names",
-        min_samples: int = 0,
-        max_samples: int = 60_000,
-        min_confidence: float = MIN_CONFIDENCE,
-        temperature: float = 1.0,
-        threshold: float = 0.5,
-        set_thresholds: tuple[tuple[float, float], ...] = (),
-        random_state: int | np.random.RandomState | None = None,
-        skeleton: str | Skeleton = "coco-17",
-    ):
-        self.estimator = estimator
-        self.performers = performers
-        self.variation = variation
-        self.hidden = hidden
-        self.unknown_poses = unknown_poses
-        self.mirror = mirror
-        self.min_samples = min_samples
-        self.max_samples = max_samples
-        self.min_confidence = min_confidence
-        self.temperature = temperature
-        self.threshold = threshold
-        self.set_thresholds = set_thresholds
-        self.random_state = random_state
-        self.skeleton = skeleton
+    estimator: BaseEstimator
+    _: KW_ONLY
+    performers: int = 10
+    variation: float | augmentation.Variation = 1.0
+    hidden: float = 0.5
+    unknown_poses: float = 0.25
+    mirror: str | Mapping[str, str] | None = "names"
+    min_samples: int = 0
+    max_samples: int = 60_000
+    min_confidence: float = MIN_CONFIDENCE
+    temperature: float = 1.0
+    threshold: float = 0.5
+    set_thresholds: tuple[tuple[float, float], ...] = ()
+    random_state: int | np.random.RandomState | None = None
+    skeleton: str | Skeleton = "coco-17"
 
     @_own_config
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> PoseClassifier:

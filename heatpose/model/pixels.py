@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -147,6 +148,7 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
         return tags
 
 
+@dataclass(eq=False, repr=False)
 class PixelDense(_PixelNetwork):
     """A dense network on flattened heatmaps: 52,224 numbers for 17 x 64 x 48.
 
@@ -177,26 +179,15 @@ class PixelDense(_PixelNetwork):
         The fitted network.
     """
 
-    def __init__(
-        self,
-        layers: int = 1,
-        neurons: int = 64,
-        *,
-        epochs: int = 10,
-        batch_size: int = 32,
-        learning_rate: float = 1e-3,
-        temperature: float = 1.0,
-        threshold: float = 0.5,
-        random_state: int | np.random.RandomState | None = None,
-    ):
-        self.layers = layers
-        self.neurons = neurons
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.temperature = temperature
-        self.threshold = threshold
-        self.random_state = random_state
+    layers: int = 1
+    neurons: int = 64
+    _: KW_ONLY
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    temperature: float = 1.0
+    threshold: float = 0.5
+    random_state: int | np.random.RandomState | None = None
 
     def _train(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> None:
         network = MLPClassifier(
@@ -219,6 +210,7 @@ class PixelDense(_PixelNetwork):
         return self.network_.predict_proba(heatmaps.reshape(len(heatmaps), -1))
 
 
+@dataclass(eq=False, repr=False)
 class PixelCNN(_PixelNetwork):
     """A convolutional network on heatmaps as an image of 17 channels, in PyTorch.
 
@@ -251,34 +243,19 @@ class PixelCNN(_PixelNetwork):
         The network's weights, named as in PyTorch, which a saved model needs to predict but not to load.
     """
 
-    def __init__(
-        self,
-        layers: int = 2,
-        channels: int = 16,
-        neurons: int = 64,
-        *,
-        dropout: float = 0.5,
-        epochs: int = 10,
-        batch_size: int = 32,
-        learning_rate: float = 1e-3,
-        device: str = "cpu",
-        n_jobs: int = 1,
-        temperature: float = 1.0,
-        threshold: float = 0.5,
-        random_state: int | np.random.RandomState | None = None,
-    ):
-        self.layers = layers
-        self.channels = channels
-        self.neurons = neurons
-        self.dropout = dropout
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.device = device
-        self.n_jobs = n_jobs
-        self.temperature = temperature
-        self.threshold = threshold
-        self.random_state = random_state
+    layers: int = 2
+    channels: int = 16
+    neurons: int = 64
+    _: KW_ONLY
+    dropout: float = 0.5
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    device: str = "cpu"
+    n_jobs: int = 1
+    temperature: float = 1.0
+    threshold: float = 0.5
+    random_state: int | np.random.RandomState | None = None
 
     def _train(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> None:
         torch = _torch()
