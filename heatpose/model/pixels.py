@@ -278,8 +278,9 @@ class PixelCNN(_PixelNetwork):
     def _predict(self, heatmaps: np.ndarray) -> np.ndarray:
         torch = _torch()
         if not hasattr(self, "network_"):
-            self.network_ = self._build(torch).eval()
-            self.network_.load_state_dict({name: torch.from_numpy(w) for name, w in self.weights_.items()})
+            network = self._build(torch).eval()
+            network.load_state_dict({name: torch.from_numpy(w) for name, w in self.weights_.items()})
+            self.network_ = network  # with its weights, since other threads predict by it from now on
         with _Threads(torch, self.n_jobs), torch.inference_mode():
             logits = self.network_(torch.from_numpy(heatmaps).to(self.device))
             return torch.softmax(logits.double(), dim=1).cpu().numpy()

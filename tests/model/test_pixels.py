@@ -80,6 +80,25 @@ def test_an_interrupted_fit_leaves_no_network_of_other_classes(network, monkeypa
         model.predict(SMALL)
 
 
+def test_a_loaded_network_is_used_by_other_threads_when_it_has_its_weights(monkeypatch):
+    network = PixelCNN()
+    network.weights_, seen = {}, []
+
+    class Built:
+        def eval(self):
+            return self
+
+        def load_state_dict(self, weights):
+            seen.append(hasattr(network, "network_"))
+            raise KeyboardInterrupt  # what follows needs PyTorch
+
+    monkeypatch.setattr(pixels, "_torch", lambda: None)
+    monkeypatch.setattr(PixelCNN, "_build", lambda self, torch: Built())
+    with pytest.raises(KeyboardInterrupt):
+        network._predict(SMALL)
+    assert seen == [False] and not hasattr(network, "network_")
+
+
 @each_network
 def test_it_is_the_same_from_files_and_after_saving(network, rows):
     labels = rows.folder.index["label"].to_numpy(dtype=str)
