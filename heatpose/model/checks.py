@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,10 @@ def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
     """Check heatmaps and return them as an array (N, K, H, W) or (K, H, W), without a copy."""
     heatmaps = as_heatmaps(X)
     n_keypoints = len(skeleton.keypoints)
-    if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints:
+    are_coordinates = (
+        heatmaps.shape[1:-1] == (n_keypoints,) and heatmaps.shape[2] <= 4
+    )  # of as many frames as keypoints
+    if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints or are_coordinates:
         raise ValueError(
             f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
             f"got {heatmaps.shape}. A keypoint table of shape (n, {3 * n_keypoints}) goes into pipeline[1:]."
@@ -35,22 +39,22 @@ def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
 def select_columns(X: Any, skeleton: Skeleton) -> Any:
     """Return the keypoint columns of a DataFrame, or a row of one, by their names, as an array; missing values are NaN.
 
-    So are the masked ones of a masked array. What has no names is returned as it is if it is an array or a tensor, else
-    as an array.
+    So are the masked ones of a masked array. What has no names, or numbers as names, is returned as it is if it is an
+    array or a tensor, else as an array.
     """
     if isinstance(X, np.ma.MaskedArray):
         return np.ma.filled(X.astype(np.float64), np.nan)
     if hasattr(X, "iloc") and X.ndim == 1:
         X = X.to_frame().T
-    columns = getattr(X, "columns", None)
-    if columns is not None and any(isinstance(column, str) for column in columns):
+    columns = getattr(X, "column_names", getattr(X, "columns", ()))  # of pyarrow, of pandas and polars
+    if not all(isinstance(column, Integral) for column in columns):
         missing = [name for name in skeleton.columns if name not in set(columns)]
         if missing:
             shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
             raise ValueError(
                 f"Expected a table with the {len(skeleton.columns)} keypoint columns, got one without {shown}."
             )
-        X = X[list(skeleton.columns)]
+        X = (X.select if hasattr(X, "select") else X.__getitem__)(list(skeleton.columns))
     if hasattr(X, "iloc"):
         return X.to_numpy(np.float64, na_value=np.nan)
     return X if hasattr(X, "ndim") else np.asarray(X)
@@ -100,14 +104,19 @@ def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     labels = column_or_1d(y, warn=True)
     if labels.shape != (n_samples,):
         raise ValueError(f"Expected {n_samples} labels, one for each sample, got shape {labels.shape}.")
-    missing = np.sum(pd.isna(np.asarray(y, dtype=object)))  # NaN in a list of names would become a name
+    # NaN in a list of names would become a name, as would what is under a mask.
+    missing = np.sum(pd.isna(np.asarray(y, dtype=object)) | np.ma.getmask(y))
     if missing:
         raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
     assert_all_finite(labels, input_name="y")
-    if labels.dtype.kind not in "OSU":  # of names it would warn of few samples a class
-        check_classification_targets(labels)
     if labels.dtype == object:
-        labels = labels.astype(str)
+        are_texts = {isinstance(label, str) for label in labels}
+        kinds = sorted({type(label).__name__ for label in labels})
+        labels = np.array(labels.tolist())
+        if len(are_texts) > 1 or labels.dtype.kind not in "Ubif":
+            raise ValueError(f"Expected class names that are all texts or all numbers, got {', '.join(kinds)}.")
+    if labels.dtype.kind not in "SU":  # of names it would warn of few samples a class
+        check_classification_targets(labels)
     classes, codes = np.unique(labels, return_inverse=True)
     check_names(classes)
     if len(classes) < 2:

@@ -3,6 +3,7 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,6 +151,12 @@ def test_as_many_frames_of_keypoints_as_there_are_keypoints_are_no_heatmaps(conv
     np.testing.assert_array_equal(decoder.transform(convert(frames)), frames.reshape(17, 51).astype(np.float32))
 
 
+@pytest.mark.parametrize("columns", [2, 4])
+def test_nor_are_as_many_frames_of_other_coordinates(columns):
+    with pytest.raises(ValueError, match=rf"Expected heatmaps of shape .* got \(17, 17, {columns}\)"):
+        HeatmapDecoder().transform(np.ones((17, 17, columns)))
+
+
 def test_nothing_to_decode_gives_an_empty_table():
     assert HeatmapDecoder().fit_transform(np.empty((0, 17, 64, 48))).shape == (0, 51)
 
@@ -272,6 +279,28 @@ def test_columns_are_taken_by_name_in_any_order(fitted, order, extra):
     shuffled = shuffled[[*extra[:1], *FRAME.columns[order], *extra[1:]]]
     np.testing.assert_array_equal(fitted.predict_proba(shuffled), fitted.predict_proba(TABLE))
     np.testing.assert_array_equal(PoseFeatures().fit_transform(shuffled), PoseFeatures().fit_transform(TABLE))
+
+
+class PolarsTable:
+    """What polars' tables have, as far as it is looked at."""
+
+    def __init__(self, frame):
+        self.frame, self.columns = frame, list(frame.columns)
+
+    def select(self, columns):
+        return PolarsTable(self.frame[columns])
+
+    def __array__(self, dtype=None, copy=None):
+        return self.frame.to_numpy()
+
+
+def test_columns_of_other_tables_are_taken_by_name_too(fitted):
+    shuffled = FRAME[FRAME.columns[::-1]]
+    for table in (pyarrow.Table.from_pandas(shuffled.assign(label="text")), PolarsTable(shuffled)):
+        np.testing.assert_array_equal(fitted.predict_proba(table), fitted.predict_proba(TABLE))
+    pairs = shuffled.set_axis(pd.MultiIndex.from_tuples([name.rsplit("_", 1) for name in shuffled]), axis=1)
+    with pytest.raises(ValueError, match="51 keypoint columns, got one without nose_x"):
+        fitted.predict(pairs)
 
 
 def test_pandas_missing_values_are_missing_keypoints(fitted):
@@ -465,9 +494,23 @@ def test_classes_whose_names_alone_are_mirror_images_are_not_mirrored():
         (np.full(18, np.nan), "got 18 without one"),
         (np.full(18, np.inf), "infinity"),
         (np.linspace(0, 1, 18), "continuous"),
+        (np.ma.masked_array(LABELS, LABELS == "dummy"), "got 6 without one"),
+        (np.array([1, "1"] * 9, dtype=object), "all texts or all numbers, got int, str"),
         (["up"] * 18, "at least two classes, got one class: .*up"),
     ],
-    ids=["none", "too few", "a None", "a NaN", "a Series with NaN", "NaN", "infinite", "continuous", "one class"],
+    ids=[
+        "none",
+        "too few",
+        "a None",
+        "a NaN",
+        "a Series with NaN",
+        "NaN",
+        "infinite",
+        "continuous",
+        "masked",
+        "mixed",
+        "one class",
+    ],
 )
 def test_what_are_no_labels_is_refused(y, message):
     with pytest.raises(ValueError, match=message):
@@ -511,6 +554,14 @@ def test_names_in_names_out(labels):
     assert fitted.classes_.tolist() == ["action_up", "dummy", "select_avatar"]
     assert fitted.classes_.dtype.kind == fitted.predict(TABLE).dtype.kind == "U"
     assert fitted.score(TABLE, labels) > 0.9
+
+
+@pytest.mark.parametrize("kind", [int, bool, float])
+def test_numbers_in_numbers_out(kind):
+    numbers = (LABELS == "dummy").astype(kind)
+    fitted = classifier().fit(TABLE, numbers.astype(object))
+    assert fitted.classes_.dtype == fitted.predict(TABLE).dtype == numbers.dtype
+    assert fitted.score(TABLE, numbers) > 0.9
 
 
 def test_probabilities_are_of_the_sorted_classes_and_sum_to_1(fitted):
