@@ -17,6 +17,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.wording import format_plural
 from heatpose.model.arrays import Block, Bumps, Fill, Steps
@@ -52,7 +53,7 @@ def adapt_model(model: Pipeline, X: Any, labels: ArrayLike) -> Pipeline:
         Fitted, see :func:`heatpose.load_model`; it is not changed.
     X : array_like
         Frames of the person, as `model` takes them: heatmaps (N, K, H, W), or keypoints (N, K, 3) or (N, 3 K) if it
-        decodes heatmaps; at most :data:`MAX_FRAMES`. Their order does not matter. Those without a
+        works from these; at most :data:`MAX_FRAMES`. Their order does not matter. Those without a
         visible body are left out.
     labels : array_like of str, shape (N,)
         Their classes, out of those of the model; not all need to be shown.
@@ -89,6 +90,7 @@ def adapt_model(model: Pipeline, X: Any, labels: ArrayLike) -> Pipeline:
     classifier = model[-1]
     if not hasattr(classifier, "correction_"):
         raise TypeError(f"Expected a model that ends in a classifier of heatpose, got {type(classifier).__name__}.")
+    check_is_fitted(model)
     if classifier.correction_ is not None:
         raise ValueError("Expected a model that is not adapted yet, got one that is: adapt its base to all frames.")
     samples = _samples(model, X)
@@ -111,7 +113,7 @@ def adapt_model(model: Pipeline, X: Any, labels: ArrayLike) -> Pipeline:
 
 def _samples(model: Pipeline, X: Any) -> Any:
     """Return what the last step of a model takes."""
-    return X if getattr(X, "ndim", 0) == 2 else model[:-1].transform(X)
+    return X if getattr(X, "ndim", 0) == 2 or len(model) == 1 else model[:-1].transform(X)
 
 
 def describe_adaptation(model: Pipeline, X: Any, labels: ArrayLike) -> tuple[dict[str, Any], str]:

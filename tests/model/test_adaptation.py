@@ -4,7 +4,9 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from heatpose.cli import main
@@ -166,6 +168,14 @@ def test_an_adapted_model_and_one_of_others_are_refused(adapted):
     other = make_pipeline(RandomForestClassifier(5)).fit(X.reshape(-1, 51), Y)
     with pytest.raises(TypeError, match="got RandomForestClassifier"):
         adapt_model(other, X.reshape(-1, 51), Y)
+
+
+def test_a_model_of_keypoints_takes_them_in_either_shape_and_is_fitted_first(base):
+    model = base[1:]
+    with pytest.raises(NotFittedError):
+        adapt_model(clone(model), X, Y)
+    flat = adapt_model(model, X[:5].reshape(5, -1), Y[:5])
+    np.testing.assert_array_equal(adapt_model(model, X[:5], Y[:5]).predict_proba(X), flat.predict_proba(X))
 
 
 def test_it_has_no_prediction_sets(adapted):
