@@ -20,8 +20,8 @@ from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
 __all__ = ["UntrustedError", "load_trusted"]
 
-_PACKAGES = ("heatpose.model.", "heatpose.pose.", "sklearn.", "xgboost.")
-"""Packages whose classes are allowed. Others of heatpose open cameras, files and ports when they are made."""
+_PACKAGES = ("heatpose.model.", "heatpose.pose.", "sklearn.", "xgboost.callback.", "xgboost.sklearn.")
+"""Packages of allowed classes. Others of heatpose and XGBoost open cameras, files and ports when they are made."""
 
 _NAMES = frozenset(
     {
@@ -34,6 +34,7 @@ _NAMES = frozenset(
             for name in ("multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer")
         ),
         *(f"numpy.random._pickle.__{name}_ctor" for name in ("bit_generator", "generator", "randomstate")),
+        "xgboost.core.Booster",
         *(f"numpy.random.{name}" for name in ("_mt19937.MT19937", "_pcg64.PCG64", "bit_generator.SeedSequence")),
     }
 )
