@@ -23,14 +23,24 @@ from heatpose.model.packages import import_extra
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
 from heatpose.persistence.hub import hub_files
-from heatpose.persistence.manifest import FORMAT_VERSION, ModelError, checksum, manifest_path, to_bytes
+from heatpose.persistence.manifest import (
+    FORMAT_VERSION,
+    ONNX_SUFFIX,
+    SAFE_SUFFIX,
+    ModelError,
+    checksum,
+    manifest_path,
+    to_bytes,
+)
 from heatpose.persistence.selftest import sample_poses
 from heatpose.pose.augmentation import hide_part, partial_bodies
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["FORMATS", "CannotExportError", "export_model", "trial_heatmaps", "trial_keypoints"]
 
-FORMATS = ("safe", "onnx", "hub")
+FORMATS = {"safe": SAFE_SUFFIX, "onnx": ONNX_SUFFIX, "hub": ""}
+"""Formats and how their files end."""
+
 SOURCES = ("heatmaps", "keypoints")
 """Possible inputs of an ONNX graph."""
 
@@ -58,7 +68,7 @@ def export_model(
     model : path-like or Pipeline
         Model file for :func:`heatpose.load_model`, or a fitted pipeline from heatmaps to class names.
     out : path-like
-        File, or with ``"hub"`` folder, to write; existing files are replaced.
+        File that ends in ``.heatpose`` or ``.onnx``, or with ``"hub"`` folder, to write; an earlier export is replaced.
     format : {"safe", "onnx", "hub"}, default "safe"
         - ``"safe"``: a file for :func:`heatpose.load_model` that contains no executable code.
         - ``"onnx"``: a graph from heatmaps to class, probabilities and keypoints, for any ONNX runtime, and its
@@ -80,7 +90,9 @@ def export_model(
     ModelError
         The export predicts differently; nothing was written.
     FileNotFoundError, ValueError
-        As :func:`heatpose.load_model`; or the format is unknown.
+        As :func:`heatpose.load_model`; or the format is unknown, or `out` ends in something else.
+    FileExistsError
+        There is no earlier export, but a file with the name of one beside it, such as the README.md of a project.
     ImportError
         The format needs a package that is not installed; the message says how to install it.
 
@@ -100,11 +112,12 @@ def export_model(
         raise ValueError(f"Expected a format out of {', '.join(FORMATS)}, got {format!r}.")
     if source not in SOURCES:
         raise ValueError(f"Expected a source out of {', '.join(SOURCES)}, got {source!r}.")
+    if FORMATS[format] not in ("", (out := Path(out)).suffix):  # under another name, as that of the model itself
+        raise ValueError(f"Expected a file to write that ends in {FORMATS[format]}, got {out}.")
     if isinstance(model, Pipeline):
         pipeline, manifest = model, make_manifest(model, b"")
     else:
         pipeline, manifest = load_model(model), read_manifest(model)
-    out = Path(out)
     if format == "onnx":
         content, written = make_onnx(pipeline, manifest, source)
         # Graph and manifest cannot be replaced at once; a mixed pair is rejected when it is read.
@@ -112,6 +125,9 @@ def export_model(
     else:
         content, written = make_safe_file(pipeline, manifest)
         files = {out: content} if format == "safe" else hub_files(out, content, written)
+    target, *beside = files
+    if not target.exists() and (found := [str(file) for file in beside if file.exists()]):
+        raise FileExistsError(f"Expected no other file that {target} would replace, got {' and '.join(found)}.")
     replace_files(list(files.items()))
     return written
 

@@ -712,4 +712,4 @@ def test_formats_are_those_of_the_library():
     from heatpose.cli.export import FORMATS
     from heatpose.persistence.export import FORMATS as LIBRARY_FORMATS
 
-    assert set(FORMATS) == set(LIBRARY_FORMATS)
+    assert FORMATS == LIBRARY_FORMATS

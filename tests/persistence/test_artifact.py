@@ -252,6 +252,8 @@ def test_record_becomes_plain(path, pipelines):
 
 
 def test_created_is_noted(path, pipelines):
+    save_model(pipelines[0], path, record={"created": 1_700_000_000})  # as time.time() gives it
+    assert load_model(path) and read_manifest(path)["record"]["created"] == 1_700_000_000
     assert pd.Timestamp.now("UTC") - pd.Timestamp(save_model(pipelines[0], path)["record"]["created"]) < pd.Timedelta(
         "1min"
     )
@@ -631,10 +633,15 @@ def test_a_crafted_model_with_a_manifest_to_match_is_refused_before_it_runs(save
     assert not trace.exists()
 
 
-def test_parts_of_heatpose_that_no_model_has_are_refused(saved):
-    saved.write_bytes(b"cheatpose.live.camera\nCamera\n(I0\ntR.")
+@pytest.mark.parametrize(
+    "part", ["heatpose.live.camera.Camera", "xgboost.tracker.RabitTracker", "xgboost.core.DMatrix"]
+)
+def test_parts_of_packages_that_no_model_has_are_refused(saved, part):
+    """They open cameras, ports and files."""
+    module, _, name = part.rpartition(".")
+    saved.write_bytes(f"c{module}\n{name}\n(I1\nS'127.0.0.1'\ntR.".encode())
     edit_manifest(saved, sha256=hashlib.sha256(saved.read_bytes()).hexdigest(), size=saved.stat().st_size)
-    with pytest.raises(ModelError, match=r"got heatpose\.live\.camera\.Camera, and stopped"):
+    with pytest.raises(ModelError, match=rf"got {part}, and stopped"):
         load_model(saved)
 
 

@@ -212,6 +212,13 @@ def test_what_is_there_is_replaced_and_the_rest_left_alone(folder, pipeline):
     assert json.loads((folder / "config.json").read_bytes())["classes"] == CLASSES
 
 
+def test_the_files_of_a_project_are_kept(pipeline, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"no other file that .*pose\.heatpose would replace, got .*README\.md"):
+        export_model(pipeline, tmp_path, "hub")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("README.md", "mine")]
+
+
 # The upload
 
 

@@ -15,6 +15,7 @@ from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.conversion import to_block
 from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
 from heatpose.persistence.export import CannotExportError, export_model, trial_heatmaps, trial_keypoints
+from heatpose.persistence.manifest import to_bytes
 from heatpose.pose.decoding import DECODERS
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -287,6 +288,19 @@ def test_any_other_byte_is_refused(copy):
             with pytest.raises(ModelError):
                 load_onnx(copy)
         file.write_bytes(content)
+
+
+@pytest.mark.parametrize("by", [0.005, 0.1])
+def test_other_probabilities_are_told_and_refused(copy, by):
+    file = copy.with_name("pose.onnx.json")
+    manifest = json.loads(file.read_bytes())
+    del manifest["digest"]
+    manifest["self_test"]["heatmaps"]["output"]["confidence"][0] += by
+    file.write_bytes(to_bytes(manifest))
+    with (
+        pytest.warns(UserWarning, match="by up to 0.005") if by < 0.01 else pytest.raises(ModelError, match="by up to")
+    ):
+        load_onnx(copy)
 
 
 def test_missing_and_mixed_up(copy):

@@ -168,19 +168,19 @@ def test_it_needs_no_xgboost(file, import_anew):
 
 def test_what_cannot_be_exported_is_named(pipelines, tmp_path, poses):
     with pytest.raises(CannotExportError, match=r"HeatmapDecoder and a PoseClassifier .* made of GaussianNB"):
-        export_model(make_pipeline(GaussianNB()).fit([[0.0] * 51, [1.0] * 51], ["a", "b"]), tmp_path / "x")
+        export_model(make_pipeline(GaussianNB()).fit([[0.0] * 51, [1.0] * 51], ["a", "b"]), tmp_path / "x.heatpose")
     bayes = make_pose_pipeline(make_pipeline(SimpleImputer(keep_empty_features=True), GaussianNB()), performers=0)
     bayes[1:].fit(poses.keypoints.reshape(-1, 51), poses.labels)
     with pytest.raises(CannotExportError, match=r"got .*GaussianNB"):
-        export_model(bayes, tmp_path / "x")
+        export_model(bayes, tmp_path / "x.heatpose")
     pixels = make_pose_pipeline("pixel-dense-1", epochs=1)
     pixels.fit(poses.heatmaps(), poses.labels)
     with pytest.raises(CannotExportError, match=r"made of HeatmapPixels, PixelDense"):
-        export_model(pixels, tmp_path / "x")
+        export_model(pixels, tmp_path / "x.heatpose")
     numbers = make_pose_pipeline("lda")
     numbers[1:].fit(poses.keypoints.reshape(-1, 51), np.arange(len(poses.labels)) % 2)
     with pytest.raises(CannotExportError, match=r"classes with names .* got \[0, 1\]"):
-        export_model(numbers, tmp_path / "x")
+        export_model(numbers, tmp_path / "x.heatpose")
     assert not list(tmp_path.iterdir())
 
 
@@ -194,6 +194,16 @@ def test_what_would_predict_otherwise_is_not_written(pipelines, tmp_path, monkey
 def test_an_unknown_format(pipelines, tmp_path):
     with pytest.raises(ValueError, match="a format out of safe"):
         export_model(pipelines("lda"), tmp_path / "x", "pickle")
+
+
+@pytest.mark.parametrize("format", ["safe", "onnx"])
+def test_a_model_is_not_replaced_by_its_export(pipelines, tmp_path, format):
+    file = tmp_path / "pose.joblib"
+    save_model(pipelines("lda"), file)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"ends in \.(heatpose|onnx), got .*pose\.joblib"):
+        export_model(file, file, format)
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
 
 
 # Damage
