@@ -48,10 +48,7 @@ def find_people(source: Film | Camera, tracker: PersonTracker) -> Iterator[Scene
 
 
 def person_frames(
-    scenes: Iterable[Scene | None],
-    *,
-    decoder: str | None = None,
-    on_scene: Callable[[Scene], Any] | None = None,
+    scenes: Iterable[Scene | None], *, decoder: str | None = None, on_scene: Callable[[Scene], Any] | None = None
 ) -> Iterator[Frame | None]:
     """Yield one frame for each person of each picture, as :func:`heatpose.live.watching.watch_frames` takes them.
 

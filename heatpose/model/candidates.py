@@ -255,14 +255,11 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             training={"performers": 0},
         ),
         "logistic": Candidate(
-            _logistic,
-            "logistic regression",
-            space={"logisticregression__C": Range(1e-3, 10.0, log=True)},
+            _logistic, "logistic regression", space={"logisticregression__C": Range(1e-3, 10.0, log=True)}
         ),
         "lda": Candidate(
             lambda random_state: make_pipeline(
-                SimpleImputer(keep_empty_features=True),
-                Float64LDA(solver="lsqr", shrinkage="auto"),
+                SimpleImputer(keep_empty_features=True), Float64LDA(solver="lsqr", shrinkage="auto")
             ),
             "linear discriminant analysis with shrinkage",
             features={"coordinates": False},

@@ -14,28 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn import config_context
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    MetaEstimatorMixin,
-    TransformerMixin,
-    clone,
-)
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    has_fit_parameter,
-)
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter
 
 from heatpose.model.checks import check_heatmaps, check_labels, check_table
-from heatpose.model.openset import (
-    OpenSetMixin,
-    apply_temperature,
-    correct_probabilities,
-    predict_no_body,
-    split_known,
-)
+from heatpose.model.openset import OpenSetMixin, apply_temperature, correct_probabilities, predict_no_body, split_known
 from heatpose.pose import augmentation, geometry
 from heatpose.pose.decoding import decode_skeleton
 from heatpose.pose.inputs import as_heatmaps
@@ -44,12 +28,7 @@ from heatpose.pose.results import as_keypoints, is_results
 from heatpose.pose.skeleton import Skeleton
 from heatpose.pose.skeletons import find_skeleton, is_person
 
-__all__ = [
-    "HeatmapDecoder",
-    "PoseClassifier",
-    "PoseFeatures",
-    "as_table",
-]
+__all__ = ["HeatmapDecoder", "PoseClassifier", "PoseFeatures", "as_table"]
 
 MIN_CONFIDENCE = 0.1
 """Share of a pose's median confidence below which a keypoint is missing: a peak of noise, not a doubtful joint. Four

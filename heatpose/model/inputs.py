@@ -181,11 +181,7 @@ def shared_skeleton(*models: Any) -> Skeleton:
 
 
 def read_samples(
-    inputs: Iterable[ModelInput],
-    source: str | os.PathLike[str],
-    table: pd.DataFrame,
-    *,
-    skip_bad: bool = False,
+    inputs: Iterable[ModelInput], source: str | os.PathLike[str], table: pd.DataFrame, *, skip_bad: bool = False
 ) -> HeatmapRows | None:
     """Return the heatmaps that a keypoint table was made from, if any model works from them.
 

@@ -154,11 +154,7 @@ def check_free(path: str | os.PathLike[str]) -> Path:
 
 
 def make_manifest(
-    pipeline: Pipeline,
-    model: bytes,
-    *,
-    record: Mapping[str, Any] | None = None,
-    samples: ArrayLike | None = None,
+    pipeline: Pipeline, model: bytes, *, record: Mapping[str, Any] | None = None, samples: ArrayLike | None = None
 ) -> dict[str, Any]:
     """Return the manifest of a fitted pipeline and its stored bytes, see :func:`read_manifest`.
 

@@ -171,8 +171,7 @@ def _fit(g: Graph, weights: Value, logarithm: Value, size: int) -> Value:
 
     both = _solve(g, equations, a, np.hstack([b, low_right]))  # a^-1 b and a^-1 right
     left = g.sub(
-        g.gather(equations, np.hstack([d, high_right]).reshape(-1), 0),
-        _matrix_product(g, equations, b.T, both, twelve),
+        g.gather(equations, np.hstack([d, high_right]).reshape(-1), 0), _matrix_product(g, equations, b.T, both, twelve)
     )
     upper = _solve(g, left, twelve[:, :3], twelve[:, 3:])
     a_b_upper = _matrix_product(g, both, twelve[:, :3], upper, upper_row)

@@ -103,11 +103,7 @@ _KNOWN_POSES = 1000  # compared with, which bounds the time; neighbouring frames
 
 
 def repose(
-    xy: np.ndarray,
-    variation: Variation | None = None,
-    *,
-    random_state: Seed = None,
-    skeleton: Skeleton = COCO_17,
+    xy: np.ndarray, variation: Variation | None = None, *, random_state: Seed = None, skeleton: Skeleton = COCO_17
 ) -> np.ndarray:
     """Re-pose each pose by a performer of its own, seen by a camera of its own.
 

@@ -60,24 +60,14 @@ _ROUNDNESS = 30.0
 
 @overload
 def decode_heatmaps(
-    heatmaps: ArrayLike,
-    method: str = ...,
-    *,
-    return_width: Literal[False] = ...,
-    n_jobs: int = ...,
-    **options: Any,
+    heatmaps: ArrayLike, method: str = ..., *, return_width: Literal[False] = ..., n_jobs: int = ..., **options: Any
 ) -> np.ndarray: ...
 @overload
 def decode_heatmaps(
     heatmaps: ArrayLike, method: str = ..., *, return_width: Literal[True], n_jobs: int = ..., **options: Any
 ) -> tuple[np.ndarray, np.ndarray]: ...
 def decode_heatmaps(
-    heatmaps: ArrayLike,
-    method: str = "gaussian",
-    *,
-    return_width: bool = False,
-    n_jobs: int = 1,
-    **options: Any,
+    heatmaps: ArrayLike, method: str = "gaussian", *, return_width: bool = False, n_jobs: int = 1, **options: Any
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Find each keypoint in its heatmap, with sub-pixel precision.
 

@@ -13,15 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-__all__ = [
-    "COPY",
-    "NEAR_IDENTICAL",
-    "Neighbours",
-    "PoseNeighbours",
-    "connect",
-    "pose_distance",
-    "propose_clips",
-]
+__all__ = ["COPY", "NEAR_IDENTICAL", "Neighbours", "PoseNeighbours", "connect", "pose_distance", "propose_clips"]
 
 NEAR_IDENTICAL = 0.025
 """Largest distance of near-identical frames: neighbours in a clip mostly are, frames of two people hardly ever."""
