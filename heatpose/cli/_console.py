@@ -15,6 +15,7 @@ from functools import partial, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
+import heatpose
 from heatpose.cli._options import UsageError
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from heatpose.data.folder import HeatmapRows
-    from heatpose.data.groups import Grouping
-    from heatpose.evaluation.inspection import Inspection
     from heatpose.evaluation.signature import Signature
-    from heatpose.pose.skeleton import Skeleton
 
 Progress = Callable[[int, int], None]
 
@@ -58,13 +56,10 @@ def read_data(
     client: Client | None = None,
 ) -> pd.DataFrame:
     """Read DATA as a keypoint table, and print its notes; `check` gets labels and paths before anything is decoded."""
-    from heatpose.data.groups import resolve_groups
-    from heatpose.data.table import load_data
-
     if check is None and args.groups:
-        check = partial(resolve_groups, spec=args.groups)
+        check = partial(heatpose.resolve_groups, spec=args.groups)
     with progress("Reading heatmaps") as advance:
-        table = load_data(
+        table = heatpose.load_data(
             args.data,
             decoder,
             skip_bad=args.skip_bad,
@@ -81,29 +76,25 @@ def read_data(
 
 def read_for_models(
     args: argparse.Namespace, *models: Pipeline
-) -> tuple[pd.DataFrame, HeatmapRows | None, Grouping | None]:
+) -> tuple[pd.DataFrame, HeatmapRows | None, heatpose.Grouping | None]:
     """Read DATA with the decoder of saved models, its heatmaps if one of them takes these, and its groups.
 
     Blocks by default are parts of the same recordings: intervals over them would be too narrow, so they are no groups.
     """
-    from heatpose.data.groups import resolve_groups
     from heatpose.model.inputs import input_of, read_samples, shared_decoder, shared_skeleton
-    from heatpose.pose.skeleton import COCO_17
 
-    if args.skeleton is None and (source := shared_skeleton(*models)) != COCO_17:
+    if args.skeleton is None and (source := shared_skeleton(*models)) != heatpose.COCO_17:
         args.skeleton = source
     table = read_data(args, shared_decoder(*models))
     heatmaps = read_samples(map(input_of, models), args.data, table, skip_bad=args.skip_bad)
-    grouping = resolve_groups(table, args.groups or "auto")
+    grouping = heatpose.resolve_groups(table, args.groups or "auto")
     return table, heatmaps, grouping if args.groups or grouping.kind != "blocks" else None
 
 
-def inspect(args: argparse.Namespace, signature: Mapping[str, Any] | None = None) -> Inspection:
+def inspect(args: argparse.Namespace, signature: Mapping[str, Any] | None = None) -> heatpose.Inspection:
     """Inspect DATA."""
-    from heatpose.evaluation.inspection import inspect_data
-
     with progress("Inspecting the data") as advance:
-        return inspect_data(
+        return heatpose.inspect_data(
             args.data,
             args.groups or "auto",
             decoder=args.decoder,
@@ -128,7 +119,7 @@ def dask_client(args: argparse.Namespace) -> Iterator[Client | None]:
         yield client
 
 
-def check_report_of(args: argparse.Namespace, skeleton: Skeleton) -> None:
+def check_report_of(args: argparse.Namespace, skeleton: heatpose.Skeleton) -> None:
     """Reject --report for hands and animals: its pictures are of persons."""
     from heatpose.pose.skeletons import is_person
 
@@ -141,12 +132,11 @@ def write_page(args: argparse.Namespace, *content: Any, **options: Any) -> None:
     if args.report is None:
         return
     from heatpose.data.storage import redact
-    from heatpose.report.report import write_report
 
     # A report never holds the credentials of a URL.
     facts = {"command": redact(args.command_line), "data": redact(args.data), **options.pop("facts", {})}
     with progress("Writing the report") as advance:
-        write_report(args.report, *content, facts=facts, progress=advance, **options)
+        heatpose.write_report(args.report, *content, facts=facts, progress=advance, **options)
     if not getattr(args, "json", False):
         say(f"Wrote {args.report}")
 
@@ -217,9 +207,7 @@ def complain(message: str) -> None:
 
 def warn_of_differences(model: Any, signatures: Sequence[Signature]) -> list[str]:
     """Print differences between data and the training data of a model to stderr, and return them."""
-    from heatpose.evaluation.signature import check_data
-
-    findings = check_data(model, reduce(add, signatures)) if signatures else []
+    findings = heatpose.check_data(model, reduce(add, signatures)) if signatures else []
     for finding in findings:
         complain(f"Warning: {finding}")
     return [str(finding) for finding in findings]

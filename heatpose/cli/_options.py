@@ -12,6 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import heatpose
+
 
 class UsageError(argparse.ArgumentTypeError):
     """Wrong usage, seen in a single value or once the command runs: exit code 2."""
@@ -153,9 +155,7 @@ class _Decoders:
     """The names of the decoders, looked up when they are needed: importing them takes a while."""
 
     def __iter__(self) -> Iterator[str]:
-        from heatpose.pose.decoding import DECODERS
-
-        return iter(DECODERS)
+        return iter(heatpose.DECODERS)
 
 
 # Options ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import heatpose
 from heatpose.cli._console import complain, warn_of_differences
 from heatpose.cli._options import Options, UsageError, option, positive, shared
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from heatpose.datasets.estimator import OnnxEstimator
     from heatpose.live.recording import Recorder
     from heatpose.live.server import PoseServer
-    from heatpose.live.stream import PoseStream
     from heatpose.live.view import Presenter
     from heatpose.live.watching import Frame
 
@@ -45,15 +45,12 @@ TIMING: Options = {
 }
 
 
-def make_stream(args: argparse.Namespace) -> tuple[Any, PoseStream]:
+def make_stream(args: argparse.Namespace) -> tuple[Any, heatpose.PoseStream]:
     """Load MODEL, in any of its forms, and make a stream of it."""
-    from heatpose.live.stream import PoseStream
-    from heatpose.persistence.artifact import load_model
-    from heatpose.persistence.onnx_model import load_onnx
-
-    model = (load_onnx if Path(args.model).suffix == ".onnx" else load_model)(args.model)
+    load = heatpose.load_onnx if Path(args.model).suffix == ".onnx" else heatpose.load_model
+    model = load(args.model)
     names = ("smoothing", "hold", "release", "held_after", "gap", "mirrored")
-    stream = PoseStream(model, **{name: getattr(args, name) for name in names})
+    stream = heatpose.PoseStream(model, **{name: getattr(args, name) for name in names})
     if stream.labels[-1] in stream.classes:
         complain(f"Poses that are none of the classes are {stream.labels[-1]}")
     return model, stream
@@ -100,7 +97,7 @@ def write_stream(
     args: argparse.Namespace,
     title: str,
     model: Any,
-    stream: PoseStream,
+    stream: heatpose.PoseStream,
     frames: Iterable[Frame | None],
     server: PoseServer | None,
     presenter: Presenter,

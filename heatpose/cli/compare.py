@@ -12,15 +12,11 @@ Examples
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
+import heatpose
 from heatpose.cli._console import complain, read_for_models, results, say, say_json
 from heatpose.cli._options import DATA, groups_option, shared
 from heatpose.data.wording import format_percent
-
-if TYPE_CHECKING:
-    from heatpose.evaluation.comparison import Comparison
-
 
 OPTIONS = {
     "first A": "saved model (.joblib, .heatpose)",
@@ -36,9 +32,8 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.cli._results import show_comparison
     from heatpose.evaluation.comparison import compare_records
-    from heatpose.persistence.artifact import read_manifest
 
-    records = [read_manifest(model)["record"] for model in (args.first, args.second)]
+    records = [heatpose.read_manifest(model)["record"] for model in (args.first, args.second)]
     comparison = compare_records(*records) if args.data is None else _on_data(args, records)
     if args.json:
         say_json({"A": args.first, "B": args.second, "data": args.data, **comparison.to_dict()})
@@ -48,16 +43,14 @@ def run(args: argparse.Namespace) -> None:
     show_comparison(results(), comparison)
 
 
-def _on_data(args: argparse.Namespace, records: list[dict]) -> Comparison:
-    from heatpose.evaluation.comparison import compare_models
-    from heatpose.persistence.artifact import load_model
+def _on_data(args: argparse.Namespace, records: list[dict]) -> heatpose.Comparison:
     from heatpose.persistence.provenance import share_trained_on
 
-    first, second = load_model(args.first), load_model(args.second)
+    first, second = heatpose.load_model(args.first), heatpose.load_model(args.second)
     table, heatmaps, grouping = read_for_models(args, first, second)
     shares = [share_trained_on(table, record) for record in records]
     for name, share in zip((args.first, args.second), shares, strict=True):
         if share > 0:
             complain(f"Warning: {name} was trained on about {format_percent(share, 0)} of these data.")
     groups = None if grouping is None else grouping.groups
-    return compare_models(first, second, table, groups, heatmaps=heatmaps, trained_on=(shares[0], shares[1]))
+    return heatpose.compare_models(first, second, table, groups, heatmaps=heatmaps, trained_on=(shares[0], shares[1]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 
+import heatpose
 from heatpose.cli._console import pose_options, say
 from heatpose.cli._options import POSES, file_to_write, here, option, shared
 from heatpose.data.wording import format_plural
@@ -33,10 +34,7 @@ OPTIONS = {
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from heatpose.data.formats.reading import read_poses
-    from heatpose.data.table import write_table
-
-    table = read_poses(
+    table = heatpose.read_poses(
         args.source,
         people=args.people,
         group=args.groups,
@@ -45,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
         **pose_options(args),
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_table(table, args.out)
+    heatpose.write_table(table, args.out)
     for note in table.attrs["notes"]:
         say(note)
     classes = table["label"].nunique()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 
+import heatpose
 from heatpose.cli._console import (
     check_report_of,
     complain,
@@ -34,14 +35,13 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.cli._results import show_evaluation
     from heatpose.data.storage import redact
-    from heatpose.evaluation.scoring import better_mirrored, evaluate_model, frames_with_body
+    from heatpose.evaluation.scoring import better_mirrored, frames_with_body
     from heatpose.evaluation.signature import sign_table
     from heatpose.model.inputs import skeleton_of
     from heatpose.model.prediction import mirror_table
-    from heatpose.persistence.artifact import load_model, read_manifest
     from heatpose.persistence.provenance import check_training_data
 
-    pipeline, manifest = load_model(args.model), read_manifest(args.model)
+    pipeline, manifest = heatpose.load_model(args.model), heatpose.read_manifest(args.model)
     skeleton = skeleton_of(pipeline)
     check_report_of(args, skeleton)
     table, heatmaps, grouping = read_for_models(args, pipeline)
@@ -59,7 +59,8 @@ def run(args: argparse.Namespace) -> None:
             "is one, and are otherwise errors."
         )
         complain(f"Warning: {cautions[-1]}")
-    evaluation = evaluate_model(pipeline, table, None if grouping is None else grouping.groups, heatmaps=heatmaps)
+    groups = None if grouping is None else grouping.groups
+    evaluation = heatpose.evaluate_model(pipeline, table, groups, heatmaps=heatmaps)
     if heatmaps is None and not differences:  # whose cure is another one
         least = better_mirrored(pipeline, table, evaluation)
         if least is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import heatpose
 from heatpose.cli._console import dask_client, read_data, say
 from heatpose.cli._options import DATA, file_to_write, groups_option, option, shared
 from heatpose.data.wording import format_plural
@@ -26,19 +27,17 @@ OPTIONS = {
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from heatpose.data.groups import resolve_groups
     from heatpose.data.storage import Storage, redact
-    from heatpose.data.table import write_table
 
     if isinstance(args.out, str):
         Storage(args.out).check_writable()
     with dask_client(args) as client:
         table = read_data(args, args.decoder, client=client)
     if args.groups:
-        table["group"] = resolve_groups(table, args.groups).groups
+        table["group"] = heatpose.resolve_groups(table, args.groups).groups
     if isinstance(args.out, Path):
         args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_table(table, args.out)
+    heatpose.write_table(table, args.out)
     counts = f"{format_plural(len(table), 'sample')} of {format_plural(table['label'].nunique(), 'class')}"
     if n_groups := table["group"].nunique():
         counts += f" in {format_plural(n_groups, 'group')}"

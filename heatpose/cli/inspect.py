@@ -13,14 +13,13 @@ import argparse
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import heatpose
 from heatpose.cli._console import inspect, results, say, say_json, write_page
 from heatpose.cli._options import DATA, file_to_write, groups_option, option, shared, whole
 from heatpose.data.wording import format_percent, format_plural, some_names
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from heatpose.evaluation.inspection import Inspection, Problem
 
 
 OPTIONS = {
@@ -39,9 +38,8 @@ OPTIONS = {
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.evaluation.inspection import write_fix_list
-    from heatpose.persistence.artifact import read_manifest
 
-    inspection = inspect(args, read_manifest(args.model)["record"].get("signature") if args.model else None)
+    inspection = inspect(args, heatpose.read_manifest(args.model)["record"].get("signature") if args.model else None)
     if args.fix_list is not None:
         write_fix_list(inspection, args.fix_list)
     if args.json:
@@ -56,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     write_page(args, inspection, heatmaps=args.data)
 
 
-def _show_contents(console: Console, inspection: Inspection) -> None:
+def _show_contents(console: Console, inspection: heatpose.Inspection) -> None:
     from heatpose.cli._results import table
 
     files = f" in {format_plural(inspection.n_files, 'file')}" if inspection.source == "folder" else ""
@@ -92,7 +90,7 @@ def _show_contents(console: Console, inspection: Inspection) -> None:
     console.print("", classes, "", keypoints, sep="\n")
 
 
-def _show_problems(console: Console, inspection: Inspection, shown: int) -> None:
+def _show_problems(console: Console, inspection: heatpose.Inspection, shown: int) -> None:
     if not inspection.problems:
         console.print("", "No problems found. This does not predict the score of a model.", sep="\n")
     for _, same in groupby(inspection.problems, key=lambda problem: (problem.severity, problem.kind)):
@@ -106,7 +104,7 @@ def _show_problems(console: Console, inspection: Inspection, shown: int) -> None
             console.print(f"  ... and {len(problems) - shown:,} more: see --fix-list, --json or --show")
 
 
-def _line(problem: Problem) -> str:
+def _line(problem: heatpose.Problem) -> str:
     """Return the message after its first files, unless it already begins with a file."""
     if not problem.paths or problem.message.startswith(problem.paths[0]):
         return problem.message

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 from contextlib import closing
 
+import heatpose
 from heatpose.cli._options import UsageError, folder_to_write, option, shared
 from heatpose.cli._stream import OUTPUT, TIMING, make_estimator, make_stream, page, wanted_records, write_stream
 
@@ -52,12 +53,11 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.live.recognition import find_people, person_frames
     from heatpose.live.recording import Recorder
     from heatpose.live.view import Presenter
-    from heatpose.pose.skeleton import COCO_17
 
     estimator = make_estimator(args)
     tracker = PersonTracker(estimator, OnnxDetector(args.detector) if args.detector else None, args.people or "all")
     model, stream = make_stream(args)
-    if stream.skeleton != COCO_17:
+    if stream.skeleton != heatpose.COCO_17:
         raise UsageError(f"MODEL takes heatmaps of {stream.skeleton.name}, and estimators are read for coco-17")
     recorder = Recorder(args.record, keep_pictures=args.keep_pictures) if args.record else None
     with (

@@ -14,6 +14,7 @@ import argparse
 import csv
 import sys
 
+import heatpose
 from heatpose.cli._console import pose_options, progress, warn_of_differences
 from heatpose.cli._options import POSES, option, shared
 
@@ -32,14 +33,12 @@ OPTIONS = {
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from heatpose.data.npy import BadFilesError
     from heatpose.evaluation.signature import Signature, sign_samples
     from heatpose.model.prediction import Prediction, list_pose_files, predict_files
-    from heatpose.persistence.artifact import load_model
 
     signatures: list[Signature] = []
     files = list_pose_files(args.paths)  # before the model is loaded, which takes longer
-    pipeline = load_model(args.model)
+    pipeline = heatpose.load_model(args.model)
     try:
         with progress("Predicting") as advance:
             predictions = list(
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
                     on_poses=lambda *samples: signatures.append(sign_samples(samples[0], pipeline, samples[1])),
                 )
             )
-    except BadFilesError as error:
+    except heatpose.BadFilesError as error:
         all_bad = {bad.path for bad in error.bad_files} >= set(files)
         hint = "" if all_bad else "\nFix or remove them, or leave them out with --skip-bad."
         raise ValueError(f"{error}{hint}") from error

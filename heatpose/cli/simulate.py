@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 
+import heatpose
 from heatpose.cli._console import progress, say, say_next
 from heatpose.cli._options import option, shared, whole
 from heatpose.data.wording import format_plural
@@ -24,11 +25,9 @@ OPTIONS = {
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from heatpose.datasets.simulation import simulate_poses, write_heatmaps
-
-    poses = simulate_poses(args.performers, args.clips, args.frames, random_state=args.random_state)
+    poses = heatpose.simulate_poses(args.performers, args.clips, args.frames, random_state=args.random_state)
     with progress("Writing heatmaps") as advance:
-        write_heatmaps(poses, args.out, dtype=args.dtype, exist_ok=args.overwrite, progress=advance)
+        heatpose.write_heatmaps(poses, args.out, dtype=args.dtype, exist_ok=args.overwrite, progress=advance)
     say(
         f"Wrote {len(poses):,} files to {args.out}: {len(set(poses.labels))} classes, each shown by "
         f"{format_plural(args.performers, 'performer')} in {format_plural(args.clips, 'clip')} of "

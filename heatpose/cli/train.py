@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+import heatpose
 from heatpose.cli._console import (
     check_report_of,
     dask_client,
@@ -33,17 +34,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-    from heatpose.training.result import TrainingResult
-
 
 def details() -> str:
     """Return the list of classifiers."""
-    from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES
+    from heatpose.model.candidates import DEFAULT_CANDIDATES
 
-    width = max(map(len, CANDIDATES))
+    width = max(map(len, heatpose.CANDIDATES))
     lines = [
         f"  {'*' if name in DEFAULT_CANDIDATES else ' '} {name:{width}}  {candidate.summary}"
-        for name, candidate in CANDIDATES.items()
+        for name, candidate in heatpose.CANDIDATES.items()
     ]
     return "\n".join(["classifiers (* compared by default):", *lines])
 
@@ -131,13 +130,12 @@ _NOT_WITH_ADAPT = {
 
 def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, Any]]:
     """Adapt a model to the person of DATA; return it with their keypoint table and the record for the manifest."""
-    from heatpose.model.adaptation import adapt_model, describe_adaptation
+    from heatpose.model.adaptation import describe_adaptation
     from heatpose.model.inputs import input_of, skeleton_of
-    from heatpose.persistence.artifact import load_model, read_manifest
 
     if given := [f"--{name}" for name, default in _NOT_WITH_ADAPT.items() if getattr(args, name) != default]:
         raise UsageError(f"Expected --adapt without {', '.join(given)}, which it has no use for")
-    base, manifest = load_model(args.adapt), read_manifest(args.adapt)
+    base, manifest = heatpose.load_model(args.adapt), heatpose.read_manifest(args.adapt)
     table, heatmaps, _ = read_for_models(args, base)
     labels = table["label"].to_numpy(dtype=str)
     samples = input_of(base).samples(table, heatmaps, skeleton_of(base))
@@ -149,35 +147,30 @@ def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, 
         "signature": manifest["record"].get("signature"),
         "choices": [*table.attrs.get("notes", ()), sentence],
     }
-    return adapt_model(base, samples, labels), table, record
+    return heatpose.adapt_model(base, samples, labels), table, record
 
 
 def _candidates(args: argparse.Namespace) -> tuple[str, ...]:
     """Return the names of the candidates to compare; UsageError where the skeleton or the data do not allow them."""
     from heatpose.data.table import is_folder
-    from heatpose.pose.skeleton import COCO_17
     from heatpose.pose.skeletons import find_skeleton
     from heatpose.training.training import choose_classifiers
 
     try:
-        skeleton = find_skeleton(args.skeleton or COCO_17)
-        names = choose_classifiers(args.classifiers, heatmaps=is_folder(args.data) and skeleton == COCO_17)
+        skeleton = find_skeleton(args.skeleton or heatpose.COCO_17)
+        names = choose_classifiers(args.classifiers, heatmaps=is_folder(args.data) and skeleton == heatpose.COCO_17)
     except ValueError as error:
         raise UsageError(str(error)) from error
     check_report_of(args, skeleton)
     return names
 
 
-def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
-    from heatpose.data.groups import check_enough, resolve_groups
+def _train(args: argparse.Namespace) -> tuple[heatpose.TrainingResult, pd.DataFrame]:
+    from heatpose.data.groups import check_enough
     from heatpose.evaluation.signature import sign_table
-    from heatpose.model.candidates import CANDIDATES
     from heatpose.model.checks import check_names
     from heatpose.model.inputs import read_samples
-    from heatpose.pose.skeleton import COCO_17
     from heatpose.training.plan import check_mirror
-    from heatpose.training.search import search_pose_classifier
-    from heatpose.training.training import train_pose_classifier
     from heatpose.training.trials import check_optuna
 
     names = _candidates(args)
@@ -187,22 +180,24 @@ def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
     def check(index: pd.DataFrame) -> None:
         check_names(index["label"].unique())
         check_mirror(index["label"].unique(), args.mirror)
-        check_enough(index["label"], resolve_groups(index, spec).groups, folds)
+        check_enough(index["label"], heatpose.resolve_groups(index, spec).groups, folds)
 
-    train: Callable[..., TrainingResult] = train_pose_classifier
+    train: Callable[..., heatpose.TrainingResult] = heatpose.train_pose_classifier
     title, tuning = "Training", {}
     if args.search:
-        train, title = search_pose_classifier, "Searching (seconds)"
+        train, title = heatpose.search_pose_classifier, "Searching (seconds)"
         tuning = {"budget": args.search, "study": args.study}
         check_optuna()
     elif args.study:
         raise UsageError("--study requires --search")
     with dask_client(args) as client:
         table = read_data(args, args.decoder, check=check, client=client)
-        if set(COCO_17.columns) <= set(table):
+        if set(heatpose.COCO_17.columns) <= set(table):
             warn_of_differences(None, [sign_table(table)])  # from people who stand, before hours are spent
-        grouping = resolve_groups(table, spec)
-        heatmaps = read_samples((CANDIDATES[name].takes for name in names), args.data, table, skip_bad=args.skip_bad)
+        grouping = heatpose.resolve_groups(table, spec)
+        heatmaps = read_samples(
+            (heatpose.CANDIDATES[name].takes for name in names), args.data, table, skip_bad=args.skip_bad
+        )
         say(f"Split by {grouping.description}")
         with progress(f"{title} {', '.join(names)}") as advance:
             result = train(
@@ -227,16 +222,17 @@ def _train(args: argparse.Namespace) -> tuple[TrainingResult, pd.DataFrame]:
 def _save(args: argparse.Namespace, pipeline: Pipeline, table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:
     from heatpose.data.storage import redact
     from heatpose.model.inputs import skeleton_of
-    from heatpose.persistence.artifact import save_model
     from heatpose.persistence.provenance import data_digest, sketch_data
     from heatpose.persistence.selftest import choose_samples
 
     data = {"path": redact(args.data), "digest": data_digest(table), "sketch": sketch_data(table)}
     samples = choose_samples(table, skeleton_of(pipeline))
-    return save_model(pipeline, args.out, record={**record, "data": data}, samples=samples)
+    return heatpose.save_model(pipeline, args.out, record={**record, "data": data}, samples=samples)
 
 
-def _report(args: argparse.Namespace, result: TrainingResult, table: pd.DataFrame, manifest: dict[str, Any]) -> None:
+def _report(
+    args: argparse.Namespace, result: heatpose.TrainingResult, table: pd.DataFrame, manifest: dict[str, Any]
+) -> None:
     from heatpose.evaluation.scoring import frames_with_body
 
     facts = {"model": f"{args.out}, sha256 {manifest['sha256']}", "decoder": args.decoder}

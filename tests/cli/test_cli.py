@@ -81,7 +81,7 @@ def no_reading(monkeypatch):
     def refuse(*arguments, **options):
         raise AssertionError("data were read")
 
-    for name in ("heatpose.data.folder.HeatmapFolder", "heatpose.data.table.load_data"):
+    for name in ("heatpose.data.folder.HeatmapFolder", "heatpose.load_data"):
         monkeypatch.setattr(name, refuse)
 
 
@@ -512,7 +512,7 @@ def test_training_data_that_are_turned_are_told_at_the_start(run, data, tmp_path
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("heatpose.training.training.train_pose_classifier", interrupted)
+    monkeypatch.setattr("heatpose.train_pose_classifier", interrupted)
     table = load_data(data)
     for turn in (False, True):
         names = {f"{name}_y": -table[f"{name}_y"] for name in COCO_17.keypoints}
@@ -533,7 +533,7 @@ def test_an_interrupted_training_leaves_nothing(run, data, tmp_path, monkeypatch
     def interrupted(*arguments, **options):
         raise error
 
-    monkeypatch.setattr("heatpose.training.training.train_pose_classifier", interrupted)
+    monkeypatch.setattr("heatpose.train_pose_classifier", interrupted)
     got, _, err = run("train", data, "--groups", BY_PERFORMER, "--out", tmp_path / "new" / "pose.joblib")
     assert got == code and re.fullmatch(f"{message}\n", err)
     assert list(tmp_path.iterdir()) == []
@@ -543,7 +543,7 @@ def test_a_full_disk_does_not_cost_the_scores(run, data, tmp_path, monkeypatch, 
     def full(*arguments, **options):
         raise OSError(28, "No space left on device", "pose.joblib")
 
-    monkeypatch.setattr("heatpose.persistence.artifact.save_model", full)
+    monkeypatch.setattr("heatpose.save_model", full)
     out = tmp_path / "pose.joblib"
     code, stdout, stderr = run("train", data, "--groups", BY_PERFORMER, "--classifiers", "knn", "--out", out)
     assert code == 1
