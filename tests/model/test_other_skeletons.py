@@ -237,7 +237,7 @@ def test_manipulated_skeletons_are_refused(wrong):
         Skeleton.from_dict(wrong)
 
 
-@pytest.mark.parametrize("form", ["safe", "onnx"])
+@pytest.mark.parametrize("form", ["heatpose", "onnx"])
 def test_it_adapts_and_is_exported(trained, tmp_path, form):
     _, pipeline, poses, labels = trained
     swapped = np.roll(np.unique(labels), 1)[np.unique(labels, return_inverse=True)[1]]
