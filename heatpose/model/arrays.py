@@ -9,7 +9,7 @@ arrays when it is made, and every walk through a tree ends. The safe file and th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -44,8 +44,24 @@ __all__ = [
 _CHUNK = 1 << 22  # numbers that a block holds in memory at a time: 32 MB of float64
 
 
+def _axes(*names: str, kind: str = "f") -> dict[str, Any]:
+    """Describe an array of a block: the names of its axes, of which equal ones are equally long, and its kind."""
+    return {"axes": names, "kind": kind}
+
+
 class Block:
     """A function of rows, (N, F) -> (N, G), defined by its arrays alone."""
+
+    def __post_init__(self) -> None:
+        lengths: dict[str, int] = {}
+        for each in fields(self):  # type: ignore[arg-type]  # of the dataclasses below
+            value = getattr(self, each.name)
+            if each.metadata:
+                axes = each.metadata["axes"]
+                check_array(each.name, value, [lengths.get(axis) for axis in axes], each.metadata["kind"])
+                lengths |= dict(zip(axes, value.shape, strict=True))
+            elif isinstance(value, tuple):
+                lengths[each.name] = len(value)
 
     def width(self, width: int) -> int:
         """Return the number of output columns for `width` input columns; ValueError where they do not fit.
@@ -85,10 +101,10 @@ class Mean(Block):
     """Weighted mean of the outputs of several blocks."""
 
     members: tuple[Block, ...]
-    weights: np.ndarray
+    weights: np.ndarray = field(metadata=_axes("members"))
 
     def __post_init__(self):
-        check_array("weights", self.weights, (len(self.members),), "f")
+        super().__post_init__()
         if not (self.members and self.weights.min() >= 0 and self.weights.sum() > 0):
             raise ValueError(f"Expected weights of 0 or more, not all 0, got {self.weights}.")
 
@@ -110,10 +126,7 @@ class Pool(Block):
     """Several blocks pooled by :func:`heatpose.model.openset.pool_probabilities`."""
 
     members: tuple[Block, ...]
-    knows_unknown: np.ndarray  # (M,) bool: the last column is the unknown poses
-
-    def __post_init__(self):
-        check_array("knows_unknown", self.knows_unknown, (len(self.members),), "b")
+    knows_unknown: np.ndarray = field(metadata=_axes("members", kind="b"))  # the last column is the unknown poses
 
     def width(self, width: int) -> int:
         """That of the widest member."""
@@ -166,10 +179,7 @@ class Features(Block):
 class Fill(Block):
     """Replace NaN by a value for each column."""
 
-    values: np.ndarray
-
-    def __post_init__(self):
-        check_array("values", self.values, (None,), "f")
+    values: np.ndarray = field(metadata=_axes("columns"))
 
     def width(self, width: int) -> int:
         """The same."""
@@ -183,12 +193,11 @@ class Fill(Block):
 class Scale(Block):
     """Subtract a column's mean and divide by its scale."""
 
-    mean: np.ndarray
-    scale: np.ndarray
+    mean: np.ndarray = field(metadata=_axes("columns"))
+    scale: np.ndarray = field(metadata=_axes("columns"))
 
     def __post_init__(self):
-        check_array("mean", self.mean, (None,), "f")
-        check_array("scale", self.scale, self.mean.shape, "f")
+        super().__post_init__()
         if not np.all(self.scale != 0):
             raise ValueError("Expected scales other than 0, got some.")
 
@@ -204,12 +213,8 @@ class Scale(Block):
 class Linear(Block):
     """x @ weights + bias."""
 
-    weights: np.ndarray
-    bias: np.ndarray
-
-    def __post_init__(self):
-        check_array("weights", self.weights, (None, None), "f")
-        check_array("bias", self.bias, self.weights.shape[1:], "f")
+    weights: np.ndarray = field(metadata=_axes("columns", "outputs"))
+    bias: np.ndarray = field(metadata=_axes("outputs"))
 
     def width(self, width: int) -> int:
         """As many as there are columns of weights."""
@@ -253,10 +258,7 @@ class Softmax(Block):
 class Constant(Block):
     """Same output for every row."""
 
-    values: np.ndarray
-
-    def __post_init__(self):
-        check_array("values", self.values, (None,), "f")
+    values: np.ndarray = field(metadata=_axes("classes"))
 
     def width(self, width: int) -> int:
         """As many as there are values."""
@@ -293,26 +295,19 @@ class Trees(Block):
         Initial value of the sum.
     """
 
-    feature: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    threshold: np.ndarray
-    missing_left: np.ndarray
-    leaf: np.ndarray
-    roots: np.ndarray
-    values: np.ndarray
-    target: np.ndarray
-    base: np.ndarray
+    feature: np.ndarray = field(metadata=_axes("nodes", kind="i"))
+    left: np.ndarray = field(metadata=_axes("nodes", kind="i"))
+    right: np.ndarray = field(metadata=_axes("nodes", kind="i"))
+    threshold: np.ndarray = field(metadata=_axes("nodes"))
+    missing_left: np.ndarray = field(metadata=_axes("nodes", kind="b"))
+    leaf: np.ndarray = field(metadata=_axes("nodes", kind="i"))
+    roots: np.ndarray = field(metadata=_axes("trees", kind="i"))
+    values: np.ndarray = field(metadata=_axes("leaves", "outputs"))
+    target: np.ndarray = field(metadata=_axes("trees", kind="i"))
+    base: np.ndarray = field(metadata=_axes("columns"))
 
     def __post_init__(self):
-        check_array("feature", self.feature, (None,), "i")
-        shape = self.feature.shape
-        for name, kind in (("left", "i"), ("right", "i"), ("leaf", "i"), ("threshold", "f"), ("missing_left", "b")):
-            check_array(name, getattr(self, name), shape, kind)
-        check_array("roots", self.roots, (None,), "i")
-        check_array("target", self.target, self.roots.shape, "i")
-        check_array("values", self.values, (None, None), "f")
-        check_array("base", self.base, (None,), "f")
+        super().__post_init__()
         n_nodes, number = len(self.feature), np.arange(len(self.feature))
         is_leaf = self.leaf >= 0
         inner = number[~is_leaf]
@@ -410,15 +405,14 @@ class Kernel(Block):
         The kernel is exp(-gamma * squared distance).
     """
 
-    points: np.ndarray
-    counts: np.ndarray
+    points: np.ndarray = field(metadata=_axes("points", "columns"))
+    counts: np.ndarray = field(metadata=_axes("classes", kind="i"))
     weights: np.ndarray
     bias: np.ndarray
     gamma: float
 
     def __post_init__(self):
-        check_array("points", self.points, (None, None), "f")
-        check_array("counts", self.counts, (None,), "i")
+        super().__post_init__()
         check_range("counts", self.counts, 0, len(self.points) + 1)
         n_classes = len(self.counts)
         if n_classes < 2 or self.counts.sum() != len(self.points):
@@ -473,13 +467,12 @@ class Bumps(Block):
     gamma : float
     """
 
-    points: np.ndarray
-    weights: np.ndarray
+    points: np.ndarray = field(metadata=_axes("points", "columns"))
+    weights: np.ndarray = field(metadata=_axes("points", "outputs"))
     gamma: float
 
     def __post_init__(self):
-        check_array("points", self.points, (None, None), "f")
-        check_array("weights", self.weights, (len(self.points), None), "f")
+        super().__post_init__()
         check_number("gamma", self.gamma, float, least=0)
 
     def width(self, width: int) -> int:
@@ -520,12 +513,8 @@ class Corrected(Block):
 class Platt(Block):
     """Platt scaling: a sigmoid for each decision value, normalised."""
 
-    slope: np.ndarray
-    shift: np.ndarray
-
-    def __post_init__(self):
-        check_array("slope", self.slope, (None,), "f")
-        check_array("shift", self.shift, self.slope.shape, "f")
+    slope: np.ndarray = field(metadata=_axes("columns"))
+    shift: np.ndarray = field(metadata=_axes("columns"))
 
     def width(self, width: int) -> int:
         """One for each class; two where one decision is between two classes."""
@@ -543,14 +532,13 @@ class Platt(Block):
 class Neighbours(Block):
     """K nearest neighbours: votes of the nearest training points, weighted by the inverse distance."""
 
-    points: np.ndarray
-    codes: np.ndarray
+    points: np.ndarray = field(metadata=_axes("points", "columns"))
+    codes: np.ndarray = field(metadata=_axes("points", kind="i"))
     n_classes: int
     n_neighbours: int
 
     def __post_init__(self):
-        check_array("points", self.points, (None, None), "f")
-        check_array("codes", self.codes, self.points.shape[:1], "i")
+        super().__post_init__()
         check_number("n_classes", self.n_classes, int, least=2, most=1 << 16)
         check_number("n_neighbours", self.n_neighbours, int, least=1, most=len(self.points))
         check_range("codes", self.codes, 0, self.n_classes)
