@@ -17,24 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from heatpose.model import arrays
 from heatpose.model.array_checks import check_most
-from heatpose.model.arrays import (
-    Activation,
-    Block,
-    Constant,
-    Features,
-    Fill,
-    Kernel,
-    Linear,
-    Mean,
-    Neighbours,
-    Platt,
-    Pool,
-    Scale,
-    Softmax,
-    Steps,
-    Trees,
-)
+from heatpose.model.arrays import Block
 from heatpose.model.ensemble import PoseEnsemble
 from heatpose.model.estimators import PoseClassifier, PoseFeatures
 from heatpose.pose.skeleton import Skeleton
@@ -178,15 +163,15 @@ def _steps(pipeline: Any) -> Block:
     return _chain(*(to_block(step) for _, step in pipeline.steps if step not in (None, "passthrough")))
 
 
-def _chain(*blocks: Block) -> Steps:
+def _chain(*blocks: Block) -> arrays.Steps:
     """Return blocks one after the other, the steps of each in one row."""
-    parts = (block.steps if isinstance(block, Steps) else (block,) for block in blocks)
-    return Steps(tuple(chain.from_iterable(parts)))
+    parts = (block.steps if isinstance(block, arrays.Steps) else (block,) for block in blocks)
+    return arrays.Steps(tuple(chain.from_iterable(parts)))
 
 
 def _features(features: PoseFeatures) -> Block:
     skeleton = find_skeleton(features.skeleton)
-    return Features(**features.blocks, min_confidence=float(features.min_confidence), skeleton=skeleton)
+    return arrays.Features(**features.blocks, min_confidence=float(features.min_confidence), skeleton=skeleton)
 
 
 def _imputer(imputer: Any) -> Block:
@@ -195,13 +180,13 @@ def _imputer(imputer: Any) -> Block:
     _need(imputer, add_indicator=False)
     if np.isnan(statistics).any() or not np.isnan(imputer.missing_values):
         raise CannotExportError("Expected SimpleImputer of NaN with keep_empty_features=True, got another.")
-    return Fill(statistics)
+    return arrays.Fill(statistics)
 
 
 def _scaler(scaler: Any) -> Block:
     n = scaler.n_features_in_
     mean = scaler.mean_ if scaler.with_mean else np.zeros(n)
-    return Scale(np.asarray(mean), np.asarray(scaler.scale_ if scaler.with_std else np.ones(n)))
+    return arrays.Scale(np.asarray(mean), np.asarray(scaler.scale_ if scaler.with_std else np.ones(n)))
 
 
 def _two_columns(weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -219,39 +204,39 @@ def _logistic(classifier: Any) -> Block:
 
 def _linear(classifier: Any) -> Block:
     weights, bias = _two_columns(np.asarray(classifier.coef_).T, np.atleast_1d(classifier.intercept_))
-    return Steps((Linear(weights, bias.astype(weights.dtype)), Softmax()))
+    return arrays.Steps((arrays.Linear(weights, bias.astype(weights.dtype)), arrays.Softmax()))
 
 
 def _mlp(network: Any) -> Block:
     blocks: list[Block] = []
     *hidden, last = zip(network.coefs_, network.intercepts_, strict=True)
     for weights, bias in hidden:
-        blocks.append(Linear(weights, bias))
+        blocks.append(arrays.Linear(weights, bias))
         if network.activation != "identity":
-            blocks.append(Activation(network.activation))
-    return Steps((*blocks, Linear(*_two_columns(*last)), Softmax()))
+            blocks.append(arrays.Activation(network.activation))
+    return arrays.Steps((*blocks, arrays.Linear(*_two_columns(*last)), arrays.Softmax()))
 
 
 def _dummy(dummy: Any) -> Block:
     _need(dummy, strategy="prior")
-    return Constant(np.asarray(dummy.class_prior_, dtype=np.float64))
+    return arrays.Constant(np.asarray(dummy.class_prior_, dtype=np.float64))
 
 
 def _voting(voting: Any) -> Block:
     _need(voting, voting="soft")
     members = tuple(to_block(member) for member in voting.estimators_)
     weights = [1.0] * len(members) if voting.weights is None else voting._weights_not_none
-    return Mean(members, np.asarray(weights, dtype=np.float64))
+    return arrays.Mean(members, np.asarray(weights, dtype=np.float64))
 
 
 def _pool(ensemble: PoseEnsemble) -> Block:
     n_classes = np.array([len(member.classes_) for member in ensemble.estimators_])
-    return Pool(tuple(map(to_block, ensemble.estimators_)), n_classes > n_classes.min())
+    return arrays.Pool(tuple(map(to_block, ensemble.estimators_)), n_classes > n_classes.min())
 
 
 def _bagging(bag: Any) -> Block:
     _need(bag, max_features=1.0, bootstrap_features=False)
-    return Mean(tuple(to_block(member) for member in bag.estimators_), np.ones(len(bag.estimators_)))
+    return arrays.Mean(tuple(to_block(member) for member in bag.estimators_), np.ones(len(bag.estimators_)))
 
 
 def _forest(forest: Any) -> Block:
@@ -329,7 +314,7 @@ def _xgboost(classifier: Any) -> Block:
         target=np.array(groups),
         base=base,
     )
-    return Steps((block, Softmax()))
+    return arrays.Steps((block, arrays.Softmax()))
 
 
 def _trees(
@@ -342,7 +327,7 @@ def _trees(
     values: np.ndarray,
     target: np.ndarray,
     base: np.ndarray,
-) -> Trees:
+) -> arrays.Trees:
     """Make a block of trees from the arrays of their nodes, one tree after the other, and of their leaves' values.
 
     Children are numbered in each tree, and those of leaves are negative.
@@ -350,7 +335,7 @@ def _trees(
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     offset = np.repeat(roots, sizes)
     is_leaf, number = left < 0, np.arange(len(left))
-    return Trees(
+    return arrays.Trees(
         feature=np.where(is_leaf, 0, feature).astype(np.int32),
         left=np.where(is_leaf, number, left + offset).astype(np.int32),
         right=np.where(is_leaf, number, right + offset).astype(np.int32),
@@ -366,7 +351,7 @@ def _trees(
 
 def _svc(machine: Any) -> Block:
     _need(machine, kernel="rbf", decision_function_shape="ovr", break_ties=False)
-    return Kernel(
+    return arrays.Kernel(
         points=np.asarray(machine.support_vectors_, dtype=np.float64),
         counts=np.asarray(machine.n_support_, dtype=np.int32),
         weights=np.asarray(machine.dual_coef_, dtype=np.float64),
@@ -380,16 +365,16 @@ def _calibrated(calibrated: Any) -> Block:
     means = []
     for member in calibrated.calibrated_classifiers_:
         machine = _chain(to_block(member.estimator))
-        if not isinstance(machine.steps[-1], Kernel):
+        if not isinstance(machine.steps[-1], arrays.Kernel):
             raise CannotExportError("Expected CalibratedClassifierCV of an SVC, got one of another classifier.")
         parameters = np.array([(sigmoid.a_, sigmoid.b_) for sigmoid in member.calibrators], dtype=np.float64)
-        means.append(_chain(machine, Platt(*parameters.T)))
-    return means[0] if len(means) == 1 else Mean(tuple(means), np.ones(len(means)))
+        means.append(_chain(machine, arrays.Platt(*parameters.T)))
+    return means[0] if len(means) == 1 else arrays.Mean(tuple(means), np.ones(len(means)))
 
 
 def _neighbours(classifier: Any) -> Block:
     _need(classifier, weights="distance", effective_metric_="euclidean")
-    return Neighbours(
+    return arrays.Neighbours(
         points=np.asarray(classifier._fit_X),
         codes=np.asarray(classifier._y, dtype=np.int32),
         n_classes=len(classifier.classes_),
@@ -426,7 +411,7 @@ BLOCKS: Mapping[str, type[Block]] = {kind.__name__: kind for kind in Block.__sub
 
 def to_parts(block: Block) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return a description of a block that JSON can hold, and its arrays by the names used there."""
-    arrays: dict[str, np.ndarray] = {}
+    stored: dict[str, np.ndarray] = {}
 
     def describe(value: Any) -> Any:
         if isinstance(value, Block):
@@ -437,15 +422,15 @@ def to_parts(block: Block) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if isinstance(value, tuple):
             return [describe(item) for item in value]
         if isinstance(value, np.ndarray):
-            name = f"{len(arrays):03d}"
-            arrays[name] = np.ascontiguousarray(value)
+            name = f"{len(stored):03d}"
+            stored[name] = np.ascontiguousarray(value)
             return {"array": name}
         return value
 
-    return describe(block), arrays
+    return describe(block), stored
 
 
-def from_parts(described: Any, arrays: Mapping[str, np.ndarray]) -> Block:
+def from_parts(described: Any, stored: Mapping[str, np.ndarray]) -> Block:
     """Rebuild a block from :func:`to_parts`; ValueError where the parts are not those of one."""
     used: list[str] = []
 
@@ -460,10 +445,10 @@ def from_parts(described: Any, arrays: Mapping[str, np.ndarray]) -> Block:
             return value
         if set(value) == {"array"}:
             name = value["array"]
-            if not isinstance(name, str) or name not in arrays:
+            if not isinstance(name, str) or name not in stored:
                 raise ValueError(f"Expected the name of an array, got {name!r}.")
             used.append(name)
-            return arrays[name]
+            return stored[name]
         if set(value) == {"skeleton"}:
             return unpack_skeleton(value["skeleton"])
         kind = value.get("kind")
@@ -481,6 +466,6 @@ def from_parts(described: Any, arrays: Mapping[str, np.ndarray]) -> Block:
     block = build(described)
     if not isinstance(block, Block):
         raise ValueError(f"Expected a block, got {type(block).__name__}.")
-    if sorted(used) != sorted(arrays):
+    if sorted(used) != sorted(stored):
         raise ValueError("Expected each array to be used once, got others.")
     return block
