@@ -181,9 +181,14 @@ class Float64LDA(LinearDiscriminantAnalysis):
         return self
 
 
+def _imputed(*steps: BaseEstimator) -> Pipeline:
+    """Impute the features for steps that take no NaN."""
+    return make_pipeline(SimpleImputer(keep_empty_features=True), *steps)
+
+
 def _scaled(classifier: BaseEstimator) -> Pipeline:
     """Impute and standardise the features for a classifier that needs it."""
-    return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), classifier)
+    return _imputed(StandardScaler(), classifier)
 
 
 def _logistic(random_state: int | None) -> Pipeline:
@@ -258,9 +263,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
             _logistic, "logistic regression", space={"logisticregression__C": Range(1e-3, 10.0, log=True)}
         ),
         "lda": Candidate(
-            lambda random_state: make_pipeline(
-                SimpleImputer(keep_empty_features=True), Float64LDA(solver="lsqr", shrinkage="auto")
-            ),
+            lambda random_state: _imputed(Float64LDA(solver="lsqr", shrinkage="auto")),
             "linear discriminant analysis with shrinkage",
             features={"coordinates": False},
             training_space={"performers": Range(0, 4)},
@@ -278,9 +281,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
         ),
         "knn": Candidate(
             # Not scaled to one spread: that gives the shoulders' width, which differs by person, an arm's weight.
-            lambda random_state: make_pipeline(
-                SimpleImputer(keep_empty_features=True), KNeighborsClassifier(10, weights="distance")
-            ),
+            lambda random_state: _imputed(KNeighborsClassifier(10, weights="distance")),
             "10 nearest poses by pair vectors",
             features={**dict.fromkeys(FEATURE_BLOCKS, False), "vectors": True},
             training={"performers": 3},
