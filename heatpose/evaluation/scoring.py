@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.table import table_keypoints, table_labels
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
-from heatpose.model.inputs import input_of, skeleton_of
+from heatpose.model.inputs import before_last, input_of, skeleton_of
 from heatpose.model.prediction import mirror_table
 from heatpose.pose.geometry import has_body, mask_uncertain
 from heatpose.pose.skeleton import Skeleton
@@ -104,9 +104,12 @@ def _predict(
     labels, classes = table_labels(table), np.asarray(pipeline.classes_).astype(str)
     if unknown := sorted(set(labels) - set(classes)):
         raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too.")
-    probabilities, known = pipeline[-1].predict_proba_and_known(
-        input_of(pipeline).samples(table, heatmaps, skeleton_of(pipeline))
-    )
+    samples = input_of(pipeline).samples(table, heatmaps, skeleton_of(pipeline))
+    samples, model = before_last(pipeline, samples), pipeline[-1]
+    if hasattr(model, "predict_proba_and_known"):
+        probabilities, known = model.predict_proba_and_known(samples)
+    else:
+        probabilities, known = np.asarray(model.predict_proba(samples)), 1
     return labels, classes, probabilities, known * probabilities.max(axis=1)
 
 

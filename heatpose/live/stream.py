@@ -26,7 +26,7 @@ from heatpose.live.times import ClockCheck, as_seconds
 from heatpose.model.checks import select_columns
 from heatpose.model.conversion import frame_predictor
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
-from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
+from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of, takes_table
 from heatpose.model.openset import NONE_OF_THESE, UNKNOWN
 from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
 
@@ -528,7 +528,7 @@ class _Model:
         self._decoder: HeatmapDecoder | None = None  # for a model that takes keypoints
         if isinstance(steps[0], HeatmapDecoder):
             self._decoder = steps.pop(0)
-        elif getattr(model, "n_features_in_", 0) == len(self.skeleton.columns):
+        elif takes_table(model):
             self._decoder = HeatmapDecoder(decoder, skeleton=self.skeleton)
         self.decoder = self._decoder.method if self._decoder and self.heatmaps == self.skeleton else None
         *self._transformers, self._classifier = steps

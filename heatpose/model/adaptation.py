@@ -23,7 +23,7 @@ from heatpose.data.wording import format_plural
 from heatpose.model.arrays import Block, Bumps, Fill, Steps
 from heatpose.model.conversion import to_block
 from heatpose.model.estimators import PoseFeatures, as_table
-from heatpose.model.inputs import skeleton_of
+from heatpose.model.inputs import before_last, skeleton_of, takes_table
 from heatpose.model.openset import smooth_joint
 from heatpose.pose.geometry import has_body
 
@@ -113,7 +113,7 @@ def adapt_model(model: Pipeline, X: Any, labels: ArrayLike) -> Pipeline:
 
 def _samples(model: Pipeline, X: Any) -> Any:
     """Return what the last step of a model takes."""
-    return X if getattr(X, "ndim", 0) == 2 or len(model) == 1 else model[:-1].transform(X)
+    return before_last(model, X if getattr(X, "ndim", 0) == 2 or takes_table(model) else model[0].transform(X))
 
 
 def describe_adaptation(model: Pipeline, X: Any, labels: ArrayLike) -> tuple[dict[str, Any], str]:

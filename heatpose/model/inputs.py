@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.data.folder import HeatmapFolder, HeatmapRows
 from heatpose.data.table import is_folder
+from heatpose.model.estimators import HeatmapDecoder
 from heatpose.model.pixels import HeatmapPixels
 from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -26,12 +27,14 @@ __all__ = [
     "HEATMAPS",
     "KEYPOINTS",
     "ModelInput",
+    "before_last",
     "heatmap_skeleton_of",
     "input_of",
     "read_samples",
     "shared_decoder",
     "shared_skeleton",
     "skeleton_of",
+    "takes_table",
 ]
 
 
@@ -87,6 +90,8 @@ class ModelInput:
 
     def check_read(self, pipeline: Pipeline, shape: tuple[int, ...] | None) -> None:
         """Raise ValueError where a file of heatmaps of a shape (K, H, W), or a keypoint table (None), is unusable."""
+        if shape is not None and takes_table(pipeline):
+            raise ValueError("expected a keypoint table, which the model works from, got heatmaps")
 
     def mirror_parameters(self, mirror: str | Mapping[str, str] | None) -> dict[str, Any]:
         """Pipeline parameters of a mirror mode, see :class:`heatpose.PoseClassifier`."""
@@ -158,6 +163,19 @@ def input_of(pipeline: Pipeline) -> ModelInput:
     return HEATMAPS if isinstance(pipeline[0], HeatmapPixels) else KEYPOINTS
 
 
+def takes_table(model: Any) -> bool:
+    """Return True for a fitted model that takes keypoint tables itself, such as ``pipeline[1:]``."""
+    return getattr(model, "n_features_in_", 0) == len(skeleton_of(model).columns)
+
+
+def before_last(pipeline: Pipeline, samples: Any) -> Any:
+    """Return what the last step gets of samples that the model works from, after a first step that decodes."""
+    for step in pipeline[0 if takes_table(pipeline) else 1 : -1]:
+        if step not in (None, "passthrough"):
+            samples = step.transform(samples)
+    return samples
+
+
 def shared_decoder(*pipelines: Pipeline) -> str:
     """Return the decoder of pipelines that work from keypoints; the default one where none does.
 
@@ -166,7 +184,7 @@ def shared_decoder(*pipelines: Pipeline) -> str:
     ValueError
         If they have different ones.
     """
-    decoders = {pipeline[0].method for pipeline in pipelines if input_of(pipeline).has_keypoints}
+    decoders = {pipeline[0].method for pipeline in pipelines if isinstance(pipeline[0], HeatmapDecoder)}
     if len(decoders) > 1:
         raise ValueError(f"Expected models with the same decoder, got {' and '.join(sorted(decoders))}.")
     return decoders.pop() if decoders else "gaussian"

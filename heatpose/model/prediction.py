@@ -22,7 +22,7 @@ from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, table_keypoints
 from heatpose.model.estimators import PoseClassifier
-from heatpose.model.inputs import heatmap_skeleton_of, input_of, shared_decoder, skeleton_of
+from heatpose.model.inputs import before_last, heatmap_skeleton_of, input_of, shared_decoder, skeleton_of
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
@@ -313,10 +313,7 @@ def _numbered(names: Sequence[str], numbers: Iterable[int]) -> list[str]:
 
 
 def _predict(pipeline: Pipeline, names: Sequence[str], samples: np.ndarray, unknown: bool) -> Iterator[Prediction]:
-    for step in pipeline[1:-1]:
-        if step not in (None, "passthrough"):
-            samples = step.transform(samples)
-    model = pipeline[-1]
+    samples, model = before_last(pipeline, samples), pipeline[-1]
     if unknown:
         labels, confidences = model.predict_or_unknown(samples, return_confidence=True)
     else:

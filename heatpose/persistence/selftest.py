@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.datasets.rendering import place_in_heatmaps, render_heatmaps
 from heatpose.model.estimators import HeatmapDecoder
-from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
+from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of, takes_table
 from heatpose.model.openset import OpenSetMixin
 from heatpose.persistence.manifest import ModelError
 from heatpose.pose.augmentation import hide_part, partial_bodies
@@ -171,11 +171,9 @@ def check_self_test(model: Any, stored: Mapping[str, Any]) -> tuple[list[str], f
 def _predict(model: Any, kind: str, poses: Iterable[Any]) -> dict[str, Any] | None:
     """Predict stored poses as keypoints or, rendered, as heatmaps; None if the model has no step that takes them."""
     decodes = isinstance(model, Pipeline) and isinstance(model[0], HeatmapDecoder)
-    # A pipeline without a decoder, or an ONNX graph with keypoints as input.
-    takes_keypoints = getattr(model, "n_features_in_", 0) == len(skeleton_of(model).columns)
     if kind == "keypoints":
-        return _outputs(model[1:] if decodes else model, _array(poses)) if decodes or takes_keypoints else None
-    if takes_keypoints:
+        return _outputs(model[1:] if decodes else model, _array(poses)) if decodes or takes_table(model) else None
+    if takes_table(model):
         return None
     heatmaps = render_heatmaps(_array(poses), heatmap_shape=_SIZE)
     outputs = _outputs(model, heatmaps)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from heatpose.data.npy import BadFilesError
 from heatpose.data.table import keypoint_frame, table_keypoints, write_table
@@ -18,6 +19,7 @@ from heatpose.model.prediction import Prediction, list_pose_files, mirror_table,
 
 POSES = simulate_poses(2, 1, 4, classes=["action_up", "category_motion", "category_sound"])
 HEATMAPS = POSES.heatmaps()
+TABLE = POSES.keypoints.reshape(-1, 51)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,16 @@ def test_a_step_that_does_nothing_changes_nothing(pipeline, folder):
     decode, classify = pipeline.steps
     longer = Pipeline([decode, ("nothing", "passthrough"), classify])
     assert list(predict_files(longer, [folder])) == list(predict_files(pipeline, [folder]))
+
+
+def test_a_model_of_keypoints_predicts_tables_and_says_so_of_heatmaps(pipeline, folder):
+    model = Pipeline([("nothing", FunctionTransformer(np.copy)), *pipeline[1:].steps]).fit(TABLE, POSES.labels)
+    file = folder / "poses.csv"
+    write_table(keypoint_frame(POSES.keypoints).assign(label=POSES.labels), file)
+    for rest in (model, pipeline[1:]):
+        assert list(predict_files(rest, [file])) == list(predict_files(pipeline, [file]))
+        with pytest.raises(BadFilesError, match="expected a keypoint table, which the model works from, got heatmaps"):
+            list(predict_files(rest, [folder / "flat"]))
 
 
 def test_no_option_for_poses_of_other_tools_is_ignored_for_heatmaps(pipeline, folder):

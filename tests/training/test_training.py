@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
 from heatpose.data.groups import Grouping
@@ -19,6 +21,8 @@ from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model import candidates
 from heatpose.model.candidates import CANDIDATES, Candidate
+from heatpose.model.estimators import PoseFeatures
+from heatpose.model.inputs import shared_decoder
 from heatpose.model.openset import UNKNOWN, apply_temperature
 from heatpose.pose.skeleton import COCO_17
 from heatpose.pose.skeletons import HAND_21
@@ -479,6 +483,22 @@ def test_evaluating_a_model_is_counting_what_it_gets_right(result):
     assert evaluation.balanced_accuracy == pytest.approx(balanced_accuracy(other["label"].to_numpy(), predicted))
     assert evaluation.n_groups == 2
     assert evaluate_model(result.pipeline, other).n_groups is None
+
+
+def test_evaluating_a_model_goes_through_all_of_its_steps(result):
+    decode, classify = result.pipeline.steps
+    pipeline = Pipeline([decode, ("nobody", FunctionTransformer(np.zeros_like)), ("nothing", "passthrough"), classify])
+    assert evaluate_model(pipeline, TABLE).balanced_accuracy == 1 / len(CLASSES)
+
+
+def test_evaluating_a_model_of_keypoints_or_one_of_ones_own(result):
+    keypoints = result.pipeline[1:]
+    assert evaluate_model(keypoints, TABLE).to_dict() == evaluate_model(result.pipeline, TABLE).to_dict()
+    assert shared_decoder(keypoints, result.pipeline) == result.pipeline[0].method
+    own = make_pipeline(PoseFeatures(), DecisionTreeClassifier(random_state=0))
+    own.fit(TABLE[list(COCO_17.columns)], TABLE["label"])
+    score = balanced_accuracy(TABLE["label"].to_numpy(), own.predict(TABLE))
+    assert evaluate_model(own, TABLE).balanced_accuracy == pytest.approx(score) and score > 0.5
 
 
 def test_columns_that_can_be_null_are_columns_of_numbers(result):
