@@ -5,7 +5,7 @@
 Everything is tested on performers who were left out of training, one at a time, and averaged over them and over
 seeds. "Simulation" is 17 commands by 6 simulated performers, other ones for each seed; "real" is a folder DATA of
 heatmaps whose file names end in the performer's number, such as up/up_57_0.npy. Scores are balanced accuracies, losses
-are in points (hundredths). The ablation takes hours and only runs when it is asked for.
+are in points (hundredths). The ablation takes half an hour and only runs when it is asked for.
 """
 
 from __future__ import annotations
