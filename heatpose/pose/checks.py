@@ -23,6 +23,9 @@ _FRACTIONS_END = 1.5
 _MOST_INSIDE = 0.95
 """Share of the coordinates of fractions within 0 to 1."""
 
+_MOST_NEGATIVE = 0.25
+"""Share of the coordinates of fractions left of an image and above it; of metres from the hips it is a half."""
+
 
 def find_placeholders(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     """Return the points that stand for missing keypoints, such as (0, 0) or (-1, -1).
@@ -87,13 +90,16 @@ def placeholder_mask(keypoints: np.ndarray, placeholders: np.ndarray) -> np.ndar
     )
 
 
-def is_fraction(keypoints: np.ndarray) -> bool:
+def is_fraction(keypoints: np.ndarray, *, else_pixels: bool = False) -> bool:
     """Return whether x and y look like fractions of the width and the height of an image.
 
     Parameters
     ----------
     keypoints : ndarray of shape (N, K, 3)
         x, y and confidence; a keypoint with NaN or without confidence is missing.
+    else_pixels : bool, default False
+        No other unit is possible than pixels: then half of the body may lie outside the image, as MediaPipe has the
+        legs of people at a desk.
 
     Returns
     -------
@@ -102,6 +108,8 @@ def is_fraction(keypoints: np.ndarray) -> bool:
     """
     visible = np.isfinite(keypoints).all(axis=2) & (keypoints[..., 2] > 0)
     xy = keypoints[visible][:, :2]
+    if else_pixels and len(xy):
+        return bool(np.median(np.abs(xy)) <= _FRACTIONS_END and (xy < 0).mean() <= _MOST_NEGATIVE)
     if not len(xy) or np.abs(xy).max() > _FRACTIONS_END:
         return False
     return bool(((xy >= 0) & (xy <= 1)).mean() >= _MOST_INSIDE)

@@ -109,7 +109,7 @@ def _parts(results: Any, image_size: tuple[int, int] | None) -> Iterable[np.ndar
         if _get(keypoints, "xy") is not None:
             yield from _parts(keypoints, image_size)
         elif keypoints is not None:
-            yield _join(keypoints, _get(results, "scores", "keypoint_scores"))
+            yield _place(_join(keypoints, _get(results, "scores", "keypoint_scores")), _get(results, "labels"))
 
 
 def _mediapipe(landmarks: Any, image_size: tuple[int, int] | None) -> Iterable[np.ndarray]:
@@ -136,6 +136,16 @@ def _join(xy: Any, scores: Any) -> np.ndarray:
     if confidence.size != points.shape[0] * points.shape[1]:
         raise ValueError(f"Expected a score for each of {points.shape[:2]} keypoints, got {confidence.shape}.")
     return np.concatenate([points, confidence.reshape(points.shape[:2])[..., None]], axis=2)
+
+
+def _place(part: np.ndarray, labels: Any) -> np.ndarray:
+    """Return the keypoints of a person at their numbers: transformers leaves out those below a threshold."""
+    numbers = np.asarray([] if labels is None else as_heatmaps(labels))
+    if labels is None or (1, *numbers.shape) != part.shape[:2]:
+        return part
+    placed = np.full((1, max(_N_KEYPOINTS, int(numbers.max(initial=0)) + 1), 3), (np.nan, np.nan, 0))
+    placed[:, numbers.astype(np.intp)] = part
+    return placed
 
 
 def _is_pair(results: Any) -> bool:

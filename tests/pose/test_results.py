@@ -105,6 +105,17 @@ def test_what_was_not_found_is_missing():
     assert np.isfinite(keypoints).sum() == keypoints.size - 2
 
 
+def test_keypoints_below_a_threshold_of_transformers_are_missing():
+    kept = [np.delete(np.arange(17), 3), np.arange(0), np.arange(17)]  # 16 keypoints are no skeleton of MPII
+    people = [
+        Samples(keypoints=Tensor(XY[0, at]), scores=Tensor(SCORES[0, at]), labels=Tensor(at), bbox=None) for at in kept
+    ]
+    keypoints = as_keypoints([people])
+    for person, at in zip(keypoints, kept, strict=True):
+        np.testing.assert_allclose(person[at, :2], XY[0, at])
+        assert np.flatnonzero(person[:, 2]).tolist() == at.tolist()
+
+
 def test_other_skeletons():
     with pytest.raises(ValueError, match=r"got 25; pass skeleton= \(body-25 or kinect-25\)"):
         as_keypoints((np.ones((1, 25, 2)), np.ones((1, 25))))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.pose.skeletons import SKELETONS
 
 __all__ = ["MEDIAPIPE"]
 
 _N_LANDMARKS = len(SKELETONS["mediapipe-33"].keypoints)
-_LANDMARKS = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
-"""Names of landmarks that are fractions of the image; world landmarks, in metres, are left alone."""
+_LANDMARKS = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark", "keypoints")
+"""Names of landmarks that are fractions of the image, the last, of TensorFlow.js, in pixels; others are in metres."""
 
 
 def _is_pose(content: Any) -> bool:
@@ -36,7 +38,9 @@ def _people(content: Any) -> list:
 def _frames(content: Any) -> Iterator[tuple[dict, list]]:
     """Return what is known of each frame and its poses."""
     if isinstance(content, dict) and not any(name in content for name in _LANDMARKS):
-        content = next((value for value in content.values() if isinstance(value, list)), content)
+        lists = [value for value in content.values() if isinstance(value, list)]
+        is_frame = [_is_pose(value) or all(map(_is_pose, value)) for value in lists]
+        content = lists if len(lists) > 1 and all(is_frame) else next(iter(lists), content)
     if isinstance(content, list) and not _is_pose(content):
         for entry in content:
             yield entry if isinstance(entry, dict) else {}, _people(entry)
@@ -46,7 +50,7 @@ def _frames(content: Any) -> Iterator[tuple[dict, list]]:
 
 def _sniff(source: Source) -> bool:
     known, people = next(_frames(source.peek()), ({}, []))
-    return bool(people) or any(name in known for name in _LANDMARKS)
+    return bool(people) or any(name in known for name in _LANDMARKS[:-1])
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:
@@ -55,7 +59,11 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         video = source.stem(file) if len(frames) > 1 else None
         poses.frame(video=video, width=known.get("width"), height=known.get("height"), label=known.get("label"))
         for person in people:
-            poses.add(person)
+            numbers = np.array(person, dtype=np.float32)
+            if np.isnan(numbers[:, 2]).all():
+                poses.note("{pose} without visibility got the confidence 1")
+                numbers[:, 2] = 1
+            poses.add(numbers)
 
 
 MEDIAPIPE = Format(

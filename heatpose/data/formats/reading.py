@@ -135,7 +135,7 @@ def read_poses(
         image_size,
         keep_placeholders,
         sizes=sizes if (sizes > 0).all() else None,
-        fractions=found.unit == "fractions",
+        unit=found.unit,
         skeleton=own,
     )
     _set_labels(table, labels, opened, len(poses.frames), notes)

@@ -39,6 +39,9 @@ _UNUSED = frozenset(
 ) - {"pose_keypoints_2d"} | {"segmentation", "bbox"}
 """Lists of JSON formats that no pose is read from."""
 
+_SEEN = ("visibility", "presence", "score")
+"""Names of the confidence of a landmark."""
+
 _NUMBERS = frozenset(("keypoints", "keypoint_scores", "pose_keypoints_2d"))
 """Lists of JSON formats that poses are read from."""
 
@@ -187,7 +190,7 @@ def _compact(entry: dict[str, Any]) -> Any:
             for unused in _UNUSED & entry.keys():
                 del entry[unused]
     if "x" in entry and "y" in entry:
-        return entry["x"], entry["y"], entry.get("visibility", entry.get("presence", 1.0))
+        return entry["x"], entry["y"], next((entry[name] for name in _SEEN if entry.get(name) is not None), None)
     return entry
 
 

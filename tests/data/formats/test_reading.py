@@ -278,6 +278,20 @@ def test_yolo_needs_the_image_size_and_knows_visibility(tmp_path):
     assert np.isnan(keypoints[::3, :2]).all()
 
 
+def test_openpose_before_version_1_3(tmp_path):
+    poses = written.bodies(1)
+    [file] = written.openpose(tmp_path / "new", poses).iterdir()
+    (tmp_path / "a_000000000000_keypoints.json").write_text(file.read_text().replace("_keypoints_2d", "_keypoints"))
+    file.unlink()
+    np.testing.assert_allclose(table_keypoints(read_poses(tmp_path)), expected(poses), atol=2e-3)
+
+
+def test_yolo_in_pixels_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("0 .5 .5 1 1 " + " ".join(f"{30 * n} {20 * n} 2" for n in range(1, 18)))
+    with pytest.raises(ValueError, match=r"as the format has them, got x and y up to 510"):
+        read_poses(tmp_path, image_size=(640, 480))
+
+
 def test_labels_of_a_file(tmp_path):
     source = written.alphapose(tmp_path / "a.json", written.bodies(3))
     pd.DataFrame({"path": ["2.jpg", "0.jpg", "11"], "label": ["c", "a", "b"]}).to_csv(tmp_path / "l.csv", index=False)
@@ -511,6 +525,37 @@ def test_mediapipe_results_in_many_shapes(tmp_path, wrap):
     written.dump(tmp_path / "a.json", wrap(written.landmarks(pose[0])))
     table = read_poses(tmp_path / "a.json", image_size=written.SIZE)
     np.testing.assert_allclose(table_keypoints(table), expected(pose), atol=2e-3)
+
+
+def test_mediapipe_has_legs_far_below_the_image(tmp_path):
+    poses = written.bodies(3)
+    poses[:, 11:, 1] += 2 * written.SIZE[1]  # of people at a desk
+    marks = [written.landmarks(pose) for pose in poses]
+    written.dump(tmp_path / "a.json", [{"pose_landmarks": [mark]} for mark in marks])
+    with pytest.raises(ValueError, match=r"fractions of the image .*--image-size"):
+        read_poses(tmp_path / "a.json")
+    table = read_poses(tmp_path / "a.json", image_size=written.SIZE)
+    np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
+    metres = [[{**mark, "x": mark["x"] - 0.5, "y": mark["y"] - 0.5} for mark in marks[0]]]
+    written.dump(tmp_path / "a.json", metres)
+    assert len(read_poses(tmp_path / "a.json")) == 1
+
+
+def test_mediapipe_frames_by_name_and_scores_by_another_name(tmp_path):
+    poses = written.bodies(2, missing=0)
+    marks = [written.landmarks(pose) for pose in poses]
+    written.dump(tmp_path / "a.json", {f"frame {n}": mark for n, mark in enumerate(marks)})
+    table = read_poses(tmp_path / "a.json", image_size=written.SIZE)
+    np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
+    # As TensorFlow.js has BlazePose.
+    own = [[{"x": x, "y": y, "score": c} for x, y, c in written.ordered(pose, written.MEDIAPIPE_33)] for pose in poses]
+    metres = [{"x": 0, "y": 0, "z": 0, "score": 1}] * 33
+    written.dump(tmp_path / "a.json", [{"score": 1, "keypoints": points, "keypoints3D": metres} for points in own])
+    np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.json")), expected(poses), atol=2e-3)
+    written.dump(tmp_path / "a.json", [[{"x": x["x"], "y": x["y"], "visibility": None} for x in own[0]]])
+    table = read_poses(tmp_path / "a.json")
+    assert "1 pose without visibility got the confidence 1." in table.attrs["notes"]
+    assert (table["nose_confidence"] == 1).all()
 
 
 def test_arrays_of_keypoints_and_heatmaps_with_labels_beside_them(tmp_path):
