@@ -33,7 +33,16 @@ from heatpose.data.npy import (
 )
 from heatpose.data.storage import COARSE_TICK, FILE, FOLDER, Entry, Storage, concurrently, is_url, local_path
 
-__all__ = ["HEATMAP_SUFFIX", "LocalFiles", "has_suffix", "is_hidden", "list_files", "natural_key", "open_source"]
+__all__ = [
+    "HEATMAP_SUFFIX",
+    "LocalFiles",
+    "has_suffix",
+    "is_hidden",
+    "list_files",
+    "natural_key",
+    "open_source",
+    "walk_files",
+]
 
 HEATMAP_SUFFIX = ".npy"
 """End of the name of a heatmap file, in small or capital letters."""
@@ -171,6 +180,17 @@ def _add_files(
             if not folder:
                 listing.folders.append(entry.name)
             _add_files(source, path + "/", (*above, entry.real), suffixes, listing)
+
+
+def walk_files(root: Path, folder: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the paths of visible files as they are found, without their facts; links are followed as in a listing."""
+    real = os.path.realpath(root / folder)
+    if real not in above:
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                path = folder + entry.name
+                if not is_hidden(entry.name):
+                    yield from walk_files(root, f"{path}/", (*above, real)) if entry.is_dir() else [path]
 
 
 class LocalFiles:

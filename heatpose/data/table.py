@@ -23,6 +23,7 @@ from heatpose.data.delimited import read_delimited
 from heatpose.data.folder import HeatmapFolder, Layout
 from heatpose.data.npy import NOT_FINITE
 from heatpose.data.reading import Progress, rows_of
+from heatpose.data.sources import has_suffix, walk_files
 from heatpose.data.storage import Storage, file_name, is_url, local_path, open_file, redact
 from heatpose.data.wording import some_names
 from heatpose.data.writing import whole_file
@@ -493,8 +494,9 @@ def _of_keypoints(data: str | os.PathLike) -> bool:
     """Return whether the first array in a folder on this machine is of keypoints, not of heatmaps."""
     from heatpose.data.formats.arrays import holds_keypoints
 
-    path = None if is_url(data) else next(Path(data).rglob("*.npy"), None)
-    return path is not None and holds_keypoints(path)
+    files = [] if is_url(data) else walk_files(Path(data))
+    first = next((Path(data, name) for name in files if has_suffix(name)), None)
+    return first is not None and holds_keypoints(first)
 
 
 def is_folder(data: str | os.PathLike) -> bool:

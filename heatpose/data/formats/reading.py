@@ -27,6 +27,7 @@ from heatpose.data.formats.pyskl import PYSKL
 from heatpose.data.formats.sleap import SLEAP
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.formats.yolo import YOLO
+from heatpose.data.sources import walk_files
 from heatpose.data.wording import format_plural
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import coco_names, find_skeleton, pick_keypoints, skeletons_of, table_skeleton
@@ -215,7 +216,7 @@ def looks_foreign(path: Path) -> bool:
     """Tell another tool's poses from heatmaps in class folders and keypoint tables, by names and columns alone."""
     if path.is_dir():
         foreign = False
-        for name in (name.lower() for _, _, names in os.walk(path) for name in names if not name.startswith(".")):
+        for name in map(str.lower, walk_files(path)):
             if name.endswith(".npy"):  # heatmaps, whatever lies beside them, such as clips.csv
                 return False
             foreign = foreign or name.endswith(_SUFFIXES)

@@ -20,7 +20,7 @@ import numpy as np
 
 from heatpose.data.delimited import text_encoding
 from heatpose.data.npy import BadFile, BadFilesError
-from heatpose.data.sources import natural_key
+from heatpose.data.sources import natural_key, walk_files
 
 __all__ = ["DAMAGE", "Format", "Poses", "Source"]
 
@@ -102,7 +102,8 @@ class Source:
             raise FileNotFoundError(f"No such file or folder of poses: {path}")
         self.is_folder = self.root.is_dir()
         self.folder = self.root if self.is_folder else self.root.parent
-        self.files = _list_files(os.fspath(path)) if self.is_folder else [self.root.name]
+        files = walk_files(self.root) if self.is_folder else [self.root.name]
+        self.files = sorted(files, key=lambda name: (natural_key(name), name))
         self.others: list[str] = []  # files that are not taken
         self.apart: Iterator[dict[str, Any]] | None = None  # of the process that reads its HDF5 files
         self._parsed: dict[int, Any] = {}
@@ -165,16 +166,6 @@ class Source:
                 poses.note("Left out {bad file}", int(skip_bad))
         if bad and not skip_bad:
             raise BadFilesError(bad, os.fspath(self.folder))
-
-
-def _list_files(folder: str) -> list[str]:
-    found: list[str] = []
-    for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        inside = os.path.relpath(where, folder).replace(os.sep, "/")
-        prefix = "" if inside == "." else f"{inside}/"
-        found += [prefix + name for name in names if not name.startswith(".")]
-    return sorted(found, key=natural_key)
 
 
 def _compact(entry: dict[str, Any]) -> Any:

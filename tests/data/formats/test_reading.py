@@ -278,6 +278,20 @@ def test_yolo_needs_the_image_size_and_knows_visibility(tmp_path):
     assert np.isnan(keypoints[::3, :2]).all()
 
 
+def test_folders_behind_links_are_read(tmp_path):
+    source = tmp_path / "gestures"
+    written.openpose(source / "wave", written.bodies(2))
+    written.openpose(tmp_path / "elsewhere", written.bodies(3))
+    (source / "jump").symlink_to(tmp_path / "elsewhere")
+    (source / "wave" / "again").symlink_to(source)  # for ever
+    (source / ".old").mkdir()
+    assert read_poses(source)["label"].tolist() == ["jump"] * 3 + ["wave"] * 2
+    (source / "clips.csv").write_text("clip\n")
+    assert looks_foreign(source)
+    np.save(tmp_path / "elsewhere" / "heatmap.npy", np.zeros((17, 64, 48), np.float32))
+    assert not looks_foreign(source)
+
+
 def test_openpose_before_version_1_3(tmp_path):
     poses = written.bodies(1)
     [file] = written.openpose(tmp_path / "new", poses).iterdir()
