@@ -20,7 +20,7 @@ import numpy as np
 
 from heatpose.data.storage import FILE, FOLDER, Storage, is_url, local_path, redact
 from heatpose.data.wording import some_names
-from heatpose.pose.inputs import shape_advice
+from heatpose.pose.inputs import is_keypoints, shape_advice
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["BadFile", "BadFilesError", "UnfinishedFileError", "read_heatmaps", "read_stream"]
@@ -218,6 +218,7 @@ def check_shape(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> None
         len(shape) not in (3, 4)
         or min(shape) < 1
         or any(isinstance(want, int) and want != got for want, got in zip(expected, shape[-3:], strict=True))
+        or is_keypoints(shape, expected[0])  # a film of as many frames as there are keypoints
     ):
         found = f"expected shape {('n', *expected)}, got {shape}".replace("'", "")
         advice = shape_advice(shape, expected)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_heatmaps", "shape_advice"]
+__all__ = ["as_heatmaps", "is_keypoints", "shape_advice"]
 
 _WITH_COCO_FIRST = {133: "COCO-WholeBody", 136: "Halpe-FullBody", 26: "Halpe"}
 """Keypoint sets by their size whose first 17 are those of COCO, in its order."""
@@ -96,6 +96,8 @@ def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H",
     "the first 17 of COCO-WholeBody's 133 keypoints are COCO's; use heatmaps[..., :17, :, :]"
     """
     shape, (n_keypoints, *size) = tuple(shape), expected
+    if is_keypoints(shape, n_keypoints):
+        return "they are keypoints, not heatmaps; use --format arrays (heatpose.read_poses)"
     if len(shape) > 4:
         ones = tuple(axis for axis in range(len(shape)) if shape[axis] == 1)
         kept = tuple(length for length in shape if length != 1)
@@ -116,6 +118,11 @@ def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H",
     elif list(shape[-2:]) == size[::-1] != size:
         return "rows and columns are swapped; use heatmaps.swapaxes(-1, -2)"
     return ""
+
+
+def is_keypoints(shape: Sequence[int], n_keypoints: int | str) -> bool:
+    """Return whether a shape is that of x, y and maybe confidence of keypoints: no heatmap has so few columns."""
+    return tuple(shape[-2:]) in {(n_keypoints, 2), (n_keypoints, 3)}
 
 
 def _is_tensor(value: Any) -> bool:

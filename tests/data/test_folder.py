@@ -714,6 +714,12 @@ class TestAdvice:
         save(tmp_path / "up" / "1.npy", eval(cure, {"np": np, "heatmaps": array}))
         assert HeatmapFolder(tmp_path).heatmap_shape == SHAPE
 
+    @pytest.mark.parametrize("shape", [(17, 3), (1, 17, 3), (17, 17, 2), (5, 17, 17, 3)])
+    def test_keypoints_are_no_heatmaps(self, tmp_path, shape):
+        save(tmp_path / "up" / "1.npy", np.ones(shape, dtype=np.float32))
+        with pytest.raises(BadFilesError, match="they are keypoints, not heatmaps; use --format arrays"):
+            HeatmapFolder(tmp_path)
+
     def test_swapped_rows_and_columns_among_others(self, root):
         save(root / "up" / "bad.npy", heatmaps().swapaxes(-1, -2))
         with pytest.raises(BadFilesError, match=r"rows and columns are swapped.*swapaxes\(-1, -2\)\n.*--skip-bad"):

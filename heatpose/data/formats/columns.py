@@ -109,7 +109,8 @@ def _table(path: Path, header: list[str] | None) -> pd.DataFrame:
                 header=0 if header else None,
                 index_col=False,
                 keep_default_na=False,
-                na_values={name: missing for name in header or () if name.lower() not in _TEXTS},
+                dtype={name: str for name in header or () if name.strip().lower() in _TEXTS},  # 007 is no 7
+                na_values={name: missing for name in header or () if name.strip().lower() not in _TEXTS},
                 low_memory=False,
             )
         except pd.errors.ParserWarning as error:
@@ -162,7 +163,13 @@ def _read(source: Source, file: int, poses: Poses, find: str) -> None:
         facts = _facts(header, {column for columns in points.values() for column in columns.values()})
     poses.name_keypoints(list(points))
     numbers = np.stack([_numbers(table, columns) for columns in points.values()], axis=1)
-    _add(poses, table, numbers, facts, range(len(table)))
+    frames = np.arange(len(table))
+    if {"frame", "track"} <= facts.keys():  # a row for each person in a frame
+        moment = table.iloc[:, [facts[name] for name in ("path", "video", "frame", "track") if name in facts]]
+        if not moment.duplicated().any():  # else frames are counted anew in each film, which has no name
+            frames = moment.groupby(list(moment)[:-1], sort=False, dropna=False).ngroup().to_numpy()
+    order = frames.argsort(kind="stable")
+    _add(poses, table.iloc[order], numbers[order], facts, frames[order].tolist())
     if not any("confidence" in columns for columns in points.values()):
         poses.note(_NO_CONFIDENCE)
 

@@ -278,6 +278,21 @@ def test_yolo_needs_the_image_size_and_knows_visibility(tmp_path):
     assert np.isnan(keypoints[::3, :2]).all()
 
 
+def test_a_table_with_a_row_for_each_person_in_a_frame(tmp_path):
+    poses = written.bodies(4, missing=0)
+    poses[1::2, :, :2] *= 0.5
+    table = pd.read_csv(written.movenet(tmp_path / "a.csv", poses))
+    table["class_name"], table["file_name"] = "007", "01.mp4"
+    table["frame_idx"], table["track"] = [10, 10, 9, 9], [1, 2, 1, 2]
+    table.sort_values("track").to_csv(tmp_path / "a.csv", index=False)  # as trackers write them
+    found = read_poses(tmp_path / "a.csv")
+    assert "the largest was kept" in "".join(found.attrs["notes"])
+    np.testing.assert_allclose(table_keypoints(found), expected(poses[::2]), atol=2e-3)
+    assert found["label"].tolist() == ["007"] * 2 and found["path"].tolist() == ["01.mp4"] * 2
+    table.assign(frame_idx=0).to_csv(tmp_path / "a.csv", index=False)  # counted anew in each film
+    assert len(read_poses(tmp_path / "a.csv")) == 4
+
+
 def test_folders_behind_links_are_read(tmp_path):
     source = tmp_path / "gestures"
     written.openpose(source / "wave", written.bodies(2))
