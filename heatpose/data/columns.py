@@ -26,6 +26,9 @@ _SYNONYMS = {
 }
 """Words of column names that other tools use, and heatpose's."""
 
+_NEGATIVE, _OFTEN = -0.1, 0.01
+"""Numbers below the first, other than -1, are no confidences where they are more than that share."""
+
 
 def require_columns(table: pd.DataFrame, where: str, *others: str, skeleton: Skeleton = COCO_17) -> None:
     """Raise a ValueError that names the missing columns of a table, and those that are probably meant."""
@@ -87,6 +90,12 @@ def settle_keypoints(
     """
     notes = []
     _refuse_infinite(keypoints, where, skeleton)
+    confidence = keypoints[..., 2]
+    if ((confidence < _NEGATIVE) & (confidence != -1)).mean() > _OFTEN:
+        raise ValueError(
+            f"Expected x, y and a confidence of each keypoint in {where}, got {np.nanmin(confidence):.3g} as a "
+            "confidence: a depth is none, nor is a score before its sigmoid; without one it is 1."
+        )
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
     placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints, skeleton)
     if len(placeholders):

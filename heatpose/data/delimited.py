@@ -25,8 +25,8 @@ _HEAD_BYTES = 1 << 16  # more than the header of any keypoint table, and its fir
 def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
     r"""Read a table of delimited text with a header.
 
-    The separator is the most frequent one of comma, semicolon and tab in the header. Between semicolons a comma is the
-    decimal sign where one of the first rows has one between digits.
+    The separator is the most frequent one of comma, semicolon and tab in the header. Between semicolons or tabs a comma
+    is the decimal sign where one of the first rows has one between digits.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
     text, end = (re.sub("\r\n?", "\n", part.decode(encoding, errors="ignore")) for part in (head, tail))
     header, _, rows = text.partition("\n")
     separator = separator_of(header)
-    decimal = "," if separator == ";" and re.search(r"(^|;)\s*-?\d*,\d+\s*(;|$)", rows, re.MULTILINE) else "."
+    has_comma = separator != "," and re.search(r"""(^|[;\t]) *"?-?\d*,\d+"? *([;\t]|$)""", rows, re.MULTILINE)
+    decimal = "," if has_comma else "."
     last = end.rpartition("\n")[2]  # empty where the last row is complete
     n_last, n_columns = (len(next(csv.reader([line], delimiter=separator), [])) for line in (last, header))
     if 0 < n_last < n_columns and encoding != "utf-16":  # whose end alone has no mark of its byte order

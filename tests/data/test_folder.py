@@ -714,6 +714,11 @@ class TestAdvice:
         save(tmp_path / "up" / "1.npy", eval(cure, {"np": np, "heatmaps": array}))
         assert HeatmapFolder(tmp_path).heatmap_shape == SHAPE
 
+    def test_vectors_of_simcc_have_no_cure(self, tmp_path):
+        save(tmp_path / "up" / "1.npy", np.ones((1, 17, 384), dtype=np.float32))
+        with pytest.raises(BadFilesError, match=r"got \(1, 17, 384\)\n"):
+            HeatmapFolder(tmp_path)
+
     @pytest.mark.parametrize("shape", [(17, 3), (1, 17, 3), (17, 17, 2), (5, 17, 17, 3)])
     def test_keypoints_are_no_heatmaps(self, tmp_path, shape):
         save(tmp_path / "up" / "1.npy", np.ones(shape, dtype=np.float32))

@@ -395,7 +395,7 @@ def test_labels_are_only_needed_where_they_are_asked_for(tmp_path):
 class TestForeignTables:
     """Tables as other programs write them."""
 
-    @pytest.mark.parametrize("separator, decimal", [(",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ".")])
+    @pytest.mark.parametrize("separator, decimal", [(",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ",")])
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom"])
     def test_any_separator_and_encoding(self, table, tmp_path, separator, decimal, encoding):
         table["label"] = ["oben", "über", "unten"]

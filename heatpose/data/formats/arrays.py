@@ -23,9 +23,6 @@ _FACTS = {
 }
 """Usual names of the arrays in an .npz."""
 
-_NEGATIVE, _OFTEN = -0.1, 0.01
-"""Numbers below the first, other than -1, are no confidences where they are more than that share."""
-
 _BATCH = 256
 """Heatmaps decoded at a time: 17 of 64 x 48 in float32 are 53 MB."""
 
@@ -77,11 +74,6 @@ def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iter
     if numbers.shape[-1] == 2 or scores is not None:
         scores = np.ones(numbers.shape[:-1]) if scores is None else scores.reshape(numbers.shape[:-1])
         numbers = np.concatenate([numbers[..., :2], scores[..., None]], axis=-1)
-    elif ((numbers[..., 2] < _NEGATIVE) & (numbers[..., 2] != -1)).mean() > _OFTEN:
-        raise ValueError(
-            f"Expected x, y and a confidence of each keypoint, got {np.nanmin(numbers[..., 2]):.3g} as a confidence; "
-            "without a depth, (n, K, 2) are x and y."
-        )
     yield from numbers if numbers.ndim == 4 else numbers[:, None]
 
 

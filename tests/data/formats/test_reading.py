@@ -400,9 +400,20 @@ def test_a_depth_is_no_confidence_and_no_y(tmp_path):
     for frame in content["instance_info"]:
         frame["instances"][0]["keypoints"] = [[x, 0.5, y] for x, y in frame["instances"][0]["keypoints"]]
     source.write_text(json.dumps(content))
-    for name, message in (("a.npy", "got -0.9.* as a confidence"), ("a.json", "x and y of each.*got 3")):
-        with pytest.raises(BadFilesError, match=message):
-            read_poses(tmp_path / name)
+    logits = poses - (0, 0, 2)
+    written.dump(
+        tmp_path / "logits.json", [{"image_id": n, "keypoints": pose.ravel().tolist()} for n, pose in enumerate(logits)]
+    )
+    keypoint_frame(logits).assign(label="up").to_csv(tmp_path / "logits.csv")
+    messages = {
+        "a.npy": "got -0.9.* as a confidence",
+        "a.json": "x and y of each.*got 3",
+        "logits.json": "got -1.* as a confidence",
+        "logits.csv": "got -1.* as a confidence",
+    }
+    for name, message in messages.items():
+        with pytest.raises(ValueError, match=message):
+            (read_table if name == "logits.csv" else read_poses)(tmp_path / name)
 
 
 def test_all_bad_files_are_told_together(tmp_path):
