@@ -39,7 +39,8 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     for category in categories.values():
         if category["id"] in used and category.get("keypoints"):
             poses.name_keypoints(category["keypoints"])
-    folders = {str(PurePosixPath(image["file_name"]).parent) for image in images.values() if "file_name" in image}
+    names = {key: image["file_name"].replace("\\", "/") for key, image in images.items() if image.get("file_name")}
+    folders = {str(PurePosixPath(name).parent) for name in names.values()}
     by_image: dict = {image: [] for image in images}
     for entry in content["annotations"]:
         if images and entry["image_id"] not in images:
@@ -47,7 +48,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         by_image.setdefault(entry["image_id"], []).append(entry)
     for image_id, entries in by_image.items():
         image = images.get(image_id, {})
-        name = image.get("file_name")
+        name = names.get(image_id)
         video = image.get("video_id", str(PurePosixPath(name).parent) if name and len(folders) > 1 else None)
         poses.frame(name, image_id, video, width=image.get("width"), height=image.get("height"))
         for entry in entries:

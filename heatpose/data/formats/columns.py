@@ -39,8 +39,6 @@ _LANDMARK = (
 )
 """Usual names of the column that names the landmark of a row."""
 
-_NO_CONFIDENCE = "Took confidence 1 for all keypoints of {file} without confidences"
-
 _TEXTS = {name for names in _FACTS.values() for name in names}
 
 _MEDIAPIPE = SKELETONS["mediapipe-33"].keypoints
@@ -170,8 +168,6 @@ def _read(source: Source, file: int, poses: Poses, find: str) -> None:
             frames = moment.groupby(list(moment)[:-1], sort=False, dropna=False).ngroup().to_numpy()
     order = frames.argsort(kind="stable")
     _add(poses, table.iloc[order], numbers[order], facts, frames[order].tolist())
-    if not any("confidence" in columns for columns in points.values()):
-        poses.note(_NO_CONFIDENCE)
 
 
 def _long(header: Sequence[str]) -> dict[str, int]:
@@ -207,8 +203,6 @@ def _read_long(poses: Poses, table: pd.DataFrame, columns: dict[str, int], facts
     rows = np.unique(pose, return_index=True)[1]
     poses.name_keypoints(_MEDIAPIPE)
     _add(poses, table.iloc[rows], numbers, facts, frame.iloc[rows].tolist())
-    if "confidence" not in columns:
-        poses.note(_NO_CONFIDENCE)
 
 
 def _landmark(name: str) -> str:

@@ -61,6 +61,7 @@ def _add(
             for at, name in enumerate(_PARTS):
                 numbers[:, person, bodyparts.index(bodypart), at] = values[:, found[name]] if name in found else 1.0
     for row, name in zip(numbers, names, strict=True):
+        name = name and name.replace("\\", "/")
         poses.frame(name, video=name.rpartition("/")[0] if name and "/" in name else video)  # a video's own folder
         for individual, pose in zip(individuals, row, strict=True):
             if not np.isnan(pose[:, :2]).all():

@@ -61,7 +61,6 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         for person in people:
             numbers = np.array(person, dtype=np.float32)
             if np.isnan(numbers[:, 2]).all():
-                poses.note("{pose} without visibility got the confidence 1")
                 numbers[:, 2] = 1
             poses.add(numbers)
 

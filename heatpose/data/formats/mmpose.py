@@ -35,10 +35,8 @@ def _read(source: Source, file: int, poses: Poses) -> None:
             if xy.shape[1:] != (2,):  # MMPose turns the axes of its 3-D poses: the second is the depth
                 raise ValueError(f"Expected x and y of each keypoint, got {xy.shape[1]} numbers; write 2-D poses")
             scores = instance.get("keypoint_scores")
-            if scores is None:
-                poses.note("{pose} without keypoint_scores got the confidence 1")
-                scores = np.ones(len(xy))
-            poses.add(np.column_stack([xy, scores]), track=instance.get("track_id"))
+            numbers = np.column_stack([xy, np.ones(len(xy)) if scores is None else scores])
+            poses.add(numbers, track=instance.get("track_id"))
 
 
 MMPOSE = Format(

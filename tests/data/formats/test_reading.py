@@ -142,6 +142,15 @@ def test_coco_ids_of_images_are_unique_and_those_of_annotations(tmp_path):
             read_poses(source)
 
 
+def test_coco_paths_of_windows_have_folders(tmp_path):
+    source = written.coco(tmp_path / "a.json", written.bodies(4, missing=0))
+    content = json.loads(source.read_text())
+    for n, image in enumerate(content["images"]):
+        image["file_name"] = f"film{n % 2}\\{n}.png"
+    source.write_text(json.dumps(content))
+    assert read_poses(source)["group"].tolist() == ["film0", "film1"] * 2
+
+
 def test_archives_of_other_arrays_say_which(tmp_path):
     poses = written.bodies(4, missing=0)
     np.savez(tmp_path / "a.npz", keypoints=poses, labels=np.array(["up", "down"] * 2, dtype=object))
@@ -192,7 +201,7 @@ def test_missing_scores_are_told(tmp_path):
     source.write_text(json.dumps(content))
     table = read_poses(source)
     assert (table_keypoints(table)[1, :, 2] == 1).all()
-    assert "1 pose without keypoint_scores got the confidence 1." in table.attrs["notes"]
+    assert "1 pose without confidences: each keypoint that is there has 1." in table.attrs["notes"]
 
 
 def test_placeholders_are_missing_as_in_a_table(tmp_path):
@@ -247,7 +256,7 @@ def test_lightning_pose_names_images_and_their_set(tmp_path):
     poses = written.bodies(3, missing=0)
     lines = written.deeplabcut(tmp_path / "predictions.csv", poses).read_text().splitlines()
     ends = [",set", ",", ",", *[",train"] * 3]
-    starts = ["", "", "", *(f"labeled-data/film/img{n}.png," for n in range(3))]
+    starts = ["", "", "", *(f"labeled-data{slash}film{slash}img{n}.png," for n, slash in enumerate("/\\/"))]
     texts = [
         f"{start}{line.partition(',')[2] if start else line.replace('DLC_resnet50', 'heatmap_tracker')}{end}"
         for start, line, end in zip(starts, lines, ends, strict=True)
@@ -594,7 +603,7 @@ def test_mediapipe_frames_by_name_and_scores_by_another_name(tmp_path):
     np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.json")), expected(poses), atol=2e-3)
     written.dump(tmp_path / "a.json", [[{"x": x["x"], "y": x["y"], "visibility": None} for x in own[0]]])
     table = read_poses(tmp_path / "a.json")
-    assert "1 pose without visibility got the confidence 1." in table.attrs["notes"]
+    assert "1 pose without confidences: each keypoint that is there has 1." in table.attrs["notes"]
     assert (table["nose_confidence"] == 1).all()
 
 
