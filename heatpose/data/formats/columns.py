@@ -161,7 +161,7 @@ def _read(source: Source, file: int, poses: Poses, find: str) -> None:
         facts = _facts(header, {column for columns in points.values() for column in columns.values()})
     poses.name_keypoints(list(points))
     numbers = np.stack([_numbers(table, columns) for columns in points.values()], axis=1)
-    frames = np.arange(len(table))
+    frames: np.ndarray = np.arange(len(table))
     if {"frame", "track"} <= facts.keys():  # a row for each person in a frame
         moment = table.iloc[:, [facts[name] for name in ("path", "video", "frame", "track") if name in facts]]
         if not moment.duplicated().any():  # else frames are counted anew in each film, which has no name

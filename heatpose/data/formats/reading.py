@@ -130,7 +130,7 @@ def read_poses(
     own = COCO_17 if skeleton is None else table_skeleton(find_skeleton(skeleton))
     numbers = poses.keypoints()
     confidence = numbers[..., 2]
-    if n_equal := np.count_nonzero(((confidence == 1) | ~(confidence > 0)).all(axis=1) & (confidence == 1).any(axis=1)):
+    if n_equal := int((((confidence == 1) | ~(confidence > 0)).all(axis=1) & (confidence == 1).any(axis=1)).sum()):
         notes.append(f"{format_plural(n_equal, 'pose')} without confidences: each keypoint that is there has 1.")
     numbers = _to_coco(numbers, poses, found, skeleton, notes)
     sizes = table[["width", "height"]].astype(float).to_numpy() if found.unit != "pixels" else np.zeros((1, 2))
