@@ -6,7 +6,7 @@ The public names are imported when they are first used, so that ``import heatpos
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from heatpose._version import __version__
 
@@ -51,42 +51,6 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = ["__version__", *_HOME]
-
-if TYPE_CHECKING:
-    from heatpose.data.folder import HeatmapFolder
-    from heatpose.data.formats.reading import read_poses
-    from heatpose.data.groups import Grouping, resolve_groups
-    from heatpose.data.npy import BadFile, BadFilesError
-    from heatpose.data.table import extract_keypoints, load_data, read_table, write_table
-    from heatpose.datasets.rendering import render_heatmaps
-    from heatpose.datasets.simulation import SimulatedPoses, simulate_poses, simulate_stream, write_heatmaps
-    from heatpose.evaluation.advice import ClassAdvice
-    from heatpose.evaluation.audit import LeakageAudit, PermutationBaseline, SplitAudit
-    from heatpose.evaluation.calibration import Calibration
-    from heatpose.evaluation.comparison import Comparison, compare_models
-    from heatpose.evaluation.inspection import ClassSummary, Inspection, KeypointSummary, Problem, inspect_data
-    from heatpose.evaluation.learning_curve import LearningCurve
-    from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
-    from heatpose.evaluation.scoring import evaluate_model
-    from heatpose.evaluation.signature import Finding, check_data
-    from heatpose.live.stream import PoseEvent, PoseStream
-    from heatpose.model.adaptation import adapt_model
-    from heatpose.model.candidates import CANDIDATES, Candidate, make_pose_pipeline
-    from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
-    from heatpose.persistence.artifact import load_model, read_manifest, save_model
-    from heatpose.persistence.export import CannotExportError, export_model
-    from heatpose.persistence.manifest import ModelError
-    from heatpose.persistence.onnx_model import OnnxModel, load_onnx
-    from heatpose.persistence.unpickling import UntrustedError
-    from heatpose.pose.augmentation import Variation
-    from heatpose.pose.decoding import DECODERS, Peaks, decode_heatmaps
-    from heatpose.pose.results import as_keypoints
-    from heatpose.pose.skeleton import COCO_17, Skeleton
-    from heatpose.pose.skeletons import SKELETONS
-    from heatpose.report.report import write_report
-    from heatpose.training.result import TrainingResult
-    from heatpose.training.search import search_pose_classifier
-    from heatpose.training.training import train_pose_classifier
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,6 @@
 import ast
 import configparser
 import importlib.metadata
-import inspect
 import re
 import subprocess
 import sys
@@ -56,9 +55,12 @@ def test_a_star_import_brings_them_all():
 
 
 def test_the_names_for_type_checkers_are_the_same():
-    block = next(node for node in ast.parse(inspect.getsource(heatpose)).body if isinstance(node, ast.If))
-    homes = {alias.name: line.module.removeprefix("heatpose.") for line in block.body for alias in line.names}
+    stub = ast.parse(Path(heatpose.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    _, version, *imports = stub.body
+    homes = {alias.name: line.module.removeprefix("heatpose.") for line in imports for alias in line.names}
     assert homes == heatpose._HOME
+    exported = [(alias.name, alias.asname) for line in (version, *imports) for alias in line.names]
+    assert all(name == alias for name, alias in exported)  # "import X as X": without it, X is private to the package
 
 
 def test_other_names_are_no_attributes():
