@@ -12,6 +12,7 @@ from benchmarks import (
     fuzz_npy,
     generalisation,
     inspection,
+    intervals,
     kills,
     latency,
     latency_onnx,
@@ -56,6 +57,8 @@ def main() -> None:
     distributed.main(quick)
     print("\n## Inspection")
     inspection.main(["--seeds", "1"] if options.quick else [])
+    print("\n## Confidence intervals")
+    intervals.main(["--evaluations", "20"] if options.quick else [])
     print("\n## Mutated files")
     fuzz_npy.run(500 if options.quick else 20_000)
     print("\n## Exported models")

@@ -58,8 +58,8 @@ def masked(line):
 DEPENDS_ON_DATA = (
     "This split",
     "one in training",
-    "0 groups are too few",
-    "More groups would help",
+    "It is not clear if more",
+    "More groups",
     "0]",
     "accuracy rose",
     "dummy:",

@@ -88,6 +88,8 @@ def read_for_models(
     table = read_data(args, shared_decoder(*models))
     heatmaps = read_samples(map(input_of, models), args.data, table, skip_bad=args.skip_bad)
     grouping = heatpose.resolve_groups(table, args.groups or "auto")
+    if args.groups and grouping.kind == "blocks":
+        complain(f"Warning: the groups are {grouping.description}.")
     return table, heatmaps, grouping if args.groups or grouping.kind != "blocks" else None
 
 

@@ -61,7 +61,7 @@ def advise_classes(
     grouping : Grouping
         Groups of the samples.
     trusted : bool, default True
-        True if the scores generalise; otherwise that is the only advice.
+        True if the score is clearly better than chance; otherwise that is the only advice.
     """
     are_people, advised = grouping.kind not in ("blocks", "proposed"), []
     for name in classes:
@@ -78,7 +78,7 @@ def advise_classes(
             taken_for=tuple((str(other), int(count)) for other, count in wrong.items()),
             weakest_group=str(by_group.idxmin()) if has_weakest else None,
             weakest_recall=float(by_group.min()) if has_weakest else math.nan,
-            advice="No advice: the scores do not generalise to other frames.",
+            advice="No advice: the score is not clearly better than chance.",
         )
         advised.append(replace(found, advice=_advice_text(found, are_people)) if trusted else found)
     return tuple(advised)

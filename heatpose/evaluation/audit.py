@@ -43,7 +43,7 @@ class SplitAudit(Record):
     n_groups : int or None
         How many groups; None for the random split.
     near_identical : float
-        Share of the validation frames that have a near-identical training frame.
+        Share of the validation frames that have a near-identical training frame, out of those that can be compared.
     balanced_accuracy : float
         Of the chosen classifier under this split.
     """
@@ -147,6 +147,12 @@ def find_twins(neighbours: Neighbours, folds: Folds) -> Twins:
     return distances, rows
 
 
+def twin_share(twins: Twins, tolerance: float) -> float:
+    """Return the share of the samples with a near-identical one in training, out of those that can be compared."""
+    compared = twins[0][np.isfinite(twins[0])]
+    return float(np.mean(compared <= tolerance)) if len(compared) else 0.0
+
+
 def permute_labels(
     labels: np.ndarray, clips: np.ndarray, rows: Mapping[str, np.ndarray], random_state: int
 ) -> PermutationBaseline:
@@ -221,7 +227,7 @@ class AuditPlan:
                 self._twins["proposed"] = find_twins(self._neighbours, self.proposed_folds)
 
     def _share(self, split: str) -> float:
-        return float(np.mean(self._twins[split][0] <= NEAR_IDENTICAL))
+        return twin_share(self._twins[split], NEAR_IDENTICAL)
 
     def conclude(self, chosen: Evaluation, random_score: float, proposed: Evaluation | None = None) -> LeakageAudit:
         """Return the audit from the scores under each split.
@@ -262,7 +268,14 @@ class AuditPlan:
         chosen, proposed, permuted = audit.chosen, audit.proposed, audit.permuted
         least = min(split.balanced_accuracy for split in (chosen, proposed) if split)
         share = format_percent(chosen.near_identical)
-        twins = f"{share} of the frames it tests on have a near-identical one in training"
+        frames, seen = "frames it tests on", "This"
+        compared = float(np.mean(np.isfinite(self._twins["chosen"][0])))
+        if compared < 1 - LEAK:
+            frames = (
+                f"frames that show enough keypoints to be compared, {format_percent(compared)} of those it tests on,"
+            )
+            seen = "As far as can be seen, this"
+        twins = f"{share} of the {frames} have a near-identical one in training"
         if audit.leaks:
             yield f"This split leaks, so its score is too high: {twins}."
             if chosen.balanced_accuracy <= permuted.chosen:
@@ -271,9 +284,9 @@ class AuditPlan:
                     f"{permuted.chosen:.3f} by it."
                 )
         elif self.grouping.kind == "blocks":
-            yield f"This split divides few clips ({twins}), but people may be on both sides of it."
+            yield f"{seen} split divides few clips ({twins}), but people may be on both sides of it."
         else:
-            yield f"This split does not leak: {twins}."
+            yield f"{seen} split does not leak: {twins}."
         if proposed:
             above_is = "" if least < chosen.balanced_accuracy else ", so the number above is the stricter one"
             yield (
@@ -288,8 +301,8 @@ class AuditPlan:
             )
         if not audit.better_than_chance:
             yield (
-                f"At {least:.3f} it is no better than chance, {permuted.chance:.3f}: nothing was learned that "
-                "generalises to other frames."
+                f"At {least:.3f} it is not clearly better than chance, {permuted.chance:.3f}: it does not show that "
+                "anything was learned that generalises to other frames."
             )
 
 

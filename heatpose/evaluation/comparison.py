@@ -22,7 +22,7 @@ from sklearn.utils import check_random_state
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.table import table_keypoints, table_labels
 from heatpose.data.wording import format_percent
-from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, percentile_interval, resample_units, share_of
+from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, resample_units, share_of
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.scoring import predict_table
 from heatpose.model.inputs import skeleton_of
@@ -293,10 +293,12 @@ def _widest_interval(difference: float, drawn: np.ndarray, n_units: int) -> tupl
     """Join the percentile interval (95 %) of drawn differences to the t interval.
 
     Percentiles never reach beyond the units, so those of five that differ in the same direction by chance, as in 1 of
-    16 cases, would tell the models apart.
+    16 cases, would tell the models apart. They are taken further out the fewer units there are (Hesterberg, 2015, "What
+    teachers should know about the bootstrap", The American Statistician 69).
     """
-    low, high = percentile_interval(drawn, n_units)
-    reach = float(stats.t.ppf(0.975, n_units - 1) * math.sqrt(n_units / (n_units - 1)) * np.nanstd(drawn))
+    reach = float(stats.t.ppf(0.975, n_units - 1) * math.sqrt(n_units / (n_units - 1)))
+    low, high = np.nanquantile(drawn, [stats.norm.cdf(-reach), stats.norm.cdf(reach)]).tolist()
+    reach *= float(np.nanstd(drawn))
     return min(low, difference - reach), max(high, difference + reach)
 
 
@@ -317,6 +319,6 @@ def _statement(comparison: Comparison, n_groups: int | None, n_classes: int) -> 
     if unit != "group":
         few = "no groups were given" if n_groups is None else f"too few groups to resample: {n_groups}"
         text += f" It is over {n_units:,} {unit}s ({few}), so it does not apply to other people."
-    if max(comparison.first, comparison.second) <= 1 / n_classes + CHANCE_MARGIN:
-        text += f" Neither is better than chance, {1 / n_classes:.3f}."
+    if n_classes > 1 and max(comparison.first, comparison.second) <= 1 / n_classes + CHANCE_MARGIN:
+        text += f" Neither is clearly better than chance, {1 / n_classes:.3f}."
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import cross_val_predict
 
 from heatpose.data.groups import DEFAULT_FOLDS, grouped_folds, random_folds, resolve_groups
-from heatpose.data.table import TABLE_SUFFIXES
+from heatpose.data.table import TABLE_SUFFIXES, table_keypoints
 from heatpose.data.wording import format_percent
-from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels
+from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels, twin_share
 from heatpose.evaluation.metrics import macro_recall, text_labels
 from heatpose.evaluation.plain import Record
-from heatpose.pose.similarity import Neighbours, propose_clips
+from heatpose.pose.similarity import Neighbours, PoseNeighbours, propose_clips
 
 __all__ = ["FeatureAudit", "audit_features", "audit_table"]
 
@@ -64,6 +65,7 @@ def audit_features(
     groups: ArrayLike | None = None,
     *,
     classifier: ClassifierMixin | None = None,
+    neighbours: Neighbours | None = None,
     random_state: int = 0,
 ) -> FeatureAudit:
     """Audit how far a score by a random split can be trusted.
@@ -78,6 +80,8 @@ def audit_features(
         Samples that belong together, such as a video; by default the proposed groups.
     classifier : scikit-learn classifier, optional
         Cloned and fitted in each fold; extra trees by default.
+    neighbours : Neighbours, optional
+        Distances of the samples; by default those of the features, in units of their standard deviations.
     random_state : int, default 0
         For the folds, permutations and the default classifier.
 
@@ -99,7 +103,7 @@ def audit_features(
     if (n_classes := len(np.unique(y))) < 2:
         raise ValueError(f"Expected at least two classes, got {n_classes}.")
     x = _standardise(x)
-    neighbours = Neighbours(x, _tolerance(x, y))
+    neighbours = neighbours or Neighbours(x, _tolerance(x, y))
     proposed = propose_clips(neighbours, y)
     grouping = proposed.astype(str) if given is None else given
     source = "runs of near-identical samples" if given is None else "the given groups"
@@ -115,8 +119,8 @@ def audit_features(
     model = ExtraTreesClassifier(n_jobs=-1, random_state=random_state) if classifier is None else classifier
     rows, audits = {}, {}
     for name, (description, n_groups, folds) in splits.items():
-        distances, rows[name] = find_twins(neighbours, folds)
-        near = float(np.mean(distances <= neighbours.tolerance))
+        twins = find_twins(neighbours, folds)
+        near, rows[name] = twin_share(twins, neighbours.tolerance), twins[1]
         score = macro_recall(y, cross_val_predict(model, x, y, cv=folds))
         audits[name] = SplitAudit(name, description, n_groups, near, score)
     return FeatureAudit(
@@ -132,6 +136,8 @@ def audit_features(
 
 def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, **options: Any) -> FeatureAudit:
     """Audit a table: all numeric columns but the label, the group, ``path`` and ``sample`` are features.
+
+    Samples of a keypoint table are compared as poses, see :func:`heatpose.pose.similarity.pose_distance`.
 
     Parameters
     ----------
@@ -172,6 +178,10 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
     features = table.drop(columns=[*others, "path", "sample"], errors="ignore").select_dtypes("number")
     if features.empty:
         raise ValueError(f"Expected numeric columns beside {' and '.join(others)} in {path}, got none.")
+    with suppress(ValueError):  # which a table of other features raises
+        keypoints = table_keypoints(features)
+        if keypoints.size == features.size:
+            options.setdefault("neighbours", PoseNeighbours(keypoints))
     return audit_features(features, table[label], group_ids, **options)
 
 

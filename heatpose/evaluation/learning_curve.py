@@ -125,13 +125,13 @@ def learning_curve(
     change = f"from {before} to {after} the balanced accuracy rose by {round(gain, 3) + 0.0:.3f}"  # no -0.000
     change += f" [{gain_low:.3f}, {gain_high:.3f}]"
     if low[-1] <= chance + CHANCE_MARGIN:
-        verdict = f"With {after} groups the score is no better than chance, so the curve shows nothing."
+        verdict = f"With {after} groups the score is not clearly better than chance, so the curve shows nothing."
     elif gain_low > 0:
-        verdict = f"More groups would help: {change}."
+        verdict = f"More groups would probably help: {change}."
     elif gain_high < 0.01:
-        verdict = f"More groups like these would hardly help: {change}."
+        verdict = f"More groups like these would probably hardly help: {change}."
     else:
-        verdict = f"{len(names)} groups are too few to show if more would help: {change}."
+        verdict = f"It is not clear if more groups would help: {change}."
     n_groups = np.array(sizes[::-1])
     return LearningCurve(QUICK_CLASSIFIER, n_groups, score, low, high, gain, (gain_low, gain_high), verdict)
 

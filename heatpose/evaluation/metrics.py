@@ -151,12 +151,13 @@ def evaluate_predictions(
 
     Notes
     -----
-    Intervals are percentiles of 2,000 bootstrap resamples, taken further out the fewer the units are, since
-    the plain percentiles are too narrow then (Hesterberg, 2015, "What teachers should know about the
-    bootstrap", The American Statistician 69). A resample is scored by the classes it has. Without a single
-    error all resamples are alike, and the interval of the balanced accuracy is the point 1: resampling cannot
-    see what has not happened yet. A recall's interval is Wilson's (1927), widened to the bootstrap's over
-    groups where that reaches further.
+    Intervals are Wilson's (1927) of as many independent samples as have the score's variance over 2,000
+    bootstrap resamples, with the quantile of Student's t for the number of units; a resample is scored by the
+    classes it has. Percentiles of the resamples are too narrow for few units and high scores
+    (``python -m benchmarks.intervals``). What has not happened yet can still happen: the interval reaches at
+    least as far as after no error at all in as many independent outcomes as there are pairs of group and class,
+    the "rule of three" (Hanley & Lippman-Hand, 1983, "If nothing goes wrong, is everything all right?", JAMA
+    249). The units of a recall are the groups that have the class.
 
     Examples
     --------
@@ -191,10 +192,17 @@ def evaluate_predictions(
     resamples = _resample(cell, unit, confusion.size, check_random_state(random_state))
     recalls, _, f1s = _by_class(resamples.reshape(-1, *shape))
 
-    low, high = _wilson(recall, confusion.sum(axis=1))
-    if by_group:
-        group_low, group_high = np.array([percentile_interval(values, n_units) for values in recalls.T]).T
-        low, high = np.fmin(low, group_low), np.fmax(high, group_high)
+    # Units that have each class, and independent outcomes whose mean varies as that of so many of each class.
+    n_of_class = support = confusion.sum(axis=1)
+    if unit is not None:
+        n_of_class = np.bincount(np.unique(unit * n_classes + true) % n_classes, minlength=n_classes)
+    n_outcomes = float(np.count_nonzero(support) ** 2 / np.sum(1 / n_of_class[support > 0]))
+    balanced_accuracy, macro_f1 = float(np.nanmean(recall)), float(np.nanmean(f1))
+    intervals = [
+        _interval(share, np.nanmean(drawn, axis=1), n_units, n_outcomes)
+        for share, drawn in ((balanced_accuracy, recalls), (macro_f1, f1s))
+    ]
+    by_class = zip(recall.tolist(), recalls.T, n_of_class.tolist(), strict=True)
     calibration = None
     if proba is not None:
         proba = _probabilities(proba, len(true), n_classes)
@@ -209,15 +217,15 @@ def evaluate_predictions(
         predicted_labels=(*classes.tolist(), *others),
         interval_unit="group" if by_group else "sample",
         accuracy=float(np.mean(true == pred)),
-        balanced_accuracy=float(np.nanmean(recall)),
-        balanced_accuracy_interval=percentile_interval(np.nanmean(recalls, axis=1), n_units),
-        macro_f1=float(np.nanmean(f1)),
-        macro_f1_interval=percentile_interval(np.nanmean(f1s, axis=1), n_units),
+        balanced_accuracy=balanced_accuracy,
+        balanced_accuracy_interval=intervals[0],
+        macro_f1=macro_f1,
+        macro_f1_interval=intervals[1],
         recall=recall,
-        recall_interval=np.column_stack([low, high]),
+        recall_interval=np.array([_interval(share, drawn, n, n) for share, drawn, n in by_class]),
         precision=precision,
         f1=f1,
-        support=confusion.sum(axis=1),
+        support=support,
         confusion=confusion[:, : n_classes + len(others)],
         calibration=calibration,
     )
@@ -263,24 +271,19 @@ def macro_recall(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean(np.bincount(codes, labels == predicted) / np.bincount(codes)))
 
 
-def percentile_interval(values: np.ndarray, n_units: int) -> tuple[float, float]:
-    """Expanded percentiles (95 %) of the resampled values (R,), NaN left out."""
-    n = max(n_units, 2)
-    tail = stats.norm.cdf(math.sqrt(n / (n - 1)) * stats.t.ppf(0.025, n - 1))
-    values = values[~np.isnan(values)]
-    if not len(values):
+def _interval(share: float, drawn: np.ndarray, n_units: int, n_outcomes: float) -> tuple[float, float]:
+    """Interval (95 %) of a share from its values in resamples (R,) of units, NaN left out; see the notes above."""
+    if math.isnan(share):
         return math.nan, math.nan
-    low, high = np.quantile(values, [tail, 1 - tail]).tolist()
-    return low, high
-
-
-def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's 95 % score interval, low (C,) and high (C,), of shares (C,) of counts (C,)."""
-    z = stats.norm.ppf(0.975)
-    count = np.where(count > 0, count, np.nan)
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    reach = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return np.clip(centre - reach, 0, 1), np.clip(centre + reach, 0, 1)
+    n = max(n_units, 2)
+    variance, low, high = float(np.nanvar(drawn)) * n / (n - 1), share, share
+    if 0 < share < 1 and variance > 1e-12:  # not the rounding of equal values
+        t, count = float(stats.t.ppf(0.975, n - 1)), share * (1 - share) / variance
+        centre, shrunk = share + t**2 / (2 * count), 1 + t**2 / count
+        reach = t * math.sqrt(variance + t**2 / (4 * count**2))
+        low, high = (centre - reach) / shrunk, (centre + reach) / shrunk
+    without_error = 0.05 ** (1 / n_outcomes)
+    return min(low, without_error), max(high, 1 - without_error)
 
 
 # Input

@@ -148,5 +148,5 @@ def check_training_data(manifest: Mapping[str, Any], table: pd.DataFrame) -> tup
         shown = format_percent(share, 0)
         cautions.append(f"About {shown} of these data are training data of the model; the scores are too high.")
     if not (record.get("audit") or {"better_than_chance": True})["better_than_chance"]:
-        cautions.append("At training, the model's held-out score was no better than chance.")
+        cautions.append("At training, the model's held-out score was not clearly better than chance.")
     return seen, cautions

@@ -449,8 +449,8 @@ def _verdict(material: Material, evaluation: Evaluation) -> str:
     """Return the score in words."""
     if not material.learned:
         return (
-            "No better than chance: the majority class scores "
-            f"{format_number(material.chance)}, and the score of this model does not differ from chance."
+            "Not clearly better than chance: the majority class scores "
+            f"{format_number(material.chance)}, and this model's score does not clearly differ from that."
         )
     if material.audit is not None and material.audit.leaks:
         return material.audit.verdict

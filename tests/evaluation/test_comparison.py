@@ -99,7 +99,9 @@ def test_data_that_one_was_trained_on_tell_nothing():
 def test_better_than_nothing_is_told_to_be_nothing():
     labels, groups, said = predictions(0.02)
     comparison = compare_predictions(labels, said, predictions(0.25, seed=1)[2], groups=groups)
-    assert "Neither is better than chance" in comparison.statement
+    assert "Neither is clearly better than chance, 0.250" in comparison.statement
+    one = labels == "up"
+    assert "chance" not in compare_predictions(labels[one], said[one], said[one], groups=groups[one]).statement
 
 
 def test_lengths_must_agree():
@@ -219,6 +221,9 @@ def test_from_the_command_line(tmp_path, capsys, no_learning_curve):
     told = capsys.readouterr()
     assert told.err.count("was trained on about 100 % of these data") == 2
     assert "Cannot tell: A was trained on 100 % and B was trained on 100 % of these data" in told.out
+
+    assert main(["compare", *models, str(tmp_path / "test.parquet"), "--groups", "blocks:5"]) == 0
+    assert "Warning: the groups are contiguous blocks of each class (5 runs)" in capsys.readouterr().err
 
     assert main(["evaluate", models[0], str(tmp_path / "train.parquet")]) == 0
     assert "the model's training data" in capsys.readouterr().err

@@ -10,6 +10,8 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 
 from heatpose.cli import main
+from heatpose.data.table import keypoint_frame
+from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation import features
 from heatpose.evaluation.features import audit_features, audit_table
 
@@ -76,6 +78,17 @@ def test_tables_and_the_command(tmp_path, capsys):
     assert main(["audit", str(tmp_path / "a.csv"), "--label", "kind", "--groups", "video", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["random"]["balanced_accuracy"] == by_column.random.balanced_accuracy
     assert main(["audit", str(tmp_path / "a.csv"), "--label", "other"]) == 1
+
+
+def test_frames_of_a_keypoint_table_are_compared_as_poses(tmp_path):
+    """Confidences and the position of the body differ more between neighbouring frames than poses do."""
+    poses = simulate_poses(2, 2, 8, classes=["action_up", "action_down"], random_state=0)
+    table = keypoint_frame(poses.keypoints).assign(label=poses.labels, group=poses.performers)
+    table.to_parquet(tmp_path / "poses.parquet")
+    audit = audit_table(tmp_path / "poses.parquet", "label", "group")
+    assert audit.random.near_identical > 0.9
+    assert audit.grouped.near_identical == 0
+    assert len(np.unique(audit.proposed)) == len(np.unique(poses.clips))
 
 
 def test_bad_input_is_refused():

@@ -80,4 +80,4 @@ def test_training_data_are_recognised(table):
         assert len(cautions) == (caution is not None)
         assert caution is None or caution in cautions[0]
     unsure = {**record, "audit": {"better_than_chance": False}}
-    assert "no better than chance" in check_training_data({"record": unsure}, other)[1][0]
+    assert "not clearly better than chance" in check_training_data({"record": unsure}, other)[1][0]

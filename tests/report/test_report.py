@@ -311,7 +311,7 @@ def test_permuted_labels_are_no_better_than_chance(table, result, kind, tmp_path
     data = permuted(table, result, kind)
     nothing = train_pose_classifier(data, classifiers="lda", n_jobs=1)
     page = Page(write_report(tmp_path / "page.html", nothing, data).read_text(encoding="utf-8"))
-    assert "No better than chance" in page.text
+    assert "Not clearly better than chance" in page.text
     assert "are classified correctly" not in page.text
     assert any("doubtful" in attributes.get("class", "").split() for attributes in page.all("div"))
 
@@ -324,7 +324,7 @@ def with_score(result, score, low, high):
 @pytest.mark.parametrize(("low", "learned"), [(0.2, False), (0.25, False), (0.26, True)])
 def test_an_interval_that_reaches_chance_is_no_success(result, low, learned, tmp_path):
     page = Page(write_report(tmp_path / "page.html", with_score(result, 0.6, low, 0.8)).read_text(encoding="utf-8"))
-    assert ("No better than chance" in page.text) != learned
+    assert ("Not clearly better than chance" in page.text) != learned
     assert ("about 60 (95 % interval" in page.text) == learned
 
 
@@ -342,7 +342,7 @@ def test_a_leak_a_perfect_score_and_a_split_by_blocks_are_doubted(result, tmp_pa
     assert "This split leaks." in text[: text.index("Candidate ")]
     assert "are classified correctly" not in text
     text = text_of(replace(perfect, audit=replace(result.audit, better_than_chance=False)))
-    assert "No better than chance" in text
+    assert "Not clearly better than chance" in text
 
 
 # Evaluations and inspections --------------------------------------------------------------------------------
