@@ -196,8 +196,10 @@ class AuditPlan:
 
     Attributes
     ----------
+    clips : Grouping
+        Groups proposed from the frames.
     proposed : Grouping or None
-        Groups proposed from the frames; None where the chosen groups hold, or none can be proposed.
+        These; None where the chosen groups hold, or none can be proposed.
     proposed_folds : list of (train, test)
         The folds by these, for which scores are wanted; empty without any.
     """
@@ -213,7 +215,7 @@ class AuditPlan:
         self.labels, self.grouping, self.random_state = labels, grouping, random_state
         self._neighbours = PoseNeighbours(keypoints)
         self._twins = {name: find_twins(self._neighbours, folds) for name, folds in splits.items()}
-        self._clips = propose_groups(self._neighbours, labels)
+        self.clips = propose_groups(self._neighbours, labels)
         self.proposed: Grouping | None = None
         self.proposed_folds: Folds = []
         self._is_doubtful = (
@@ -221,9 +223,9 @@ class AuditPlan:
         )
         if self._is_doubtful:
             with suppress(ValueError):  # all frames of some class are one run of alike poses
-                check_enough(labels, self._clips.groups)
-                self.proposed_folds = grouped_folds(labels, self._clips.groups, random_state=random_state)
-                self.proposed = self._clips
+                check_enough(labels, self.clips.groups)
+                self.proposed_folds = grouped_folds(labels, self.clips.groups, random_state=random_state)
+                self.proposed = self.clips
                 self._twins["proposed"] = find_twins(self._neighbours, self.proposed_folds)
 
     def _share(self, split: str) -> float:
@@ -241,7 +243,7 @@ class AuditPlan:
         proposed : Evaluation, optional
             Under the split by proposed groups, where there is one.
         """
-        leaks, clips = self._share("chosen") >= LEAK, self._clips.groups
+        leaks, clips = self._share("chosen") >= LEAK, self.clips.groups
         if not leaks:  # groups hold, so what is alike in two of them is no one clip
             clips = np.char.add(np.char.add(self.grouping.groups, " "), clips)
         rows = {split: self._twins[split][1] for split in ("random", "chosen")}
@@ -251,7 +253,7 @@ class AuditPlan:
             tolerance=NEAR_IDENTICAL,
             random=SplitAudit("random", "frames drawn at random", None, self._share("random"), random_score),
             chosen=self._audit("chosen", self.grouping, chosen),
-            proposed=self._audit("proposed", self._clips, proposed) if proposed else None,
+            proposed=self._audit("proposed", self.clips, proposed) if proposed else None,
             permuted=permuted,
             leaks=leaks,
             better_than_chance=bool(strictest.balanced_accuracy_interval[0] > permuted.chance + CHANCE_MARGIN),
@@ -329,6 +331,9 @@ def audit_training(
         Given the positions of each fold's samples, trains the chosen classifier without them and returns the predicted
         class of each sample, (N,) str.
     """
+    if chosen.interval_unit == "sample":  # of too few groups: frames of a clip are alike, so that clips are resampled
+        by_clip = evaluate_predictions(plan.labels, predictions["predicted"], groups=plan.clips.groups)
+        chosen = replace(chosen, balanced_accuracy_interval=by_clip.balanced_accuracy_interval)
     proposed = None
     if plan.proposed is not None:
         predicted = predict_without([test for _, test in plan.proposed_folds])

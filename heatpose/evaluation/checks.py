@@ -28,7 +28,7 @@ Severity = Literal["error", "warning", "note"]
 
 KINDS: Mapping[str, tuple[Severity, str]] = {
     "bad-file": ("error", "files that cannot be used"),
-    "labels-at-chance": ("error", "labels that cannot be predicted from the frames"),
+    "labels-at-chance": ("error", "labels that a quick model does not predict from the frames"),
     "wrong-folder": ("error", "files that look sorted into the wrong folder"),
     "label": ("warning", "labels that the rest of the data contradicts"),
     "confused-classes": ("warning", "classes that a quick model confuses"),

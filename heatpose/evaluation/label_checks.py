@@ -99,11 +99,12 @@ def judged_labels(context: CheckContext) -> Iterator[Problem]:
     if judgement is None:
         return
     evaluation, chance = judgement.evaluation, 1 / len(judgement.evaluation.classes)
-    if evaluation.balanced_accuracy_interval[0] <= chance + CHANCE_MARGIN:
+    score, low = evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval[0]
+    if low <= chance + CHANCE_MARGIN and score < (1 + chance) / 2:  # nearer to chance than to 1
         message = (
-            f"A quick model scores {format_percent(evaluation.balanced_accuracy)} on held-out groups, chance is "
-            f"{format_percent(chance)}. "
-            "Either the labels lost their order, or single frames do not show the classes."
+            f"A quick model scores {format_percent(score)} on held-out groups, not clearly better than chance, "
+            f"{format_percent(chance)}: the labels lost their order, single frames do not show the classes, or the "
+            "groups are too few to tell."
         )
         yield context.problem("labels-at-chance", message)
         return

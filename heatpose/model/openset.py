@@ -296,7 +296,8 @@ class OpenSetMixin:
     def predict_set(self, X: Any, coverage: float = 0.9) -> list[list[str]]:
         """Return the classes that a sample may have, so that the true one is among them as often as stated.
 
-        The coverage is that of a new person's frames, on average over persons: it is calibrated on held-out groups.
+        The coverage is that of a new person's frames, on average over persons: it is calibrated on held-out groups. If
+        these were blocks of the same recordings, it is that of other frames of the same persons.
 
         Parameters
         ----------

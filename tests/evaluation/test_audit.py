@@ -140,6 +140,20 @@ def test_permuted_labels_are_never_called_better_than_guessing(grouping, labels)
     assert {each.advice for each in advice} == {"No advice: the score is not clearly better than chance."}
 
 
+def test_few_clips_that_are_right_by_chance_are_not_clearly_better_than_it():
+    """Three of eight clips of each class are right, of too few groups to resample: frames are no more evidence."""
+    said = np.full(len(LABELS), "none", LABELS.dtype)
+    for name in CLASSES:
+        said[np.isin(POSES.clips, np.unique(POSES.clips[name == LABELS])[:3])] = name
+    chosen = evaluate_predictions(LABELS, said, groups=PERFORMERS.groups)
+    assert (chosen.balanced_accuracy, chosen.interval_unit) == (3 / 8, "sample")
+    predictions = pd.DataFrame({"label": LABELS, "group": PERFORMERS.groups, "predicted": said})
+    assert not audit_training(plan(), chosen, predictions, 1.0, None)[0].better_than_chance
+    said = np.where(said == "none", np.roll(LABELS, 1), LABELS)  # nearly all are right
+    chosen = evaluate_predictions(LABELS, said, groups=PERFORMERS.groups)
+    assert audit_training(plan(), chosen, predictions.assign(predicted=said), 1.0, None)[0].better_than_chance
+
+
 def test_where_no_groups_can_be_proposed_it_says_why():
     one_run = np.repeat(POSES.keypoints[[0, 100]], 20, axis=0)
     labels = np.repeat(["a", "b"], 20)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ import pytest
 from heatpose.data.table import keypoint_frame, load_data, write_table
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
+from heatpose.evaluation import label_checks
 from heatpose.evaluation.checks import KINDS
 from heatpose.evaluation.inspection import inspect_data, write_fix_list
+from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
 
@@ -223,6 +226,20 @@ def test_labels_at_chance_are_reported_and_no_single_frame_is(tmp_path, by_clip)
     inspection = inspect_data(tmp_path / "table.parquet")
     assert [problem.kind for problem in inspection.problems if problem.severity == "error"] == ["labels-at-chance"]
     assert not named(inspection, "label", "wrong-folder")
+
+
+@pytest.mark.parametrize(("shares", "reported"), [((1, 1, 1, 0.5, 0.4), False), ((0.6, 0.5, 0.7, 0.5, 0.4), True)])
+def test_a_good_score_that_few_groups_leave_open_is_no_error(monkeypatch, shares, reported):
+    """Both intervals reach chance, but a score of .78 does not say that labels lost their order."""
+    labels, frame = np.tile(["a", "b"], 250), np.tile(np.arange(50).repeat(2), 5)
+    said = np.where(frame < 50 * np.repeat(shares, 100), labels, "c")
+    evaluation = evaluate_predictions(labels, said, groups=np.repeat(np.arange(5), 100))
+    assert evaluation.balanced_accuracy_interval[0] < 0.55
+    judgement = label_checks.Judgement(np.arange(500), np.empty((500, 2)), evaluation)
+    monkeypatch.setattr(label_checks, "_judge", lambda context: judgement)
+    monkeypatch.setattr(label_checks, "_contradicted_labels", lambda *_: [])
+    context = SimpleNamespace(problem=lambda kind, *_: kind)
+    assert ("labels-at-chance" in label_checks.judged_labels(context)) == reported
 
 
 def test_classes_that_look_alike_are_told_of(tmp_path):

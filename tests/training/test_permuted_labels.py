@@ -100,7 +100,7 @@ def test_evaluation(tables, model_of, capsys, shuffle):
 @pytest.mark.parametrize("shuffle", SHUFFLED)
 def test_inspection(tables, capsys, shuffle):
     main(["inspect", str(tables[shuffle.__name__])])
-    assert "labels that cannot be predicted from the frames" in capsys.readouterr().out
+    assert "labels that a quick model does not predict from the frames" in capsys.readouterr().out
 
 
 def test_comparison(tables, model_of, capsys):
