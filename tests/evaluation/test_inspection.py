@@ -232,7 +232,7 @@ def test_labels_at_chance_are_reported_and_no_single_frame_is(tmp_path, by_clip)
 def test_a_good_score_that_few_groups_leave_open_is_no_error(monkeypatch, shares, reported):
     """Both intervals reach chance, but a score of .78 does not say that labels lost their order."""
     labels, frame = np.tile(["a", "b"], 250), np.tile(np.arange(50).repeat(2), 5)
-    said = np.where(frame < 50 * np.repeat(shares, 100), labels, "c")
+    said = np.where(frame < 50 * np.repeat(shares, 100), labels, np.roll(labels, 1))
     evaluation = evaluate_predictions(labels, said, groups=np.repeat(np.arange(5), 100))
     assert evaluation.balanced_accuracy_interval[0] < 0.55
     judgement = label_checks.Judgement(np.arange(500), np.empty((500, 2)), evaluation)
