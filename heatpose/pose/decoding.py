@@ -36,7 +36,7 @@ __all__ = [
     "window_powers",
 ]
 
-DECODING_VERSION = 4
+DECODING_VERSION = 5
 """Goes up whenever a decoder gives other numbers than before, so that tables made by it are made again."""
 
 # What is decoded at once: enough that the time goes into arithmetic and not into calling NumPy, nor into threads
@@ -131,6 +131,8 @@ def decode_heatmaps(
 
     A window cut by the map's edge would pull the softmax's mean inwards, so it is cut on the other side too,
     to one cell more.
+
+    Where several cells are the highest, since values were clipped or rounded, all methods start from their middle.
 
     References
     ----------
@@ -230,6 +232,7 @@ def _decode(maps: np.ndarray, decoder: Decoder, options: dict[str, Any]) -> np.n
         cells = np.ascontiguousarray(cells)
         highest, height = _search(cells)
         found = np.flatnonzero(height)
+        _to_middle(cells, highest, found, n_columns)
         # NumPy would add up the cells of a lone map in another order than those of several.
         if len(found) == 1:
             found = found.repeat(2)
@@ -282,6 +285,31 @@ def _search_half(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         cells[part].view(np.int16).argmax(axis=1, out=highest[part])
         np.greater(cells[part].view(np.uint16).max(axis=1), _MINUS_INFINITY, out=has_nan[part])
     return highest, has_nan
+
+
+def _to_middle(cells: np.ndarray, highest: np.ndarray, found: np.ndarray, n_columns: int) -> None:
+    """Move the highest cells of maps, of those in `found`, to the middle of several that are equal, in place.
+
+    These are where values were clipped or rounded. The middle is that of their rows, then that of their columns there,
+    rounded down; of several apart it is the first.
+    """
+    if cells.dtype == np.float16:
+        cells = cells.view(np.uint16)  # equal where they are, and compared many at once
+    first = found * cells.shape[1] + highest[found]
+    height = cells.take(first)
+    steps = np.array([1, n_columns - 1, n_columns, n_columns + 1])  # the others come after the first
+    is_tied = (cells.take(first + steps[:, np.newaxis], mode="clip") == height).any(axis=0)
+    tied = found[is_tied]
+    equal = (cells[tied] == height[is_tied, np.newaxis]).reshape(-1, cells.shape[1] // n_columns, n_columns)
+    row = _middle(equal.any(axis=2))
+    highest[tied] = row * n_columns + _middle(equal[np.arange(len(tied)), row])
+
+
+def _middle(marks: np.ndarray) -> np.ndarray:
+    """Return the middle between the first and the last mark, (M, cells) -> (M,), or the first if it is unmarked."""
+    first, last = marks.argmax(axis=1), marks.shape[1] - 1 - marks[:, ::-1].argmax(axis=1)
+    middle = (first + last) // 2
+    return np.where(marks[np.arange(len(marks)), middle], middle, first)
 
 
 @dataclass(frozen=True)

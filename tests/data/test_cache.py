@@ -388,7 +388,7 @@ def test_numbers_of_this_version_of_the_decoding():
     rows, columns = np.mgrid[:16, :12]
     heatmap = np.exp(-((columns - 5.3) ** 2 + (rows - 8.1) ** 2) / 8) + 0.02 * np.cos(7 * columns + 3 * rows)
     numbers = {name: decode_heatmaps([heatmap], name)[0, 0, :2] for name in heatpose.pose.decoding.DECODERS}
-    assert heatpose.pose.decoding.DECODING_VERSION == 4
+    assert heatpose.pose.decoding.DECODING_VERSION == 5
     for name, numbers_then in {
         "argmax": (5, 8),
         "quarter": (5.25, 8.25),

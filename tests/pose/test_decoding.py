@@ -181,6 +181,18 @@ def test_transposed_maps_swap_x_and_y(method):
     np.testing.assert_allclose(decode(heatmaps.swapaxes(2, 3), method), expected, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("method", DECODERS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32])
+def test_the_middle_of_several_highest_cells(method, dtype):
+    """Clipped peaks: the position does not lean to the side where their cells begin, and is mirrored with them."""
+    xy = some_positions(7, 5, 9).round()
+    heatmaps = np.rint(255 * np.clip(draw(xy, height=3), 0, 1)).astype(dtype)  # 37 equal cells each
+    heatmaps[0, 0, 0, -1] = 255  # one as high, but apart: the middle between has no peak
+    keypoints = decode(heatmaps, method)
+    np.testing.assert_allclose(keypoints[0, 0, :2], [N_COLUMNS - 1, 0], atol=0.5)
+    np.testing.assert_allclose(keypoints[1:, :, :2], xy[1:], atol=1e-3)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_height_does_not_move_a_keypoint(method):
     heatmaps = some_heatmaps()
