@@ -12,31 +12,36 @@ __all__ = ["YOLO"]
 _BOX = 5
 """Numbers before the keypoints: the class and the box."""
 
+_ROUNDED, _INSIDE = 0.51, 0.9
+"""Half of a box's size, for numbers of few digits, and the share of coordinates in it that confirms a layout."""
+
 _SIZES = {len(skeleton.keypoints) for skeleton in SKELETONS.values()}
 
 
-def _layout(n_numbers: int) -> tuple[int, int]:
-    """Return keypoints and numbers of each that a line of this length has; predictions end in a score, or a track too.
+def _layout(numbers: np.ndarray) -> np.ndarray:
+    """Return the keypoints of a line, (K, 2 or 3); predictions end in a score, or a track too.
 
-    Where several fit, as 57 numbers do, 17 keypoints are meant.
+    Where several fit, as 57 numbers do, it is the one with the most keypoints in the box, or else the one of 17.
     """
     fits = [
-        (n_values // per_keypoint != 17, n_values // per_keypoint, per_keypoint)
+        numbers[_BOX : _BOX + n_values].reshape(-1, per_keypoint)
         for rest in range(3)
         for per_keypoint in (3, 2)
-        if (n_values := n_numbers - _BOX - rest) % per_keypoint == 0 and n_values // per_keypoint in _SIZES
+        if (n_values := len(numbers) - _BOX - rest) % per_keypoint == 0 and n_values // per_keypoint in _SIZES
     ]
     if not fits:
         raise ValueError(
-            f"Expected 5 numbers and 2 or 3 for each keypoint of a known skeleton, got {n_numbers} numbers a line."
+            f"Expected 5 numbers and 2 or 3 for each keypoint of a known skeleton, got {len(numbers)} numbers a line."
         )
-    return min(fits, key=lambda fit: fit[0])[1:]
+    centre, size = numbers[1:3], numbers[3:5]
+    inside = [((np.abs(fit[:, :2] - centre) <= _ROUNDED * size) | (fit[:, :2] == 0)).mean() for fit in fits]
+    return max(zip(inside, fits, strict=True), key=lambda fit: (fit[0] * (fit[0] > _INSIDE), len(fit[1]) == 17))[1]
 
 
 def _sniff(source: Source) -> bool:
     lines = source.head().split("\n")
     try:
-        return bool(_layout(len([float(text) for text in lines[0].split()])))
+        return bool(len(_layout(np.array(lines[0].split(), dtype=float))))
     except ValueError:
         return not lines[0].strip()  # an image without a person
 
@@ -46,11 +51,10 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     with source.path(file).open(encoding="utf-8") as stream:
         lines = [line.split() for line in stream if line.strip()]
     for line in lines:
-        n_keypoints, per_keypoint = _layout(len(line))
         numbers = np.array(line, dtype=float)
-        values = numbers[_BOX : _BOX + n_keypoints * per_keypoint].reshape(n_keypoints, per_keypoint)
-        pose = np.column_stack([values, np.ones(n_keypoints)])[:, :3]
-        if per_keypoint == 3 and set(values[:, 2]) <= {0.0, 1.0, 2.0}:
+        values = _layout(numbers)
+        pose = np.column_stack([values, np.ones(len(values))])[:, :3]
+        if values.shape[1] == 3 and set(values[:, 2]) <= {0.0, 1.0, 2.0}:
             pose[:, 2] = values[:, 2] > 0  # visibility, as in COCO; predictions have confidences
         if not 0 <= pose[:, 2].min() <= pose[:, 2].max() <= 1:
             raise ValueError(f"Expected visibility 0, 1 or 2, or a confidence up to 1, got {pose[:, 2].max():g}.")

@@ -330,6 +330,16 @@ def test_yolo_in_pixels_is_refused(tmp_path):
         read_poses(tmp_path, image_size=(640, 480))
 
 
+def test_yolo_of_26_keypoints_without_visibility(tmp_path):
+    """57 numbers a line, as 17 keypoints with visibility and a score are."""
+    xy = np.random.default_rng(0).uniform(0.4, 0.6, (26, 2))
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    numbers = [0, *(low + high) / 2, *high - low, *xy.reshape(-1)]
+    (tmp_path / "img_0.txt").write_text(" ".join(f"{number:.6f}" for number in numbers))
+    table = read_poses(tmp_path, image_size=(400, 200), skeleton="halpe-26")
+    np.testing.assert_allclose(table_keypoints(table)[0, :, :2], xy[:17] * (400, 200), atol=1e-3)
+
+
 def test_labels_of_a_file(tmp_path):
     source = written.alphapose(tmp_path / "a.json", written.bodies(3))
     pd.DataFrame({"path": ["2.jpg", "0.jpg", "11"], "label": ["c", "a", "b"]}).to_csv(tmp_path / "l.csv", index=False)
