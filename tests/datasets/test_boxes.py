@@ -227,6 +227,15 @@ def test_boxes_of_another_yolo_are_refused(tmp_path, shape):
         detector(np.zeros((480, 640, 3), np.uint8))
 
 
+@pytest.mark.parametrize("n_classes", [91, 92])
+def test_a_detr_with_another_number_of_persons_is_refused(tmp_path, n_classes):
+    outputs = detr()
+    outputs["logits"] = np.zeros((1, 300, n_classes), np.float32)
+    detector = OnnxDetector(write_detector(tmp_path / "detr.onnx", outputs))
+    with pytest.raises(ValueError, match=rf"COCO's 80 classes, .* got {n_classes} from .*detr\.onnx"):
+        detector(np.zeros((480, 640, 3), np.uint8))
+
+
 def test_a_detector_that_takes_no_pictures_is_named(tmp_path):
     detector = OnnxDetector(write_detector(tmp_path / "bytes.onnx", yolox(raw=False), kind="UINT8"))
     with pytest.raises(ValueError, match=r"Expected a model that takes images float32 .* in bytes\.onnx"):
