@@ -81,8 +81,8 @@ def measure_importance(classifier: Pipeline, X: np.ndarray, y: np.ndarray, rando
     """
     some = np.linspace(0, len(y) - 1, min(MAX_SAMPLES, len(y))).astype(int)
     keypoints, labels = np.asarray(X, dtype=np.float64)[some].reshape(len(some), -1, 3), np.asarray(y)[some]
-    classes = np.asarray(classifier.classes_).astype(str)
-    columns = np.searchsorted(classes, labels.astype(str))
+    # By name, and not by order: that of numbers is another one.
+    columns = pd.Index(np.asarray(classifier.classes_).astype(str)).get_indexer(labels.astype(str))
     rng = np.random.default_rng(random_state)
 
     def score(probabilities: np.ndarray) -> np.ndarray:

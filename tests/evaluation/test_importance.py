@@ -89,6 +89,13 @@ def test_the_same_number_gives_the_same_result_and_the_input_stays(monkeypatch):
     np.testing.assert_array_equal(X, before)
 
 
+def test_classes_of_numbers_are_not_in_the_order_of_their_names():
+    X, y, classifier = poses_by("left_elbow_x")
+    expected = measure_importance(classifier, X, y)
+    numbers = np.where(y == classifier.classes_[0], 2, 10)
+    pd.testing.assert_frame_equal(measure_importance(classifier.fit(X, numbers), X, numbers), expected)
+
+
 def test_a_classifier_without_pose_features_is_asked_about_keypoints_alone():
     X, y, _ = poses_by("left_elbow_x")
     dummy = make_pose_pipeline("dummy")[1:].fit(X, y)
