@@ -405,6 +405,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             raise ValueError(f"Expected a temperature above 0, got {self.temperature}.")
         if self.performers < 0:
             raise ValueError(f"Expected a number of performers of 0 or more, got {self.performers}.")
+        if not 0 <= self.hidden <= 1:
+            raise ValueError(f"Expected a share of hidden poses from 0 to 1, got {self.hidden}.")
         if self.unknown_poses < 0:
             raise ValueError(f"Expected unknown_poses of 0 or more, got {self.unknown_poses}.")
         if isinstance(self.mirror, str) and self.mirror != "names":

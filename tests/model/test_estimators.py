@@ -522,6 +522,7 @@ def test_what_are_no_labels_is_refused(y, message):
     [
         ({"temperature": 0}, "temperature above 0, got 0"),
         ({"performers": -1}, "performers of 0 or more, got -1"),
+        ({"hidden": 1.5}, "from 0 to 1, got 1.5"),
         ({"unknown_poses": -0.1}, "0 or more, got -0.1"),
         ({"mirror": "left"}, "'names', None or a dict of classes, got 'left'"),
         ({"mirror": {"up": "down"}}, "out of action_up, dummy, select_avatar, got down, up"),
