@@ -99,7 +99,7 @@ class UnfinishedFileError(BadFilesError):
     """A file that ends before what its first bytes announce, perhaps because it is still being written."""
 
 
-class NpyError(Exception):
+class NpyError(ValueError):
     """Reason why one file cannot be used: what was expected, what was found."""
 
 
@@ -302,13 +302,18 @@ def _copy_samples(content: bytes, header: Header, first: int, out: np.ndarray) -
 
 
 def _convert(data: np.ndarray, out: np.ndarray) -> None:
+    check_clipped(data)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+        out[:] = data
+
+
+def check_clipped(data: np.ndarray) -> None:
+    """Refuse heatmaps (n, K, H, W) of whole numbers without a sign in which negative ones became large ones."""
     if data.dtype.kind == "u" and _wrapped(data):
         raise NpyError(
             f"expected heatmaps that were clipped before they became {data.dtype}, got cells of the largest values "
             "beside cells of 0, as negative values become: np.clip(heatmaps, 0, 1) first"
         )
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
-        out[:] = data
 
 
 def _wrapped(heatmaps: np.ndarray) -> bool:

@@ -126,7 +126,9 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         named = error.filename is not None and not os.fspath(error.filename).endswith(PART_SUFFIX)
-        if error.errno is not None and not named:  # without a number its text would be lost
+        if error.errno is None:  # as of numpy.save, whose text a file name would replace
+            error.args = (f"Cannot write {os.fspath(path)}: {error}",)
+        elif not named:
             error.filename = os.fspath(path)
         raise
 

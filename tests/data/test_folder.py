@@ -1,5 +1,6 @@
 """Reading class folders: what is found, what is refused, and that nothing else can happen."""
 
+import errno
 import io
 import logging
 import os
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 
 from heatpose.data import reading
 from heatpose.data.folder import HeatmapFolder
+from heatpose.data.formats.reading import read_poses
 from heatpose.data.npy import BadFile, BadFilesError, read_heatmaps
+from heatpose.data.writing import whole_file
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.pose.decoding import decode_heatmaps
 
@@ -415,9 +418,19 @@ def test_negative_values_that_became_large_ones_are_told(tmp_path, dtype):
         save(path, right.astype(dtype))
         np.testing.assert_array_equal(read_heatmaps(path), right.astype(dtype))
     save(path, (noisy * largest).astype(np.int64).astype(dtype))
-    for read in (read_heatmaps, lambda path: read_all(HeatmapFolder(tmp_path))):
-        with pytest.raises(BadFilesError, match=r"1\.npy: expected heatmaps that were clipped before they became "):
-            read(path)
+    np.savez(tmp_path / "arrays1.npz", heatmaps=np.load(path))
+    files = [(read_heatmaps, path), (lambda path: read_all(HeatmapFolder(path)), tmp_path)]
+    for read, source in [*files, (read_poses, path), (read_poses, tmp_path / "arrays1.npz")]:
+        with pytest.raises(ValueError, match=r"1\.np[yz]: expected heatmaps that were clipped before they became "):
+            read(source)
+
+
+def test_an_error_of_writing_names_the_file(tmp_path):
+    """Also that of numpy.save on a full disk, which has a text alone."""
+    for error in (OSError(errno.ENOSPC, "No space left on device"), OSError("3264 requested and 0 written")):
+        with pytest.raises(OSError, match=rf"{error.args[-1]}.*") as raised, whole_file(tmp_path / "pose.npy"):
+            raise error
+        assert str(tmp_path / "pose.npy") in str(raised.value)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", ">i4", "int64", "bool"])

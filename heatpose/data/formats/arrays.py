@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from heatpose.data.formats.source import DAMAGE, Format, Poses, Source
+from heatpose.data.npy import check_clipped
 from heatpose.pose.decoding import decode_heatmaps
 
 __all__ = ["ARRAYS", "holds_keypoints"]
@@ -67,7 +68,9 @@ def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iter
         numbers = numbers[None]
     if numbers.ndim == 4 and shape[-1] > 3:
         for start in range(0, len(numbers), _BATCH):
-            yield from decode_heatmaps(np.asarray(numbers[start : start + _BATCH]), decoder)[:, None]
+            batch = np.asarray(numbers[start : start + _BATCH])
+            check_clipped(batch)
+            yield from decode_heatmaps(batch, decoder)[:, None]
         return
     if numbers.ndim == 2 or numbers.shape[-1] not in (2, 3):
         raise ValueError(f"Expected keypoints (n, K, 2 or 3) or heatmaps (n, K, H, W), got the shape {shape}.")
