@@ -349,10 +349,19 @@ def test_other_facts_are_refused(file, content, change, message):
         load_model(file)
 
 
-def test_many_poses_to_predict_are_refused(file, content):
+@pytest.mark.parametrize(
+    ("kind", "multiply"),
+    [
+        ("keypoints", lambda poses: poses * 9),
+        ("heatmaps", lambda poses: [poses[0] * 600]),  # each peak becomes a heatmap
+        ("heatmaps", lambda poses: "text"),
+        ("heatmaps", lambda poses: [5]),
+    ],
+)
+def test_many_poses_to_predict_are_refused(file, content, kind, multiply):
     entries = entries_of(content)
     manifest = json.loads(entries["manifest.json"])
-    manifest["self_test"]["keypoints"]["input"] *= 9
+    manifest["self_test"][kind]["input"] = multiply(manifest["self_test"][kind]["input"])
     craft(file, {**entries, "manifest.json": json.dumps(manifest).encode()})
     with pytest.raises(ModelError, match="a few keypoints and heatmaps"):
         load_model(file)
