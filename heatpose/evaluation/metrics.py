@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 
 from heatpose.evaluation.calibration import Calibration, calibrate_scores
 from heatpose.evaluation.plain import Record
+from heatpose.model.checks import count_missing
 
 __all__ = ["Evaluation", "evaluate_predictions", "macro_recall"]
 
@@ -291,7 +292,7 @@ def _interval(share: float, drawn: np.ndarray, n_units: int, n_outcomes: float) 
 
 def text_labels(values: Any, name: str, n_samples: int | None = None) -> np.ndarray:
     """Return labels or groups as text, (n,); ValueError where some are missing, which text cannot be."""
-    if n_missing := int(np.sum(pd.isna(values if hasattr(values, "dtype") else list(values)))):
+    if n_missing := count_missing(values):
         raise ValueError(f"Expected {name} without missing values, got {n_missing}.")
     labels = np.asarray(values).astype(str)
     if labels.ndim != 1 or not len(labels):

@@ -18,7 +18,7 @@ from heatpose.model.openset import UNKNOWN
 from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.skeleton import Skeleton
 
-__all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "select_columns"]
+__all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "count_missing", "select_columns"]
 
 
 def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
@@ -90,6 +90,11 @@ def check_table(estimator: BaseEstimator, X: Any, skeleton: Skeleton, *, reset: 
     return values.reshape(len(values), -1, 3)
 
 
+def count_missing(labels: Any) -> int:
+    """Count the labels that are None, NaN, NA or masked."""
+    return int(np.sum(pd.isna(np.asarray(labels, dtype=object)) | np.ma.getmask(labels)))
+
+
 def check_names(classes: Collection[str]) -> None:
     """Raise a ValueError for a class that has the name of poses of no class."""
     if UNKNOWN in classes:
@@ -104,9 +109,7 @@ def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     labels = column_or_1d(y, warn=True)
     if labels.shape != (n_samples,):
         raise ValueError(f"Expected {n_samples} labels, one for each sample, got shape {labels.shape}.")
-    # NaN in a list of names would become a name, as would what is under a mask.
-    missing = np.sum(pd.isna(np.asarray(y, dtype=object)) | np.ma.getmask(y))
-    if missing:
+    if missing := count_missing(y):  # NaN in a list of names would become a name
         raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
     assert_all_finite(labels, input_name="y")
     if labels.dtype == object:

@@ -102,6 +102,7 @@ def test_the_order_of_samples_classes_and_the_type_of_labels_do_not_matter():
     [
         ({"y_pred": ["a"]}, "2 y_pred, one for each sample, got 1"),
         ({"y_true": [], "y_pred": []}, "y_true of shape"),
+        ({"y_true": np.ma.masked_array(["a", "b"], [True, False])}, "y_true without missing values, got 1"),
         ({"groups": ["x"]}, "2 groups, one for each sample, got 1"),
         ({"proba": [[1, 0], [0, 1]], "confidence": [1]}, "2 confidences without NaN"),
         ({"proba": [[1, 0], [0, 1]], "confidence": [1, np.nan]}, "2 confidences without NaN"),
