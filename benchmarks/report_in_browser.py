@@ -36,8 +36,11 @@ FLAGS = (
     "--disable-sync",
     "--remote-debugging-pipe",
 )
-WIDTHS = {"desk": 1280, "phone": 375}
-SCHEMES = ("light", "dark")
+PLACES = (  # the name, the width, the scheme, and the medium that is emulated
+    *(("desk, light", 1280, "light", "screen"), ("desk, dark", 1280, "dark", "screen")),
+    *(("phone, light", 375, "light", "screen"), ("phone, dark", 375, "dark", "screen")),
+    ("paper", 718, "dark", "print"),  # A4 without its margins
+)
 PIECE = 1_400  # pixels of height of one picture
 
 # What a reader would run into, found by the page itself: too wide, unnamed, low in contrast (WCAG 2, AA).
@@ -161,10 +164,11 @@ class Browser:
         self.close()
 
 
-def look(browser, page, width, scheme):
+def look(browser, page, width, scheme, medium):
     """Open the page and return its height and what is wrong with it."""
     browser.ask("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 500)
-    browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.ask("Emulation.setEmulatedMedia", media=medium, features=features)
     browser.events.clear()
     browser.ask("Page.navigate", url=page)
     browser.wait_for("Page.loadEventFired")
@@ -227,14 +231,12 @@ def check(path, pictures, chromium):
             browser.ask(f"{domain}.enable")
 
         def rows():
-            for place, width in WIDTHS.items():
-                for scheme in SCHEMES:
-                    height, problems = look(browser, page, width, scheme)
-                    wrong.extend(f"{place}, {scheme}: {problem}" for problem in problems)
-                    if pictures is not None:
-                        keep_pictures(browser, pictures, f"{place}-{scheme}", width, height)
-                    seen = {"width": width, "height": height, "wrong": len(problems)}
-                    yield {"seen": f"{place}, {scheme}", **seen}
+            for place, width, scheme, medium in PLACES:
+                height, problems = look(browser, page, width, scheme, medium)
+                wrong.extend(f"{place}: {problem}" for problem in problems)
+                if pictures is not None:
+                    keep_pictures(browser, pictures, place.replace(", ", "-"), width, height)
+                yield {"seen": place, "width": width, "height": height, "wrong": len(problems)}
 
         print_table(f"{path.name}, {path.stat().st_size / 1e6:.2f} MB", rows())
         printed = base64.b64decode(browser.ask("Page.printToPDF", preferCSSPageSize=True)["data"])

@@ -134,7 +134,7 @@ def _render(material: Material, progress: Callable[[int, int], object] | None) -
     environment.filters |= {
         "number": format_number,
         "interval": format_interval,
-        "percent": format_percent,
+        "percent": lambda share, digits=1: format_percent(share, digits).replace(" ", "\u00a0"),
         "sentence": capitalised,
         "breakable": lambda text: Markup("<bdi>" + _BREAK.sub(r"\1<wbr>", str(escape(text))) + "</bdi>"),
         "options": lambda text: Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(escape(text)))),

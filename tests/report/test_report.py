@@ -172,7 +172,9 @@ def test_a_body_without_important_parts_is_not_drawn(result, table, tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_long_names_fit_any_window(result, table, tmp_path):
+def test_long_names_and_many_classes_fit_any_window_and_paper(result, table, tmp_path):
+    many = np.array([*HOSTILE.values(), *(f"class {number}" for number in range(56))])
+    result = replace(result, evaluation=evaluate_predictions(many, np.roll(many, 1)))
     classes = tuple(ClassSummary(name, 12, 12, 3) for name in HOSTILE.values())
     path = write_report(tmp_path / "page.html", result, table, inspection=an_inspection(classes=classes))
     assert check(path, None, CHROMIUM) == []
