@@ -229,7 +229,8 @@ class PoseServer:
         app.router.add_get("/view", partial(self._listen, self._viewers, 1))
         app.router.add_post("/record", self._record)
         app.router.add_get("/{name:(page\\.css|page\\.js)?}", self._page)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        told = logging.LoggerAdapter(logger, {"kind": "Warning"})  # of requests that are not HTTP: a line for each
+        runner = web.AppRunner(app, access_log=None, logger=told, shutdown_timeout=1)
         await runner.setup()
         try:
             site = web.TCPSite(runner, self._host, self._port)

@@ -17,6 +17,7 @@ pytest.importorskip("aiohttp", reason="needs heatpose[live]")
 
 import aiohttp
 
+from heatpose.cli._console import complaints_on_stderr
 from heatpose.datasets.boxes import Person
 from heatpose.live.recognition import Scene
 from heatpose.live.recording import Recorder
@@ -451,3 +452,12 @@ def test_the_state_of_a_recording_reaches_the_page(serve, tmp_path):
     state, view = visit(server, scenario)
     assert state["can_record"]
     assert state["recording"]["state"] == view["recording"]["state"] == "idle"
+
+
+def test_a_request_that_is_no_http_is_a_line_not_a_traceback(serve, capsys):
+    with complaints_on_stderr():
+        server = serve()
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port), timeout=20) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.0 400")
+    assert capsys.readouterr().err == "Warning: Error handling request from 127.0.0.1\n"
