@@ -44,14 +44,14 @@ def run(args: argparse.Namespace) -> None:
     from rich.filesize import decimal
 
     from heatpose.persistence.export import export_model
+    from heatpose.persistence.hub import MODEL_FILE
 
-    manifest = export_model(args.model, args.out, args.format, source=args.source)
+    export_model(args.model, args.out, args.format, source=args.source)
+    file, others, following = args.out, "", ("predict", args.out, "PATH...")
     if args.format == "hub":
-        say(f"Wrote {args.out}: pose.heatpose ({decimal(manifest['size'])} unpacked), README.md and more")
-        say_next("push", args.out, "USER/NAME")
-        return
-    size = decimal(args.out.stat().st_size)
-    beside = f" with {args.out.name}.json" if args.format == "onnx" else ""
-    say(f"Wrote {args.out} ({size}){beside}; same predictions as {args.model}")
-    if args.format == "safe":
-        say_next("predict", args.out, "PATH...")
+        file, others, following = args.out / MODEL_FILE, ", README.md and more", ("push", args.out, "USER/NAME")
+    elif args.format == "onnx":
+        others = f" with {args.out.name}.json"
+    say(f"Wrote {file} ({decimal(file.stat().st_size)}){others}; same predictions as {args.model}")
+    if args.format != "onnx":
+        say_next(*following)

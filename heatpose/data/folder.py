@@ -377,7 +377,7 @@ def _refuse_groups(listing: Listing, root: Path | str) -> None:
         return
     raise ValueError(
         f"Expected one folder for each class in {root}, got {seen}. If the inner folders are the classes, give "
-        f'--layout group/class (in Python: layout="group/class"), or one of the outer folders as DATA; if the outer '
+        f'--layout group/class (layout="group/class"), or one of the outer folders as DATA; if the outer '
         f'ones are, --layout class (layout="class").'
     )
 

@@ -91,7 +91,7 @@ class BadFilesError(ValueError):
         if self.folder is not None and count == self.n_files:
             lines.append("No file can be used: fix the program that writes them, or give another folder.")
         elif self.folder is not None:
-            lines.append("Fix or remove them, or leave them out with --skip-bad (in Python: skip_bad=True).")
+            lines.append("Fix or remove them, or leave them out with --skip-bad (skip_bad=True).")
         return "\n".join(lines)
 
 

@@ -470,7 +470,9 @@ def load_data(
         options |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
         return read_table(data, decoder=method, **options)
     if image_size is not None:
-        raise ValueError(f"Expected image_size for a keypoint table only, got a folder of heatmaps: {redact(data)}")
+        raise ValueError(
+            f"Expected --image-size (image_size=) for a keypoint table only, got a folder of heatmaps: {redact(data)}"
+        )
     kept = None
     if cache is not False:
         from heatpose.data.cache import KeypointCache, cache_folder

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.filesize import decimal
 
 import heatpose
 from heatpose.cli import COMMANDS, command_parsers, main
@@ -678,7 +679,8 @@ def test_export_onnx_and_a_hub_folder(run, trained, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["pose.onnx", "pose.onnx.json"]
     pytest.importorskip("huggingface_hub")
     code, said, _ = run("export", trained[0], tmp_path / "hub", "--format", "hub")
-    assert code == 0 and f"Next: heatpose push {tmp_path / 'hub'}" in said
+    size = decimal((tmp_path / "hub" / "pose.heatpose").stat().st_size)
+    assert code == 0 and f"pose.heatpose ({size})" in said and f"Next: heatpose push {tmp_path / 'hub'}" in said
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

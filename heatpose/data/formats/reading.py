@@ -148,7 +148,8 @@ def read_poses(
     kept = _choose(numbers, table, people, len(poses.frames), notes)
     if not len(kept):
         raise ValueError(
-            f"Expected poses with keypoints of COCO-17 in {source}, got none; skeleton= names their order."
+            f"Expected poses with keypoints of COCO-17 in {source}, got none; --skeleton NAME (skeleton=) names their "
+            "order."
         )
     table = table.iloc[kept].reset_index(drop=True)
     table.insert(1, "sample", table.groupby("path", sort=False, dropna=False).cumcount())
@@ -194,12 +195,15 @@ def find_format(
         return fits[0]
     if fits:
         names = ", ".join(f"{candidate.name} ({opened.files[0]})" for candidate, opened in fits)
-        raise ValueError(f"Expected poses of one format in {source}, got several: {names}. Pass format= to choose.")
+        raise ValueError(
+            f"Expected poses of one format in {source}, got several: {names}. Give --format NAME (format=)."
+        )
     if format != "auto":
         raise ValueError(f"Expected {' or '.join(FORMATS[format].suffixes)} files in {source}, got none.")
     looks = "; ".join(_look(opened) for opened in by_suffix.values()) or "no file of a known suffix"
     raise ValueError(
-        f"Expected poses in a known format ({', '.join(FORMATS)}), got {looks} in {source}. Pass format= if it is one."
+        f"Expected poses in a known format ({', '.join(FORMATS)}), got {looks} in {source}. If it is one, give "
+        "--format NAME (format=)."
     )
 
 
@@ -254,7 +258,7 @@ def read_labelled(source: str | os.PathLike, *, labelled: bool = True, **options
     if labelled and (unlabelled := int(table["label"].isna().sum())):
         raise ValueError(
             f"Expected a label for every pose of {source}, got none for {unlabelled:,} of {len(table):,}; put the "
-            "files into a folder for each class, or pass labels= (--labels FILE)."
+            "files into a folder for each class, or give --labels FILE (labels=)."
         )
     return table.drop(columns=[name for name in _CANDIDATES if name in table])
 
@@ -318,10 +322,10 @@ def _to_coco(
         fits = ", ".join(known or skeletons_of(n_keypoints)) or f"none out of {', '.join(skeletons_of(17))}, ..."
         raise ValueError(
             f"Expected keypoints of a skeleton that {found.title} has ({', '.join(found.skeletons)}), got "
-            f"{n_keypoints} a pose; pass skeleton= (of that number: {fits})."
+            f"{n_keypoints} a pose; give --skeleton NAME (skeleton=), of that number: {fits}."
         )
     others = " or ".join(name for name in skeletons_of(n_keypoints) if name != known[0])
-    notes.append(f"{n_keypoints} keypoints: {known[0]}{others and f' (not {others}: skeleton= changes it)'}.")
+    notes.append(f"{n_keypoints} keypoints: {known[0]}{others and f'; if {others}, give --skeleton NAME (skeleton=)'}.")
     return pick_keypoints(numbers, find_skeleton(known[0]).keypoints)
 
 
@@ -346,7 +350,10 @@ def _choose(numbers: np.ndarray, table: pd.DataFrame, people: str, n_frames: int
         xy, seen = numbers[kept, :, :2].astype(float), visible[kept, :, None]
         box = np.where(seen, xy, -np.inf).max(axis=1) - np.where(seen, xy, np.inf).min(axis=1)
         area = box.prod(axis=1)
-    notes.append(f"Several people in {format_plural(several, 'frame')}: the largest was kept (people='all' keeps all).")
+    notes.append(
+        f"Several people in {format_plural(several, 'frame')}: the largest was kept; heatpose convert --people all "
+        "(people='all') keeps all."
+    )
     return kept[np.sort(pd.Series(area).groupby(frames).idxmax())]
 
 
@@ -365,8 +372,8 @@ def _set_labels(
             if all(map(PARTS.fullmatch, names := folders.unique().tolist())):
                 raise ValueError(
                     f"Expected a folder for each class in {source.root}, got parts of a split "
-                    f"({', '.join(names)}): give one of them as DATA, or labels= (--labels FILE, none or, if they are "
-                    "classes, folder)."
+                    f"({', '.join(names)}): give one of them as DATA, or --labels FILE (labels=), none or, if they "
+                    "are classes, folder."
                 )
             notes.append("Labels: the folders.")
             labels = "folder"

@@ -177,6 +177,7 @@ def test_largest_person_or_all_of_them(tmp_path):
     largest = read_poses(source)
     np.testing.assert_allclose(table_keypoints(largest)[..., 0], poses[::2, :, 0], atol=1e-3)
     assert any("Several people in 3 frames" in note for note in largest.attrs["notes"])
+    assert any("--people all (people='all')" in note for note in largest.attrs["notes"])  # for both ways to call it
     everyone = read_poses(source, people="all")
     assert everyone["sample"].tolist() == [0, 1] * 3
     assert everyone["image"].tolist() == ["7", "7", "8", "8", "9", "9"]
@@ -470,7 +471,7 @@ def test_nothing_there(tmp_path):
 
 def test_other_numbers_of_keypoints_need_a_skeleton(tmp_path):
     source = written.coco_results(tmp_path / "a.json", written.bodies(2), written.BODY_25)
-    with pytest.raises(ValueError, match=r"got 25 a pose; pass skeleton= .*body-25, kinect-25"):
+    with pytest.raises(ValueError, match=r"got 25 a pose; give --skeleton NAME .*body-25, kinect-25"):
         read_poses(source)
     table = read_poses(source, skeleton="body-25")
     np.testing.assert_allclose(table_keypoints(table), expected(written.bodies(2)), atol=2e-3)
