@@ -36,11 +36,9 @@ FLAGS = (
     "--disable-sync",
     "--remote-debugging-pipe",
 )
-PLACES = (  # the name, the width, the scheme, and the medium that is emulated
-    *(("desk, light", 1280, "light", "screen"), ("desk, dark", 1280, "dark", "screen")),
-    *(("phone, light", 375, "light", "screen"), ("phone, dark", 375, "dark", "screen")),
-    ("paper", 718, "dark", "print"),  # A4 without its margins
-)
+WIDTHS = {"desk": 1280, "phone": 375}
+SCHEMES = ("light", "dark")
+PAPER = 718  # pixels of A4 without its margins
 PIECE = 1_400  # pixels of height of one picture
 
 # What a reader would run into, found by the page itself: too wide, unnamed, low in contrast (WCAG 2, AA).
@@ -164,7 +162,7 @@ class Browser:
         self.close()
 
 
-def look(browser, page, width, scheme, medium):
+def look(browser, page, width, scheme, medium="screen"):
     """Open the page and return its height and what is wrong with it."""
     browser.ask("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 500)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -231,8 +229,9 @@ def check(path, pictures, chromium):
             browser.ask(f"{domain}.enable")
 
         def rows():
-            for place, width, scheme, medium in PLACES:
-                height, problems = look(browser, page, width, scheme, medium)
+            places = [(f"{place}, {scheme}", WIDTHS[place], scheme) for place in WIDTHS for scheme in SCHEMES]
+            for place, width, scheme, *medium in (*places, ("paper", PAPER, "dark", "print")):
+                height, problems = look(browser, page, width, scheme, *medium)
                 wrong.extend(f"{place}: {problem}" for problem in problems)
                 if pictures is not None:
                     keep_pictures(browser, pictures, place.replace(", ", "-"), width, height)

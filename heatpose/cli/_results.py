@@ -32,7 +32,7 @@ _MAX_CONFUSIONS = 8
 _MAX_ADVICE = 5
 _WEAK = 0.9  # recall below which a class is given advice
 _BAR_WIDTH = 12
-_NARROW = 60  # columns below which bars are left out
+_NARROW = 70  # columns below which bars are left out
 _WIDE = 90  # columns from which the log loss fits into the leaderboard
 
 

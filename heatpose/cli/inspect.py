@@ -80,9 +80,10 @@ def _show_contents(console: Console, inspection: heatpose.Inspection) -> None:
     ]
     if alike:
         say(f"Samples with a near-identical sample: {', '.join(alike)}")
-    classes = table(["class", "samples", "files", "groups"], "nrrr")
+    counts = ["samples", "files", "groups"] if inspection.n_files else ["samples", "groups"]
+    classes = table(["class", *counts], "n" + "r" * len(counts))
     for each in inspection.classes:
-        classes.add_row(each.name, *(f"{n:,}" for n in (each.n_samples, each.n_files, each.n_groups)))
+        classes.add_row(each.name, *(f"{getattr(each, f'n_{name}'):,}" for name in counts))
     keypoints = table(["keypoint", "visible", "no peak", "median peak"], "lrrr")
     for point in inspection.keypoints:
         shares = format_percent(point.seen), format_percent(point.missing)
