@@ -34,10 +34,10 @@ def points_of(pose, x, y, unit=14.0):
     return POSES[pose] * unit + (x, y)
 
 
-def write_film(path, pictures, fps=10.0):
+def write_film(path, pictures, fps=10.0, codec="MJPG"):
     import cv2
 
-    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, pictures[0].shape[1::-1])
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), fps, pictures[0].shape[1::-1])
     for picture in pictures:
         film.write(picture)
     film.release()

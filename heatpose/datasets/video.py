@@ -10,8 +10,9 @@ import json
 import logging
 import math
 import os
+import struct
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -87,6 +88,9 @@ class FilmReader:
         """Number of frames according to the file; 0 where it does not say."""
         if not self._film.isOpened() or not 0 < self.fps < math.inf:
             raise ValueError(f"Expected a film, got what cannot be read as one: {file}")
+        # OpenCV turns pictures as the film says, and does not mirror them.
+        turn = self._film.get(cv2.CAP_PROP_ORIENTATION_META)
+        self._axis = int(turn % 180 == 90) if Path(file).is_file() and _is_mirrored(file) else None
 
     def frames(self, start: int = 0, every: int = 1, fps: float | None = None) -> Iterator[FilmFrame]:
         """Yield frames by their number, or so many a second, from the `start`-th of these on."""
@@ -112,7 +116,8 @@ class FilmReader:
             n_bad += not is_there
             if is_there:
                 turn = max(start, math.floor(place / step))
-                yield FilmFrame(number, turn, position / self.fps, pixels)
+                upright = pixels if self._axis is None else cv2.flip(pixels, self._axis)
+                yield FilmFrame(number, turn, position / self.fps, upright)
                 start = turn + 1
         if n_bad:
             logger.warning("Left out %d frames of %s that cannot be read", n_bad, self._file)
@@ -125,6 +130,22 @@ class FilmReader:
     def close(self) -> None:
         """Close the file."""
         self._film.release()
+
+
+def _is_mirrored(file: str | os.PathLike[str]) -> bool:
+    """Tell whether a track's header in an MP4 or MOV, which begins each part with its size and kind, mirrors it."""
+    with Path(file).open("rb") as film, suppress(struct.error, OSError, OverflowError):
+        while head := film.read(8):
+            size, kind = struct.unpack(">I4s", head)
+            if size == 1:  # a long part has its size behind its kind
+                size = struct.unpack(">Q", film.read(8))[0] - 8
+            if kind == b"tkhd":
+                a, b, _, c, d = struct.unpack(">5i", film.read(min(max(size - 8, 0), 96))[-44:-24])
+                if a * d < b * c:
+                    return True
+            elif kind not in (b"moov", b"trak"):
+                film.seek(max(size - 8, 0), os.SEEK_CUR)
+    return False
 
 
 class Clip(NamedTuple):

@@ -1,5 +1,6 @@
 """Films to heatmaps: which frames are taken, what their files are called, and that a stopped run goes on."""
 
+import contextlib
 import logging
 
 import numpy as np
@@ -64,6 +65,25 @@ def labels(path, *rows):
 
 
 # Frames and names --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turn", range(4))
+@pytest.mark.parametrize("mirror", [1, -1])
+def test_films_are_turned_and_mirrored_as_they_say(tmp_path, turn, mirror):
+    picture = np.zeros((48, 64, 3), dtype=np.uint8)
+    picture[:24, :32], picture[:24, 32:], picture[24:, :32] = np.diag([255] * 3)
+    path = dots.write_film(tmp_path / "a.mp4", [picture] * 2, codec="mp4v")
+    content = path.read_bytes()
+    at = content.index(b"tkhd") + 44  # of the matrix by which x and y are multiplied
+    matrix = np.linalg.matrix_power([[0, 1], [-1, 0]], turn) @ np.diag([1, mirror])
+    numbers = np.zeros((3, 3), dtype=">i4")
+    numbers[:2, :2], numbers[2, 2] = matrix << 16, 1 << 30
+    path.write_bytes(content[:at] + numbers.tobytes() + content[at + 36 :])
+    with contextlib.closing(FilmReader(path)) as reader:
+        shown = next(reader.frames()).pixels
+    expected = np.rot90(picture, -turn)[::mirror]
+    assert shown.shape == expected.shape
+    np.testing.assert_allclose(shown[6::12, 6::12].astype(int), expected[6::12, 6::12], atol=60)
 
 
 def test_every_frame_has_a_file_with_its_number(film, write, tmp_path):
