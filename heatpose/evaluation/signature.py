@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 
 from heatpose.data.table import table_keypoints
 from heatpose.data.wording import format_percent, join_names
@@ -354,7 +355,7 @@ def check_data(model: Any, data: pd.DataFrame | np.ndarray | Signature) -> list[
         data = sign_table(data, skeleton)
     if not isinstance(data, Signature):
         data = sign_poses(check_table(BaseEstimator(), data, skeleton, reset=False), skeleton)
-    values = getattr(model, "signature_", None)
+    values = getattr(model[-1] if isinstance(model, Pipeline) else model, "signature_", None)
     if values is None and skeleton != COCO_17:  # nothing is known of how hands and animals are held
         return []
     return find_differences(UPRIGHT if values is None else Signature.from_dict(values), data)

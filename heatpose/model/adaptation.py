@@ -107,9 +107,7 @@ def adapt_model(model: Pipeline, X: Any, labels: ArrayLike) -> Pipeline:
         features = PoseFeatures(skeleton=skeleton_of(classifier))
         adapted.correction_ = _fit_correction(to_block(features), as_table(xy[rows]), codes[rows], offset)
         adapted.set_thresholds = ()
-    result = Pipeline([*model.steps[:-1], (model.steps[-1][0], adapted)])
-    result.signature_ = getattr(model, "signature_", None)
-    return result
+    return Pipeline([*model.steps[:-1], (model.steps[-1][0], adapted)])
 
 
 def _samples(model: Pipeline, X: Any) -> Any:

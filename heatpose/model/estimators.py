@@ -350,7 +350,8 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             For another shape, missing columns, infinity, missing labels, fewer than two classes, a class without a
             visible body, a class called "unknown" or a parameter out of range.
         """
-        self.__dict__.pop("estimator_", None)  # a fit that fails or is interrupted leaves none of other classes
+        for of_earlier_fit in ("estimator_", "signature_"):  # also where this one fails or is interrupted
+            self.__dict__.pop(of_earlier_fit, None)
         keypoints = check_table(self, X, find_skeleton(self.skeleton), reset=True)
         self._check_parameters()
         self.classes_, codes = check_labels(y, len(keypoints))

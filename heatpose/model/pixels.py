@@ -86,7 +86,7 @@ class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
         y : array_like of shape (N,)
             Class names.
         """
-        for name in _TRAINED:  # a fit that fails or is interrupted leaves no network of other classes
+        for name in (*_TRAINED, "signature_"):  # a fit that fails or is interrupted leaves no network of other classes
             self.__dict__.pop(name, None)
         heatmaps = HeatmapPixels().transform(X)
         for name in ("epochs", "batch_size"):

@@ -249,7 +249,7 @@ def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -
         manifest, model = read_verified(_model_path(path))
         pipeline = _unpickle(manifest, model, path, trusted)
     _check_predictions(pipeline, manifest, path)
-    pipeline.signature_ = manifest["record"].get("signature")
+    pipeline[-1].signature_ = manifest["record"].get("signature")
     return pipeline
 
 

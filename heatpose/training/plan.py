@@ -199,7 +199,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         trainer.X, plan.y, plan.grouping, random_state=seed, n_jobs=trainer.n_jobs, skeleton=plan.skeleton
     )
     signature = sign_table(plan.table, plan.skeleton)
-    pipeline.signature_ = signature.to_dict()
+    pipeline[-1].signature_ = signature.to_dict()
     tested = plan.codes[np.concatenate(plan.tests)]
     partial = {
         part: macro_recall(tested, np.concatenate([fit.partial[part] for fit in choice.measured]))

@@ -234,13 +234,14 @@ def test_a_signature_does_not_depend_on_the_unit(unit):
 
 def test_a_loaded_model_knows_its_signature(model):
     loaded = load_model(model)
-    assert loaded.signature_ == EXPECTED.to_dict()
+    assert loaded[-1].signature_ == EXPECTED.to_dict()
     turned = as_table(OTHERS, turn_keypoints(OTHERS.keypoints, TURNS[7]))
     assert check_data(loaded, as_table(OTHERS)) == check_data(loaded, OTHERS.keypoints[:0]) == []
     with pytest.raises(ValueError, match=r"Expected a keypoint table .* got shape \(2, 17, 64, 48\)"):
         check_data(loaded, np.zeros((2, 17, 64, 48)))
     assert codes(check_data(loaded, turned)) == ["turned"]
     assert heatpose.check_data is check_data
+    assert loaded[1:].fit(as_table(OTHERS), OTHERS.labels) and not hasattr(loaded[-1], "signature_")
 
 
 @pytest.mark.parametrize("n_frames", [40, 120])
