@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partialmethod
 from typing import Any
 
 import numpy as np
@@ -65,34 +66,17 @@ class Graph:
         """Add a node with two inputs of one type; the second can be a number."""
         return self.op(kind, first, second if isinstance(second, Value) else self.like(second, first), **options)
 
-    def add(self, first: Value, second: Any) -> Value:
-        """Compute first + second."""
-        return self.binary("Add", first, second)
-
-    def sub(self, first: Value, second: Any) -> Value:
-        """Compute first - second."""
-        return self.binary("Sub", first, second)
-
-    def mul(self, first: Value, second: Any) -> Value:
-        """Compute first * second."""
-        return self.binary("Mul", first, second)
-
-    def div(self, first: Value, second: Any) -> Value:
-        """Compute first / second."""
-        return self.binary("Div", first, second)
-
-    def greater(self, first: Value, second: Any) -> Value:
-        """Compute first > second."""
-        return self.binary("Greater", first, second, dtype=BOOL)
+    add = partialmethod(binary, "Add")
+    sub = partialmethod(binary, "Sub")
+    mul = partialmethod(binary, "Mul")
+    div = partialmethod(binary, "Div")
+    greater = partialmethod(binary, "Greater", dtype=BOOL)
+    matmul = partialmethod(op, "MatMul")
 
     def where(self, condition: Value, first: Value, second: Any) -> Value:
         """Select `first` where the condition holds, `second` elsewhere."""
         second = second if isinstance(second, Value) else self.like(second, first)
         return self.op("Where", condition, first, second, dtype=first.dtype)
-
-    def matmul(self, first: Value, second: Value) -> Value:
-        """Compute the matrix product."""
-        return self.op("MatMul", first, second)
 
     def gather(self, value: Value, index: Any, axis: int) -> Value:
         """Select elements along an axis by their positions."""
