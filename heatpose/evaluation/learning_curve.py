@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -28,6 +27,7 @@ QUICK_CLASSIFIER = "lda"
 _CURVE_FRAMES = 2_000  # trained on at the most for a point of the curve
 _CURVE_GROUPS = 8  # held out at the most
 _CURVE_DRAWS = 2  # of groups to train on, for each that is held out
+_CURVE_TRIES = 20  # to draw groups that have all classes
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,8 @@ def learning_curve(
 ) -> LearningCurve | None:
     """Measure the score by the number of groups to train on.
 
-    For each of up to 8 groups held out, a quick candidate is trained on some of the others, drawn twice.
+    For each of up to 8 groups held out, a quick candidate is trained on some of the others that have all classes, drawn
+    twice.
 
     Parameters
     ----------
@@ -93,10 +94,12 @@ def learning_curve(
     Returns
     -------
     LearningCurve or None
-        None for blocks and for fewer than 3 groups, from which a curve cannot be measured.
+        None for blocks, for fewer than 3 groups, and where a class is on one group or half of the groups lack classes:
+        a curve cannot be measured from these.
     """
     names = np.unique(grouping.groups)
-    if grouping.kind == "blocks" or len(names) < 3:
+    has = pd.crosstab(grouping.groups, labels) > 0
+    if grouping.kind == "blocks" or len(names) < 3 or has.sum().min() < 2:
         return None
     rng = np.random.default_rng(random_state)
     sizes = [len(names) - 1]
@@ -106,14 +109,18 @@ def learning_curve(
     for group in rng.permutation(names)[:_CURVE_GROUPS]:
         for size in sizes:
             for _ in range(_CURVE_DRAWS if size < sizes[0] else 1):
-                drawn = rng.permutation(names[names != group])[:size]
-                plan.setdefault(tuple(sorted(drawn)), []).append(group)
+                draws = (rng.permutation(names[names != group])[:size] for _ in range(_CURVE_TRIES))
+                # Without a class the score would fall for another reason than that there are fewer people.
+                if (drawn := next((drawn for drawn in draws if has.loc[drawn].any().all()), None)) is not None:
+                    plan.setdefault(tuple(sorted(drawn)), []).append(group)
     tasks = [(X, labels, grouping.groups, *groups, random_state, skeleton) for groups in plan.items()]
     scores = np.concatenate(list(side_by_side(_score_on, tasks, n_jobs)))
     sizes_and_groups = ((len(trained_on), group) for trained_on, held_out in plan.items() for group in held_out)
     table = pd.DataFrame(sizes_and_groups, columns=["size", "group"]).assign(score=scores)
-    by_group = table.pivot_table(index="group", columns="size", values="score")
+    by_group = table.pivot_table(index="group", columns="size", values="score").dropna(axis=1)
     before, after = sizes[1], sizes[0]
+    if before not in by_group:
+        return None
     by_group["gain"] = by_group[after] - by_group[before]
     values = np.ascontiguousarray(by_group.to_numpy().T)  # (sizes and gain, groups held out)
     mean, error = values.mean(axis=1), values.std(axis=1, ddof=1) / math.sqrt(len(by_group))
@@ -132,7 +139,7 @@ def learning_curve(
         verdict = f"More groups like these would probably hardly help: {change}."
     else:
         verdict = f"It is not clear if more groups would help: {change}."
-    n_groups = np.array(sizes[::-1])
+    n_groups = by_group.columns[:-1].to_numpy(int)
     return LearningCurve(QUICK_CLASSIFIER, n_groups, score, low, high, gain, (gain_low, gain_high), verdict)
 
 
@@ -148,10 +155,7 @@ def _score_on(
 ) -> list[float]:
     """Train on some groups and score on each of others: the mean recall of its classes."""
     train = np.isin(groups, trained_on)
-    if len(np.unique(labels[train])) == 1:  # as where each film shows one class
-        model = DummyClassifier().fit(X[train], labels[train])
-    else:
-        model = train_quick_model(X[train], labels[train], _CURVE_FRAMES, random_state, skeleton)
+    model = train_quick_model(X[train], labels[train], _CURVE_FRAMES, random_state, skeleton)
     return [macro_recall(labels[groups == group], model.predict(X[groups == group])) for group in held_out]
 
 

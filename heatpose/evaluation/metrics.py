@@ -24,7 +24,7 @@ from heatpose.model.checks import count_missing
 __all__ = ["Evaluation", "evaluate_predictions", "macro_recall"]
 
 N_RESAMPLES = 2_000
-"""Bootstrap resamples: interval ends are then reproducible to 0.002, in milliseconds."""
+"""Bootstrap resamples: interval ends are then reproducible to 2 % of their distance, in milliseconds."""
 
 MIN_GROUPS = 5
 """Groups from which on they are resampled; the few resamples of fewer ones give no useful interval."""

@@ -95,7 +95,7 @@ def _remark(key: str, scores: Mapping[str, Any], audit: Mapping[str, Any]) -> st
     if key == "random_split_balanced_accuracy" and held_out is not None:
         # Difference of the numbers as they are shown, so that they add up.
         gap = round(scores[key], 3) - round(held_out, 3)
-        return f"{gap:.3f} of it is neighbours in training" if gap > 0 else "no higher"
+        return f"{gap:.3f} of it is groups seen in training" if gap > 0 else "no higher"
     if key == "permuted_labels_balanced_accuracy" and permuted:
         return f"with a random split {permuted['random']:.3f}"
     return "always predicts the most frequent class" if key == "dummy_balanced_accuracy" else ""

@@ -62,7 +62,7 @@ class TrainingResult:
     audit : LeakageAudit
         Comparison of the split with a random one and with permuted labels.
     learning_curve : LearningCurve or None
-        Score by the number of groups; None with fewer than 3 real groups.
+        Score by the number of groups; None with too few real groups.
     advice : tuple of ClassAdvice
         Advice for each class.
     importance : DataFrame or None

@@ -640,7 +640,7 @@ def test_the_gap_to_the_random_split_adds_up(result):
 
     evaluation = replace(result.evaluation, balanced_accuracy=0.9544)
     for random, remark in (
-        (0.9935, "0.994 .*% 0.040 of it is neighbours in training"),
+        (0.9935, "0.994 .*% 0.040 of it is groups seen in training"),
         (0.9544, "0.954 .*% no higher"),
     ):
         console = Console(file=io.StringIO(), width=80)

@@ -299,7 +299,7 @@ def test_card_begins_with_the_held_out_score(saved):
     card = saved.with_suffix(".md").read_text("utf-8")
     first_number = card.index("0.")
     assert card[first_number:].startswith("0.875**, 95 % interval [0.750, 0.938]. Split by held-out groups")
-    assert "| random split | balanced accuracy | 0.998 | 0.123 of it is neighbours in training |" in card
+    assert "| random split | balanced accuracy | 0.998 | 0.123 of it is groups seen in training |" in card
     assert "| 0.333 |" in card
     assert "it does not cover differences between people" in card
     assert "| action_up | 0.625 | [0.500, 0.750] | 40 |" in card
