@@ -65,7 +65,7 @@ def settle_keypoints(
     keep_placeholders: bool,
     *,
     sizes: np.ndarray | None = None,
-    unit: str = "",
+    fractions: bool = False,
     skeleton: Skeleton = COCO_17,
 ) -> list[str]:
     """Mark missing keypoints and scale fractions, both in place; return what was decided, a line each.
@@ -82,9 +82,8 @@ def settle_keypoints(
         Whether keypoints at a placeholder, see :func:`heatpose.pose.checks.find_placeholders`, are taken as they are.
     sizes : ndarray of shape (N, 2), optional
         The size of each image, used where x and y are fractions and `image_size` is not given.
-    unit : {"", "pixels", "fractions", "either"}
-        Of x and y by the format, see `heatpose.data.formats.source.Format`; without one, or with pixels, the values
-        tell.
+    fractions : bool, default False
+        x and y are fractions by the format, and refused if their values tell that they are not.
     skeleton : Skeleton
         Of the keypoints.
     """
@@ -107,19 +106,19 @@ def settle_keypoints(
         )
         missing |= spurious
     keypoints[missing] = (np.nan, np.nan, 0)
-    fractions = is_fraction(keypoints, else_pixels=unit in ("fractions", "either"))
-    if fractions and image_size is None and sizes is None:
+    is_scaled = is_fraction(keypoints)
+    if is_scaled and image_size is None and sizes is None:
         raise ValueError(
             f"Expected x and y in one unit, got fractions of the image in {where}. Give the size of the images with "
             "--image-size WxH (image_size=(W, H)), or 1x1 if both are fractions of one length."
         )
-    if not fractions and (image_size is not None or unit == "fractions") and not missing.all():
-        because = "as the format has them" if unit == "fractions" else "since its size is given"
+    if not is_scaled and (image_size is not None or fractions) and not missing.all():
+        because = "as the format has them" if fractions else "since its size is given"
         raise ValueError(
             f"Expected fractions of the image in {where}, {because}, got x and y up to "
             f"{np.nanmax(keypoints[..., :2]):g}."
         )
-    if fractions:
+    if is_scaled:
         size = sizes if image_size is None else np.array([image_size])
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
             keypoints[..., :2] *= np.asarray(size, dtype=np.float32)[:, None]

@@ -17,14 +17,12 @@ can point at the camera, but hardly ever in the very corner of all keypoints."""
 _BEYOND = 0.01
 """Share of all keypoints that may lie beyond a corner: estimators put a few outside the image."""
 
-_FRACTIONS_END = 1.5
-"""Largest coordinate of a fraction of an image: bodies reach out of it, by less than half its size."""
+_FRACTIONS_END = 10
+"""Largest coordinate of a fraction of an image: MediaPipe has the legs of people at a desk two images below."""
 
-_MOST_INSIDE = 0.95
-"""Share of the coordinates of fractions within 0 to 1."""
-
-_MOST_NEGATIVE = 0.25
-"""Share of the coordinates of fractions left of an image and above it; of metres from the hips it is a half."""
+_LEAST_INSIDE, _MOST_NEGATIVE = 0.5, 0.25
+"""Shares of the coordinates of fractions within 0 to 1, and left of the image or above it: of what is measured from the
+body, half is negative."""
 
 
 def find_placeholders(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
@@ -90,29 +88,25 @@ def placeholder_mask(keypoints: np.ndarray, placeholders: np.ndarray) -> np.ndar
     )
 
 
-def is_fraction(keypoints: np.ndarray, *, else_pixels: bool = False) -> bool:
+def is_fraction(keypoints: np.ndarray) -> bool:
     """Return whether x and y look like fractions of the width and the height of an image.
 
     Parameters
     ----------
     keypoints : ndarray of shape (N, K, 3)
         x, y and confidence; a keypoint with NaN or without confidence is missing.
-    else_pixels : bool, default False
-        No other unit is possible than pixels: then half of the body may lie outside the image, as MediaPipe has the
-        legs of people at a desk.
 
     Returns
     -------
     bool
-        True if nearly all coordinates lie within 0 to 1, and none far outside.
+        True if most coordinates lie within 0 to 1, and of the others few above or on the left and none far outside.
     """
     visible = np.isfinite(keypoints).all(axis=2) & (keypoints[..., 2] > 0)
     xy = keypoints[visible][:, :2]
-    if else_pixels and len(xy):
-        return bool(np.median(np.abs(xy)) <= _FRACTIONS_END and (xy < 0).mean() <= _MOST_NEGATIVE)
     if not len(xy) or np.abs(xy).max() > _FRACTIONS_END:
         return False
-    return bool(((xy >= 0) & (xy <= 1)).mean() >= _MOST_INSIDE)
+    inside = ((xy >= 0) & (xy <= 1)).mean()
+    return bool(inside >= _LEAST_INSIDE and (xy < 0).mean() <= _MOST_NEGATIVE)
 
 
 def grid_step(xy: np.ndarray) -> float:

@@ -89,6 +89,12 @@ def test_fractions_of_any_image(width, height, scale, place):
     assert is_fraction(np.concatenate([pixels / (width, height), POSES[..., 2:]], axis=2))
 
 
+def test_fractions_reach_far_below_an_image():
+    desk = POSES / (48, 64, 1)
+    desk[:, 7:, 1] += 2  # elbows and all below
+    assert is_fraction(desk) and not is_fraction(desk * (640, 480, 1))
+
+
 def test_what_is_centred_on_the_body_is_no_fraction():
     centred = POSES.copy()
     centred[..., :2] = (centred[..., :2] - np.nanmean(centred[..., :2], axis=1, keepdims=True)) / 64

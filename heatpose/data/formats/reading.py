@@ -140,7 +140,7 @@ def read_poses(
         image_size,
         keep_placeholders,
         sizes=sizes if (sizes > 0).all() else None,
-        unit=found.unit,
+        fractions=found.unit == "fractions",
         skeleton=own,
     )
     _set_labels(table, labels, opened, len(poses.frames), notes)
