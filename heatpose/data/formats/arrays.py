@@ -28,9 +28,9 @@ _BATCH = 256
 """Heatmaps decoded at a time: 17 of 64 x 48 in float32 are 53 MB."""
 
 
-def _find(arrays: dict[str, Any], names: tuple[str, ...]) -> np.ndarray | None:
+def _take(arrays: dict[str, Any], names: tuple[str, ...]) -> np.ndarray | None:
     lower = {name.lower(): name for name in arrays}
-    return next((arrays[lower[name]] for name in names if name in lower), None)
+    return next((arrays.pop(lower[name]) for name in names if name in lower), None)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -82,15 +82,18 @@ def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iter
 
 def _read(source: Source, file: int, poses: Poses) -> None:
     arrays = _load(source.path(file))
-    numbers = _find(arrays, _KEYPOINTS)
+    numbers = _take(arrays, _KEYPOINTS)
     if numbers is None:
         raise ValueError(f"Expected an array called {' or '.join(_KEYPOINTS[:2])}, got {', '.join(arrays) or 'none'}.")
-    facts = {fact: _find(arrays, names) for fact, names in _FACTS.items()}
+    facts = {fact: _take(arrays, names) for fact, names in _FACTS.items()}
+    scores = _take(arrays, _SCORES)
+    if arrays:
+        poses.note(f"Ignored {', '.join(arrays)} in {{archive}}")
     n_frames = 1 if numbers.ndim == 3 and numbers.shape[2] > 3 else len(numbers)
     for name, values in facts.items():
         if values is not None and values.shape != (n_frames,):
             raise ValueError(f"Expected {n_frames} values in the array of {name}s, got the shape {values.shape}.")
-    for at, people in enumerate(_poses(numbers, _find(arrays, _SCORES), poses.decoder)):
+    for at, people in enumerate(_poses(numbers, scores, poses.decoder)):
         of = {name: None if values is None else values[at] for name, values in facts.items()}
         poses.frame(video=of["video"], label=of["label"])
         for person in people:

@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import re
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -394,11 +395,17 @@ def _set_labels(
     elif file.suffix.lower() == ".csv":
         table["label"] = _match(table, file)
         return
-    elif file.suffix.lower() == ".npy":
-        values = np.load(file, allow_pickle=False)
-    elif file.suffix.lower() == ".txt":
+    elif file.suffix.lower() in (".npy", ".txt"):
         content = file.read_bytes()
-        values = np.array(content.decode(text_encoding(content)).splitlines())
+        try:
+            if file.suffix.lower() == ".npy":
+                values = np.load(BytesIO(content), allow_pickle=False)
+            else:
+                values = np.array(content.decode(text_encoding(content)).splitlines())
+        except ValueError as error:  # also of Python objects, such as a column of a DataFrame
+            raise ValueError(
+                f"Expected text or numbers as labels in {file}, in UTF-8 or saved with labels.astype(str): {error}"
+            ) from error
     else:
         raise ValueError(f"Expected labels in a .csv, .npy or .txt file, got {file}.")
     if values.ndim != 1 or len(values) not in (len(table), n_frames):

@@ -158,6 +158,8 @@ def test_archives_of_other_arrays_say_which(tmp_path):
     for name, message in (("a", "in the array labels: Object arrays"), ("b", "called keypoints or kp, got y, arr_0")):
         with pytest.raises(BadFilesError, match=message):
             read_poses(tmp_path / f"{name}.npz")
+    np.savez(tmp_path / "c.npz", keypoints=poses, labels=list("abcd"), y=list("dcba"), names=["nose"])
+    assert "Ignored y, names in 1 archive." in read_poses(tmp_path / "c.npz").attrs["notes"]
 
 
 def test_a_column_of_groups_is_one_under_every_name_of_coordinates(tmp_path):
@@ -353,6 +355,11 @@ def test_labels_of_a_file(tmp_path):
     assert read_poses(source, labels=["u", "v", "w"])["label"].tolist() == ["u", "v", "w"]
     with pytest.raises(ValueError, match="one label for each of 3 frames or 3 poses"):
         read_poses(source, labels=["u", "v"])
+    np.save(tmp_path / "l.npy", np.array(["u", "v", "w"], dtype=object), allow_pickle=True)
+    (tmp_path / "l.txt").write_text("\xfc\nv\nw", encoding="cp1252")
+    for file in ("l.npy", "l.txt"):
+        with pytest.raises(ValueError, match=f"Expected text or numbers as labels in .*{file}"):
+            read_poses(source, labels=tmp_path / file)
 
 
 def test_labels_of_videos(tmp_path):
