@@ -298,12 +298,11 @@ def _read(
 def _read_heatmaps(file: str, n_keypoints: int) -> np.ndarray | None:
     """Read heatmaps (n, K, H, W) from a .npy file; None where it holds keypoints."""
     try:
-        heatmaps = read_heatmaps(file, n_keypoints=n_keypoints)
+        return read_heatmaps(file, n_keypoints=n_keypoints)
     except BadFilesError:
         if is_url(file) or not holds_keypoints(Path(file)):
             raise
         return None
-    return heatmaps if heatmaps.shape[3] > 3 else None  # (17, 17, 3) are 17 frames of keypoints
 
 
 def _numbered(names: Sequence[str], numbers: Iterable[int]) -> list[str]:
