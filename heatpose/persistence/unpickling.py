@@ -2,8 +2,9 @@
 
 A pickle names classes and functions, and the usual unpickler calls any of them. This one allows a list only: classes of
 heatpose's models, scikit-learn and XGBoost, and the functions that rebuild NumPy arrays; ``os.system`` or
-``builtins.eval`` are not among them. Nor does it change classes, which other models in the process have too. It stops
-known attacks but does not make untrusted pickles safe; use the safe file for that.
+``builtins.eval`` are not among them. Nor does it change classes, which other models in the process have too, or take
+bytes as addresses of objects. It stops known attacks but does not make untrusted pickles safe; use the safe file for
+that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import inspect
 import pickle
 import zlib
 from collections.abc import Collection
+from copy import copy
 from io import BytesIO
 from typing import Any, ClassVar
 
@@ -27,11 +29,11 @@ _NAMES = frozenset(
     {
         *("builtins.bytearray", "builtins.complex", "builtins.frozenset", "builtins.object", "builtins.range"),
         *("builtins.set", "builtins.slice", "collections.OrderedDict", "collections.defaultdict"),
-        *("copyreg._reconstructor", "numpy.dtype", "numpy.ndarray"),
+        *("copyreg._reconstructor", "numpy.dtype"),
         *(
             f"numpy.{core}.{name}"
             for core in ("core", "_core")
-            for name in ("multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer")
+            for name in ("multiarray.scalar", "numeric._frombuffer")
         ),
         *(f"numpy.random._pickle.__{name}_ctor" for name in ("bit_generator", "generator", "randomstate")),
         "xgboost.core.Booster",
@@ -86,8 +88,8 @@ class _Guard:
     def find_class(self, module: str, name: str) -> Any:
         """Resolve a trusted name; UntrustedError for others."""
         package = module.partition(".")[0]
-        if (module, name) == ("joblib.numpy_pickle", "NumpyArrayWrapper"):
-            return _ArrayWrapper
+        if (stand_in := _STAND_INS.get(f"{module}.{name}")) is not None:
+            return stand_in
         if package in self.trusted or f"{module}.{name}" in _NAMES or (module == "numpy" and name in _TYPES):
             return super().find_class(module, name)  # type: ignore[misc]
         if f"{module}.".startswith(_PACKAGES) and "." not in name:
@@ -97,9 +99,18 @@ class _Guard:
         raise UntrustedError(f"{module}.{name}")
 
     def load_build(self) -> None:
-        """Set the state of an object; UnpicklingError where it is a class, whose methods that would replace."""
-        if isinstance(changed := self.stack[-2], type):  # type: ignore[attr-defined]
+        """Set the state of an object; UnpicklingError where it is a class, whose methods that would replace.
+
+        Or where it is the dtype of an array, whose bytes would become other numbers or addresses of objects.
+        """
+        changed, state = self.stack[-2:]  # type: ignore[attr-defined]
+        if isinstance(changed, type):
             raise pickle.UnpicklingError(f"Expected an object with a state, got the class {changed.__qualname__}.")
+        if isinstance(changed, np.dtype):
+            trial: Any = copy(changed)
+            trial.__setstate__(state)
+            if trial.itemsize != changed.itemsize or (trial.hasobject and trial.kind != "O"):
+                raise pickle.UnpicklingError(f"Expected the state of {changed}, got that of {trial}.")
         super().load_build()  # type: ignore[misc]
 
     dispatch: ClassVar[Any] = {**NumpyUnpickler.dispatch, pickle.BUILD[0]: load_build}
@@ -119,7 +130,26 @@ class _ArrayWrapper(NumpyArrayWrapper):
     def read_array(self, unpickler: _Unpickler, *options: Any) -> Any:
         """Read the data, or unpickle objects with the same restrictions."""
         if isinstance(self.dtype, np.dtype) and not self.dtype.hasobject:  # nothing that answers otherwise next time
+            self.subclass = np.ndarray
             return super().read_array(unpickler, *options)
         inner = _Inner(unpickler.file_handle)
         inner.trusted = unpickler.trusted
         return inner.load()
+
+
+class _Array:
+    """Stand-in of ``numpy.ndarray``, whose constructor takes any bytes as addresses of objects."""
+
+
+def _empty_array(*_: Any) -> np.ndarray:
+    """Return an array whose state follows, in place of NumPy's function."""
+    return np.empty(0, dtype=np.int8)
+
+
+_STAND_INS = {
+    "joblib.numpy_pickle.NumpyArrayWrapper": _ArrayWrapper,
+    "numpy.ndarray": _Array,
+    "numpy.core.multiarray._reconstruct": _empty_array,
+    "numpy._core.multiarray._reconstruct": _empty_array,
+}
+"""Substitutes of names that pickles of arrays contain."""

@@ -5,6 +5,7 @@ import html
 import io
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from heatpose.persistence.artifact import (
 )
 from heatpose.persistence.manifest import to_bytes
 from heatpose.persistence.selftest import check_self_test
+from heatpose.persistence.unpickling import load_trusted
 from heatpose.pose import decoding
 from heatpose.pose.skeleton import COCO_17
 
@@ -658,6 +660,51 @@ def test_classes_are_not_changed(saved, nested):
     with pytest.raises(ModelError, match="an object with a state, got the class ClassifierMixin"):
         load_model(saved)
     assert not hasattr(ClassifierMixin, "poisoned")
+
+
+class Made:
+    """What is made by a function of its arguments, and then gets a state."""
+
+    def __init__(self, *made):
+        self.made = made
+
+    def __reduce__(self):
+        return self.made
+
+
+OBJECTS = np.dtype([("a", "O")])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Made(np.ndarray, ((1,), np.dtype("O"), bytearray(8))),
+        Made(np.dtype, ("V8", False, True), OBJECTS.__reduce__()[2]),
+        Made(np.dtype, ("V8", False, True), np.dtype("V800").__reduce__()[2]),
+    ],
+    ids=["array", "dtype", "size"],
+)
+def test_bytes_do_not_become_addresses_of_objects(saved, made):
+    """Nor do those of an array whose dtype is changed later."""
+    saved.write_bytes(pickle.dumps(made))
+    edit_manifest(saved, sha256=hashlib.sha256(saved.read_bytes()).hexdigest(), size=saved.stat().st_size)
+    with pytest.raises(ModelError, match=r"Expected the state of \|V8|_Array\(\) takes no arguments"):
+        load_model(saved)
+
+
+def test_arrays_of_any_dtype_are_loaded():
+    arrays = [
+        np.array([None, "text", 3], dtype=object),
+        np.array([(1, 2.5)], dtype=[("a", "i4"), ("b", ">f8", (1,))]),
+        np.array(["a", "bc"]),
+        np.array(["2020-01-01"], dtype="M8[D]"),
+        np.float32(3.5),
+    ]
+    buffer = io.BytesIO()
+    joblib.dump(arrays, buffer)
+    for got, array in zip(load_trusted(buffer.getvalue()), arrays, strict=True):
+        assert type(got) is type(array) and got.dtype == array.dtype
+        np.testing.assert_array_equal(got, array)
 
 
 def test_other_packages_are_loaded_if_they_are_trusted(saved):
