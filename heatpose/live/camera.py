@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +79,7 @@ class Camera:
     Parameters
     ----------
     source : int or str
-        Number of a camera, or an address such as ``rtsp://...``.
+        Number of a camera, an address such as ``rtsp://...``, or the path of a device or a named pipe.
     open_capture : callable, optional
         Opens the source; ``cv2.VideoCapture`` by default.
     retry : float, default 1
@@ -99,7 +100,11 @@ class Camera:
         self._newest: Picture | None = None
         self._changed = threading.Condition()
         self._is_closed = threading.Event()
-        capture = self._open(source)
+        with ThreadPool(1) as pool:  # an address that does not answer takes half a minute, in which Ctrl-C is heard
+            opening = pool.apply_async(self._open, (source,))
+            while not opening.ready():
+                opening.wait(_PAUSE)
+            capture = opening.get()
         if not capture.isOpened():
             capture.release()
             raise OSError(f"Expected a camera or a stream that can be opened, got none: {self._name}")
@@ -117,7 +122,7 @@ class Camera:
     def close(self) -> None:
         """Stop reading."""
         self._is_closed.set()
-        self._thread.join(timeout=2 * self._retry + 1)
+        self._thread.join(timeout=1)  # one that waits for the camera is left to the end of the process
 
     def _read(self, capture: Any) -> None:
         n_failed, is_lost, clock = 0, False, SteadyClock()
@@ -142,7 +147,7 @@ class Camera:
             is_lost = True
             capture.release()
             self._is_closed.wait(self._retry)
-            with suppress(OSError):  # tried again
+            with suppress(Exception):  # tried again
                 capture, n_failed = self._open(self._source), 0
         capture.release()
 
@@ -159,12 +164,12 @@ def _open_capture(source: int | str) -> Any:
 
 
 def open_source(source: str, *, is_paced: bool = False) -> Film | Camera:
-    """Open a camera by its number, a network stream by its address, or a film by its path.
+    """Open a camera by its number or device, a network stream by its address, a named pipe, or a film by its path.
 
     Parameters
     ----------
     source : str
-        ``0``, ``rtsp://...``, ``http://...``, or the path of a film.
+        ``0``, ``/dev/video0``, ``rtsp://...``, ``http://...``, or the path of a named pipe or a film.
     is_paced : bool, default False
         Play a film at its own speed.
 
@@ -176,4 +181,5 @@ def open_source(source: str, *, is_paced: bool = False) -> Film | Camera:
     if source.isdecimal():
         return Camera(int(source))
     source = local_path(source)
-    return Camera(source) if "://" in source else Film(source, is_paced=is_paced)
+    is_live = "://" in source or Path(source).is_char_device() or Path(source).is_fifo()
+    return Camera(source) if is_live else Film(source, is_paced=is_paced)

@@ -1,5 +1,7 @@
 """Cameras give their newest picture and are opened anew when they are lost; films give every frame."""
 
+import os
+import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -113,7 +115,7 @@ def test_a_lost_camera_is_opened_again(caplog):
 
 def test_a_camera_that_cannot_be_opened_again_for_an_error_is_tried_again():
     back = Capture([3])
-    captures = [Capture([1], waits=False), OSError("busy"), back]
+    captures = [Capture([1], waits=False), OSError("busy"), ValueError("a film"), back]
 
     def open_capture(source):
         capture = captures.pop(0)
@@ -124,6 +126,35 @@ def test_a_camera_that_cannot_be_opened_again_for_an_error_is_tried_again():
     camera = Camera(0, open_capture=open_capture, retry=0.001)
     assert numbers_until(camera, 3)[-1] == 3
     back.end.set()
+    camera.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads")
+def test_while_a_camera_is_being_opened_an_interrupt_is_heard():
+    end, answered = threading.Event(), threading.Event()
+
+    def open_capture(source):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        end.wait(10)
+        answered.set()
+        return Capture()
+
+    with pytest.raises(KeyboardInterrupt):
+        Camera(0, open_capture=open_capture)
+    assert not answered.is_set()
+    end.set()  # it goes on in its own thread, by which the interrupt is not heard, as in OpenCV
+    assert answered.wait(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_named_pipe_is_a_camera(tmp_path, monkeypatch):
+    """No film, whose frames would be waited for where nothing can be interrupted, and timed by their number."""
+    os.mkfifo(tmp_path / "pipe.mjpg")
+    capture = Capture([1])
+    monkeypatch.setattr("heatpose.live.camera._open_capture", Captures(capture))
+    camera = open_source(str(tmp_path / "pipe.mjpg"))
+    assert numbers_until(camera, 1) == [1]
+    capture.end.set()
     camera.close()
 
 
