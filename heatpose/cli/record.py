@@ -24,7 +24,7 @@ OPTIONS = {
     "out OUT": option("folder to write; clips are added to those there", type=folder_to_write),
     **shared("--source"),
     **shared("--estimator", required=True),
-    **shared("--input-size", "--normalization", "--serve", "--allow-origin"),
+    **shared("--input-size", "--normalization", "--mirrored", "--serve", "--allow-origin"),
     "one clip, without the page:": {
         "--label CLASS": "class to record",
         "--performer NAME": option("letters and digits", default="0"),
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.live.recording import CLIPS, PERFORMERS, Recorder
     from heatpose.live.view import Presenter
 
-    recorder = Recorder(args.out, keep_pictures=args.keep_pictures)
+    recorder = Recorder(args.out, keep_pictures=args.keep_pictures, mirrored=args.mirrored)
     if args.label is not None:
         recorder.start(args.label, args.performer, seconds=args.seconds, countdown=args.countdown)
     tracker = PersonTracker(make_estimator(args))

@@ -199,9 +199,9 @@ def is_class_name(name: object) -> bool:
     """
     return (
         isinstance(name, str)
-        and 0 < len(name) <= 100
         and name == name.strip(" .")
         and name.isprintable()
+        and 0 < len(name.encode()) <= 100
         and not set(name) & set('/\\:*?"<>|')
     )
 

@@ -20,6 +20,7 @@ import numpy as np
 from heatpose.data.writing import whole_file
 from heatpose.datasets.video import is_class_name
 from heatpose.live.recognition import Scene
+from heatpose.pose.geometry import mirror_heatmaps
 
 __all__ = ["CLIPS", "PERFORMERS", "Recorder"]
 
@@ -54,10 +55,12 @@ class Recorder:
         Folder of class folders; made with the first clip.
     keep_pictures : bool, default False
         Also keep the pictures, as JPEG in ``<out>-pictures``; otherwise only heatmaps are kept.
+    mirrored : bool, default False
+        The pictures are mirrored, as by a selfie camera; they and the heatmaps are kept as others see the performer.
     """
 
-    def __init__(self, out: str | Path, *, keep_pictures: bool = False):
-        self.out = Path(out)
+    def __init__(self, out: str | Path, *, keep_pictures: bool = False, mirrored: bool = False):
+        self.out, self._mirrored = Path(out), mirrored
         self._pictures = self.out.with_name(f"{self.out.name}-pictures") if keep_pictures else None
         self._clip: _Clip | None = None
         self._last: _Clip | None = None
@@ -191,14 +194,17 @@ class Recorder:
             clip.number = self._next_number(clip.label, clip.performer)
         stem = f"{clip.label}/{clip.label}_{clip.number}_{clip.n_frames}_{clip.performer}"
         clip.files.append(self.out / f"{stem}.npy")
+        heatmaps, pixels = scene.people[0].heatmaps[np.newaxis].astype(np.float32, copy=False), scene.pixels
+        if self._mirrored:
+            heatmaps, pixels = mirror_heatmaps(heatmaps), np.fliplr(pixels)
         with whole_file(clip.files[-1]) as out:
-            np.save(out, scene.people[0].heatmaps[np.newaxis].astype(np.float32, copy=False))
+            np.save(out, heatmaps)
         if self._pictures is not None:
             import cv2
 
             clip.files.append(self._pictures / f"{stem}.jpg")
             with whole_file(clip.files[-1]) as out:
-                out.write(cv2.imencode(".jpg", scene.pixels)[1].tobytes())
+                out.write(cv2.imencode(".jpg", pixels)[1].tobytes())
         clip.n_frames += 1
         self._labels.add(clip.label)
         self._frames[clip.label, clip.performer, clip.number] += 1

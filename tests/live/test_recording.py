@@ -10,6 +10,7 @@ from heatpose.data.groups import resolve_groups
 from heatpose.datasets.boxes import Person
 from heatpose.live.recognition import Scene
 from heatpose.live.recording import CLIPS, PERFORMERS, Recorder
+from heatpose.pose.geometry import mirror_heatmaps
 
 RATE = 10
 
@@ -151,7 +152,8 @@ def test_one_clip_at_a_time(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "label", ["", "..", ".", "../up", "a/b", "a\\b", "/up", ".hidden", "a:b", "a\0b", "a\n", "x" * 101, "up ", "*"]
+    "label",
+    ["", "..", ".", "../up", "a/b", "a\\b", "/up", ".hidden", "a:b", "a\0b", "a\n", "x" * 101, "é" * 51, "up ", "*"],
 )
 def test_class_names_that_can_be_no_folder_are_refused(tmp_path, label):
     recorder = Recorder(tmp_path / "out")
@@ -191,6 +193,23 @@ def test_pictures_are_kept_only_when_asked_for(tmp_path, clock):
     pictures = names(tmp_path / "with-pictures")
     assert pictures == [name.replace(".npy", ".jpg") for name in names(tmp_path / "with")]
     assert cv2.imread(str(tmp_path / "with-pictures" / pictures[0])).shape == (8, 6, 3)
+
+
+def test_of_a_mirrored_camera_is_kept_what_others_see(tmp_path):
+    import cv2
+
+    shown = scene(0)
+    shown.people[0].heatmaps[:] = np.random.default_rng(0).random((17, 8, 6))
+    shown.pixels[:, :3] = 0
+    kept = []
+    for mirrored in (False, True):
+        recorder = Recorder(tmp_path / "out", mirrored=mirrored, keep_pictures=True)
+        recorder.start("up", "anna", countdown=0)
+        recorder.take(shown)
+        kept.append(np.load(tmp_path / "out" / "up" / f"up_{int(mirrored)}_0_anna.npy", allow_pickle=False))
+    np.testing.assert_array_equal(kept[1], mirror_heatmaps(kept[0]))
+    picture = cv2.imread(str(tmp_path / "out-pictures" / "up" / "up_1_0_anna.jpg"))
+    assert picture[:, 0].mean() > 60 > picture[:, -1].mean()
 
 
 def test_recorded_files_are_read_and_split_by_performer_and_by_clip(tmp_path, clock):
