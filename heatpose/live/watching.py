@@ -279,6 +279,7 @@ def follow_stream(stream: IO[bytes], pause: float = 0.1, n_keypoints: int = 17) 
             yield Frame(None, clock(), heatmaps)
         else:
             logger.warning("Left out an array of the stream: expected finite values, got NaN or infinity")
+            yield None
 
 
 def _is_ready(stream: IO[bytes], seconds: float) -> bool:

@@ -291,7 +291,8 @@ def test_an_array_is_there_as_soon_as_it_was_written_and_none_while_nothing_come
         frames = follow_stream(reader, pause=0.01)
         assert next(frames) is None
         writer.write(piped(HEATMAPS, np.full((17, 8, 6), np.nan), HEATMAPS + 1))
-        first, second = next(frames), next(frames)
+        first, left_out, second = next(frames), next(frames), next(frames)
+        assert left_out is None  # time passes, so that who is gone leaves the pose where nothing else comes
         assert first.path is None and first.time <= second.time <= time.time()
         np.testing.assert_array_equal(second.heatmaps[0], HEATMAPS + 1)
         assert "NaN" in caplog.text
