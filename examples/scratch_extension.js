@@ -2,7 +2,7 @@
 // entered, and a reporter of the current pose. Allow the editor's origin: heatpose live ... --serve 8000 --allow-origin ORIGIN
 class BodyPoses {
   constructor(runtime) {
-    this.pose = "";
+    this.poses = new Map(); // of each person
     this.labels = ["action_up"]; // until the model's are known: a menu must not be empty
     this.listen(runtime);
   }
@@ -12,16 +12,16 @@ class BodyPoses {
       const event = JSON.parse(message.data);
       if (event.kind === "state") {
         this.labels = [...event.labels, "unknown"];
-        this.pose = event.poses[0]?.label ?? "";
+        this.poses = new Map(event.poses.map((pose) => [pose.person, pose.label]));
       }
-      if (event.kind === "left" && event.label === this.pose) this.pose = "";
+      if (event.kind === "left") this.poses.delete(event.person);
       if (event.kind === "entered") {
-        this.pose = event.label;
+        this.poses.set(event.person, event.label);
         runtime.startHats("bodyposes_whenEntered", { POSE: event.label });
       }
     };
     socket.onclose = () => {
-      this.pose = "";
+      this.poses.clear();
       setTimeout(() => this.listen(runtime), 1000);
     };
   }
@@ -38,6 +38,6 @@ class BodyPoses {
     };
   }
   getLabels() { return this.labels; }
-  currentPose() { return this.pose; }
+  currentPose() { return [...this.poses.values()].at(-1) ?? ""; }
 }
 Scratch.extensions.register(new BodyPoses(Scratch.vm.runtime));
