@@ -208,7 +208,7 @@ def need_live() -> None:
         import aiohttp  # noqa: F401
         import cv2  # noqa: F401
         import onnxruntime  # noqa: F401
-    except ImportError as error:
+    except ModuleNotFoundError as error:  # an ImportError of one that is there says itself what fails
         raise ImportError(
             f"Expected the packages of the extra live, got no {error.name}: pip install 'heatpose[live]'"
         ) from error
