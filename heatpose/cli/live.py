@@ -59,9 +59,7 @@ def run(args: argparse.Namespace) -> None:
     model, stream = make_stream(args)
     if stream.skeleton != heatpose.COCO_17:
         raise UsageError(f"MODEL takes heatmaps of {stream.skeleton.name}, and estimators are read for coco-17")
-    recorder = None
-    if args.record:
-        recorder = Recorder(args.record, keep_pictures=args.keep_pictures, mirrored=args.mirrored)
+    recorder = args.record and Recorder(args.record, keep_pictures=args.keep_pictures, mirrored=args.mirrored)
     with (
         closing(open_source(args.source, is_paced=args.serve is not None)) as source,
         page(args, stream.classes, recorder) as server,

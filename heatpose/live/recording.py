@@ -64,6 +64,7 @@ class Recorder:
         self._pictures = self.out.with_name(f"{self.out.name}-pictures") if keep_pictures else None
         self._clip: _Clip | None = None
         self._last: _Clip | None = None
+        self._now = 0.0  # of the newest picture
         self._lock = threading.RLock()  # a page starts and stops from the server's thread
         self._scan()
 
@@ -107,7 +108,7 @@ class Recorder:
     def take(self, scene: Scene) -> None:
         """Take the next picture; of several people the one with the smallest number is recorded."""
         with self._lock:
-            clip = self._clip
+            clip, self._now = self._clip, scene.time
             if clip is None:
                 return
             if clip.begin is None:
@@ -139,13 +140,8 @@ class Recorder:
         self._scan()
         return clip.n_frames
 
-    def status(self, now: float | None = None) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Describe the recording, for a page.
-
-        Parameters
-        ----------
-        now : float, optional
-            Time of the newest picture.
 
         Returns
         -------
@@ -153,10 +149,10 @@ class Recorder:
             ``state`` ("idle", "countdown" or "recording"), ``remaining`` seconds of it, the ``clip`` being recorded or
             recorded last, and ``frames``: a list of class, performer, clips and frames.
         """
-        clip, shown = self._clip, self._last
+        clip, shown, now = self._clip, self._last, self._now
         state, remaining = "idle" if clip is None else "countdown", None
         if clip is not None and clip.begin is not None:
-            shown, end, now = clip, clip.begin + clip.seconds, clip.begin if now is None else now
+            shown, end = clip, clip.begin + clip.seconds
             state, remaining = ("recording", end - now) if now >= clip.begin else ("countdown", clip.begin - now)
         named = shown and {"label": shown.label, "performer": shown.performer, "frames": shown.n_frames}
         return {"kind": "recording", "state": state, "remaining": remaining, "clip": named, "frames": self._count()}

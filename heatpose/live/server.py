@@ -141,7 +141,6 @@ class PoseServer:
         self._listeners: _Listeners = {}
         self._viewers: _Listeners = {}
         self._entered: dict[Hashable, dict[str, Any]] = {}  # the pose each person is in, for those who come later
-        self._now: float | None = None
         self._loop = asyncio.new_event_loop()
         self._stopping = asyncio.Event()
         self._started: Future[None] = Future()
@@ -171,9 +170,9 @@ class PoseServer:
         """Send a record to all listeners; returns at once."""
         self._call(self._publish, record)
 
-    def show(self, view: dict[str, Any], now: float) -> None:
+    def show(self, view: dict[str, Any]) -> None:
         """Send a view (picture, keypoints and probabilities) to open pages, which skip those that come too fast."""
-        self._call(self._show, view, now)
+        self._call(self._show, view)
 
     def close(self) -> None:
         """End all connections and stop listening."""
@@ -197,10 +196,9 @@ class PoseServer:
             else:
                 queue.put_nowait(text)
 
-    def _show(self, view: dict[str, Any], now: float) -> None:
-        self._now = now
+    def _show(self, view: dict[str, Any]) -> None:
         if self._recorder is not None:
-            view["recording"] = self._recorder.status(now)
+            view["recording"] = self._recorder.status()
         text = json.dumps(view)
         for queue in self._viewers:
             if queue.full():
@@ -278,7 +276,7 @@ class PoseServer:
         state: dict[str, Any] = {"kind": "state", "labels": self._labels, "poses": list(self._entered.values())}
         state["can_record"] = self._recorder is not None
         if self._recorder is not None:
-            state["recording"] = self._recorder.status(self._now)
+            state["recording"] = self._recorder.status()
         listeners[queue] = sender = asyncio.create_task(self._send(socket, queue, json.dumps(state)))
         reader = asyncio.create_task(self._drain(socket))
         try:
@@ -328,4 +326,4 @@ class PoseServer:
                 raise ValueError(f"Expected the action start, stop or discard, got {action!r}.")
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise self._web.HTTPBadRequest(text=str(error)) from error
-        return self._web.json_response(self._recorder.status(self._now))
+        return self._web.json_response(self._recorder.status())

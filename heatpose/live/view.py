@@ -65,13 +65,13 @@ class Presenter:
             rows, columns = heatmaps.shape[1:]
             keypoints = (decode_heatmaps(heatmaps)[0] + (0.5, 0.5, 0)) * (_CELL, _CELL, 1)
             people = [self._person(person, keypoints)]
-            self._show((columns * _CELL, rows * _CELL), people, self._stream.skeleton, time.time(), None)
+            self._show((columns * _CELL, rows * _CELL), people, self._stream.skeleton, None)
 
     def _show_scene(self, scene: Scene) -> None:
         if self._is_due():
             height, width = scene.pixels.shape[:2]
             people = [self._person(scene.name(person), person.keypoints) for person in scene.people]
-            self._show((width, height), people, COCO_17, scene.time, scene.pixels)
+            self._show((width, height), people, COCO_17, scene.pixels)
 
     def _is_due(self) -> bool:
         return self._server is not None and self._server.has_viewers and self._age() >= _PERIOD
@@ -91,9 +91,7 @@ class Presenter:
             shown["probabilities"] = {k: round(v, 3) for k, v in self._stream.probabilities(who).items()}
         return shown
 
-    def _show(
-        self, size: tuple[int, int], people: list[dict], skeleton: Skeleton, now: float, pixels: NDArray | None
-    ) -> None:
+    def _show(self, size: tuple[int, int], people: list[dict], skeleton: Skeleton, pixels: NDArray | None) -> None:
         assert self._server is not None
         self._last = time.monotonic()
         view: dict[str, Any] = {"kind": "view", "size": size, "people": people}
@@ -105,4 +103,4 @@ class Presenter:
                 pixels = cv2.resize(pixels, (_WIDTH, round(size[1] * _WIDTH / size[0])), interpolation=cv2.INTER_AREA)
             jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
             view["jpeg"] = base64.b64encode(jpeg.tobytes()).decode()
-        self._server.show(view, now)
+        self._server.show(view)

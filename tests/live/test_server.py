@@ -215,7 +215,7 @@ def test_publishing_without_listeners_and_after_the_end_does_nothing(serve):
     server.publish(FRAME)
     server.close()
     server.publish(FRAME)
-    server.show({"kind": "view"}, 0.0)
+    server.show({"kind": "view"})
 
 
 def test_the_newest_view_is_shown(serve):
@@ -227,7 +227,7 @@ def test_the_newest_view_is_shown(serve):
             await viewer.receive_json()
             assert server.has_viewers
             for number in range(100):
-                server.show({"kind": "view", "number": number}, float(number))
+                server.show({"kind": "view", "number": number})
             numbers = [(await viewer.receive_json())["number"]]
             while numbers[-1] < 99:
                 numbers.append((await viewer.receive_json())["number"])
@@ -446,7 +446,7 @@ def test_the_state_of_a_recording_reaches_the_page(serve, tmp_path):
         async with session.ws_connect(url + "events") as listener, session.ws_connect(url + "view") as viewer:
             state = await listener.receive_json()
             await viewer.receive_json()
-            server.show({"kind": "view"}, 1.0)
+            server.show({"kind": "view"})
             return state, await viewer.receive_json()
 
     state, view = visit(server, scenario)

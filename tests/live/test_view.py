@@ -16,7 +16,7 @@ from tests.live.test_watching import SetClock
 def test_heatmaps_are_drawn_with_their_own_limbs_whatever_their_height(name, height):
     skeleton, views = SKELETONS[name], []
     stream = SimpleNamespace(skeleton=skeleton, last=lambda _: ("up", 0.9), probabilities=lambda _: {"up": 0.9})
-    server = SimpleNamespace(has_viewers=True, show=lambda view, _: views.append(view))
+    server = SimpleNamespace(has_viewers=True, show=lambda view: views.append(view))
     xy = np.random.default_rng(0).uniform(8, 40, (1, len(skeleton.keypoints), 2))
     heatmaps = render_heatmaps(np.concatenate([xy, np.ones((*xy.shape[:2], 1))], axis=2))[0]
     heatmaps[0] = 0
@@ -32,7 +32,7 @@ def test_of_several_people_without_pictures_one_is_shown_until_they_are_gone(mon
     monkeypatch.setattr("heatpose.live.view.time", clock)
     views = []
     stream = SimpleNamespace(skeleton=SKELETONS["coco-17"], last=lambda _: ("up", 0.9), probabilities=lambda _: {})
-    server = SimpleNamespace(has_viewers=True, show=lambda view, _: views.append(view["people"][0]["person"]))
+    server = SimpleNamespace(has_viewers=True, show=lambda view: views.append(view["people"][0]["person"]))
     presenter = Presenter(server, stream)
     for people in ["ab"] * 20 + ["b"] * 20:
         for person in people:
