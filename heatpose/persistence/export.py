@@ -23,22 +23,14 @@ from heatpose.model.packages import import_extra
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
 from heatpose.persistence.hub import hub_files
-from heatpose.persistence.manifest import (
-    FORMAT_VERSION,
-    ONNX_SUFFIX,
-    SAFE_SUFFIX,
-    ModelError,
-    checksum,
-    manifest_path,
-    to_bytes,
-)
+from heatpose.persistence.manifest import FORMAT_VERSION, ModelError, checksum, manifest_path, to_bytes
 from heatpose.persistence.selftest import sample_poses
 from heatpose.pose.augmentation import hide_part, partial_bodies
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["FORMATS", "CannotExportError", "export_model", "trial_heatmaps", "trial_keypoints"]
 
-FORMATS = {"safe": SAFE_SUFFIX, "onnx": ONNX_SUFFIX, "hub": ""}
+FORMATS = {"safe": ".heatpose", "onnx": ".onnx", "hub": ""}
 """Formats and how their files end."""
 
 SOURCES = ("heatmaps", "keypoints")
