@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from heatpose.report.drawing import _BESIDE, _NEUTRAL, _SIDES, _axes
+from heatpose.report.drawing import _BESIDE, _NEUTRAL, _SIDES, _TITLE_WIDTH, _axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,6 +130,6 @@ def draw_stream(times: ArrayLike, labels: ArrayLike, events: Sequence[PoseEvent]
 
 def _name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Label the rows 0, 1, ... at the left, without axis line and ticks."""
-    ax.set_yticks(range(len(names)), names, parse_math=False)
+    ax.set_yticks(range(len(names)), [fill(str(name), 2 * _TITLE_WIDTH) for name in names], parse_math=False)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(axis="y", length=0)
