@@ -170,7 +170,8 @@ def test_names_of_classes_are_no_formulas_and_no_wider_than_their_panels(pose):
     assert figure.get_figwidth() == drawing.draw_classes(pose[np.newaxis], ["up"]).get_figwidth() * 3
     ax = charts.draw_stream([1, 2, 3], names, [])
     ax.figure.canvas.draw()
-    assert [label.get_text() for label in ax.get_yticklabels()] == sorted(names)
+    assert [label.get_text().replace("\n", "") for label in ax.get_yticklabels()] == sorted(names)
+    assert ax.get_position().width > 0.5
 
 
 def test_mean_pose_is_free_of_place_and_size_and_skips_what_is_missing():
