@@ -123,7 +123,8 @@ def _show_advice(console: Console, result: TrainingResult) -> None:
     weak = sorted((advice for advice in result.advice if advice.recall < _WEAK), key=lambda advice: advice.recall)
     if weak and result.audit.better_than_chance:
         lines = [f"  {advice.name}: {advice.advice}" for advice in weak[:_MAX_ADVICE]]
-        console.print("Advice for the weakest classes:", *lines, "", sep="\n")
+        split = "" if result.audit.proposed is None else " by detected clips"
+        console.print(f"Advice for the weakest classes{split}:", *lines, "", sep="\n")
 
 
 def _show_leaderboard(console: Console, result: TrainingResult) -> None:

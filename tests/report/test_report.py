@@ -171,6 +171,12 @@ def test_a_body_without_important_parts_is_not_drawn(result, table, tmp_path):
     assert "All features of a kind" in page.text and "Parts of the body" not in page.text
 
 
+def test_advice_names_the_split_whose_errors_it_counts(result, table, tmp_path, page):
+    leaking = replace(result, audit=replace(result.audit, proposed=result.audit.chosen))
+    leaking = Page(write_report(tmp_path / "page.html", leaking, table).read_text(encoding="utf-8"))
+    assert "by detected clips" in leaking.text and "by detected clips" not in page.text
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_long_names_and_many_classes_fit_any_window_and_paper(result, table, tmp_path):
     many = np.array([*HOSTILE.values(), *(f"class {number}" for number in range(56))])
