@@ -122,7 +122,8 @@ class Camera:
     def close(self) -> None:
         """Stop reading."""
         self._is_closed.set()
-        self._thread.join(timeout=1)  # one that waits for the camera is left to the end of the process
+        # A thread that comes back from OpenCV while Python ends aborts the process: rare frames are waited for.
+        self._thread.join(timeout=2 * self._retry + 1)
 
     def _read(self, capture: Any) -> None:
         n_failed, is_lost, clock = 0, False, SteadyClock()
