@@ -34,7 +34,8 @@ def _layout(numbers: np.ndarray) -> np.ndarray:
             f"Expected 5 numbers and 2 or 3 for each keypoint of a known skeleton, got {len(numbers)} numbers a line."
         )
     centre, size = numbers[1:3], numbers[3:5]
-    inside = [((np.abs(fit[:, :2] - centre) <= _ROUNDED * size) | (fit[:, :2] == 0)).mean() for fit in fits]
+    with np.errstate(invalid="ignore"):  # infinite numbers are in no box, and refused later
+        inside = [((np.abs(fit[:, :2] - centre) <= _ROUNDED * size) | (fit[:, :2] == 0)).mean() for fit in fits]
     return max(zip(inside, fits, strict=True), key=lambda fit: (fit[0] * (fit[0] > _INSIDE), len(fit[1]) == 17))[1]
 
 

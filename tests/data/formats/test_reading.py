@@ -278,9 +278,11 @@ def test_yolo_needs_the_image_size_and_knows_visibility(tmp_path):
     source = written.yolo(tmp_path, written.bodies(2))
     with pytest.raises(ValueError, match=r"fractions of the image .*--image-size"):
         read_poses(source)
-    (source / "img_1.txt").write_text("0 .5 .5 .2 .2 " + " ".join(f"{k}e36 .5 1" for k in range(1, 18)))
-    with pytest.raises(ValueError, match="fractions of the image"):
-        read_poses(source, image_size=(400, 200))
+    for centre, at, message in ((".5", "e36", "fractions of the image"), ("inf", "e999", "infinite")):
+        line = f"0 {centre} .5 .2 .2 " + " ".join(f"{k}{at} .5 1" for k in range(1, 18))
+        (source / "img_1.txt").write_text(line)
+        with pytest.raises(ValueError, match=message):
+            read_poses(source, image_size=(400, 200))
     line = "1 .5 .5 .2 .2 " + " ".join(f"{n / 40} {n / 20} {n % 3}" for n in range(17))
     (source / "img_0.txt").write_text(line)
     (source / "img_1.txt").write_text("")
