@@ -17,9 +17,11 @@ import pandas as pd
 from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds
 from heatpose.data.wording import format_percent
 from heatpose.evaluation.advice import ClassAdvice, advise_classes
+from heatpose.evaluation.frame_checks import missing_by_class
 from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions, macro_recall
 from heatpose.evaluation.plain import Record
 from heatpose.pose.similarity import NEAR_IDENTICAL, Neighbours, PoseNeighbours, propose_clips
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["AuditPlan", "LeakageAudit", "PermutationBaseline", "SplitAudit", "audit_training", "propose_groups"]
 
@@ -97,7 +99,7 @@ class LeakageAudit(Record):
     better_than_chance : bool
         True if the lower end of the score's interval is clearly above chance, under the strictest split.
     verdict : str
-        The findings in one to three sentences.
+        The findings in a few sentences.
     """
 
     tolerance: float
@@ -193,6 +195,8 @@ class AuditPlan:
         The folds of both splits.
     random_state : int
         For the permutations and the proposed folds.
+    skeleton : Skeleton
+        Of the keypoints.
 
     Attributes
     ----------
@@ -211,8 +215,10 @@ class AuditPlan:
         grouping: Grouping,
         splits: Mapping[str, Folds],
         random_state: int,
+        skeleton: Skeleton = COCO_17,
     ):
         self.labels, self.grouping, self.random_state = labels, grouping, random_state
+        self._missing = [message for message, _ in missing_by_class(keypoints, labels, skeleton)]
         self._neighbours = PoseNeighbours(keypoints)
         self._twins = {name: find_twins(self._neighbours, folds) for name, folds in splits.items()}
         self.clips = propose_groups(self._neighbours, labels)
@@ -306,6 +312,7 @@ class AuditPlan:
                 f"At {least:.3f} it is not clearly better than chance, {permuted.chance:.3f}: it does not show that "
                 "anything was learned that generalises to other frames."
             )
+        yield from self._missing
 
 
 def audit_training(

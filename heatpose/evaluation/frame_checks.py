@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.groups import same_names
-from heatpose.data.wording import format_percent, format_plural, join_names
+from heatpose.data.wording import format_percent, format_plural, join_names, some_names
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.signature import find_differences, sign_poses
 from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import FEWEST_VISIBLE, mask_uncertain
 from heatpose.pose.orientation import facing_sides
 from heatpose.pose.similarity import COPY, NEAR_IDENTICAL, connect
-from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeleton import COCO_17, Skeleton
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _SAME_CLIP_COPY = 0.004  # copies in one clip are no further apart, nor than a third of neighbours in clips
@@ -274,20 +274,30 @@ def mirrored_frames(context: CheckContext) -> Iterator[Problem]:
 def missing_in_class(context: CheckContext) -> Iterator[Problem]:
     """Classes that can be told by keypoints that are missing, whatever the pose."""
     rows = np.flatnonzero(context.visible)
-    labels, keypoints = context.labels, context.frames.keypoints[rows]
+    for message, score in missing_by_class(context.frames.keypoints[rows], context.labels[rows]):
+        yield context.problem("missing-in-class", message, score)
+
+
+def missing_by_class(
+    keypoints: np.ndarray, labels: np.ndarray, skeleton: Skeleton = COCO_17
+) -> Iterator[tuple[str, float]]:
+    """Describe classes that share keypoints which they often lack and the others seldom do, and say how often."""
+    names, codes = np.unique(labels, return_inverse=True)
     missing = np.isnan(mask_uncertain(keypoints, _LEAST_SURE)[..., 0])
-    for name in np.unique(labels[rows]):
-        own, others = missing[labels[rows] == name], missing[labels[rows] != name]
-        if len(own) and len(others):
-            lost = (own.mean(axis=0) >= _OFTEN_MISSING) & (others.mean(axis=0) <= _SELDOM_MISSING)
-            lost[COCO_17.index(*COCO_17.head)] = False  # an ear is hidden in a side view, and features use the mean
-            if lost.any():
-                names = join_names([COCO_17.keypoints[k].replace("_", " ") for k in np.flatnonzero(lost)])
-                message = (
-                    f"In most frames of {name} keypoints are missing that hardly any other frame lacks: {names}. A "
-                    "model can learn what is missing instead of the pose: record all classes in the same way."
-                )
-                yield context.problem("missing-in-class", message, own[:, lost].mean())
+    shares = np.array([missing[codes == code].mean(axis=0) for code in range(len(names))]).reshape(-1, missing.shape[1])
+    often = shares >= _OFTEN_MISSING
+    others = ~often[codes]
+    lost = often.any(axis=0) & others.any(axis=0)
+    lost &= (missing & others).sum(axis=0) <= _SELDOM_MISSING * others.sum(axis=0)
+    lost[skeleton.index(*skeleton.head)] = False  # an ear is hidden in a side view, and features use the mean
+    for which in np.unique(often[:, lost], axis=1).T:
+        parts = np.flatnonzero(lost & (often == which[:, np.newaxis]).all(axis=0))
+        message = (
+            f"In most frames of {some_names(names[which])} keypoints are missing that hardly any other frame lacks: "
+            f"{join_names([skeleton.keypoints[k].replace('_', ' ') for k in parts])}. A model can learn what is "
+            "missing instead of the pose: record all classes in the same way."
+        )
+        yield message, float(shares[np.ix_(which, parts)].mean())
 
 
 def similar_names(context: CheckContext) -> Iterator[Problem]:
