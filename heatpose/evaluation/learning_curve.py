@@ -163,6 +163,8 @@ def train_quick_model(
     X: np.ndarray, labels: np.ndarray, max_samples: int, random_state: int, skeleton: Skeleton = COCO_17
 ) -> Pipeline:
     """Train a quick model on a keypoint table (N, 3 K), on so many of its rows at the most, taken evenly."""
-    some = slice(None, None, math.ceil(len(X) / max_samples))
+    some = np.arange(0, len(X), math.ceil(len(X) / max_samples))
+    _, first = np.unique(labels, return_index=True)
+    some = np.sort(np.append(some, first[~np.isin(labels[first], labels[some])]))  # each class has a sample
     model = make_pose_pipeline(QUICK_CLASSIFIER, random_state=random_state, performers=1, skeleton=skeleton)[1:]
     return model.fit(X[some], labels[some])

@@ -11,7 +11,7 @@ from heatpose.data.groups import Grouping, grouped_folds, random_folds
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.advice import advise_classes
 from heatpose.evaluation.audit import AuditPlan, audit_training
-from heatpose.evaluation.learning_curve import learning_curve
+from heatpose.evaluation.learning_curve import learning_curve, train_quick_model
 from heatpose.evaluation.metrics import evaluate_predictions
 
 CLASSES = ["action_up", "action_down", "category_motion", "select_avatar"]
@@ -166,6 +166,17 @@ def test_where_no_groups_can_be_proposed_it_says_why():
     assert "no groups can be proposed" in audit.conclude(chosen, 1.0).verdict
 
 
+@pytest.mark.parametrize("names", [CLASSES[:1], CLASSES[:2], CLASSES])
+def test_classes_that_missing_keypoints_tell_are_named(names):
+    keypoints = POSES.keypoints.copy()
+    keypoints[np.isin(LABELS, names), 13:] = np.nan, np.nan, 0
+    splits = dict.fromkeys(("chosen", "random"), grouped_folds(LABELS, PERFORMERS.groups))
+    audit = AuditPlan(keypoints, LABELS, PERFORMERS, splits, 0)
+    verdict = audit.conclude(evaluate_predictions(LABELS, LABELS, groups=PERFORMERS.groups), 1.0).verdict
+    found = f"In most frames of {', '.join(sorted(names))} keypoints are missing"
+    assert (found in verdict) == (names is not CLASSES)
+
+
 # More groups
 
 
@@ -193,6 +204,13 @@ def test_groups_without_all_classes_do_not_pass_for_few_people(monkeypatch):
     assert curve.balanced_accuracy[0] > 0.5
     by_class = Grouping(np.where(np.char.startswith(LABELS, "action"), films, LABELS), "", "regex")
     assert learning_curve(X, LABELS, by_class, n_jobs=1) is None
+
+
+def test_a_quick_model_has_all_classes_however_few_samples_they_have():
+    rows = np.flatnonzero(CLASSES[0] == LABELS).tolist()
+    rows.insert(1, int(np.flatnonzero(CLASSES[1] == LABELS)[0]))
+    model = train_quick_model(X[rows], LABELS[rows], len(rows) // 2, 0)
+    assert model.classes_.tolist() == sorted(CLASSES[:2])
 
 
 @pytest.mark.parametrize(
