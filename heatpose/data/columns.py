@@ -96,6 +96,8 @@ def settle_keypoints(
             "confidence: a depth is none, nor is a score before its sigmoid; without one it is 1."
         )
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
+    if n_bare := np.count_nonzero((keypoints[..., :2] > 0).all(axis=2) & np.isnan(confidence)):
+        notes.append(f"{n_bare:,} keypoints of {where} have a position but no confidence: they were taken as missing.")
     placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints, skeleton)
     if len(placeholders):
         spurious = placeholder_mask(keypoints, placeholders) & ~missing

@@ -35,7 +35,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
     "mirrored-group": ("warning", "groups that look like mirror images of the others"),
     "mirrored-frames": ("warning", "frames that are mirror images of others"),
     "exchanged-sides": ("warning", "left and right exchanged in a part of the frames"),
-    "missing-in-class": ("warning", "keypoints that are missing in one class only"),
+    "missing-in-class": ("warning", "keypoints that are missing in some classes only"),
     "same-name": ("warning", "classes whose names differ in spelling only"),
     **FINDINGS,
     "reading-note": ("warning", "data that were ignored or not taken as they are"),

@@ -449,6 +449,16 @@ class TestPlaceholders:
         assert kept.attrs["notes"] == []
 
 
+@pytest.mark.parametrize("given, n_noted", [(np.nan, 12), (0, 0)])
+def test_keypoints_without_a_confidence_are_counted(tmp_path, given, n_noted):
+    keypoints = np.random.default_rng(0).uniform(5, 60, (4, 17, 3)).astype(np.float32)
+    keypoints[:2, :6, 2], keypoints[2:, 16] = given, (0, 0, -1)  # the last have no position either
+    write_table(keypoint_frame(keypoints).assign(label="up"), tmp_path / "table.csv")
+    table = read_table(tmp_path / "table.csv")
+    assert np.isnan(table_keypoints(table)[:2, :6, 0]).all()
+    assert [note.split()[0] for note in table.attrs["notes"]] == [str(n_noted)] * bool(n_noted)
+
+
 class TestFractions:
     @pytest.fixture
     def fractions(self, tmp_path):
