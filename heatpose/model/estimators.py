@@ -256,7 +256,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         Fewest training samples: few frames are re-posed by more performers than `performers`, unless that is 0.
     max_samples : int, default 60000
         Most training samples. With more data each sample is re-posed by fewer performers, and when that is not enough,
-        frames are left out evenly in each class, since neighbours in a clip are nearly the same.
+        frames are left out evenly in each class, few of a scarce one, since neighbours in a clip are nearly the same.
     min_confidence : float, default 0.1
         See :func:`heatpose.pose.geometry.mask_uncertain`.
     temperature : float, default 1.0
@@ -486,14 +486,19 @@ def as_table(xy: np.ndarray) -> np.ndarray:
 
 
 def _thin(codes: np.ndarray, max_samples: int) -> np.ndarray:
-    """Return positions of at most `max_samples` samples, spread evenly over each class, at least one of each."""
+    """Return positions of at most `max_samples` samples, spread evenly over each class, at least one of each.
+
+    A class keeps its share, or a quarter of an even one if that is more: of 20 frames beside 40,000 two would be left.
+    """
     if len(codes) <= max_samples:
         return np.arange(len(codes))
-    kept = []
-    for code in np.unique(codes):
-        of_class = np.flatnonzero(codes == code)
-        count = max(1, len(of_class) * max_samples // len(codes))
-        kept.append(of_class[np.linspace(0, len(of_class) - 1, count).round().astype(int)])
+    sizes = np.bincount(codes)
+    least = np.minimum(sizes, max(1, max_samples // (4 * len(sizes))))
+    scarce = sizes * max_samples // len(codes) < least
+    rest = max_samples - least[scarce].sum()
+    counts = np.where(scarce, least, np.maximum(1, sizes * rest // max(1, sizes[~scarce].sum())))
+    rows = [np.flatnonzero(codes == code) for code in range(len(sizes))]
+    kept = [of[np.linspace(0, len(of) - 1, n).round().astype(int)] for of, n in zip(rows, counts, strict=True)]
     return np.sort(np.concatenate(kept))
 
 

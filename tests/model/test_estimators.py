@@ -820,6 +820,11 @@ def test_samples_are_left_out_evenly_in_each_class():
     assert estimators._thin(np.array([0, 1, 0]), 3).tolist() == [0, 1, 2]
 
 
+def test_scarce_classes_are_not_thinned_by_the_frames_of_others():
+    codes = np.repeat([0, 1, 2], [4000, 20, 90])
+    assert np.bincount(codes[estimators._thin(codes, 480)]).tolist() == [420, 20, 40]
+
+
 # Mirror
 
 
