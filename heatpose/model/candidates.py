@@ -273,7 +273,7 @@ CANDIDATES: Mapping[str, Candidate] = MappingProxyType(
         "svm-rbf": Candidate(
             _svm_rbf,
             "support vectors, Gaussian kernel",
-            training={"performers": 2},
+            training={"performers": 2, "min_samples": 20},  # of unknown poses three, one for each fold of calibration
             space=within(
                 "estimator__svc", {"C": Range(0.3, 100.0, log=True), "gamma": ("scale", 5e-4, 1e-3, 2e-3, 8e-3)}
             ),

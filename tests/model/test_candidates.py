@@ -69,6 +69,11 @@ def test_every_candidate_takes_names_and_missing_keypoints_and_gives_probabiliti
     np.testing.assert_array_equal(restored.predict_proba(TABLE), probabilities)
 
 
+def test_support_vectors_are_calibrated_by_one_frame_of_each_class():
+    first = np.unique(LABELS, return_index=True)[1][:2]
+    assert make_pose_pipeline("svm-rbf")[1:].fit(TABLE[first], LABELS[first]).score(TABLE[first], LABELS[first]) == 1
+
+
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_the_seed_reaches_every_candidate(name):
     def random_states(seed):
