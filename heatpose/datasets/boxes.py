@@ -37,7 +37,8 @@ _SETTLED = 0.7  # overlap of a box and that of the keypoints found in it: below,
 _SAME = 0.3  # overlap from which a detection is a person that is followed already
 _TWICE = 0.8  # overlap from which two tracks follow one person
 _DETECT_EVERY = 10  # pictures between two runs of the detector, which takes longer than an estimator
-_PATIENCE = 10  # pictures after which a person who is not found any more is given up
+# Pictures after which a person who is not found any more is given up: a second of a camera, the gap that events bridge.
+_PATIENCE = 30
 _MIN_SCORE = 0.5  # of a detection
 _NMS = 0.45  # overlap of two detections of one person, as in YOLOX
 _GREY = 114  # what YOLOX pads pictures with
