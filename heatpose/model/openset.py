@@ -296,8 +296,8 @@ class OpenSetMixin:
     def predict_set(self, X: Any, coverage: float = 0.9) -> list[list[str]]:
         """Return the classes that a sample may have, so that the true one is among them as often as stated.
 
-        The coverage is that of a new person's frames, on average over persons: it is calibrated on held-out groups. If
-        these were blocks of the same recordings, it is that of other frames of the same persons.
+        The coverage is that of a new person's frames, on average over persons: it is calibrated on held-out groups,
+        which blocks of the same recordings are not.
 
         Parameters
         ----------
@@ -326,7 +326,7 @@ class OpenSetMixin:
         if thresholds[coverage] == 0:
             warnings.warn(
                 f"Sets hold all classes: a coverage of {coverage} needs at least "
-                f"{fewest_groups(coverage)} held-out groups to calibrate.",
+                f"{fewest_groups(coverage)} held-out groups to calibrate, and blocks of frames are none.",
                 stacklevel=2,
             )
         probabilities = self.predict_proba(X)

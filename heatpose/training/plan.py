@@ -246,7 +246,9 @@ def _calibrated(
     ).set_params(**takes.mirror_parameters(trainer.mirror), **choice.parameters)
     if isinstance(pipeline[-1], PoseClassifier):
         truth = probabilities[np.arange(len(plan.codes)), plan.codes]
-        calibrated = [(coverage, conformal_threshold(truth, plan.grouping.groups, coverage)) for coverage in COVERAGES]
+        # Blocks are the same persons: what covers others of their frames covers fewer of a new person's.
+        persons = np.zeros(len(truth)) if plan.grouping.kind == "blocks" else plan.grouping.groups
+        calibrated = [(coverage, conformal_threshold(truth, persons, coverage)) for coverage in COVERAGES]
         pipeline[-1].set_params(set_thresholds=tuple(calibrated))
     return pipeline
 

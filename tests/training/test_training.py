@@ -327,6 +327,15 @@ def test_a_perfect_random_split_is_told_of_even_where_groups_are_blocks():
     assert "does not hold for new people" in result.grouping.description
 
 
+def test_prediction_sets_are_calibrated_on_people_and_not_on_blocks_of_their_frames():
+    people, blocks = (
+        dict(train(a_table(4, 2, 5), "lda", groups=groups).pipeline[-1].set_thresholds)
+        for groups in ("auto", "blocks:4")
+    )
+    assert people[0.8] > 0
+    assert set(blocks.values()) == {0.0}
+
+
 # Same in, same out
 
 
