@@ -100,11 +100,14 @@ class Camera:
         self._newest: Picture | None = None
         self._changed = threading.Condition()
         self._is_closed = threading.Event()
-        with ThreadPool(1) as pool:  # an address that does not answer takes half a minute, in which Ctrl-C is heard
-            opening = pool.apply_async(self._open, (source,))
-            while not opening.ready():
-                opening.wait(_PAUSE)
-            capture = opening.get()
+        if isinstance(source, int):  # macOS asks whether a camera may be used in the main thread alone
+            capture = self._open(source)
+        else:
+            with ThreadPool(1) as pool:  # an address that does not answer takes half a minute, in which Ctrl-C is heard
+                opening = pool.apply_async(self._open, (source,))
+                while not opening.ready():
+                    opening.wait(_PAUSE)
+                capture = opening.get()
         if not capture.isOpened():
             capture.release()
             raise OSError(f"Expected a camera or a stream that can be opened, got none: {self._name}")

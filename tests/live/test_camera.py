@@ -129,8 +129,15 @@ def test_a_camera_that_cannot_be_opened_again_for_an_error_is_tried_again():
     camera.close()
 
 
+def test_a_camera_of_this_machine_is_opened_where_macos_can_ask_for_it():
+    threads = []
+    with pytest.raises(OSError, match="Expected a camera"):
+        Camera(0, open_capture=lambda _: threads.append(threading.current_thread()) or Capture(is_opened=False))
+    assert threads == [threading.main_thread()]
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no signals to threads")
-def test_while_a_camera_is_being_opened_an_interrupt_is_heard():
+def test_while_an_address_is_being_opened_an_interrupt_is_heard():
     end, answered = threading.Event(), threading.Event()
 
     def open_capture(source):
@@ -140,7 +147,7 @@ def test_while_a_camera_is_being_opened_an_interrupt_is_heard():
         return Capture()
 
     with pytest.raises(KeyboardInterrupt):
-        Camera(0, open_capture=open_capture)
+        Camera("rtsp://there", open_capture=open_capture)
     assert not answered.is_set()
     end.set()  # it goes on in its own thread, by which the interrupt is not heard, as in OpenCV
     assert answered.wait(10)
