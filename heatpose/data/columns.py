@@ -77,7 +77,7 @@ def settle_keypoints(
     where : str
         The source, for messages.
     image_size : (float, float) or None
-        Width and height of the images where x and y are fractions of them.
+        Width and height of the images where x and y are fractions of them; 1 and 1 if they are in one unit, whichever.
     keep_placeholders : bool
         Whether keypoints at a placeholder, see :func:`heatpose.pose.checks.find_placeholders`, are taken as they are.
     sizes : ndarray of shape (N, 2), optional
@@ -114,7 +114,7 @@ def settle_keypoints(
             f"Expected x and y in one unit, got fractions of the image in {where}. Give the size of the images with "
             "--image-size WxH (image_size=(W, H)), or 1x1 if both are fractions of one length."
         )
-    if not is_scaled and (image_size is not None or fractions) and not missing.all():
+    if not is_scaled and (fractions or tuple(image_size or (1, 1)) != (1, 1)) and not missing.all():
         because = "as the format has them" if fractions else "since its size is given"
         raise ValueError(
             f"Expected fractions of the image in {where}, {because}, got x and y up to "

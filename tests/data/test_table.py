@@ -478,6 +478,13 @@ class TestFractions:
         np.testing.assert_allclose(found[..., :2], keypoints[..., :2] * size, rtol=1e-6)
         np.testing.assert_array_equal(found[..., 2], keypoints[..., 2])
 
+    def test_a_size_of_one_takes_any_unit(self, fractions):
+        """Of poses in lengths of a torso some tables look like fractions and others do not."""
+        path, keypoints = fractions
+        keypoints[..., :2] *= 5
+        write_table(keypoint_frame(keypoints).assign(label="up"), path)
+        np.testing.assert_array_equal(table_keypoints(load_data(path, image_size=(1, 1))), keypoints)
+
     def test_pixels_with_a_size_are_refused(self, table, root, tmp_path):
         table.loc[:, "nose_x"] = 300
         write_table(table, tmp_path / "table.csv")
