@@ -163,7 +163,8 @@ def _read(source: Source, file: int, poses: Poses, find: str) -> None:
     numbers = np.stack([_numbers(table, columns) for columns in points.values()], axis=1)
     frames: np.ndarray = np.arange(len(table))
     if {"frame", "track"} <= facts.keys():  # a row for each person in a frame
-        moment = table.iloc[:, [facts[name] for name in ("path", "video", "frame", "track") if name in facts]]
+        keys = ("path", "video", "label", "person", "frame", "track")
+        moment = table.iloc[:, [facts[name] for name in keys if name in facts]]
         if not moment.duplicated().any():  # else frames are counted anew in each film, which has no name
             frames = moment.groupby(list(moment)[:-1], sort=False, dropna=False).ngroup().to_numpy()
     order = frames.argsort(kind="stable")

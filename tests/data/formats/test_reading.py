@@ -303,8 +303,9 @@ def test_a_table_with_a_row_for_each_person_in_a_frame(tmp_path):
     assert "the largest was kept" in "".join(found.attrs["notes"])
     np.testing.assert_allclose(table_keypoints(found), expected(poses[::2]), atol=2e-3)
     assert found["label"].tolist() == ["007"] * 2 and found["path"].tolist() == ["01.mp4"] * 2
-    table.assign(frame_idx=0).to_csv(tmp_path / "a.csv", index=False)  # counted anew in each film
-    assert len(read_poses(tmp_path / "a.csv")) == 4
+    for films in ({"frame_idx": 0}, {"class_name": ["up", "down"] * 2}, {"person": ["ann", "bob"] * 2}):
+        table.assign(**films).to_csv(tmp_path / "a.csv", index=False)  # counted anew in each film
+        assert len(read_poses(tmp_path / "a.csv")) == 4
 
 
 def test_folders_behind_links_are_read(tmp_path):
