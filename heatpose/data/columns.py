@@ -108,19 +108,19 @@ def settle_keypoints(
         )
         missing |= spurious
     keypoints[missing] = (np.nan, np.nan, 0)
-    is_scaled = is_fraction(keypoints)
-    if is_scaled and image_size is None and sizes is None:
+    are_fractions = is_fraction(keypoints)
+    if are_fractions and image_size is None and sizes is None:
         raise ValueError(
             f"Expected x and y in one unit, got fractions of the image in {where}. Give the size of the images with "
             "--image-size WxH (image_size=(W, H)), or 1x1 if both are fractions of one length."
         )
-    if not is_scaled and (fractions or tuple(image_size or (1, 1)) != (1, 1)) and not missing.all():
+    if not are_fractions and (fractions or tuple(image_size or (1, 1)) != (1, 1)) and not missing.all():
         because = "as the format has them" if fractions else "since its size is given"
         raise ValueError(
             f"Expected fractions of the image in {where}, {because}, got x and y up to "
             f"{np.nanmax(keypoints[..., :2]):g}."
         )
-    if is_scaled:
+    if are_fractions:
         size = sizes if image_size is None else np.array([image_size])
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
             keypoints[..., :2] *= np.asarray(size, dtype=np.float32)[:, None]

@@ -150,7 +150,7 @@ def read_poses(
     if not len(kept):
         raise ValueError(
             f"Expected poses with keypoints of COCO-17 in {source}, got none; --skeleton NAME (skeleton=) names their "
-            "order."
+            f"order. {' '.join(notes)}"
         )
     table = table.iloc[kept].reset_index(drop=True)
     table.insert(1, "sample", table.groupby("path", sort=False, dropna=False).cumcount())

@@ -308,6 +308,14 @@ def test_a_table_with_a_row_for_each_person_in_a_frame(tmp_path):
         assert len(read_poses(tmp_path / "a.csv")) == 4
 
 
+def test_why_there_are_no_poses_is_told(tmp_path):
+    table = pd.read_csv(written.movenet(tmp_path / "a.csv", written.bodies(4)))
+    table.loc[:, table.columns.str.endswith("_score")] = np.nan
+    table.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match="got none; .* have a position but no confidence"):
+        read_poses(tmp_path / "a.csv")
+
+
 def test_folders_behind_links_are_read(tmp_path):
     source = tmp_path / "gestures"
     written.openpose(source / "wave", written.bodies(2))
