@@ -312,7 +312,7 @@ def test_why_there_are_no_poses_is_told(tmp_path):
     table = pd.read_csv(written.movenet(tmp_path / "a.csv", written.bodies(4)))
     table.loc[:, table.columns.str.endswith("_score")] = np.nan
     table.to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(ValueError, match="got none; .* have a position but no confidence"):
+    with pytest.raises(ValueError, match=r"got none; .* have a position but no confidence"):
         read_poses(tmp_path / "a.csv")
 
 
