@@ -147,7 +147,9 @@ def _show_leaderboard(console: Console, result: TrainingResult) -> None:
 
 def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True) -> None:
     """Print recall by class, lowest first, and confusions; without colours where the split is not trusted."""
-    classes = table(["class", "recall", "95 % interval", "samples", ""], "nllrl")
+    classes = table(["class", "recall", "95 % interval", "samples"], "nllr")
+    if has_bars := trusted and console.width >= _NARROW:  # names and numbers need it
+        classes.add_column(no_wrap=True)
     for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
         recall = evaluation.recall[c]
         classes.add_row(
@@ -155,7 +157,7 @@ def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True
             format_number(recall),
             format_interval(evaluation.recall_interval[c]),
             f"{evaluation.support[c]:,}",
-            _bar(recall, console) if trusted else "",
+            *([_bar(recall, console)] if has_bars else []),
         )
     confusions = _confusions(evaluation)
     side_by_side = Table.grid(padding=(0, 4, 0, 0))
@@ -222,8 +224,6 @@ def _fits(console: Console, wide: Table) -> bool:
 
 
 def _bar(share: float, console: Console) -> Text:
-    if console.width < _NARROW:  # names and numbers need it
-        return Text()
     if np.isnan(share):
         return Text("no samples")
     style = "green" if share >= 0.95 else "yellow" if share >= 0.8 else "red"

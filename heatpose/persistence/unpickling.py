@@ -88,7 +88,8 @@ class _Guard:
     def find_class(self, module: str, name: str) -> Any:
         """Resolve a trusted name; UntrustedError for others."""
         package = module.partition(".")[0]
-        if (stand_in := _STAND_INS.get(f"{module}.{name}")) is not None:
+        stand_in = _STAND_INS.get(f"{module}.{name}")
+        if stand_in is _ArrayWrapper or (stand_in is not None and package not in self.trusted):
             return stand_in
         if package in self.trusted or f"{module}.{name}" in _NAMES or (module == "numpy" and name in _TYPES):
             return super().find_class(module, name)  # type: ignore[misc]

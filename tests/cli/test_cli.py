@@ -633,6 +633,14 @@ def test_long_names_of_classes_wrap_beside_all_numbers(width):
     assert "…" not in shown
 
 
+def test_names_of_classes_are_whole_where_bars_are_left_out():
+    from rich.console import Console
+
+    console, labels = Console(file=io.StringIO(), width=69), ["category_looks", "action_up"] * 10
+    show_evaluation(console, evaluate_predictions(labels, labels))
+    assert re.search(r"category_looks +1\.000", console.file.getvalue())
+
+
 def test_the_gap_to_the_random_split_adds_up(result):
     from dataclasses import replace
 

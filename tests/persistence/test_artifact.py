@@ -714,6 +714,8 @@ def test_other_packages_are_loaded_if_they_are_trusted(saved):
         load_model(saved)
     with pytest.raises(ModelError, match=r"Expected a scikit-learn Pipeline .*got type"):
         load_model(saved, trusted=["numpy"])
+    masked = np.ma.masked_array([1.0, 2.0], [False, True])  # as in a fitted GridSearchCV
+    assert load_trusted(pickle.dumps(masked), ["numpy"]).tolist() == [1.0, None]
 
 
 def test_a_manifest_of_another_format_is_refused(saved):
