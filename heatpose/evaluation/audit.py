@@ -97,7 +97,8 @@ class LeakageAudit(Record):
     leaks : bool
         True if the chosen split leaks.
     better_than_chance : bool
-        True if the lower end of the score's interval is clearly above chance, under the strictest split.
+        True if the lower end of the score's interval, over clips where groups are too few to resample, is clearly above
+        chance under the strictest split.
     verdict : str
         The findings in a few sentences.
     """

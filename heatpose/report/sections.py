@@ -417,7 +417,7 @@ def headline(material: Material) -> dict[str, Any]:
     if training is not None:
         title, split, beside = "Training", f"Split by {groups}", list_scores(training.to_record())
     else:
-        over = f", intervals over {groups}" if groups else ""
+        over = f", intervals over {groups}" if groups and evaluation.interval_unit == "group" else ""
         title, split = "Evaluation", f"Measured on {evaluation.n_samples:,} samples{over}"
         score, interval = evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval
         beside = [ScoreRow("balanced_accuracy", "this model", score, interval, None, "")]

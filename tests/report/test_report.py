@@ -367,10 +367,12 @@ def test_of_an_evaluation(result, table, folder, tmp_path):
     assert f"{evaluation.balanced_accuracy:.3f}" in page.text
 
 
-def test_of_bare_labels(tmp_path):
+def test_of_bare_labels(result, tmp_path):
     evaluation = evaluate_predictions(["up", "up", "down"], ["up", "unknown", "down"])
-    page = Page(write_report(tmp_path / "page.html", evaluation).read_text(encoding="utf-8"))
+    written = write_report(tmp_path / "page.html", evaluation, groups=result.grouping)
+    page = Page(written.read_text(encoding="utf-8"))
     assert page.sections == ["classes", "confusions", "reproduce"]
+    assert "intervals over" not in page.text  # the intervals are over samples
     assert "unknown" in page.text
 
 
