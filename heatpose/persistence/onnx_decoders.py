@@ -59,11 +59,10 @@ def decode(g: Graph, method: str, heatmaps: Value, n_keypoints: int) -> Value:
     shape = g.op("Shape", heatmaps, dtype=I64)
     rows = g.op("Reshape", heatmaps, g.concat(g.constant([-1], I64), g.gather(shape, [2, 3], 0), axis=0))
     # First the row of the highest cell, then its column: faster than a search of all cells.
-    highest = g.reduce("Max", rows, 2, keepdims=False)
-    peak = g.reduce("Max", highest, 1)
-    row = _middle(g, highest, peak)
-    column = _middle(g, g.op("GatherND", rows, row, batch_dims=1), peak)
-    height = g.reshape(peak, 1, -1)
+    row = _highest(g, g.reduce("Max", rows, 2, keepdims=False))
+    line = g.op("GatherND", rows, row, batch_dims=1)
+    column = _highest(g, line)
+    height = g.reduce("Max", line, 1, keepdims=False)
     # A sum with NaN or infinity is not below infinity; a constant map has no peak.
     maps = g.reshape(rows, 0, -1)
     total, lowest = (g.reduce(kind, maps, 1, keepdims=False) for kind in ("Sum", "Min"))
@@ -74,7 +73,7 @@ def decode(g: Graph, method: str, heatmaps: Value, n_keypoints: int) -> Value:
         maps=maps,
         size=g.gather(shape, [[2], [3]], 0),
         strides=g.concat(g.gather(shape, [3], 0), g.constant([1], I64), axis=0),
-        height=height,
+        height=g.reshape(height, 1, -1),
         position=g.reshape(g.concat(row, column, axis=0), 2, -1),
     )
     y, x = g.split(g.cast(DECODER_WRITERS[method](g, peaks), F32), 1, 1, axis=0)
@@ -82,11 +81,13 @@ def decode(g: Graph, method: str, heatmaps: Value, n_keypoints: int) -> Value:
     return g.reshape(g.where(found, g.concat(x, y, peaks.height, axis=0), missing), 3, -1, n_keypoints)
 
 
-def _middle(g: Graph, values: Value, peak: Value) -> Value:
-    """Return where the peak (M, 1) is among values, (M, cells) -> (M, 1); of several the middle, or else the first."""
+def _highest(g: Graph, values: Value) -> Value:
+    """Return the position of the highest value, (M, cells) -> (M, 1); of several the middle, or else the first."""
     first, last = (g.op("ArgMax", values, dtype=I64, axis=1, select_last_index=i) for i in (0, 1))
     middle = g.div(g.add(first, last), 2)
-    is_highest = g.binary("Equal", g.op("GatherElements", values, middle, axis=1), peak, dtype=BOOL)
+    is_highest = g.binary(
+        "Equal", g.op("GatherElements", values, middle, axis=1), g.reduce("Max", values, 1), dtype=BOOL
+    )
     return g.where(is_highest, middle, first)
 
 

@@ -130,8 +130,8 @@ class _ArrayWrapper(NumpyArrayWrapper):
 
     def read_array(self, unpickler: _Unpickler, *options: Any) -> Any:
         """Read the data, or unpickle objects with the same restrictions."""
+        self.subclass = np.ndarray
         if isinstance(self.dtype, np.dtype) and not self.dtype.hasobject:  # nothing that answers otherwise next time
-            self.subclass = np.ndarray
             return super().read_array(unpickler, *options)
         inner = _Inner(unpickler.file_handle)
         inner.trusted = unpickler.trusted
@@ -147,7 +147,13 @@ def _empty_array(*_: Any) -> np.ndarray:
     return np.empty(0, dtype=np.int8)
 
 
+def _to_bytes(text: str, *_: Any) -> bytes:
+    """Return bytes that protocol 2 writes as text, as joblib before 1.5 does within arrays of objects."""
+    return text.encode("latin1")
+
+
 _STAND_INS = {
+    "_codecs.encode": _to_bytes,
     "joblib.numpy_pickle.NumpyArrayWrapper": _ArrayWrapper,
     "numpy.ndarray": _Array,
     "numpy.core.multiarray._reconstruct": _empty_array,
