@@ -25,9 +25,8 @@ def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
     """Check heatmaps and return them as an array (N, K, H, W) or (K, H, W), without a copy."""
     heatmaps = as_heatmaps(X)
     n_keypoints = len(skeleton.keypoints)
-    are_coordinates = (
-        heatmaps.shape[1:-1] == (n_keypoints,) and heatmaps.shape[2] <= 4
-    )  # of as many frames as keypoints
+    # x and y, maybe depth and confidence, of as many frames as there are keypoints.
+    are_coordinates = heatmaps.shape[1:-1] == (n_keypoints,) and heatmaps.shape[2] <= 4
     if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints or are_coordinates:
         raise ValueError(
             f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
