@@ -37,8 +37,7 @@ _SETTLED = 0.7  # overlap of a box and that of the keypoints found in it: below,
 _SAME = 0.3  # overlap from which a detection is a person that is followed already
 _TWICE = 0.8  # overlap from which two tracks follow one person
 _DETECT_EVERY = 10  # pictures between two runs of the detector, which takes longer than an estimator
-# Pictures after which a person who is not found any more is given up: a second of a camera, the gap that events bridge.
-_PATIENCE = 30
+_PATIENCE = 1.0  # seconds after which a person who is not found any more is given up: the gap that events bridge
 _MIN_SCORE = 0.5  # of a detection
 _NMS = 0.45  # overlap of two detections of one person, as in YOLOX
 _GREY = 114  # what YOLOX pads pictures with
@@ -86,14 +85,14 @@ class Person:
 class _Track:
     number: int
     box: Box  # round the keypoints, before it is grown
-    n_missed: int = 0
+    missed: float | None = None  # seconds: the first picture without them since they were found last
 
 
 class PersonTracker:
     """Find and follow people through the pictures of one film or camera.
 
-    What it finds depends on the pictures alone, not on when they came: the same film gives the same heatmaps to the
-    last bit, also when :attr:`state` is stored between two of its pictures and set in another tracker.
+    What it finds depends on the pictures and their times, not on when they came: the same film gives the same heatmaps
+    to the last bit, also when :attr:`state` is stored between two of its pictures and set in another tracker.
 
     Parameters
     ----------
@@ -131,22 +130,22 @@ class PersonTracker:
     @property
     def boxes(self) -> NDArray[np.float64]:
         """Boxes (n, 4) round the keypoints of the people in the last picture."""
-        return np.array([track.box for track in self._tracks if not track.n_missed], dtype=float).reshape(-1, 4)
+        return np.array([track.box for track in self._tracks if track.missed is None], dtype=float).reshape(-1, 4)
 
     @property
     def state(self) -> dict[str, Any]:
         """State carried from one picture to the next, for JSON."""
-        tracks = [[track.number, list(track.box), track.n_missed] for track in self._tracks]
+        tracks = [[track.number, list(track.box), track.missed] for track in self._tracks]
         return {"tracks": tracks, "next": self._next_number, "since": self._n_since}
 
     @state.setter
     def state(self, state: dict[str, Any]) -> None:
-        self._tracks = [_Track(number, tuple(box), n_missed) for number, box, n_missed in state["tracks"]]
+        self._tracks = [_Track(number, tuple(box), missed) for number, box, missed in state["tracks"]]
         self._next_number, self._n_since = state["next"], state["since"]
 
-    def __call__(self, picture: NDArray) -> list[Person]:
-        """Find the people in the next picture (H, W, 3), uint8 in B, G, R; in the order of their numbers."""
-        return self._find_one(picture) if self._detector is None else self._find_several(picture)
+    def __call__(self, picture: NDArray, seconds: float) -> list[Person]:
+        """Find the people in the next picture (H, W, 3), uint8 in B, G, R, at a time; in the order of their numbers."""
+        return self._find_one(picture) if self._detector is None else self._find_several(picture, seconds)
 
     def _find_one(self, picture: NDArray) -> list[Person]:
         crops = [self._estimator.crop_box(track.box) for track in self._tracks]
@@ -160,25 +159,25 @@ class PersonTracker:
         self._tracks = []
         return []
 
-    def _find_several(self, picture: NDArray) -> list[Person]:
+    def _find_several(self, picture: NDArray, seconds: float) -> list[Person]:
         assert self._detector is not None
         self._n_since += 1
-        if self._n_since >= _DETECT_EVERY or not any(track.n_missed == 0 for track in self._tracks):
+        if self._n_since >= _DETECT_EVERY or not any(track.missed is None for track in self._tracks):
             self._n_since = 0
             self._match(self._detector(picture))
         people = []
         for track in self._tracks:
             if found := self._settle(picture, self._estimator.crop_box(track.box), track.number):
                 person, track.box = found
-                track.n_missed = 0
+                track.missed = None
                 people.append(person)
             else:
-                track.n_missed += 1
+                track.missed = seconds if track.missed is None else track.missed
                 self._n_since = _DETECT_EVERY  # look for them in the next picture
         kept: list[_Track] = []
         for track in self._tracks:
-            twice = not track.n_missed and any(overlap(track.box, other.box) > _TWICE for other in kept)
-            if track.n_missed <= _PATIENCE and not twice:
+            twice = track.missed is None and any(overlap(track.box, other.box) > _TWICE for other in kept)
+            if (track.missed is None or seconds - track.missed <= _PATIENCE) and not twice:
                 kept.append(track)
         self._tracks = kept
         numbers = {track.number for track in kept}
@@ -192,7 +191,7 @@ class PersonTracker:
         for t, d in zip(*linear_sum_assignment(-shares.reshape(len(self._tracks), len(detections))), strict=True):
             if shares[t, d] >= _SAME:
                 known.add(d)
-                if self._tracks[t].n_missed:
+                if self._tracks[t].missed is not None:
                     self._tracks[t].box = detections[d]
         new = [box for d, box in enumerate(detections) if d not in known]
         if self._people == "largest":
@@ -241,7 +240,7 @@ class TrackedBoxes:
         boxes = []
         for picture in pictures:
             tracker = self._make_tracker()
-            tracker(np.ascontiguousarray(np.asarray(picture)[..., ::-1]))
+            tracker(np.ascontiguousarray(np.asarray(picture)[..., ::-1]), 0.0)
             boxes.append(tracker.boxes)
         return boxes
 

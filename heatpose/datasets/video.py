@@ -276,7 +276,7 @@ def write_film_heatmaps(
             uneven, seconds = 0.0, math.inf
             for n_taken, (number, turn, seconds, picture) in enumerate(reader.frames(state["next"], **rate), 1):
                 uneven = max(uneven, abs(number / reader.fps - seconds))
-                people = tracker(picture)  # also between clips, so that who comes next is followed already
+                people = tracker(picture, seconds)  # also between clips, so that who comes next is followed already
                 if stem := _stem(film, clips, seconds):
                     named = {f"_p{each.number}" if tracker.has_several else "": each.heatmaps for each in people}
                     writer.write(f"{stem}_f{number:06d}", named)

@@ -40,7 +40,7 @@ def find_people(source: Film | Camera, tracker: PersonTracker) -> Iterator[Scene
     picture: Picture | None
     n_pictures, any_people = 0, False
     for picture in source:
-        people = [] if picture is None else tracker(picture.pixels)
+        people = [] if picture is None else tracker(picture.pixels, picture.time)
         n_pictures, any_people = n_pictures + (picture is not None), any_people or bool(people)
         yield None if picture is None else Scene(*picture, people, tracker.has_several)
     if n_pictures and not any_people:

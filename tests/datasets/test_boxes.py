@@ -42,7 +42,7 @@ def walk(xs, y=150, size=(300, 500)):
 def test_a_person_is_found_and_followed(estimator):
     tracker = PersonTracker(estimator)
     for x, picture in zip(range(120, 400, 20), walk(range(120, 400, 20)), strict=True):
-        (person,) = tracker(picture)
+        (person,) = tracker(picture, x / 600)
         assert near(person, x, 150)
     assert not tracker.has_several
 
@@ -50,14 +50,14 @@ def test_a_person_is_found_and_followed(estimator):
 def test_somebody_who_jumps_across_the_picture_is_found_again_in_the_same_frame(estimator):
     tracker = PersonTracker(estimator)
     for x in (100, 400, 100):
-        (person,) = tracker(walk([x])[0])
+        (person,) = tracker(walk([x])[0], 0.0)
         assert near(person, x, 150)
 
 
 def test_nobody_in_an_empty_picture_and_found_again_afterwards(estimator):
     tracker = PersonTracker(estimator)
     here, nobody = walk([150])[0], np.zeros((300, 500, 3), np.uint8)
-    assert [len(tracker(picture)) for picture in (nobody, here, nobody, nobody, here)] == [0, 1, 0, 0, 1]
+    assert [len(tracker(picture, 0.0)) for picture in (nobody, here, nobody, nobody, here)] == [0, 1, 0, 0, 1]
 
 
 def test_while_somebody_stands_still_each_picture_takes_one_pass(estimator, monkeypatch):
@@ -65,10 +65,10 @@ def test_while_somebody_stands_still_each_picture_takes_one_pass(estimator, monk
     estimate = estimator.estimate
     monkeypatch.setattr(estimator, "estimate", lambda *given: passes.append(1) or estimate(*given))
     picture = walk([250])[0]
-    tracker(picture)
+    tracker(picture, 0.0)
     passes.clear()
     for _ in range(5):
-        tracker(picture)
+        tracker(picture, 0.0)
     assert len(passes) == 5
 
 
@@ -83,11 +83,11 @@ def test_a_tracker_goes_on_from_a_stored_state_to_the_last_bit(estimator, severa
         return PersonTracker(estimator, Detector([(100, 150), (420, 150)]) if several else None)
 
     whole = make()
-    expected = [whole(picture) for picture in pictures]
+    expected = [whole(picture, time) for time, picture in enumerate(pictures)]
     first, second = make(), make()
-    found = [first(picture) for picture in pictures[:5]]
+    found = [first(picture, time) for time, picture in enumerate(pictures[:5])]
     second.state = json.loads(json.dumps(first.state))
-    found += [second(picture) for picture in pictures[5:]]
+    found += [second(picture, time) for time, picture in enumerate(pictures[5:], 5)]
     for one, other in zip(found, expected, strict=True):
         assert [person.number for person in one] == [person.number for person in other] == list(range(1 + several))
         for a, b in zip(one, other, strict=True):
@@ -99,7 +99,7 @@ def test_people_keep_their_numbers_and_a_third_gets_a_new_one(estimator):
     tracker = PersonTracker(estimator, Detector(first, last))
     for step in range(12):
         people = [("arms_up", 120 + 4 * step, 150), ("arms_down", 400, 150), ("arms_up", 640, 150)]
-        found = tracker(dots.draw(people[: 2 if step < 6 else 3], size=(300, 760)))
+        found = tracker(dots.draw(people[: 2 if step < 6 else 3], size=(300, 760)), step / 30)
     assert [person.number for person in found] == [0, 1, 2]
     assert near(found[0], 164, 150) and near(found[2], 640, 150)
     assert tracker.has_several
@@ -109,25 +109,35 @@ def test_the_detector_runs_now_and_then_and_at_once_when_somebody_is_lost(estima
     detector = Detector([(150, 150)])
     tracker = PersonTracker(estimator, detector)
     for _ in range(10):
-        tracker(walk([150])[0])
+        tracker(walk([150])[0], 0.0)
     assert detector.n_calls == 1
     nobody = np.zeros((300, 500, 3), np.uint8)
-    assert tracker(nobody) == []
+    assert tracker(nobody, 0.0) == []
     calls = detector.n_calls
-    (person,) = tracker(walk([150])[0])
+    (person,) = tracker(walk([150])[0], 0.0)
     assert detector.n_calls == calls + 1 and person.number == 0
+
+
+@pytest.mark.parametrize("rate", [2, 30])
+@pytest.mark.parametrize(("seconds", "number"), [(1.0, 0), (2.0, 1)])
+def test_a_number_outlasts_an_absence_of_a_second_at_any_rate(estimator, rate, seconds, number):
+    tracker = PersonTracker(estimator, Detector([(150, 150)]))
+    here, nobody = walk([150])[0], np.zeros((300, 500, 3), np.uint8)
+    pictures = [here, *[nobody] * round(seconds * rate), here]
+    *_, (person,) = [tracker(picture, 5 + n / rate) for n, picture in enumerate(pictures)]
+    assert person.number == number
 
 
 def test_the_largest_alone(estimator):
     tracker = PersonTracker(estimator, Detector([(120, 150), (400, 150)]), people="largest")
-    found = tracker(dots.draw([("arms_up", 120, 150), ("arms_down", 400, 150)], size=(300, 520)))
+    found = tracker(dots.draw([("arms_up", 120, 150), ("arms_down", 400, 150)], size=(300, 520)), 0.0)
     assert len(found) == 1 and not tracker.has_several
 
 
 def test_heatmaps_with_nan_are_nobody_and_are_reported(tmp_path, caplog):
     tracker = PersonTracker(OnnxEstimator(dots.write_estimator(tmp_path / "nan.onnx", kind="nan")))
     picture = walk([150])[0]
-    assert [tracker(picture) for _ in range(4)] == [[]] * 4
+    assert [tracker(picture, 0.0) for _ in range(4)] == [[]] * 4
     assert "NaN or infinity, for the 1. time" in caplog.text
     assert len(caplog.records) == 3  # for the 1st, 2nd and 4th
 
