@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import math
 import pickle
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -245,7 +247,13 @@ def side_by_side(
         return map_tasks(client, function, tasks)
     tasks = list(tasks)
     n_processes = min(cpu_count() if n_jobs is None else n_jobs, len(tasks))
-    return iter(Parallel(n_jobs=n_processes, return_as="generator")(delayed(function)(*task) for task in tasks))
+    parallel, before = Parallel(n_jobs=n_processes, return_as="generator"), signal.getsignal(signal.SIGINT)
+    with ExitStack() as stack:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            # Processes inherit that Ctrl-C is ignored; this one ends them. They would print tracebacks of imports.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            stack.callback(signal.signal, signal.SIGINT, before)
+        return iter(parallel(delayed(function)(*task) for task in tasks))
 
 
 def map_tasks(client: Client, function: Callable[..., _Result], tasks: Iterable[Sequence[Any]]) -> Iterator[_Result]:

@@ -1,8 +1,12 @@
 """The number of processes changes nothing. In one module, so that its tests share the processes, which start slowly."""
 
+import signal
+import sys
+
 import pandas as pd
 import pytest
 
+from heatpose.data.distributed import side_by_side
 from heatpose.data.table import keypoint_frame
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.training.search import search_pose_classifier
@@ -13,6 +17,13 @@ from heatpose.training.training import train_pose_classifier
 def table():
     poses = simulate_poses(3, 1, 2, classes=["action_up", "action_down", "dummy", "select_avatar"])
     return keypoint_frame(poses.keypoints).assign(label=poses.labels, group=poses.performers.astype(str))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals that processes inherit")
+def test_processes_leave_an_interrupt_to_this_one():
+    before = signal.getsignal(signal.SIGINT)
+    assert list(side_by_side(signal.getsignal, [(signal.SIGINT,)] * 2, 2)) == [signal.SIG_IGN] * 2
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def assert_same(one, two):
