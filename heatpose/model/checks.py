@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from heatpose.model.openset import UNKNOWN
-from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.inputs import as_heatmaps, is_keypoints
 from heatpose.pose.skeleton import Skeleton
 
 __all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "count_missing", "select_columns"]
@@ -25,12 +25,11 @@ def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
     """Check heatmaps and return them as an array (N, K, H, W) or (K, H, W), without a copy."""
     heatmaps = as_heatmaps(X)
     n_keypoints = len(skeleton.keypoints)
-    # x and y, maybe depth and confidence, of as many frames as there are keypoints.
-    are_coordinates = heatmaps.shape[1:-1] == (n_keypoints,) and heatmaps.shape[2] <= 4
-    if heatmaps.ndim not in (3, 4) or heatmaps.shape[-3] != n_keypoints or are_coordinates:
+    shape = heatmaps.shape
+    if heatmaps.ndim not in (3, 4) or shape[-3] != n_keypoints or is_keypoints(shape, n_keypoints):
         raise ValueError(
             f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
-            f"got {heatmaps.shape}. A keypoint table of shape (n, {3 * n_keypoints}) goes into pipeline[1:]."
+            f"got {shape}. A keypoint table of shape (n, {3 * n_keypoints}) goes into pipeline[1:]."
         )
     return heatmaps
 

@@ -121,8 +121,8 @@ def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H",
 
 
 def is_keypoints(shape: Sequence[int], n_keypoints: int | str) -> bool:
-    """Return whether a shape is that of x, y and maybe confidence of keypoints: no heatmap has so few columns."""
-    return tuple(shape[-2:]) in {(n_keypoints, 2), (n_keypoints, 3)}
+    """Return whether a shape is that of x and y, maybe depth and confidence: no heatmap has so few columns."""
+    return tuple(shape[-2:]) in {(n_keypoints, 2), (n_keypoints, 3), (n_keypoints, 4)}
 
 
 def _is_tensor(value: Any) -> bool:

@@ -732,7 +732,7 @@ class TestAdvice:
         with pytest.raises(BadFilesError, match=r"got \(1, 17, 384\)\n"):
             HeatmapFolder(tmp_path)
 
-    @pytest.mark.parametrize("shape", [(17, 3), (1, 17, 3), (17, 17, 2), (5, 17, 17, 3)])
+    @pytest.mark.parametrize("shape", [(17, 3), (1, 17, 3), (17, 17, 2), (17, 17, 4), (5, 17, 17, 3)])
     def test_keypoints_are_no_heatmaps(self, tmp_path, shape):
         save(tmp_path / "up" / "1.npy", np.ones(shape, dtype=np.float32))
         with pytest.raises(BadFilesError, match="they are keypoints, not heatmaps; use --format arrays"):

@@ -64,9 +64,9 @@ def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iter
         raise ValueError(f"Expected keypoints (n, K, 2 or 3) or heatmaps (n, K, H, W), got {numbers.dtype} {shape}.")
     if numbers.ndim == 2 and shape[1] % 3 == 0:  # as between the steps of a pipeline
         numbers = numbers.reshape(len(numbers), -1, 3)
-    elif numbers.ndim == 3 and shape[2] > 3:
+    elif numbers.ndim == 3 and shape[2] > 4:
         numbers = numbers[None]
-    if numbers.ndim == 4 and shape[-1] > 3:
+    if numbers.ndim == 4 and shape[-1] > 4:
         for start in range(0, len(numbers), _BATCH):
             batch = np.asarray(numbers[start : start + _BATCH])
             check_clipped(batch)
@@ -89,7 +89,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     scores = _take(arrays, _SCORES)
     if arrays:
         poses.note(f"Ignored {', '.join(arrays)} in {{archive}}")
-    n_frames = 1 if numbers.ndim == 3 and numbers.shape[2] > 3 else len(numbers)
+    n_frames = 1 if numbers.ndim == 3 and numbers.shape[2] > 4 else len(numbers)
     for name, values in facts.items():
         if values is not None and values.shape != (n_frames,):
             raise ValueError(f"Expected {n_frames} values in the array of {name}s, got the shape {values.shape}.")
