@@ -16,6 +16,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import cross_val_predict
 
+from heatpose.data.delimited import read_delimited
 from heatpose.data.groups import DEFAULT_FOLDS, grouped_folds, random_folds, resolve_groups
 from heatpose.data.table import TABLE_SUFFIXES, table_keypoints
 from heatpose.data.wording import format_percent
@@ -135,7 +136,7 @@ def audit_features(
 
 
 def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, **options: Any) -> FeatureAudit:
-    """Audit a table: all numeric columns but the label, the group, ``path`` and ``sample`` are features.
+    """Audit a table: all numeric columns but the label, groups, ``group``, ``path`` and ``sample`` are features.
 
     Samples of a keypoint table are compared as poses, see :func:`heatpose.pose.similarity.pose_distance`.
 
@@ -161,12 +162,12 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
     ValueError
         The table lacks the columns, or no feature is numeric.
     """
-    if not Path(path).exists():
+    path = Path(path)
+    if not path.exists():
         raise FileNotFoundError(f"No such table: {path}")
-    if Path(path).suffix.lower() not in TABLE_SUFFIXES:
+    if (suffix := path.suffix.lower()) not in TABLE_SUFFIXES:
         raise ValueError(f"Expected a .csv or .parquet table, got {path}; heatpose convert makes one of poses.")
-    parquet = str(path).lower().endswith(".parquet")
-    table = pd.read_parquet(path) if parquet else pd.read_csv(path, encoding="utf-8-sig")
+    table = pd.read_parquet(path) if suffix == ".parquet" else read_delimited(path)
     if label not in table:
         raise ValueError(f"Expected a column {label!r} in {path}, got {', '.join(map(str, table.columns[:8]))}, ...")
     group_ids: ArrayLike | None = None
@@ -175,7 +176,7 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
     elif groups is not None:
         group_ids = resolve_groups(table.assign(label=table[label]), groups).groups
     others = [name for name in (label, groups) if name and name in table]
-    features = table.drop(columns=[*others, "path", "sample"], errors="ignore").select_dtypes("number")
+    features = table.drop(columns=[*others, "group", "path", "sample"], errors="ignore").select_dtypes("number")
     if features.empty:
         raise ValueError(f"Expected numeric columns beside {' and '.join(others)} in {path}, got none.")
     with suppress(ValueError):  # which a table of other features raises

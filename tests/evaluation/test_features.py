@@ -89,6 +89,8 @@ def test_frames_of_a_keypoint_table_are_compared_as_poses(tmp_path):
     assert audit.random.near_identical > 0.9
     assert audit.grouped.near_identical == 0
     assert len(np.unique(audit.proposed)) == len(np.unique(poses.clips))
+    alone = audit_table(tmp_path / "poses.parquet", "label")  # the column of groups is no feature
+    assert (alone.n_features, alone.proposed.tolist()) == (51, audit.proposed.tolist())
 
 
 def test_bad_input_is_refused():
