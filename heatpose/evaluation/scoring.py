@@ -102,8 +102,8 @@ def _predict(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Labels (N,), classes (C,), probabilities (N, C), confidences (N,); refuses a class that the model lacks."""
     labels, classes = table_labels(table), np.asarray(pipeline.classes_).astype(str)
-    if unknown := sorted(set(labels) - set(classes)):
-        raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {', '.join(unknown)} too.")
+    if unknown := ", ".join(map(repr, sorted(set(labels.tolist()) - set(classes.tolist())))):
+        raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {unknown} too.")
     samples = input_of(pipeline).samples(table, heatmaps, skeleton_of(pipeline))
     samples, model = before_last(pipeline, samples), pipeline[-1]
     if hasattr(model, "predict_proba_and_known"):

@@ -146,9 +146,9 @@ def _codes(labels: ArrayLike, classes: np.ndarray, n_samples: int) -> np.ndarray
         raise ValueError(f"Expected a class name for each frame, got {missing} without one.")
     names = names.astype(str)
     codes = pd.Index(classes.astype(str)).get_indexer(names)  # numbers are in another order as names: 10 before 2
-    if new := sorted(set(names[codes < 0])):
+    if new := ", ".join(map(repr, sorted(set(names[codes < 0].tolist())))):
         raise ValueError(
-            f"Expected labels out of the model's classes ({', '.join(classes.astype(str))}), got {', '.join(new)}. "
+            f"Expected labels out of the model's classes ({', '.join(classes.astype(str))}), got {new}. "
             "A new class needs a new training."
         )
     if n_samples > MAX_FRAMES:

@@ -506,7 +506,7 @@ def test_classes_the_model_does_not_know(run, trained, data, tmp_path):
     shutil.copytree(data / "action_up", tmp_path / "data" / "action_up")
     code, out, err = run("evaluate", trained[0], tmp_path / "data")
     assert (code, out) == (1, "")
-    assert "got unheard_of too" in err
+    assert "got 'unheard_of' too" in err
 
 
 def test_training_data_that_are_turned_are_told_at_the_start(run, data, tmp_path, monkeypatch):

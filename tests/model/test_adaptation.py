@@ -144,7 +144,7 @@ def test_each_candidate_adapts(rendered, name):
 @pytest.mark.parametrize(
     ("frames", "labels", "message"),
     [
-        (X[:2], ["action_up", "jump"], r"model's classes \(action_down, .*, got jump\. A new class needs"),
+        (X[:2], ["action_up", "jump"], r"model's classes \(action_down, .*, got 'jump'\. A new class needs"),
         (X[:2], ["action_up"], "Expected 2 labels"),
         (X[:2], ["action_up", None], "1 without one"),
         (X[:2], np.ma.masked_array(Y[:2], [True, False]), "1 without one"),
@@ -275,5 +275,5 @@ def test_a_new_class_is_a_clear_error(files, capsys):
     write_table(keypoint_frame(X[:2]).assign(label=["jump", "action_up"]), files / "anna.csv")
     command = ["train", str(files / "anna.csv"), "--adapt", str(files / "pose.joblib")]
     assert main([*command, "--out", str(files / "anna.joblib")]) == 1
-    assert "got jump" in " ".join(capsys.readouterr().err.split())
+    assert "got 'jump'" in " ".join(capsys.readouterr().err.split())
     assert not (files / "anna.joblib").exists()
