@@ -78,12 +78,15 @@ def list_scores(record: Mapping[str, Any]) -> list[ScoreRow]:
     scores, audit = record.get("scores") or {}, record.get("audit") or {}
     ends = scores.get("balanced_accuracy_interval")
     interval = None if ends is None else (ends[0], ends[1])
+    is_blocks = (record.get("groups") or {}).get("kind") == "blocks"
     rows = []
     for key, (title, split) in SCORES.items():
         if scores.get(key) is not None:
             near_identical = (audit.get(split) or {}).get("near_identical")
             own = interval if key == "balanced_accuracy" else None
-            rows.append(ScoreRow(key, title, scores[key], own, near_identical, _remark(key, scores, audit)))
+            texts = title, _remark(key, scores, audit)
+            title, remark = (text.replace("groups", "blocks") if is_blocks else text for text in texts)
+            rows.append(ScoreRow(key, title, scores[key], own, near_identical, remark))
     return rows
 
 

@@ -118,9 +118,6 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
         is_table = isinstance(X, np.ndarray) and X.ndim == 3 and X.shape[1] in rows and X.shape[2] == 3
         return is_table or is_results(X)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False

@@ -56,9 +56,6 @@ class HeatmapPixels(TransformerMixin, BaseEstimator):
         heatmaps = check_heatmaps(X, COCO_17)
         return heatmaps if heatmaps.ndim == 4 else heatmaps[np.newaxis]
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False

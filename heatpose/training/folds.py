@@ -144,7 +144,10 @@ def train_without(
     start = time.perf_counter()
     pipeline = make_pose_pipeline(task.name, random_state=random_state, skeleton=skeleton)
     classifier = pipeline.set_params(**task.parameters)[1:]
-    classifier.fit(takes.subset(samples, train), y[train])
+    try:
+        classifier.fit(takes.subset(samples, train), y[train])
+    except ValueError as error:  # of a library that does not know the candidate
+        raise ValueError(f"{task.name} cannot be trained on {len(train):,} samples of a fold: {error}") from error
     seconds = time.perf_counter() - start
     classes = np.unique(y)
     columns = np.searchsorted(classes, classifier.classes_)

@@ -97,13 +97,15 @@ class TrainingResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on what was left out of the data, and on classes that may be one."""
+        """Sentences on what was left out of the data, classes that may be one, and prediction sets without a use."""
         n_all = self.n_without_body + self.evaluation.n_samples
         left_out = f"{self.n_without_body:,} of {n_all:,} samples show no body: they were left out."
         same = same_names(self.evaluation.classes)
+        no_sets = self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds")
         return (
             *([left_out] if self.n_without_body else []),
             *(f"{join_names(names)} are different classes, but the same name: they may be one." for names in same),
+            *(["Blocks of frames calibrate no prediction sets: these hold all classes."] if no_sets else []),
         )
 
     def to_record(self) -> dict[str, Any]:

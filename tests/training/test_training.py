@@ -18,6 +18,7 @@ from heatpose.data.table import keypoint_frame
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.comparison import compare_models
 from heatpose.evaluation.metrics import evaluate_predictions
+from heatpose.evaluation.scores import list_scores
 from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model import candidates
 from heatpose.model.candidates import CANDIDATES, Candidate
@@ -190,6 +191,11 @@ def test_classes_that_may_be_one_are_named(result):
     assert spelled.notes == ("up and Up  are different classes, but the same name: they may be one.",)
 
 
+def test_a_candidate_that_cannot_be_trained_is_named():
+    with pytest.raises(ValueError, match="lda cannot be trained on 5 samples of a fold: The number of samples must"):
+        train(a_table(2, 1, 1), "near,lda")
+
+
 def test_a_class_of_empty_frames_is_an_error():
     empty = TABLE[TABLE["label"] == "dummy"].copy()
     empty[list(COCO_17.columns)] = np.tile([np.nan, np.nan, 0.0], 17)
@@ -328,12 +334,12 @@ def test_a_perfect_random_split_is_told_of_even_where_groups_are_blocks():
 
 
 def test_prediction_sets_are_calibrated_on_people_and_not_on_blocks_of_their_frames():
-    people, blocks = (
-        dict(train(a_table(4, 2, 5), "lda", groups=groups).pipeline[-1].set_thresholds)
-        for groups in ("auto", "blocks:4")
-    )
-    assert people[0.8] > 0
-    assert set(blocks.values()) == {0.0}
+    people, blocks = (train(a_table(4, 2, 5), "lda", groups=groups) for groups in ("auto", "blocks:4"))
+    assert dict(people.pipeline[-1].set_thresholds)[0.8] > 0
+    assert set(dict(blocks.pipeline[-1].set_thresholds).values()) == {0.0}
+    assert people.notes == () and "calibrate no prediction sets" in blocks.notes[0]
+    titles = [list_scores(each.to_record())[0].title for each in (people, blocks)]
+    assert titles == ["held-out groups", "held-out blocks"]
 
 
 # Same in, same out
@@ -522,7 +528,7 @@ def test_columns_that_can_be_null_are_columns_of_numbers(result):
 
 
 def test_a_class_the_model_does_not_know_cannot_be_scored(result):
-    with pytest.raises(ValueError, match=r"classes that the model knows \(.*dummy.*\), got jump too"):
+    with pytest.raises(ValueError, match=r"classes that the model knows \(.*dummy.*\), got 'jump' too"):
         evaluate_model(result.pipeline, TABLE.assign(label="jump"))
 
 
