@@ -153,8 +153,8 @@ def extract_keypoints(
     cache : KeypointCache, optional
         Of the same method: files in it are not read again, others are added.
     client : distributed.Client, optional
-        Connected to a Dask cluster whose workers are to read and decode, see :mod:`heatpose.data.distributed`. The
-        table does not depend on it.
+        Connected to a Dask cluster whose workers are to read and decode, see
+        :func:`heatpose.data.distributed.connect`. The table does not depend on it.
     skeleton : Skeleton
         Of the heatmaps. The table has its keypoints, or those of COCO-17 if it is of a person, see
         :func:`heatpose.pose.skeletons.table_skeleton`.

@@ -100,7 +100,7 @@ class Candidate:
         What differs in :data:`TRAINING_SPACE`.
     takes : ModelInput, default KEYPOINTS
         Input that it is trained on. A candidate that takes heatmaps has neither `features` nor `training`, see
-        :mod:`heatpose.model.pixels`.
+        ``heatpose.model.pixels``.
     requires : (str, str), optional
         A package that has to be importable, and heatpose's extra that installs it.
 

@@ -109,7 +109,7 @@ def split_known(probabilities: np.ndarray, classes: np.ndarray) -> tuple[np.ndar
         Probabilities of the classes, given that the pose is one of them. A class of :data:`NONE_OF_THESE` also gets
         the unknown poses, weighted by how often they occur in use.
     known : ndarray, shape (N,)
-        Probability that the pose is one of the classes, see :data:`UNKNOWN_ODDS`.
+        Probability that the pose is one of the classes, see :data:`heatpose.model.openset.UNKNOWN_ODDS`.
 
     Examples
     --------
@@ -256,7 +256,10 @@ class OpenSetMixin:
         return self.predict_proba_and_known(X)[0]
 
     def predict_known(self, X: Any) -> np.ndarray:
-        """Return the probability that a pose is one of the classes, shape (N,), see :data:`UNKNOWN_ODDS`."""
+        """Return the probability that a pose is one of the classes, shape (N,).
+
+        See :data:`heatpose.model.openset.UNKNOWN_ODDS`.
+        """
         return self.predict_proba_and_known(X)[1]
 
     def predict(self, X: Any) -> np.ndarray:

@@ -264,7 +264,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        - ``format_version``: :data:`FORMAT_VERSION`.
+        - ``format_version``: :data:`heatpose.persistence.manifest.FORMAT_VERSION`.
         - ``sha256``, ``size``: checksum and size of the model file, or of the content of a safe file, in bytes.
         - ``classes``: class names, in the order of the probabilities' columns.
         - ``skeleton``, ``keypoints``: name of the skeleton and of its keypoints, in the order of the keypoint table.
@@ -275,7 +275,7 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
         - ``parameters``: other parameters that are strings, numbers or lists of them.
         - ``versions``: versions of the imported packages, None if a package could not be imported.
         - ``record``: facts about the training, see :func:`save_model`; at least ``created``.
-        - ``self_test``: a few poses and their predictions, see :mod:`heatpose.persistence.selftest`.
+        - ``self_test``: a few poses and their predictions, which are compared when the model is loaded.
 
     Raises
     ------

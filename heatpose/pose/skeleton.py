@@ -171,7 +171,7 @@ class Skeleton:
 
     @cached_property
     def body(self) -> Skeleton:
-        """The skeleton that features are of: the head is its first point, see :func:`~.geometry.merge_head`."""
+        """The skeleton of the features: the head is its first point, see :func:`heatpose.pose.geometry.merge_head`."""
         if not self.head:
             return self
         merged = {keypoint: "head" if keypoint in self.head else keypoint for keypoint in self.keypoints}

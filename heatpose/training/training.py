@@ -130,8 +130,8 @@ def train_pose_classifier(
     n_jobs : int, optional
         Processes; by default one for each processor. Results do not depend on it.
     client : distributed.Client, optional
-        Connected to a Dask cluster that trains the folds' models; see :mod:`heatpose.data.distributed`. Results do not
-        depend on it either.
+        Connected to a Dask cluster that trains the folds' models; see :func:`heatpose.data.distributed.connect`.
+        Results do not depend on it either.
     progress : callable, optional
         ``progress(done, total)``, called from the calling thread.
 
