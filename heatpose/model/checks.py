@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from enum import Enum
 from numbers import Integral
 from typing import Any
 
@@ -104,7 +105,8 @@ def check_names(classes: Collection[str]) -> None:
 
 def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Check class names; return the sorted classes (C,) and the class number of each sample (N,)."""
-    labels = column_or_1d(y, warn=True)
+    # As objects, since NumPy makes texts of other kinds, and cuts the names of an Enum of texts.
+    labels = column_or_1d(np.asarray(y, dtype=object) if isinstance(y, list | tuple) else y, warn=True)
     if labels.shape != (n_samples,):
         raise ValueError(f"Expected {n_samples} labels, one for each sample, got shape {labels.shape}.")
     if missing := count_missing(y):  # NaN in a list of names would become a name
@@ -113,7 +115,7 @@ def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     if labels.dtype == object:
         are_texts = {isinstance(label, str) for label in labels}
         kinds = sorted({type(label).__name__ for label in labels})
-        labels = np.array(labels.tolist())
+        labels = np.array([label.value if isinstance(label, Enum) else label for label in labels])
         if len(are_texts) > 1 or labels.dtype.kind not in "Ubif":
             raise ValueError(f"Expected class names that are all texts or all numbers, got {', '.join(kinds)}.")
     if labels.dtype.kind not in "SU":  # of names it would warn of few samples a class

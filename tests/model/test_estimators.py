@@ -1,4 +1,6 @@
 import pickle
+from enum import Enum
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -496,6 +498,7 @@ def test_classes_whose_names_alone_are_mirror_images_are_not_mirrored():
         (np.linspace(0, 1, 18), "continuous"),
         (np.ma.masked_array(LABELS, LABELS == "dummy"), "got 6 without one"),
         (np.array([1, "1"] * 9, dtype=object), "all texts or all numbers, got int, str"),
+        ([1, "1"] * 9, "all texts or all numbers, got int, str"),
         (["up"] * 18, "at least two classes, got one class: .*up"),
     ],
     ids=[
@@ -509,12 +512,20 @@ def test_classes_whose_names_alone_are_mirror_images_are_not_mirrored():
         "continuous",
         "masked",
         "mixed",
+        "a mixed list",
         "one class",
     ],
 )
 def test_what_are_no_labels_is_refused(y, message):
     with pytest.raises(ValueError, match=message):
         classifier().fit(TABLE, y)
+
+
+@pytest.mark.parametrize("kind", [list, partial(np.array, dtype=object), pd.Series])
+def test_members_of_an_enum_of_texts_are_labels_by_their_values(kind):
+    pose = Enum("Pose", {"UP": "arms up", "DOWN": "d"}, type=str)
+    classes, codes = check_labels(kind([pose.UP, pose.DOWN]), 2)
+    assert (classes.tolist(), codes.tolist()) == (["arms up", "d"], [0, 1])
 
 
 @pytest.mark.parametrize(
