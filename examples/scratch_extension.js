@@ -11,7 +11,7 @@ class BodyPoses {
     socket.onmessage = (message) => {
       const event = JSON.parse(message.data);
       if (event.kind === "state") {
-        this.labels = [...event.labels, "unknown"];
+        this.labels = event.labels;
         this.poses = new Map(event.poses.map((pose) => [pose.person, pose.label]));
       }
       if (event.kind === "left") this.poses.delete(event.person);

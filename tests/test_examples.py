@@ -143,20 +143,21 @@ const poses = JSON.parse(process.argv[2]).map((event) => {
   return extension.currentPose();
 });
 socket.onclose();
-console.log(JSON.stringify([started, [...poses, extension.currentPose()]]));
+console.log(JSON.stringify([extension.getLabels(), started, [...poses, extension.currentPose()]]));
 process.exit();
 """
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
 def test_the_scratch_extension_starts_hats_and_knows_the_pose():
-    events = [{"kind": "state", "labels": ["up", "down"], "poses": [{"label": "down", "person": "1"}]}]
+    events = [{"kind": "state", "labels": ["up", "down", "unknown"], "poses": [{"label": "down", "person": "1"}]}]
     steps = ("left down 1", "entered up 1", "entered down 2", "left down 2", "left up 1", "entered unknown 2")
     events += [dict(zip(("kind", "label", "person"), step.split(), strict=True)) for step in steps]
     command = ["node", "-e", EDITOR, str(EXAMPLES / "scratch_extension.js"), json.dumps(events)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    started, poses = json.loads(done.stdout)
+    labels, started, poses = json.loads(done.stdout)
+    assert labels == events[0]["labels"]
     assert started == [["up", True], ["down", True], ["unknown", True]]
     assert poses == ["down", "", "up", "down", "up", "", "unknown", ""]
 

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     recorder = args.record and Recorder(args.record, keep_pictures=args.keep_pictures, mirrored=args.mirrored)
     with (
         closing(open_source(args.source, is_paced=args.serve is not None)) as source,
-        page(args, stream.classes, recorder) as server,
+        page(args, stream.labels, recorder) as server,
     ):
         presenter = Presenter(server, stream, recorder)
         scenes = find_people(source, tracker)

@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         folder.n_keypoints = n_keypoints
         frames = follow_folder(folder, once=args.once, until_idle=args.until_idle)
-    with page(args, stream.classes) as server:
+    with page(args, stream.labels) as server:
         title = f"Watching {'stdin' if piped else args.path}"
         options = {"person": args.person, "fps": args.fps, "number": args.frame}
         write_stream(args, title, model, stream, frames, server, Presenter(server, stream), **options)

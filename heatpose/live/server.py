@@ -108,7 +108,7 @@ class PoseServer:
     host, port : str, int
         Where to listen; port 0 takes a free one.
     labels : sequence of str
-        The classes, for the page.
+        What people can be in: the classes and, where none of them stands for it, "unknown".
     allowed_origins : iterable of str
         Origins whose pages may listen too, such as ``http://localhost:8601``.
     recorder : Recorder, optional

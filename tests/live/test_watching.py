@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -447,6 +448,13 @@ def test_patterns_that_do_not_fit_the_paths_are_told(capsys, model_file, clip, t
     code, _, err = run(capsys, *numbered, r"_(f\d)")
     assert code == 1
     assert r"Expected a number where '_(f\\d)' matches in a_f6.npy, got 'f6'" in err
+
+
+def test_a_page_knows_the_labels_of_the_events(capsys, tmp_path, model, model_file, monkeypatch):
+    served = []
+    monkeypatch.setattr("heatpose.live.server.PoseServer", lambda *given, **options: served.append(given) or Mock())
+    assert run(capsys, model_file, tmp_path, "--once", "--serve", "0")[0] == 0
+    assert [tuple(labels) for *_, labels in served] == [PoseStream(model).labels]
 
 
 @pytest.mark.parametrize(

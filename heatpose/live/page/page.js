@@ -141,7 +141,7 @@ function connect(path, onMessage, wait = 500) {
 }
 connect("events", (record) => {
   if (record.kind === "state") {
-    listLabels(record.labels);
+    listLabels(record.labels.filter((name) => name !== "unknown"));  // has no probability, and is not recorded
     $("record").hidden = !record.can_record;
     if (record.recording) showRecording(record.recording);
     $("events").replaceChildren();
