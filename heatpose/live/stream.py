@@ -455,12 +455,12 @@ class _Track:
         # A gaining class extends the wait, but not without limit: alternating poses are unknown.
         elif self._lost > 0 and self._lost + _ROUNDING >= (_PATIENCE * max(hold, release) if most > 0 else release):
             yield from self._enter(self._unknown, self._lost_since)
+        if self._state is not None and self._n_held < len(self._settings.held_after):
+            yield from self._hold(self._last_certain())
 
+    def _hold(self, certain: _Moment) -> Iterator[PoseEvent]:
+        """Emit the held events of the state that are due at a moment which belongs to it."""
         for seconds in self._settings.held_after[self._n_held :]:
-            # The last certain moment is at most now: it is looked for only where now is late enough.
-            if self._state is None or self._now.time + _ROUNDING - self._since.time < seconds:
-                break
-            certain = self._last_certain()
             if certain.time + _ROUNDING - self._since.time < seconds:
                 break
             self._n_held += 1
@@ -480,6 +480,7 @@ class _Track:
 
     def _leave(self, when: _Moment) -> Iterator[PoseEvent]:
         if self._state is not None:
+            yield from self._hold(when)
             yield self._event("left", when.time, when)
 
     def _event(self, kind: Literal["entered", "held", "left"], time: float, known: _Moment) -> PoseEvent:

@@ -254,17 +254,24 @@ def test_whatever_comes_states_follow_each_other_and_none_is_short(seed, hold, r
         last = event.time
         if event.kind == "entered":
             assert state is None and event.duration == 0
-            state, since = event.label, event.time
+            state, since, n_held = event.label, event.time, 0
         else:
             assert event.label == state
             assert event.duration == pytest.approx(event.time - since)
             if event.kind == "left":
                 assert event.duration > (release if state == "unknown" else hold) - 1e-5
+                assert n_held == sum(event.duration > seconds - 1e-6 for seconds in (0.3, 0.5))
                 state = None
             else:
-                assert event.duration == pytest.approx(0.3) or event.duration == pytest.approx(0.5)
+                assert event.duration == pytest.approx((0.3, 0.5)[n_held])
+                n_held += 1
         assert 0 <= event.confidence <= 1
     assert state is None  # closed
+
+
+def test_a_pose_that_was_about_to_end_at_the_end_was_held():
+    events = events_of([(0, 0), (0.75, 0), (0.8, 1), (1.1, 1)], hold=0.25, held_after=[1.0])
+    assert summary(events) == [("entered", "unknown", 0), ("held", "unknown", 1.0), ("left", "unknown", 1.1)]
 
 
 def test_confidence_is_the_mean_since_the_pose_was_entered():
