@@ -127,7 +127,7 @@ def _named(path: Path) -> Iterator[None]:
     except OSError as error:
         named = error.filename is not None and not os.fspath(error.filename).endswith(PART_SUFFIX)
         if error.errno is None:  # as of numpy.save, whose text a file name would replace
-            error.args = (f"Cannot write {os.fspath(path)}: {error}",)
+            error.args = (f"Cannot write {os.fspath(path)}, as on a full disk: {error}",)
         elif not named:
             error.filename = os.fspath(path)
         raise
