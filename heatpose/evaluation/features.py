@@ -21,8 +21,9 @@ from heatpose.data.groups import DEFAULT_FOLDS, grouped_folds, random_folds, res
 from heatpose.data.table import TABLE_SUFFIXES, table_keypoints
 from heatpose.data.wording import format_percent
 from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels, twin_share
-from heatpose.evaluation.metrics import macro_recall, text_labels
+from heatpose.evaluation.metrics import macro_recall
 from heatpose.evaluation.plain import Record
+from heatpose.model.checks import text_labels
 from heatpose.pose.similarity import Neighbours, PoseNeighbours, propose_clips
 
 __all__ = ["FeatureAudit", "audit_features", "audit_table"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 
 from heatpose.evaluation.calibration import Calibration, calibrate_scores
 from heatpose.evaluation.plain import Record
-from heatpose.model.checks import count_missing
+from heatpose.model.checks import text_labels
 
 __all__ = ["Evaluation", "evaluate_predictions", "macro_recall"]
 
@@ -288,18 +288,6 @@ def _interval(share: float, drawn: np.ndarray, n_units: int, n_outcomes: float) 
 
 
 # Input
-
-
-def text_labels(values: Any, name: str, n_samples: int | None = None) -> np.ndarray:
-    """Return labels or groups as text, (n,); ValueError where some are missing, which text cannot be."""
-    if n_missing := count_missing(values):
-        raise ValueError(f"Expected {name} without missing values, got {n_missing}.")
-    labels = np.asarray(values).astype(str)
-    if labels.ndim != 1 or not len(labels):
-        raise ValueError(f"Expected {name} of shape (n,) with n >= 1, got {labels.shape}.")
-    if n_samples not in (None, len(labels)):
-        raise ValueError(f"Expected {n_samples} {name}, one for each sample, got {len(labels)}.")
-    return labels
 
 
 def _encode(

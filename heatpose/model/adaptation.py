@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.wording import format_plural
 from heatpose.model.arrays import Block, Bumps, Fill, Steps
-from heatpose.model.checks import count_missing
+from heatpose.model.checks import text_labels
 from heatpose.model.conversion import to_block
 from heatpose.model.estimators import PoseFeatures, as_table
 from heatpose.model.inputs import before_last, skeleton_of, takes_table
@@ -139,12 +139,7 @@ def describe_adaptation(model: Pipeline, X: Any, labels: ArrayLike) -> tuple[dic
 
 def _codes(labels: ArrayLike, classes: np.ndarray, n_samples: int) -> np.ndarray:
     """Check the labels of frames and return their positions in the model's classes, (N,)."""
-    names = np.asarray(labels, dtype=object)
-    if names.shape != (n_samples,):
-        raise ValueError(f"Expected {n_samples} labels, one for each frame, got shape {names.shape}.")
-    if missing := count_missing(labels):
-        raise ValueError(f"Expected a class name for each frame, got {missing} without one.")
-    names = names.astype(str)
+    names = text_labels(labels, "labels", n_samples)
     codes = pd.Index(classes.astype(str)).get_indexer(names)  # numbers are in another order as names: 10 before 2
     if new := ", ".join(map(repr, sorted(set(names[codes < 0].tolist())))):
         raise ValueError(

@@ -19,7 +19,7 @@ from heatpose.model.openset import UNKNOWN
 from heatpose.pose.inputs import as_heatmaps, is_keypoints
 from heatpose.pose.skeleton import Skeleton
 
-__all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "count_missing", "select_columns"]
+__all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "select_columns", "text_labels"]
 
 
 def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
@@ -89,9 +89,21 @@ def check_table(estimator: BaseEstimator, X: Any, skeleton: Skeleton, *, reset: 
     return values.reshape(len(values), -1, 3)
 
 
-def count_missing(labels: Any) -> int:
+def _count_missing(labels: Any) -> int:
     """Count the labels that are None, NaN, NA or masked."""
     return int(np.sum(pd.isna(np.asarray(labels, dtype=object)) | np.ma.getmask(labels)))
+
+
+def text_labels(values: Any, name: str, n_samples: int | None = None) -> np.ndarray:
+    """Return labels or groups as text, (n,); ValueError where some are missing, which text cannot be."""
+    if n_missing := _count_missing(values):
+        raise ValueError(f"Expected {name} without missing values, got {n_missing}.")
+    labels = np.asarray(values).astype(str)
+    if labels.ndim != 1 or (not len(labels) and n_samples != 0):
+        raise ValueError(f"Expected {name} of shape (n,) with n >= 1, got {labels.shape}.")
+    if n_samples not in (None, len(labels)):
+        raise ValueError(f"Expected {n_samples} {name}, one for each sample, got {len(labels)}.")
+    return labels
 
 
 def check_names(classes: Collection[str]) -> None:
@@ -109,7 +121,7 @@ def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     labels = column_or_1d(np.asarray(y, dtype=object) if isinstance(y, list | tuple) else y, warn=True)
     if labels.shape != (n_samples,):
         raise ValueError(f"Expected {n_samples} labels, one for each sample, got shape {labels.shape}.")
-    if missing := count_missing(y):  # NaN in a list of names would become a name
+    if missing := _count_missing(y):  # NaN in a list of names would become a name
         raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
     assert_all_finite(labels, input_name="y")
     if labels.dtype == object:

@@ -146,8 +146,8 @@ def test_each_candidate_adapts(rendered, name):
     [
         (X[:2], ["action_up", "jump"], r"model's classes \(action_down, .*, got 'jump'\. A new class needs"),
         (X[:2], ["action_up"], "Expected 2 labels"),
-        (X[:2], ["action_up", None], "1 without one"),
-        (X[:2], np.ma.masked_array(Y[:2], [True, False]), "1 without one"),
+        (X[:2], ["action_up", None], "without missing values, got 1"),
+        (X[:2], np.ma.masked_array(Y[:2], [True, False]), "without missing values, got 1"),
         (X[:2] * np.nan, Y[:2], "a visible body in some of the 2 frames"),
         (np.repeat(X[:1], MAX_FRAMES + 1, axis=0), np.repeat(Y[:1], MAX_FRAMES + 1), "at most 1,000 frames, got 1,001"),
     ],
