@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import heatpose
 from heatpose.cli._options import UsageError
+from heatpose.data.wording import capitalised
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,9 +89,11 @@ def read_for_models(
     table = read_data(args, shared_decoder(*models))
     heatmaps = read_samples(map(input_of, models), args.data, table, skip_bad=args.skip_bad)
     grouping = heatpose.resolve_groups(table, args.groups or "auto")
-    if args.groups and grouping.kind == "blocks":
-        complain(f"Warning: the groups are {grouping.description}.")
-    return table, heatmaps, grouping if args.groups or grouping.kind != "blocks" else None
+    if args.groups or grouping.kind != "blocks":
+        return table, heatmaps, grouping
+    if n_given := int(table["group"].notna().sum()):
+        complain(f"Warning: {n_given:,} of {len(table):,} samples have a group: as others have none, none is used.")
+    return table, heatmaps, None
 
 
 def inspect(args: argparse.Namespace, signature: Mapping[str, Any] | None = None) -> heatpose.Inspection:
@@ -164,6 +167,13 @@ def say(text: str, console: Console | None = None) -> None:
     """Print text to stdout, on one line unless that is a terminal."""
     console = console or results()
     console.print(text, soft_wrap=not console.is_terminal)
+
+
+def say_subject(text: str, groups: str | None) -> None:
+    """Print what was measured, and the groups that are resampled for its intervals, if any."""
+    say(text)
+    if groups is not None:
+        say(capitalised(groups))
 
 
 def say_json(facts: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 
 import heatpose
-from heatpose.cli._console import complain, read_for_models, results, say, say_json
+from heatpose.cli._console import complain, read_for_models, results, say_json, say_subject
 from heatpose.cli._options import DATA, groups_option, shared
 from heatpose.data.wording import format_percent
 
@@ -31,19 +31,24 @@ OPTIONS = {
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from heatpose.cli._results import show_comparison
+    from heatpose.data.storage import redact
     from heatpose.evaluation.comparison import compare_records
 
     records = [heatpose.read_manifest(model)["record"] for model in (args.first, args.second)]
-    comparison = compare_records(*records) if args.data is None else _on_data(args, records)
+    if args.data is None:
+        where, groups = "out-of-fold predictions of their trainings", records[0].get("groups", {}).get("description")
+        comparison = compare_records(*records)
+    else:
+        where, (comparison, groups) = redact(args.data), _on_data(args, records)
     if args.json:
-        say_json({"A": args.first, "B": args.second, "data": args.data, **comparison.to_dict()})
+        data = args.data and where
+        say_json({"A": args.first, "B": args.second, "data": data, "groups": groups, **comparison.to_dict()})
         return
-    where = "out-of-fold predictions of their trainings" if args.data is None else args.data
-    say(f"A {args.first}, B {args.second} on {where}")
+    say_subject(f"A {args.first}, B {args.second} on {where}", groups)
     show_comparison(results(), comparison)
 
 
-def _on_data(args: argparse.Namespace, records: list[dict]) -> heatpose.Comparison:
+def _on_data(args: argparse.Namespace, records: list[dict]) -> tuple[heatpose.Comparison, str | None]:
     from heatpose.persistence.provenance import share_trained_on
 
     first, second = heatpose.load_model(args.first), heatpose.load_model(args.second)
@@ -52,5 +57,6 @@ def _on_data(args: argparse.Namespace, records: list[dict]) -> heatpose.Comparis
     for name, share in zip((args.first, args.second), shares, strict=True):
         if share > 0:
             complain(f"Warning: {name} was trained on about {format_percent(share, 0)} of these data.")
-    groups = None if grouping is None else grouping.groups
-    return heatpose.compare_models(first, second, table, groups, heatmaps=heatmaps, trained_on=(shares[0], shares[1]))
+    groups, described = (None, None) if grouping is None else (grouping.groups, grouping.description)
+    trained_on = shares[0], shares[1]
+    return heatpose.compare_models(first, second, table, groups, heatmaps=heatmaps, trained_on=trained_on), described

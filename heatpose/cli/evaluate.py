@@ -17,8 +17,8 @@ from heatpose.cli._console import (
     complain,
     read_for_models,
     results,
-    say,
     say_json,
+    say_subject,
     warn_of_differences,
     write_page,
 )
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
             "is one, and are otherwise errors."
         )
         complain(f"Warning: {cautions[-1]}")
-    groups = None if grouping is None else grouping.groups
+    groups, described = (None, None) if grouping is None else (grouping.groups, grouping.description)
     evaluation = heatpose.evaluate_model(pipeline, table, groups, heatmaps=heatmaps)
     if heatmaps is None and not differences:  # whose cure is another one
         least = better_mirrored(pipeline, table, evaluation)
@@ -75,11 +75,11 @@ def run(args: argparse.Namespace) -> None:
             "mirrored": args.mirrored,
             "trained_on_these_data": seen,
             "cautions": cautions,
-            "groups": None if grouping is None else grouping.description,
+            "groups": described,
         }
         say_json({**facts, **evaluation.to_dict()})
     else:
-        say(f"{args.model} on {redact(args.data)}")
+        say_subject(f"{args.model} on {redact(args.data)}", described)
         show_evaluation(results(), evaluation)
     write_page(
         args,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import heatpose
 from heatpose.cli._console import inspect, results, say, say_json, write_page
 from heatpose.cli._options import DATA, file_to_write, groups_option, option, shared, whole
-from heatpose.data.wording import format_percent, format_plural, some_names
+from heatpose.data.wording import capitalised, format_percent, format_plural, some_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,7 +63,7 @@ def _show_contents(console: Console, inspection: heatpose.Inspection) -> None:
     say(f"{inspection.data}: {samples}{files}, {format_plural(n_classes, 'class')}{size}")
     if not inspection.n_samples:
         return
-    say(f"Groups: {inspection.groups}")
+    say(capitalised(inspection.groups))
     if inspection.shapes:
         shapes, dtypes = (
             ", ".join(f"{name} ({n:,})" for name, n in counts.items())

@@ -198,7 +198,7 @@ def _train(args: argparse.Namespace) -> tuple[heatpose.TrainingResult, pd.DataFr
         heatmaps = read_samples(
             (heatpose.CANDIDATES[name].takes for name in names), args.data, table, skip_bad=args.skip_bad
         )
-        say(f"Split by {grouping.description}")
+        say(f"Split by held-out {grouping.description}")
         with progress(f"{title} {', '.join(names)}") as advance:
             result = train(
                 table,

@@ -116,7 +116,7 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     >>> grouping.groups.tolist()
     ['ann', 'bob', 'ann']
     >>> grouping.description
-    "held-out groups: 2 (ann, bob), from the file names by '_([a-z]+)\\.npy$'"
+    "groups: 2 (ann, bob), from the file names by '_([a-z]+)\\.npy$'"
     """
     spec = os.fspath(spec)
     if len(index) == 0:
@@ -311,7 +311,7 @@ def _from_blocks(index: pd.DataFrame, n_blocks: int, because: str = "") -> Group
     labels = _column(index, "label", "blocks of each class")
     samples = labels.groupby(labels.to_numpy())
     run = samples.cumcount() * n_blocks // samples.transform("size")
-    verdict = "this score does not hold for new people"
+    verdict = "scores and intervals by these do not hold for new people"
     if because:
         verdict = f"{because}, so {verdict}"
     return Grouping(
@@ -367,7 +367,7 @@ def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:
 def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "column"]) -> Grouping:
     """Describe real groups; the description warns of groups of one sample each."""
     names = sorted(set(groups.tolist()))
-    description = f"held-out groups: {len(names)} ({some_names(names)}), {source}"
+    description = f"groups: {len(names)} ({some_names(names)}), {source}"
     if same := same_names(names):
         description += f"; {join_names(same[0])} are different groups, but the same name: they may be one"
     if 1 < len(names) == len(groups):

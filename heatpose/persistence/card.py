@@ -63,7 +63,7 @@ def _scores(record: Mapping[str, Any]) -> list[str]:
     headline = f"**Balanced accuracy {format_number(held_out.score)}**"
     if interval := format_interval(held_out.interval):
         headline += f", 95 % interval {interval}"
-    parts = [f"{headline}. Split by {_text(groups.get('description') or 'groups that are not recorded')}."]
+    parts = [f"{headline}. Split by held-out {_text(groups.get('description') or 'groups that are not recorded')}."]
     parts += [_text(text) for text in ((record.get("audit") or {}).get("verdict"), scores.get("note")) if text]
     if held_out.score == 1:
         parts.append(PERFECT_SCORE)

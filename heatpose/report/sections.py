@@ -415,7 +415,7 @@ def headline(material: Material) -> dict[str, Any]:
         return {"title": "Inspection", "data": inspection.data, "verdict": verdict}
     groups = "" if material.groups is None else material.groups.description
     if training is not None:
-        title, split, beside = "Training", f"Split by {groups}", list_scores(training.to_record())
+        title, split, beside = "Training", f"Split by held-out {groups}", list_scores(training.to_record())
     else:
         over = f", intervals over {groups}" if groups and evaluation.interval_unit == "group" else ""
         title, split = "Evaluation", f"Measured on {evaluation.n_samples:,} samples{over}"

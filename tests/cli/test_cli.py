@@ -286,7 +286,7 @@ def test_without_groups_the_first_line_says_what_that_means(run, data, tmp_path)
     code, out, _ = run("train", data, "--groups", "blocks:2", *arguments)
     assert code == 0
     assert "contiguous blocks" in out.splitlines()[0]
-    assert "this score does not hold for new people" in out.splitlines()[0]
+    assert "scores and intervals by these do not hold for new people" in out.splitlines()[0]
 
 
 def test_predict_writes_csv(run, trained, data):
@@ -353,13 +353,14 @@ def test_evaluate_in_words_and_as_json(run, trained, tmp_path):
     code, out, err = run("evaluate", model, tmp_path / "others", "--groups", BY_PERFORMER)
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == f"{model} on {tmp_path / 'others'}"
-    assert out.splitlines()[2].startswith("balanced accuracy   ")
+    assert out.splitlines()[1].startswith("Groups: 2 (0, 1)")
+    assert out.splitlines()[3].startswith("balanced accuracy   ")
 
     code, out, err = run("evaluate", model, tmp_path / "others", "--groups", BY_PERFORMER, "--json")
     assert (code, err) == (0, "")
     scores = json.loads(out)
     assert (scores["n_samples"], scores["n_groups"], scores["classes"]) == (32, 2, CLASSES)
-    assert scores["groups"].startswith("held-out groups: 2 (0, 1)")
+    assert scores["groups"].startswith("groups: 2 (0, 1)")
     assert scores["trained_on_these_data"] is False
     scores = json.loads(run("evaluate", model, tmp_path / "others", "--json")[1])
     assert (scores["n_groups"], scores["groups"]) == (None, None)  # blocks nobody asked for are no groups

@@ -36,7 +36,7 @@ def test_a_pattern_captures_the_group():
     assert grouping.kind == "regex"
     assert grouping.groups.tolist() == ["0", "1"] * 12
     assert grouping.n_groups == 2
-    assert grouping.description == (r"held-out groups: 2 (0, 1), from the file names by '_(\d+)\.npy$'")
+    assert grouping.description == (r"groups: 2 (0, 1), from the file names by '_(\d+)\.npy$'")
 
 
 def test_groups_of_one_sample_each_are_told_of():
@@ -77,7 +77,7 @@ def test_blocks_are_contiguous_runs_of_each_class_in_the_order_of_the_rows():
     #                                    up 0       down 0     up 0       up 0       up 1  down 1  up 1
     assert grouping.groups.tolist() == ["block 0"] * 4 + ["block 1"] * 3
     assert "2 runs" in grouping.description
-    assert "does not hold for new people" in grouping.description
+    assert "do not hold for new people" in grouping.description
 
 
 @given(st.integers(2, 9), st.integers(2, 60))
@@ -117,7 +117,8 @@ def test_auto_falls_back_to_blocks_and_says_why(columns, because):
     assert grouping.kind == "blocks"
     assert grouping.n_groups == 5
     assert grouping.description == (
-        f"contiguous blocks of each class (5 runs): {because}, so this score does not hold for new people"
+        f"contiguous blocks of each class (5 runs): {because}, "
+        "so scores and intervals by these do not hold for new people"
     )
 
 

@@ -212,6 +212,7 @@ def test_from_the_command_line(tmp_path, capsys, no_learning_curve):
     told = capsys.readouterr()
     assert json.loads(told.out)["unit"] == "group"
     assert json.loads(told.out)["n_samples"] == 72
+    assert json.loads(told.out)["groups"].startswith("groups: ")
     assert "trained on" not in told.err
 
     assert main(["compare", *models]) == 0
@@ -223,7 +224,14 @@ def test_from_the_command_line(tmp_path, capsys, no_learning_curve):
     assert "Cannot tell: A was trained on 100 % and B was trained on 100 % of these data" in told.out
 
     assert main(["compare", *models, str(tmp_path / "test.parquet"), "--groups", "blocks:5"]) == 0
-    assert "Warning: the groups are contiguous blocks of each class (5 runs)" in capsys.readouterr().err
+    assert "\nContiguous blocks of each class (5 runs): scores and intervals" in capsys.readouterr().out
+
+    some = a_table(2)
+    write_table(some.assign(group=some["group"].where(some["group"] != "3")), tmp_path / "some.parquet")
+    assert main(["evaluate", models[0], str(tmp_path / "some.parquet")]) == 0
+    told = capsys.readouterr()
+    assert "Warning: 60 of 72 samples have a group" in told.err
+    assert "no groups were given" in " ".join(told.out.split())
 
     assert main(["evaluate", models[0], str(tmp_path / "train.parquet")]) == 0
     assert "the model's training data" in capsys.readouterr().err

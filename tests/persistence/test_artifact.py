@@ -44,7 +44,7 @@ from heatpose.pose.skeleton import COCO_17
 
 CLASSES = ["action_down", "action_up", "dummy"]
 RECORD = {
-    "groups": {"description": "held-out groups: 2 (ann, bob)", "kind": "regex", "n_groups": 2},
+    "groups": {"description": "groups: 2 (ann, bob)", "kind": "regex", "n_groups": 2},
     "n_samples": 1200,
     "data": {"path": "gestures", "digest": "d" * 64},
     "scores": {
@@ -323,7 +323,7 @@ def test_a_perfect_score_is_doubted_on_the_card_and_names_are_shown_as_they_are(
     scores = {"balanced_accuracy": 1.0, "balanced_accuracy_interval": [1.0, 1.0]}
     save_model(pipelines[0], path, record={"scores": scores, "groups": {"description": text}})
     shown = MarkdownIt("commonmark").enable("strikethrough").render(path.with_suffix(".md").read_text("utf-8"))
-    assert f" Split by {text}." in html.unescape(shown)
+    assert f" Split by held-out {text}." in html.unescape(shown)
     assert PERFECT_SCORE in shown
 
 

@@ -225,7 +225,7 @@ def test_figures_take_their_colours_from_the_page(page):
 
 def test_it_begins_with_the_number_and_what_it_was_split_by(page, result):
     evaluation = result.evaluation
-    split = page.text.index(f"Split by {result.grouping.description}")
+    split = page.text.index(f"Split by held-out {result.grouping.description}")
     number = page.text.index(f"Balanced accuracy {evaluation.balanced_accuracy:.3f}")
     beside = page.text.index(f"Random split {result.random_split:.3f}")
     assert split < number < beside < page.text.index("Candidate ")

@@ -79,7 +79,7 @@ def test_training(model_of, capsys, shuffle, groups):
     model = model_of(shuffle.__name__, groups)
     said = " ".join(capsys.readouterr().out.split())
     if shuffle is clips_of_each_group and groups:  # what is learned is real, but holds for the same clips alone
-        assert "this score does not hold for new people" in said
+        assert "scores and intervals by these do not hold for new people" in said
         assert "This split leaks, so its score is too high" in said
     else:
         assert "not clearly better than chance" in said

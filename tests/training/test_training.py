@@ -330,7 +330,7 @@ def test_a_random_split_claims_more_than_is_true():
 def test_a_perfect_random_split_is_told_of_even_where_groups_are_blocks():
     result = train(TABLE.drop(columns="group"), "near", groups="blocks:2")
     assert result.grouping.kind == "blocks"
-    assert "does not hold for new people" in result.grouping.description
+    assert "do not hold for new people" in result.grouping.description
 
 
 def test_prediction_sets_are_calibrated_on_people_and_not_on_blocks_of_their_frames():
