@@ -205,11 +205,13 @@ def progress(description: str) -> Iterator[Progress | None]:
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,  # stdout carries results only
-        speed_estimate_period=600,  # a step of a training can take many seconds
+        speed_estimate_period=86_400,  # a step of a training can take many minutes
     )
     with bar:
         task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        # More than 0 from the start, which the speed counts from: two models that end at once are not fast. Less than
+        # all to the end, so that the clock goes on while results are evaluated.
+        yield lambda done, total: bar.update(task, completed=done or 1e-9, total=total + 1e-9)
 
 
 def complain(message: str) -> None:

@@ -157,7 +157,9 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
     """
     classes, names, counts = _count(labels, groups)
     if len(classes) < 2:
-        raise ValueError(f"Expected at least 2 classes, got only {str(classes[0])!r} in {counts.sum()} samples.")
+        raise ValueError(
+            f"Expected at least 2 classes, got only {str(classes[0])!r} in {format_plural(counts.sum(), 'sample')}."
+        )
     wanted = _n_folds(n_folds, counts)
 
     n_samples, n_groups = counts.sum(axis=0), (counts > 0).sum(axis=0)
@@ -176,6 +178,8 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
         if feasible < 2:
             remedy = "No number of folds helps a class with one group: add other groups, leave it out, or give "
             remedy += "--groups blocks:5."
+        if n_samples.min() < 2:
+            remedy = "No split helps a class with one sample: add others, or leave it out."
         lines = "\n  ".join(problems)
         raise ValueError(f"Cannot make {wanted} folds that share no group:\n  {lines}\n{remedy}")
 

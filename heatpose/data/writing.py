@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 
-__all__ = ["DTYPES", "PART_SUFFIX", "replace_files", "whole_file", "write_class_folders"]
+__all__ = ["DTYPES", "PART_SUFFIX", "name_errors", "replace_files", "whole_file", "write_class_folders"]
 
 DTYPES = ("float16", "float32", "float64")
 """Types that heatmaps can be stored in."""
@@ -89,7 +89,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """
     part = _part(path)
     try:
-        with _named(path), part.open("xb") as file:
+        with name_errors(path), part.open("xb") as file:
             yield file
         part.replace(path)
     finally:
@@ -107,7 +107,7 @@ def replace_files(contents: Sequence[tuple[Path, bytes]]) -> None:
     parts = [(_part(path), path) for path, _ in contents]
     try:
         for (part, path), (_, content) in zip(parts, contents, strict=True):
-            with _named(path), part.open("xb") as file:
+            with name_errors(path), part.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -120,7 +120,7 @@ def replace_files(contents: Sequence[tuple[Path, bytes]]) -> None:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def name_errors(path: Path) -> Iterator[None]:
     """Give errors of writing, such as a full disk, the name of the file."""
     try:
         yield

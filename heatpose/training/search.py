@@ -19,7 +19,8 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,13 @@ import pandas as pd
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Folds, Grouping, grouped_folds, resolve_groups
+from heatpose.data.writing import name_errors
 from heatpose.evaluation.scores import BASELINE
 from heatpose.training.folds import Task, fit_temperature, join_fits, rank_candidates
 from heatpose.training.plan import Choice, TrainingPlan, conclude, plan_training
 from heatpose.training.result import TrainingResult
 from heatpose.training.training import choose_classifiers
-from heatpose.training.trials import BestTrial, Search, check_optuna, open_storage, quiet_optuna
+from heatpose.training.trials import BestTrial, Search, check_optuna, default_parameters, open_storage, quiet_optuna
 
 __all__ = ["parse_budget", "search_pose_classifier"]
 
@@ -147,7 +149,7 @@ def search_pose_classifier(
         raise ValueError(f"Expected a classifier to tune, got {BASELINE} alone.")
     plan = plan_training(table, groups, heatmaps=heatmaps, **options)
     inner = [_inner_folds(plan, train) for train, _ in plan.folds]
-    with quiet_optuna():
+    with quiet_optuna(), nullcontext() if study is None else name_errors(Path(study)):
         storage = open_storage(study)
         searches = [
             Search(f"without fold {k + 1}", plan.trainer.subset(train), folds, names, storage)
@@ -200,7 +202,7 @@ def _choose(
         fit_temperature(each.held_out.probabilities, plan.codes[train]) if is_by_groups else _temperature(plan, each, k)
         for k, (each, (train, _), is_by_groups) in enumerate(zip(found, plan.folds, by_groups, strict=True))
     ]
-    note = _note(n_trials, by_groups)
+    note = _note(best, n_trials, by_groups)
     return Choice(best.classifier, best.held_out, measured, temperatures, leaderboard, True, note, best.parameters)
 
 
@@ -214,9 +216,16 @@ def _temperature(plan: TrainingPlan, found: BestTrial, fold: int) -> float:
     return fit_temperature(join_fits(fits, others).probabilities, plan.codes)
 
 
-def _note(n_trials: int, by_groups: Sequence[bool]) -> str:
-    """Describe how the search affects the score."""
-    note = f"The search was repeated for each fold, without it ({n_trials} trials in all)."
+def _note(best: BestTrial, n_trials: int, by_groups: Sequence[bool]) -> str:
+    """Describe what the search found, and how it affects the score."""
+    default = default_parameters(best.classifier)
+    changed = [
+        f"{name.rpartition('__')[2]} {format(value, '.3g') if isinstance(value, float) else value}"
+        for name, value in best.parameters.items()
+        if value != default[name]
+    ]
+    note = f"{best.classifier} is best {'with ' + ', '.join(changed) if changed else 'with its default parameters'}. "
+    note += f"The search was repeated for each fold, without it ({n_trials} trials in all)."
     if not all(by_groups):
         note += (
             f" For {by_groups.count(False)} of {len(by_groups)} folds too few groups were left to search by, so it "

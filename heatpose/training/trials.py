@@ -149,7 +149,12 @@ class Search:
         self.study.sampler = optuna.samplers.TPESampler(
             multivariate=True, group=True, constant_liar=False, seed=int(seed[0])
         )
-        self.study.optimize(self._rate, n_trials=1)
+        trial = self.study.ask()  # unlike `optimize`, which ends in an assertion where the journal cannot be written
+        try:
+            score, state = self._rate(trial), self.state.COMPLETE
+        except optuna.TrialPruned:
+            score, state = None, self.state.PRUNED
+        self.study.tell(trial, score, state)
 
     def _rate(self, trial: optuna.Trial) -> float:
         """Train without each fold and score on it; a trial is pruned if the first folds do worse than other trials'."""

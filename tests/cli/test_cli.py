@@ -588,6 +588,25 @@ def test_progress_goes_to_a_terminal_on_stderr_alone(trained, data, tmp_path, mo
     assert "left:" not in out and "\x1b" not in out
 
 
+def test_times_count_from_the_start_to_the_end(monkeypatch):
+    from heatpose.cli._console import progress
+
+    clock = [0.0]
+    monkeypatch.setattr("rich.console.monotonic", lambda: clock[0])
+
+    def shown(*updates):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        clock[0] = 0
+        with progress("Training") as advance:
+            for clock[0], done in updates:
+                advance(done, 12)
+        return sys.stderr.getvalue()
+
+    # Two steps that end at once are not fast.
+    assert re.search(r"2/12.* left: .*1:23:21", shown((1, 0), (1001, 1), (1001.1, 2)))
+    assert "1:00:00" in shown((1, 0), (2, 12), (3600, 12))  # evaluating what was trained
+
+
 @pytest.fixture(scope="module")
 def result(data, tmp_path_factory):
     table = tmp_path_factory.mktemp("table") / "table.parquet"

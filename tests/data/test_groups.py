@@ -240,7 +240,9 @@ def test_fewer_folds_are_proposed_when_they_help():
 def test_a_single_class_or_group_cannot_be_split():
     with pytest.raises(ValueError, match="at least 2 classes, got only 'up' in 3 samples"):
         check_enough(["up"] * 3, ["a", "b", "c"], 2)
-    with pytest.raises(ValueError, match="the data have 1 group"):
+    with pytest.raises(ValueError, match=r"the data have 1 group(.|\n)*--groups blocks:5"):
+        check_enough(["up", "up", "down", "down"], ["a"] * 4)
+    with pytest.raises(ValueError, match="No split helps a class with one sample: add others, or leave it out"):
         check_enough(["up", "down"], ["a", "a"])
 
 

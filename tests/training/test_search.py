@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import sys
@@ -177,7 +178,11 @@ def test_a_search_is_never_worse_on_its_folds_than_the_defaults(guesses, tmp_pat
     assert result.leaderboard["classifier"][0] == result.classifier == best.params["classifier"]
     assert result.leaderboard["trials"].sum() == 12
     # Less variation is better for this made-up model, and that is to be found out.
-    assert result.pipeline.get_params()["classify__variation"] < 0.9
+    variation = result.pipeline.get_params()["classify__variation"]
+    assert variation < 0.9
+    assert (
+        result.note.startswith(f"{result.classifier} is best with ") and f" variation {variation:.3g}, " in result.note
+    )
 
 
 def test_what_does_worse_on_the_first_folds_is_given_up(guesses, tmp_path):
@@ -357,6 +362,22 @@ def test_a_file_of_another_kind_is_left_alone(content, guesses, tmp_path):
         look_for(a_table(), n_trials=1, study=path)
     assert path.read_bytes() == content
     assert not guesses
+
+
+def test_a_journal_that_cannot_be_written_any_more_is_named(guesses, monkeypatch, tmp_path):
+    from optuna.storages.journal import JournalFileBackend
+
+    write, left = JournalFileBackend.append_logs, iter(range(20))
+
+    def until_full(backend, logs):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(backend, logs)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=r"No space left on device.*study"):
+        patch.setattr(JournalFileBackend, "append_logs", until_full)
+        look_for(a_table(), study=tmp_path / "study", n_trials=1)
+    look_for(a_table(), study=tmp_path / "study", n_trials=1)
 
 
 def test_folders_for_the_journal_are_made(guesses, tmp_path):
