@@ -100,7 +100,7 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"expected a file to write, got a folder: {path}")
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"expected a writable folder for {path}, got {folder}")
+        raise UsageError(f"expected a writable folder, got {folder}")
 
 
 def check_paths(args: argparse.Namespace) -> None:

@@ -234,4 +234,4 @@ def test_recording_needs_a_class_or_the_page(capsys, film, estimator, tmp_path):
     assert not (tmp_path / "out").exists()
     code, _, err = run(capsys, "record", film, "--source", film, "--estimator", estimator, "--label", "up")
     assert code == 2
-    assert f"expected a writable folder for {film}" in err
+    assert f"expected a writable folder, got {film}" in err
