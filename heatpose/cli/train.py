@@ -139,15 +139,16 @@ def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, 
     table, heatmaps, _ = read_for_models(args, base)
     labels = table["label"].to_numpy(dtype=str)
     samples = input_of(base).samples(table, heatmaps, skeleton_of(base))
+    adapted = heatpose.adapt_model(base, samples, labels)  # first, as it checks its input
     facts, sentence = describe_adaptation(base, samples, labels)
     sentence = f"Adapted {args.adapt} (sha256 {manifest['sha256'][:12]}) to {sentence}"
     record = {
-        "n_samples": len(table),
+        "n_samples": facts["n_frames"],
         "adapted": {**facts, "model": args.adapt, "sha256": manifest["sha256"], "data": manifest["record"].get("data")},
         "signature": manifest["record"].get("signature"),
         "choices": [*table.attrs.get("notes", ()), sentence],
     }
-    return heatpose.adapt_model(base, samples, labels), table, record
+    return adapted, table, record
 
 
 def _candidates(args: argparse.Namespace) -> tuple[str, ...]:

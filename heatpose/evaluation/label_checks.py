@@ -164,17 +164,24 @@ def _contradicted_clips(
     context: CheckContext, judgement: Judgement, doubt: np.ndarray, accepted: np.ndarray
 ) -> Iterator[Problem]:
     """Whole clips, and frames without a clip, that are nearer to another class than to their own."""
-    rows = judgement.rows
-    frames = _distances_outside(context, rows, among=rows[accepted]).assign(doubt=doubt)
-    frames = frames[accepted]
-    usual = frames.groupby("label")["own"].median()
-    for _, clip in frames.groupby(context.clips[frames.index], sort=False):
+    frames = pd.DataFrame({"label": context.labels, "group": context.groups, "clip": context.clips}).loc[judgement.rows]
+    # Poses of one person are similar in all classes: whose group has no other clip of a class is compared with others.
+    is_single = frames.groupby(["label", "group"])["clip"].transform("nunique") == 1
+    frames = frames.assign(by_groups=is_single & context.has_groups, doubt=doubt)[accepted]
+    among = frames.index.to_numpy()
+    # The searches take minutes where there are many frames: only of clips that models contradict.
+    suspected = frames[frames.groupby("clip")["doubt"].transform("median") >= _DOUBTFUL]
+    other, which = _distances_outside(context, suspected, among, of_class=False)
+    suspected = suspected.assign(other=other, suggested=np.where(which >= 0, context.labels[which], ""))
+    compared = frames[frames["label"].isin([*suspected["label"], *suspected["suggested"]])]
+    compared = compared.assign(own=_distances_outside(context, compared, among, of_class=True)[0])
+    usual = compared.groupby("label")["own"].median()
+    for _, clip in suspected.join(compared["own"]).groupby("clip", sort=False):
         given, suggestion = clip["label"].iloc[0], Counter(clip["suggested"]).most_common(1)[0][0]
         apart, near_to, doubtful = clip["own"].median(), clip["other"].median(), clip["doubt"].median()
         if (
             suggestion in usual
             and judgement.tells(given, suggestion, _CONFUSED if len(clip) > 1 else _LOOKS_LIKE)
-            and doubtful >= _DOUBTFUL
             and _CLIP_APART * usual[given] <= apart < math.inf
             and near_to <= min(_NEARER * apart, _CLIP_NEAR * usual[suggestion])
         ):
@@ -189,23 +196,20 @@ def _contradicted_clips(
             yield context.problem(kind, message, score, clip.index.to_numpy(), "warning")
 
 
-def _distances_outside(context: CheckContext, rows: np.ndarray, among: np.ndarray) -> pd.DataFrame:
-    """Return by row the label, the distances to its own class and to another one, and the label of that.
+def _distances_outside(
+    context: CheckContext, frames: pd.DataFrame, among: np.ndarray, of_class: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest of other clips' frames, of the own class or of others, by :meth:`Neighbours.nearest_elsewhere`.
 
-    Both in other clips; but poses of one person are similar in all classes, so where the group has no other clip of the
-    class, both in other groups.
+    Where `frames` are to be compared by groups, of other groups' frames.
     """
-    frames = pd.DataFrame({"label": context.labels, "group": context.groups, "clip": context.clips}).loc[rows]
-    is_single = frames.groupby(["label", "group"])["clip"].transform("nunique") == 1
-    parts = []
-    for (name, by_groups), some in frames.groupby(["label", is_single & context.has_groups]):
-        of_class, is_there = some.index.to_numpy(), context.labels[among] == name
-        group_ids = context.groups if by_groups else context.clips
-        own, _ = context.neighbours.nearest_elsewhere(group_ids, of_class, among[is_there])
-        other, which = context.neighbours.nearest_elsewhere(group_ids, of_class, among[~is_there])
-        suggested = np.where(which >= 0, context.labels[which], "")
-        parts.append(some.join(pd.DataFrame({"own": own, "other": other, "suggested": suggested})))
-    return pd.concat(parts).loc[rows]
+    distances, found = np.full(len(context.labels), math.inf), np.full(len(context.labels), -1)
+    for (name, by_groups), some in frames.groupby(["label", "by_groups"]):
+        rows, group_ids = some.index.to_numpy(), context.groups if by_groups else context.clips
+        searched = among[(context.labels[among] == name) == of_class]
+        near, which = context.neighbours.nearest_elsewhere(group_ids, rows, searched)
+        distances[rows], found[rows] = near[rows], which[rows]
+    return distances[frames.index], found[frames.index]
 
 
 def _confused_classes(context: CheckContext, evaluation: Evaluation) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 from copy import deepcopy
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
@@ -242,7 +243,8 @@ def files(base, tmp_path):
     save_model(base, tmp_path / "pose.joblib", record={"data": {"sketch": sketch_data(keypoint_frame(BASE_X))}})
     table = keypoint_frame(X[::2]).assign(label=Y[::2])
     table = table[table["label"] != CLASSES[2]]
-    write_table(table, tmp_path / "anna.csv")
+    nobody = keypoint_frame(np.full_like(X[:1], np.nan)).assign(label=CLASSES[0])
+    write_table(pd.concat([table, nobody]), tmp_path / "anna.csv")
     return tmp_path
 
 
@@ -256,7 +258,7 @@ def test_one_command_adapts_and_says_so(files, base, capsys):
     assert f"Not shown: {CLASSES[2]}." in out and "no prediction sets" in out
     record = manifest["record"]["adapted"]
     assert record["sha256"] == theirs["sha256"] and record["n_frames"] == len(shown)
-    assert sum(record["frames"].values()) == len(shown)
+    assert sum(record["frames"].values()) == manifest["record"]["n_samples"] == len(shown)
     loaded, other = load_model(files / "anna.joblib"), X[1::2]
     assert (loaded.predict(other) == Y[1::2]).mean() > (base.predict(other) == Y[1::2]).mean() + 0.3
     assert "not scored on held-out data" in (files / "anna.md").read_text()
