@@ -173,17 +173,18 @@ def _contradicted_clips(
     suspected = frames[frames.groupby("clip")["doubt"].transform("median") >= _DOUBTFUL]
     other, which = _distances_outside(context, suspected, among, of_class=False)
     suspected = suspected.assign(other=other, suggested=np.where(which >= 0, context.labels[which], ""))
-    compared = frames[frames["label"].isin([*suspected["label"], *suspected["suggested"]])]
-    compared = compared.assign(own=_distances_outside(context, compared, among, of_class=True)[0])
-    usual = compared.groupby("label")["own"].median()
-    for _, clip in suspected.join(compared["own"]).groupby("clip", sort=False):
+    cases = []
+    for _, clip in suspected.groupby("clip", sort=False):
         given, suggestion = clip["label"].iloc[0], Counter(clip["suggested"]).most_common(1)[0][0]
-        apart, near_to, doubtful = clip["own"].median(), clip["other"].median(), clip["doubt"].median()
-        if (
-            suggestion in usual
-            and judgement.tells(given, suggestion, _CONFUSED if len(clip) > 1 else _LOOKS_LIKE)
-            and _CLIP_APART * usual[given] <= apart < math.inf
-            and near_to <= min(_NEARER * apart, _CLIP_NEAR * usual[suggestion])
+        if suggestion and judgement.tells(given, suggestion, _CONFUSED if len(clip) > 1 else _LOOKS_LIKE):
+            cases.append((given, suggestion, clip))
+    compared = frames[frames["label"].isin({name for *names, _ in cases for name in names})]
+    own = pd.Series(_distances_outside(context, compared, among, of_class=True)[0], compared.index)
+    usual = own.groupby(compared["label"]).median()
+    for given, suggestion, clip in cases:
+        apart, near_to, doubtful = own[clip.index].median(), clip["other"].median(), clip["doubt"].median()
+        if _CLIP_APART * usual[given] <= apart < math.inf and near_to <= min(
+            _NEARER * apart, _CLIP_NEAR * usual[suggestion]
         ):
             several = f"{format_plural(len(clip), 'frame')} of one clip are labelled {given}, but are"
             message = (

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from heatpose.data.groups import Grouping, same_names
+from heatpose.data.groups import DEFAULT_FOLDS, Grouping, same_names
 from heatpose.data.wording import join_names
 from heatpose.evaluation.advice import ClassAdvice
 from heatpose.evaluation.audit import LeakageAudit
@@ -97,13 +97,16 @@ class TrainingResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on what was left out of the data, classes that may be one, and prediction sets without a use."""
+        """Sentences on what the data did not allow: samples and folds left out, classes that may be one, and others."""
         n_all = self.n_without_body + self.evaluation.n_samples
         left_out = f"{self.n_without_body:,} of {n_all:,} samples show no body: they were left out."
         same = same_names(self.evaluation.classes)
+        spread = self.predictions.groupby("label")["group"].nunique()
+        scarce = [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]
         no_sets = self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds")
         return (
             *([left_out] if self.n_without_body else []),
+            *([f"Only {self.n_folds} folds, the number of groups that have {join_names(scarce)}."] if scarce else []),
             *(f"{join_names(names)} are different classes, but the same name: they may be one." for names in same),
             *(["Blocks of frames calibrate no prediction sets: these hold all classes."] if no_sets else []),
         )

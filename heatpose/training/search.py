@@ -218,13 +218,10 @@ def _temperature(plan: TrainingPlan, found: BestTrial, fold: int) -> float:
 
 def _note(best: BestTrial, n_trials: int, by_groups: Sequence[bool]) -> str:
     """Describe what the search found, and how it affects the score."""
-    default = default_parameters(best.classifier)
-    changed = [
-        f"{name.rpartition('__')[2]} {format(value, '.3g') if isinstance(value, float) else value}"
-        for name, value in best.parameters.items()
-        if value != default[name]
-    ]
-    note = f"{best.classifier} is best {'with ' + ', '.join(changed) if changed else 'with its default parameters'}. "
+    tuned = sorted(best.parameters.items() - default_parameters(best.classifier).items())
+    texts = (value if isinstance(value, str | bool) else f"{value:.3g}" for _, value in tuned)
+    found = (f"{name.rpartition('__')[2]} {text}" for (name, _), text in zip(tuned, texts, strict=True))
+    note = f"{best.classifier} is best with {', '.join(found) or 'its default parameters'}. "
     note += f"The search was repeated for each fold, without it ({n_trials} trials in all)."
     if not all(by_groups):
         note += (

@@ -150,16 +150,11 @@ class Search:
             multivariate=True, group=True, constant_liar=False, seed=int(seed[0])
         )
         trial = self.study.ask()  # unlike `optimize`, which ends in an assertion where the journal cannot be written
-        try:
-            score, state = self._rate(trial), self.state.COMPLETE
-        except optuna.TrialPruned:
-            score, state = None, self.state.PRUNED
-        self.study.tell(trial, score, state)
+        score = self._rate(trial)
+        self.study.tell(trial, score, self.state.PRUNED if score is None else self.state.COMPLETE)
 
-    def _rate(self, trial: optuna.Trial) -> float:
-        """Train without each fold and score on it; a trial is pruned if the first folds do worse than other trials'."""
-        import optuna
-
+    def _rate(self, trial: optuna.Trial) -> float | None:
+        """Train without each fold and score on it; None if the first folds do worse than other trials' (pruned)."""
         name = trial.suggest_categorical("classifier", self.names)
         parameters = _suggest(trial, name)
         is_default, tasks = "default" in trial.user_attrs, self._tasks(name, parameters)
@@ -169,13 +164,13 @@ class Search:
                 first = join_fits(fits, self.tests[:_FIRST_FOLDS])
                 trial.report(score_trial(first.probabilities, self.codes), step=_FIRST_FOLDS)
                 if not is_default and trial.should_prune():
-                    raise optuna.TrialPruned
+                    return None
                 fits += self.trainer.fit(more)
         except ValueError as error:  # for example without any features
             if is_default:
                 raise
             logger.info("Trial %d, %s with %s, is impossible: %s", trial.number, name, parameters, error)
-            raise optuna.TrialPruned from error
+            return None
         held_out = join_fits(fits, self.tests)
         score = score_trial(held_out.probabilities, self.codes)
         if name not in self._kept or score > self._kept[name][0]:

@@ -180,9 +180,7 @@ def test_a_search_is_never_worse_on_its_folds_than_the_defaults(guesses, tmp_pat
     # Less variation is better for this made-up model, and that is to be found out.
     variation = result.pipeline.get_params()["classify__variation"]
     assert variation < 0.9
-    assert (
-        result.note.startswith(f"{result.classifier} is best with ") and f" variation {variation:.3g}, " in result.note
-    )
+    assert result.note.startswith(f"{result.classifier} is best with ") and f" variation {variation:.3g}" in result.note
 
 
 def test_what_does_worse_on_the_first_folds_is_given_up(guesses, tmp_path):

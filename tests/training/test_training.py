@@ -191,6 +191,15 @@ def test_classes_that_may_be_one_are_named(result):
     assert spelled.notes == ("up and Up  are different classes, but the same name: they may be one.",)
 
 
+def test_a_class_of_few_groups_that_decides_the_number_of_folds_is_named(result):
+    predictions = result.predictions
+    name, few = predictions["label"][0], predictions["group"].unique()[:2]
+    kept = predictions[(predictions["label"] != name) | predictions["group"].isin(few)]
+    assert replace(result, predictions=kept, n_folds=2).notes == (
+        f"Only 2 folds, the number of groups that have {name}.",
+    )
+
+
 def test_a_candidate_that_cannot_be_trained_is_named():
     with pytest.raises(ValueError, match="lda cannot be trained on 5 samples of a fold: The number of samples must"):
         train(a_table(2, 1, 1), "near,lda")
