@@ -157,9 +157,7 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
     """
     classes, names, counts = _count(labels, groups)
     if len(classes) < 2:
-        raise ValueError(
-            f"Expected at least 2 classes, got only {str(classes[0])!r} in {format_plural(counts.sum(), 'sample')}."
-        )
+        raise ValueError(f"Expected at least 2 classes, got only {str(classes[0])!r} in {counts.sum()} samples.")
     wanted = _n_folds(n_folds, counts)
 
     n_samples, n_groups = counts.sum(axis=0), (counts > 0).sum(axis=0)
