@@ -162,7 +162,7 @@ def plan_training(
         grouping=grouping,
         folds=folds,
         random_folds=mixed,
-        audit=AuditPlan(keypoints, y, grouping, {"chosen": folds, "random": mixed}, random_state),
+        audit=AuditPlan(keypoints, y, grouping, {"chosen": folds, "random": mixed}, random_state, skeleton),
         trainer=Trainer(X, y, random_state, mirror, skeleton=skeleton, **resources),
         decoder=decoder,
         outputs=("parts", "importance") if importance else ("parts",),

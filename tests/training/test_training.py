@@ -186,6 +186,17 @@ def test_empty_bodies_beside_hands_are_no_empty_frames():
     assert plan_training(table, "auto", skeleton="hand-21").n_without_body == 0
 
 
+def test_keypoints_that_a_class_lacks_are_those_of_its_skeleton():
+    keypoints = np.random.default_rng(0).uniform(10, 50, (40, 21, 3))
+    keypoints[::2, 19:] = np.nan, np.nan, 0
+    table = keypoint_frame(keypoints, HAND_21).assign(label=["a", "b"] * 20, group=["x"] * 20 + ["y"] * 20)
+    plan = plan_training(table, "auto", skeleton="hand-21")
+    scores = evaluate_predictions(plan.y, plan.y, groups=plan.grouping.groups)
+    assert "In most frames of a keypoints are missing that hardly any other frame lacks: pinky dip and pinky tip." in (
+        plan.audit.conclude(scores, 1.0).verdict
+    )
+
+
 def test_classes_that_may_be_one_are_named(result):
     spelled = replace(result, evaluation=replace(result.evaluation, classes=("dummy", "up", "Up ")))
     assert spelled.notes == ("up and Up  are different classes, but the same name: they may be one.",)
