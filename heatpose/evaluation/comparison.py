@@ -25,6 +25,7 @@ from heatpose.data.wording import format_percent
 from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, resample_units, share_of
 from heatpose.evaluation.plain import Record
 from heatpose.evaluation.scoring import predict_table
+from heatpose.model.checks import text_labels
 from heatpose.model.inputs import skeleton_of
 from heatpose.pose.similarity import PoseNeighbours, propose_clips
 
@@ -121,11 +122,9 @@ def compare_predictions(
     >>> compare_predictions(labels, always_up, labels, groups=np.arange(60) % 6).verdict
     'better'
     """
-    labels, first, second = (np.asarray(values).astype(str) for values in (labels, first, second))
-    if not len(labels) == len(first) == len(second) > 0:
-        raise ValueError(
-            f"Expected as many predictions of both as labels, got {len(first)} and {len(second)} for {len(labels)}."
-        )
+    labels = text_labels(labels, "labels")
+    first, second = (text_labels(values, "predictions", len(labels)) for values in (first, second))
+    groups = None if groups is None else text_labels(groups, "groups", len(labels))
     unit, units = _units(len(labels), groups, clips)
     right = labels == first, labels == second
     support, *correct = (_count(units, labels, weights) for weights in (np.ones(len(labels)), *right))

@@ -17,7 +17,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import cross_val_predict
 
 from heatpose.data.delimited import read_delimited
-from heatpose.data.groups import DEFAULT_FOLDS, grouped_folds, random_folds, resolve_groups
+from heatpose.data.groups import DEFAULT_FOLDS, check_enough, grouped_folds, random_folds, resolve_groups
 from heatpose.data.table import TABLE_SUFFIXES, table_keypoints
 from heatpose.data.wording import format_percent
 from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels, twin_share
@@ -97,7 +97,7 @@ def audit_features(
         The shapes do not fit, labels or groups are missing, values are infinite, or the groups are too few to split by.
     """
     x, y = np.asarray(features, dtype=float), text_labels(labels, "labels")
-    given = None if groups is None else text_labels(groups, "groups", len(y))
+    grouping = np.array([]) if groups is None else text_labels(groups, "groups", len(y))
     if x.ndim != 2 or not len(x) or not x.shape[1] or y.shape != (len(x),):
         raise ValueError(f"Expected features (n, m) and n labels, got {x.shape} and {y.shape}.")
     if np.isinf(x).any():
@@ -107,11 +107,11 @@ def audit_features(
     x = _standardise(x)
     neighbours = neighbours or Neighbours(x, _tolerance(x, y))
     proposed = propose_clips(neighbours, y)
-    grouping = proposed.astype(str) if given is None else given
-    source = "runs of near-identical samples" if given is None else "the given groups"
-    fewest = int(pd.Series(grouping).groupby(y).nunique().min())
-    if fewest < 2:
-        raise ValueError(f"Expected at least two groups in every class of {source}, got {fewest} in some.")
+    source, unknown = "the given groups", ""
+    if groups is None:
+        grouping, source = np.char.add("run ", proposed.astype(str)), "runs of near-identical samples"
+        unknown = " The same people or recordings may still be on both sides: give them with --groups (groups=)."
+    check_enough(y, grouping)
     n_random = min(DEFAULT_FOLDS, int(np.unique(y, return_counts=True)[1].min()))
     by_group = grouped_folds(y, grouping, random_state=random_state)
     splits = {
@@ -131,7 +131,7 @@ def audit_features(
         n_classes=n_classes,
         permuted=permute_labels(y, proposed, {"random": rows["random"], "chosen": rows["grouped"]}, random_state),
         proposed=proposed,
-        verdict=_verdict(audits["random"], audits["grouped"]),
+        verdict=_verdict(audits["random"], audits["grouped"]) + unknown,
         **audits,
     )
 

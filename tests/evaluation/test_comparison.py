@@ -104,9 +104,11 @@ def test_better_than_nothing_is_told_to_be_nothing():
     assert "chance" not in compare_predictions(labels[one], said[one], said[one], groups=groups[one]).statement
 
 
-def test_lengths_must_agree():
-    with pytest.raises(ValueError, match="Expected as many predictions of both as labels, got 2 and 1 for 2"):
+def test_lengths_must_agree_and_nothing_be_missing():
+    with pytest.raises(ValueError, match="Expected 2 predictions, one for each sample, got 1"):
         compare_predictions(["a", "b"], ["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="Expected groups without missing values, got 1"):
+        compare_predictions(["a", "b"], ["a", "b"], ["a", "b"], groups=["x", None])
 
 
 # Models, and what they were trained on
