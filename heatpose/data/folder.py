@@ -22,11 +22,11 @@ from heatpose.data.npy import BadFile, BadFilesError, NpyError, check_file, chec
 from heatpose.data.reading import HeatmapFile, Progress, SampleReader
 from heatpose.data.sources import ListedFile, Listing, Source, list_files, natural_key, open_source
 from heatpose.data.storage import is_url, local_path, redact
-from heatpose.data.wording import format_plural
+from heatpose.data.wording import format_percent, format_plural
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["PARTS", "HeatmapFolder", "HeatmapRows", "Layout", "ignored_data"]
+__all__ = ["PARTS", "HeatmapFolder", "HeatmapRows", "Layout", "ignored_data", "peaks_below_zero"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ _DATA_SUFFIXES = (".npz", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".ma
 
 _CLASS_SUFFIXES = (".json", ".csv", ".parquet", ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".mp4", ".avi", ".mov")
 """Endings of files that can hold poses, in a folder of a class; elsewhere they are lists and illustrations."""
+
+_MOST_MISSING = 0.01
+"""Share of keypoints without a peak that is not looked into: estimators give a peak even to a hidden joint."""
 
 
 class HeatmapFolder:
@@ -397,6 +400,20 @@ def ignored_data(listing: Listing, root: Path | str) -> list[str]:
     found = " and ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common())
     used = format_plural(len(listing.files), ".npy file")
     return [f"{found} files in {root} were ignored, beside {used}: only .npy files are read as heatmaps."]
+
+
+def peaks_below_zero(folder: HeatmapFolder, keypoints: np.ndarray, rows: np.ndarray) -> list[str]:
+    """Return a note where many keypoints, (n, K, 3) of these rows, are missing since their heatmaps lie below 0."""
+    missing = np.isnan(keypoints[..., 0])
+    if np.count_nonzero(missing) <= _MOST_MISSING * missing.size:
+        return []
+    one = folder.read(rows[missing.any(axis=1)][:1]).reshape(folder.heatmap_shape[0], -1)  # is like the others
+    if not ((one.max(axis=1) < 0) & (one.min(axis=1) < one.max(axis=1))).any():
+        return []
+    return [
+        f"{format_percent(missing.mean())} of the keypoints in {folder.root} are missing, as their heatmaps have no "
+        "value above 0: apply a sigmoid to logits, and shift heatmaps whose background is below 0."
+    ]
 
 
 @dataclass(frozen=True, eq=False)

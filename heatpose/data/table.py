@@ -20,7 +20,7 @@ import pandas as pd
 
 from heatpose.data.columns import keypoint_numbers, require_columns, sample_column, settle_keypoints, text_column
 from heatpose.data.delimited import read_delimited
-from heatpose.data.folder import HeatmapFolder, Layout
+from heatpose.data.folder import HeatmapFolder, Layout, peaks_below_zero
 from heatpose.data.npy import NOT_FINITE
 from heatpose.data.reading import Progress, rows_of
 from heatpose.data.sources import has_suffix, walk_files
@@ -165,7 +165,7 @@ def extract_keypoints(
         One row a sample in the order of ``folder.index``: its columns ``path``, ``sample``, ``label``,
         ``group``, then the keypoint columns in float32. x is the column and y the row, in heatmap cells, y
         pointing down; a keypoint without a peak has NaN for both and confidence 0. ``attrs["notes"]`` are the notes of
-        the folder.
+        the folder, and one on heatmaps below 0.
 
     Raises
     ------
@@ -237,7 +237,8 @@ def extract_keypoints(
     if lost := [name for name in folder.classes if name not in labels]:
         raise ValueError(f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}.")
     table = pd.concat([index, keypoint_frame(keypoints[good], own)], axis=1)
-    table.attrs |= {"notes": list(folder.notes), "heatmap_shape": list(folder.heatmap_shape[1:]), "decoder": method}
+    notes = [*folder.notes, *peaks_below_zero(folder, keypoints[good], np.flatnonzero(good))]
+    table.attrs |= {"notes": notes, "heatmap_shape": list(folder.heatmap_shape[1:]), "decoder": method}
     if own != skeleton:
         table.attrs["notes"].append(f"Heatmaps of {skeleton.name}: their keypoints of {own.name} were taken.")
     return table

@@ -14,6 +14,7 @@ from heatpose.data.groups import same_names
 from heatpose.data.wording import format_percent, format_plural, join_names, some_names
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.signature import find_differences, sign_poses
+from heatpose.model.estimators import MIN_CONFIDENCE
 from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import FEWEST_VISIBLE, mask_uncertain
 from heatpose.pose.orientation import facing_sides
@@ -36,7 +37,6 @@ _FEWEST_CLASSES = 3  # such classes: that one person uses the other hand in some
 _FEWEST_EXCHANGED = 10  # frames: fewer are reported one by one
 _UNLIKE = 0.1  # of the body's size: least distance of a pose with exchanged sides from itself
 _MIRROR_IMAGES = 0.05  # share of frames that are no mirror images of themselves: at most 0.018 in the sets above
-_LEAST_SURE = 0.1  # of a pose's median confidence
 _OFTEN_MISSING, _SELDOM_MISSING = 0.8, 0.1  # shares of the frames of a class, and of the others
 
 
@@ -283,7 +283,7 @@ def missing_by_class(
 ) -> Iterator[tuple[str, float]]:
     """Describe classes that share keypoints which they often lack and the others seldom do, and say how often."""
     names, codes = np.unique(labels, return_inverse=True)
-    missing = np.isnan(mask_uncertain(keypoints, _LEAST_SURE)[..., 0])
+    missing = np.isnan(mask_uncertain(keypoints, MIN_CONFIDENCE)[..., 0])
     shares = np.array([missing[codes == code].mean(axis=0) for code in range(len(names))]).reshape(-1, missing.shape[1])
     often = shares >= _OFTEN_MISSING
     others = ~often[codes]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from heatpose.data.folder import HeatmapFolder, Layout
+from heatpose.data.folder import HeatmapFolder, Layout, peaks_below_zero
 from heatpose.data.npy import BadFile
 from heatpose.data.reading import HeatmapFile, Progress
 from heatpose.data.table import is_folder, load_data, table_keypoints
@@ -100,7 +100,7 @@ def read_frames(
         files=[file for file, start in zip(folder.files, folder.starts, strict=False) if good[start]],
         bad_files=folder.bad_files,
         empty_classes=folder.empty_classes,
-        notes=tuple(folder.notes),
+        notes=(*folder.notes, *peaks_below_zero(folder, samples["keypoints"][good], np.flatnonzero(good))),
     )
 
 

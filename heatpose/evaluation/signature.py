@@ -20,9 +20,11 @@ from heatpose.data.wording import format_percent, join_names
 from heatpose.evaluation.frames import second_peaks
 from heatpose.evaluation.plain import Record
 from heatpose.model.checks import check_table
+from heatpose.model.estimators import MIN_CONFIDENCE
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
+from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, leg_straightness, limb_shares, shoulder_spans
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
@@ -40,6 +42,7 @@ _TURNED = 0.35  # of the way from poses as expected, -1, to poses that are turne
 _FACING = 0.75  # share of bodies that face the camera from which on a reflection can be recognised
 _OFTEN_MISSING = 0.8  # share of frames in which a keypoint is missing
 _SELDOM_MISSING = 0.2  # the same in the signature
+_MANY_MISSING = 0.15  # of all keypoints, here and there, beyond those of the signature: costs some five points
 _OFTEN_EMPTY = 0.2  # share of frames without a body
 _SELDOM_EMPTY = 0.05  # the same in the signature
 _SCATTERED = 1.35  # times the expected share of limb lengths: 0.42 to 0.59 in COCO's order, 0.8 to 1.1 in H36M's
@@ -62,7 +65,7 @@ FINDINGS: Mapping[str, tuple[Severity, str]] = {
     "coarse": ("warning", "bodies of few cells or rounded coordinates"),
     "repeated": ("warning", "many frames that are copies of each other"),
     "mirrored": ("warning", "poses whose left and right look exchanged"),
-    "missing-keypoints": ("warning", "keypoints that are missing in most frames"),
+    "missing-keypoints": ("warning", "keypoints that are often missing"),
     "no-body": ("warning", "many frames without a visible body"),
 }
 """Codes of findings, the most harmful first, with their severity and title."""
@@ -130,7 +133,7 @@ class Signature(Record):
     facing_camera : ndarray, shape (2,)
         Bodies that face the camera, and bodies seen from behind or mirrored.
     missing_keypoints : ndarray, shape (K,)
-        Frames with a body in which each keypoint is missing.
+        Frames with a body in which each keypoint is missing or, beside the others, as uncertain as noise.
     limb_shares : ndarray, shape (4,)
         Sum of :func:`heatpose.pose.orientation.limb_shares` over the frames that have one, and their number, without
         and with the head.
@@ -230,10 +233,8 @@ def sign_poses(
     {'up': 2, 'right': 0, 'down': 0, 'left': 0}
     """
     some = np.linspace(0, len(keypoints) - 1, min(MAX_FRAMES, len(keypoints))).astype(int)
-    keypoints = np.asarray(keypoints)[some]
-    missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
-    xy = keypoints[..., :2].astype(np.float64)  # the squares of large numbers are infinite in float32
-    xy[missing] = np.nan
+    xy = mask_uncertain(np.asarray(keypoints)[some], MIN_CONFIDENCE)  # float64, for the squares of large numbers
+    missing = np.isnan(xy[..., 0])
     empty = missing.all(axis=1)
     trunk = skeleton.trunk
     with np.errstate(invalid="ignore"):
@@ -475,13 +476,20 @@ def _missing_keypoints(expected: Signature, data: Signature) -> list[Finding]:
     n_bodies, n_expected = data.n_frames - data.n_empty, expected.n_frames - expected.n_empty
     if n_bodies < MIN_FRAMES or not n_expected:
         return []
-    often = data.missing_keypoints >= _OFTEN_MISSING * n_bodies
-    lost = np.flatnonzero(often & (expected.missing_keypoints <= _SELDOM_MISSING * n_expected))
-    if not len(lost):
+    found, usual = data.missing_keypoints / n_bodies, expected.missing_keypoints / n_expected
+    often = found >= _OFTEN_MISSING
+    lost = np.flatnonzero(often & (usual <= _SELDOM_MISSING))
+    if len(lost):
+        names = join_names([data.keypoints[k].replace("_", " ") for k in lost])
+        message = f"Keypoints that the model was trained with are missing or uncertain in most frames: {names}."
+        advice = "Check their names, show the whole body, or train on such data."
+    elif np.where(often, 0, found - usual).mean() >= _MANY_MISSING:
+        shares = [format_percent(share.mean(), 0) for share in (found, usual)]
+        message = f"{shares[0]} of the keypoints are missing or uncertain, {shares[1]} in the training data."
+        advice = "Show the whole body; heatmaps need peaks above 0, as logits have them after a sigmoid."
+    else:
         return []
-    names = join_names([data.keypoints[k].replace("_", " ") for k in lost])
-    message = f"Keypoints that the model was trained with are missing in most frames: {names}."
-    return [Finding("missing-keypoints", message, "Check their names, show the whole body, or train on such data.")]
+    return [Finding("missing-keypoints", message, advice)]
 
 
 def _no_body(expected: Signature, data: Signature) -> list[Finding]:

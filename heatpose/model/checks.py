@@ -16,7 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from heatpose.model.openset import UNKNOWN
-from heatpose.pose.inputs import as_heatmaps, is_keypoints
+from heatpose.pose.inputs import as_heatmaps, is_keypoints, shape_advice
 from heatpose.pose.skeleton import Skeleton
 
 __all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "select_columns", "text_labels"]
@@ -28,9 +28,11 @@ def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
     n_keypoints = len(skeleton.keypoints)
     shape = heatmaps.shape
     if heatmaps.ndim not in (3, 4) or shape[-3] != n_keypoints or is_keypoints(shape, n_keypoints):
+        advice = "" if is_keypoints(shape, n_keypoints) else shape_advice(shape, (n_keypoints, "H", "W"))
         raise ValueError(
             f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
-            f"got {shape}. A keypoint table of shape (n, {3 * n_keypoints}) goes into pipeline[1:]."
+            f"got {shape}{advice and f': {advice}'}. "
+            f"A keypoint table of shape (n, {3 * n_keypoints}) goes into pipeline[1:]."
         )
     return heatmaps
 

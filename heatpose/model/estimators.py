@@ -28,7 +28,7 @@ from heatpose.pose.results import as_keypoints, is_results
 from heatpose.pose.skeleton import Skeleton
 from heatpose.pose.skeletons import find_skeleton, is_person
 
-__all__ = ["HeatmapDecoder", "PoseClassifier", "PoseFeatures", "as_table"]
+__all__ = ["MIN_CONFIDENCE", "HeatmapDecoder", "PoseClassifier", "PoseFeatures", "as_table"]
 
 MIN_CONFIDENCE = 0.1
 """Share of a pose's median confidence below which a keypoint is missing: a peak of noise, not a doubtful joint. Four

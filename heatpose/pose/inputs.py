@@ -109,7 +109,7 @@ def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H",
     if shape[-3] != n_keypoints:
         if shape[-1] == n_keypoints:
             return "keypoints are the last axis; use np.moveaxis(heatmaps, -1, -3)"
-        if shape[-2] == n_keypoints and shape[-3] > 1:  # else rows of SimCC, which are no maps
+        if shape[-2] == n_keypoints and shape[-1] <= 4 * shape[-3]:  # else SimCC, or maps as rows
             return "keypoints are the last axis but one; use np.moveaxis(heatmaps, -2, -3)"
         if len(shape) == 4 and shape[0] == n_keypoints:
             return "keypoints are the first axis; use heatmaps.swapaxes(0, 1)"

@@ -23,6 +23,7 @@ from heatpose.data.table import (
     write_table,
 )
 from heatpose.datasets.simulation import simulate_poses
+from heatpose.evaluation.inspection import inspect_data
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
@@ -99,6 +100,19 @@ class TestExtract:
         pd.testing.assert_frame_equal(table[folder.index.columns], folder.index)
         expected = decode_heatmaps(np.concatenate([blobs(10, seed=2), blobs(5, seed=1)]), method)
         np.testing.assert_array_equal(table_keypoints(table), expected)
+
+    @pytest.mark.parametrize("scale, n_noted", [(1, 0), (0, 0), (-1, 0), ("logits", 1)])
+    def test_peaks_below_zero_are_noted_not_maps_without_a_peak(self, tmp_path, scale, n_noted):
+        heights = np.random.default_rng(0).uniform(0.2, 1, (6, 17, 1, 1))
+        faint = np.clip(heights * blobs(6), 0.001, 0.999)
+        heatmaps = blobs(6)
+        heatmaps[:, ::3] = np.log(faint / (1 - faint))[:, ::3] if scale == "logits" else scale
+        (tmp_path / "up").mkdir()
+        np.save(tmp_path / "up" / "clip.npy", heatmaps)
+        folder = HeatmapFolder(tmp_path)
+        for notes in (extract_keypoints(folder).attrs["notes"], inspect_data(tmp_path).problems):
+            shown = [note for note in map(str, notes) if "apply a sigmoid to logits" in note]
+            assert len(shown) == n_noted
 
     @pytest.mark.parametrize("chunk", [1, 4, 7, 1000])
     @pytest.mark.parametrize("n_jobs", [1, 3])

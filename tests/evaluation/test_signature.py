@@ -216,6 +216,26 @@ def test_missing_keypoints_and_frames_without_a_body_are_found():
     assert codes(find_differences(EXPECTED, sign_poses(hidden))) == ["missing-keypoints", "no-body"]
 
 
+def test_legs_below_the_picture_are_missing_not_in_another_order():
+    """An estimator puts them somewhere at its edge, with peaks that are noise beside the others."""
+    cut = OTHERS.keypoints.copy()
+    cut[:, 13:, 0] = np.random.default_rng(0).uniform(0, 48, (len(cut), 4))
+    cut[:, 13:, 1:] = 34, 0.01
+    (finding,) = find_differences(EXPECTED, sign_poses(cut))
+    assert finding.code == "missing-keypoints"
+    assert "left knee, right knee, left ankle and right ankle" in finding.message
+
+
+@pytest.mark.parametrize("share, found", [(0.05, False), (0.3, True)])
+def test_keypoints_that_are_missing_here_and_there_are_found_beyond_those_of_the_training(share, found):
+    some = [poses.keypoints.copy() for poses in (POSES, OTHERS)]
+    for keypoints in some:
+        keypoints[np.random.default_rng(0).random(keypoints.shape[:2]) < share] = np.nan, np.nan, 0
+    expected, data = map(sign_poses, some)
+    assert codes(find_differences(EXPECTED, data)) == ["missing-keypoints"] * found
+    assert find_differences(expected, data) == []
+
+
 def test_a_signature_is_plain_and_additive():
     restored = Signature.from_dict(EXPECTED.to_dict())
     assert restored.to_dict() == EXPECTED.to_dict()

@@ -1,4 +1,5 @@
 import pickle
+import re
 from enum import Enum
 from functools import partial
 from itertools import product
@@ -172,6 +173,21 @@ def test_wrong_shapes_are_told_with_what_was_expected(shape, method):
         getattr(HeatmapDecoder(), method)(np.zeros(shape))
     assert f"got {shape}" in str(error.value)
     assert "pipeline[1:]" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "shape, cure", [((2, 133, 8, 6), "[..., :17, :, :]"), ((2, 8, 6, 17), "moveaxis"), ((2, 1, 17, 8, 6), "reshape")]
+)
+def test_common_other_shapes_are_told_with_their_cure(shape, cure):
+    with pytest.raises(ValueError, match=re.escape(f"got {shape}: ") + ".*" + re.escape(cure)):
+        HeatmapDecoder().transform(np.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(12, 17, 3072), (1, 17, 384)])
+def test_maps_that_were_flattened_are_not_told_to_have_keypoints_in_the_middle(shape):
+    with pytest.raises(ValueError, match=r"pipeline\[1:\]") as error:
+        HeatmapDecoder().transform(np.zeros(shape))
+    assert "moveaxis" not in str(error.value)
 
 
 def test_decoding_does_not_depend_on_threads_and_needs_no_fit(heatmaps):
