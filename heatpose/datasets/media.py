@@ -20,7 +20,7 @@ import pandas as pd
 
 from heatpose.data.delimited import read_columns
 from heatpose.data.sources import LocalFiles, list_files
-from heatpose.data.wording import some_names
+from heatpose.data.wording import format_plural, some_names
 from heatpose.data.writing import PART_SUFFIX, whole_file
 
 __all__ = ["HeatmapWriter", "Written", "list_media", "read_rows"]
@@ -187,5 +187,5 @@ class HeatmapWriter:
         """Log which pictures show no person, and return the result."""
         if self._empty:
             named = some_names(self._empty, _FOUND_NONE)
-            logger.warning("Found no person in %d pictures, which have no file: %s", len(self._empty), named)
+            logger.warning("No file for %s without a person: %s", format_plural(len(self._empty), "picture"), named)
         return Written(self._n_files, n_before, len(self._empty))

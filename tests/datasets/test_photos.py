@@ -255,7 +255,11 @@ def test_photos_with_an_onnx_estimator(tmp_path, capsys):
     assert main(["heatmaps", str(tmp_path / "photos"), str(tmp_path / "out"), "--estimator", str(estimator)]) == 0
     captured = capsys.readouterr()
     assert f"Wrote {len(dots.POSES)} files" in captured.out
-    assert "Found no person in 1 pictures, which have no file: empty" in captured.err
+    assert "No file for 1 picture without a person: empty" in captured.err
+    assert "Next: heatpose train" in captured.out
+    photos = tmp_path / "photos" / "arms_up"  # of no class
+    assert main(["heatmaps", str(photos), str(tmp_path / "new"), "--estimator", str(estimator)]) == 0
+    assert f"Next: heatpose predict MODEL {tmp_path / 'new'}" in capsys.readouterr().out
     for pose in dots.POSES:
         decoded = decode_heatmaps(np.load(tmp_path / "out" / pose / "a.npy"))[0]
         assert (decoded[:, 2] > 0.5).all()

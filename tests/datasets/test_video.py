@@ -128,7 +128,7 @@ def test_frames_without_a_person_have_no_file_and_are_counted(write, tmp_path, c
     film = dots.write_film(tmp_path / "film.avi", pictures)
     assert write(film, tmp_path / "out").n_empty == 2
     assert len(names(tmp_path / "out")) == 4
-    assert "Found no person in 2 pictures, which have no file: film_f000002, film_f000003" in caplog.text
+    assert "No file for 2 pictures without a person: film_f000002, film_f000003" in caplog.text
 
 
 def test_progress_reaches_its_total(film, write, tmp_path):
