@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from heatpose.data.groups import DEFAULT_FOLDS, Grouping
 from heatpose.evaluation.frames import Frames
@@ -39,16 +40,16 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
     "same-name": ("warning", "classes whose names differ in spelling only"),
     **FINDINGS,
     "reading-note": ("warning", "data that were ignored or not taken as they are"),
-    "duplicate-across-classes": ("error", "the same heatmaps in several classes"),
-    "duplicate-across-groups": ("error", "the same heatmaps in several groups"),
+    "duplicate-across-classes": ("error", "the same frames in several classes"),
+    "duplicate-across-groups": ("error", "the same frames in several groups"),
     "near-duplicate-across-classes": ("warning", "near-identical frames in several classes"),
     "near-duplicate-across-groups": ("warning", "near-identical frames in several groups"),
     "small-class": ("error", "classes that training rejects or cannot score"),
-    "dark": ("error", "heatmaps without a peak"),
+    "dark": ("error", "frames without a body"),
     "swapped-sides": ("warning", "frames whose left and right look swapped"),
     "several-people": ("warning", "frames with more than one person"),
     "odd-values": ("warning", "heatmaps whose values differ from the others'"),
-    "duplicate": ("note", "the same heatmaps several times in one class and group"),
+    "duplicate": ("note", "the same frames several times in one class and group"),
     "near-duplicate": ("note", "near-identical copies of a frame in one class and group"),
     "reading-choice": ("note", "how poses of another tool were read"),
 }
@@ -176,11 +177,18 @@ class CheckContext:
 
     @cached_property
     def near_identical(self) -> dict[str, float]:
-        """Share of unique frames with a near-identical one, by where that is; empty for fewer than two."""
+        """Share of visible frames with a near-identical one, by where that is; empty for fewer than two."""
         if len(self.unique) < 2:
             return {}
+        frames = pd.DataFrame({"first": self.first_of_same, "label": self.labels, "group": self.groups})[self.visible]
+        copies = frames.groupby("first")
+        copied = {
+            "own_class": frames.duplicated(["first", "label"], keep=False),
+            "other_classes": copies["label"].transform("nunique") > 1,
+            "other_groups": copies["group"].transform("nunique") > 1,
+        }
         return {
-            where: float(np.mean(distances[self.unique] <= NEAR_IDENTICAL))
+            where: float(np.mean(copied[where] | (distances[frames["first"]] <= NEAR_IDENTICAL)))
             for where, (distances, _) in self.nearest.items()
         }
 

@@ -69,7 +69,7 @@ def exact_duplicates(context: CheckContext) -> Iterator[Problem]:
     rows = np.flatnonzero(context.visible)
     for _, same in pd.Series(rows).groupby(context.first_of_same[rows]):
         if len(same) > 1:
-            yield _duplicate(context, same.to_numpy(), "", "hold exactly the same heatmaps", 1.0)
+            yield _duplicate(context, same.to_numpy(), "", "are exactly the same", 1.0)
 
 
 def near_duplicates(context: CheckContext) -> Iterator[Problem]:
@@ -147,9 +147,9 @@ def dark_frames(context: CheckContext) -> Iterator[Problem]:
     n_missing = np.count_nonzero(np.isnan(context.frames.keypoints[..., 0]), axis=1)
     for row in np.flatnonzero(~context.visible).tolist():
         if n_missing[row] == n_keypoints:
-            message = "None of its heatmaps has a peak."
+            message = "None of its keypoints was found."
         elif n_missing[row] > n_keypoints - FEWEST_VISIBLE:
-            message = f"{n_missing[row]} of its {n_keypoints} heatmaps have no peak."
+            message = f"{n_missing[row]} of its {n_keypoints} keypoints were not found."
         else:
             message = f"Its highest peak is {samples['high'][row]:.2g}, those of others {context.median_peak:.2g}."
         yield context.problem("dark", message, n_missing[row] / n_keypoints, [row])

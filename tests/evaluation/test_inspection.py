@@ -222,6 +222,19 @@ def test_samples_of_one_file_are_told_apart(tmp_path):
     assert named(inspection, "duplicate") == {f"{label}/clip.npy[{k}]" for label in CLASSES[:2] for k in (0, 12)}
 
 
+def test_exact_copies_count_as_near_identical(tmp_path):
+    poses = simulate_poses(3, 1, 5, classes=CLASSES, random_state=3)
+    table = keypoint_frame(poses.keypoints).assign(label=poses.labels, group=poses.performers.astype(str))
+    copies = table[table["group"] == "0"].head(15).assign(group="1")
+    write_table(pd.concat([table, copies]), tmp_path / "table.parquet")
+    inspection = inspect_data(tmp_path / "table.parquet")
+    assert inspection.near_identical["other_groups"] == pytest.approx(30 / 75)
+    assert inspection.near_identical["other_classes"] == 0
+    copied = [problem for problem in inspection.problems if problem.kind == "duplicate-across-groups"]
+    assert len(copied) == 15
+    assert copied[0].message.startswith("2 frames are exactly the same, in the groups 0 and 1")
+
+
 @pytest.mark.parametrize("by_clip", [True, False])
 def test_labels_at_chance_are_reported_and_no_single_frame_is(tmp_path, by_clip):
     poses = simulate_poses(4, 2, 6, classes=CLASSES, random_state=8)
