@@ -96,11 +96,22 @@ def _count_missing(labels: Any) -> int:
     return int(np.sum(pd.isna(np.asarray(labels, dtype=object)) | np.ma.getmask(labels)))
 
 
+def _as_values(labels: Any) -> np.ndarray:
+    """Return labels as an array, lists as one of objects: their values, of which NumPy would make texts of other kinds.
+
+    Members of an Enum are what they stand for: NumPy cuts the names of an Enum of texts.
+    """
+    values = np.asarray(labels, dtype=object if isinstance(labels, list | tuple) else None)
+    if values.dtype == object and any(isinstance(value, Enum) for value in values.flat):
+        values = np.frompyfunc(lambda value: value.value if isinstance(value, Enum) else value, 1, 1)(values)
+    return values
+
+
 def text_labels(values: Any, name: str, n_samples: int | None = None) -> np.ndarray:
     """Return labels or groups as text, (n,); ValueError where some are missing, which text cannot be."""
     if n_missing := _count_missing(values):
         raise ValueError(f"Expected {name} without missing values, got {n_missing}.")
-    labels = np.asarray(values).astype(str)
+    labels = _as_values(values).astype(str)
     if labels.ndim != 1 or (not len(labels) and n_samples != 0):
         raise ValueError(f"Expected {name} of shape (n,) with n >= 1, got {labels.shape}.")
     if n_samples not in (None, len(labels)):
@@ -119,8 +130,7 @@ def check_names(classes: Collection[str]) -> None:
 
 def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Check class names; return the sorted classes (C,) and the class number of each sample (N,)."""
-    # As objects, since NumPy makes texts of other kinds, and cuts the names of an Enum of texts.
-    labels = column_or_1d(np.asarray(y, dtype=object) if isinstance(y, list | tuple) else y, warn=True)
+    labels = column_or_1d(_as_values(y), warn=True)
     if labels.shape != (n_samples,):
         raise ValueError(f"Expected {n_samples} labels, one for each sample, got shape {labels.shape}.")
     if missing := _count_missing(y):  # NaN in a list of names would become a name
@@ -129,7 +139,7 @@ def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     if labels.dtype == object:
         are_texts = {isinstance(label, str) for label in labels}
         kinds = sorted({type(label).__name__ for label in labels})
-        labels = np.array([label.value if isinstance(label, Enum) else label for label in labels])
+        labels = np.array(labels.tolist())
         if len(are_texts) > 1 or labels.dtype.kind not in "Ubif":
             raise ValueError(f"Expected class names that are all texts or all numbers, got {', '.join(kinds)}.")
     if labels.dtype.kind not in "SU":  # of names it would warn of few samples a class

@@ -26,7 +26,7 @@ from sklearn.utils.validation import validate_data
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model import estimators
 from heatpose.model.candidates import make_pose_pipeline
-from heatpose.model.checks import check_labels
+from heatpose.model.checks import check_labels, text_labels
 from heatpose.model.conversion import ArrayClassifier, frame_predictor
 from heatpose.model.estimators import (
     HeatmapDecoder,
@@ -540,8 +540,10 @@ def test_what_are_no_labels_is_refused(y, message):
 @pytest.mark.parametrize("kind", [list, partial(np.array, dtype=object), pd.Series])
 def test_members_of_an_enum_of_texts_are_labels_by_their_values(kind):
     pose = Enum("Pose", {"UP": "arms up", "DOWN": "d"}, type=str)
-    classes, codes = check_labels(kind([pose.UP, pose.DOWN]), 2)
+    labels = kind([pose.UP, pose.DOWN])
+    classes, codes = check_labels(labels, 2)
     assert (classes.tolist(), codes.tolist()) == (["arms up", "d"], [0, 1])
+    assert text_labels(labels, "labels").tolist() == ["arms up", "d"]
 
 
 @pytest.mark.parametrize(
