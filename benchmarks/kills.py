@@ -72,7 +72,7 @@ def rows(data: Path, n_kills: int, scratch: Path) -> Iterator[dict]:
         forget(files)
         moment = rng.randrange(n_parts)
         kill_after(extract(data, out, cache), moment, rng.uniform(0, 0.02))
-        kept = len(KeypointCache(cache_folder(data, cache)))
+        kept = len(KeypointCache(cache_folder(data, cache)).known)
         forget(files)
         subprocess.run(extract(data, out, cache), check=True, stdout=subprocess.DEVNULL)
         read = sum(map(was_read, files))

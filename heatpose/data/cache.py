@@ -127,9 +127,6 @@ class KeypointCache:
         self._is_written = self._is_writable = True
         self._load()
 
-    def __len__(self) -> int:
-        return len(self._values)
-
     def __contains__(self, file: HeatmapFile) -> bool:
         return file in self._values
 

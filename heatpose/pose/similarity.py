@@ -52,7 +52,11 @@ def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     >>> float(pose_distance(pose, pose * (2, 2, 1) + (7, 3, 0)).round(6)[0])
     0.0
     """
-    seen = _seen(first) & _seen(second)
+    return _distance(first, second, _seen(first) & _seen(second))
+
+
+def _distance(first: np.ndarray, second: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Compute :func:`pose_distance` from the keypoints that are reliable in both, (N, K)."""
     count = np.count_nonzero(seen, axis=1)
     distance = _placed(first, seen)
     distance -= _placed(second, seen)
@@ -174,11 +178,13 @@ class PoseNeighbours(Neighbours):
 
     def __init__(self, keypoints: ArrayLike):
         self.keypoints = np.asarray(keypoints, dtype=np.float64)
+        self._is_seen = _seen(self.keypoints)  # once: each pose is compared dozens of times
         super().__init__(_signatures(self.keypoints), NEAR_IDENTICAL)
 
     def distance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Compute :func:`pose_distance` between poses, given by their rows, (n,) each -> (n,)."""
-        return pose_distance(self.keypoints[first], self.keypoints[second])
+        seen = self._is_seen[first] & self._is_seen[second]
+        return _distance(self.keypoints[first], self.keypoints[second], seen)
 
 
 def propose_clips(neighbours: Neighbours, labels: ArrayLike) -> np.ndarray:

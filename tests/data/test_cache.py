@@ -216,11 +216,11 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path):
                 done = int(run.stdout.readline())
             run.send_signal(signal.SIGKILL)
         assert done >= read  # it went on where it was
-        cached = len(KeypointCache(cache_folder(data)))
+        cached = len(KeypointCache(cache_folder(data)).known)
         assert cached >= done - 2
         read = cached
     pd.testing.assert_frame_equal(load(data), undisturbed)
-    assert len(KeypointCache(cache_folder(data))) == 300
+    assert len(KeypointCache(cache_folder(data)).known) == 300
 
 
 def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
@@ -238,7 +238,7 @@ def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     assert [run.wait() for run in runs] == [0, 0]
     for k in range(2):
         pd.testing.assert_frame_equal(pd.read_pickle(tmp_path / f"{k}.pickle"), undisturbed)
-    assert len(KeypointCache(cache_folder(data))) == 60
+    assert len(KeypointCache(cache_folder(data)).known) == 60
     pd.testing.assert_frame_equal(load(data), undisturbed)
     assert not list(cache_folder(data).glob(".*.part"))
 
@@ -290,7 +290,7 @@ def test_files_that_are_gone_are_forgotten_once_they_are_most(data, decoded):
     for gone, kept in (("up/9.npy", 5), ("up/10.npy", 3)):  # of 7 samples one, then four
         (data / gone).unlink()
         assert load(data, decoded)[1] == 0
-        assert len(KeypointCache(cache_folder(data))) == kept
+        assert len(KeypointCache(cache_folder(data)).known) == kept
     pd.testing.assert_frame_equal(load(data), heatpose.load_data(data))
 
 

@@ -71,6 +71,12 @@ def test_the_nearest_are_those_of_a_search_of_all(poses):
     assert (distances[:, 0] >= expected - 1e-12).all()  # never nearer than it is
 
 
+def test_what_is_seen_of_a_pose_is_found_once(poses, monkeypatch):
+    index, rows = PoseNeighbours(poses.keypoints), np.arange(20)
+    monkeypatch.delattr("heatpose.pose.similarity._seen")
+    assert np.isfinite(index.nearest(rows, rows)[0]).all()
+
+
 def test_no_pose_is_its_own_neighbour(poses):
     rows = np.arange(len(poses))
     _, neighbours = PoseNeighbours(poses.keypoints).nearest(rows, rows, k=3)
