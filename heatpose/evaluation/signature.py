@@ -408,7 +408,8 @@ def _stretched(expected: Signature, data: Signature) -> list[Finding]:
     usual, found = _mean(expected.shoulder_spans, 1), _mean(data.shoulder_spans)
     if not (found > _STRETCHED * usual or found < usual / _STRETCHED):  # also for NaN
         return []
-    message = f"Shoulders are {found:.2f} trunks wide, {usual:.2f} are expected: x and y have different units."
+    side = " or bodies are seen from the side" if found < usual else ""
+    message = f"Shoulders are {found:.2f} trunks wide, {usual:.2f} are expected: x and y have different units{side}."
     return [Finding("stretched", message, "Keep the shape of pictures when they are resized; see --image-size.")]
 
 

@@ -93,13 +93,14 @@ class Material:
 
     @cached_property
     def chance(self) -> float:
-        """Balanced accuracy of always predicting the majority class."""
+        """Balanced accuracy of always predicting the majority class, or of data of one class by picking any class."""
         if self.training is not None:
             scores = self.training.leaderboard.set_index("classifier")["balanced_accuracy"]
             if BASELINE in scores:
                 return float(scores[BASELINE])
         assert self.evaluation is not None  # reports of data alone show no score
-        return 1 / max(1, int((self.evaluation.support > 0).sum()))
+        n_classes = int((self.evaluation.support > 0).sum())
+        return 1 / (n_classes if n_classes > 1 else len(self.evaluation.classes))
 
     @cached_property
     def predictions(self) -> pd.DataFrame | None:

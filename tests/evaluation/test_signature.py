@@ -119,7 +119,9 @@ def test_another_order_of_the_keypoints_is_found_not_mistaken_for_a_turn(order, 
 def test_poses_that_are_stretched_are_found(stretch, found):
     stretched = OTHERS.keypoints * (stretch, 1, 1)
     for expected in (EXPECTED, UPRIGHT):
-        assert codes(find_differences(expected, sign_poses(stretched))) == ["stretched"] * found
+        findings = find_differences(expected, sign_poses(stretched))
+        assert codes(findings) == ["stretched"] * found
+        assert all(("from the side" in str(finding)) == (stretch < 1) for finding in findings)
     assert find_differences(sign_poses(stretched), sign_poses(stretched)) == []
 
 

@@ -367,6 +367,13 @@ def test_of_an_evaluation(result, table, folder, tmp_path):
     assert f"{evaluation.balanced_accuracy:.3f}" in page.text
 
 
+def test_a_class_alone_is_not_compared_with_always_predicting_it(tmp_path):
+    labels = np.array(["up"] * 40)
+    evaluation = evaluate_predictions(labels, labels, classes=["down", "left", "up"])
+    page = Page(write_report(tmp_path / "page.html", evaluation).read_text(encoding="utf-8"))
+    assert "Not clearly better than chance" not in page.text
+
+
 def test_of_bare_labels(result, tmp_path):
     evaluation = evaluate_predictions(["up", "up", "down"], ["up", "unknown", "down"])
     written = write_report(tmp_path / "page.html", evaluation, groups=result.grouping)
