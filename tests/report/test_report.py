@@ -364,6 +364,7 @@ def test_of_an_evaluation(result, table, folder, tmp_path):
     assert_accessible(page)
     assert {"classes", "confusions", "poses", "frames", "confidence", "importance"} <= set(page.sections)
     assert "candidates" not in page.sections
+    assert "held-out" not in page.text  # by which samples were taken is not known here
     assert f"{evaluation.balanced_accuracy:.3f}" in page.text
 
 
