@@ -329,7 +329,7 @@ class OpenSetMixin:
         if thresholds[coverage] == 0:
             warnings.warn(
                 f"Sets hold all classes: a coverage of {coverage} needs at least "
-                f"{fewest_groups(coverage)} held-out groups to calibrate, and blocks of frames are none.",
+                f"{fewest_groups(coverage)} held-out groups to calibrate; blocks of frames do not count.",
                 stacklevel=2,
             )
         probabilities = self.predict_proba(X)
