@@ -87,7 +87,7 @@ class LeakageAudit(Record):
     Parameters
     ----------
     tolerance : float
-        Frames whose keypoints are no further apart than this are near-identical, in torso lengths.
+        Largest :func:`~heatpose.pose.similarity.pose_distance` of near-identical frames.
     random, chosen : SplitAudit
         The random split and the chosen one.
     proposed : SplitAudit or None

@@ -28,7 +28,7 @@ from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.importance import measure_importance
 from heatpose.evaluation.inspection import Inspection, Problem
 from heatpose.evaluation.metrics import Evaluation
-from heatpose.evaluation.scores import BASELINE, ScoreRow, list_scores
+from heatpose.evaluation.scores import ScoreRow, list_scores
 from heatpose.evaluation.scoring import predict_table
 from heatpose.model.inputs import input_of
 from heatpose.persistence.manifest import versions
@@ -93,11 +93,7 @@ class Material:
 
     @cached_property
     def chance(self) -> float:
-        """Balanced accuracy of always predicting the majority class, or of data of one class by picking any class."""
-        if self.training is not None:
-            scores = self.training.leaderboard.set_index("classifier")["balanced_accuracy"]
-            if BASELINE in scores:
-                return float(scores[BASELINE])
+        """Balanced accuracy of always predicting one class, or of data of one class by picking any class."""
         assert self.evaluation is not None  # reports of data alone show no score
         n_classes = int((self.evaluation.support > 0).sum())
         return 1 / (n_classes if n_classes > 1 else len(self.evaluation.classes))
@@ -450,7 +446,7 @@ def _verdict(material: Material, evaluation: Evaluation) -> str:
     """Return the score in words."""
     if not material.learned:
         return (
-            "Not clearly better than chance: the majority class scores "
+            "Not clearly better than chance: always predicting one class scores "
             f"{format_number(material.chance)}, and this model's score does not clearly differ from that."
         )
     if material.audit is not None and material.audit.leaks:
