@@ -134,7 +134,7 @@ class FilmReader:
 
 def _is_mirrored(file: str | os.PathLike[str]) -> bool:
     """Tell whether a track's header in an MP4 or MOV, which begins each part with its size and kind, mirrors it."""
-    with Path(file).open("rb") as film, suppress(struct.error, OSError, OverflowError):
+    with Path(file).open("rb") as film, suppress(struct.error, OSError, ValueError):
         while head := film.read(8):
             size, kind = struct.unpack(">I4s", head)
             if size == 1:  # a long part has its size behind its kind

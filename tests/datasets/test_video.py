@@ -78,7 +78,8 @@ def test_films_are_turned_and_mirrored_as_they_say(tmp_path, turn, mirror):
     matrix = np.linalg.matrix_power([[0, 1], [-1, 0]], turn) @ np.diag([1, mirror])
     numbers = np.zeros((3, 3), dtype=">i4")
     numbers[:2, :2], numbers[2, 2] = matrix << 16, 1 << 30
-    path.write_bytes(content[:at] + numbers.tobytes() + content[at + 36 :])
+    # A part of 2^64 bytes, as which the begin of another kind of film, such as a camera's raw .h264, can be read.
+    path.write_bytes(content[:at] + numbers.tobytes() + content[at + 36 :] + b"\0\0\0\1" + b"\xff" * 12)
     with contextlib.closing(FilmReader(path)) as reader:
         shown = next(reader.frames()).pixels
     expected = np.rot90(picture, -turn)[::mirror]
