@@ -36,6 +36,10 @@ def test_the_page_shows_events_and_records_what_can_be_trained_on(model, estimat
             assert wait_for(
                 browser, f"addEvent({event}), $('events').scrollWidth <= $('events').clientWidth", seconds=5
             )
+            person = "{ person: '7', label: 'up', keypoints: [[5, 5]] }"  # told from others in the picture
+            view = f"{{ size: [9, 9], limbs: [], names: ['nose'], people: [{person}] }}"
+            named = f"(() => {{ let name; context.fillText = (text) => name = text; draw({view}); return name; }})()"
+            assert wait_for(browser, f"{named} === '7 up'", seconds=5)
             for label in ("one", "two"):
                 wrong += record_class(browser, label, seconds=1)
             wrong += misconduct(browser, url)

@@ -38,6 +38,11 @@ function draw(view, image) {
       context.arc(point[0], point[1], 1.5 * unit, 0, 7);
       context.fill();
     });
+    const seen = person.keypoints.filter(Boolean), name = [person.person, person.label].filter((text) => text != null).join(" ");
+    if (person.person == null || !seen.length) continue;  // one person needs no name
+    const x = seen.reduce((sum, point) => sum + point[0], 0) / seen.length, y = Math.min(...seen.map((point) => point[1]));
+    Object.assign(context, { font: `600 ${7 * unit}px system-ui, sans-serif`, textAlign: "center", lineJoin: "round", strokeStyle: "#0b0f14", lineWidth: 2 * unit, fillStyle: "#fff" });
+    for (const write of ["strokeText", "fillText"]) context[write](name, x, Math.max(y - 5 * unit, 8 * unit), width / 2);
   }
 }
 
