@@ -175,6 +175,7 @@ class PoseStream:
         """The states: the classes, and last the none-class, or "unknown" if the model has none."""
         self._clock = ClockCheck(gap)
         self._tracks: dict[Hashable, _Track] = {}
+        self._newest = -math.inf
 
     def warm_up(self) -> None:
         """Classify noise once, so that the first frame does not take longer than the others."""
@@ -275,18 +276,19 @@ class PoseStream:
         Parameters
         ----------
         time : float or datetime
-            The current time, as for :meth:`push`. Later frames must not be before it.
+            The current time, as for :meth:`push`; where people have clocks of their own, by the one that is ahead.
 
         Returns
         -------
         list of PoseEvent
         """
         (seconds,) = as_seconds(time, 1)
-        gone = {person: track for person, track in self._tracks.items() if seconds - track.time > self.gap}
+        self._newest = max(self._newest, seconds)
+        gone = {person: track for person, track in self._tracks.items() if seconds - track.seen > self.gap}
         for person, track in gone.items():
             del self._tracks[person]
             if track.time == track.begin:  # a single frame: the next one would have come too late
-                self._clock.add(seconds - track.time)
+                self._clock.add(seconds - track.seen)
         return [event for track in gone.values() for event in track.end()]
 
     def close(self) -> list[PoseEvent]:
@@ -336,6 +338,7 @@ class PoseStream:
             for part, probabilities in enumerate(self._model.probabilities(poses), start=1):
                 yield from track.push(probabilities, start + passed * part / len(poses) if part < len(poses) else time)
         track.frame = frame
+        track.seen = self._newest = max(self._newest, time)
 
 
 class _Moment(NamedTuple):
@@ -394,6 +397,7 @@ class _Track:
         self._unknown = len(settings.labels) - 1
         self.probabilities = probabilities  # of all classes in the last frame
         self.time = self.begin = time
+        self.seen = time  # newest time of anybody when this person was last seen: each can have a clock of their own
         self.frame: NDArray | None = None
         level = _with_unknown(self._evidence)
         self._now = _Moment(time, level, np.zeros_like(level))
