@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 _PAUSE = 0.1  # seconds without a picture after which None is yielded, so that people who are gone leave their poses
 _RETRY = 1.0  # seconds between two attempts to open a camera that was lost
 _STALLED = 10  # failed reads in a row after which a camera is opened anew: a single one is a damaged frame
+# Seconds of a read after which an address is opened anew: OpenCV ends one after 30, at first with an old picture, and an
+# RTSP camera that lost its power fails no faster in the next ones.
+_SILENT = 25.0
 
 
 class Picture(NamedTuple):
@@ -131,10 +134,11 @@ class Camera:
     def _read(self, capture: Any) -> None:
         n_failed, is_lost, clock = 0, False, SteadyClock()
         while not self._is_closed.is_set():
-            is_there = False
+            is_there, begun = False, time.monotonic()
             with suppress(Exception):  # OpenCV's are of no common kind; a thread that ended would be waited for in vain
                 is_there, pixels = capture.read()
-            if is_there:
+            is_silent = "://" in self._name and time.monotonic() - begun > _SILENT
+            if is_there and not is_silent:
                 if is_lost:
                     logger.warning("The camera %s is back", self._name)
                 n_failed, is_lost = 0, False
@@ -143,7 +147,7 @@ class Camera:
                     self._changed.notify()
                 continue
             n_failed += 1
-            if n_failed < _STALLED and capture.isOpened():
+            if n_failed < _STALLED and not is_silent and capture.isOpened():
                 time.sleep(0.01)
                 continue
             if not is_lost:

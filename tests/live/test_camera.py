@@ -113,6 +113,19 @@ def test_a_lost_camera_is_opened_again(caplog):
     camera.close()
 
 
+def test_an_address_that_is_silent_is_opened_again_after_one_read(monkeypatch):
+    monkeypatch.setattr("heatpose.live.camera._SILENT", 0.05)
+    back = Capture([3])
+    silent = Capture()
+    silent.read = lambda: (not time.sleep(0.1), picture(1))  # an old picture, at the end of OpenCV's own patience
+    camera = Camera("rtsp://there", open_capture=Captures(silent, back), retry=0.001)
+    first = next(taken for taken in camera if taken is not None)
+    assert first.pixels.max() == 3
+    assert silent.is_released
+    back.end.set()
+    camera.close()
+
+
 def test_a_camera_that_cannot_be_opened_again_for_an_error_is_tried_again():
     back = Capture([3])
     captures = [Capture([1], waits=False), OSError("busy"), ValueError("a film"), back]
