@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 _PAUSE = 0.1  # seconds without a picture after which None is yielded, so that people who are gone leave their poses
 _RETRY = 1.0  # seconds between two attempts to open a camera that was lost
 _STALLED = 10  # failed reads in a row after which a camera is opened anew: a single one is a damaged frame
-# Seconds of a read after which an address is opened anew: OpenCV ends one after 30, at first with an old picture, and an
-# RTSP camera that lost its power fails no faster in the next ones.
+# Seconds of a read after which an address is opened anew: OpenCV ends one after 30, at first with an old picture, and
+# of an RTSP camera that lost its power the next ones take as long.
 _SILENT = 25.0
 
 

@@ -196,7 +196,7 @@ class PoseStream:
             Time of each frame in seconds on any clock, or ``datetime``, ``datetime64``, ``timedelta``. It never
             decreases for a person.
         person : hashable, optional
-            The person. A list or an array has one for each frame.
+            The person. A list, an array or a column has one for each frame.
 
         Returns
         -------
@@ -218,7 +218,7 @@ class PoseStream:
         """
         frames = self._model.read(pose)
         times = as_seconds(time, len(frames))
-        if isinstance(person, np.ndarray):
+        if hasattr(person, "tolist"):  # arrays and pandas columns
             person = person.tolist()
         persons = person if isinstance(person, list) else [person] * len(frames)
         if len(persons) != len(frames):

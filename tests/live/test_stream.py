@@ -529,9 +529,10 @@ def test_whole_numbers_of_any_type_are_the_same_keypoints():
         ).push(film, np.arange(len(film)) / 4)
 
 
-def test_persons_of_an_array_can_be_written_as_json():
+@pytest.mark.parametrize("column", [np.array, pd.Series, pd.Categorical])
+def test_persons_of_an_array_or_a_column_can_be_written_as_json(column):
     frames = [pose(1), pose(1)]
-    (event,) = PoseStream(Dial(), gap=9).push(frames, [0, 0.9], person=np.array([7, 7]))
+    (event,) = PoseStream(Dial(), gap=9).push(frames, [0, 0.9], person=column([7, 7]))
     assert json.loads(json.dumps(dataclasses.asdict(event)))["person"] == 7
 
 
