@@ -397,7 +397,7 @@ class _Track:
         self._unknown = len(settings.labels) - 1
         self.probabilities = probabilities  # of all classes in the last frame
         self.time = self.begin = time
-        self.seen = time  # newest time of anybody when this person was last seen: each can have a clock of their own
+        self.seen = time  # the newest of anybody's times then: each can have a clock of their own
         self.frame: NDArray | None = None
         level = _with_unknown(self._evidence)
         self._now = _Moment(time, level, np.zeros_like(level))
@@ -418,13 +418,11 @@ class _Track:
     def push(self, probabilities: NDArray, time: float) -> Iterator[PoseEvent]:
         """Add a frame and update every moment since the last one."""
         before, self.probabilities = self._evidence, probabilities
-        moments: Iterable[_Moment] = ()
-        if time > self.time:
-            moments = _moments(self._now, before, self._evidence, time, self._settings)
-        self.time = time
-        for moment in moments:
-            self._accumulate(moment)
-            yield from self._decide()
+        start, self.time = self.time, time
+        if time > start:
+            for moment in _moments(self._now, before, self._evidence, time, self._settings):
+                self._accumulate(moment)
+                yield from self._decide()
 
     def end(self) -> Iterator[PoseEvent]:
         """End the track: the state is left with the last frame that supports it."""

@@ -125,7 +125,6 @@ class GrowingFolder:
             except FileNotFoundError:
                 pass  # renamed or removed before it was read
             else:
-                self._unfinished.pop(path, None)
                 with suppress(OSError):
                     self._newest = path, (self._root / path).stat()
                 yield Frame(path, self._written(path), heatmaps)
