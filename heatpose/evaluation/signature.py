@@ -21,7 +21,8 @@ from heatpose.evaluation.frames import second_peaks
 from heatpose.evaluation.plain import Record
 from heatpose.model.checks import check_table
 from heatpose.model.estimators import MIN_CONFIDENCE
-from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
+from heatpose.model.inputs import before_last, heatmap_skeleton_of, skeleton_of
+from heatpose.model.openset import UNKNOWN
 from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
 from heatpose.pose.geometry import mask_uncertain
@@ -53,6 +54,8 @@ _COARSE = 6  # steps of rounded coordinates in a trunk: with 4 a quarter of the 
 _CELL = 0.7  # such steps in a cell of heatmaps, which are decoded to its parts: with 5 cells no answer is lost
 _OFTEN, _SELDOM = 0.5, 0.2  # shares of frames in data and signature, of what spoils a frame
 _LOOKED_AT = 4  # heatmaps of a block whose second peaks are looked for: more take longer than all the rest
+_PREDICTED = 32  # poses of a block whose confidence is looked at
+_OFTEN_UNSURE = 1 / 3  # share of them: 0.05 held out, 0.1 of other people, 0.2 under other estimators
 _SECOND_PERSON = 0.5  # share of keypoints with a second peak from which on a frame counts
 
 Severity = Literal["error", "warning"]
@@ -67,6 +70,7 @@ FINDINGS: Mapping[str, tuple[Severity, str]] = {
     "mirrored": ("warning", "poses whose left and right look exchanged"),
     "missing-keypoints": ("warning", "keypoints that are often missing"),
     "no-body": ("warning", "many frames without a visible body"),
+    "unsure": ("warning", "poses that the model is not sure of"),
 }
 """Codes of findings, the most harmful first, with their severity and title."""
 
@@ -114,6 +118,7 @@ _COUNTED: Mapping[str, tuple[str, ...]] = {
     "shoulder_spans": ("sum", "frames"),
     "straight_legs": ("sum", "frames"),
     "second_peaks": ("yes", "no"),
+    "unsure": ("yes", "no"),
 }
 """Names of what the arrays of a signature count."""
 
@@ -143,6 +148,9 @@ class Signature(Record):
         The same of :func:`heatpose.pose.orientation.leg_straightness`.
     second_peaks : ndarray, shape (2,)
         Heatmaps with a second peak for most keypoints, and without, of those that were looked at.
+    unsure : ndarray, shape (2,)
+        Poses with a confidence below the threshold of the model, and others: of held-out groups in training, but not of
+        blocks, or some of those to predict.
     n_repeated : int
         Frames with a body that are exact copies of an earlier frame.
     n_coarse : int
@@ -162,6 +170,7 @@ class Signature(Record):
     shoulder_spans: np.ndarray
     straight_legs: np.ndarray
     second_peaks: np.ndarray
+    unsure: np.ndarray
     n_repeated: int = 0
     n_coarse: int = 0
     heatmap_shape: tuple[int, ...] | None = None
@@ -203,6 +212,7 @@ UPRIGHT = Signature(
     shoulder_spans=np.array([680, 1000]),
     straight_legs=np.array([950, 1000]),
     second_peaks=np.array([0, 1000]),
+    unsure=np.zeros(2, int),
 )
 """Signature to compare data with where there is no model: people who stand, with nothing assumed of the rest."""
 
@@ -251,6 +261,7 @@ def sign_poses(
         shoulder_spans=_sums(np.abs(spans[:, np.newaxis])).ravel(),
         straight_legs=_sums(leg_straightness(xy, skeleton)[:, np.newaxis]).ravel(),
         second_peaks=np.zeros(2, int),
+        unsure=np.zeros(2, int),
         n_repeated=int((~empty).sum()) - len({pose.tobytes() for pose in xy[~empty]}),
         n_coarse=int(np.count_nonzero(sizes < _COARSE * step)),
         heatmap_shape=None if heatmap_shape is None else tuple(heatmap_shape),
@@ -291,6 +302,10 @@ def sign_samples(samples: np.ndarray, model: Any, heatmaps: Sequence[np.ndarray]
     """
     skeleton, shapes = skeleton_of(model), {one.shape[2:] for one in heatmaps}
     signature = sign_poses(pose_samples(samples, model), skeleton, shapes.pop() if len(shapes) == 1 else None)
+    if hasattr(model[-1], "predict_or_unknown"):
+        some = before_last(model, samples[:: -(-len(samples) // _PREDICTED)])
+        is_unsure = model[-1].predict_or_unknown(some) == UNKNOWN
+        signature = replace(signature, unsure=np.array([is_unsure.sum(), (~is_unsure).sum()]))
     if not heatmaps or heatmap_skeleton_of(model) != skeleton:
         return signature
     few = [one for one in heatmaps if one.shape == heatmaps[0].shape]
@@ -315,13 +330,14 @@ def find_differences(expected: Signature, data: Signature) -> list[Finding]:
     if data.n_frames < MIN_FRAMES:
         return _swapped_maps(expected, data)
     places = _several_peaks(data) or _order(expected, data) or _turned(expected, data)
-    return [
+    found = [
         *(places or _swapped_maps(expected, data) or _stretched(expected, data)),
         *_coarse(expected, data),
         *_repeated(data),
         *_missing_keypoints(expected, data),
         *_no_body(expected, data),
     ]
+    return found or _unsure(expected, data)
 
 
 def check_data(model: Any, data: pd.DataFrame | np.ndarray | Signature) -> list[Finding]:
@@ -491,6 +507,19 @@ def _missing_keypoints(expected: Signature, data: Signature) -> list[Finding]:
     else:
         return []
     return [Finding("missing-keypoints", message, advice)]
+
+
+def _unsure(expected: Signature, data: Signature) -> list[Finding]:
+    shares = _shares(expected, data, "unsure")
+    if shares is None or shares[1][0] < _OFTEN_UNSURE:
+        return []
+    usual, found = (format_percent(share[0], 0) for share in shares)
+    message = f"{found} of the poses have a confidence below the threshold of the model, {usual} of those held out had."
+    advice = (
+        "Labels may be wrong, --unknown marks them: the poses are of no class, or pictures are unlike those of the "
+        "training: dark, tilted, cut off, with red and blue exchanged, of people far away."
+    )
+    return [Finding("unsure", message, advice)]
 
 
 def _no_body(expected: Signature, data: Signature) -> list[Finding]:

@@ -179,7 +179,8 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     fitted = fit_temperature(choice.held_out.probabilities, plan.codes)
     temperature = fitted * candidate.training.get("temperature", 1.0)  # which the held-out probabilities have
     probabilities = apply_temperature(choice.held_out.probabilities, fitted)
-    threshold = threshold_for_coverage(choice.held_out.known * probabilities.max(axis=1), COVERAGE)
+    confidence = choice.held_out.known * probabilities.max(axis=1)
+    threshold = threshold_for_coverage(confidence, COVERAGE)
     pipeline = _calibrated(plan, choice, temperature, threshold, probabilities)
 
     def fit_on_all() -> None:
@@ -199,6 +200,9 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
         trainer.X, plan.y, plan.grouping, random_state=seed, n_jobs=trainer.n_jobs, skeleton=plan.skeleton
     )
     signature = sign_table(plan.table, plan.skeleton)
+    if plan.grouping.kind != "blocks":  # of other frames of the same people a model is surer than of new ones
+        n_unsure = np.count_nonzero(confidence < threshold)
+        signature = replace(signature, unsure=np.array([n_unsure, len(confidence) - n_unsure]))
     pipeline[-1].signature_ = signature.to_dict()
     tested = plan.codes[np.concatenate(plan.tests)]
     partial = {

@@ -47,7 +47,7 @@ def as_table(poses, keypoints=None):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A trained model, saved; its file."""
-    result = train_pose_classifier(as_table(POSES), classifiers="lda", n_jobs=1)
+    result = train_pose_classifier(as_table(POSES), classifiers="knn", n_jobs=1)
     path = tmp_path_factory.mktemp("model") / "pose.joblib"
     save_model(result.pipeline, path, record=result.to_record())
     return path
@@ -157,6 +157,16 @@ def test_several_peaks_are_found_whatever_the_background(model, tmp_path, capsys
         assert warnings.count("Warning") == warnings.count("second peak elsewhere") == (number >= len(clean))
 
 
+@pytest.mark.parametrize("classes, found", [(CLASSES, False), (["category_sound", "block_events_ran"], True)])
+def test_predict_tells_of_poses_that_the_model_is_less_sure_of_than_of_those_held_out(
+    classes, found, model, tmp_path, capsys
+):
+    np.save(tmp_path / "clip.npy", simulate_poses(4, 1, 4, classes=classes, random_state=9).heatmaps())
+    assert main(["predict", str(model), str(tmp_path / "clip.npy")]) == 0
+    warnings = capsys.readouterr().err
+    assert warnings.count("Warning") == warnings.count("below the threshold of the model") == found
+
+
 def test_predict_compares_the_shape_of_heatmaps(tmp_path, capsys):
     folder = write_heatmaps(simulate_poses(2, 1, 2, classes=CLASSES), tmp_path / "data")
     options = ["--groups", r"_(\d+)\.npy$", "--classifiers", "dummy", "--jobs", "1", "--out"]
@@ -256,7 +266,7 @@ def test_a_signature_does_not_depend_on_the_unit(unit):
 
 def test_a_loaded_model_knows_its_signature(model):
     loaded = load_model(model)
-    assert loaded[-1].signature_ == EXPECTED.to_dict()
+    assert loaded[-1].signature_ == EXPECTED.to_dict() | {"unsure": {"yes": 0, "no": 72}}
     turned = as_table(OTHERS, turn_keypoints(OTHERS.keypoints, TURNS[7]))
     assert check_data(loaded, as_table(OTHERS)) == check_data(loaded, OTHERS.keypoints[:0]) == []
     with pytest.raises(ValueError, match=r"Expected a keypoint table .* got shape \(2, 17, 64, 48\)"):
