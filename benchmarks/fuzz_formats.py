@@ -152,7 +152,6 @@ def check_apart(*source: Any) -> str:
 
 def limit_memory(source: Path, options: dict[str, Any]) -> None:
     """Limit the memory of this process to `MOST_BYTES` beyond what reading a good source takes, with all imports."""
-    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
     read_poses(source, **options)
     used = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmSize" in line)
     resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + MOST_BYTES, resource.RLIM_INFINITY))
@@ -210,6 +209,7 @@ def main() -> int:
         rng = np.random.default_rng([args.seed, list(FORMATS).index(name)])
         outcomes: Counter[str] = Counter()
         write, where = FORMATS[name]
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)  # of the format before
         with tempfile.TemporaryDirectory() as folder:
             try:
                 source = write(Path(folder) / "source" / where, written.bodies(3))

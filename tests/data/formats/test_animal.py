@@ -20,6 +20,7 @@ def test_deeplabcut_in_hdf5(tmp_path, form, individuals):
     np.testing.assert_allclose(table_keypoints(read_poses(source)), POSES, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pynwb, when sleap-io writes
 @pytest.mark.parametrize("suffix", [".slp", ".nwb", ".h5"])
 def test_sleap_and_nwb(tmp_path, suffix):
     pytest.importorskip("sleap_io", reason="needs heatpose[animal]")
