@@ -6,6 +6,7 @@ import codecs
 import csv
 import os
 import re
+import warnings
 from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        The text is in another encoding, is no table, or ends within a row.
+        The text is in another encoding, is no table, has rows that are longer than the header, or ends within a row.
 
     Examples
     --------
@@ -71,7 +72,12 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
         raise ValueError(
             f"Expected {n_columns} columns in each row, got {n_last} in the last one: the file is truncated"
         )
-    return pd.read_csv(source, sep=separator, decimal=decimal, encoding=encoding, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(source, sep=separator, decimal=decimal, encoding=encoding, **options)
+        except pd.errors.ParserWarning as error:
+            raise ValueError(f"Expected rows as long as the header: {error}") from error
 
 
 def read_columns(

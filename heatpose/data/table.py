@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
@@ -366,7 +365,7 @@ def read_table(
     try:
         table = _read_csv(source, own) if suffix == ".csv" else pd.read_parquet(source)
         table = table.reset_index(drop=table.index.names == [None])  # an index with a name is a column
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:  # also pyarrow's, and text that is not UTF-8
+    except (ValueError, OSError) as error:  # also pyarrow's, and text that is not UTF-8
         raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {where} ({error})") from error
     require_columns(table, where, *(["label"] if labelled else []), skeleton=own)
     if table.empty:
@@ -532,13 +531,11 @@ def _suffix(path: str | os.PathLike) -> str:
 def _read_csv(source: Path | BytesIO, skeleton: Skeleton) -> pd.DataFrame:
     # Only numbers can be NaN: a class may well be called "NA" or "null".
     not_numbers = ["", "nan", "NaN", "NAN", "NA", "null"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
-        return read_delimited(
-            source,
-            dtype=dict.fromkeys(_TEXTS, str),
-            na_values=dict.fromkeys(["sample", *skeleton.columns], not_numbers),
-            keep_default_na=False,
-            index_col=False,
-            low_memory=False,
-        )
+    return read_delimited(
+        source,
+        dtype=dict.fromkeys(_TEXTS, str),
+        na_values=dict.fromkeys(["sample", *skeleton.columns], not_numbers),
+        keep_default_na=False,
+        index_col=False,
+        low_memory=False,
+    )

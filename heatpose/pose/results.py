@@ -103,6 +103,8 @@ def _parts(results: Any, image_size: tuple[int, int] | None) -> Iterable[np.ndar
     elif (xy := _get(results, "xy")) is not None:  # the keypoints of ultralytics and supervision
         part = _join(xy, _get(results, "conf", "keypoint_confidence", "confidence"))
         part[(part[..., :2] == 0).all(axis=2)] = (np.nan, np.nan, 0)  # what was not found
+        if (visible := _get(results, "visible")) is not None:  # supervision's, which hides keypoints
+            part[~np.asarray(visible, dtype=bool)] = (np.nan, np.nan, 0)
         yield part
     else:
         keypoints = _get(results, "keypoints")

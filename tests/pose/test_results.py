@@ -158,6 +158,13 @@ def test_heatmaps_are_no_results():
         assert not is_results(form)
 
 
+def test_keypoints_that_supervision_hides_are_missing():
+    visible = np.arange(SCORES.size).reshape(SCORES.shape) != 3
+    found = as_keypoints(Object(xy=XY, keypoint_confidence=SCORES, visible=visible))
+    assert np.array_equal(found[..., 2] > 0, visible)
+    assert np.array_equal(np.isnan(found).any(axis=2), ~visible)
+
+
 def test_supervision_itself():
     sv = pytest.importorskip("supervision", reason="needs supervision")
     points = sv.KeyPoints(xy=XY, keypoint_confidence=SCORES)

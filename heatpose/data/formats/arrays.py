@@ -49,35 +49,38 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def holds_keypoints(path: Path) -> bool:
-    """Return whether a .npy file has the shape of keypoints, (n, 51) or (..., K, 2 or 3), not of heatmaps."""
+    """Return whether a .npy file has the shape of keypoints, (n, 51), (K, 2 to 4) and more, not of heatmaps."""
     try:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except DAMAGE:
         return False
-    return (len(shape) == 2 and shape[1] % 3 == 0) or (len(shape) in (3, 4) and shape[-1] in (2, 3))
+    return (len(shape) == 2 and shape[1] % 3 == 0) or (len(shape) in (2, 3, 4) and shape[-1] in (2, 3, 4))
+
+
+def _frames(numbers: np.ndarray) -> np.ndarray:
+    """Return the poses of each frame, (n, M, K, 2 to 4), or its heatmaps, (n, K, H, W); a single one can be alone."""
+    shape = numbers.shape
+    if len(shape) == 2 and (shape[1] <= 4 or shape[1] % 3 == 0):  # the latter as between the steps of a pipeline
+        numbers = numbers[None] if shape[1] <= 4 else numbers.reshape(len(numbers), -1, 3)
+    if numbers.ndim == 3:
+        numbers = numbers[:, None] if numbers.shape[2] <= 4 else numbers[None]
+    if numbers.dtype.kind not in "fiu" or numbers.ndim != 4 or numbers.shape[3] < 2:
+        raise ValueError(f"Expected keypoints (n, K, 2 or 3) or heatmaps (n, K, H, W), got {numbers.dtype} {shape}.")
+    return numbers
 
 
 def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iterator[np.ndarray]:
     """Yield the people of each frame, shape (M, K, 3)."""
-    shape = numbers.shape
-    if numbers.dtype.kind not in "fiu" or numbers.ndim not in (2, 3, 4):
-        raise ValueError(f"Expected keypoints (n, K, 2 or 3) or heatmaps (n, K, H, W), got {numbers.dtype} {shape}.")
-    if numbers.ndim == 2 and shape[1] % 3 == 0:  # as between the steps of a pipeline
-        numbers = numbers.reshape(len(numbers), -1, 3)
-    elif numbers.ndim == 3 and shape[2] > 4:
-        numbers = numbers[None]
-    if numbers.ndim == 4 and shape[-1] > 4:
+    if numbers.shape[3] > 4:
         for start in range(0, len(numbers), _BATCH):
             batch = np.asarray(numbers[start : start + _BATCH])
             check_clipped(batch)
             yield from decode_heatmaps(batch, decoder)[:, None]
         return
-    if numbers.ndim == 2 or numbers.shape[-1] not in (2, 3):
-        raise ValueError(f"Expected keypoints (n, K, 2 or 3) or heatmaps (n, K, H, W), got the shape {shape}.")
-    if numbers.shape[-1] == 2 or scores is not None:
+    if numbers.shape[3] == 2 or scores is not None:
         scores = np.ones(numbers.shape[:-1]) if scores is None else scores.reshape(numbers.shape[:-1])
         numbers = np.concatenate([numbers[..., :2], scores[..., None]], axis=-1)
-    yield from numbers if numbers.ndim == 4 else numbers[:, None]
+    yield from (people[..., [0, 1, -1]] for people in numbers)
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:
@@ -85,14 +88,16 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     numbers = _take(arrays, _KEYPOINTS)
     if numbers is None:
         raise ValueError(f"Expected an array called {' or '.join(_KEYPOINTS[:2])}, got {', '.join(arrays) or 'none'}.")
+    numbers = _frames(numbers)
     facts = {fact: _take(arrays, names) for fact, names in _FACTS.items()}
     scores = _take(arrays, _SCORES)
     if arrays:
         poses.note(f"Ignored {', '.join(arrays)} in {{archive}}")
-    n_frames = 1 if numbers.ndim == 3 and numbers.shape[2] > 4 else len(numbers)
+    if numbers.shape[3] == 4:
+        poses.note("The keypoints have four numbers: x, y, z, which was left out, and visibility")
     for name, values in facts.items():
-        if values is not None and values.shape != (n_frames,):
-            raise ValueError(f"Expected {n_frames} values in the array of {name}s, got the shape {values.shape}.")
+        if values is not None and values.shape != (len(numbers),):
+            raise ValueError(f"Expected {len(numbers)} values in the array of {name}s, got the shape {values.shape}.")
     for at, people in enumerate(_poses(numbers, scores, poses.decoder)):
         of = {name: None if values is None else values[at] for name, values in facts.items()}
         poses.frame(video=of["video"], label=of["label"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -26,7 +25,7 @@ _NUMBERED = re.compile(r"(?:(?:landmark|lm|pose|kp|keypoint|point|pose_landmark)
 _FACTS = {
     "label": ("class_name", "label", "class", "pose_label", "pose", "target", "action"),
     "path": ("file_name", "filename", "image_name", "image", "path", "image_path"),
-    "video": ("video", "video_name", "video_id", "clip"),
+    "video": ("video", "video_name", "video_id", "video_path", "clip"),
     "person": ("group", "person", "person_id", "subject", "participant"),
     "track": ("track", "track_id"),
     "frame": ("frame", "frame_id", "frame_number", "frame_index", "frame_idx", "timestamp", "timestamp_ms", "time"),
@@ -99,20 +98,15 @@ def _unnamed(header: Sequence[str]) -> int:
 
 def _table(path: Path, header: list[str] | None) -> pd.DataFrame:
     missing = ["", "nan", "NaN", "NA", "null", "None"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
-        try:
-            return read_delimited(
-                path,
-                header=0 if header else None,
-                index_col=False,
-                keep_default_na=False,
-                dtype={name: str for name in header or () if name.strip().lower() in _TEXTS},  # 007 is no 7
-                na_values={name: missing for name in header or () if name.strip().lower() not in _TEXTS},
-                low_memory=False,
-            )
-        except pd.errors.ParserWarning as error:
-            raise ValueError(f"Expected rows as long as the header: {error}") from error
+    return read_delimited(
+        path,
+        header=0 if header else None,
+        index_col=False,
+        keep_default_na=False,
+        dtype={name: str for name in header or () if name.strip().lower() in _TEXTS},  # 007 is no 7
+        na_values={name: missing for name in header or () if name.strip().lower() not in _TEXTS},
+        low_memory=False,
+    )
 
 
 def _numbers(table: pd.DataFrame, columns: dict[str, int]) -> np.ndarray:
@@ -159,6 +153,8 @@ def _read(source: Source, file: int, poses: Poses, find: str) -> None:
             raise ValueError(f"Expected columns of keypoints, got {', '.join(header)[:80]}.")
         table = _table(path, header)
         facts = _facts(header, {column for columns in points.values() for column in columns.values()})
+    if any("z" in columns for columns in points.values()):
+        poses.note("z was left out: x and y are taken as they are in a picture, where y points down")
     poses.name_keypoints(list(points))
     numbers = np.stack([_numbers(table, columns) for columns in points.values()], axis=1)
     frames: np.ndarray = np.arange(len(table))

@@ -95,8 +95,9 @@ def read_poses(
     -------
     DataFrame
         A row a pose: ``path``, ``sample``, ``label``, ``group``, the 51 keypoint columns in pixels, and those of
-        ``video``, ``track``, ``person`` and ``image`` that the format knows. ``table.attrs["notes"]`` lists
-        what was chosen or left out, in lines.
+        ``video``, ``track``, ``person`` and ``image`` that the format knows. ``sample`` is the number of the frame
+        in its path, from 0, also of those left out; with all people that of the pose. ``table.attrs["notes"]``
+        lists what was chosen or left out, in lines.
 
     Raises
     ------
@@ -153,7 +154,8 @@ def read_poses(
             f"order. {' '.join(notes)}"
         )
     table = table.iloc[kept].reset_index(drop=True)
-    table.insert(1, "sample", table.groupby("path", sort=False, dropna=False).cumcount())
+    if people == "all":  # whose poses share frames
+        table["sample"] = table.groupby("path", sort=False, dropna=False).cumcount()
     _set_group(table, group, notes)
     columns = ["path", "sample", "label", "group"]
     ids = [name for name in _CANDIDATES if table[name].notna().any()]
@@ -267,25 +269,26 @@ def read_labelled(source: str | os.PathLike, *, labelled: bool = True, **options
 def _facts(poses: Poses, source: Source) -> pd.DataFrame:
     """Return what is known of each pose: path, label, frame, the candidates for groups, and sizes."""
     frames = pd.DataFrame(poses.frames, columns=Poses.FRAME_FACTS, dtype=object)
+    frames["file"] = np.array(source.files, dtype=object)[frames["file"].to_numpy(dtype=np.intp)]
+    inside = [name.rpartition("/")[0] or "." for name in source.files]
+    if frames["path"].isna().all():
+        frames["path"] = frames["file"]
+    elif set(inside) != {"."}:
+        parents = dict(zip(source.files, inside, strict=True))
+        frames["path"] = [
+            str(path if str(path).startswith(f"{parents[file]}/") else PurePosixPath(parents[file], str(path)))
+            for file, path in zip(frames["file"], frames["path"], strict=True)
+        ]
+    frames["sample"] = frames.groupby("path", sort=False, dropna=False).cumcount()
     table = pd.DataFrame(poses.poses, columns=Poses.POSE_FACTS, dtype=object)
     table["frame"] = table["frame"].astype(np.intp)
     of_frame = frames.iloc[table["frame"]].reset_index(drop=True)
     table["label"] = table["label"].where(table["label"].notna(), of_frame.pop("label"))
     table = pd.concat([of_frame, table], axis=1)
-    table["file"] = files = np.array(source.files, dtype=object)[table["file"].to_numpy(dtype=np.intp)]
-    inside = [name.rpartition("/")[0] or "." for name in source.files]
-    if table["path"].isna().all():
-        table["path"] = files
-    elif set(inside) != {"."}:
-        parents = dict(zip(source.files, inside, strict=True))
-        table["path"] = [
-            str(path if str(path).startswith(f"{parents[file]}/") else PurePosixPath(parents[file], str(path)))
-            for file, path in zip(files, table["path"], strict=True)
-        ]
     if table["video"].isna().all() and len({len(PurePosixPath(name).parts) for name in source.files}) == 1:
         folders = [name for name in dict.fromkeys(inside) if "/" in name]
         if len(folders) > 1 and len(folders) == len(set(inside)):  # <class>/<video>/<frame>
-            table["video"] = [str(PurePosixPath(file).parent) for file in files]
+            table["video"] = [str(PurePosixPath(file).parent) for file in table["file"]]
     if table["track"].notna().any() and table["video"].notna().any():  # tracks are counted within a video
         known = table["track"].notna()
         table.loc[known, "track"] = table["video"][known].astype(str) + "#" + table["track"][known].astype(str)

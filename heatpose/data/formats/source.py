@@ -136,13 +136,16 @@ class Source:
             return stream.read(n_bytes)
 
     def peek(self) -> Any:
-        """Return the first file parsed as JSON; None if it is not."""
-        if 0 not in self._parsed:
+        """Return the first file parsed as JSON that is not empty, as a frame without people may be; None if none is."""
+        content = None
+        for file in range(len(self.files)):
             try:
-                self._parsed[0] = self.json(0)
+                content = self._parsed[file] = self.json(file)
             except DAMAGE:
                 return None
-        return self._parsed[0]
+            if content:
+                break
+        return content
 
     def json(self, file: int) -> Any:
         """Return a parsed JSON file, handed out once: keypoints in compact arrays, landmarks as tuples."""

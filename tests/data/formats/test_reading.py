@@ -14,7 +14,15 @@ from heatpose.cli import main
 from heatpose.data.formats.reading import FORMATS, find_format, looks_foreign, read_poses
 from heatpose.data.npy import BadFilesError
 from heatpose.data.plain_pickle import load_plain
-from heatpose.data.table import is_folder, is_pose_source, keypoint_frame, load_data, read_table, table_keypoints
+from heatpose.data.table import (
+    is_folder,
+    is_pose_source,
+    keypoint_frame,
+    load_data,
+    read_table,
+    table_keypoints,
+    write_table,
+)
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeletons import SKELETONS, coco_names, skeletons_of, to_coco
@@ -151,6 +159,26 @@ def test_coco_paths_of_windows_have_folders(tmp_path):
     assert read_poses(source)["group"].tolist() == ["film0", "film1"] * 2
 
 
+def test_an_array_can_hold_one_pose_and_landmarks_with_z_and_visibility(tmp_path):
+    pose = written.bodies(1, missing=0)[0]
+    deep = np.insert(pose, 2, -5.0, axis=1)
+    for numbers in (pose, deep, deep[None]):
+        np.save(tmp_path / "a.npy", numbers)
+        table = read_poses(tmp_path / "a.npy")
+        np.testing.assert_allclose(table_keypoints(table)[0], pose, rtol=1e-6)
+        assert any("z, which was left out" in note for note in table.attrs["notes"]) == (numbers.shape[-1] == 4)
+    np.save(tmp_path / "a.npy", pose[:, :2])
+    np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.npy"))[0, :, :2], pose[:, :2], rtol=1e-6)
+
+
+def test_a_depth_in_a_table_is_left_out_in_words(tmp_path):
+    source = written.movenet(tmp_path / "a.csv", written.bodies(3, missing=0))
+    assert not any("z was" in note for note in read_poses(source).attrs["notes"])
+    table = pd.read_csv(source)
+    table.assign(**{f"{name.upper()}_z": 1.0 for name in written.COCO}).to_csv(source, index=False)
+    assert any("z was left out" in note for note in read_poses(source).attrs["notes"])
+
+
 def test_archives_of_other_arrays_say_which(tmp_path):
     poses = written.bodies(4, missing=0)
     np.savez(tmp_path / "a.npz", keypoints=poses, labels=np.array(["up", "down"] * 2, dtype=object))
@@ -195,6 +223,25 @@ def test_empty_frames_are_counted(tmp_path):
         path.unlink()
     with pytest.raises(ValueError, match="got none in 1 frame"):
         read_poses(source)
+
+
+def test_an_empty_first_frame_hides_no_format_and_shifts_no_number(tmp_path):
+    poses = written.bodies(5, missing=0)
+    for number, pose in enumerate(poses):
+        written.dump(tmp_path / f"{number}.json", [written.instance(pose)] if number else [])
+    assert len(read_poses(tmp_path)) == 4
+    source = written.mmpose(tmp_path / "a.json", poses)
+    content = json.loads(source.read_text())
+    for empty in (0, 2):
+        content["instance_info"][empty]["instances"] = []
+    source.write_text(json.dumps(content))
+    assert read_poses(source)["sample"].tolist() == [1, 3, 4]
+    poses[[0, 2]] = np.nan
+    np.save(tmp_path / "a.npy", poses)
+    table = read_poses(tmp_path / "a.npy")
+    assert table["sample"].tolist() == [1, 3, 4]
+    write_table(table, tmp_path / "a.parquet")
+    assert read_table(tmp_path / "a.parquet", labelled=False)["sample"].tolist() == [1, 3, 4]
 
 
 def test_missing_scores_are_told(tmp_path):
