@@ -57,7 +57,7 @@ def _sides(text: str) -> tuple[int, int]:
 
 def _origin(text: str) -> str:
     """Parse the origin of a page as browsers send it; anything else would match none."""
-    if text != "null" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", text.lower()):
+    if text not in ("null", "file://") and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", text.lower()):
         raise UsageError(f"expected an origin such as http://localhost:8601, got {text!r}")
     return text.lower()
 

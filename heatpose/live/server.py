@@ -250,7 +250,7 @@ class PoseServer:
         if self.token is None and not _is_loopback(address.hostname or ""):
             raise self._web.HTTPForbidden(text="Expected a request to the loopback, such as 127.0.0.1.")
         origin = request.headers.get("Origin")
-        if origin is not None and origin not in self._allowed and origin != f"http://{address.netloc}":
+        if origin is not None and origin.rstrip("/") not in self._allowed and origin != f"http://{address.netloc}":
             raise self._web.HTTPForbidden(text=f"Origin {origin} is not allowed; see --allow-origin.")
         if self.token is not None:
             bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")

@@ -18,6 +18,7 @@ pytest.importorskip("aiohttp", reason="needs heatpose[live]")
 import aiohttp
 
 from heatpose.cli._console import complaints_on_stderr
+from heatpose.cli._options import shared
 from heatpose.datasets.boxes import Person
 from heatpose.live.recognition import Scene
 from heatpose.live.recording import Recorder
@@ -262,13 +263,16 @@ def test_an_address_that_is_taken_is_an_error(serve):
 
 @pytest.mark.parametrize("path", ["", "events", "view"])
 def test_pages_of_other_origins_are_refused(serve, path):
-    server = serve(allowed_origins=["http://localhost:8601/"])
+    (option,) = shared("--allow-origin").values()
+    server = serve(allowed_origins=map(option["type"], ["http://localhost:8601/", "file://"]))
     port = urlsplit(server.url).port
     fine = 200 if path == "" else 101
     assert status_of(server, path) == fine
     for origin, expected in (
         (f"http://127.0.0.1:{port}", fine),
         ("http://localhost:8601", fine),
+        ("file://", fine),  # Electron's, of a page in a file
+        ("file://evil.example", 403),
         ("http://evil.example", 403),
         ("http://localhost:8602", 403),
         (f"https://127.0.0.1:{port}", 403),
