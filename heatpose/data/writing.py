@@ -63,7 +63,10 @@ def write_class_folders(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     if not exist_ok and any(out.iterdir()):
-        raise FileExistsError(f"Expected an empty folder or a new one, got files in {out}.")
+        raise FileExistsError(
+            f"Expected an empty folder or a new one, got files in {out}. To replace those of the same names give "
+            "--overwrite (exist_ok=True)."
+        )
     for done, (name, sample) in enumerate(zip(names, heatmaps, strict=True), start=1):
         with whole_file(out / name) as file:
             np.save(file, sample[None].astype(dtype, copy=False))

@@ -476,7 +476,7 @@ def _set_group(table: pd.DataFrame, group: str, notes: list[str]) -> None:
     if group == "auto" and chosen == "none" and (single := [name for name in several if name != "image"]):
         used += f", since some class has only one {single[0]}"
     others = " or ".join(name for name in several if name != chosen)
-    notes.append(f"Groups: {used}{others and f'; {others} can be chosen instead'}.")
+    notes.append(f"Groups: {used}{others and f'; {others} can be chosen by heatpose convert --groups (group=)'}.")
 
 
 def _none(table: pd.DataFrame) -> pd.Series:

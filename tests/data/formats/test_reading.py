@@ -293,8 +293,8 @@ def test_one_film_a_class_is_no_group(tmp_path):
         written.alphapose(tmp_path / label / "alphapose-results.json", written.bodies(3))
     table = read_poses(tmp_path)
     assert table["group"].isna().all()
-    why = "Groups: none, since some class has only one video; video or track or image can be chosen instead."
-    assert why in table.attrs["notes"]
+    why = "Groups: none, since some class has only one video; video or track or image can be chosen by heatpose convert"
+    assert f"{why} --groups (group=)." in table.attrs["notes"]
     written.alphapose(tmp_path / "up" / "b.json", written.bodies(3))
     written.alphapose(tmp_path / "down" / "b.json", written.bodies(3))
     table = read_poses(tmp_path)
