@@ -218,7 +218,10 @@ def _temperature(plan: TrainingPlan, found: BestTrial, fold: int) -> float:
 
 def _note(best: BestTrial, n_trials: int, by_groups: Sequence[bool]) -> str:
     """Describe what the search found, and how it affects the score."""
-    tuned = sorted(best.parameters.items() - default_parameters(best.classifier).items())
+    defaults = default_parameters(best.classifier)
+    if not best.parameters.get("classify__performers", 1):  # nothing is re-posed, so they have no effect
+        defaults |= {name: best.parameters[name] for name in ("classify__variation", "classify__hidden")}
+    tuned = sorted(best.parameters.items() - defaults.items())
     texts = (value if isinstance(value, str | bool) else f"{value:.3g}" for _, value in tuned)
     found = (f"{name.rpartition('__')[2]} {text}" for (name, _), text in zip(tuned, texts, strict=True))
     note = f"{best.classifier} is best with {', '.join(found) or 'its default parameters'}. "

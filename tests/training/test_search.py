@@ -19,7 +19,7 @@ from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.learning_curve import learning_curve
 from heatpose.model.candidates import CANDIDATES, Range, make_pose_pipeline
 from heatpose.pose.skeleton import COCO_17
-from heatpose.training import folds, plan
+from heatpose.training import folds, plan, search
 from heatpose.training import trials as module
 from heatpose.training.search import parse_budget, search_pose_classifier
 
@@ -181,6 +181,13 @@ def test_a_search_is_never_worse_on_its_folds_than_the_defaults(guesses, tmp_pat
     variation = result.pipeline.get_params()["classify__variation"]
     assert variation < 0.9
     assert result.note.startswith(f"{result.classifier} is best with ") and f" variation {variation:.3g}" in result.note
+
+
+def test_what_has_no_effect_is_not_named():
+    found = module.default_parameters("lda") | {"classify__performers": 0, "classify__hidden": 0.8}
+    assert "lda is best with its default parameters" in search._note(
+        module.BestTrial("lda", found, 1, None, 1), 1, [True]
+    )
 
 
 def test_what_does_worse_on_the_first_folds_is_given_up(guesses, tmp_path):
