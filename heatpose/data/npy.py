@@ -23,7 +23,7 @@ from heatpose.data.wording import some_names
 from heatpose.pose.inputs import is_keypoints, shape_advice
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["BadFile", "BadFilesError", "UnfinishedFileError", "read_heatmaps", "read_stream"]
+__all__ = ["BadFile", "BadFilesError", "UnfinishedFileError", "heatmap_parts", "read_heatmaps", "read_stream"]
 
 HEADER_LIMIT = 4096
 """Bytes of the longest header that is read; NumPy writes 128 for heatmaps."""
@@ -378,21 +378,28 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
     ...     read_heatmaps(f"{folder}/pose.npy").shape
     (1, 17, 64, 48)
     """
-    name = local_path(path)
+    (heatmaps,) = heatmap_parts(path, n_keypoints=n_keypoints)
+    return heatmaps
+
+
+def heatmap_parts(path: str | os.PathLike, size: int | None = None, *, n_keypoints: int) -> Iterator[np.ndarray]:
+    """Yield the heatmaps of a file as :func:`read_heatmaps` does, at most `size` samples of a local one at a time."""
+    name, done = local_path(path), 0
     try:
-        heatmaps = (_fetch_file if is_url(name) else _read_file)(name, n_keypoints)
-        if samples := not_finite(heatmaps):
-            raise NpyError(not_finite_reason(samples))
+        for heatmaps in [_fetch_file(name, n_keypoints)] if is_url(name) else _read_file(name, n_keypoints, size):
+            if samples := not_finite(heatmaps):
+                raise NpyError(not_finite_reason([done + sample for sample in samples]))
+            yield heatmaps
+            done += len(heatmaps)
     except FileNotFoundError:
         raise
     except (NpyError, OSError) as error:
         shown = redact(name) if is_url(name) else Path(name).as_posix()
         kind = UnfinishedFileError if isinstance(error, _UnfinishedError) else BadFilesError
         raise kind([BadFile(shown, error_reason(error))]) from error
-    return heatmaps
 
 
-def _read_file(name: str, n_keypoints: int) -> np.ndarray:
+def _read_file(name: str, n_keypoints: int, size: int | None) -> Iterator[np.ndarray]:
     path = Path(name)
     if not path.exists():
         raise FileNotFoundError(f"No such file: {path}")
@@ -400,9 +407,11 @@ def _read_file(name: str, n_keypoints: int) -> np.ndarray:
         raise NpyError(f"expected a file, got {kind}")
     header = read_header(name)
     check_file(header, path.stat().st_size, (n_keypoints, "H", "W"))
-    heatmaps = np.empty(header.full_shape, dtype=np.float32)
-    read_samples(name, header.full_shape, 0, heatmaps)
-    return heatmaps
+    size = size or header.samples
+    for first in range(0, header.samples, size):
+        heatmaps = np.empty((min(size, header.samples - first), *header.full_shape[1:]), dtype=np.float32)
+        read_samples(name, header.full_shape, first, heatmaps)
+        yield heatmaps
 
 
 def _fetch_file(url: str, n_keypoints: int) -> np.ndarray:

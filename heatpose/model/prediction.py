@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.data.folder import ignored_data
 from heatpose.data.formats.arrays import holds_keypoints
-from heatpose.data.npy import BadFile, BadFilesError, read_heatmaps
+from heatpose.data.npy import BadFile, BadFilesError, heatmap_parts
 from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, table_keypoints
@@ -244,7 +245,9 @@ def _load(
             results.extend(zip(names, parts, strict=True))
             waiting.clear()
 
-    reads = (concurrently if any(map(is_url, files)) else map)(lambda file: _read(file, pipeline, rows, notes), files)
+    reads = (concurrently if any(map(is_url, files)) else map)(
+        lambda file: _read(file, pipeline, rows, notes, some), files
+    )
     for file, read in zip(files, reads, strict=True):
         if not isinstance(read, np.ndarray) or (waiting and waiting[0][1].shape[1:] != read.shape[1:]):
             decode()
@@ -259,18 +262,27 @@ def _load(
 
 
 def _read(
-    file: str, pipeline: Pipeline, rows: Mapping[str, Any], notes: dict[str, object]
+    file: str, pipeline: Pipeline, rows: Mapping[str, Any], notes: dict[str, object], some: list[np.ndarray]
 ) -> np.ndarray | list[_Poses] | list[BadFile]:
-    """Read heatmaps (n, 17, H, W) from a file, or the poses of a table; BadFile where the model cannot use it."""
+    """Read heatmaps (n, 17, H, W) from a file, or the poses of a large one or a table; BadFile where that fails."""
     shown = redact(file)
     try:
         file.encode()  # names can be bytes that are no UTF-8, which a table cannot hold
         is_plain = not rows.keys() & {"format", "skeleton", "image_size"}  # else how to read it is said
         if _suffix(file) == HEATMAP_SUFFIX and is_plain:
-            heatmaps = _read_heatmaps(file, len(heatmap_skeleton_of(pipeline).keypoints))
-            if heatmaps is not None:
+            parts = heatmap_parts(file, _BLOCK, n_keypoints=len(heatmap_skeleton_of(pipeline).keypoints))
+            try:
+                heatmaps = next(parts)
+            except BadFilesError:
+                if is_url(file) or not holds_keypoints(Path(file)):
+                    raise
+            else:
                 input_of(pipeline).check_read(pipeline, heatmaps.shape[1:])
-                return heatmaps
+                if (more := next(parts, None)) is None:
+                    return heatmaps
+                some.append(heatmaps[:1])  # never all at once: a file can be larger than the memory
+                poses = np.concatenate([pipeline[0].transform(part) for part in chain([heatmaps, more], parts)])
+                return [(_numbered([shown] * len(poses), range(len(poses))), poses)]
         input_of(pipeline).check_read(pipeline, None)
         if (source := heatmap_skeleton_of(pipeline)) != COCO_17:
             rows = {"skeleton": source, **rows}
@@ -293,16 +305,6 @@ def _read(
         return [BadFile(f"{shown}/{bad.path}" if inside else shown, bad.reason) for bad in error.bad_files]
     except (ValueError, OSError) as error:
         return [BadFile(shown, str(error))]
-
-
-def _read_heatmaps(file: str, n_keypoints: int) -> np.ndarray | None:
-    """Read heatmaps (n, K, H, W) from a .npy file; None where it holds keypoints."""
-    try:
-        return read_heatmaps(file, n_keypoints=n_keypoints)
-    except BadFilesError:
-        if is_url(file) or not holds_keypoints(Path(file)):
-            raise
-        return None
 
 
 def _numbered(names: Sequence[str], numbers: Iterable[int]) -> list[str]:

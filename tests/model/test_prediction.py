@@ -74,6 +74,26 @@ def test_a_file_of_many_samples_gives_as_many_rows_under_its_name_and_numbers(pi
     assert [row.label for row in rows] == pipeline.predict(HEATMAPS[:5]).tolist()
 
 
+def test_a_large_file_is_never_in_memory_as_a_whole(pipeline, tmp_path, monkeypatch):
+    file, decoded, seen = tmp_path / "clip.npy", [], []
+    np.save(file, HEATMAPS[:5])
+    whole, transform = list(predict_files(pipeline, [file])), pipeline[0].transform
+
+    def counted(heatmaps):
+        decoded.append(len(heatmaps))
+        return transform(heatmaps)
+
+    monkeypatch.setattr("heatpose.model.prediction._BLOCK", 2)
+    monkeypatch.setattr(pipeline[0], "transform", counted, raising=False)
+    parts = list(predict_files(pipeline, [file], on_poses=lambda poses, some: seen.append((len(poses), len(some)))))
+    assert (decoded, seen) == ([2, 2, 1], [(5, 1)])
+    assert [row[:2] for row in parts] == [row[:2] for row in whole]
+    np.testing.assert_allclose([row.confidence for row in parts], [row.confidence for row in whole])
+    np.save(file, np.where(np.arange(5)[:, None, None, None] == 3, np.nan, HEATMAPS[:5]))
+    with pytest.raises(BadFilesError, match="expected finite values, got NaN or infinity in sample 3"):
+        list(predict_files(pipeline, [file]))
+
+
 def test_rows_do_not_depend_on_blocks_and_threads(pipeline, folder, monkeypatch):
     whole = list(predict_files(pipeline, [folder], n_jobs=4))
     monkeypatch.setattr("heatpose.model.prediction._BLOCK", 1)
