@@ -46,6 +46,8 @@ DEFAULT_FOLDS = 5
 
 _SEPARATORS = re.compile(r"(?<=[^\W\d_])[\s_.-]+|[\s_.-]+(?=[^\W\d_]|$)")  # of letters: 1_11 is not 11_1, 1 not -1
 
+_MAX_NAMED = 40  # classes that an error names
+
 _MAX_DEALS = 50  # tries to have every class in every fold; the best of them is kept
 
 
@@ -178,6 +180,8 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
             remedy += "--groups blocks:5."
         if n_samples.min() < 2:
             remedy = "No split helps a class with one sample: add others, or leave it out."
+        if len(problems) > _MAX_NAMED:  # a column of numbers may have been taken for one of classes
+            problems[_MAX_NAMED:] = [f"and {len(problems) - _MAX_NAMED:,} more"]
         lines = "\n  ".join(problems)
         raise ValueError(f"Cannot make {wanted} folds that share no group:\n  {lines}\n{remedy}")
 

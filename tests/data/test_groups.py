@@ -227,6 +227,12 @@ def test_every_class_that_lacks_samples_or_groups_is_named():
     ]
 
 
+def test_a_column_of_numbers_as_classes_is_no_page_of_errors():
+    with pytest.raises(ValueError, match=r"\n  and 960 more\n") as error:
+        check_enough(np.arange(1000), np.arange(1000) % 2)
+    assert len(str(error.value).splitlines()) == 43
+
+
 def test_fewer_folds_are_proposed_when_they_help():
     labels, groups = samples(np.full((2, 3), 10))
     with pytest.raises(ValueError, match=r"the data have 2 groups .*, 5 folds need at least 5") as error:
