@@ -191,6 +191,7 @@ def compare_models(
     >>> compare_models(model, model, table).difference
     0.0
     """
+    groups = None if groups is None else text_labels(groups, "groups", len(table))
     predicted = [predict_table(model, table, groups, heatmaps=heatmaps)["predicted"] for model in (first, second)]
     labels = table_labels(table)
     clips = None

@@ -18,7 +18,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
+from heatpose.data.wording import some_names
 from heatpose.evaluation.metrics import macro_recall
+from heatpose.model.checks import text_labels
 from heatpose.model.estimators import PoseClassifier, PoseFeatures, as_table
 from heatpose.model.openset import split_known
 from heatpose.pose import geometry
@@ -78,11 +80,21 @@ def measure_importance(classifier: Pipeline, X: np.ndarray, y: np.ndarray, rando
         ``probability_drop``, by how much the mean probability of the true class fell, and ``accuracy_drop``, the
         balanced accuracy. Of a classifier without :class:`heatpose.PoseFeatures` there are rows of the kind
         ``keypoint`` alone.
+
+    Raises
+    ------
+    ValueError
+        There is not one class for each sample, or one that the classifier does not know.
     """
     some = np.linspace(0, len(y) - 1, min(MAX_SAMPLES, len(y))).astype(int)
-    keypoints, labels = np.asarray(X, dtype=np.float64)[some].reshape(len(some), -1, 3), np.asarray(y)[some]
+    keypoints, labels = np.asarray(X, dtype=np.float64)[some].reshape(len(some), -1, 3), text_labels(y, "y", len(X))
     # By name, and not by order: that of numbers is another one.
-    columns = pd.Index(np.asarray(classifier.classes_).astype(str)).get_indexer(labels.astype(str))
+    columns = pd.Index(np.asarray(classifier.classes_).astype(str)).get_indexer(labels)
+    if (columns < 0).any():
+        raise ValueError(
+            f"Expected classes that the classifier knows, got {some_names(np.unique(labels[columns < 0]))}."
+        )
+    columns = columns[some]
     rng = np.random.default_rng(random_state)
 
     def score(probabilities: np.ndarray) -> np.ndarray:

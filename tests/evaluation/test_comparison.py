@@ -125,6 +125,9 @@ def a_table(seed, n_performers=6):
 
 def test_models_are_compared_on_a_table():
     train, test = a_table(1), a_table(2)
+    missing = test["group"].astype("string").where(test.index > 0)
+    with pytest.raises(ValueError, match="Expected groups without missing values, got 1"):
+        compare_models(make_pose_pipeline("lda"), make_pose_pipeline("lda"), test, missing)
     X = train[list(COCO_17.columns)].to_numpy()
     good, dummy = (make_pose_pipeline(name, performers=0) for name in ("lda", "dummy"))
     for model in (good, dummy):
@@ -134,7 +137,7 @@ def test_models_are_compared_on_a_table():
     assert compare_models(dummy, good, test).unit == "clip"
     assert json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     for groups in (resolve_groups(test), test["group"][:9]):  # a Grouping would count as a single group
-        with pytest.raises(ValueError, match=f"Expected {len(test)} groups, one for each sample"):
+        with pytest.raises(ValueError, match=f"Expected {len(test)} groups, one for each sample|groups of shape"):
             compare_models(dummy, good, test, groups)
     with pytest.raises(ValueError, match=f"a label in every row of the table, got none in {len(test)}"):
         compare_models(dummy, good, test.drop(columns="label"))

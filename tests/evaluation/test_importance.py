@@ -96,6 +96,14 @@ def test_classes_of_numbers_are_not_in_the_order_of_their_names():
     pd.testing.assert_frame_equal(measure_importance(classifier.fit(X, numbers), X, numbers), expected)
 
 
+def test_classes_that_the_classifier_lacks_are_refused():
+    X, y, classifier = poses_by("left_elbow_x")
+    with pytest.raises(ValueError, match="classes that the classifier knows, got other"):
+        measure_importance(classifier, X, np.append(y[1:], "other"))
+    with pytest.raises(ValueError, match="one for each sample"):
+        measure_importance(classifier, X, y[1:])
+
+
 def test_a_classifier_without_pose_features_is_asked_about_keypoints_alone():
     X, y, _ = poses_by("left_elbow_x")
     dummy = make_pose_pipeline("dummy")[1:].fit(X, y)
