@@ -47,7 +47,7 @@ class SimulatedPoses:
     ----------
     keypoints : ndarray of shape (N, 17, 3), float64
         Where the peaks are: x (column), y (row) in heatmap cells, y down, and the peak's height. A keypoint
-        hidden beyond seeing is NaN with height 0.
+        that cannot be seen is NaN with height 0.
     sigmas : ndarray of shape (N, 17), float64
         The peaks' standard deviation, in cells.
     labels : ndarray of shape (N,), str
@@ -55,7 +55,7 @@ class SimulatedPoses:
     performers : ndarray of shape (N,), int
         The performer: the groups to split by.
     clips : ndarray of shape (N,), int
-        Which doing of a command, unique over the whole set.
+        Number of the clip, unique over the whole set.
     frames : ndarray of shape (N,), int
         Running number within performer and class, in time order.
     seeds : ndarray of shape (N,), uint64
@@ -139,8 +139,8 @@ def simulate_poses(
     difficulty : float between 0 and 3, default 1
         How much performers and cameras differ and how much is hidden; at 0 all performers are equal.
     camera : sequence of 4 floats, default zeros
-        Where all cameras are moved to from where they stood: degrees round the performer, up and tilted, and metres
-        away. The performers do the same.
+        Displacement of all cameras: degrees round the performer, up and tilted, and metres away. The performers do the
+        same.
 
     Returns
     -------
@@ -206,7 +206,7 @@ def simulate_stream(
     move : float, default 0.5
         How long the performer takes from one to the next, starting and stopping smoothly.
     performer : int, default 0
-        Who does it: the same body, camera and habits as this performer of :func:`simulate_poses` has.
+        Number of the performer, whose body, camera and habits are those in :func:`simulate_poses`.
     random_state : int, optional, default 0
         See :func:`simulate_poses`.
     difficulty : float, default 1

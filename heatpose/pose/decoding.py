@@ -106,8 +106,8 @@ def decode_heatmaps(
         x (column, to the right), y (row, down) and confidence of each keypoint. Positions are in cells, 0 is
         the centre of the first one; they are in the map or at most half a cell outside its outermost centres.
         Confidence is the height of the highest cell. Where a map has no peak (it is constant, has no positive
-        value, or has a NaN or infinity), x and y are NaN and confidence is 0. Minus infinity is what masked cells
-        are filled with: lower than all others, and no harm.
+        value, or has a NaN or infinity), x and y are NaN and confidence is 0. Minus infinity, with which masked
+        cells are filled, is lower than all other values.
     width : ndarray of shape (N, K), float32
         Only with `return_width`: the standard deviation of the fitted Gaussian in cells, the geometric mean
         of its two axes. NaN where there is no peak or none of such a shape, and for methods that fit none.
