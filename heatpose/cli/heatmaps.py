@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heatpose.cli._console import progress, say, say_next
-from heatpose.cli._options import UsageError, option, positive, shared, whole
+from heatpose.cli._options import UsageError, folder_to_write, option, positive, shared, whole
 from heatpose.cli._stream import make_estimator
 from heatpose.data.wording import format_plural
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 
 OPTIONS = {
-    "images IMAGES": "folder of <class>/<anything>.jpg (.png, .webp, .mp4, .mov, ...), or one film",
-    "out OUT": "folder to write: OUT/<class>/<name>.npy",
+    "images IMAGES": "folder of <class>/<anything>.jpg (.png, .webp, .mp4, .mov, ...), or one picture or film",
+    "out OUT": option("folder to write: OUT/<class>/<name>.npy", type=folder_to_write),
     "--model NAME": "ViTPose model: its name on the Hub, or a folder",
     **shared("--estimator", help="top-down estimator instead: heatmaps or SimCC"),
     **shared("--input-size", "--normalization"),

@@ -96,8 +96,10 @@ class BoxFile:
 
 
 def list_photos(root: str | os.PathLike[str], *, names_others: bool = False) -> list[str]:
-    """List the pictures in a folder, see :func:`heatpose.datasets.media.list_media`; none is a ValueError."""
-    photos = list_media(root, SUFFIXES, names_others=names_others)
+    """List pictures as :func:`heatpose.datasets.media.list_media`, or the one that is given; none is a ValueError."""
+    root = Path(root)
+    is_one = root.is_file() and root.suffix.lower() in SUFFIXES
+    photos = [root.name] if is_one else list_media(root, SUFFIXES, names_others=names_others)
     if not photos:
         raise ValueError(f"Expected pictures ({', '.join(SUFFIXES)}) in {root}, got none.")
     return photos
@@ -120,7 +122,7 @@ def write_photo_heatmaps(
     Parameters
     ----------
     root : path-like
-        Pictures, best in one folder for each class: ``<root>/<class>/<name>.jpg``.
+        Pictures, best in one folder for each class: ``<root>/<class>/<name>.jpg``; or one picture.
     out : path-like
         Where to write ``<out>/<class>/<name>.npy``, each (1, 17, H, W); with all people ``<name>_p0.npy`` and so on,
         the largest first. Pictures that are done already are left alone, as long as they were done with the same
@@ -153,7 +155,8 @@ def write_photo_heatmaps(
         As :func:`list_photos`, or `out` was begun with something else; before any work.
     """
     boxes = WholePicture() if boxes is None else boxes
-    photos = list_photos(root, names_others=True)
+    photos, root = list_photos(root, names_others=True), Path(root)
+    root = root.parent if root.is_file() else root
     if isinstance(boxes, BoxFile):
         boxes.check(photos)
     settings = {
@@ -173,7 +176,7 @@ def write_photo_heatmaps(
         if all(writer.path(stem, first).exists() for stem in batch):
             n_before += len(batch)
         else:
-            pictures = {stem: picture for stem, photo in batch.items() if (picture := _open(Path(root), photo, bad))}
+            pictures = {stem: picture for stem, photo in batch.items() if (picture := _open(root, photo, bad))}
             found = boxes([batch[stem] for stem in pictures], list(pictures.values())) if pictures else []
             persons = {stem: _by_size(each, people) for stem, each in zip(pictures, found, strict=True)}
             heatmaps = _estimate(estimator, pictures, persons, batch_size)

@@ -23,6 +23,7 @@ from heatpose.data.writing import whole_file
 from heatpose.datasets.boxes import PersonTracker
 from heatpose.datasets.estimator import need_live
 from heatpose.datasets.media import HeatmapWriter, Written, list_media, read_rows
+from heatpose.datasets.photos import SUFFIXES as PHOTO_SUFFIXES
 
 __all__ = ["FILM_SUFFIXES", "FilmReader", "is_class_name", "list_films", "read_clips", "write_film_heatmaps"]
 
@@ -159,7 +160,9 @@ class Clip(NamedTuple):
 def list_films(source: str | os.PathLike[str], *, names_others: bool = False) -> list[str]:
     """List the films in a folder, see :func:`heatpose.datasets.media.list_media`, or the one that is given itself."""
     source = Path(source)
-    return [source.name] if source.is_file() else list_media(source, FILM_SUFFIXES, names_others=names_others)
+    if source.is_file():  # a picture can be read as a film of one frame, but not turned upright
+        return [] if source.suffix.lower() in PHOTO_SUFFIXES else [source.name]
+    return list_media(source, FILM_SUFFIXES, names_others=names_others)
 
 
 def read_clips(file: str | os.PathLike[str]) -> list[Clip]:

@@ -86,9 +86,9 @@ def test_pictures_are_listed_in_natural_order(tmp_path):
 def test_what_is_no_folder_of_pictures_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="No such folder"):
         list_photos(tmp_path / "other")
-    (tmp_path / "file.png").touch()
+    (tmp_path / "film.mp4").touch()
     with pytest.raises(NotADirectoryError, match="got a file"):
-        list_photos(tmp_path / "file.png")
+        list_photos(tmp_path / "film.mp4")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"Expected pictures \(\.jpg, .*got none"):
         list_photos(tmp_path / "empty")
@@ -257,9 +257,15 @@ def test_photos_with_an_onnx_estimator(tmp_path, capsys):
     assert f"Wrote {len(dots.POSES)} files" in captured.out
     assert "No file for 1 picture without a person: empty" in captured.err
     assert "Next: heatpose train" in captured.out
-    photos = tmp_path / "photos" / "arms_up"  # of no class
-    assert main(["heatmaps", str(photos), str(tmp_path / "new"), "--estimator", str(estimator)]) == 0
+    turned, tag = tmp_path / "turned.PNG", Image.Exif()  # one picture, of no class, as phones write it
+    tag[0x0112] = 6
+    with Image.open(tmp_path / "photos" / "arms_up" / "a.png") as upright:
+        upright.rotate(90, expand=True).save(turned, exif=tag)
+    assert main(["heatmaps", str(turned), str(tmp_path / "new"), "--estimator", str(estimator)]) == 0
     assert f"Next: heatpose predict MODEL {tmp_path / 'new'}" in capsys.readouterr().out
+    assert main(["heatmaps", str(turned), str(turned), "--estimator", str(estimator)]) == 2
+    assert "OUT: expected a writable folder" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.load(tmp_path / "new/turned.npy"), np.load(tmp_path / "out/arms_up/a.npy"))
     for pose in dots.POSES:
         decoded = decode_heatmaps(np.load(tmp_path / "out" / pose / "a.npy"))[0]
         assert (decoded[:, 2] > 0.5).all()
