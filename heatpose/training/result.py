@@ -36,7 +36,7 @@ class TrainingResult:
     nested : bool
         True if the choice between candidates was repeated for each fold, without that fold.
     note : str
-        One sentence on how the choice of the candidate affects the score.
+        How the choice of the candidate affects the score, after a search also the parameters that it found.
     leaderboard : DataFrame
         One row a candidate, best first: classifier, summary, balanced_accuracy, balanced_accuracy_low,
         balanced_accuracy_high, macro_f1, train_balanced_accuracy, log_loss, calibration_error, fit_seconds. The

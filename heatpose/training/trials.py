@@ -94,10 +94,8 @@ class Search:
         self.codes = np.unique(trainer.y, return_inverse=True)[1]
         self.tests = [test for _, test in folds]
         self.state = optuna.trial.TrialState
-        name, pruner = f"heatpose {title}, {_digest(trainer, self.tests, names)}", optuna.pruners.MedianPruner()
-        self.study = optuna.create_study(
-            study_name=name, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True
-        )
+        name = f"heatpose {title}, {_digest(trainer, self.tests, names)}"  # pruned by the median, as by default
+        self.study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
         # Score, number and result of each candidate's best trial in this run.
         self._kept: dict[str, tuple[float, int, Fit]] = {}
 
