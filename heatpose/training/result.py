@@ -103,12 +103,16 @@ class TrainingResult:
         same = same_names(self.evaluation.classes)
         spread = self.predictions.groupby("label")["group"].nunique()
         scarce = [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]
-        no_sets = self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds")
+        no_people = self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds")
+        uncalibrated = (
+            "Blocks of frames calibrate no prediction sets, which hold all classes, and unknown for these people only: "
+            "half of a new person's poses can be."
+        )
         return (
             *([left_out] if self.n_without_body else []),
             *([f"Only {self.n_folds} folds, the number of groups that have {join_names(scarce)}."] if scarce else []),
             *(f"{join_names(names)} are different classes, but the same name: they may be one." for names in same),
-            *(["Blocks of frames calibrate no prediction sets: these hold all classes."] if no_sets else []),
+            *([uncalibrated] if no_people else []),
         )
 
     def to_record(self) -> dict[str, Any]:
