@@ -310,7 +310,7 @@ def _from_column(index: pd.DataFrame) -> Grouping:
     if n_missing := int(index["group"].isna().sum()):
         because = f"the column 'group' lacks {n_missing} of {len(index)} values"
         return _from_blocks(index, DEFAULT_FOLDS, because)
-    return _held_out(index["group"].astype(str).to_numpy(dtype=str), "from the table's column 'group'", "column")
+    return _held_out(index["group"].astype(str).to_numpy(dtype=str), "as the data have them", "column")
 
 
 def _from_blocks(index: pd.DataFrame, n_blocks: int, because: str = "") -> Grouping:

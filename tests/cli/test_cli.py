@@ -267,7 +267,7 @@ def test_train_is_the_same_from_the_extracted_table(run, trained, data, tmp_path
     arguments = ("--classifiers", "knn,logistic", "--jobs", 1, "--out", tmp_path / "pose.joblib")
     code, out, _ = run("train", tmp_path / "new" / "t.parquet", *arguments)
     assert code == 0
-    assert out.splitlines()[0] == ("Split by held-out groups: 3 (0, 1, 2), from the table's column 'group'")
+    assert out.splitlines()[0] == ("Split by held-out groups: 3 (0, 1, 2), as the data have them")
     assert out.splitlines()[2:5] == trained[1].splitlines()[2:5]
 
 

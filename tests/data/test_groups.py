@@ -101,7 +101,7 @@ def test_auto_takes_the_column_when_it_is_complete():
     grouping = resolve_groups(an_index(group=[7, 8, 9] * 8))
     assert grouping.kind == "column"
     assert grouping.groups.tolist() == ["7", "8", "9"] * 8
-    assert "column 'group'" in grouping.description
+    assert "as the data have them" in grouping.description
 
 
 @pytest.mark.parametrize(
