@@ -256,7 +256,7 @@ def groups_option(meaning: str) -> Options:
     """Return the option ``--groups`` with the meaning of the groups in its help."""
     text = (
         f"{meaning}: a regular expression with one capturing group, searched in the path; blocks:N (N contiguous "
-        "runs of each class in file order); or a CSV of path,group (default: those that the data have, as in a table's column group)"
+        "runs of each class in file order); or a CSV of path,group (default: those of the data, as in a column group)"
     )
     return {"--groups SPEC": option(text, type=parsed_by("heatpose.data.groups", "check_spec"))}
 
