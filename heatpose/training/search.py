@@ -81,7 +81,8 @@ def search_pose_classifier(
     Parameters
     ----------
     table : DataFrame
-        A keypoint table with ``path`` and ``label``, see :func:`heatpose.load_data`.
+        A keypoint table with ``label``, and ``path`` for groups from paths, see :func:`heatpose.load_data`; of arrays
+        :func:`heatpose.data.table.keypoint_frame`.
     groups : Grouping or str, default "auto"
         Samples that must not be on both sides of a split, or a SPEC for :func:`heatpose.data.groups.resolve_groups`.
     budget : float
