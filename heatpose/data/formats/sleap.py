@@ -36,8 +36,8 @@ def read_sleap(path: Path, poses: Poses) -> None:
         for instance in [*frame.user_instances, *frame.unused_predictions]:  # not predictions that a user corrected
             poses.name_keypoints(instance.skeleton.node_names)
             points = instance.numpy(scores=True) if hasattr(instance, "score") else instance.numpy()
-            if points.shape[1] == 2:
-                points = np.column_stack([points, np.ones(len(points))])
+            if points.shape[1] == 2 or np.isnan(points[:, 2]).all():  # drawn by a user
+                points = np.column_stack([points[:, :2], np.ones(len(points))])
             poses.add(points, track=None if instance.track is None else instance.track.name)
 
 

@@ -43,6 +43,20 @@ def test_what_a_user_corrected_replaces_the_prediction(tmp_path):
     np.testing.assert_allclose(table_keypoints(found)[0, :, :2], right, atol=1e-3)
 
 
+def test_instances_of_a_user_have_confidence_1_in_every_file(tmp_path):
+    sleap_io = pytest.importorskip("sleap_io", reason="needs heatpose[animal]")
+    labels = sleap_io.load_slp(str(written.sleap(tmp_path / "predicted.slp", POSES)), open_videos=False)
+    for frame, pose in list(zip(labels, POSES, strict=True))[1:]:
+        frame.instances = [
+            sleap_io.Instance.from_numpy(pose[:, :2], skeleton=labels.skeletons[0], track=labels.tracks[0])
+        ]
+    drawn = POSES.copy()
+    drawn[1:, :, 2] = POSES[1:, :, 2] > 0
+    for suffix, save in ((".slp", sleap_io.save_slp), (".h5", sleap_io.save_analysis_h5)):
+        save(labels, str(tmp_path / f"drawn{suffix}"))
+        np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / f"drawn{suffix}")), drawn, atol=1e-3)
+
+
 def test_labelled_images_of_deeplabcut(tmp_path):
     pytest.importorskip("tables", reason="needs tables, which pandas writes HDF5 with")
     pytest.importorskip("h5py", reason="needs heatpose[animal]")
