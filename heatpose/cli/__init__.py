@@ -29,7 +29,7 @@ from pathlib import Path
 from types import ModuleType
 
 import heatpose
-from heatpose.cli._console import complain, complaints_on_stderr
+from heatpose.cli._console import complain, complaints_on_stderr, interrupted_by_sigterm
 from heatpose.cli._options import UsageError, add_options, check_paths
 
 __all__ = ["COMMANDS", "command_parsers", "main"]
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):  # whatever the locale: class names and paths can be in any script
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        with complaints_on_stderr():
+        with complaints_on_stderr(), interrupted_by_sigterm():
             code = _run(argv)
         sys.stdout.flush()  # a closed pipe raises here, not when Python exits
     except KeyboardInterrupt:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -75,12 +74,10 @@ def make_estimator(args: argparse.Namespace) -> OnnxEstimator:
 def page(
     args: argparse.Namespace, labels: Iterable[str], recorder: Recorder | None = None
 ) -> Iterator[PoseServer | None]:
-    """Serve the page of --serve, if wanted, and print its address; SIGTERM ends the command like Ctrl-C."""
+    """Serve the page of --serve, if wanted, and print its address."""
     if args.allow_origin and args.serve is None:
         raise UsageError("--allow-origin requires --serve")
     with ExitStack() as stack:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        stack.callback(signal.signal, signal.SIGTERM, before)
         if args.serve is None:
             yield None
             return

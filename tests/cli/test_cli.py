@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from concurrent.futures import BrokenExecutor
@@ -570,6 +571,18 @@ def test_a_library_warning_is_one_line_on_stderr(run, trained, data, tmp_path, r
     assert (code, len(out.splitlines())) == (0, 2)
     assert err.startswith("Warning: ") and "0.1.0" in err
     assert len(err.splitlines()) == 1
+
+
+def test_sigterm_interrupts_a_command_and_its_processes_end_with_it(monkeypatch, data, capsys):
+    def is_ended(args):
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("heatpose.cli.train.run", is_ended)
+    assert main(["train", str(data)]) == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 # In a terminal ----------------------------------------------------------------------------------------------
