@@ -26,7 +26,15 @@ from heatpose.model.openset import UNKNOWN
 from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
 from heatpose.pose.geometry import mask_uncertain
-from heatpose.pose.orientation import DIRECTIONS, TURNS, count_directions, leg_straightness, limb_shares, shoulder_spans
+from heatpose.pose.orientation import (
+    DIRECTIONS,
+    TURNS,
+    count_directions,
+    leg_straightness,
+    limb_shares,
+    shoulder_spans,
+    trunk_leans,
+)
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
 __all__ = ["Finding", "Signature", "check_data", "pose_samples", "sign_poses", "sign_samples", "sign_table"]
@@ -49,6 +57,7 @@ _SELDOM_EMPTY = 0.05  # the same in the signature
 _SCATTERED = 1.35  # times the expected share of limb lengths: 0.42 to 0.59 in COCO's order, 0.8 to 1.1 in H36M's
 _BENT = 0.5  # straightness of legs of people who stand: 0.37 to 0.45 with knees for ankles, else above 0.86
 _STRETCHED = 1.5  # times the expected width of shoulders: 0.53 to 0.89 trunks from set to set, 4:3 for 3:4 is 1.8
+_TILTED = 15  # degrees, the mean of upright bodies
 _OFTEN_REPEATED = 0.5  # share of frames that are exact copies of others
 _COARSE = 6  # steps of rounded coordinates in a trunk: with 4 a quarter of the answers is lost, with 8 a tenth
 _CELL = 0.7  # such steps in a cell of heatmaps, which are decoded to its parts: with 5 cells no answer is lost
@@ -66,6 +75,7 @@ FINDINGS: Mapping[str, tuple[Severity, str]] = {
     "several-peaks": ("error", "heatmaps with several peaks"),
     "order": ("error", "keypoints in another order"),
     "turned": ("error", "poses that are turned or transposed"),
+    "tilted": ("warning", "poses that are tilted"),
     "stretched": ("error", "poses that are stretched"),
     "coarse": ("warning", "bodies of few cells or rounded coordinates"),
     "repeated": ("warning", "many frames that are copies of each other"),
@@ -121,6 +131,7 @@ _COUNTED: Mapping[str, tuple[str, ...]] = {
     "straight_legs": ("sum", "frames"),
     "second_peaks": ("yes", "no"),
     "unsure": ("yes", "no"),
+    "trunk_leans": ("sum", "frames"),
 }
 """Names of what the arrays of a signature count."""
 
@@ -153,6 +164,8 @@ class Signature(Record):
     unsure : ndarray, shape (2,)
         Poses with a confidence below the threshold of the model, and others: of held-out groups in training, but not of
         blocks, or some of those to predict.
+    trunk_leans : ndarray, shape (2,)
+        Sum of :func:`heatpose.pose.orientation.trunk_leans` over the upright bodies, and their number.
     n_repeated : int
         Frames with a body that are exact copies of an earlier frame.
     n_coarse : int
@@ -173,6 +186,7 @@ class Signature(Record):
     straight_legs: np.ndarray
     second_peaks: np.ndarray = field(default_factory=lambda: np.zeros(2, int))
     unsure: np.ndarray = field(default_factory=lambda: np.zeros(2, int))
+    trunk_leans: np.ndarray = field(default_factory=lambda: np.zeros(2, int))
     n_repeated: int = 0
     n_coarse: int = 0
     heatmap_shape: tuple[int, ...] | None = None
@@ -214,6 +228,7 @@ UPRIGHT = Signature(
     shoulder_spans=np.array([680, 1000]),
     straight_legs=np.array([950, 1000]),
     second_peaks=np.array([0, 1000]),
+    trunk_leans=np.array([0, 1000]),
 )
 """Signature to compare data with where there is no model: people who stand, with nothing assumed of the rest."""
 
@@ -261,6 +276,7 @@ def sign_poses(
         limb_shares=_sums(limbs).ravel(),
         shoulder_spans=_sums(np.abs(spans[:, np.newaxis])).ravel(),
         straight_legs=_sums(leg_straightness(xy, skeleton)[:, np.newaxis]).ravel(),
+        trunk_leans=_sums(trunk_leans(xy, skeleton)[:, np.newaxis]).ravel(),
         n_repeated=int((~empty).sum()) - len({pose.tobytes() for pose in xy[~empty]}),
         n_coarse=int(np.count_nonzero(sizes < _COARSE * step)),
         heatmap_shape=None if heatmap_shape is None else tuple(heatmap_shape),
@@ -330,7 +346,7 @@ def find_differences(expected: Signature, data: Signature) -> list[Finding]:
         return _swapped_maps(expected, data)
     places = _several_peaks(data) or _order(expected, data) or _turned(expected, data)
     found = [
-        *(places or _swapped_maps(expected, data) or _stretched(expected, data)),
+        *(places or _swapped_maps(expected, data) or _tilted(expected, data) or _stretched(expected, data)),
         *_coarse(expected, data),
         *_repeated(data),
         *_missing_keypoints(expected, data),
@@ -417,6 +433,15 @@ def _swapped_maps(expected: Signature, data: Signature) -> list[Finding]:
         f"The heatmaps are {found[0]} x {found[1]} (rows x columns), {found[1]} x {found[0]} in the training data."
     )
     return [Finding("turned", message, f"If rows and columns are swapped: {TURNS[7].cure}.")]
+
+
+def _tilted(expected: Signature, data: Signature) -> list[Finding]:
+    lean = _mean(data.trunk_leans) - _mean(expected.trunk_leans, 1)
+    if not abs(lean) > _TILTED or data.trunk_leans[1] < _ALIKE * (data.n_frames - data.n_empty):  # also for NaN
+        return []
+    sides = ("right", "counter-clockwise") if lean > 0 else ("left", "clockwise")
+    message = f"Bodies lean {abs(lean):.0f} degrees further to the {sides[0]} of the picture than expected."
+    return [Finding("tilted", message, f"If the camera is tilted, turn its pictures {sides[1]} by as much.")]
 
 
 def _stretched(expected: Signature, data: Signature) -> list[Finding]:

@@ -22,6 +22,7 @@ __all__ = [
     "leg_straightness",
     "limb_shares",
     "shoulder_spans",
+    "trunk_leans",
     "turn_keypoints",
 ]
 
@@ -137,6 +138,24 @@ def shoulder_spans(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     trunk, across = _trunk(xy, skeleton)
     spans = (trunk[:, 0] * across[:, 1] - trunk[:, 1] * across[:, 0]) / np.square(trunk).sum(axis=1)
     return np.where(np.abs(spans) > _CLEAR, spans, np.nan)
+
+
+def trunk_leans(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
+    """Return the angles of upright trunks in degrees, clockwise from straight up.
+
+    Parameters
+    ----------
+    xy, skeleton
+        As for :func:`count_directions`.
+
+    Returns
+    -------
+    ndarray, shape (N,)
+        -45 to 45; NaN for bodies that are not upright, and where a keypoint is missing.
+    """
+    trunk, _ = _trunk(xy, skeleton)
+    angles = np.degrees(np.arctan2(trunk[:, 0], -trunk[:, 1]))
+    return np.where(np.abs(angles) <= 45, angles, np.nan)
 
 
 def facing_sides(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:

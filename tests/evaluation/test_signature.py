@@ -125,6 +125,18 @@ def test_poses_that_are_stretched_are_found(stretch, found):
     assert find_differences(sign_poses(stretched), sign_poses(stretched)) == []
 
 
+@pytest.mark.parametrize("degrees, side", [(-25, "left"), (-8, None), (8, None), (25, "right")])
+def test_bodies_that_lean_all_to_one_side_are_found_unless_they_did_in_training(degrees, side):
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    tilted = OTHERS.keypoints.copy()
+    tilted[..., :2] = tilted[..., :2] @ np.array([[cosine, sine], [-sine, cosine]])  # clockwise, as y points down
+    for expected in (EXPECTED, UPRIGHT):
+        found = find_differences(expected, sign_poses(tilted))
+        assert codes(found) == ["tilted"] * (side is not None)
+        assert side is None or f"to the {side} of the picture" in found[0].message
+    assert find_differences(sign_poses(tilted), sign_poses(tilted)) == []
+
+
 @pytest.mark.parametrize("step, found", [(0.01, False), (1, False), (4, True), (6, True)])
 def test_coordinates_that_are_rounded_coarsely_are_found(step, found):
     rounded = OTHERS.keypoints.copy()
