@@ -153,7 +153,7 @@ def test_a_table_is_taken_by_the_names_of_its_columns(form):
         warnings.simplefilter("always")
         np.testing.assert_array_equal(pipeline.predict_proba(given), expected)
     assert not caught
-    with pytest.raises(ValueError, match="without nose_x"):
+    with pytest.raises(ValueError, match="missing: nose_x"):
         pipeline.predict(table.drop(columns="nose_x"))
 
 
@@ -312,6 +312,7 @@ def test_poses_that_are_turned_are_reported(words, write, model, run):
     assert code == 0 and printed.startswith("path,label,confidence") and complaint.count(words) == 1
     if words == "transposed":
         assert words in run("evaluate", model, path)[2]
+        assert words in run("train", path, "--adapt", model, "--out", path.with_name("adapted.joblib"))[2]
         assert words in run("inspect", path, "--model", model)[1]
         assert words in run("inspect", path)[1]
 

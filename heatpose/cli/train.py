@@ -130,6 +130,7 @@ _NOT_WITH_ADAPT = {
 
 def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, Any]]:
     """Adapt a model to the person of DATA; return it with their keypoint table and the record for the manifest."""
+    from heatpose.evaluation.signature import sign_table
     from heatpose.model.adaptation import describe_adaptation
     from heatpose.model.inputs import input_of, skeleton_of
 
@@ -138,6 +139,7 @@ def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, 
     base, manifest = heatpose.load_model(args.adapt), heatpose.read_manifest(args.adapt)
     table, heatmaps, _ = read_for_models(args, base)
     labels = table["label"].to_numpy(dtype=str)
+    warn_of_differences(base, [sign_table(table, skeleton_of(base))])
     samples = input_of(base).samples(table, heatmaps, skeleton_of(base))
     adapted = heatpose.adapt_model(base, samples, labels)  # first, as it checks its input
     facts, sentence = describe_adaptation(base, samples, labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 from heatpose.data.wording import some_names
 from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
 from heatpose.pose.skeleton import COCO_17, Skeleton
+from heatpose.pose.skeletons import SKELETONS
 
 __all__ = ["keypoint_numbers", "require_columns", "sample_column", "settle_keypoints", "text_column"]
 
@@ -30,21 +31,23 @@ _NEGATIVE, _OFTEN = -0.1, 0.01
 """Numbers below the first, other than -1, are no confidences where they are more than that share."""
 
 
-def require_columns(table: pd.DataFrame, where: str, *others: str, skeleton: Skeleton = COCO_17) -> None:
+def require_columns(columns: Collection[str], where: str, *others: str, skeleton: Skeleton = COCO_17) -> None:
     """Raise a ValueError that names the missing columns of a table, and those that are probably meant."""
     needed = [*others, *skeleton.columns]
-    missing = [name for name in needed if name not in table.columns]
+    missing = [name for name in needed if name not in columns]
     if missing:
         shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
         found = len(needed) - len(missing)
         raise ValueError(
             f"Expected {len(needed)} columns in {where}, got {found} of them; missing: {shown}."
-            f"{_name_advice(map(str, table.columns), missing)}"
+            f"{_name_advice(list(map(str, columns)), missing)}"
         )
 
 
-def _name_advice(columns: Iterable[str], missing: Sequence[str]) -> str:
-    """Return which columns are probably the missing ones, under another name."""
+def _name_advice(columns: Collection[str], missing: Sequence[str]) -> str:
+    """Return whose keypoints the columns are, or which are probably the missing ones, under another name."""
+    if other := next((name for name, each in SKELETONS.items() if {*each.columns} <= {*columns}), None):
+        return f" It has the keypoints of {other} (--skeleton, skeleton=)."
     wanted = {_name_parts(name): name for name in missing}
     likely = [(name, wanted[parts]) for name in columns if (parts := _name_parts(name)) in wanted]
     if not likely:

@@ -120,10 +120,11 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     >>> grouping.description
     "groups: 2 (ann, bob), from the file names by '_([a-z]+)\\.npy$'"
     """
-    spec = os.fspath(spec)
+    if not isinstance(spec, str | os.PathLike):
+        raise TypeError(f"Expected a SPEC of groups or a Grouping, got {type(spec).__name__}: add a column 'group'.")
     if len(index) == 0:
         raise ValueError("Expected an index with at least one sample, got none.")
-    return _parse(spec)(index)
+    return _parse(os.fspath(spec))(index)
 
 
 def check_spec(spec: str) -> str:

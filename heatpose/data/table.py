@@ -109,7 +109,7 @@ def table_keypoints(table: pd.DataFrame, skeleton: Skeleton | None = None) -> np
         names = [f"{name}_{part}" for name in dict.fromkeys(found) for part in ("x", "y", "confidence")]
         columns = names if names and set(names) <= set(table.columns) else columns
     if not set(columns) <= set(table.columns):
-        require_columns(table, "the table", skeleton=skeleton or COCO_17)
+        require_columns(table.columns, "the table", skeleton=skeleton or COCO_17)
     return table[columns].to_numpy(np.float32, na_value=np.nan, copy=True).reshape(len(table), len(columns) // 3, 3)
 
 
@@ -121,6 +121,8 @@ def table_labels(table: pd.DataFrame) -> np.ndarray:
     >>> table_labels(pd.DataFrame({"label": ["up", "down"]})).tolist()
     ['up', 'down']
     """
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"Expected a keypoint table, as heatpose.load_data returns it, got {type(table).__name__}.")
     labels = table.get("label", pd.Series(np.nan, table.index))
     if n_missing := int(labels.isna().sum()):
         raise ValueError(f"Expected a label in every row of the table, got none in {n_missing}.")
@@ -367,7 +369,7 @@ def read_table(
         table = table.reset_index(drop=table.index.names == [None])  # an index with a name is a column
     except (ValueError, OSError) as error:  # also pyarrow's, and text that is not UTF-8
         raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {where} ({error})") from error
-    require_columns(table, where, *(["label"] if labelled else []), skeleton=own)
+    require_columns(table.columns, where, *(["label"] if labelled else []), skeleton=own)
     if table.empty:
         raise ValueError(f"Expected at least one row, got none in {where}.")
     known = {*_TEXTS, "sample", *own.columns}

@@ -208,7 +208,7 @@ def inspect_data(
     FileNotFoundError
         There is nothing at `data`.
     ValueError
-        It is a table that cannot be read, or `groups` leaves a sample without one.
+        It is a table that cannot be read, `groups` leaves a sample without one, or `signature` is not of persons.
 
     Examples
     --------
@@ -221,10 +221,12 @@ def inspect_data(
     16
     >>> folder.cleanup()
     """
+    expected = UPRIGHT if signature is None else Signature.from_dict(signature)
+    if expected.keypoints != UPRIGHT.keypoints:
+        raise ValueError(f"Expected a model of persons, got one of {', '.join(expected.keypoints[:3])}, ...")
     where = local_path(data)
     frames = read_frames(where, decoder, n_jobs, progress, poses, layout, keep_placeholders)
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
-    expected = UPRIGHT if signature is None else Signature.from_dict(signature)
     context = CheckContext(frames, grouping, random_state, n_jobs, expected)
     problems = sorted(
         (problem for check in (CHECKS if len(frames) else FILE_CHECKS) for problem in check(context)),

@@ -101,10 +101,11 @@ def _predict(
     pipeline: Pipeline, table: pd.DataFrame, heatmaps: HeatmapRows | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Labels (N,), classes (C,), probabilities (N, C), confidences (N,); refuses a class that the model lacks."""
-    labels, classes = table_labels(table), np.asarray(pipeline.classes_).astype(str)
+    skeleton, labels = skeleton_of(pipeline), table_labels(table)
+    classes = np.asarray(pipeline.classes_).astype(str)
     if unknown := ", ".join(map(repr, sorted(set(labels.tolist()) - set(classes.tolist())))):
         raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {unknown} too.")
-    samples = input_of(pipeline).samples(table, heatmaps, skeleton_of(pipeline))
+    samples = input_of(pipeline).samples(table, heatmaps, skeleton)
     samples, model = before_last(pipeline, samples), pipeline[-1]
     if hasattr(model, "predict_proba_and_known"):
         probabilities, known = model.predict_proba_and_known(samples)

@@ -422,8 +422,10 @@ def make_pose_pipeline(
     >>> len(make_pose_pipeline("lda", skeleton="hand-21")[0].get_feature_names_out())
     63
     """
-    skeleton = short_name(find_skeleton(skeleton))
-    heatmaps = short_name(find_skeleton(skeleton if heatmaps is None else heatmaps))
+    body, source = find_skeleton(skeleton), find_skeleton(skeleton if heatmaps is None else heatmaps)
+    if not {*body.keypoints} & {*source.keypoints}:
+        raise ValueError(f"Expected heatmaps with keypoints of {body.name}, got those of {source.name}.")
+    skeleton, heatmaps = short_name(body), short_name(source)
     heatmaps = None if heatmaps == skeleton else heatmaps
     if classifier is None:
         classifier = DEFAULT

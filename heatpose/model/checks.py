@@ -15,6 +15,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from heatpose.data.columns import require_columns
 from heatpose.model.openset import UNKNOWN
 from heatpose.pose.inputs import as_heatmaps, is_keypoints, shape_advice
 from heatpose.pose.skeleton import Skeleton
@@ -49,12 +50,7 @@ def select_columns(X: Any, skeleton: Skeleton) -> Any:
         X = X.to_frame().T
     columns = getattr(X, "column_names", getattr(X, "columns", ()))  # of pyarrow, of pandas and polars
     if not all(isinstance(column, Integral) for column in columns):
-        missing = [name for name in skeleton.columns if name not in set(columns)]
-        if missing:
-            shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
-            raise ValueError(
-                f"Expected a table with the {len(skeleton.columns)} keypoint columns, got one without {shown}."
-            )
+        require_columns(set(columns), "the table", skeleton=skeleton)
         X = (X.select if hasattr(X, "select") else X.__getitem__)(list(skeleton.columns))
     if hasattr(X, "iloc"):
         return X.to_numpy(np.float64, na_value=np.nan)

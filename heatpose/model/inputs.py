@@ -17,6 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.data.folder import HeatmapFolder, HeatmapRows
 from heatpose.data.table import is_folder
+from heatpose.model.checks import select_columns
 from heatpose.model.estimators import HeatmapDecoder
 from heatpose.model.pixels import HeatmapPixels
 from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
@@ -69,11 +70,9 @@ class ModelInput:
         Raises
         ------
         ValueError
-            If the model works from heatmaps and there are none.
+            If the model works from heatmaps and there are none, or the table lacks keypoints.
         """
-        if isinstance(keypoints, pd.DataFrame):
-            return keypoints[list(skeleton.columns)].to_numpy(np.float64, na_value=np.nan)
-        return keypoints
+        return select_columns(keypoints, skeleton)
 
     def subset(self, samples: Any, rows: np.ndarray) -> Any:
         """Return some of the samples, given by their positions."""
@@ -138,6 +137,8 @@ HEATMAPS: ModelInput = _HeatmapInput()
 
 def skeleton_of(model: Any) -> Skeleton:
     """Return the skeleton of the keypoints that a model works from: COCO-17 unless it or one of its steps has one."""
+    if isinstance(model, str | os.PathLike):
+        raise TypeError(f"Expected a model, as heatpose.load_model returns it, got {os.fspath(model)!r}.")
     for part in (model, *(step for _, step in getattr(model, "steps", ()))):
         if (skeleton := getattr(part, "skeleton", None)) is not None:
             return find_skeleton(skeleton)

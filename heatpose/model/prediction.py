@@ -22,6 +22,7 @@ from heatpose.data.npy import BadFile, BadFilesError, heatmap_parts
 from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, table_keypoints
+from heatpose.model.checks import select_columns
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.inputs import before_last, heatmap_skeleton_of, input_of, shared_decoder, skeleton_of
 from heatpose.pose.geometry import mirror_keypoints
@@ -295,7 +296,7 @@ def _read(
         return [
             (
                 _numbered(table["path"].replace(file_name(file), shown).fillna(shown).tolist(), numbers),
-                table[list(skeleton_of(pipeline).columns)].to_numpy(),
+                select_columns(table, skeleton_of(pipeline)).astype(np.float32),
             )
         ]
     except UnicodeEncodeError:

@@ -37,7 +37,7 @@ def write_card(manifest: Mapping[str, Any], name: str) -> str:
     ]
     parts = [
         f"# {_text(stem)}",
-        f"Classifies the body pose of a person in a single frame into {len(classes)} classes, from {takes}.",
+        f"Classifies the pose in a single frame into {len(classes)} classes, from {takes}.",
         "## Scores",
         *_scores(record),
         "## Intended use",
@@ -100,7 +100,7 @@ def _limits(manifest: Mapping[str, Any], is_safe: bool) -> list[str]:
         "The scores apply to data like those they were measured on. Other people, clothes, cameras or pose "
         "estimators can lower them.",
         f"Keypoints are those of {_text(manifest['skeleton'])} in their order ({', '.join(first)}, ...); left and "
-        "right are those of the person.",
+        "right are those of the body, not of the picture.",
         unknown,
         "The file contains numbers and names only, no executable code."
         if is_safe

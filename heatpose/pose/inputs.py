@@ -5,6 +5,7 @@ None of these libraries is imported: objects are recognised by their attributes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,8 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
 
     Raises
     ------
+    TypeError
+        If they are a path.
     ValueError
         If there are no heatmaps in the output, or those of a list have different shapes.
 
@@ -46,6 +49,8 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
     >>> as_heatmaps([person, person]).shape
     (2, 17, 64, 48)
     """
+    if isinstance(heatmaps, str | os.PathLike):
+        raise TypeError(f"Expected heatmaps, got the path {os.fspath(heatmaps)!r}: numpy.load reads them.")
     if isinstance(heatmaps, np.ma.MaskedArray):
         return np.ma.filled(heatmaps.astype(np.result_type(heatmaps, np.float16)), -np.inf)
     if isinstance(heatmaps, np.ndarray):

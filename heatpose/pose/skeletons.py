@@ -217,7 +217,7 @@ def find_skeleton(skeleton: str | Skeleton) -> Skeleton:
     """Return a skeleton given by its name or as itself; ValueError with the known names otherwise."""
     if isinstance(skeleton, Skeleton):
         return skeleton
-    if skeleton not in SKELETONS:
+    if not isinstance(skeleton, str) or skeleton not in SKELETONS:
         raise ValueError(f"Expected a skeleton out of {', '.join(SKELETONS)}, got {skeleton!r}.")
     return SKELETONS[skeleton]
 

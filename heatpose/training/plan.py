@@ -133,25 +133,26 @@ def plan_training(
     """Check the inputs of a training, leave out frames without a body, and make folds; `resources` go to `Trainer`."""
     if decoder not in DECODERS:
         raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got {decoder!r}.")
-    grouping = groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
+    y, grouping = table_labels(table), groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
     source = find_skeleton(skeleton)
     skeleton = table_skeleton(source)
     kept = np.flatnonzero(frames_with_body(table, skeleton))
     n_without_body = len(table) - len(kept)
     if n_without_body:
-        if lost := sorted(set(table["label"]) - set(table["label"].iloc[kept])):
+        if lost := sorted({*y} - {*y[kept]}):
             raise ValueError(
-                f"Expected a visible body in some samples of each class, got none in {', '.join(map(str, lost))}. "
+                f"Expected a visible body in some samples of each class, got none in {', '.join(lost)}. "
                 "Leave out such a class: frames without a body are recognised without it."
             )
-        table, grouping = table.iloc[kept].reset_index(drop=True), replace(grouping, groups=grouping.groups[kept])
+        table, y = table.iloc[kept].reset_index(drop=True), y[kept]
+        grouping = replace(grouping, groups=grouping.groups[kept])
         if resources.get("heatmaps") is not None:
             resources["heatmaps"] = resources["heatmaps"].subset(kept)
     if importance and skeleton != COCO_17:
         raise ValueError(
             f"Expected poses of persons to measure the importance of parts of the body, got {skeleton.name}."
         )
-    X, y = table[list(skeleton.columns)].to_numpy(np.float64, na_value=np.nan), table_labels(table)
+    X = table[list(skeleton.columns)].to_numpy(np.float64, na_value=np.nan)
     keypoints = table_keypoints(table, skeleton)
     check_enough(y, grouping.groups, n_folds)
     check_mirror(np.unique(y), mirror)

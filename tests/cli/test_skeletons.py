@@ -108,6 +108,10 @@ def test_a_table_that_was_extracted_is_the_folders(run, place):
         (("evaluate", "hands.joblib", "hands", "--report", "a.html"), 2, "--report shows poses of persons"),
         (("train", "hands", "--skeleton", "hand-21", "--classifiers", "pixel-dense-1"), 2, "takes heatmaps"),
         (("predict", "hands.joblib", "whole"), 1, "21"),
+        (("train", "hands.csv", "--classifiers", "lda"), 1, "It has the keypoints of hand-21 (--skeleton"),
+        (("predict", "whole.joblib", "hands.csv", "--skeleton", "hand-21"), 1, "got 0 of them; missing: nose_x"),
+        (("train", "hands.csv", "--skeleton", "hand-21", "--adapt", "whole.joblib"), 1, "missing: nose_x"),
+        (("inspect", "hands", "--model", "hands.joblib"), 1, "Expected a model of persons, got one of wrist"),
     ],
 )
 def test_wrong_skeletons_are_refused(run, command, code, message):

@@ -154,6 +154,11 @@ def test_as_many_frames_of_keypoints_as_there_are_keypoints_are_no_heatmaps(conv
     np.testing.assert_array_equal(decoder.transform(convert(frames)), frames.reshape(17, 51).astype(np.float32))
 
 
+def test_a_path_is_no_heatmaps():
+    with pytest.raises(TypeError, match=r"Expected heatmaps, got the path 'frame\.npy': numpy\.load"):
+        HeatmapDecoder().transform("frame.npy")
+
+
 @pytest.mark.parametrize("columns", [2, 4])
 def test_nor_are_as_many_frames_of_other_coordinates(columns):
     with pytest.raises(ValueError, match=rf"Expected heatmaps of shape .* got \(17, 17, {columns}\)"):
@@ -267,8 +272,8 @@ def test_features_do_not_depend_on_what_was_fitted():
     ("X", "message"),
     [
         (TABLE[:, :50], r"shape \(n, 51\) or \(n, 17, 3\) with the columns nose_x, .* got shape \(18, 50\)"),
-        (FRAME.rename(columns={"nose_x": "nose_column"}), "51 keypoint columns, got one without nose_x"),
-        (FRAME.iloc[:, :49], "got one without right_ankle_y, right_ankle_confidence"),
+        (FRAME.rename(columns={"nose_x": "nose_column"}), "51 columns in the table, got 50 of them; missing: nose_x"),
+        (FRAME.iloc[:, :49], "got 49 of them; missing: right_ankle_y, right_ankle_confidence"),
         (TABLE[0], "Expected 2D array, got 1D"),
         (TABLE.reshape(-1, 3, 17), r"keypoint table of shape .* got shape \(18, 3, 17\)"),
         (np.where(np.arange(51) == 4, np.inf, TABLE), "infinity"),
@@ -317,7 +322,7 @@ def test_columns_of_other_tables_are_taken_by_name_too(fitted):
     for table in (pyarrow.Table.from_pandas(shuffled.assign(label="text")), PolarsTable(shuffled)):
         np.testing.assert_array_equal(fitted.predict_proba(table), fitted.predict_proba(TABLE))
     pairs = shuffled.set_axis(pd.MultiIndex.from_tuples([name.rsplit("_", 1) for name in shuffled]), axis=1)
-    with pytest.raises(ValueError, match="51 keypoint columns, got one without nose_x"):
+    with pytest.raises(ValueError, match="51 columns in the table, got 0 of them; missing: nose_x"):
         fitted.predict(pairs)
 
 

@@ -221,10 +221,16 @@ def test_wrong_skeletons_are_refused():
         heatpose.make_pose_pipeline(skeleton="hand")
     with pytest.raises(ValueError, match="Expected heatmaps of coco-17 for pixel-dense-1"):
         heatpose.make_pose_pipeline("pixel-dense-1", skeleton="hand-21")
+    with pytest.raises(ValueError, match=r"Expected a skeleton out of .*, got \['wrist'\]"):
+        heatpose.make_pose_pipeline(skeleton=["wrist"])
+    with pytest.raises(ValueError, match="Expected heatmaps with keypoints of hand-21, got those of coco-133"):
+        heatpose.make_pose_pipeline(skeleton="hand-21", heatmaps="coco-133")
     pipeline = heatpose.make_pose_pipeline("lda", skeleton="hand-21")
     with pytest.raises(ValueError, match=r"Expected a keypoint table of shape \(n, 63\) or \(n, 21, 3\)"):
         pipeline[1:].fit(np.zeros((4, 51)), list("aabb"))
-    with pytest.raises(ValueError, match="63 keypoint columns, got one without wrist_x"):
+    with pytest.raises(
+        ValueError, match=r"63 columns in the table, got 0 .*wrist_x, .* It has the keypoints of coco-17 \("
+    ):
         pipeline[1:].fit(pd.DataFrame(np.zeros((4, 51)), columns=COCO_17.columns), list("aabb"))
 
 

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
+import heatpose
 from heatpose.data.groups import Grouping
 from heatpose.data.table import keypoint_frame
 from heatpose.datasets.simulation import simulate_poses
@@ -617,3 +618,26 @@ def test_samples_without_probabilities_have_no_say():
 
 def test_a_class_given_no_chance_at_all_does_not_break_it():
     assert 0.2 <= fit_temperature(np.array([[1.0, 0.0], [0.9, 0.1]]), np.array([1, 0])) <= 5
+
+
+# Paths and arrays where tables and models are expected
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: heatpose.train_pose_classifier("data"), "a keypoint table, as heatpose.load_data returns it, got str"),
+        (lambda: heatpose.train_pose_classifier(TABLE, groups=np.zeros(len(TABLE))), "got ndarray: add a column"),
+        (lambda: heatpose.evaluate_model(heatpose.make_pose_pipeline("lda"), "data"), "a keypoint table, .* got str"),
+        (
+            lambda: heatpose.compare_models(*[heatpose.make_pose_pipeline("lda")] * 2, "data"),
+            "a keypoint table, .* got str",
+        ),
+        (lambda: heatpose.evaluate_model("pose.joblib", TABLE), "a model, as heatpose.load_model .* got 'pose.joblib'"),
+        (lambda: heatpose.check_data("pose.joblib", TABLE), "a model, as heatpose.load_model returns it, got 'pose"),
+    ],
+    ids=["train", "groups", "evaluate", "compare", "model", "check"],
+)
+def test_paths_and_arrays_are_refused_by_name(call, message):
+    with pytest.raises(TypeError, match=f"Expected .*{message}"):
+        call()
