@@ -138,7 +138,7 @@ def _readme(manifest: Mapping[str, Any]) -> bytes:
 def _results(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Return the scores with their splits."""
     scores, groups, data = (record.get(name) or {} for name in ("scores", "groups", "data"))
-    held_out = f"held out: {groups.get('description') or 'groups that are not recorded'}"
+    held_out = f"held-out {groups.get('description') or 'groups that are not recorded'}"
     at_random = "random split: near-identical frames in training"
     source = {
         "task_type": "pose-classification",

@@ -154,6 +154,10 @@ def from_bytes(text: bytes, where: str) -> dict[str, Any]:
         where = f"'previous' of {where}"
         _check_version(manifest["previous"], where)
         _check_entries(manifest["previous"], where)
+    groups = manifest["record"].get("groups")
+    if isinstance(groups, dict) and isinstance(text := groups.get("description"), str):  # before, in other words
+        text = text.removeprefix("held-out ").replace("from the table's column 'group'", "as the data have them")
+        groups["description"] = text
     return manifest
 
 

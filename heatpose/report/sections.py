@@ -368,7 +368,7 @@ def _reproduce(material: Material, facts: Mapping[str, str]) -> dict[str, Any]:
     training = material.training
     if training is not None:
         facts |= {
-            "groups": training.grouping.description,
+            "split": f"held-out {training.grouping.description}",
             "folds": str(training.n_folds),
             "candidates": ", ".join(training.leaderboard["classifier"]),
             "seed": str(training.random_state),

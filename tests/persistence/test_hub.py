@@ -166,7 +166,7 @@ def test_the_metadata_are_those_of_a_model_card(folder):
     results = {result.metric_name: result for result in card.data.eval_results}
     honest, random = results["Balanced accuracy"], results["Balanced accuracy, random split"]
     assert (honest.metric_type, honest.metric_value) == ("balanced_accuracy", 0.8751)
-    assert honest.dataset_split == "held out: groups: 2 ('ann': #1, bob)"
+    assert honest.dataset_split == "held-out groups: 2 ('ann': #1, bob)"
     assert (random.metric_value, results["Macro F1"].metric_value) == (0.998, 0.8125)
     assert "random split" in random.dataset_split
     assert honest.dataset_name == "gestures" and honest.dataset_revision == "d" * 64
