@@ -64,9 +64,7 @@ _CELL = 0.7  # such steps in a cell of heatmaps, which are decoded to its parts:
 _OFTEN, _SELDOM = 0.5, 0.2  # shares of frames in data and signature, of what spoils a frame
 _LOOKED_AT = 4  # heatmaps of a block whose second peaks are looked for: more take longer than all the rest
 _PREDICTED = 32  # poses of a block whose confidence is looked at
-_OFTEN_UNSURE = (
-    0.5  # share of them: up to 0.4 under another estimator, 0.5 where legs are cut, see benchmarks/pictures.py
-)
+_OFTEN_UNSURE = 0.5  # share of them: up to 0.4 under another estimator, 0.5 without legs (benchmarks/pictures.py)
 _SECOND_PERSON = 0.5  # share of keypoints with a second peak from which on a frame counts
 
 Severity = Literal["error", "warning"]

@@ -105,8 +105,8 @@ class TrainingResult:
         scarce = [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]
         no_people = self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds")
         uncalibrated = (
-            "Blocks of frames calibrate no prediction sets, which hold all classes, and unknown for these people only: "
-            "half of a new person's poses can be."
+            "Blocks of frames calibrate no prediction sets (they hold all classes), and unknown for these people only: "
+            "half of a new person's poses can be unknown."
         )
         return (
             *([left_out] if self.n_without_body else []),
