@@ -18,9 +18,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
-from heatpose.data.wording import some_names
 from heatpose.evaluation.metrics import macro_recall
-from heatpose.model.checks import text_labels
+from heatpose.model.checks import codes_of
 from heatpose.model.estimators import PoseClassifier, PoseFeatures, as_table
 from heatpose.model.openset import split_known
 from heatpose.pose import geometry
@@ -87,14 +86,8 @@ def measure_importance(classifier: Pipeline, X: np.ndarray, y: np.ndarray, rando
         There is not one class for each sample, or one that the classifier does not know.
     """
     some = np.linspace(0, len(y) - 1, min(MAX_SAMPLES, len(y))).astype(int)
-    keypoints, labels = np.asarray(X, dtype=np.float64)[some].reshape(len(some), -1, 3), text_labels(y, "y", len(X))
-    # By name, and not by order: that of numbers is another one.
-    columns = pd.Index(np.asarray(classifier.classes_).astype(str)).get_indexer(labels)
-    if (columns < 0).any():
-        raise ValueError(
-            f"Expected classes that the classifier knows, got {some_names(np.unique(labels[columns < 0]))}."
-        )
-    columns = columns[some]
+    keypoints = np.asarray(X, dtype=np.float64)[some].reshape(len(some), -1, 3)
+    columns = codes_of(y, classifier.classes_, len(X))[some]
     rng = np.random.default_rng(random_state)
 
     def score(probabilities: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.table import table_keypoints, table_labels
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
+from heatpose.model.checks import codes_of
 from heatpose.model.inputs import before_last, input_of, skeleton_of
 from heatpose.model.prediction import mirror_table
 from heatpose.pose.geometry import has_body, mask_uncertain
@@ -103,8 +104,7 @@ def _predict(
     """Labels (N,), classes (C,), probabilities (N, C), confidences (N,); refuses a class that the model lacks."""
     skeleton, labels = skeleton_of(pipeline), table_labels(table)
     classes = np.asarray(pipeline.classes_).astype(str)
-    if unknown := ", ".join(map(repr, sorted(set(labels.tolist()) - set(classes.tolist())))):
-        raise ValueError(f"Expected classes that the model knows ({', '.join(classes)}), got {unknown} too.")
+    codes_of(labels, classes, len(table))
     samples = input_of(pipeline).samples(table, heatmaps, skeleton)
     samples, model = before_last(pipeline, samples), pipeline[-1]
     if hasattr(model, "predict_proba_and_known"):

@@ -11,7 +11,6 @@ from copy import copy
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
@@ -21,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.wording import format_plural
 from heatpose.model.arrays import Block, Bumps, Fill, Steps
-from heatpose.model.checks import text_labels
+from heatpose.model.checks import codes_of
 from heatpose.model.conversion import to_block
 from heatpose.model.estimators import PoseFeatures, as_table
 from heatpose.model.inputs import before_last, skeleton_of, takes_table
@@ -95,7 +94,9 @@ def adapt_model(model: Pipeline, X: Any, labels: ArrayLike) -> Pipeline:
     if classifier.correction_ is not None:
         raise ValueError("Expected a model that is not adapted yet, got one that is: adapt its base to all frames.")
     samples = _samples(model, X)
-    codes = _codes(labels, classifier.classes_, len(samples))
+    codes = codes_of(labels, classifier.classes_, len(samples))
+    if len(codes) > MAX_FRAMES:
+        raise ValueError(f"Expected at most {MAX_FRAMES:,} frames, got {len(codes):,}: leave some out, or train anew.")
     adapted = copy(classifier)
     if len(codes):
         xy = classifier.visible_keypoints(samples)
@@ -135,20 +136,6 @@ def describe_adaptation(model: Pipeline, X: Any, labels: ArrayLike) -> tuple[dic
     if facts["n_without_body"]:
         sentence += f" Left out: {facts['n_without_body']} without a visible body."
     return facts, f"{sentence} Temperature and threshold are those of the model; there are no prediction sets."
-
-
-def _codes(labels: ArrayLike, classes: np.ndarray, n_samples: int) -> np.ndarray:
-    """Check the labels of frames and return their positions in the model's classes, (N,)."""
-    names = text_labels(labels, "labels", n_samples)
-    codes = pd.Index(classes.astype(str)).get_indexer(names)  # numbers are in another order as names: 10 before 2
-    if new := ", ".join(map(repr, sorted(set(names[codes < 0].tolist())))):
-        raise ValueError(
-            f"Expected labels out of the model's classes ({', '.join(classes.astype(str))}), got {new}. "
-            "A new class needs a new training."
-        )
-    if n_samples > MAX_FRAMES:
-        raise ValueError(f"Expected at most {MAX_FRAMES:,} frames, got {n_samples:,}: leave some out, or train anew.")
-    return codes
 
 
 def _fit_correction(describe: Block, table: np.ndarray, codes: np.ndarray, offset: np.ndarray) -> Block:

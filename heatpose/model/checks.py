@@ -20,7 +20,7 @@ from heatpose.model.openset import UNKNOWN
 from heatpose.pose.inputs import as_heatmaps, is_keypoints, shape_advice
 from heatpose.pose.skeleton import Skeleton
 
-__all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "select_columns", "text_labels"]
+__all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "codes_of", "select_columns", "text_labels"]
 
 
 def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
@@ -113,6 +113,18 @@ def text_labels(values: Any, name: str, n_samples: int | None = None) -> np.ndar
     if n_samples not in (None, len(labels)):
         raise ValueError(f"Expected {n_samples} {name}, one for each sample, got {len(labels)}.")
     return labels
+
+
+def codes_of(labels: Any, classes: ArrayLike, n_samples: int) -> np.ndarray:
+    """Return the positions of labels in the classes of a model, (n,); ValueError where it lacks some."""
+    names, known = text_labels(labels, "labels", n_samples), np.asarray(classes).astype(str)
+    codes = pd.Index(known).get_indexer(names)  # by name, not by order: as names, 10 is before 2
+    if new := ", ".join(map(repr, sorted(set(names[codes < 0].tolist())))):
+        raise ValueError(
+            f"Expected classes that the model knows ({', '.join(known)}), got {new} too. "
+            "A new class needs a new training."
+        )
+    return codes
 
 
 def check_names(classes: Collection[str]) -> None:
