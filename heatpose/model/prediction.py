@@ -281,8 +281,11 @@ def _read(
                 input_of(pipeline).check_read(pipeline, heatmaps.shape[1:])
                 if (more := next(parts, None)) is None:
                     return heatmaps
-                some.append(heatmaps[:1])  # never all at once: a file can be larger than the memory
-                poses = np.concatenate([pipeline[0].transform(part) for part in chain([heatmaps, more], parts)])
+                decoded = []
+                for part in chain([heatmaps, more], parts):  # never all at once: a file can be larger than the memory
+                    some.append(part[:1].copy())
+                    decoded.append(pipeline[0].transform(part))
+                poses = np.concatenate(decoded)
                 return [(_numbered([shown] * len(poses), range(len(poses))), poses)]
         input_of(pipeline).check_read(pipeline, None)
         if (source := heatmap_skeleton_of(pipeline)) != COCO_17:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import zipfile
 from collections.abc import Mapping
 from io import BytesIO
@@ -33,7 +32,6 @@ from heatpose.pose.skeletons import pack_skeleton, short_name, unpack_skeleton
 __all__ = ["dismantle", "is_safe_file", "pack", "read_safe_file", "unpack", "zip_model"]
 
 _MAGIC = b"PK\x03\x04"
-_COMMENT = re.compile(rb"heatpose sha256 [0-9a-f]{64}")
 _COMMENT_SIZE = 80
 _DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that equal models give equal bytes
 _MAX_SIZE = 1 << 30  # bytes of all entries, decompressed

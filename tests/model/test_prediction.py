@@ -85,8 +85,10 @@ def test_a_large_file_is_never_in_memory_as_a_whole(pipeline, tmp_path, monkeypa
 
     monkeypatch.setattr("heatpose.model.prediction._BLOCK", 2)
     monkeypatch.setattr(pipeline[0], "transform", counted, raising=False)
-    parts = list(predict_files(pipeline, [file], on_poses=lambda poses, some: seen.append((len(poses), len(some)))))
-    assert (decoded, seen) == ([2, 2, 1], [(5, 1)])
+    parts = list(predict_files(pipeline, [file], on_poses=lambda poses, some: seen.extend(some)))
+    assert decoded == [2, 2, 1]
+    np.testing.assert_array_equal(np.concatenate(seen), HEATMAPS[:5:2])
+    assert all(one.base is None for one in seen)  # a view would keep its part
     assert [row[:2] for row in parts] == [row[:2] for row in whole]
     np.testing.assert_allclose([row.confidence for row in parts], [row.confidence for row in whole])
     np.save(file, np.where(np.arange(5)[:, None, None, None] == 3, np.nan, HEATMAPS[:5]))
