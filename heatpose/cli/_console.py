@@ -12,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
@@ -256,11 +256,7 @@ def complaints_on_stderr() -> Iterator[None]:
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
     """Let SIGTERM interrupt a command like Ctrl-C, which also ends the processes at work for it: they would stay."""
-    if threading.current_thread() is not threading.main_thread():
+    with ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():  # others cannot
+            stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
         yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

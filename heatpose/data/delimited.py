@@ -75,7 +75,7 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            return pd.read_csv(source, sep=separator, decimal=decimal, encoding=encoding, **options)
+            return pd.read_csv(source, sep=separator, decimal=decimal, encoding=encoding, low_memory=False, **options)
         except pd.errors.ParserWarning as error:
             raise ValueError(f"Expected rows as long as the header: {error}") from error
 

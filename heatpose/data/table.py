@@ -539,5 +539,4 @@ def _read_csv(source: Path | BytesIO, skeleton: Skeleton) -> pd.DataFrame:
         na_values=dict.fromkeys(["sample", *skeleton.columns], not_numbers),
         keep_default_na=False,
         index_col=False,
-        low_memory=False,
     )

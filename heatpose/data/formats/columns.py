@@ -105,7 +105,6 @@ def _table(path: Path, header: list[str] | None) -> pd.DataFrame:
         keep_default_na=False,
         dtype={name: str for name in header or () if name.strip().lower() in _TEXTS},  # 007 is no 7
         na_values={name: missing for name in header or () if name.strip().lower() not in _TEXTS},
-        low_memory=False,
     )
 
 

@@ -69,7 +69,7 @@ def _add(
 
 
 def _csv(path: Path) -> tuple[list[tuple[str, ...]], np.ndarray, list[str | None]]:
-    table = read_delimited(path, header=None, dtype=str, keep_default_na=False, low_memory=False)
+    table = read_delimited(path, header=None, dtype=str, keep_default_na=False)
     n_rows = 4 if table.iloc[1, 0] == "individuals" else 3
     if table.iloc[:n_rows, 0].tolist() != [level for level in _LEVELS if n_rows == 4 or level != "individuals"]:
         raise ValueError(f"Expected rows of {', '.join(_LEVELS)}, got {', '.join(table.iloc[:n_rows, 0])[:80]}.")
