@@ -40,13 +40,14 @@ def require_columns(columns: Collection[str], where: str, *others: str, skeleton
         found = len(needed) - len(missing)
         raise ValueError(
             f"Expected {len(needed)} columns in {where}, got {found} of them; missing: {shown}."
-            f"{_name_advice(list(map(str, columns)), missing)}"
+            f"{_name_advice(list(map(str, columns)), missing, skeleton)}"
         )
 
 
-def _name_advice(columns: Collection[str], missing: Sequence[str]) -> str:
+def _name_advice(columns: Collection[str], missing: Sequence[str], skeleton: Skeleton) -> str:
     """Return whose keypoints the columns are, or which are probably the missing ones, under another name."""
-    if other := next((name for name, each in SKELETONS.items() if {*each.columns} <= {*columns}), None):
+    others = (name for name, each in SKELETONS.items() if {*each.columns} <= {*columns})
+    if not {*skeleton.columns}.isdisjoint(missing) and (other := next(others, None)):
         return f" It has the keypoints of {other} (--skeleton, skeleton=)."
     wanted = {_name_parts(name): name for name in missing}
     likely = [(name, wanted[parts]) for name in columns if (parts := _name_parts(name)) in wanted]
