@@ -114,7 +114,7 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
     groups, data = record.get("groups") or {}, record.get("data") or {}
     amount = f"{record['n_samples']:,} samples" if record.get("n_samples") else ""
     if amount and groups.get("n_groups"):
-        amount += f" in {groups['n_groups']} groups"
+        amount += f" in {groups['n_groups']} {'blocks' if groups.get('kind') == 'blocks' else 'groups'}"
     source = f"from {_text(data['path'])}" if data.get("path") else ""
     digest = f"(digest {_text(data['digest'])[:12]}...)" if data.get("digest") else ""
     facts = [

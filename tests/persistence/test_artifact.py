@@ -317,6 +317,14 @@ def test_card_begins_with_the_held_out_score(saved):
     assert hashlib.sha256(saved.read_bytes()).hexdigest() in card
 
 
+def test_card_calls_blocks_blocks(path, pipelines):
+    groups = {"description": "contiguous blocks of each class (5 runs)", "kind": "blocks", "n_groups": 5}
+    save_model(pipelines[0], path, record={**RECORD, "groups": groups})
+    card = path.with_suffix(".md").read_text("utf-8")
+    assert "Split by held-out contiguous blocks of each class" in card
+    assert "| held-out blocks | balanced accuracy |" in card and "1,200 samples in 5 blocks" in card
+
+
 def test_card_without_a_record(path, pipelines):
     save_model(pipelines[0], path)
     card = path.with_suffix(".md").read_text("utf-8")
