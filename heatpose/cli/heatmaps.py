@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heatpose.cli._console import progress, say, say_next
@@ -85,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
         written, groups = _write_photos(args), []
     before = f", after {format_plural(written.n_before, 'picture')} before" if written.n_before else ""
     say(f"Wrote {format_plural(written.n_files, 'file')} to {args.out}{before}")
-    if any(Path(args.out).glob("*.npy")):  # of no class
+    if any(args.out.glob("*.npy")):  # of no class
         say_next("predict", "MODEL", args.out)
     else:
         say_next("train", args.out, *groups)

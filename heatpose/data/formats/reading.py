@@ -95,8 +95,8 @@ def read_poses(
     -------
     DataFrame
         A row a pose: ``path``, ``sample``, ``label``, ``group``, the 51 keypoint columns in pixels, and those of
-        ``video``, ``track``, ``person`` and ``image`` that the format knows. ``sample`` is the number of the frame
-        in its path, from 0, also of those left out; with all people that of the pose. ``table.attrs["notes"]``
+        ``video``, ``track``, ``person`` and ``image`` that the format knows. ``sample`` is the position of the frame
+        among those that the files have of its path, from 0; with all people that of the pose. ``table.attrs["notes"]``
         lists what was chosen or left out, in lines.
 
     Raises
