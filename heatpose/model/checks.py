@@ -50,7 +50,7 @@ def select_columns(X: Any, skeleton: Skeleton) -> Any:
         X = X.to_frame().T
     columns = getattr(X, "column_names", getattr(X, "columns", ()))  # of pyarrow, of pandas and polars
     if not all(isinstance(column, Integral) for column in columns):
-        require_columns(set(columns), "the table", skeleton=skeleton)
+        require_columns(list(columns), "the table", skeleton=skeleton)
         X = (X.select if hasattr(X, "select") else X.__getitem__)(list(skeleton.columns))
     if hasattr(X, "iloc"):
         return X.to_numpy(np.float64, na_value=np.nan)

@@ -273,13 +273,14 @@ def test_features_do_not_depend_on_what_was_fitted():
     [
         (TABLE[:, :50], r"shape \(n, 51\) or \(n, 17, 3\) with the columns nose_x, .* got shape \(18, 50\)"),
         (FRAME.rename(columns={"nose_x": "nose_column"}), "51 columns in the table, got 50 of them; missing: nose_x"),
+        (FRAME.rename(columns=str.title), "Probably Nose_X is nose_x, Nose_Y is nose_y, Nose_Confidence is"),
         (FRAME.iloc[:, :49], "got 49 of them; missing: right_ankle_y, right_ankle_confidence"),
         (TABLE[0], "Expected 2D array, got 1D"),
         (TABLE.reshape(-1, 3, 17), r"keypoint table of shape .* got shape \(18, 3, 17\)"),
         (np.where(np.arange(51) == 4, np.inf, TABLE), "infinity"),
         (np.full(TABLE.shape, "x"), "could not convert string"),
     ],
-    ids=["50 columns", "a name", "columns less", "1-D", "3-D", "infinite", "text"],
+    ids=["50 columns", "a name", "capitals", "columns less", "1-D", "3-D", "infinite", "text"],
 )
 def test_what_is_no_keypoint_table_is_refused(make, X, message):
     with pytest.raises(ValueError, match=message):
