@@ -65,7 +65,7 @@ def _frames(numbers: np.ndarray) -> np.ndarray:
     if numbers.ndim == 3:
         numbers = numbers[:, None] if numbers.shape[2] <= 4 else numbers[None]
     if numbers.dtype.kind not in "fiu" or numbers.ndim != 4 or numbers.shape[3] < 2:
-        raise ValueError(f"Expected keypoints (n, K, 2 or 3) or heatmaps (n, K, H, W), got {numbers.dtype} {shape}.")
+        raise ValueError(f"Expected keypoints (n, K, 2 to 4) or heatmaps (n, K, H, W), got {numbers.dtype} {shape}.")
     return numbers
 
 
