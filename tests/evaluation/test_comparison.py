@@ -201,6 +201,16 @@ def test_otherwise_data_are_asked_for(change, why):
         compare_records(*records(0.6, 0.9, kind="blocks"))
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_no_password_of_a_url_is_shown(options, monkeypatch, capsys):
+    same = compare_predictions(["a", "b"], ["a", "b"], ["a", "b"])
+    monkeypatch.setattr("heatpose.cli.compare._on_data", lambda *_: (same, None))
+    monkeypatch.setattr("heatpose.read_manifest", lambda _: {"record": {}}, raising=False)
+    assert main(["compare", "a.joblib", "b.joblib", "https://ann:secret@example.org/t.parquet", *options]) == 0
+    out = capsys.readouterr().out
+    assert "example.org/t.parquet" in out and "secret" not in out
+
+
 def test_from_the_command_line(tmp_path, capsys, no_learning_curve):
     write_table(a_table(1), tmp_path / "train.parquet")
     write_table(a_table(2), tmp_path / "test.parquet")

@@ -137,6 +137,15 @@ def test_bodies_that_lean_all_to_one_side_are_found_unless_they_did_in_training(
     assert find_differences(sign_poses(tilted), sign_poses(tilted)) == []
 
 
+def test_bodies_that_lean_are_no_tilted_camera_where_others_lie():
+    leaning, lying = (
+        OTHERS.keypoints[part] @ np.array([[np.cos(a), np.sin(a), 0], [-np.sin(a), np.cos(a), 0], [0, 0, 1]])
+        for part, a in ((slice(0, None, 2), np.radians(25)), (slice(1, None, 2), np.pi / 2))
+    )
+    assert codes(find_differences(EXPECTED, sign_poses(leaning))) == ["tilted"]
+    assert find_differences(EXPECTED, sign_poses(np.concatenate([leaning, lying]))) == []
+
+
 @pytest.mark.parametrize("step, found", [(0.01, False), (1, False), (4, True), (6, True)])
 def test_coordinates_that_are_rounded_coarsely_are_found(step, found):
     rounded = OTHERS.keypoints.copy()
@@ -258,6 +267,13 @@ def test_keypoints_that_are_missing_here_and_there_are_found_beyond_those_of_the
     expected, data = map(sign_poses, some)
     assert codes(find_differences(EXPECTED, data)) == ["missing-keypoints"] * found
     assert find_differences(expected, data) == []
+
+
+def test_estimators_without_eyes_and_ears_are_as_expected_where_training_lacks_some_of_them():
+    some, none = POSES.keypoints.copy(), OTHERS.keypoints.copy()
+    some[::10, 1:5] = some[1::10, 1:5] = some[2::10, 1:5] = np.nan, np.nan, 0
+    none[:, 1:5] = np.nan, np.nan, 0
+    assert find_differences(sign_poses(some), sign_poses(none)) == []
 
 
 def test_a_signature_is_plain_and_additive():

@@ -359,6 +359,8 @@ def test_prediction_sets_are_calibrated_on_people_and_not_on_blocks_of_their_fra
     assert dict(people.pipeline[-1].set_thresholds)[0.8] > 0
     assert set(dict(blocks.pipeline[-1].set_thresholds).values()) == {0.0}
     assert people.notes == () and "calibrate no prediction sets" in blocks.notes[0]
+    assert people.signature.unsure.sum() == people.evaluation.n_samples
+    assert not blocks.signature.unsure.any()  # of frames of people it knows: nothing to compare new people with
     titles = [list_scores(each.to_record())[0].title for each in (people, blocks)]
     assert titles == ["held-out groups", "held-out blocks"]
 
