@@ -78,7 +78,7 @@ def _pool(g: Graph, block: arrays.Pool, x: Any) -> Value:
             votes = g.slice(votes, 0, -1, 1)
         shared.append(votes)
     each = g.add(g.reshape(g.concat(*shared, axis=1), 0, len(shared), -1), SMOOTHING)
-    pooled = g.div(g.reduce("Sum", g.div(each, g.reduce("Sum", each, 2)), 1, keepdims=False), len(shared))
+    pooled = g.reduce("Mean", g.div(each, g.reduce("Sum", each, 2)), 1, keepdims=False)
     if not unknown:
         return pooled
     of_unknown = g.div(g.op("Sum", *unknown), len(unknown))

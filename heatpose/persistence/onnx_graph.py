@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.model import arrays
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
-from heatpose.model.openset import FLOOR, SMOOTHING, TINY, UNKNOWN_ODDS, predict_no_body, unknown_shares
+from heatpose.model.openset import FLOOR, SMOOTHING, UNKNOWN_ODDS, predict_no_body, unknown_shares
 from heatpose.persistence.onnx_blocks import merge_scales, write_block
 from heatpose.persistence.onnx_decoders import decode
 from heatpose.persistence.onnx_features import as_decoded, mask_uncertain
@@ -75,9 +75,10 @@ def build_graph(
     # Blocks take a keypoint table; the first one describes the pose, so masked positions are passed on instead.
     block, correction = block.members if isinstance(block, arrays.Corrected) else (block, None)
     share, known = _split_known(g, write_block(g, merge_scales(block), (xy, seen)), classes)
-    if classifier.temperature != 1:  # see heatpose.model.openset.apply_temperature
-        logits = g.div(g.op("Log", g.binary("Max", share, TINY)), classifier.temperature)
-        share = g.op("Softmax", logits, axis=1)
+    if classifier.temperature != 1:  # see heatpose.model.openset.apply_temperature; a share is above its limit
+        share = g.op("Softmax", g.div(g.op("Log", share), classifier.temperature), axis=1)
+    else:
+        share = g.div(share, g.reduce("Sum", share, 1))
     if correction is not None:
         share, known = _correct(g, share, known, write_block(g, correction, (xy, seen)), len(classes))
     _write_outputs(g, share, known, seen, classes)
@@ -110,14 +111,14 @@ def _decode(g: Graph, pipeline: Pipeline) -> Value:
 
 
 def _split_known(g: Graph, probabilities: Value, classes: Sequence[str]) -> tuple[Value, Value]:
-    """Write :func:`heatpose.model.openset.split_known`: (N, C) and (N, 1)."""
+    """Write :func:`heatpose.model.openset.split_known`: (N, C), not normalised yet, and (N, 1)."""
     n_classes = len(classes)
     own, unknown = g.slice(probabilities, 0, n_classes, 1), g.slice(probabilities, n_classes, n_classes + 1, 1)
     of_known, of_unknown = g.reduce("Sum", own, 1), g.reduce("Sum", unknown, 1)
     known = g.div(of_known, g.add(of_known, g.mul(of_unknown, UNKNOWN_ODDS)))
-    given = g.like(unknown_shares(np.array(classes))[np.newaxis], own)
-    share = g.add(g.op("Gemm", of_unknown, given, own), SMOOTHING)
-    return g.div(share, g.reduce("Sum", share, 1)), known
+    given = unknown_shares(np.array(classes))[np.newaxis]
+    share = g.op("Gemm", of_unknown, g.like(given, own), own) if given.any() else own
+    return g.add(share, SMOOTHING), known
 
 
 def _correct(g: Graph, share: Value, known: Value, summands: Value, n_classes: int) -> tuple[Value, Value]:

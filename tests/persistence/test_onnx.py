@@ -113,6 +113,9 @@ def test_each_decoder(fit, heatmaps, decoder):
         (keypoints,) = graph._run(heatmaps[part], "keypoints")
         np.testing.assert_allclose(keypoints, expected[part], atol=1e-4)
     np.testing.assert_allclose(graph.predict_proba(heatmaps), pipeline.predict_proba(heatmaps), atol=1e-5)
+    noise = np.random.default_rng(0).random((9, 17, 9, 8), dtype=np.float32)  # with peaks at every edge
+    (keypoints,) = graph._run(noise, "keypoints")
+    np.testing.assert_allclose(keypoints, decode_heatmaps(noise, decoder), atol=1e-4)
 
 
 def test_positions_are_the_same_to_the_last_bit(model, exported, poses):
