@@ -75,7 +75,7 @@ def build_graph(
     # Blocks take a keypoint table; the first one describes the pose, so masked positions are passed on instead.
     block, correction = block.members if isinstance(block, arrays.Corrected) else (block, None)
     share, known = _split_known(g, write_block(g, merge_scales(block), (xy, seen)), classes)
-    if classifier.temperature != 1:  # see heatpose.model.openset.apply_temperature; a share is above its limit
+    if classifier.temperature != 1:  # see heatpose.model.openset.apply_temperature; no smoothed share is 0
         share = g.op("Softmax", g.div(g.op("Log", share), classifier.temperature), axis=1)
     else:
         share = g.div(share, g.reduce("Sum", share, 1))

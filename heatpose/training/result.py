@@ -103,6 +103,7 @@ class TrainingResult:
         same = same_names(self.evaluation.classes)
         spread = self.predictions.groupby("label")["group"].nunique()
         scarce = [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]
+        few_folds = f"At most {self.n_folds} folds are possible: so many groups have"
         no_people = self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds")
         uncalibrated = (
             "Blocks of frames calibrate no prediction sets (they hold all classes), and unknown for these people only: "
@@ -110,7 +111,7 @@ class TrainingResult:
         )
         return (
             *([left_out] if self.n_without_body else []),
-            *([f"Only {self.n_folds} folds, the number of groups that have {join_names(scarce)}."] if scarce else []),
+            *([f"{few_folds} {join_names(scarce)}."] if scarce else []),
             *(f"{join_names(names)} are different classes, but the same name: they may be one." for names in same),
             *([uncalibrated] if no_people else []),
         )
