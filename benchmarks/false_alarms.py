@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -143,12 +144,10 @@ def time_check(cache: Path) -> None:
             signatures: list[Signature] = []
             checking = 0.0
 
-            def check(
-                samples: np.ndarray, heatmaps: list[np.ndarray], signatures: list[Signature] = signatures
-            ) -> None:
+            def check(samples: np.ndarray, *more: Any, signatures: list[Signature] = signatures) -> None:
                 nonlocal checking
                 begin = time.perf_counter()
-                signatures.append(sign_samples(samples, model, heatmaps))
+                signatures.append(sign_samples(samples, model, *more))
                 checking += time.perf_counter() - begin
 
             start = time.perf_counter()

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
                     rows={**pose_options(args), "keep_placeholders": args.keep_placeholders},
                     n_jobs=args.jobs,
                     progress=advance,
-                    on_poses=lambda *samples: signatures.append(sign_samples(samples[0], pipeline, samples[1])),
+                    on_poses=lambda samples, *more: signatures.append(sign_samples(samples, pipeline, *more)),
                 )
             )
     except heatpose.BadFilesError as error:

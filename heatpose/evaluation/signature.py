@@ -21,8 +21,7 @@ from heatpose.evaluation.frames import second_peaks
 from heatpose.evaluation.plain import Record
 from heatpose.model.checks import check_table
 from heatpose.model.estimators import MIN_CONFIDENCE
-from heatpose.model.inputs import before_last, heatmap_skeleton_of, skeleton_of
-from heatpose.model.openset import UNKNOWN
+from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.pose.checks import grid_step
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
 from heatpose.pose.geometry import mask_uncertain
@@ -63,7 +62,6 @@ _COARSE = 6  # steps of rounded coordinates in a trunk: with 4 a quarter of the 
 _CELL = 0.7  # such steps in a cell of heatmaps, which are decoded to its parts: with 5 cells no answer is lost
 _OFTEN, _SELDOM = 0.5, 0.2  # shares of frames in data and signature, of what spoils a frame
 _LOOKED_AT = 4  # heatmaps of a block whose second peaks are looked for: more take longer than all the rest
-_PREDICTED = 32  # poses of a block whose confidence is looked at
 _OFTEN_UNSURE = 0.5  # share of them: up to 0.4 under another estimator, 0.5 without legs (benchmarks/pictures.py)
 _SECOND_PERSON = 0.5  # share of keypoints with a second peak from which on a frame counts
 
@@ -161,7 +159,7 @@ class Signature(Record):
         Heatmaps with a second peak for most keypoints, and without, of those that were looked at.
     unsure : ndarray, shape (2,)
         Poses with a confidence below the threshold of the model, and others: of held-out groups in training, but not of
-        blocks, or some of those to predict.
+        blocks, or of those to predict.
     trunk_leans : ndarray, shape (2,)
         Sum of :func:`heatpose.pose.orientation.trunk_leans` over the upright bodies, and their number.
     n_repeated : int
@@ -301,7 +299,9 @@ def sign_table(table: pd.DataFrame, skeleton: Skeleton = COCO_17) -> Signature:
     return sign_poses(table_keypoints(table, skeleton), skeleton, table.attrs.get("heatmap_shape"))
 
 
-def sign_samples(samples: np.ndarray, model: Any, heatmaps: Sequence[np.ndarray] = ()) -> Signature:
+def sign_samples(
+    samples: np.ndarray, model: Any, heatmaps: Sequence[np.ndarray] = (), is_unsure: np.ndarray | None = None
+) -> Signature:
     """Return the signature of what a model takes.
 
     Parameters
@@ -312,12 +312,12 @@ def sign_samples(samples: np.ndarray, model: Any, heatmaps: Sequence[np.ndarray]
         That takes them.
     heatmaps : sequence of ndarray, shape (1, K, H, W) each
         Some of those that the samples were decoded from, to look for their shape and for second peaks.
+    is_unsure : ndarray of bool, shape (N,), optional
+        Samples with a confidence below the threshold of the model.
     """
     skeleton, shapes = skeleton_of(model), {one.shape[2:] for one in heatmaps}
     signature = sign_poses(pose_samples(samples, model), skeleton, shapes.pop() if len(shapes) == 1 else None)
-    if hasattr(model[-1], "predict_or_unknown"):
-        some = before_last(model, samples[:: -(-len(samples) // _PREDICTED)])
-        is_unsure = model[-1].predict_or_unknown(some) == UNKNOWN
+    if is_unsure is not None:
         signature = replace(signature, unsure=np.array([is_unsure.sum(), (~is_unsure).sum()]))
     if not heatmaps or heatmap_skeleton_of(model) != skeleton:
         return signature

@@ -25,6 +25,7 @@ from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, tabl
 from heatpose.model.checks import select_columns
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.inputs import before_last, heatmap_skeleton_of, input_of, shared_decoder, skeleton_of
+from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
@@ -70,7 +71,7 @@ def predict_files(
     rows: Mapping[str, Any] | None = None,
     n_jobs: int | None = None,
     progress: Callable[[int, int], object] | None = None,
-    on_poses: Callable[[np.ndarray, list[np.ndarray]], object] | None = None,
+    on_poses: Callable[[np.ndarray, list[np.ndarray], np.ndarray | None], object] | None = None,
 ) -> Iterator[Prediction]:
     """Predict the classes of the poses in files.
 
@@ -94,8 +95,9 @@ def predict_files(
     progress : callable, optional
         ``progress(done, total)`` in files, called from the calling thread.
     on_poses : callable, optional
-        Called with the samples of each block as the model sees them, keypoints (n, 51) or heatmaps (n, 17, H, W), and
-        some of its heatmaps as they were read, (1, 17, H, W) each.
+        Called with the samples of each block as the model sees them, keypoints (n, 51) or heatmaps (n, 17, H, W), some
+        of its heatmaps as they were read, (1, 17, H, W) each, and whether the confidence of each sample is below the
+        model's threshold, (n,), or None if it has none.
 
     Yields
     ------
@@ -134,9 +136,10 @@ def predict_files(
                 samples = np.concatenate(poses)
                 if mirrored:
                     samples = input_of(pipeline).mirror(samples, skeleton_of(pipeline))
+                labels, confidences, is_unsure = _predict(pipeline, samples, unknown)
                 if on_poses is not None:
-                    on_poses(samples, heatmaps)
-                yield from _predict(pipeline, names, samples, unknown)
+                    on_poses(samples, heatmaps, is_unsure)
+                yield from map(Prediction, names, map(str, labels), confidences.tolist())
             if progress is not None:
                 progress(start + len(block), len(files))
     if bad and not skip_bad:
@@ -317,13 +320,21 @@ def _numbered(names: Sequence[str], numbers: Iterable[int]) -> list[str]:
     return [f"{name}[{number}]" if counts[name] > 1 else name for name, number in zip(names, numbers, strict=True)]
 
 
-def _predict(pipeline: Pipeline, names: Sequence[str], samples: np.ndarray, unknown: bool) -> Iterator[Prediction]:
+def _predict(
+    pipeline: Pipeline, samples: np.ndarray, unknown: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return labels (n,), confidences (n,), and which a threshold makes unknown, (n,), or None without a threshold."""
     samples, model = before_last(pipeline, samples), pipeline[-1]
     if unknown:
         labels, confidences = model.predict_or_unknown(samples, return_confidence=True)
+        return labels, confidences, labels == UNKNOWN
+    is_unsure = None
+    if hasattr(model, "predict_proba_and_known"):
+        probabilities, known = model.predict_proba_and_known(samples)
+        is_unsure = known * probabilities.max(axis=1) < model.threshold
     else:
         probabilities = model.predict_proba(samples)
-        labels, confidences = model.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
-        if isinstance(model, PoseClassifier):
-            confidences[~model.has_body(samples)] = 0
-    yield from map(Prediction, names, map(str, labels), confidences.tolist())
+    labels, confidences = model.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
+    if isinstance(model, PoseClassifier):
+        confidences[~model.has_body(samples)] = 0
+    return labels, confidences, is_unsure

@@ -85,7 +85,7 @@ def test_a_large_file_is_never_in_memory_as_a_whole(pipeline, tmp_path, monkeypa
 
     monkeypatch.setattr("heatpose.model.prediction._BLOCK", 2)
     monkeypatch.setattr(pipeline[0], "transform", counted, raising=False)
-    parts = list(predict_files(pipeline, [file], on_poses=lambda poses, some: seen.extend(some)))
+    parts = list(predict_files(pipeline, [file], on_poses=lambda poses, some, unsure: seen.extend(some)))
     assert decoded == [2, 2, 1]
     np.testing.assert_array_equal(np.concatenate(seen), HEATMAPS[:5:2])
     assert all(one.base is None for one in seen)  # a view would keep its part
