@@ -75,9 +75,10 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
-            return pd.read_csv(source, sep=separator, decimal=decimal, encoding=encoding, low_memory=False, **options)
-        except pd.errors.ParserWarning as error:
-            raise ValueError(f"Expected rows as long as the header: {error}") from error
+            options |= {"sep": separator, "decimal": decimal, "encoding": encoding, "low_memory": False}
+            return pd.read_csv(source, index_col=False, **options)
+        except pd.errors.ParserWarning as error:  # pandas names the line of a later row itself
+            raise ValueError(f"Expected {n_columns} columns in each row, got more in the first one") from error
 
 
 def read_columns(

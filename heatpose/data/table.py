@@ -538,5 +538,4 @@ def _read_csv(source: Path | BytesIO, skeleton: Skeleton) -> pd.DataFrame:
         dtype=dict.fromkeys(_TEXTS, str),
         na_values=dict.fromkeys(["sample", *skeleton.columns], not_numbers),
         keep_default_na=False,
-        index_col=False,
     )

@@ -101,7 +101,6 @@ def _table(path: Path, header: list[str] | None) -> pd.DataFrame:
     return read_delimited(
         path,
         header=0 if header else None,
-        index_col=False,
         keep_default_na=False,
         dtype={name: str for name in header or () if name.strip().lower() in _TEXTS},  # 007 is no 7
         na_values={name: missing for name in header or () if name.strip().lower() not in _TEXTS},

@@ -410,6 +410,10 @@ def test_labels_of_a_file(tmp_path):
         tmp_path / "l.csv", index=False
     )
     assert read_poses(source, labels=tmp_path / "l.csv")["label"].tolist() == ["a", "b", "c"]
+    for rows, where in (("2.jpg,c,\n0.jpg,a,x\n11,b,x", "in the first one"), ("2.jpg,c\n0.jpg,a,x\n", "line 3")):
+        (tmp_path / "l.csv").write_text(f"path,label\n{rows}")  # whose columns would shift
+        with pytest.raises(ValueError, match=rf"Cannot read labels from .*l\.csv: .*{where}"):
+            read_poses(source, labels=tmp_path / "l.csv")
     assert read_poses(source, labels=["u", "v", "w"])["label"].tolist() == ["u", "v", "w"]
     with pytest.raises(ValueError, match="one label for each of 3 frames or 3 poses"):
         read_poses(source, labels=["u", "v"])
