@@ -9,8 +9,8 @@ The export is compared with the model first; nothing is written if their predict
 
 Examples
 --------
-  heatpose export models/pose.joblib pose.heatpose --format safe
-  heatpose export models/pose.joblib pose.onnx --format onnx
+  heatpose export models/pose.joblib pose.heatpose
+  heatpose export models/pose.joblib pose.onnx
   heatpose export models/pose.joblib hub --format hub
 """
 
@@ -27,13 +27,14 @@ FORMATS = {"safe": ".heatpose", "onnx": ".onnx", "hub": ""}
 OPTIONS = {
     **shared("model"),
     "out OUT": option("file to write; with --format hub a folder", type=here),
-    "--format": option("default: %(default)s", choices=tuple(FORMATS), default="safe"),
+    "--format": option("default: safe, or onnx where OUT ends in .onnx", choices=tuple(FORMATS)),
     "--source": option("input of an ONNX graph", choices=("heatmaps", "keypoints"), default="heatmaps"),
 }
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    args.format = args.format or {".onnx": "onnx"}.get(args.out.suffix.lower(), "safe")
     if args.format != "hub":
         file_to_write(FORMATS[args.format])(str(args.out))  # under another name it would not load
     elif args.out.is_file():

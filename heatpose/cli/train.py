@@ -76,7 +76,8 @@ OPTIONS = {
     "--classifiers NAME,NAME": "classifiers to compare, listed below, or all",
     "--folds N": option("cross-validation folds (default: 5, or as many as each class has groups)", type=whole(2)),
     "--search BUDGET": option(
-        "time to tune hyper-parameters, such as 10m or 1h30m (needs heatpose[search])",
+        "time to tune hyper-parameters, such as 10m or 1h30m; the defaults are tried first, however long they take "
+        "(needs heatpose[search])",
         type=parsed_by("heatpose.training.search", "parse_budget"),
     ),
     "--study FILE": option("file for the trials of --search, to resume after an interruption", type=file_to_write()),
@@ -124,8 +125,9 @@ _NOT_WITH_ADAPT = {
     **dict.fromkeys(("groups", "classifiers", "folds", "search", "study", "dask", "report")),
     "mirror": "names",
     "decoder": "gaussian",
+    "random_state": 0,
 }
-"""Options that an adaptation has no use for, as it compares nothing and decodes as the model does; their defaults."""
+"""Options that an adaptation has no use for, which compares and draws nothing and decodes as the model does."""
 
 
 def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, Any]]:
@@ -135,7 +137,7 @@ def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, 
     from heatpose.model.inputs import input_of, skeleton_of
 
     if given := [f"--{name}" for name, default in _NOT_WITH_ADAPT.items() if getattr(args, name) != default]:
-        raise UsageError(f"Expected --adapt without {', '.join(given)}, which it has no use for")
+        raise UsageError(f"Expected --adapt without {', '.join(given).replace('_', '-')}, which it has no use for")
     base, manifest = heatpose.load_model(args.adapt), heatpose.read_manifest(args.adapt)
     table, heatmaps, _ = read_for_models(args, base)
     labels = table["label"].to_numpy(dtype=str)

@@ -715,7 +715,7 @@ def test_export_a_safe_file(run, trained, data, tmp_path):
 
 def test_export_onnx_and_a_hub_folder(run, trained, tmp_path):
     pytest.importorskip("onnxruntime")
-    code, said, _ = run("export", trained[0], tmp_path / "pose.onnx", "--format", "onnx")
+    code, said, _ = run("export", trained[0], tmp_path / "pose.onnx")  # by its ending
     assert code == 0 and "with pose.onnx.json" in said
     assert sorted(file.name for file in tmp_path.iterdir()) == ["pose.onnx", "pose.onnx.json"]
     pytest.importorskip("huggingface_hub")
@@ -744,11 +744,16 @@ def test_export_used_wrongly(run, trained, tmp_path):
         (trained[0], file, "--format", "hub"),
         (trained[0], tmp_path / "x.heatpose", "--source", "keypoints"),
         (trained[0], tmp_path / "x.heatpose", "--format", "pickle"),
-        (trained[0], tmp_path / "x.onnx"),
+        (trained[0], tmp_path / "x.onnx", "--format", "safe"),
         (trained[0], tmp_path / "x.heatpose", "--format", "onnx"),
     ):
         assert run("export", *arguments)[0] == 2
     assert run("export", tmp_path / "none.joblib", tmp_path / "x.heatpose")[0] == 1
+
+
+def test_an_adaptation_refuses_what_it_has_no_use_for(run, trained, data):
+    code, _, complaint = run("train", data, "--adapt", trained[0], "--random-state", 1, "--folds", 2)
+    assert code == 2 and "without --folds, --random-state, which" in complaint
 
 
 def test_formats_are_those_of_the_library():
