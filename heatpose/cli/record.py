@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> None:
                 break
         if recorder.is_busy:
             complain(f"{redact(args.source)} ended before the clip did")
+        if args.label is not None and not (recorder.status()["clip"] or {}).get("frames"):
+            raise ValueError(f"Expected a person in the pictures of the clip, got none in {redact(args.source)}.")
     recorder.stop()
     counts = recorder.counts()
     for line in counts:

@@ -223,6 +223,14 @@ def test_a_clip_that_is_longer_than_the_film_is_told(capsys, estimator, tmp_path
     assert "ended before" not in run(capsys, "record", tmp_path / "data", *arguments, "--seconds", 0.2)[2]
 
 
+def test_a_clip_without_anyone_is_told(capsys, estimator, tmp_path):
+    film = film_of(tmp_path / "film.avi", [None] * 4)
+    arguments = ["--source", film, "--estimator", estimator, "--label", "up"]
+    for countdown in (0, 3):  # the film ends in the clip, or before it
+        code, _, err = run(capsys, "record", tmp_path / "data", *arguments, "--countdown", countdown)
+        assert code == 1 and f"Expected a person in the pictures of the clip, got none in {film}" in err
+
+
 def test_recording_needs_a_class_or_the_page(capsys, film, estimator, tmp_path):
     code, _, err = run(capsys, "record", tmp_path / "out", "--source", film, "--estimator", estimator)
     assert code == 2
