@@ -350,12 +350,16 @@ class OnnxDetector:
     def _read(self, outputs: dict[str, NDArray]) -> tuple[NDArray, NDArray]:
         """Return corners (n, 4) in pixels of the input, and scores of a person."""
         rows, columns = self._size
-        if self._kind == "detr":
-            if (n_classes := outputs["logits"].shape[-1]) > 80:
+        if self._kind.startswith("detr"):
+            n_classes = (
+                outputs["logits"].shape[-1] if "logits" in outputs else 1 + int(outputs["labels"].max(initial=0))
+            )
+            if n_classes > 80:
                 raise ValueError(
                     "Expected RT-DETR with at most COCO's 80 classes, of which persons are the first, got "
                     f"{n_classes} from {self.model}: in COCO's 91, as other DETRs have, they are the second."
                 )
+        if self._kind == "detr":
             scores = 1 / (1 + np.exp(-outputs["logits"][0, :, 0].astype(np.float64)))
             return _corners(outputs["pred_boxes"][0] * (columns, rows, columns, rows)), scores
         if self._kind == "detr with sizes":

@@ -246,6 +246,13 @@ def test_a_detr_with_another_number_of_persons_is_refused(tmp_path, n_classes):
         detector(np.zeros((480, 640, 3), np.uint8))
 
 
+def test_a_detr_that_numbers_its_classes_otherwise_is_refused(tmp_path):
+    outputs = {"labels": LABELS + 74, "boxes": CORNERS, "scores": SCORES}  # 1 to 90, with persons as 1
+    detector = OnnxDetector(write_detector(tmp_path / "detr.onnx", outputs, with_sizes=True))
+    with pytest.raises(ValueError, match=r"COCO's 80 classes, .* got 91 from .*detr\.onnx"):
+        detector(np.zeros((480, 640, 3), np.uint8))
+
+
 def test_a_detector_that_takes_no_pictures_is_named(tmp_path):
     detector = OnnxDetector(write_detector(tmp_path / "bytes.onnx", yolox(raw=False), kind="UINT8"))
     with pytest.raises(ValueError, match=r"Expected a model that takes images float32 .* in bytes\.onnx"):

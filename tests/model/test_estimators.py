@@ -947,6 +947,8 @@ def test_steps_pass_frames_with_named_columns(heatmaps):
 def test_a_keypoint_table_for_the_whole_pipeline_is_pointed_to_the_rest_of_it(pipeline):
     with pytest.raises(ValueError, match=r"got \(18, 51\).*goes into pipeline\[1:\]"):
         pipeline.predict(TABLE)
+    with pytest.raises(ValueError, match=r"got \(17, 3\): keypoints are taken as \(n, 17, 3\)\."):
+        pipeline.predict(TABLE[0].reshape(17, 3))
 
 
 def test_the_pipeline_is_cloned_pickled_and_independent_of_threads(pipeline, heatmaps):
