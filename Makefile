@@ -16,13 +16,15 @@ endif
 # Options of `make train` and `make predict`: a folder or a keypoint table, or DATA=recorded for poses from PyPI
 DATA   ?= data/simulated
 # samples that stay on the same side of a split, see `heatpose train --help`; for example GROUPS='_(\d+)\.npy$'
-GROUPS ?= $(if $(filter data/simulated,$(DATA)),_(\d+)\.npy$$,$(if $(filter recorded data/recorded,$(DATA)),blocks:5))
+GROUPS ?= $(if $(filter data/simulated,$(named)),_(\d+)\.npy$$,$(if $(filter recorded data/recorded,$(named)),blocks:5))
 MODEL  ?= models/pose.joblib
 # other options of the command; for example ARGS='--classifiers all'
 ARGS   ?=
 
 # A value from the command line may contain a $ that make must not expand.
 raw     = $(if $(filter command environment,$(firstword $(origin $(1)))),$(value $(1)),$($(1)))
+quoted  = '$(subst ','\'',$(call raw,$(1)))'
+named  := $(patsubst %/,%,$(subst $() ,?,$(DATA)))
 groups := $(call raw,GROUPS)
 args   := $(call raw,ARGS)
 
@@ -49,7 +51,7 @@ install: .venv/installed  ## make .venv and install heatpose into it
 data/simulated/clips.csv: | .venv/installed
 	$(BIN)/heatpose simulate data/simulated --overwrite
 
-ifeq ($(DATA),recorded)
+ifeq ($(named),recorded)
 # The licence is written last: if it is there, so is all else.
 train: .venv/installed
 	@if test -e data/recorded/LICENSE.txt || $(BIN)/heatpose recorded data/recorded --overwrite; \
@@ -57,12 +59,12 @@ train: .venv/installed
 	else echo 'Without the recorded poses: training on simulated performers instead.' >&2; \
 	     $(MAKE) --no-print-directory train DATA=data/simulated; fi
 else
-train: .venv/installed $(if $(filter data/simulated,$(DATA)),data/simulated/clips.csv)  ## train on DATA, by default simulated performers, and save MODEL
-	$(BIN)/heatpose train '$(DATA)' --out '$(MODEL)' $(if $(groups),--groups '$(groups)') $(args)
+train: .venv/installed $(if $(filter data/simulated,$(named)),data/simulated/clips.csv)  ## train on DATA, by default simulated performers, and save MODEL
+	$(BIN)/heatpose train $(call quoted,DATA) --out $(call quoted,MODEL) $(if $(groups),--groups $(call quoted,GROUPS)) $(args)
 endif
 
 predict: .venv/installed  ## classify the poses in DATA with MODEL, as CSV
-	@$(BIN)/heatpose predict '$(MODEL)' '$(DATA)' $(args)
+	@$(BIN)/heatpose predict $(call quoted,MODEL) $(call quoted,DATA) $(args)
 
 test: lint typecheck check  ## lint, type check and test
 
@@ -104,7 +106,7 @@ test-networks: .venv/installed-networks  ## test what needs PyTorch and transfor
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell $(filter-out %.html,$(wildcard *))  # but pages that training wrote
+	ls | grep -v '\.html$$' | tr '\n' '\0' | xargs -0 $(BIN)/codespell  # but pages that training wrote
 
 format: .venv/installed-dev  ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
