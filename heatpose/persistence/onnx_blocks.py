@@ -19,8 +19,6 @@ __all__ = ["BLOCK_WRITERS", "merge_scales", "write_block"]
 _ROUNDING = 3e-6
 """Largest rounding error of a logit in float32 that merging a scale may cause: a third of the export's tolerance."""
 
-_END = np.iinfo(np.int64).max  # of an axis
-
 
 def write_block(g: Graph, block: arrays.Block, x: Any) -> Value:
     """Write a block; `x` is its input, for the features the masked pose."""
@@ -70,18 +68,23 @@ def _mean(g: Graph, block: arrays.Mean, x: Any) -> Value:
 
 
 def _pool(g: Graph, block: arrays.Pool, x: Any) -> Value:
-    shared, unknown = [], []
-    for member, knows in zip(block.members, block.knows_unknown, strict=True):
-        votes = g.cast(write_block(g, member, x), F64)
-        if knows:
-            unknown.append(g.slice(votes, -1, _END, 1))
-            votes = g.slice(votes, 0, -1, 1)
-        shared.append(votes)
-    each = g.add(g.reshape(g.concat(*shared, axis=1), 0, len(shared), -1), SMOOTHING)
+    votes = [write_block(g, member, x) for member in block.members]
+    dtype = np.result_type(*(vote.dtype for vote in votes))
+    # All members in one array, votes for unknown poses last: one operation each, not one for each member.
+    every = g.cast(g.concat(*(g.cast(vote, dtype) for vote in votes), axis=1), F64)
+    ends = np.cumsum(g.n_classes + block.knows_unknown)
+    unknown = ends[block.knows_unknown] - 1
+    shared, of_unknown = g.split(
+        g.gather(every, np.append(np.delete(np.arange(ends[-1]), unknown), unknown), 1),
+        len(votes) * g.n_classes,
+        len(unknown),
+        axis=1,
+    )
+    each = g.add(g.reshape(shared, 0, len(votes), -1), SMOOTHING)
     pooled = g.reduce("Mean", g.div(each, g.reduce("Sum", each, 2)), 1, keepdims=False)
-    if not unknown:
+    if not len(unknown):
         return pooled
-    of_unknown = g.div(g.op("Sum", *unknown), len(unknown))
+    of_unknown = g.reduce("Mean", of_unknown, 1)
     return g.concat(g.mul(pooled, g.sub(g.constant([[1.0]], F64), of_unknown)), of_unknown, axis=1)
 
 

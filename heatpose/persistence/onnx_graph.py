@@ -59,7 +59,8 @@ def build_graph(
     CannotExportError
         A part has no form in ONNX.
     """
-    g = Graph()
+    classes = [str(name) for name in pipeline[-1].classes_]
+    g = Graph(len(classes))
     n_maps, n_keypoints = len(heatmap_skeleton_of(pipeline).keypoints), len(skeleton_of(pipeline).keypoints)
     of_keypoints = _tensor("keypoints", n_keypoints, 3)
     if source == "heatmaps":
@@ -70,11 +71,12 @@ def build_graph(
         inputs, outputs = [of_keypoints], []
         keypoints = as_decoded(g, Value("keypoints", F32))
     classifier = pipeline[-1]
-    classes = [str(name) for name in classifier.classes_]
     xy, seen = mask_uncertain(g, keypoints, n_keypoints, classifier.min_confidence)
     # Blocks take a keypoint table; the first one describes the pose, so masked positions are passed on instead.
     block, correction = block.members if isinstance(block, arrays.Corrected) else (block, None)
-    share, known = _split_known(g, write_block(g, merge_scales(block), (xy, seen)), classes)
+    probabilities = write_block(g, merge_scales(block), (xy, seen))
+    has_unknown = block.width(3 * n_keypoints) > len(classes)
+    share, known = _split_known(g, probabilities, classes, has_unknown)
     if classifier.temperature != 1:  # see heatpose.model.openset.apply_temperature; no smoothed share is 0
         share = g.op("Softmax", g.div(g.op("Log", share), classifier.temperature), axis=1)
     else:
@@ -110,11 +112,12 @@ def _decode(g: Graph, pipeline: Pipeline) -> Value:
     return g.gather(g.concat(keypoints, lacking, axis=2), places, 2)
 
 
-def _split_known(g: Graph, probabilities: Value, classes: Sequence[str]) -> tuple[Value, Value]:
+def _split_known(g: Graph, probabilities: Value, classes: Sequence[str], has_unknown: bool) -> tuple[Value, Value]:
     """Write :func:`heatpose.model.openset.split_known`: (N, C), not normalised yet, and (N, 1)."""
-    n_classes = len(classes)
-    own, unknown = g.slice(probabilities, 0, n_classes, 1), g.slice(probabilities, n_classes, n_classes + 1, 1)
-    of_known, of_unknown = g.reduce("Sum", own, 1), g.reduce("Sum", unknown, 1)
+    if not has_unknown:
+        return g.add(probabilities, SMOOTHING), g.like([[1.0]], probabilities)
+    own, of_unknown = g.split(probabilities, len(classes), 1, axis=1)
+    of_known = g.reduce("Sum", own, 1)
     known = g.div(of_known, g.add(of_known, g.mul(of_unknown, UNKNOWN_ODDS)))
     given = unknown_shares(np.array(classes))[np.newaxis]
     share = g.op("Gemm", of_unknown, g.like(given, own), own) if given.any() else own

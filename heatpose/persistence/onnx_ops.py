@@ -24,9 +24,10 @@ class Value:
 
 
 class Graph:
-    """A graph under construction; every method adds a node and returns its output."""
+    """A graph under construction of a model with so many classes; every method adds a node and returns its output."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_classes: int = 0) -> None:
+        self.n_classes = n_classes
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self._known: dict[Any, Value] = {}
