@@ -14,7 +14,7 @@ from typing import Any
 from heatpose.model.packages import import_extra
 from heatpose.persistence.artifact import load_model, read_manifest
 from heatpose.persistence.card import write_card
-from heatpose.persistence.manifest import SAFE_SUFFIX, ModelError, count_heatmaps
+from heatpose.persistence.manifest import SAFE_SUFFIX, ModelError, checksum, count_heatmaps
 
 __all__ = ["MODEL_FILE", "hub_files", "push_folder"]
 
@@ -46,6 +46,7 @@ def hub_files(folder: Path, content: bytes, manifest: Mapping[str, Any]) -> dict
     `content` and `manifest` are the safe file's bytes and its manifest, see
     :func:`heatpose.persistence.export.make_safe_file`. ImportError if huggingface_hub is not installed.
     """
+    manifest = {**manifest, **checksum(content)}  # of the file, as the Hub shows it, not of what is in the archive
     files = {
         MODEL_FILE: content,
         "README.md": _readme(manifest),
@@ -72,9 +73,9 @@ def push_folder(
     folder : path-like
         Its model is loaded first, with the checks of :func:`heatpose.load_model`.
     repo_id : str
-        ``"user/name"``; the repository is created if it does not exist.
+        ``"user/name"``, or a name of the token's user; the repository is created if it does not exist.
     private : bool, default False
-        Create the repository as private.
+        Create the repository as private; a public one is not uploaded to.
     message : str
         Commit message.
     endpoint : str, optional
@@ -94,26 +95,28 @@ def push_folder(
     FileNotFoundError, ModelError
         The folder has no model, or one that does not match its configuration.
     OSError
-        The server rejected the upload, or could not be reached.
+        The server rejected the upload, or could not be reached; or a private repository is public.
     """
     hub, folder = _import_hub(), Path(folder)
-    load_model(folder / MODEL_FILE)
-    expected = hub_files(folder, b"", read_manifest(folder / MODEL_FILE))
-    if missing := [path.name for path in expected if not path.is_file()]:
-        raise FileNotFoundError(
-            f"Expected {', '.join(missing)} in {folder}: write it with heatpose export --format hub"
-        )
+    model = folder / MODEL_FILE
+    load_model(model)
+    expected = hub_files(folder, model.read_bytes(), read_manifest(model))
+    if missing := ", ".join(path.name for path in expected if not path.is_file()):
+        raise FileNotFoundError(f"Expected {missing} in {folder}: write it with heatpose export --format hub")
     # The card may be edited by hand; the configuration is read by programs.
     if (folder / "config.json").read_bytes() != expected[folder / "config.json"]:
         raise ModelError(f"Expected config.json in {folder} to be of its model, got another: export the model again.")
     api, names = hub.HfApi(endpoint=endpoint, token=token), [path.name for path in expected]
     try:
-        api.create_repo(repo_id, private=private, exist_ok=True)
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id  # with the user's name
+        if private and not api.model_info(repo_id).private:
+            raise PermissionError(f"{repo_id} is public")
         commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message, allow_patterns=names)
-    except OSError:
-        raise
     except Exception as error:  # depends on the HTTP library of huggingface_hub
-        raise OSError(f"Expected to upload to {api.endpoint}, got {type(error).__name__}: {error}") from error
+        raise OSError(
+            f"Expected to upload to {api.endpoint}, to a {'private ' * private}repository that the token (of "
+            f"hf auth login or HF_TOKEN) may write to, got {type(error).__name__}: {error}"
+        ) from error
     return str(commit.commit_url)
 
 

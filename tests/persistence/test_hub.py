@@ -96,7 +96,7 @@ class Hub(BaseHTTPRequestHandler):
             self.answer({"error": "Invalid credentials"}, 401)
         elif self.path == "/api/repos/create":
             server.repository = json.loads(body)
-            self.answer({"url": f"{address}/ann/poses"})
+            self.answer({"url": f"{address}/ann/poses"}, server.created)
         elif self.path == "/api/validate-yaml":
             server.cards.append(json.loads(body)["content"])
             self.answer({"errors": [], "warnings": []})
@@ -130,7 +130,10 @@ class Hub(BaseHTTPRequestHandler):
             self.answer({"error": "no such address"}, 404)
 
     def do_GET(self):
-        self.answer({"error": "no such address"}, 404)
+        if self.path == "/api/models/ann/poses":
+            self.answer({"id": "ann/poses", "private": self.server.is_private})
+        else:
+            self.answer({"error": "no such address"}, 404)
 
 
 @pytest.fixture
@@ -138,7 +141,7 @@ def hub(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.daemon_threads = True
     server.asked, server.cards, server.files, server.objects = [], [], {}, {}
-    server.refuses = False
+    server.refuses, server.is_private, server.created = False, True, 200
     server.address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.address)
@@ -194,6 +197,13 @@ def test_the_configuration(folder):
     assert config["threshold"] == 0.5
 
 
+def test_the_checksum_is_that_of_the_file(folder):
+    content = (folder / "pose.heatpose").read_bytes()
+    checksum = hashlib.sha256(content).hexdigest()
+    assert json.loads((folder / "config.json").read_bytes())["sha256"] == checksum
+    assert f"{len(content):,} bytes, SHA-256 {checksum}" in huggingface_hub.ModelCard.load(folder / "README.md").text
+
+
 def test_the_example_runs(folder, poses, pipeline, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     np.save("frame.npy", poses.heatmaps()[:2])
@@ -239,6 +249,21 @@ def test_push_by_the_command_line(folder, hub, capsys, monkeypatch):
     assert set(hub.files) == FILES
 
 
+def test_a_name_alone_is_of_the_user_of_the_token(folder, hub):
+    address = push_folder(folder, "poses", token="hf_test", endpoint=hub.address)
+    assert address.endswith("/ann/poses/commit/1a2b") and set(hub.files) == FILES
+    assert all("/ann/poses" in path for path, _ in hub.asked if "preupload" in path or "commit" in path)
+
+
+def test_what_is_to_be_private_is_not_uploaded_to_a_public_repository(folder, hub):
+    hub.created, hub.is_private = 409, False
+    with pytest.raises(OSError, match=r"a private repository .* got PermissionError: ann/poses is public"):
+        push_folder(folder, "ann/poses", private=True, token="hf_test", endpoint=hub.address)
+    assert hub.files == {}
+    push_folder(folder, "ann/poses", token="hf_test", endpoint=hub.address)
+    assert set(hub.files) == FILES
+
+
 def test_what_is_not_as_it_was_written_is_not_uploaded(folder, hub):
     config = (folder / "config.json").read_bytes()
     (folder / "config.json").write_bytes(config.replace(b"dummy", b"Dummy"))
@@ -255,7 +280,7 @@ def test_what_is_not_as_it_was_written_is_not_uploaded(folder, hub):
 
 def test_a_hub_that_refuses_or_is_not_there(folder, hub, capsys):
     hub.refuses = True
-    with pytest.raises(OSError, match=r"Invalid credentials|401"):
+    with pytest.raises(OSError, match=r"(?s)hf auth login.*(Invalid credentials|401)"):
         push_folder(folder, "ann/poses", token="hf_wrong", endpoint=hub.address)
     with pytest.raises(OSError, match=r"Expected to upload to http://127\.0\.0\.1:9"):
         push_folder(folder, "ann/poses", token="hf_test", endpoint="http://127.0.0.1:9")
