@@ -90,5 +90,16 @@ def test_the_oldest_versions_are_the_lower_bounds():
     assert sorted(oldest) == sorted(bounds)
 
 
+def test_the_source_distribution_has_what_its_tests_read(tmp_path):
+    pytest.importorskip("setuptools")
+    code = f"import setuptools; setuptools.setup(script_args=['-q', 'egg_info', '--egg-base', {str(tmp_path)!r}])"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    listed = (tmp_path / "heatpose.egg-info" / "SOURCES.txt").read_text(encoding="utf-8").splitlines()
+    folders = ("heatpose", "tests", "benchmarks", "examples", "docs")
+    scripts = {path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    others = {"Makefile", "constraints-oldest.txt", ".github/workflows/ci.yml", "docs/picture.png", "docs/guide.md"}
+    assert scripts | others | {"examples/sprite.html", "notebooks/01-heatmaps.ipynb"} <= set(listed)
+
+
 def test_the_citation_has_the_present_version():
     assert f"\nversion: {heatpose.__version__}\n" in (ROOT / "CITATION.cff").read_text()
