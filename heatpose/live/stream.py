@@ -545,7 +545,7 @@ class _Model:
         """Convert input to frames, decoded if the model takes keypoints."""
         if pose is None:
             return [None]
-        poses = np.asarray(select_columns(pose, self.skeleton))
+        poses = select_columns(pose, self.skeleton)
         shape, n_maps, n_keypoints = poses.shape, len(self.heatmaps.keypoints), len(self.skeleton.keypoints)
         kinds = ((n_keypoints, 3), (3 * n_keypoints,))
         if shape in kinds or shape[1:] in kinds:

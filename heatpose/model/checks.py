@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
@@ -43,8 +44,8 @@ def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
 def select_columns(X: Any, skeleton: Skeleton) -> Any:
     """Return the keypoint columns of a DataFrame, or a row of one, by their names, as an array; missing values are NaN.
 
-    So are the masked ones of a masked array. What has no names, or numbers as names, is returned as it is if it is an
-    array or a tensor, else as an array.
+    So are the masked ones of a masked array. What has no names, or numbers as names, becomes an array, a sparse one
+    excepted.
     """
     if isinstance(X, np.ma.MaskedArray):
         return np.ma.filled(X.astype(np.float64), np.nan)
@@ -56,7 +57,7 @@ def select_columns(X: Any, skeleton: Skeleton) -> Any:
         X = (X.select if hasattr(X, "select") else X.__getitem__)(list(skeleton.columns))
     if hasattr(X, "iloc"):
         return X.to_numpy(np.float64, na_value=np.nan)
-    return X if hasattr(X, "ndim") else np.asarray(X)
+    return X if issparse(X) else as_heatmaps(X)
 
 
 def check_table(estimator: BaseEstimator, X: Any, skeleton: Skeleton, *, reset: bool) -> np.ndarray:

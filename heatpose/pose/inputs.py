@@ -50,17 +50,20 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
     (2, 17, 64, 48)
     """
     if isinstance(heatmaps, str | os.PathLike):
-        raise TypeError(f"Expected heatmaps, got the path {os.fspath(heatmaps)!r}: numpy.load reads them.")
+        path = os.fspath(heatmaps)
+        raise TypeError(
+            f"Expected heatmaps or results of a pose estimator, got the path {path!r}: numpy.load reads it."
+        )
     if isinstance(heatmaps, np.ma.MaskedArray):
         return np.ma.filled(heatmaps.astype(np.result_type(heatmaps, np.float16)), -np.inf)
     if isinstance(heatmaps, np.ndarray):
         return heatmaps
-    if isinstance(heatmaps, list | tuple) and any(_is_tensor(part) or _is_output(part) for part in heatmaps):
+    if isinstance(heatmaps, list | tuple) and any(map(_is_array_or_output, heatmaps)):
         parts = [as_heatmaps(part) for part in heatmaps]
         shapes = {part.shape[-3:] if part.ndim == 4 else part.shape for part in parts}
         if len(shapes) > 1 or len({part.ndim for part in parts}) > 1:
             raise ValueError(
-                "Expected heatmaps of one shape in a list of them, got "
+                "Expected arrays of one shape in a list of them, got "
                 f"{', '.join(str(part.shape) for part in parts[:4])}{', ...' if len(parts) > 4 else ''}."
             )
         return np.concatenate(parts) if parts[0].ndim == 4 else np.stack(parts)
@@ -132,6 +135,10 @@ def is_keypoints(shape: Sequence[int], n_keypoints: int | str) -> bool:
 
 def _is_tensor(value: Any) -> bool:
     return hasattr(value, "detach") and hasattr(value, "cpu")
+
+
+def _is_array_or_output(value: Any) -> bool:
+    return hasattr(value, "shape") or _is_output(value)
 
 
 def _is_output(value: Any) -> bool:

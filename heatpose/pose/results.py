@@ -36,7 +36,7 @@ def as_keypoints(
           inferencer, transformers' dictionaries of ``post_process_pose_estimation``, rtmlib's ``(keypoints, scores)``.
         - Results of MediaPipe's Tasks API and of its older solutions.
         - A list of them, one for each image.
-        - Keypoints as an array, shape (N, 17, 3).
+        - Keypoints as an array or tensor, shape (N, 17, 3).
     image_size : (int, int), optional
         Width and height in pixels; needed for MediaPipe, whose x and y are fractions of them.
     skeleton : str or Skeleton, optional
@@ -64,13 +64,11 @@ def as_keypoints(
     (2, 17, 3)
     """
     to = find_skeleton(to)
-    if isinstance(results, np.ndarray) and results.ndim == 3 and results.shape[2] == 3:
-        people = [results]
-    elif not is_results(results):
-        raise TypeError(f"Expected results of a pose estimator or keypoints (n, K, 3), got {_kind(results)}.")
-    else:
-        people = [part for part in _parts(results, image_size) if part.size]
-    if not people:
+    people = list(_parts(results, image_size)) if is_results(results) else [as_heatmaps(results)]
+    if any(part.ndim != 3 or part.shape[2] != 3 for part in people):
+        kind = f"{type(results).__name__} of shape {people[0].shape}"
+        raise TypeError(f"Expected results of a pose estimator or keypoints (n, K, 3), got {kind}.")
+    if not (people := [part for part in people if part.size]):
         return np.empty((0, len(to.keypoints), 3), dtype=np.float32)
     if len(numbers := sorted({part.shape[1] for part in people})) > 1:
         raise ValueError(f"Expected one number of keypoints in all results, got {numbers}.")
@@ -180,8 +178,3 @@ def _get(results: Any, *names: str, missing: Any = None) -> Any:
         if found is not _get:
             return found
     return missing
-
-
-def _kind(results: Any) -> str:
-    shape = getattr(results, "shape", None)
-    return f"an array of shape {tuple(shape)}" if shape is not None else type(results).__name__

@@ -24,6 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import validate_data
 
 from heatpose.datasets.simulation import simulate_poses
+from heatpose.live.stream import PoseStream
 from heatpose.model import estimators
 from heatpose.model.candidates import make_pose_pipeline
 from heatpose.model.checks import check_labels, text_labels
@@ -36,6 +37,7 @@ from heatpose.model.estimators import (
 from heatpose.model.openset import UNKNOWN, UNKNOWN_ODDS, apply_temperature, split_known
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.geometry import FEWEST_VISIBLE, mirror_keypoints
+from heatpose.pose.results import as_keypoints
 from heatpose.pose.skeleton import COCO_17
 
 SIMULATED = simulate_poses(2, 1, 3, classes=["action_up", "dummy", "select_avatar"])
@@ -138,13 +140,26 @@ def test_one_sample_needs_no_batch(heatmaps):
 
 
 class Tensor:
-    """What PyTorch's tensors have, as far as it is looked at."""
+    """What PyTorch's tensors have, as far as it is looked at; on a GPU NumPy cannot read them."""
 
     dtype = "torch.float32"
 
     def __init__(self, array):
         self.detach = self.cpu = lambda: self
         self.numpy = lambda: array
+        self.ndim, self.shape = array.ndim, array.shape
+
+    def __array__(self):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+
+def test_tensors_of_a_gpu_are_keypoints_as_arrays_are():
+    table = SIMULATED.keypoints[:4].reshape(4, 51)
+    model = make_pose_pipeline("logistic", performers=0)[1:].fit(Tensor(table), list("abab"))
+    for form in (Tensor(table), Tensor(table.reshape(4, 17, 3)), [*map(Tensor, table)]):
+        np.testing.assert_array_equal(model.predict_proba(form), model.predict_proba(table))
+    np.testing.assert_array_equal(as_keypoints(Tensor(table.reshape(4, 17, 3))), as_keypoints(SIMULATED.keypoints[:4]))
+    assert PoseStream(model).push(Tensor(table[0]), 0) == []
 
 
 @pytest.mark.parametrize("convert", [np.ndarray.tolist, list, Tensor, lambda array: [Tensor(part) for part in array]])
@@ -155,7 +170,7 @@ def test_as_many_frames_of_keypoints_as_there_are_keypoints_are_no_heatmaps(conv
 
 
 def test_a_path_is_no_heatmaps():
-    with pytest.raises(TypeError, match=r"Expected heatmaps, got the path 'frame\.npy': numpy\.load"):
+    with pytest.raises(TypeError, match=r"Expected heatmaps .*, got the path 'frame\.npy': numpy\.load"):
         HeatmapDecoder().transform("frame.npy")
 
 

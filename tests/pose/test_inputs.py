@@ -37,6 +37,7 @@ def test_arrays_are_not_copied():
         SimpleNamespace(heatmaps=HEATMAPS),  # transformers
         samples(HEATMAPS),  # mmpose
         [SimpleNamespace(heatmaps=HEATMAPS[:5]), SimpleNamespace(heatmaps=HEATMAPS[5:])],  # batches
+        [HEATMAPS[:5], HEATMAPS[5:]],
         list(HEATMAPS),
     ],
 )
@@ -56,9 +57,10 @@ def test_an_output_without_heatmaps_says_how_to_get_them():
 
 
 def test_people_of_different_shapes_are_refused():
-    people = samples([HEATMAPS[0], HEATMAPS[0, :, :32]])
-    with pytest.raises(ValueError, match=r"one shape.*\(17, 64, 48\), \(17, 32, 48\)"):
-        decode_heatmaps(people)
+    people = [HEATMAPS[0], HEATMAPS[0, :, :32]]
+    for form in (people, samples(people)):
+        with pytest.raises(ValueError, match=r"one shape.*\(17, 64, 48\), \(17, 32, 48\)"):
+            decode_heatmaps(form)
 
 
 def test_pipelines_take_them_too():
