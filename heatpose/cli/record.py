@@ -51,11 +51,10 @@ def run(args: argparse.Namespace) -> None:
     if args.label is not None:
         recorder.start(args.label, args.performer, seconds=args.seconds, countdown=args.countdown)
     tracker = PersonTracker(make_estimator(args))
-    labels = dict.fromkeys(line["label"] for line in recorder.counts())
     with (
         suppress(KeyboardInterrupt),  # the usual end with the page
         closing(open_source(args.source, is_paced=args.serve is not None)) as source,
-        page(args, labels, recorder) as server,
+        page(args, (), recorder) as server,
     ):
         presenter = Presenter(server, recorder=recorder)
         complain(f"Reading {redact(args.source)}")

@@ -40,8 +40,20 @@ def test_the_page_shows_events_and_records_what_can_be_trained_on(model, estimat
             view = f"{{ size: [9, 9], limbs: [], names: ['nose'], people: [{person}] }}"
             named = f"(() => {{ let name; context.fillText = (text) => name = text; draw({view}); return name; }})()"
             assert wait_for(browser, f"{named} === '7 up'", seconds=5)
+            edges = "$('start').getBoundingClientRect().bottom - $('picture').getBoundingClientRect().top"
+            assert wait_for(browser, f"{edges} < innerHeight", seconds=5)  # the countdown is seen with the button
             for label in ("one", "two"):
                 wrong += record_class(browser, label, seconds=1)
+            assert wait_for(browser, "[...$('labels').options].some((one) => one.value === 'two')", seconds=5)
+            # Where nothing is recognised, nothing tells of it.
+            shown = "getComputedStyle(document.querySelector('.now')).display"
+            only = f"(() => {{ const all = labels; listLabels([]); const it = {shown}; listLabels(all); return it }})()"
+            assert wait_for(browser, f"{only} === 'none' && {shown} !== 'none'", seconds=5)
+            # Below a path of a proxy the page asks there.
+            asked = "(() => { const real = WebSocket; let url; WebSocket = function (it) { url = `${it}`; }; "
+            asked += "history.replaceState(0, '', '/a/?b'); connect('c'); history.replaceState(0, '', '/'); "
+            asked += "WebSocket = real; return url; })()"
+            assert wait_for(browser, f"{asked} === `ws://${{location.host}}/a/c`", seconds=5)
             wrong += misconduct(browser, url)
         # Neither a camera that is lost nor an end leaves a pose on the page as the current one.
         assert wait_for(browser, "$('confidence').textContent === 'no new pictures'")

@@ -50,9 +50,8 @@ function showNow(person, otherwise) {
   $("label").textContent = person ? person.label ?? "–" : "–";
   const share = person && person.confidence != null ? person.confidence : 0;
   $("meter").style.width = `${100 * share}%`;
-  $("confidence").textContent = person ? (person.confidence == null ? "recording only" : `confidence ${share.toFixed(2)}`) + who(person) : otherwise;
+  $("confidence").textContent = person ? `confidence ${share.toFixed(2)}` + who(person) : otherwise;
   const probabilities = (person && person.probabilities) || {};
-  if (person && person.probabilities) document.querySelector(".bars").hidden = false;  // record has none
   const best = labels.reduce((a, b) => ((probabilities[b] ?? 0) > (probabilities[a] ?? 0) ? b : a), labels[0]);
   for (const row of $("bars").children) {
     const value = probabilities[row.dataset.label] ?? 0;
@@ -73,7 +72,7 @@ function listLabels(names) {
     row.append(track, Object.assign(document.createElement("b"), { textContent: "0.00" }));
     return row;
   }));
-  $("labels").replaceChildren(...names.map((value) => Object.assign(document.createElement("option"), { value })));
+  delete $("frames").dataset.key;  // what can be recorded is listed anew
 }
 
 function who(record) { return record.person == null ? "" : ` (person ${record.person})`; }
@@ -108,6 +107,8 @@ function showRecording(status) {
   const key = JSON.stringify(status.frames);
   if ($("frames").dataset.key === key) return;
   $("frames").dataset.key = key;
+  const known = new Set([...labels, ...status.frames.map((line) => line.label)]);
+  $("labels").replaceChildren(...[...known].map((value) => Object.assign(document.createElement("option"), { value })));
   $("frames").replaceChildren(...status.frames.map((line) => {
     const row = document.createElement("tr");
     for (const value of [line.label, line.performer, line.clips, line.frames || "missing"]) {
@@ -135,7 +136,7 @@ $("discard").addEventListener("click", () => record({ action: "discard" }));
 function setStatus(text, className) { Object.assign($("status"), { textContent: text, className }); }
 
 function connect(path, onMessage, wait = 500) {
-  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/${path}`);
+  const socket = new WebSocket(new URL(path, location.href.replace("http", "ws")));  // also below a proxy's path
   socket.onopen = () => { wait = 500; setStatus("connected", "on"); };
   socket.onmessage = (message) => onMessage(JSON.parse(message.data));
   socket.onclose = async () => {
