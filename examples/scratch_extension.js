@@ -1,5 +1,7 @@
 // An unsandboxed extension for editors based on Scratch (TurboWarp and others): a hat block that starts when a pose is
-// entered, and a reporter of the current pose. Allow the editor's origin: heatpose live ... --serve 8000 --allow-origin ORIGIN
+// entered, and a reporter of the current pose. Load it as a custom extension, from its file, and allow the editor's origin:
+// heatpose live ... --serve 8000 --allow-origin https://turbowarp.org
+if (!Scratch.extensions.unsandboxed) throw new Error('Body poses needs "Run extension without sandbox"');
 class BodyPoses {
   constructor(runtime) {
     this.poses = new Map(); // of each person

@@ -135,7 +135,7 @@ const started = [], runtime = { startHats(opcode, fields) {
     started.push([fields[name], extension[menu.items]().includes(fields[name])]);
   }
 } };
-const extensions = { register(it) { extension = it; } };
+const extensions = { register(it) { extension = it; }, unsandboxed: !process.argv[3] };
 globalThis.Scratch = { ArgumentType: {}, BlockType: {}, vm: { runtime }, extensions };
 new Function(require("fs").readFileSync(process.argv[1], "utf8"))();
 const poses = JSON.parse(process.argv[2]).map((event) => {
@@ -160,6 +160,8 @@ def test_the_scratch_extension_starts_hats_and_knows_the_pose():
     assert labels == events[0]["labels"]
     assert started == [["up", True], ["down", True], ["unknown", True]]
     assert poses == ["down", "", "up", "down", "up", "", "unknown", ""]
+    sandboxed = subprocess.run([*command, "sandboxed"], capture_output=True, text=True)
+    assert 'Body poses needs "Run extension without sandbox"' in sandboxed.stderr
 
 
 def test_a_stream_takes_each_kind_of_model_and_tells_the_same(models):

@@ -1,6 +1,7 @@
 """The page in a real browser: it shows what happens, and what it records can be trained on."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from heatpose import load_model
 from heatpose.cli import main
 from tests.live.test_live_cli import estimator, film_of, model
 
+SPRITE = Path(__file__).parents[2] / "examples" / "sprite.html"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 __all__ = ["estimator", "model"]  # fixtures
@@ -59,6 +61,9 @@ def test_the_page_shows_events_and_records_what_can_be_trained_on(model, estimat
         assert wait_for(browser, "$('confidence').textContent === 'no new pictures'")
         browser.ask("Runtime.evaluate", expression="$('start').click()")
         assert wait_for(browser, "$('message').textContent && $('message').className === 'bad'", seconds=5)
+        browser.ask("Page.navigate", url=SPRITE.as_uri())
+        assert wait_for(browser, "window.sprite !== undefined && (x = 0.5, step = [-1, 1], true)", seconds=5)
+        assert wait_for(browser, "sprite.style.left === '0vw'", seconds=5)  # it stays in the window
     finally:
         browser.close()
     assert wrong == []
