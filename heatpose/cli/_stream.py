@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,15 +77,12 @@ def page(
     """Serve the page of --serve, if wanted, and print its address."""
     if args.allow_origin and args.serve is None:
         raise UsageError("--allow-origin requires --serve")
-    with ExitStack() as stack:
-        if args.serve is None:
-            yield None
-            return
-        from heatpose.live.server import PoseServer
+    if args.serve is None:
+        yield None
+        return
+    from heatpose.live.server import PoseServer
 
-        host, port = args.serve
-        server = PoseServer(host, port, labels, allowed_origins=args.allow_origin, recorder=recorder)
-        stack.callback(server.close)
+    with closing(PoseServer(*args.serve, labels, allowed_origins=args.allow_origin, recorder=recorder)) as server:
         complain(f"Open {server.url}")
         yield server
 

@@ -13,12 +13,13 @@ Examples
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from contextlib import closing, suppress
 
 from heatpose.cli._console import complain, say, say_next
 from heatpose.cli._options import UsageError, duration, folder_to_write, option, positive, shared
 from heatpose.cli._stream import make_estimator, page
-from heatpose.data.wording import format_plural
+from heatpose.data.wording import format_plural, join_names
 
 OPTIONS = {
     "out OUT": option("folder to write; clips are added to those there", type=folder_to_write),
@@ -68,10 +69,15 @@ def run(args: argparse.Namespace) -> None:
         if args.label is not None and not (recorder.status()["clip"] or {}).get("frames"):
             raise ValueError(f"Expected a person in the pictures of the clip, got none in {redact(args.source)}.")
     recorder.stop()
+    if args.label is not None and not (recorder.status()["clip"] or {}).get("frames"):
+        complain(f"Recorded nothing of {args.label}")
     counts = recorder.counts()
+    several, groups = len({line["performer"] for line in counts}) > 1, Counter[str]()
     for line in counts:
         clips, frames = (format_plural(line[noun + "s"], noun) for noun in ("clip", "frame"))
         say(f"{line['label']}, performer {line['performer']}: {clips}, {frames}")
-    if counts:
-        several = len({line["performer"] for line in counts}) > 1
+        groups[line["label"]] += bool(line["clips"]) if several else line["clips"]
+    if once := [label for label, n_groups in groups.items() if n_groups < 2]:  # no fold could be scored
+        say(f"Before training, record {'another performer' if several else 'another clip'} of {join_names(once)}")
+    elif counts:
         say_next("train", args.out, "--groups", PERFORMERS if several else CLIPS)

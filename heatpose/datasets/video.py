@@ -77,6 +77,8 @@ class FilmReader:
     def __init__(self, file: str | os.PathLike[str]):
         if not Path(file).exists():
             raise FileNotFoundError(f"No such film: {file}")
+        if Path(file).suffix.lower() in PHOTO_SUFFIXES:  # OpenCV would read it, sideways where its metadata turn it
+            raise ValueError(f"Expected a film, got a picture, which heatpose heatmaps reads: {file}")
         need_live()
         import cv2
 

@@ -39,12 +39,14 @@ def find_people(source: Film | Camera, tracker: PersonTracker) -> Iterator[Scene
     """Yield each picture with its people, and None while a camera gives none; warn at the end if nobody was found."""
     picture: Picture | None
     n_pictures, any_people = 0, False
-    for picture in source:
-        people = [] if picture is None else tracker(picture.pixels, picture.time)
-        n_pictures, any_people = n_pictures + (picture is not None), any_people or bool(people)
-        yield None if picture is None else Scene(*picture, people, tracker.has_several)
-    if n_pictures and not any_people:
-        logger.warning("Found no person in any of %d pictures", n_pictures)
+    try:
+        for picture in source:
+            people = [] if picture is None else tracker(picture.pixels, picture.time)
+            n_pictures, any_people = n_pictures + (picture is not None), any_people or bool(people)
+            yield None if picture is None else Scene(*picture, people, tracker.has_several)
+    finally:  # also where a camera is left
+        if n_pictures and not any_people:
+            logger.warning("Found no person in any of %d pictures", n_pictures)
 
 
 def person_frames(

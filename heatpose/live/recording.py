@@ -181,13 +181,11 @@ class Recorder:
         found = [(folder.name, _NAME.fullmatch(file.name)) for folder in folders for file in folder.iterdir()]
         self._frames = Counter((label, name["performer"], int(name["clip"])) for label, name in found if name)
 
-    def _next_number(self, label: str, performer: str) -> int:
-        self._scan()
-        return max((n for *whose, n in self._frames if whose == [label, performer]), default=-1) + 1
-
     def _write(self, clip: _Clip, scene: Scene) -> None:
         if not clip.n_frames:  # not before: another camera's recorder can write to the same folder
-            clip.number = self._next_number(clip.label, clip.performer)
+            self._scan()
+            whose = [clip.label, clip.performer]
+            clip.number = max((n for *others, n in self._frames if others == whose), default=-1) + 1
         stem = f"{clip.label}/{clip.label}_{clip.number}_{clip.n_frames}_{clip.performer}"
         clip.files.append(self.out / f"{stem}.npy")
         heatmaps, pixels = scene.people[0].heatmaps[np.newaxis].astype(np.float32, copy=False), scene.pixels

@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from importlib.resources import files
 from socket import AF_INET, AF_INET6, SO_SNDBUF, SOCK_DGRAM, SOL_SOCKET, socket
 from typing import Any
@@ -216,10 +216,15 @@ class PoseServer:
 
     async def _serve(self) -> None:
         web = self._web
+        warn = lru_cache(partial(logger.warning, "Refused a request: %s"))  # once, since pages try again
 
         @web.middleware
         async def guard(request: Any, handler: Callable[[Any], Any]) -> Any:
-            self._check(request)
+            try:
+                self._check(request)
+            except web.HTTPException as refusal:
+                warn(refusal.text)  # which a browser keeps from the page that opens a WebSocket
+                raise
             return await handler(request)
 
         app = web.Application(middlewares=[guard], client_max_size=_LARGEST_BODY)
@@ -274,9 +279,7 @@ class PoseServer:
             connection.setsockopt(SOL_SOCKET, SO_SNDBUF, _SOCKET_BUFFER)
         queue: asyncio.Queue[str] = asyncio.Queue(size)
         state: dict[str, Any] = {"kind": "state", "labels": self._labels, "poses": list(self._entered.values())}
-        state["can_record"] = self._recorder is not None
-        if self._recorder is not None:
-            state["recording"] = self._recorder.status()
+        state["recording"] = self._recorder and self._recorder.status()
         listeners[queue] = sender = asyncio.create_task(self._send(socket, queue, json.dumps(state)))
         reader = asyncio.create_task(self._drain(socket))
         try:
@@ -318,10 +321,8 @@ class PoseServer:
             if action == "start":
                 times = {"seconds": float(wish.get("seconds", 5)), "countdown": float(wish.get("countdown", 3))}
                 self._recorder.start(str(wish["label"]), str(wish["performer"]), **times)
-            elif action == "stop":
-                self._recorder.stop()
-            elif action == "discard":
-                self._recorder.discard()
+            elif action in ("stop", "discard"):
+                getattr(self._recorder, action)()
             else:
                 raise ValueError(f"Expected the action start, stop or discard, got {action!r}.")
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("cv2", reason="needs heatpose[live]")
 pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
@@ -144,6 +145,11 @@ def test_a_film_of_nobody_is_told(capsys, model, estimator, tmp_path):
     code, out, err = run(capsys, "live", model, "--source", file, "--estimator", estimator)
     assert (code, out) == (0, "")
     assert "Found no person in any of 3 pictures" in err
+    arguments = ["--source", file, "--estimator", estimator, "--label", "up", "--seconds", 0.3, "--countdown", 0]
+    code, out, err = run(capsys, "record", tmp_path / "data", *arguments)
+    assert (code, out) == (0, "")
+    assert "Found no person in any of 3 pictures" in err
+    assert "Recorded nothing of up" in err
 
 
 @pytest.mark.parametrize("package", ["cv2", "onnxruntime", "aiohttp"])
@@ -178,9 +184,10 @@ def test_options_that_would_do_nothing_are_refused(capsys, model, film, estimato
         assert f"{options[0]} requires" in err
 
 
-@pytest.mark.parametrize("source", ["nowhere.mp4", "text.mp4"])
+@pytest.mark.parametrize("source", ["nowhere.mp4", "text.mp4", "photo.JPG"])
 def test_a_source_that_cannot_be_read_is_named(capsys, model, estimator, tmp_path, source):
     (tmp_path / "text.mp4").write_text("no film")
+    Image.new("RGB", (64, 48)).save(tmp_path / "photo.JPG")  # OpenCV reads it as a film, and does not turn it upright
     code, out, err = run(capsys, "live", model, "--source", tmp_path / source, "--estimator", estimator)
     assert (code, out) == (1, "")
     assert source in err
@@ -194,7 +201,8 @@ def test_what_was_recorded_of_two_classes_can_be_trained_on(capsys, estimator, t
             code, out, _ = run(capsys, "record", tmp_path / "data", *arguments, "--performer", "anna")
             assert code == 0
             assert f"{pose}, performer anna: {seed + 1} clip" in out
-            assert f"--groups '{CLIPS}'" in out
+            told = f"--groups '{CLIPS}'" if seed else f"Before training, record another clip of {pose}"
+            assert told in out.splitlines()[-1]
     names = sorted(file.name for file in (tmp_path / "data" / "arms_up").iterdir())
     assert names == sorted(f"arms_up_{clip}_{frame}_anna.npy" for clip in range(3) for frame in range(10))
     model = tmp_path / "pose.joblib"
@@ -207,11 +215,16 @@ def test_what_was_recorded_of_two_classes_can_be_trained_on(capsys, estimator, t
 
 def test_with_several_performers_the_next_command_splits_by_them(capsys, estimator, tmp_path):
     film = film_of(tmp_path / "film.avi", ["arms_up"] * 4)
-    for performer in ("anna", "ben"):
-        arguments = ["--source", film, "--estimator", estimator, "--label", "up", "--countdown", 0]
+    told = []
+    for label, performer in (("up", "anna"), ("down", "anna"), ("up", "ben"), ("down", "ben")):
+        arguments = ["--source", film, "--estimator", estimator, "--label", label, "--countdown", 0]
         code, out, _ = run(capsys, "record", tmp_path / "data", *arguments, "--performer", performer)
         assert code == 0
-    assert f"--groups '{PERFORMERS}'" in out
+        told.append(out.splitlines()[-1])
+    assert told[1:3] == [
+        f"Before training, record another {more}" for more in ("clip of down and up", "performer of down")
+    ]
+    assert f"--groups '{PERFORMERS}'" in told[3]
 
 
 def test_a_clip_that_is_longer_than_the_film_is_told(capsys, estimator, tmp_path):

@@ -118,7 +118,7 @@ def test_a_listener_gets_the_state_and_then_all_records(serve):
             return state, [await listener.receive_json() for _ in records]
 
     state, found = visit(server, scenario)
-    assert state == {"kind": "state", "labels": ["up", "down"], "poses": [], "can_record": False}
+    assert state == {"kind": "state", "labels": ["up", "down"], "poses": [], "recording": None}
     assert found == records
 
 
@@ -281,6 +281,18 @@ def test_pages_of_other_origins_are_refused(serve, path):
         ("", 403),
     ):
         assert status_of(server, path, headers={"Origin": origin}) == expected, origin
+
+
+def test_who_is_refused_is_told_once_in_the_terminal(serve, capsys):
+    with complaints_on_stderr():
+        server = serve()
+        for origin in ("https://turbowarp.org", "https://turbowarp.org", "null"):
+            status_of(server, "events", headers={"Origin": origin})
+    told = [
+        f"Refused a request: Origin {one} is not allowed; see --allow-origin."
+        for one in ("https://turbowarp.org", "null")
+    ]
+    assert capsys.readouterr().err.splitlines() == [f"Warning: {line}" for line in told]
 
 
 def test_foreign_names_that_lead_to_the_loopback_are_refused(serve):
@@ -454,7 +466,6 @@ def test_the_state_of_a_recording_reaches_the_page(serve, tmp_path):
             return state, await viewer.receive_json()
 
     state, view = visit(server, scenario)
-    assert state["can_record"]
     assert state["recording"]["state"] == view["recording"]["state"] == "idle"
 
 

@@ -148,7 +148,7 @@ function connect(path, onMessage, wait = 500) {
 connect("events", (record) => {
   if (record.kind === "state") {
     listLabels(record.labels.filter((name) => name !== "unknown"));  // has no probability, and is not recorded
-    $("record").hidden = !record.can_record;
+    $("record").hidden = !record.recording;
     if (record.recording) showRecording(record.recording);
     $("events").replaceChildren();
     record.poses.forEach(addEvent);
