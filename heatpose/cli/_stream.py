@@ -82,7 +82,8 @@ def page(
         return
     from heatpose.live.server import PoseServer
 
-    with closing(PoseServer(*args.serve, labels, allowed_origins=args.allow_origin, recorder=recorder)) as server:
+    host, port = args.serve
+    with closing(PoseServer(host, port, labels, allowed_origins=args.allow_origin, recorder=recorder)) as server:
         complain(f"Open {server.url}")
         yield server
 
