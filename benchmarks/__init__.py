@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from heatpose.pose.orientation import Turn
+
 _FORMATS = {"points": ".2f", "seconds": ".1f"}
 """How numbers are printed by the last word of their column's name; others with four decimals."""
 
@@ -37,6 +39,18 @@ def describe_machine() -> str:
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
     """Return the area under the ROC curve of scores that are meant to be higher for known samples."""
     return float(roc_auc_score(np.r_[np.ones(len(known)), np.zeros(len(unknown))], np.r_[known, unknown]))
+
+
+def turn_matrix(turn: Turn) -> np.ndarray:
+    """Return the matrix that maps (x, y) to its position in a turned image, (2, 2), int; y points down."""
+    return np.linalg.matrix_power([[0, -1], [1, 0]], turn.quarters) @ np.diag([-1 if turn.is_reflected else 1, 1])
+
+
+def turn_keypoints(keypoints: np.ndarray, turn: Turn) -> np.ndarray:
+    """Return keypoints (..., 2 or more) with x and y as in a turned image; the names of the joints stay."""
+    turned = np.array(keypoints, dtype=np.float64)
+    turned[..., :2] = turned[..., :2] @ turn_matrix(turn).T
+    return turned
 
 
 def print_table(title: str, rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:

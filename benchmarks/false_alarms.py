@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import describe_machine, print_table
+from benchmarks import describe_machine, print_table, turn_keypoints
 from benchmarks.leaderboard import ESTIMATORS, KEYPOINT_SETS, load
 from heatpose.data.table import keypoint_frame, write_table
 from heatpose.datasets.recorded import fetch_wheel, read_wheel
@@ -34,7 +34,7 @@ from heatpose.evaluation.inspection import inspect_data
 from heatpose.evaluation.signature import UPRIGHT, Signature, check_data, find_differences, sign_poses, sign_samples
 from heatpose.model.candidates import make_pose_pipeline
 from heatpose.model.prediction import predict_files
-from heatpose.pose.orientation import TURNS, turn_keypoints
+from heatpose.pose.orientation import TURNS
 
 MAX_FRAMES = 6_000
 MAX_PARTS = 20  # parts of a set: persons, or several clips of it where clips are short

@@ -136,7 +136,13 @@ def coordinates(keypoints: np.ndarray) -> np.ndarray:
 def distances_and_angles(keypoints: np.ndarray) -> np.ndarray:
     """All distances, and sines and cosines of limbs and joints."""
     xy = geometry.normalise_poses(keypoints[..., :2])
-    angles = np.concatenate([geometry.limb_angles(xy), geometry.joint_angles(xy)], axis=1)
+    start, end = COCO_17.limb_ends.T
+    first, joint, second = COCO_17.joint_points.T
+    limbs, a, b = xy[:, end] - xy[:, start], xy[:, first] - xy[:, joint], xy[:, second] - xy[:, joint]
+    sine = np.concatenate([limbs[..., 1], a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]], axis=1)
+    cosine = np.concatenate([limbs[..., 0], np.sum(a * b, axis=2)], axis=1)
+    # No direction of a length of 0; -0 becomes 0, so that a half turn is pi, never -pi.
+    angles = np.where((sine == 0) & (cosine == 0), np.nan, np.arctan2(sine + 0.0, cosine))
     return np.concatenate([geometry.pairwise_distances(xy), np.sin(angles), np.cos(angles)], axis=1)
 
 

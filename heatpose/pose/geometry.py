@@ -23,8 +23,6 @@ __all__ = [
     "describe_keypoints",
     "describe_poses",
     "has_body",
-    "joint_angles",
-    "limb_angles",
     "mask_uncertain",
     "merge_head",
     "mirror_heatmaps",
@@ -200,62 +198,6 @@ def pairwise_distances(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarr
     return _lengths(xy[:, end] - xy[:, start])
 
 
-def limb_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """Compute the directions of the limbs in the picture.
-
-    Parameters
-    ----------
-    xy : ndarray, shape (N, K, 2)
-        Keypoint positions, NaN where missing.
-    skeleton : Skeleton
-        Its L limbs.
-
-    Returns
-    -------
-    ndarray, shape (N, L)
-        Radians in (-pi, pi]: 0 points to the right, pi / 2 points down. NaN where an end is missing or both coincide.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> xy = np.full((1, 17, 2), np.nan)
-    >>> xy[0, COCO_17.index("left_shoulder", "left_elbow", "left_wrist")] = [[0, 0], [0, 2], [1, 2]]
-    >>> angles = dict(zip(COCO_17.limbs, np.degrees(limb_angles(xy)[0]).tolist()))
-    >>> angles["left_upper_arm"], angles["left_forearm"], angles["left_thigh"]
-    (90.0, 0.0, nan)
-    """
-    return _angle(*_limb_directions(xy, skeleton))
-
-
-def joint_angles(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """Compute the angles at the joints, from the first limb to the second.
-
-    Parameters
-    ----------
-    xy : ndarray, shape (N, K, 2)
-        Keypoint positions, NaN where missing.
-    skeleton : Skeleton
-        Its J joints.
-
-    Returns
-    -------
-    ndarray, shape (N, J)
-        Radians in (-pi, pi], positive is clockwise as seen in the picture. They don't change when the picture is
-        rotated. NaN where a keypoint is missing or coincides with the joint.
-
-    Examples
-    --------
-    A left arm held to the right of the picture, the forearm up:
-
-    >>> import numpy as np
-    >>> xy = np.full((1, 17, 2), np.nan)
-    >>> xy[0, COCO_17.index("left_shoulder", "left_elbow", "left_wrist")] = [[0, 0], [2, 0], [2, -2]]
-    >>> float(np.degrees(joint_angles(xy)[0, list(COCO_17.joints).index("left_elbow")]))
-    90.0
-    """
-    return _angle(*_joint_directions(xy, skeleton))
-
-
 def merge_head(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     """Replace the keypoints of the head by their mean.
 
@@ -307,23 +249,24 @@ def describe_keypoints(
     Returns
     -------
     ndarray, shape (N, number of features), float32
-        NaN for what needs a missing keypoint.
+        NaN for what needs a missing keypoint, and for the direction from a keypoint to one at the same place.
+
+    Examples
+    --------
+    A left arm held to the right of the picture, the forearm up:
+
+    >>> xy = np.full((1, 17, 2), np.nan)
+    >>> xy[0, COCO_17.index("left_shoulder", "left_elbow", "left_wrist")] = [[0, 0], [2, 0], [2, -2]]
+    >>> elbow = list(COCO_17.joints).index("left_elbow")
+    >>> describe_poses(xy, coordinates=False, distances=False, limbs=False)[0, 2 * elbow :][:2].tolist()
+    [1.0, 0.0]
     """
     xy = normalise_poses(mask_uncertain(keypoints, min_confidence), skeleton)
     return describe_poses(merge_head(xy, skeleton), skeleton.body, **blocks)
 
 
-def describe_poses(
-    xy: np.ndarray,
-    skeleton: Skeleton = COCO_17,
-    *,
-    coordinates: bool = True,
-    distances: bool = True,
-    limbs: bool = True,
-    joints: bool = True,
-    vectors: bool = False,
-) -> np.ndarray:
-    """Compute features of each pose: the selected blocks side by side, in the order of the parameters.
+def describe_poses(xy: np.ndarray, skeleton: Skeleton = COCO_17, **blocks: bool) -> np.ndarray:
+    """Compute features of each pose: the selected blocks side by side, in the order below.
 
     Sines and cosines are quotients of lengths, not functions of angles: that is faster, and exact at right angles,
     where the last bit would otherwise decide on which side of a tree's threshold a pose falls.
@@ -334,25 +277,23 @@ def describe_poses(
         Normalised positions, see :func:`normalise_poses`.
     skeleton : Skeleton
         Its pairs, limbs and joints.
-    coordinates : bool
-        x and y of each keypoint.
-    distances : bool
-        See :func:`pairwise_distances`.
-    limbs, joints : bool
-        Sine and cosine of :func:`limb_angles` and :func:`joint_angles`.
-    vectors : bool
-        x and y from the first to the second keypoint of each pair.
+    **blocks : bool
+        - ``coordinates``, default True: x and y of each keypoint.
+        - ``distances``, default True: see :func:`pairwise_distances`.
+        - ``limbs``, default True: sine and cosine of their directions in the picture, of 0 to the right, pi / 2 down.
+        - ``joints``, default True: sine and cosine of the angles from the first limb of a joint to the second, positive
+          clockwise as seen in the picture; they do not change when it is rotated.
+        - ``vectors``, default False: x and y from the first to the second keypoint of each pair.
 
     Returns
     -------
     ndarray, shape (N, number of features), float32
         NaN for what needs a missing keypoint.
     """
+    blocks = {**dict.fromkeys(FEATURE_BLOCKS, True), "vectors": False, **blocks}
     step = max(1, min(_CHUNK_POSES, _CHUNK_PAIRS // xy.shape[1] ** 2))
-    described = [
-        _describe(xy[start : start + step], skeleton, coordinates, distances, limbs, joints, vectors)
-        for start in range(0, max(len(xy), 1), step)
-    ]
+    starts = range(0, max(len(xy), 1), step)
+    described = [_describe(xy[start : start + step], skeleton, **blocks) for start in starts]
     return described[0] if len(described) == 1 else np.concatenate(described)
 
 
@@ -367,7 +308,7 @@ def _describe(
         blocks.append(pairwise_distances(xy, skeleton))
     for wanted, directions in ((limbs, _limb_directions), (joints, _joint_directions)):
         if wanted:
-            direction = np.stack(directions(xy, skeleton), axis=2)
+            direction = directions(xy, skeleton)
             with np.errstate(invalid="ignore"):  # a length of 0 has no direction: 0 / 0 is NaN
                 blocks.append(direction / np.sqrt(np.square(direction).sum(axis=2, keepdims=True)))
     if vectors:
@@ -413,24 +354,17 @@ def mirror_heatmaps(heatmaps: np.ndarray, skeleton: Skeleton = COCO_17) -> np.nd
     return heatmaps[:, skeleton.swap, :, ::-1]
 
 
-def _limb_directions(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Return sine and cosine of the limbs' angles times the limbs' lengths, (N, L) each."""
+def _limb_directions(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Return sine and cosine of the limbs' angles times the limbs' lengths, (N, L, 2)."""
     start, end = skeleton.limb_ends.T
-    limbs = xy[:, end] - xy[:, start]
-    return limbs[..., 1], limbs[..., 0]
+    return (xy[:, end] - xy[:, start])[..., ::-1]
 
 
-def _joint_directions(xy: np.ndarray, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
-    """Return sine and cosine of the joints' angles times the lengths of both limbs, (N, J) each."""
+def _joint_directions(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Return sine and cosine of the joints' angles times the lengths of both limbs, (N, J, 2)."""
     first, joint, second = skeleton.joint_points.T
     a, b = xy[:, first] - xy[:, joint], xy[:, second] - xy[:, joint]
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], np.sum(a * b, axis=2)
-
-
-def _angle(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
-    """Angle of (cosine, sine) of any length; NaN for a length of 0, which has no direction."""
-    sine = sine + 0.0  # -0 becomes 0, so that a half turn is pi, never -pi
-    return np.where((sine == 0) & (cosine == 0), np.nan, np.arctan2(sine, cosine))
+    return np.stack([a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], np.sum(a * b, axis=2)], axis=2)
 
 
 def _lengths(vectors: np.ndarray) -> np.ndarray:

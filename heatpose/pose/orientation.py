@@ -23,7 +23,6 @@ __all__ = [
     "limb_shares",
     "shoulder_spans",
     "trunk_leans",
-    "turn_keypoints",
 ]
 
 DIRECTIONS = ("up", "right", "down", "left")
@@ -52,11 +51,6 @@ class Turn(NamedTuple):
     description: str
     cure: str
 
-    @property
-    def matrix(self) -> np.ndarray:
-        """The matrix that maps (x, y) to its new position, (2, 2), int; y points down."""
-        return np.linalg.matrix_power([[0, -1], [1, 0]], self.quarters) @ np.diag([-1 if self.is_reflected else 1, 1])
-
 
 _CURES = {
     "not turned": "",
@@ -79,13 +73,6 @@ _CURES = {
 
 TURNS = tuple(Turn(n % 4, n >= 4, description, cure) for n, (description, cure) in enumerate(_CURES.items()))
 """The eight symmetries: four turns, then the four with a reflection."""
-
-
-def turn_keypoints(keypoints: np.ndarray, turn: Turn) -> np.ndarray:
-    """Return keypoints (..., 2 or more) with x and y as in a turned image; the names of the joints stay."""
-    turned = np.array(keypoints, dtype=np.float64)
-    turned[..., :2] = turned[..., :2] @ turn.matrix.T
-    return turned
 
 
 def count_directions(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import heatpose
+from benchmarks import turn_keypoints, turn_matrix
 from heatpose.cli import main
 from heatpose.data.table import keypoint_frame
 from heatpose.datasets.rendering import render_heatmaps
@@ -22,7 +23,7 @@ from heatpose.evaluation.signature import (
 from heatpose.model.candidates import make_pose_pipeline
 from heatpose.persistence.artifact import load_model, read_manifest, save_model
 from heatpose.pose.geometry import mirror_keypoints
-from heatpose.pose.orientation import TURNS, turn_keypoints
+from heatpose.pose.orientation import TURNS
 from heatpose.pose.skeleton import COCO_17
 from heatpose.pose.skeletons import ANIMAL_17, HAND_21
 from heatpose.training.training import train_pose_classifier
@@ -81,7 +82,7 @@ def test_the_cure_of_heatmaps_is_that_of_keypoints(turn):
     heatmaps = np.zeros((1, 1, 4, 6))
     heatmaps[0, 0, 1, 4] = 1  # x 4, y 1, from the middle of the map: 1.5, -0.5
     text = turn.cure.split(": ")[1].split(", or (")[0]
-    inverse = np.linalg.inv(np.array(turn.matrix))
+    inverse = np.linalg.inv(turn_matrix(turn))
     cured = eval(text, {"heatmaps": heatmaps, "np": np})
     row, column = np.unravel_index(cured[0, 0].argmax(), cured.shape[2:])
     middle = (np.array(cured.shape[2:][::-1]) - 1) / 2

@@ -15,7 +15,7 @@ from heatpose.pose.augmentation import (
     partial_bodies,
     repose,
 )
-from heatpose.pose.geometry import limb_angles, mirror_keypoints, normalise_poses
+from heatpose.pose.geometry import mirror_keypoints, normalise_poses
 from heatpose.pose.skeleton import COCO_17
 
 POSES = simulate_poses(2, 1, 3).keypoints[..., :2]
@@ -36,6 +36,10 @@ def whole_poses():
 def limb(xy, name):
     start, end = COCO_17.index(*COCO_17.limbs[name])
     return xy[:, end] - xy[:, start]
+
+
+def limb_angles(xy):
+    return np.moveaxis([np.arctan2(*limb(xy, name).T[::-1]) for name in LIMBS], 0, 1)
 
 
 def limb_length(xy, name):

@@ -10,8 +10,6 @@ from heatpose.model.estimators import PoseFeatures
 from heatpose.pose import geometry
 from heatpose.pose.geometry import (
     describe_poses,
-    joint_angles,
-    limb_angles,
     mask_uncertain,
     merge_head,
     mirror_keypoints,
@@ -48,6 +46,18 @@ def positions(*bodies):
 def keypoints_of(xy, confidence=1.0):
     """Positions (N, 17, 2) as keypoints (N, 17, 3)."""
     return np.concatenate([xy, np.full((*xy.shape[:2], 1), confidence)], axis=2)
+
+
+def directions(xy):
+    """Sine and cosine of the angles of limbs, then of joints, (N, L + J, 2)."""
+    described = describe_poses(xy, coordinates=False, distances=False) + 0.0  # -0 is 0: a half turn is pi, never -pi
+    return described.reshape(len(xy), len(COCO_17.limbs) + len(COCO_17.joints), 2)
+
+
+def angles_of(xy):
+    """The angles of one pose by the names of limbs, and of joints."""
+    sine, cosine = np.moveaxis(directions(xy)[0], -1, 0)
+    return dict(zip([*COCO_17.limbs, *COCO_17.joints], np.arctan2(sine, cosine), strict=True))
 
 
 def features(keypoints, transformer=FEATURES):
@@ -151,20 +161,18 @@ def test_joint_angles_turn_clockwise_whatever_way_the_body_is_turned(second, deg
     turn = np.linalg.matrix_power(quarter, turned)
     points = [turn @ point for point in ((0, -1), (0, 0), second)]
     xy = positions(dict(zip(COCO_17.joints["left_elbow"], points, strict=True)))
-    angle = joint_angles(xy)[0, list(COCO_17.joints).index("left_elbow")]
-    assert np.degrees(angle) == pytest.approx(degrees)
+    assert np.degrees(angles_of(xy)["left_elbow"]) == pytest.approx(degrees)
 
 
 @pytest.mark.parametrize(("end", "degrees"), [((1, 0), 0), ((1, 1), 45), ((0, 1), 90), ((-1, 0), 180), ((0, -1), -90)])
 def test_limb_angles_are_those_in_the_picture(end, degrees):
-    angles = limb_angles(positions({"left_elbow": (0, 0), "left_wrist": end}))[0]
-    assert np.degrees(angles[list(COCO_17.limbs).index("left_forearm")]) == pytest.approx(degrees)
+    angle = angles_of(positions({"left_elbow": (0, 0), "left_wrist": end}))["left_forearm"]
+    assert np.degrees(angle) == pytest.approx(degrees)
 
 
 def test_angles_of_coinciding_keypoints_are_nan():
     xy = positions({"left_shoulder": (0, 0), "left_elbow": (1, 1), "left_wrist": (1, 1)})
-    assert np.isnan(limb_angles(xy)[0, list(COCO_17.limbs).index("left_forearm")])
-    assert np.isnan(joint_angles(xy)[0, list(COCO_17.joints).index("left_elbow")])
+    assert np.isnan([angles_of(xy)[name] for name in ("left_forearm", "left_elbow")]).all()
 
 
 def test_pairwise_distances_are_those_of_the_named_pairs():
@@ -343,8 +351,7 @@ def test_no_poses_are_fine():
     assert mask_uncertain(np.empty((0, 17, 3)), 0.4).shape == (0, 17, 2)
     assert mirror_keypoints(none).shape == (0, 17, 2)
     assert pairwise_distances(none).shape == (0, 136)
-    assert limb_angles(none).shape == (0, len(COCO_17.limbs))
-    assert joint_angles(none).shape == (0, len(COCO_17.joints))
+    assert len(directions(none)) == 0
 
 
 # Confidence
@@ -392,7 +399,7 @@ def test_min_confidence_decides_what_is_seen():
 # Batches
 
 
-@pytest.mark.parametrize("function", [normalise_poses, pairwise_distances, limb_angles, joint_angles, mirror_keypoints])
+@pytest.mark.parametrize("function", [normalise_poses, pairwise_distances, describe_poses, mirror_keypoints])
 def test_functions_leave_their_input_alone_and_rows_by_themselves(function):
     xy = POSES[..., :2].copy()
     xy[::3, COCO_17.index(*COCO_17.hips)] = np.nan  # some rows take another way than the rest
@@ -413,21 +420,9 @@ def test_features_leave_their_input_alone_and_rows_by_themselves():
 def test_described_directions_are_exact_at_right_angles():
     """No sine of pi / 2 that another machine rounds otherwise: a tree's threshold may lie at it."""
     xy = positions({"left_shoulder": (0, 0), "left_elbow": (0, 2), "left_wrist": (-1, 2)})
-    names = [f"{function}__{part}" for part in COCO_17.limbs for function in ("sin", "cos")]
-    limbs = dict(
-        zip(names, describe_poses(xy, coordinates=False, distances=False, joints=False)[0].tolist(), strict=True)
-    )
-    assert (limbs["sin__left_upper_arm"], limbs["cos__left_upper_arm"]) == (1, 0)
-    assert (limbs["sin__left_forearm"], limbs["cos__left_forearm"]) == (0, -1)
-    assert np.isnan(limbs["sin__left_thigh"])
-
-
-def test_descriptions_of_angles_are_their_sines_and_cosines():
-    xy = np.random.default_rng(0).normal(size=(5, 17, 2))
-    described = describe_poses(xy, coordinates=False, distances=False)
-    angles = np.concatenate([limb_angles(xy), joint_angles(xy)], axis=1)
-    np.testing.assert_allclose(described[:, 0::2], np.sin(angles), atol=1e-6)
-    np.testing.assert_allclose(described[:, 1::2], np.cos(angles), atol=1e-6)
+    limbs = dict(zip(COCO_17.limbs, directions(xy)[0].tolist(), strict=False))
+    assert (limbs["left_upper_arm"], limbs["left_forearm"]) == ([1, 0], [0, -1])
+    assert np.isnan(limbs["left_thigh"]).all()
 
 
 def test_the_head_is_the_mean_of_what_is_seen_of_the_face():
