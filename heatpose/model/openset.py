@@ -269,8 +269,7 @@ class OpenSetMixin:
 
     def predict_confidence(self, X: Any) -> np.ndarray:
         """Return the probability that the pose is known and of its most probable class, shape (N,)."""
-        probabilities, known = self.predict_proba_and_known(X)
-        return known * probabilities.max(axis=1)
+        return self._label(X)[1]
 
     def predict_or_unknown(
         self, X: Any, *, return_confidence: bool = False
@@ -290,11 +289,15 @@ class OpenSetMixin:
         confidence : ndarray, shape (N,)
             With `return_confidence` only.
         """
-        probabilities, known = self.predict_proba_and_known(X)
-        confidence = known * probabilities.max(axis=1)
-        labels = self.classes_[probabilities.argmax(axis=1)].astype(object)
+        best, confidence = self._label(X)
+        labels = best.astype(object)
         labels[confidence < self.threshold] = UNKNOWN
         return (labels, confidence) if return_confidence else labels
+
+    def _label(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the most probable class of each sample and its confidence, both (N,)."""
+        probabilities, known = self.predict_proba_and_known(X)
+        return self.classes_[probabilities.argmax(axis=1)], known * probabilities.max(axis=1)
 
     def predict_set(self, X: Any, coverage: float = 0.9) -> list[list[str]]:
         """Return the classes that a sample may have, so that the true one is among them as often as stated.

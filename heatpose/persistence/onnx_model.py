@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from heatpose.model.checks import check_heatmaps, check_table
-from heatpose.model.openset import UNKNOWN, OpenSetMixin
+from heatpose.model.openset import OpenSetMixin
 from heatpose.model.packages import import_extra
 from heatpose.persistence.manifest import ModelError, read_verified
 from heatpose.persistence.selftest import compare_self_test
@@ -93,14 +93,9 @@ class OnnxModel(OpenSetMixin):
         probabilities, confidence = self._run(X, "probabilities", "confidence")
         return probabilities, confidence / probabilities.max(axis=1)
 
-    def predict_or_unknown(
-        self, X: ArrayLike, *, return_confidence: bool = False
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """See :meth:`heatpose.PoseClassifier.predict_or_unknown`."""
+    def _label(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         labels, confidence = self._run(X, "label", "confidence")
-        labels = labels.astype(object)
-        labels[confidence < self.threshold] = UNKNOWN
-        return (labels, confidence) if return_confidence else labels
+        return labels, confidence
 
 
 def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:

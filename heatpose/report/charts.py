@@ -20,29 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["draw_scores", "draw_stream"]
 
 
-def draw_scores(
-    scores: pd.DataFrame,
-    ax: Axes | None = None,
-    *,
-    chance: float | None = None,
-    truth: float | None = None,
-    label: str = "balanced accuracy",
-) -> Axes:
-    """Draw scores as points on one axis, with their intervals.
+def draw_scores(scores: pd.DataFrame, *, chance: float | None = None, truth: float | None = None) -> Axes:
+    """Draw balanced accuracies as points on one axis, with their intervals.
 
     Parameters
     ----------
     scores : DataFrame
         A row for each score, drawn from above: its name in the index, a column ``score``, and perhaps ``low`` and
         ``high``, NaN where there is no interval.
-    ax : Axes, optional
-        Axes to draw on; a new figure by default.
     chance : float, optional
         Score of chance: a dotted line.
     truth : float, optional
         True score, which the others estimate: a line.
-    label : str
-        Name of the score.
 
     Returns
     -------
@@ -60,7 +49,7 @@ def draw_scores(
     >>> [text.get_text() for text in ax.get_yticklabels()]
     ['by frame', 'by person']
     """
-    ax = _axes(ax, (7, 0.45 * len(scores) + 1.1))
+    ax = _axes(None, (7, 0.45 * len(scores) + 1.1))
     rows = range(len(scores))
     if {"low", "high"} <= set(scores):
         ax.hlines(rows, scores["low"], scores["high"], color=_SIDES["left"], linewidth=6, alpha=0.35)
@@ -73,7 +62,7 @@ def draw_scores(
             ax.legend(**_BESIDE)
     _name_rows(ax, scores.index.tolist())
     ax.set_ylim(len(scores) - 0.5, -0.7)
-    ax.set_xlabel(label)
+    ax.set_xlabel("balanced accuracy")
     ax.grid(axis="x", alpha=0.3)
     return ax
 
