@@ -67,10 +67,8 @@ def run(args: argparse.Namespace) -> None:
         if recorder.is_busy:
             complain(f"{redact(args.source)} ended before the clip did")
         if args.label is not None and not (recorder.status()["clip"] or {}).get("frames"):
-            raise ValueError(f"Expected a person in the pictures of the clip, got none in {redact(args.source)}.")
+            raise ValueError(f"Recorded nothing of {args.label}: expected a person in the pictures, got none")
     recorder.stop()
-    if args.label is not None and not (recorder.status()["clip"] or {}).get("frames"):
-        complain(f"Recorded nothing of {args.label}")
     counts = recorder.counts()
     several, groups = len({line["performer"] for line in counts}) > 1, Counter[str]()
     for line in counts:
