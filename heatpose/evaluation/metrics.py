@@ -170,6 +170,9 @@ def evaluate_predictions(
     >>> round(evaluation.balanced_accuracy, 3), evaluation.accuracy
     (0.833, 0.75)
     """
+    given = [np.asarray(labels).dtype for labels in (y_true, y_pred)]
+    if {dtype.kind for dtype in given} in ({"i", "f"}, {"u", "f"}):  # compared as text, 1 is not 1.0
+        raise ValueError(f"Expected y_true and y_pred of one kind of numbers, got {given[0]} and {given[1]}.")
     y_true = text_labels(y_true, "y_true")
     y_pred = text_labels(y_pred, "y_pred", len(y_true))
     classes = np.unique(y_true) if classes is None else text_labels(classes, "classes")

@@ -112,6 +112,7 @@ def test_the_order_of_samples_classes_and_the_type_of_labels_do_not_matter():
         ({"proba": [[1, 0], [0.5, 0.1]]}, r"got 1 that are not, first row 1: \[0.5, 0.1\]"),
         ({"proba": [[1, 0], [1.5, -0.5]]}, "got 1 that are not"),
         ({"proba": [[1, 0], [np.nan, 1]]}, "got 1 that are not"),
+        ({"y_true": [0, 1], "y_pred": [0.0, 1.0]}, r"of one kind of numbers, got int\d+ and float64"),
     ],
 )
 def test_bad_input_is_told(arguments, message):
