@@ -143,7 +143,7 @@ def hub(monkeypatch):
     server.asked, server.cards, server.files, server.objects = [], [], {}, {}
     server.refuses, server.is_private, server.created = False, True, 200
     server.address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True, raising=False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.address)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
