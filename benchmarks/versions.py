@@ -58,7 +58,7 @@ def save(folder: Path) -> None:
     asked = simulate_poses(3, 1, 6, random_state=7).keypoints.reshape(-1, 51).astype(np.float32)
     np.save(folder / "asked.npy", asked)
     for name, candidate in CANDIDATES.items():
-        if candidate.takes != "keypoints":
+        if not candidate.takes.has_keypoints:
             continue
         pipeline = make_pose_pipeline(name, max_samples=2000)
         pipeline[1:].fit(table, poses.labels)

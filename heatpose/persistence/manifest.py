@@ -138,6 +138,7 @@ def from_bytes(text: bytes, where: str) -> dict[str, Any]:
     ModelError
         It was changed since :func:`to_bytes` wrote it, or has another format.
     """
+    text = text.replace(b"\r\n", b"\n")  # in which Git on Windows checks out text files
     try:
         manifest = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -757,9 +757,15 @@ def test_any_other_byte_is_refused(saved):
             with pytest.raises(ModelError):
                 load_model(saved)
         file.write_bytes(content)
-    file.write_bytes(content.replace(b"\n", b"\r\n"))
+    file.write_bytes(content.replace(b"\n", b" \n"))
     with pytest.raises(ModelError, match="the manifest was changed"):
         load_model(saved)
+
+
+def test_a_manifest_that_git_checked_out_on_windows_is_the_same(saved):
+    file, manifest = saved.with_suffix(".json"), read_manifest(saved)
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert threshold(load_model(saved)) == 0.25 and read_manifest(saved) == manifest
 
 
 def test_a_damaged_model_is_replaced(saved, pipelines):

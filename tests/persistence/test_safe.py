@@ -12,6 +12,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
+from benchmarks import versions
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.arrays import Softmax
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
@@ -405,3 +406,13 @@ def test_crafted_numbers_cannot_make_it_crash(file, content, keypoints):
                 assert set(pipeline[1:].predict(keypoints[::9])) <= set(manifest["classes"])
             outcomes.add("predicts")
     assert outcomes == {"refused", "predicts"}
+
+
+def test_the_benchmark_of_library_versions_loads_what_it_saves(tmp_path, monkeypatch, capsys):
+    few = {name: CANDIDATES[name] for name in ("dummy", "pixel-cnn")}
+    monkeypatch.setattr("heatpose.model.candidates.CANDIDATES", few)
+    versions.save(tmp_path)
+    versions.load(tmp_path)
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[:2] for row in rows] == [["dummy", "joblib"], ["dummy", "heatpose"]]
+    assert all(row[2].startswith("0 other names of 306") for row in rows)
