@@ -210,7 +210,7 @@ def need_live() -> None:
         import onnxruntime  # noqa: F401
     except ModuleNotFoundError as error:  # an ImportError of one that is there says itself what fails
         raise ImportError(
-            f"Expected the packages of the extra live, got no {error.name}: pip install 'heatpose[live]'"
+            f'Expected the packages of the extra live, got no {error.name}: pip install "heatpose[live]"'
         ) from error
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__all__ = ["import_extra", "imported_version", "xgboost_conflict"]
+__all__ = ["distribution_of", "import_extra", "imported_version", "xgboost_conflict"]
 
 _MODULES = {"scikit-learn": "sklearn"}
 _XGBOOST = ("xgboost", "xgboost-cpu")  # both install the module xgboost
@@ -38,6 +38,20 @@ def imported_version(package: str) -> str | None:
         return None
 
 
+def distribution_of(package: str) -> str:
+    """Return the name by which pip installs another version of a package here: XGBoost has two that conflict."""
+    return next(iter(_installed_xgboost()), package) if package == "xgboost" else package
+
+
+def _installed_xgboost() -> dict[str, str]:
+    """Return the installed distributions of XGBoost and their versions."""
+    found = {}
+    for name in _XGBOOST:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def xgboost_conflict() -> str:
     """Describe two distributions of XGBoost, or one whose files are gone, and the command that repairs it.
 
@@ -46,11 +60,7 @@ def xgboost_conflict() -> str:
     str
         Sentences, empty without a conflict.
     """
-    found = {}
-    for name in _XGBOOST:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    here = imported_version("xgboost")
+    found, here = _installed_xgboost(), imported_version("xgboost")
     if len(found) == len(_XGBOOST):
         names = " and ".join(f"{name} {number}" for name, number in found.items())
         return (

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from heatpose.data.writing import replace_files
 from heatpose.evaluation.plain import to_plain
 from heatpose.model.inputs import skeleton_of
-from heatpose.model.packages import xgboost_conflict
+from heatpose.model.packages import distribution_of, xgboost_conflict
 from heatpose.persistence import safe
 from heatpose.persistence.card import write_card
 from heatpose.persistence.manifest import (
@@ -309,8 +309,9 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _unpickle(manifest: Mapping[str, Any], model: bytes, path: Path, trusted: Collection[str]) -> Pipeline:
     try:
         with warnings.catch_warnings():
-            # scikit-learn warns of every difference; the self-test shows relevant ones.
+            # Both warn of every other version; the self-test shows relevant differences.
             warnings.simplefilter("ignore", InconsistentVersionWarning)
+            warnings.filterwarnings("ignore", ".*If you are loading a serialized model")  # XGBoost
             pipeline = load_trusted(model, trusted)
     except UntrustedError as error:
         package = str(error).partition(".")[0]
@@ -358,10 +359,10 @@ def _remedy(manifest: Mapping[str, Any]) -> str:
     pins = ""
     if differing := _differing(manifest):
         then, here = ({package: of[package] for package in differing} for of in (then, here))
-        pins = ": pip install " + " ".join(f"'{package}=={number}'" for package, number in then.items())
+        pins = ": pip install " + " ".join(f"{distribution_of(name)}=={number}" for name, number in then.items())
     return (
-        f"It was saved with {listed(then)}, but here is {listed(here)}. Train it again, or install what it was saved "
-        f"with{pins}\n{xgboost_conflict()}".rstrip()
+        f"It was saved with {listed(then)}, but here is {listed(here)}. Train it again, export it as a safe file where "
+        f"it loads, or install what it was saved with{pins}\n{xgboost_conflict()}".rstrip()
     )
 
 

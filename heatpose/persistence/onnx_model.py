@@ -70,15 +70,12 @@ class OnnxModel(OpenSetMixin):
                 raise ValueError(f"Expected heatmaps of at least {_WINDOW} x {_WINDOW} cells, got {values.shape}.")
         else:
             values = check_table(BaseEstimator(), X, self.skeleton, reset=False)
-        if not len(values):  # not every runtime takes an empty batch
-            empty = {
-                "label": np.empty(0, dtype=object),
-                "probabilities": np.empty((0, len(self.classes_)), dtype=np.float32),
-                "confidence": np.empty(0, dtype=np.float32),
-                "keypoints": np.empty((0, len(self.skeleton.keypoints), 3), dtype=np.float32),
-            }
-            return [empty[name] for name in outputs]
-        return self.session.run(list(outputs), {self._input: np.ascontiguousarray(values, dtype=np.float32)})
+        n = len(values)
+        if not n:  # not every runtime takes an empty batch
+            shape = (len(self.heatmaps.keypoints), _WINDOW, _WINDOW) if self._input == "heatmaps" else values.shape[1:]
+            values = np.zeros((1, *shape))
+        results = self.session.run(list(outputs), {self._input: np.ascontiguousarray(values, dtype=np.float32)})
+        return [each[:n] for each in results]
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Predict the most probable class of each sample, shape (N,)."""

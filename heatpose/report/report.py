@@ -12,7 +12,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +24,7 @@ from heatpose.data.wording import capitalised, format_interval, format_number, f
 from heatpose.data.writing import replace_files
 from heatpose.evaluation.inspection import Inspection
 from heatpose.evaluation.metrics import Evaluation
+from heatpose.model.packages import import_extra
 from heatpose.pose.skeleton import COCO_17
 from heatpose.report.figures import PALETTE
 from heatpose.report.sections import SECTIONS, Material, headline
@@ -38,8 +38,7 @@ _BREAK = re.compile(r"([/_.])(?=\w)")  # where a long name may wrap
 
 def check_installed() -> None:
     """Raise ImportError where Jinja, the package of the extra ``report``, is not installed."""
-    if find_spec("jinja2") is None:
-        raise ImportError('A report needs jinja2: pip install "heatpose[report]"')
+    import_extra("jinja2", "report", "A report needs jinja2")
 
 
 def write_report(

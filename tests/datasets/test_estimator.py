@@ -118,7 +118,7 @@ def test_files_that_are_no_models_are_refused(tmp_path):
 
 def test_without_the_extra_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
-    with pytest.raises(ImportError, match=r"pip install 'heatpose\[live\]'"):
+    with pytest.raises(ImportError, match=r'pip install "heatpose\[live\]"'):
         OnnxEstimator(dots.write_estimator(tmp_path / "dots.onnx"))
     # One that is installed says itself what it lacks.
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")

@@ -9,7 +9,7 @@ import xgboost
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model import packages
 from heatpose.model.candidates import make_pose_pipeline
-from heatpose.model.packages import imported_version, xgboost_conflict
+from heatpose.model.packages import distribution_of, imported_version, xgboost_conflict
 from heatpose.persistence.artifact import ModelError, load_model, save_model
 
 
@@ -36,6 +36,12 @@ def test_the_version_is_that_of_the_module(installed):
 def test_one_distribution_is_no_conflict(installed):
     installed(**{"xgboost-cpu": xgboost.__version__})
     assert xgboost_conflict() == ""
+
+
+@pytest.mark.parametrize("name", ["xgboost", "xgboost-cpu"])
+def test_the_distribution_that_is_installed_is_the_one_to_install_again(installed, name):
+    installed(**{name: "3.2.0"})
+    assert [distribution_of("xgboost"), distribution_of("numpy")] == [name, "numpy"]
 
 
 def test_two_distributions_are_reported_with_the_repair(installed, tmp_path):

@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -806,7 +807,7 @@ def test_a_version_that_names_poses_otherwise_is_refused(saved):
     changed_answers(saved, other_names)
     message = (
         r"got '.*' instead of '.*' for keypoints 4.* saved with scikit-learn 0\.7\.1, but here is "
-        r"scikit-learn \d.*Train it again.*pip install 'scikit-learn==0\.7\.1'"
+        r"scikit-learn \d.*Train it again.*pip install scikit-learn==0\.7\.1$"
     )
     with pytest.raises(ModelError, match=message):
         load_model(saved)
@@ -874,11 +875,20 @@ def without_test(path, **versions):
 @pytest.mark.parametrize("package", ["scikit-learn", "numpy"])
 def test_without_a_self_test_other_versions_are_told(saved, package):
     without_test(saved, **{package: "0.7.1"})
-    message = rf"{package} 0\.7\.1, but here is {package} {version(package)}. .*pip install '{package}==0\.7\.1'"
+    message = rf"{package} 0\.7\.1, but here is {package} {version(package)}. .*pip install {package}==0\.7\.1$"
     with pytest.warns(UserWarning, match=message) as warned:
         load_model(saved)
     assert len(warned) == 1
     assert warned[0].filename == __file__
+
+
+def test_xgboost_warns_of_no_version_that_predicts_the_same(saved, monkeypatch):
+    def load(content, trusted):
+        warnings.warn("[13:47:30] WARNING: error_msg.h:83: If you are loading a serialized model\n(...)", stacklevel=1)
+        return load_trusted(content, trusted)
+
+    monkeypatch.setattr("heatpose.persistence.artifact.load_trusted", load)
+    load_model(saved)  # warnings are errors
 
 
 def test_xgboost_matters_to_models_that_use_it(saved):

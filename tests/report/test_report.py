@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -452,7 +453,7 @@ def test_wrong_usage_is_told_before_any_work(command, tmp_path, capsys, monkeypa
     for page, message in (("page.pdf", "end in .html"), ("folder.html", "got a folder")):
         assert main([*command, "--report", str(tmp_path / page)]) == 2
         assert message in capsys.readouterr().err
-    monkeypatch.setattr(report, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
     assert main([*command, "--report", str(tmp_path / "page.html")]) == 2
     assert 'pip install "heatpose[report]"' in capsys.readouterr().err
     with pytest.raises(ImportError, match=r"A report needs jinja2:"):
