@@ -26,7 +26,7 @@ def write_card(manifest: Mapping[str, Any], name: str) -> str:
     takes = "keypoint heatmaps of a pose estimator" if decodes else "a table of keypoints"
     example = [
         "import numpy as np",
-        "import heatpose",
+        "import heatpose  # pip install heatpose",
         "",
         f'pipeline = heatpose.load_model("{name}")  # verified '
         + ("first" if is_safe else f"against {stem}.json first"),
