@@ -122,7 +122,8 @@ def table_labels(table: pd.DataFrame) -> np.ndarray:
     ['up', 'down']
     """
     if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"Expected a keypoint table, as heatpose.load_data returns it, got {type(table).__name__}.")
+        kind = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}"
+        raise TypeError(f"Expected a keypoint table in pandas, as heatpose.load_data returns it, got {kind}.")
     labels = table.get("label", pd.Series(np.nan, table.index))
     if n_missing := int(labels.isna().sum()):
         raise ValueError(f"Expected a label in every row of the table, got none in {n_missing}.")

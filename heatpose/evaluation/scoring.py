@@ -105,8 +105,7 @@ def _predict(
     skeleton, labels = skeleton_of(pipeline), table_labels(table)
     classes = np.asarray(pipeline.classes_).astype(str)
     codes_of(labels, classes, len(table))
-    samples = input_of(pipeline).samples(table, heatmaps, skeleton)
-    samples, model = before_last(pipeline, samples), pipeline[-1]
+    samples, model = before_last(pipeline, input_of(pipeline).samples(table, heatmaps, skeleton))
     if hasattr(model, "predict_proba_and_known"):
         probabilities, known = model.predict_proba_and_known(samples)
     else:

@@ -147,13 +147,16 @@ def skeleton_of(model: Any) -> Skeleton:
 
 def heatmap_skeleton_of(model: Any) -> Skeleton:
     """Return the skeleton of the heatmaps that a model takes, see :class:`heatpose.HeatmapDecoder`."""
-    first = model.steps[0][1] if hasattr(model, "steps") else model
-    found = getattr(first, "heatmaps", None)
+    found = getattr(_first(model), "heatmaps", None)
     return skeleton_of(model) if found is None else find_skeleton(found)
 
 
-def input_of(pipeline: Pipeline) -> ModelInput:
-    """Return what a pipeline from heatmaps to class names works from after its first step.
+def _first(model: Any) -> Any:
+    return model.steps[0][1] if hasattr(model, "steps") else model
+
+
+def input_of(pipeline: Any) -> ModelInput:
+    """Return what a model from heatmaps to class names works from, a pipeline after its first step.
 
     Examples
     --------
@@ -161,7 +164,7 @@ def input_of(pipeline: Pipeline) -> ModelInput:
     >>> input_of(make_pose_pipeline("lda")).has_keypoints, input_of(make_pose_pipeline("pixel-dense-1")).has_keypoints
     (True, False)
     """
-    return HEATMAPS if isinstance(pipeline[0], HeatmapPixels) else KEYPOINTS
+    return HEATMAPS if isinstance(_first(pipeline), HeatmapPixels) else KEYPOINTS
 
 
 def takes_table(model: Any) -> bool:
@@ -169,12 +172,17 @@ def takes_table(model: Any) -> bool:
     return getattr(model, "n_features_in_", 0) == len(skeleton_of(model).columns)
 
 
-def before_last(pipeline: Pipeline, samples: Any) -> Any:
-    """Return what the last step gets of samples that the model works from, after a first step that decodes."""
-    for step in pipeline[0 if takes_table(pipeline) else 1 : -1]:
+def before_last(model: Any, samples: Any) -> tuple[Any, Any]:
+    """Return what the last step gets of samples that a model works from, after a first step that decodes, and the step.
+
+    A model that is no pipeline, such as a GridSearchCV of one, gets keypoints (N, K, 3), which pipelines do not decode.
+    """
+    if not isinstance(model, Pipeline):
+        return samples if takes_table(model) else np.reshape(samples, (len(samples), -1, 3)), model
+    for step in model[0 if takes_table(model) else 1 : -1]:
         if step not in (None, "passthrough"):
             samples = step.transform(samples)
-    return samples
+    return samples, model[-1]
 
 
 def shared_decoder(*pipelines: Pipeline) -> str:

@@ -324,7 +324,7 @@ def _predict(
     pipeline: Pipeline, samples: np.ndarray, unknown: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Return labels (n,), confidences (n,), and which a threshold makes unknown, (n,), or None without a threshold."""
-    samples, model = before_last(pipeline, samples), pipeline[-1]
+    samples, model = before_last(pipeline, samples)
     if unknown:
         labels, confidences = model.predict_or_unknown(samples, return_confidence=True)
         return labels, confidences, labels == UNKNOWN

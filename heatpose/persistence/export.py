@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.writing import replace_files
 from heatpose.datasets.rendering import render_heatmaps
@@ -106,10 +107,11 @@ def export_model(
         raise ValueError(f"Expected a source out of {', '.join(SOURCES)}, got {source!r}.")
     if FORMATS[format] not in ("", (out := Path(out)).suffix):  # under another name, as that of the model itself
         raise ValueError(f"Expected a file to write that ends in {FORMATS[format]}, got {out}.")
-    if isinstance(model, Pipeline):
-        pipeline, manifest = model, make_manifest(model, b"")
-    else:
+    if isinstance(model, str | os.PathLike):
         pipeline, manifest = load_model(model), read_manifest(model)
+    else:
+        check_is_fitted(model)
+        pipeline, manifest = model, make_manifest(model, b"")
     if format == "onnx":
         content, written = make_onnx(pipeline, manifest, source)
         # Graph and manifest cannot be replaced at once; a mixed pair is rejected when it is read.

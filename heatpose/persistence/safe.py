@@ -201,7 +201,7 @@ _LEARNED: Mapping[str, type] = {"n_without_body_": int, "n_thinned_": int, "mirr
 
 def dismantle(pipeline: Pipeline) -> tuple[dict[str, Any], Block]:
     """Split a pipeline into JSON parameters and a block; CannotExportError where a part has no such form."""
-    kinds = [type(step) for _, step in pipeline.steps]
+    kinds = [type(step) for _, step in getattr(pipeline, "steps", [("", pipeline)])]
     if kinds != [HeatmapDecoder, PoseClassifier]:
         raise CannotExportError(
             "Only a pipeline of a HeatmapDecoder and a PoseClassifier can be exported, as make_pose_pipeline builds "

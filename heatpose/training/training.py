@@ -59,13 +59,12 @@ def choose_classifiers(names: str | Sequence[str] | None = None, *, heatmaps: bo
     if names is None:
         return DEFAULT_CANDIDATES
     obstacles = {name: _obstacle(candidate, heatmaps) for name, candidate in CANDIDATES.items()}
-    if names == "all":
+    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    if names == ["all"]:
         for name, obstacle in obstacles.items():
             if obstacle:
                 logger.warning("Left out %s: it %s", name, obstacle)
         return tuple(name for name, obstacle in obstacles.items() if not obstacle)
-    if isinstance(names, str):
-        names = [name.strip() for name in names.split(",")]
     unknown = [name for name in names if name not in CANDIDATES]
     if unknown or not names:
         got = ", ".join(map(repr, unknown)) or "none"

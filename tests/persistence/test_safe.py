@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -182,6 +183,10 @@ def test_what_cannot_be_exported_is_named(pipelines, tmp_path, poses):
     numbers[1:].fit(poses.keypoints.reshape(-1, 51), np.arange(len(poses.labels)) % 2)
     with pytest.raises(CannotExportError, match=r"classes with names .* got \[0, 1\]"):
         export_model(numbers, tmp_path / "x.heatpose")
+    with pytest.raises(CannotExportError, match=r"made of PoseClassifier"):
+        export_model(numbers[-1], tmp_path / "x.heatpose")
+    with pytest.raises(NotFittedError):
+        export_model(make_pose_pipeline("lda"), tmp_path / "x.heatpose")
     assert not list(tmp_path.iterdir())
 
 

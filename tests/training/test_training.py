@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -456,6 +457,8 @@ def test_errors_come_before_any_work(table, options, message, monkeypatch):
         ("lda", ("lda",)),
         ("lda, knn", ("lda", "knn")),
         (["knn", "lda", "knn"], ("knn", "lda")),
+        (iter(["knn", "lda"]), ("knn", "lda")),
+        (np.array(["knn", "lda"]), ("knn", "lda")),
         ("all", (*(name for name in CANDIDATES if CANDIDATES[name].takes.has_keypoints), *QUICK)),
     ],
 )
@@ -531,7 +534,9 @@ def test_evaluating_a_model_goes_through_all_of_its_steps(result):
 
 def test_evaluating_a_model_of_keypoints_or_one_of_ones_own(result):
     keypoints = result.pipeline[1:]
-    assert evaluate_model(keypoints, TABLE).to_dict() == evaluate_model(result.pipeline, TABLE).to_dict()
+    # A frozen pipeline, like a GridSearchCV of one, is no Pipeline.
+    for model in (keypoints, FrozenEstimator(result.pipeline), FrozenEstimator(keypoints)):
+        assert evaluate_model(model, TABLE).to_dict() == evaluate_model(result.pipeline, TABLE).to_dict()
     assert shared_decoder(keypoints, result.pipeline) == result.pipeline[0].method
     own = make_pipeline(PoseFeatures(), DecisionTreeClassifier(random_state=0))
     own.fit(TABLE[list(COCO_17.columns)], TABLE["label"])
@@ -628,12 +633,18 @@ def test_a_class_given_no_chance_at_all_does_not_break_it():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: heatpose.train_pose_classifier("data"), "a keypoint table, as heatpose.load_data returns it, got str"),
+        (
+            lambda: heatpose.train_pose_classifier("data"),
+            r"table in pandas, as heatpose.load_data .* got builtins\.str",
+        ),
         (lambda: heatpose.train_pose_classifier(TABLE, groups=np.zeros(len(TABLE))), "got ndarray: add a column"),
-        (lambda: heatpose.evaluate_model(heatpose.make_pose_pipeline("lda"), "data"), "a keypoint table, .* got str"),
+        (
+            lambda: heatpose.evaluate_model(heatpose.make_pose_pipeline("lda"), "data"),
+            "a keypoint table .* got builtins.str",
+        ),
         (
             lambda: heatpose.compare_models(*[heatpose.make_pose_pipeline("lda")] * 2, "data"),
-            "a keypoint table, .* got str",
+            "a keypoint table .* got builtins.str",
         ),
         (lambda: heatpose.evaluate_model("pose.joblib", TABLE), "a model, as heatpose.load_model .* got 'pose.joblib'"),
         (lambda: heatpose.check_data("pose.joblib", TABLE), "a model, as heatpose.load_model returns it, got 'pose"),
