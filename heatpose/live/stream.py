@@ -218,8 +218,10 @@ class PoseStream:
         """
         frames = self._model.read(pose)
         times = as_seconds(time, len(frames))
-        if hasattr(person, "tolist"):  # arrays and pandas columns
-            person = person.tolist()
+        if to_list := getattr(
+            person, "tolist", getattr(person, "to_list", None)
+        ):  # arrays, columns of pandas and polars
+            person = to_list()
         persons = person if isinstance(person, list) else [person] * len(frames)
         if len(persons) != len(frames):
             raise ValueError(f"Expected one person, or one for each of {len(frames)} frames, got {len(persons)}.")

@@ -529,7 +529,14 @@ def test_whole_numbers_of_any_type_are_the_same_keypoints():
         ).push(film, np.arange(len(film)) / 4)
 
 
-@pytest.mark.parametrize("column", [np.array, pd.Series, pd.Categorical])
+class PolarsColumn:
+    """What polars' columns have, as far as it is looked at."""
+
+    def __init__(self, values):
+        self.to_list = lambda: values
+
+
+@pytest.mark.parametrize("column", [np.array, pd.Series, pd.Categorical, PolarsColumn])
 def test_persons_of_an_array_or_a_column_can_be_written_as_json(column):
     frames = [pose(1), pose(1)]
     (event,) = PoseStream(Dial(), gap=9).push(frames, [0, 0.9], person=column([7, 7]))
