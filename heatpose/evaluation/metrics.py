@@ -170,13 +170,7 @@ def evaluate_predictions(
     >>> round(evaluation.balanced_accuracy, 3), evaluation.accuracy
     (0.833, 0.75)
     """
-    given = [np.asarray(labels).dtype for labels in (y_true, y_pred)]
-    if {dtype.kind for dtype in given} in ({"i", "f"}, {"u", "f"}):  # compared as text, 1 is not 1.0
-        raise ValueError(f"Expected y_true and y_pred of one kind of numbers, got {given[0]} and {given[1]}.")
-    y_true = text_labels(y_true, "y_true")
-    y_pred = text_labels(y_pred, "y_pred", len(y_true))
-    classes = np.unique(y_true) if classes is None else text_labels(classes, "classes")
-    true, pred, others = _encode(y_true, y_pred, classes)
+    classes, true, pred, others = _encode(y_true, y_pred, classes)
     n_classes = len(classes)
 
     # One column more for all labels that are no classes; it is dropped again below when it is empty.
@@ -294,17 +288,26 @@ def _interval(share: float, drawn: np.ndarray, n_units: int, n_outcomes: float) 
 
 
 def _encode(
-    y_true: np.ndarray, y_pred: np.ndarray, classes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Number the labels by class, other predicted ones len(classes), and name the column of those, if any."""
-    index = pd.Index(classes)
+    y_true: ArrayLike, y_pred: ArrayLike, classes: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Number the labels by class, other predicted ones len(classes), and name the column of those, if any.
+
+    Returns the classes, both numbers of each sample, and the name.
+    """
+    given = [np.asarray(labels).dtype for labels in (y_true, y_pred)]
+    if {dtype.kind for dtype in given} in ({"i", "f"}, {"u", "f"}):  # compared as text, 1 is not 1.0
+        raise ValueError(f"Expected y_true and y_pred of one kind of numbers, got {given[0]} and {given[1]}.")
+    y_true = text_labels(y_true, "y_true")
+    y_pred = text_labels(y_pred, "y_pred", len(y_true))
+    index = pd.Index(np.unique(y_true) if classes is None else text_labels(classes, "classes"))
     if not index.is_unique:
-        raise ValueError(f"Expected classes to be named once, got {classes.tolist()}.")
+        raise ValueError(f"Expected classes to be named once, got {index.tolist()}.")
     true, pred = index.get_indexer(pd.Index(y_true)), index.get_indexer(pd.Index(y_pred))
     if (true < 0).any():
         raise ValueError(f"Expected y_true among the classes, got {np.unique(y_true[true < 0]).tolist()} too.")
     others = np.unique(y_pred[pred < 0]).tolist()
-    return true, np.where(pred < 0, len(classes), pred), ("(other)",) if len(others) > 1 else tuple(others)
+    pred = np.where(pred < 0, len(index), pred)
+    return index.to_numpy(dtype=str), true, pred, ("(other)",) if len(others) > 1 else tuple(others)
 
 
 def _probabilities(proba: ArrayLike, n_samples: int, n_classes: int) -> np.ndarray:
