@@ -64,14 +64,17 @@ class HeatmapPixels(TransformerMixin, BaseEstimator):
         return tags
 
 
+@dataclass(eq=False, repr=False)
 class _PixelNetwork(OpenSetMixin, ClassifierMixin, BaseEstimator):
     """Base of the networks: mini-batches in, probabilities out."""
 
-    epochs: int
-    batch_size: int
-    temperature: float
-    threshold: float
-    random_state: Any
+    _: KW_ONLY
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    temperature: float = 1.0
+    threshold: float = 0.5
+    random_state: int | np.random.RandomState | None = None
 
     def fit(self, X: Any, y: ArrayLike) -> _PixelNetwork:
         """Train.
@@ -178,13 +181,6 @@ class PixelDense(_PixelNetwork):
 
     layers: int = 1
     neurons: int = 64
-    _: KW_ONLY
-    epochs: int = 10
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    temperature: float = 1.0
-    threshold: float = 0.5
-    random_state: int | np.random.RandomState | None = None
 
     def _train(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> None:
         network = MLPClassifier(
@@ -245,14 +241,8 @@ class PixelCNN(_PixelNetwork):
     neurons: int = 64
     _: KW_ONLY
     dropout: float = 0.5
-    epochs: int = 10
-    batch_size: int = 32
-    learning_rate: float = 1e-3
     device: str = "cpu"
     n_jobs: int = 1
-    temperature: float = 1.0
-    threshold: float = 0.5
-    random_state: int | np.random.RandomState | None = None
 
     def _train(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> None:
         torch = _torch()

@@ -225,10 +225,7 @@ _SCHEMA: Mapping[str, tuple[str, Callable[[Any], object]]] = {
     "estimators": ("an object of texts", lambda value: _is_object_of(value, str)),
     "parameters": ("an object", lambda value: isinstance(value, dict)),
     "versions": ("an object of texts or nulls", lambda value: _is_object_of(value, str | None)),
-    "record": (
-        "an object with created",
-        lambda value: isinstance(value, dict) and "created" in value,
-    ),
+    "record": ("an object with created", lambda value: isinstance(value, dict) and "created" in value),
     "self_test": (
         "an object with a few keypoints and heatmaps, or null",
         lambda value: value is None or (_is_object_of(value, dict) and _are_few(value)),
