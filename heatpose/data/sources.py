@@ -33,16 +33,7 @@ from heatpose.data.npy import (
 )
 from heatpose.data.storage import COARSE_TICK, FILE, FOLDER, Entry, Storage, concurrently, is_url, local_path
 
-__all__ = [
-    "HEATMAP_SUFFIX",
-    "LocalFiles",
-    "has_suffix",
-    "is_hidden",
-    "list_files",
-    "natural_key",
-    "open_source",
-    "walk_files",
-]
+__all__ = ["HEATMAP_SUFFIX", "LocalFiles", "has_suffix", "is_hidden", "list_files", "natural_key", "open_source"]
 
 HEATMAP_SUFFIX = ".npy"
 """End of the name of a heatmap file, in small or capital letters."""

@@ -17,7 +17,7 @@ from heatpose.evaluation.signature import find_differences, sign_poses
 from heatpose.model.estimators import MIN_CONFIDENCE
 from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import FEWEST_VISIBLE, mask_uncertain
-from heatpose.pose.orientation import facing_sides
+from heatpose.pose.orientation import shoulder_spans
 from heatpose.pose.similarity import COPY, NEAR_IDENTICAL, connect
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
@@ -238,7 +238,8 @@ def mirrored_groups(context: CheckContext) -> Iterator[Problem]:
 def exchanged_sides(context: CheckContext) -> Iterator[Problem]:
     """Frames seen from the other side than near-identical ones of their class."""
     both, n = context.with_swapped, len(context.frames)
-    side = np.where(context.visible, facing_sides(context.frames.keypoints[..., :2]), 0)
+    spans = shoulder_spans(context.frames.keypoints[..., :2])
+    side = np.where(context.visible, np.nan_to_num(np.sign(spans)), 0)
     rare = -1 if np.count_nonzero(side > 0) >= np.count_nonzero(side < 0) else 1
     found: list[int] = []
     for name in np.unique(context.labels):

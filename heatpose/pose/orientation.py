@@ -18,7 +18,6 @@ __all__ = [
     "TURNS",
     "Turn",
     "count_directions",
-    "facing_sides",
     "leg_straightness",
     "limb_shares",
     "shoulder_spans",
@@ -143,11 +142,6 @@ def trunk_leans(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     trunk, _ = _trunk(xy, skeleton)
     angles = np.degrees(np.arctan2(trunk[:, 0], -trunk[:, 1]))
     return np.where(np.abs(angles) <= 45, angles, np.nan)
-
-
-def facing_sides(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
-    """Return the signs of :func:`shoulder_spans`, int: 1 facing the camera, -1 from behind or mirrored, 0 otherwise."""
-    return np.nan_to_num(np.sign(shoulder_spans(xy, skeleton))).astype(int)
 
 
 def limb_shares(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:

@@ -135,10 +135,6 @@ def _plain(material: Material, part: Any) -> dict[str, Any]:
     return {}  # its template takes all from the material
 
 
-def _hidden(material: Material, training: TrainingResult) -> dict[str, Any] | None:
-    return {} if training.partial else None
-
-
 def _classes(material: Material, evaluation: Evaluation) -> dict[str, Any]:
     errors = evaluation.confusion.copy()
     np.fill_diagonal(errors, 0)
@@ -388,7 +384,7 @@ SECTIONS: Mapping[str, tuple[str, str, Callable[[Material, Any], dict[str, Any] 
     "poses": ("Mean pose of each class", "table", _poses),
     "frames": ("Hardest frames", "predictions", _frames),
     "confidence": ("Confidence and coverage", "evaluation", _confidence),
-    "hidden": ("Scores with a part of the body hidden", "training", _hidden),
+    "hidden": ("Scores with a part of the body hidden", "training", _plain),
     "importance": ("Feature importance", "importance", _importance),
     "people": ("Learning curve", "training", _people),
     "leakage": ("Leakage audit", "audit", _plain),
