@@ -138,10 +138,7 @@ def _report(text: str) -> Path:
     path = file_to_write(".html", ".htm")(text)
     from heatpose.report.report import check_installed
 
-    try:
-        check_installed()
-    except ImportError as error:
-        raise UsageError(str(error)) from error
+    check_installed()
     return path
 
 
