@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from heatpose._version import __version__
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.npy import NOT_FINITE
+from heatpose.data.packages import import_extra
 from heatpose.data.reading import SampleReader, Scanned, rows_of
 from heatpose.data.storage import in_order
 
@@ -71,20 +72,17 @@ def connect(address: str = LOCAL, n_workers: int | None = None) -> Iterator[Clie
     ValueError
         As `check_workers`.
     """
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise ImportError('Other machines are reached with Dask: pip install "heatpose[dask]"') from error
+    distributed = import_extra("distributed", "dask", "Other machines are reached with Dask")
     if address == LOCAL:
         # One thread each: decoding and training take all of a processor. Whatever port is free for the dashboard.
-        cluster = LocalCluster(
+        cluster = distributed.LocalCluster(
             n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
         )
-        with cluster, Client(cluster) as client:
+        with cluster, distributed.Client(cluster) as client:
             yield client
         return
     try:
-        client = Client(address, timeout=_TIMEOUT)
+        client = distributed.Client(address, timeout=_TIMEOUT)
     except (OSError, ValueError) as error:  # ValueError: no address at all
         raise OSError(f"Expected a Dask scheduler at {address}, got no answer: {error}") from error
     with client:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpose.data.packages import import_extra
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.pose.simcc import decode_simcc
 from heatpose.pose.skeleton import COCO_17
@@ -204,14 +205,8 @@ class OnnxEstimator:
 
 def need_live() -> None:
     """Raise an ImportError with what to install where a package of the extra ``live`` is missing."""
-    try:
-        import aiohttp  # noqa: F401
-        import cv2  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ModuleNotFoundError as error:  # an ImportError of one that is there says itself what fails
-        raise ImportError(
-            f'Expected the packages of the extra live, got no {error.name}: pip install "heatpose[live]"'
-        ) from error
+    for module in ("aiohttp", "cv2", "onnxruntime"):
+        import_extra(module, "live", f"Expected the packages of the extra live, got no {module}")
 
 
 def load_session(file: str | os.PathLike[str]) -> tuple[Any, str]:

@@ -28,10 +28,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from heatpose.data.packages import xgboost_conflict
 from heatpose.model.ensemble import PoseEnsemble
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
 from heatpose.model.inputs import HEATMAPS, KEYPOINTS, ModelInput
-from heatpose.model.packages import xgboost_conflict
 from heatpose.model.pixels import HeatmapPixels, PixelCNN, PixelDense
 from heatpose.pose.geometry import FEATURE_BLOCKS
 from heatpose.pose.skeleton import COCO_17, Skeleton

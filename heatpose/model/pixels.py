@@ -27,10 +27,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.folder import HeatmapRows
+from heatpose.data.packages import import_extra
 from heatpose.model.checks import check_heatmaps, check_labels
 from heatpose.model.estimators import as_table
 from heatpose.model.openset import OpenSetMixin, apply_temperature, correct_probabilities
-from heatpose.model.packages import import_extra
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.geometry import has_body, mask_uncertain
 from heatpose.pose.skeleton import COCO_17

@@ -20,10 +20,10 @@ from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from heatpose.data.packages import distribution_of, xgboost_conflict
 from heatpose.data.writing import replace_files
 from heatpose.evaluation.plain import to_plain
 from heatpose.model.inputs import skeleton_of
-from heatpose.model.packages import distribution_of, xgboost_conflict
 from heatpose.persistence import safe
 from heatpose.persistence.card import write_card
 from heatpose.persistence.manifest import (

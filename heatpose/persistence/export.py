@@ -16,11 +16,11 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from heatpose.data.packages import import_extra
 from heatpose.data.writing import replace_files
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.model.conversion import CannotExportError
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
-from heatpose.model.packages import import_extra
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
 from heatpose.persistence.hub import hub_files

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from heatpose.model.packages import import_extra
+from heatpose.data.packages import import_extra
 from heatpose.persistence.artifact import load_model, read_manifest
 from heatpose.persistence.card import write_card
 from heatpose.persistence.manifest import SAFE_SUFFIX, ModelError, checksum, count_heatmaps

@@ -17,9 +17,9 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from heatpose.data.packages import imported_version
 from heatpose.evaluation.plain import to_plain
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
-from heatpose.model.packages import imported_version
 from heatpose.pose.skeletons import SKELETONS
 
 __all__ = ["ModelError", "versions"]

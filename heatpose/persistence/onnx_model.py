@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from heatpose.data.packages import import_extra
 from heatpose.model.checks import check_heatmaps, check_table
 from heatpose.model.openset import OpenSetMixin
-from heatpose.model.packages import import_extra
 from heatpose.persistence.manifest import ModelError, read_verified
 from heatpose.persistence.selftest import compare_self_test
 from heatpose.pose.inputs import as_heatmaps

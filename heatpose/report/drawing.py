@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from heatpose.model.packages import import_extra
+from heatpose.data.packages import import_extra
 from heatpose.pose.decoding import DECODERS, decode_heatmaps
 from heatpose.pose.geometry import merge_head, normalise_poses
 from heatpose.pose.skeleton import COCO_17

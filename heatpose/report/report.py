@@ -19,12 +19,12 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Grouping
+from heatpose.data.packages import import_extra
 from heatpose.data.table import table_keypoints
 from heatpose.data.wording import capitalised, format_interval, format_number, format_percent
 from heatpose.data.writing import replace_files
 from heatpose.evaluation.inspection import Inspection
 from heatpose.evaluation.metrics import Evaluation
-from heatpose.model.packages import import_extra
 from heatpose.pose.skeleton import COCO_17
 from heatpose.report.figures import PALETTE
 from heatpose.report.sections import SECTIONS, Material, headline

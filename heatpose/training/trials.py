@@ -17,10 +17,10 @@ import numpy as np
 
 from heatpose._version import __version__
 from heatpose.data.groups import Folds
+from heatpose.data.packages import import_extra
 from heatpose.evaluation.metrics import macro_recall
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import apply_temperature
-from heatpose.model.packages import import_extra
 from heatpose.training.folds import Fit, Task, Trainer, fit_temperature, join_fits
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 import xgboost
 
+from heatpose.data import packages
+from heatpose.data.packages import distribution_of, import_extra, imported_version, xgboost_conflict
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.model import packages
 from heatpose.model.candidates import make_pose_pipeline
-from heatpose.model.packages import distribution_of, imported_version, xgboost_conflict
 from heatpose.persistence.artifact import ModelError, load_model, save_model
 
 
@@ -36,6 +36,15 @@ def test_the_version_is_that_of_the_module(installed):
 def test_one_distribution_is_no_conflict(installed):
     installed(**{"xgboost-cpu": xgboost.__version__})
     assert xgboost_conflict() == ""
+
+
+def test_a_package_that_is_there_says_itself_why_it_does_not_load(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match=r'^Writing needs broken_extra: pip install "heatpose\[onnx\]"$'):
+        import_extra("broken_extra", "onnx", "Writing needs broken_extra")
+    (tmp_path / "broken_extra.py").write_text("raise ImportError('DLL load failed')")
+    with pytest.raises(ImportError, match=r"^DLL load failed$"):
+        import_extra("broken_extra", "onnx", "Writing needs broken_extra")
 
 
 @pytest.mark.parametrize("name", ["xgboost", "xgboost-cpu"])

@@ -1,4 +1,4 @@
-"""Packages of models: optional ones, the versions that are imported, and conflicts between distributions."""
+"""Packages: optional ones, the versions that are imported, and conflicts between distributions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ _XGBOOST = ("xgboost", "xgboost-cpu")  # both install the module xgboost
 
 
 def import_extra(module: str, extra: str, purpose: str) -> Any:
-    """Import a module that an extra of heatpose installs; ImportError with the purpose and the command if missing."""
+    """Import a module that an extra of heatpose installs; ImportError with the purpose and the command if missing.
+
+    One that is there and cannot be loaded says itself why, such as for want of a library of the system.
+    """
     try:
         return import_module(module)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ImportError(f'{purpose}: pip install "heatpose[{extra}]"') from error
 
 
