@@ -218,9 +218,7 @@ class PoseStream:
         """
         frames = self._model.read(pose)
         times = as_seconds(time, len(frames))
-        if to_list := getattr(
-            person, "tolist", getattr(person, "to_list", None)
-        ):  # arrays, columns of pandas and polars
+        if to_list := getattr(person, "tolist", getattr(person, "to_list", None)):  # of arrays and pandas, of polars
             person = to_list()
         persons = person if isinstance(person, list) else [person] * len(frames)
         if len(persons) != len(frames):

@@ -55,12 +55,17 @@ class OnnxModel(OpenSetMixin):
         self.threshold = float(notes["threshold"])
         self.set_thresholds = tuple(map(tuple, json.loads(notes.get("set_thresholds", "[]"))))
         self.signature_: dict[str, Any] | None = None
+        self._content = content
         self._input = self.session.get_inputs()[0].name
         self.skeleton, self.heatmaps = (
             unpack_skeleton(json.loads(notes.get(name, '"coco-17"'))) for name in ("skeleton", "heatmaps")
         )
         if self._input == "keypoints":
             self.n_features_in_ = len(self.skeleton.columns)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the graph, for other processes: sessions cannot be."""
+        return OnnxModel, (self._content,), {"signature_": self.signature_}
 
     def _run(self, X: ArrayLike, *outputs: str) -> list[np.ndarray]:
         if self._input == "heatmaps":

@@ -1,6 +1,7 @@
 """ONNX graphs say what the model says, in onnxruntime alone, and are refused when they are not what was written."""
 
 import json
+import pickle
 import subprocess
 import sys
 
@@ -238,6 +239,9 @@ def test_from_keypoints(exported, tmp_path):
     keypoints = trial_keypoints()
     expected = load_model(exported.with_suffix(".joblib"))[1:].predict(keypoints.reshape(-1, 51).astype(np.float32))
     np.testing.assert_array_equal(graph.predict(keypoints), expected)
+    in_another_process = pickle.loads(pickle.dumps(graph))
+    np.testing.assert_array_equal(in_another_process.predict(keypoints), expected)
+    assert in_another_process.signature_ == graph.signature_
 
 
 def test_input_is_checked_as_the_model_checks_it(model, poses):
