@@ -60,4 +60,4 @@ def test_public_methods_have_a_docstring(path):
 def test_errors_that_are_raised_are_documented(path):
     function = OBJECTS[path]
     if re.search(r"^\s+raise ", inspect.getsource(function), re.MULTILINE):
-        assert re.search(r"^\s+Raises\n\s+-+$", function.__doc__, re.MULTILINE)
+        assert re.search(r"^Raises\n-+$", inspect.getdoc(function), re.MULTILINE)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import runpy
 import shutil
 import subprocess
@@ -103,7 +104,7 @@ def test_the_listener_hears_what_is_entered():
     assert (done.returncode, done.stdout, done.stderr) == (0, "now: action_up\n", "")
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+@pytest.mark.skipif(shutil.which("node") is None or os.name == "nt", reason="needs Node and a POSIX shell")
 def test_the_listener_in_javascript_hears_what_is_entered(models, tmp_path, capsys):
     write_heatmaps(simulate_poses(1, 1, 2, classes=CLASSES), tmp_path / "camera")
     # Two frames of each pose, one a second: each lasts longer than what a pose must last.

@@ -6,18 +6,19 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import heatpose
-
 
 class UsageError(argparse.ArgumentTypeError):
     """Wrong usage, seen in a single value or once the command runs: exit code 2."""
 
+
+DECODERS = ("argmax", "quarter", "soft-argmax", "gaussian")
+"""Those of the library, which --help does not wait for: Python 3.14 formats the help of every option at once."""
 
 _INPUTS = ("data", "source", "model", "adapt", "labels", "groups")
 _OUTPUTS = ("out", "report", "fix_list", "study")
@@ -94,9 +95,8 @@ def here(text: str) -> Path:
 
 def check_writable(path: Path) -> None:
     """Reject a file that cannot be written; missing folders will be created."""
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
+    path = path.absolute()
+    folder = next(filter(Path.exists, path.parents), Path(path.anchor))  # not even a drive of Windows need be there
     if path.is_dir():
         raise UsageError(f"expected a file to write, got a folder: {path}")
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
@@ -148,13 +148,6 @@ def folder_to_write(text: str) -> Path:
     return here(text)
 
 
-class _Decoders:
-    """The names of the decoders, looked up when they are needed: importing them takes a while."""
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(heatpose.DECODERS)
-
-
 # Options ----------------------------------------------------------------------------------------------------
 
 Options = Mapping[str, Any]
@@ -196,7 +189,7 @@ _SHARED: Options = {
     "--keep-placeholders": "take many keypoints of a table at exactly one corner point, such as 0,0, as they are, not "
     "as missing",
     "--decoder NAME": option(
-        "method that decodes heatmaps into keypoints: %(choices)s", choices=_Decoders(), default="gaussian"
+        "method that decodes heatmaps into keypoints: %(choices)s", choices=DECODERS, default="gaussian"
     ),
     "--mirrored": "the pictures are mirrored, as by a selfie camera",
     "--skip-bad": "leave out files that cannot be used",

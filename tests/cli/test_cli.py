@@ -21,13 +21,13 @@ from rich.filesize import decimal
 
 import heatpose
 from heatpose.cli import COMMANDS, command_parsers, main
+from heatpose.cli._options import DECODERS, UsageError, check_writable
 from heatpose.cli._results import show_evaluation, show_training
 from heatpose.data.table import keypoint_frame, load_data, read_table, write_table
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.model.candidates import CANDIDATES
 from heatpose.persistence.manifest import to_bytes
-from heatpose.pose.decoding import DECODERS
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
 from heatpose.training.training import train_pose_classifier
@@ -125,6 +125,7 @@ def test_prose_in_help_fits_a_narrow_terminal(run, monkeypatch, command):
 def test_help_names_what_can_be_chosen(run):
     _, out, _ = run("train", "--help")
     assert all(f" {name} " in out for name in CANDIDATES)
+    assert tuple(heatpose.DECODERS) == DECODERS
     assert all(decoder in "".join(out.split()) for decoder in DECODERS)  # lines can break at hyphens
 
 
@@ -187,6 +188,7 @@ def test_as_a_module_with_a_reader_that_is_gone():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 def test_as_a_module_with_closed_streams(tmp_path):
     (tmp_path / "table.csv").write_text("nose_x\n1\n")
     for closed, code, stdout, stderr in (
@@ -214,6 +216,14 @@ def test_no_command_replaces_what_it_reads(run, tmp_path, arguments):
     code, _, err = run(*(text.format(tmp=tmp_path, name=tmp_path.name) for text in arguments))
     assert (code, "another file to write than one that is read" in err) == (2, True)
     assert {path.read_text() for path in tmp_path.iterdir()} == {"kept"}
+
+
+def test_a_drive_that_is_not_there_is_no_folder_to_write(monkeypatch):
+    answers = iter([False] * 20)  # of Windows, where the parent of E:\\ is E:\\
+    with monkeypatch.context() as patch, pytest.raises(UsageError, match="expected a writable folder, got "):
+        patch.setattr(Path, "exists", lambda _: next(answers))
+        patch.setattr(Path, "is_dir", lambda _: False)
+        check_writable(Path("/nowhere/models/pose.joblib"))
 
 
 # The whole way ----------------------------------------------------------------------------------------------

@@ -60,7 +60,8 @@ def test_compare_and_evaluate_take_labels(run, place, labels):
     if labels.endswith(".csv"):
         source = "annotations.json"
         images = read_poses(written.coco(place / source, np.concatenate(list(POSES.values()))))["path"]
-        (place / labels).write_text("path,label\n" + "".join(f"{a},{b}\n" for a, b in zip(images, truth, strict=True)))
+        rows_of_labels = "".join(f"{a},{b}\n" for a, b in zip(images, truth, strict=True))
+        (place / labels).write_text(f"path,label\n{rows_of_labels}", encoding="utf-8")
     evaluated = json.loads(run("evaluate", "lda.joblib", source, "--labels", labels, "--json"))
     compared = json.loads(run("compare", "lda.joblib", "lda.joblib", source, "--labels", labels, "--json"))
     assert evaluated["balanced_accuracy"] > 0.9

@@ -267,7 +267,7 @@ class Killer:
     def __call__(self, done, total):
         if self.killed is None and done >= self.after * total:
             self.killed = min(self.client.run(os.getpid).values())
-            os.kill(self.killed, signal.SIGKILL)
+            os.kill(self.killed, getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has the latter alone
 
 
 def table_of_poses():

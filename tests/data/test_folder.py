@@ -262,6 +262,7 @@ class TestBadFiles:
         with pytest.raises(BadFilesError, match=re.escape(reason)):
             read_heatmaps(root / "up" / "bad.npy")
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
     def test_special_files(self, root):
         (root / "up" / "folder.npy").mkdir()
         (root / "up" / "gone.npy").symlink_to(root / "nowhere")

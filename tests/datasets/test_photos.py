@@ -1,6 +1,5 @@
 import csv
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -329,7 +328,7 @@ def test_photos_become_files_that_train_takes_also_after_a_kill(tmp_path, tiny, 
         while process.poll() is None and len(list(killed.rglob("*.npy"))) < 10:
             time.sleep(0.01)
     finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
     assert 10 <= len(list(killed.rglob("[!.]*.npy"))) < 50
     assert main([*arguments, str(killed), *options]) == 0
