@@ -3,12 +3,13 @@
 #   make test     lint, type check and test
 # Everything runs in .venv, which is created once and used by its path.
 
-PYTHON ?= python3
 ifeq ($(OS),Windows_NT)
+PYTHON ?= python
 SHELL  := bash
 BIN    := .venv/Scripts
 EXE    := .exe
 else
+PYTHON ?= python3
 BIN    := .venv/bin
 EXE    :=
 endif

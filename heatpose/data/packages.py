@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -72,8 +73,9 @@ def xgboost_conflict() -> str:
         )
     if found and here is None:
         ((name, number),) = found.items()
+        openmp = "brew install libomp, or " if sys.platform == "darwin" else ""  # not in its wheel for macOS
         return (
             f"{name} {number} is registered as installed, but the module xgboost cannot be imported. "
-            f"Repair with: pip install --force-reinstall --no-deps {name}"
+            f"Repair with: {openmp}pip install --force-reinstall --no-deps {name}"
         )
     return ""

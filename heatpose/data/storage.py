@@ -18,7 +18,7 @@ from functools import lru_cache
 from io import BytesIO
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 __all__ = [
@@ -97,11 +97,15 @@ def local_path(path: str | os.PathLike[str]) -> str:
 
     Examples
     --------
-    >>> local_path("file:///data/an%20action"), local_path("data/actions")
+    >>> Path(local_path("file:///data/an%20action")).as_posix(), local_path("data/actions")
     ('/data/an action', 'data/actions')
     """
     name = os.fspath(path)
-    return unquote(urlsplit(name).path) if name.startswith("file://") else name
+    if not name.startswith("file://"):
+        return name
+    from urllib.request import url2pathname  # with modules of HTTP, which files do without
+
+    return url2pathname(urlsplit(name).path)  # on Windows /C:/data is C:\data
 
 
 def open_file(path: str | os.PathLike[str], what: str) -> tuple[Path | BytesIO, str]:
