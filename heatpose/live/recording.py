@@ -184,8 +184,9 @@ class Recorder:
     def _write(self, clip: _Clip, scene: Scene) -> None:
         if not clip.n_frames:  # not before: another camera's recorder can write to the same folder
             self._scan()
-            whose = [clip.label, clip.performer]
-            clip.number = max((n for *others, n in self._frames if others == whose), default=-1) + 1
+            # Files of Anna and anna are the same ones on Windows and macOS.
+            whose = f"{clip.label}/{clip.performer}".casefold()
+            clip.number = max((n for *who, n in self._frames if "/".join(who).casefold() == whose), default=-1) + 1
         stem = f"{clip.label}/{clip.label}_{clip.number}_{clip.n_frames}_{clip.performer}"
         clip.files.append(self.out / f"{stem}.npy")
         heatmaps, pixels = scene.people[0].heatmaps[np.newaxis].astype(np.float32, copy=False), scene.pixels

@@ -83,6 +83,13 @@ def test_each_clip_of_a_class_and_performer_has_the_next_number(tmp_path, clock)
     ]
 
 
+def test_names_that_differ_in_capitals_share_no_file_where_these_do_not_count(tmp_path, clock):
+    recorder = Recorder(tmp_path / "out")
+    for label, performer in (("up", "Anna"), ("up", "anna"), ("Up", "anna")):
+        clock.record(recorder, label, performer)
+    assert len({name.casefold() for name in names(tmp_path / "out")}) == 3 * 5
+
+
 def test_recorders_of_two_cameras_keep_each_others_clips(tmp_path, clock):
     recorders = [Recorder(tmp_path / "out"), Recorder(tmp_path / "out")]
     for recorder in recorders:
