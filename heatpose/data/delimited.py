@@ -79,6 +79,8 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
             return pd.read_csv(source, index_col=False, **options)
         except pd.errors.ParserWarning as error:  # pandas names the line of a later row itself
             raise ValueError(f"Expected {n_columns} columns in each row, got more in the first one") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"Expected text in UTF-8, such as Excel's 'CSV UTF-8': {error}") from error
 
 
 def read_columns(

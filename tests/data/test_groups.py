@@ -122,6 +122,13 @@ def test_auto_falls_back_to_blocks_and_says_why(columns, because):
     )
 
 
+def test_a_csv_as_excel_writes_it_by_default_is_told_the_encoding(tmp_path):
+    (tmp_path / "people.csv").write_text("path,group\nup/up_1.npy,Jürgen\n", encoding="cp1252")
+    index = pd.DataFrame({"path": ["up/up_1.npy"]})
+    with pytest.raises(ValueError, match=r"Cannot read groups from .*people\.csv: Expected text in UTF-8, such as"):
+        resolve_groups(index, tmp_path / "people.csv")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_a_csv_gives_the_group_of_each_path_in_any_order(tmp_path, encoding):
     index = an_index()
