@@ -96,7 +96,7 @@ class BadFilesError(ValueError):
 
 
 class UnfinishedFileError(BadFilesError):
-    """A file that ends before what its first bytes announce, perhaps because it is still being written."""
+    """A file that ends before what its first bytes announce, or is locked: it may still be being written."""
 
 
 class NpyError(ValueError):
@@ -368,7 +368,7 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
         The file cannot be read, is not an .npy file of numbers, has another shape, is longer than it says, or holds
         NaN or infinity. A ValueError.
     UnfinishedFileError
-        The file is shorter than it says. A BadFilesError.
+        The file is shorter than it says, or locked. A BadFilesError.
 
     Examples
     --------
@@ -395,7 +395,8 @@ def heatmap_parts(path: str | os.PathLike, size: int | None = None, *, n_keypoin
         raise
     except (NpyError, OSError) as error:
         shown = redact(name) if is_url(name) else Path(name).as_posix()
-        kind = UnfinishedFileError if isinstance(error, _UnfinishedError) else BadFilesError
+        # On Windows most programs lock the file that they write.
+        kind = UnfinishedFileError if isinstance(error, _UnfinishedError | PermissionError) else BadFilesError
         raise kind([BadFile(shown, error_reason(error))]) from error
 
 

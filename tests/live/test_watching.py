@@ -127,10 +127,20 @@ def test_a_file_that_is_overwritten_in_place_is_told_once(tmp_path, caplog):
     assert caplog.text.count("latest.npy was overwritten in place") == 1
     for number in range(3):
         write(tmp_path / ".new.npy", at=100 + number)
-        (tmp_path / ".new.npy").rename(tmp_path / "other.npy")
+        (tmp_path / ".new.npy").replace(tmp_path / "other.npy")
         assert paths(folder.poll()) == ["other.npy"]
         assert paths(folder.poll()) == []
     assert "other.npy" not in caplog.text
+
+
+def test_a_file_that_its_writer_locks_as_on_windows_is_waited_for(tmp_path, monkeypatch, caplog):
+    folder = GrowingFolder(tmp_path)
+    write(tmp_path / "locked.npy")
+    with monkeypatch.context() as patch:
+        patch.setattr("heatpose.data.npy.read_header", Mock(side_effect=PermissionError(13, "Permission denied")))
+        assert [paths(folder.poll()) for _ in range(3)] == [[]] * 3
+    assert paths(folder.poll()) == ["locked.npy"]
+    assert caplog.messages == []
 
 
 def test_a_half_written_file_is_waited_for_byte_by_byte(tmp_path, caplog):
