@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 
 import heatpose
-from heatpose.cli._console import complain, complaints_on_stderr, interrupted_by_sigterm
+from heatpose.cli._console import command_line, complain, complaints_on_stderr, interrupted_by_sigterm
 from heatpose.cli._options import UsageError, add_options, check_paths
 
 __all__ = ["COMMANDS", "command_parsers", "main"]
@@ -111,7 +110,7 @@ def command_parsers() -> dict[str, argparse.ArgumentParser]:
 def _run(argv: Sequence[str] | None) -> int:
     try:
         args = _parser().parse_args(argv)
-        args.command_line = shlex.join(["heatpose", *(sys.argv[1:] if argv is None else argv)])
+        args.command_line = command_line(*(sys.argv[1:] if argv is None else argv))
         try:
             check_paths(args)
             args.run(args)

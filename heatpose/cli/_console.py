@@ -183,9 +183,17 @@ def say_json(facts: Mapping[str, Any]) -> None:
     results().print(json.dumps(facts, indent=2), soft_wrap=True)
 
 
+def command_line(*words: object) -> str:
+    """Return a command as it is typed: the shells of Windows share double quotes alone."""
+    texts = ["heatpose", *map(str, words)]
+    if sys.platform != "win32":
+        return shlex.join(texts)
+    return " ".join(text if re.fullmatch(r"[\w.:/\\-]+", text) else f'"{text}"' for text in texts)
+
+
 def say_next(*words: object) -> None:
     """Print a command to stdout that usually comes next."""
-    results().print(f"Next: heatpose {shlex.join(map(str, words))}", soft_wrap=True)
+    results().print(f"Next: {command_line(*words)}", soft_wrap=True)
 
 
 @contextmanager

@@ -218,6 +218,13 @@ def test_no_command_replaces_what_it_reads(run, tmp_path, arguments):
     assert {path.read_text() for path in tmp_path.iterdir()} == {"kept"}
 
 
+def test_a_next_command_is_quoted_as_the_system_has_it(run, tmp_path, monkeypatch):
+    for system, quoted in (("linux", r"'_(\d+)\.npy$'"), ("win32", r'"_(\d+)\.npy$"')):
+        monkeypatch.setattr(sys, "platform", system)
+        counts = ("--performers", 1, "--clips", 1, "--frames", 1, "--overwrite")
+        assert run("simulate", tmp_path, *counts)[1].endswith(f" {tmp_path} --groups {quoted}\n")
+
+
 def test_a_drive_that_is_not_there_is_no_folder_to_write(monkeypatch):
     answers = iter([False] * 20)  # of Windows, where the parent of E:\\ is E:\\
     with monkeypatch.context() as patch, pytest.raises(UsageError, match="expected a writable folder, got "):
