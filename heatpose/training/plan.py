@@ -57,20 +57,10 @@ class TrainingPlan:
     n_without_body: int = 0
     source: Skeleton = COCO_17
 
-    @property
-    def skeleton(self) -> Skeleton:
-        """Skeleton of the keypoints."""
-        return self.trainer.skeleton
-
-    @property
-    def y(self) -> np.ndarray:
-        """Labels, shape (N,)."""
-        return self.trainer.y
-
     @cached_property
     def codes(self) -> np.ndarray:
         """Labels as columns of probabilities, shape (N,)."""
-        return np.unique(self.y, return_inverse=True)[1]
+        return np.unique(self.trainer.y, return_inverse=True)[1]
 
     @property
     def tests(self) -> list[np.ndarray]:
@@ -174,7 +164,7 @@ def plan_training(
 
 def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     """Evaluate a choice on held-out groups, audit it, and train it on all data."""
-    trainer, classes, seed = plan.trainer, np.unique(plan.y), plan.trainer.random_state
+    trainer, classes, seed = plan.trainer, np.unique(plan.trainer.y), plan.trainer.random_state
     evaluation, predictions = _evaluate(plan, choice)
     candidate = CANDIDATES[choice.classifier]
     fitted = fit_temperature(choice.held_out.probabilities, plan.codes)
@@ -186,7 +176,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
 
     def fit_on_all() -> None:
         with threadpool_limits(1):
-            pipeline[1:].fit(candidate.takes.samples(trainer.X, trainer.heatmaps), plan.y)
+            pipeline[1:].fit(candidate.takes.samples(trainer.X, trainer.heatmaps), trainer.y)
         trainer.on_fit()
 
     def predict_without(tests: Sequence[np.ndarray], meanwhile: Any = None) -> np.ndarray:
@@ -195,12 +185,12 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
 
     # The final fit, one of the longest, runs beside those of the random split.
     in_random_split = predict_without([test for _, test in plan.random_folds], meanwhile=fit_on_all)
-    random_split = macro_recall(plan.y, in_random_split)
+    random_split = macro_recall(trainer.y, in_random_split)
     audit, advice = audit_training(plan.audit, evaluation, predictions, random_split, predict_without)
     curve = learning_curve(
-        trainer.X, plan.y, plan.grouping, random_state=seed, n_jobs=trainer.n_jobs, skeleton=plan.skeleton
+        trainer.X, trainer.y, plan.grouping, random_state=seed, n_jobs=trainer.n_jobs, skeleton=trainer.skeleton
     )
-    signature = sign_table(plan.table, plan.skeleton)
+    signature = sign_table(plan.table, trainer.skeleton)
     if plan.grouping.kind != "blocks":  # of other frames of the same people a model is surer than of new ones
         n_unsure = np.count_nonzero(confidence < threshold)
         signature = replace(signature, unsure=np.array([n_unsure, len(confidence) - n_unsure]))
@@ -208,7 +198,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     tested = plan.codes[np.concatenate(plan.tests)]
     partial = {
         part: macro_recall(tested, np.concatenate([fit.partial[part] for fit in choice.measured]))
-        for part in partial_bodies(plan.skeleton)
+        for part in partial_bodies(trainer.skeleton)
     }
     importance = [fit.importance for fit in choice.measured if fit.importance is not None]
     return TrainingResult(
@@ -244,7 +234,7 @@ def _calibrated(
         choice.classifier,
         decoder=plan.decoder,
         random_state=trainer.random_state,
-        skeleton=plan.skeleton,
+        skeleton=trainer.skeleton,
         heatmaps=plan.source,
         temperature=temperature,
         threshold=threshold,
@@ -260,13 +250,14 @@ def _calibrated(
 
 def _evaluate(plan: TrainingPlan, choice: Choice) -> tuple[Evaluation, pd.DataFrame]:
     """Score the models that were measured on each fold; return the scores and the out-of-fold predictions."""
-    classes, groups = np.unique(plan.y), plan.grouping.groups
+    y, groups = plan.trainer.y, plan.grouping.groups
+    classes = np.unique(y)
     measured, seed = join_fits(choice.measured, plan.tests), plan.trainer.random_state
     proba = np.empty_like(measured.probabilities)
     for test, temperature in zip(plan.tests, choice.temperatures, strict=True):
         proba[test] = apply_temperature(measured.probabilities[test], temperature)
     predicted, confidence = classes[proba.argmax(axis=1)], measured.known * proba.max(axis=1)
     evaluation = evaluate_predictions(
-        plan.y, predicted, groups=groups, proba=proba, classes=classes, confidence=confidence, random_state=seed
+        y, predicted, groups=groups, proba=proba, classes=classes, confidence=confidence, random_state=seed
     )
     return evaluation, prediction_table(plan.table, groups, predicted, confidence)

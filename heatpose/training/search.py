@@ -177,7 +177,7 @@ def search_pose_classifier(
 
 def _inner_folds(plan: TrainingPlan, train: np.ndarray) -> tuple[Folds, bool]:
     """Return folds of the samples that are left without a fold: True if of groups, else of blocks."""
-    y, groups, random_state = plan.y[train], plan.grouping.groups[train], plan.trainer.random_state
+    y, groups, random_state = plan.trainer.y[train], plan.grouping.groups[train], plan.trainer.random_state
     n_groups = len(np.unique(groups))
     if n_groups > 1:
         with suppress(ValueError):  # a class that is left with one group cannot be learned without it
@@ -193,7 +193,7 @@ def _choose(
     trainer, (best, *_) = plan.trainer, tuned
     baseline = join_fits(trainer.fit([Task(BASELINE, test) for test in plan.tests]), plan.tests)
     held_out = {each.classifier: each.held_out for each in tuned} | {BASELINE: baseline}
-    leaderboard = rank_candidates(held_out, plan.y, plan.grouping.groups)
+    leaderboard = rank_candidates(held_out, plan.trainer.y, plan.grouping.groups)
     leaderboard = leaderboard.set_index("classifier").loc[list(held_out)].reset_index()
     leaderboard["trials"] = [*(each.n_trials for each in tuned), 0]
     leaderboard["parameters"] = pd.Series([*(each.parameters for each in tuned), {}], dtype=object)

@@ -218,7 +218,7 @@ def _choose(plan: TrainingPlan, rivals: Sequence[str], nested: bool, fits: dict[
         return macro_recall(plan.codes[there], fit.probabilities[there].argmax(axis=1))
 
     held_out = {name: out_of_fold(name) for name in (*rivals, BASELINE)}
-    leaderboard = rank_candidates(held_out, plan.y, plan.grouping.groups)
+    leaderboard = rank_candidates(held_out, plan.trainer.y, plan.grouping.groups)
     chosen = next((name for name in leaderboard["classifier"] if name != BASELINE), BASELINE)
     measured, temperatures = [], []
     for k in folds:

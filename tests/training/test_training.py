@@ -193,7 +193,7 @@ def test_keypoints_that_a_class_lacks_are_those_of_its_skeleton():
     keypoints[::2, 19:] = np.nan, np.nan, 0
     table = keypoint_frame(keypoints, HAND_21).assign(label=["a", "b"] * 20, group=["x"] * 20 + ["y"] * 20)
     plan = plan_training(table, "auto", skeleton="hand-21")
-    scores = evaluate_predictions(plan.y, plan.y, groups=plan.grouping.groups)
+    scores = evaluate_predictions(plan.trainer.y, plan.trainer.y, groups=plan.grouping.groups)
     assert "In most frames of a keypoints are missing that hardly any other frame lacks: pinky dip and pinky tip." in (
         plan.audit.conclude(scores, 1.0).verdict
     )
