@@ -388,13 +388,9 @@ def _refuse_groups(listing: Listing, root: Path | str) -> None:
 def ignored_data(listing: Listing, root: Path | str) -> list[str]:
     """Return a line for the ignored files that look like data, by suffix; not those beside heatmaps of their name."""
     stems = {file.path.rpartition(".")[0] for file in listing.files}
-    counts = Counter(
-        suffix
-        for path in listing.ignored
-        if (suffix := PurePosixPath(path).suffix.lower()) in (_DATA_SUFFIXES + _CLASS_SUFFIXES)
-        and path.rpartition(".")[0] not in stems
-        and ("/" in path or suffix in _DATA_SUFFIXES)
-    )
+    names = (PurePosixPath(path) for path in listing.ignored if path.rpartition(".")[0] not in stems)
+    suffixes = [(name.suffix.lower(), _DATA_SUFFIXES + _CLASS_SUFFIXES * (len(name.parts) > 1)) for name in names]
+    counts = Counter(suffix for suffix, of_data in suffixes if suffix in of_data)
     if not counts:
         return []
     found = " and ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common())

@@ -214,12 +214,9 @@ def check_shape(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> None
     expected : tuple of int or str
         (K, H, W); a length that is a name, such as "H", is any.
     """
-    if (
-        len(shape) not in (3, 4)
-        or min(shape) < 1
-        or any(isinstance(want, int) and want != got for want, got in zip(expected, shape[-3:], strict=True))
-        or is_keypoints(shape, expected[0])  # a film of as many frames as there are keypoints
-    ):
+    # Keypoints can be a film of as many frames as there are of them.
+    may_fit = len(shape) in (3, 4) and min(shape) >= 1 and not is_keypoints(shape, expected[0])
+    if not may_fit or any(isinstance(n, int) and n != got for n, got in zip(expected, shape[-3:], strict=True)):
         found = f"expected shape {('n', *expected)}, got {shape}".replace("'", "")
         advice = shape_advice(shape, expected)
         raise NpyError(f"{found}: {advice}" if advice else found)

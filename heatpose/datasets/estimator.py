@@ -119,7 +119,7 @@ class OnnxEstimator:
         self._input, self._dtype = inputs[0].name, np.float16 if "16" in inputs[0].type else np.float32
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.input_size = self._check_size(inputs[0].shape[2:], input_size or _size(metadata.get("input_size"), file))
-        self._normalization = normalization or _normalization(metadata.get("normalization"), file)
+        self._normalization = normalization or _normalization(metadata.get("normalization", "imagenet"), file)
         self._outputs, self._is_simcc = self._check_outputs()
 
     def _check_size(self, shape: Sequence[Any], wanted: tuple[int, int] | None) -> tuple[int, int]:
@@ -251,9 +251,7 @@ def _size(text: str | None, file: object) -> tuple[int, int] | None:
     return int(sides[0]), int(sides[1])
 
 
-def _normalization(text: str | None, file: object) -> Normalization:
-    if text is None:
-        return NORMALIZATIONS["imagenet"]
+def _normalization(text: str, file: object) -> Normalization:
     if text in NORMALIZATIONS:
         return NORMALIZATIONS[text]
     try:

@@ -202,13 +202,9 @@ def is_class_name(name: object) -> bool:
     >>> [is_class_name(name) for name in ("action_up", "arms up", "", "..", "a/b", ".hidden", "a:b")]
     [True, True, False, False, False, False, False]
     """
-    return (
-        isinstance(name, str)
-        and name == name.strip(" .")
-        and name.isprintable()
-        and 0 < len(name.encode()) <= 100
-        and not set(name) & set('/\\:*?"<>|')
-    )
+    if not isinstance(name, str) or not name.isprintable() or set(name) & set('/\\:*?"<>|'):
+        return False
+    return name == name.strip(" .") and 0 < len(name.encode()) <= 100
 
 
 def write_film_heatmaps(

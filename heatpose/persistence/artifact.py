@@ -344,13 +344,8 @@ def _differing(manifest: Mapping[str, Any]) -> list[str]:
     """Return the packages that the model depends on whose installed version is another than the saved one."""
     then, here = manifest["versions"], versions()
     uses_xgboost = any(kind.startswith("xgboost.") for kind in manifest["estimators"].values())
-    return [
-        package
-        for package, parts in _RELEVANT_PARTS.items()
-        if then.get(package) is not None
-        and (package != "xgboost" or uses_xgboost)
-        and then[package].split(".")[:parts] != (here[package] or "").split(".")[:parts]
-    ]
+    used = {name: n for name, n in _RELEVANT_PARTS.items() if then.get(name) and (name != "xgboost" or uses_xgboost)}
+    return [name for name, n in used.items() if then[name].split(".")[:n] != (here[name] or "").split(".")[:n]]
 
 
 def _remedy(manifest: Mapping[str, Any]) -> str:

@@ -198,14 +198,10 @@ _MOST_POSES = {"keypoints": (100, 1_000_000), "heatmaps": (10, 10_000)}
 
 
 def _are_few(self_test: Mapping[str, Mapping[str, Any]]) -> bool:
-    inputs = [(self_test.get(kind, {}).get("input"), *most) for kind, most in _MOST_POSES.items()]
-    return all(
-        isinstance(poses, list)
-        and len(poses) <= most
-        and all(isinstance(pose, list) for pose in poses)
-        and sum(map(len, poses)) <= listed
-        for poses, most, listed in inputs
-    )
+    inputs: list[Any] = [(self_test.get(kind, {}).get("input"), *most) for kind, most in _MOST_POSES.items()]
+    if not all(isinstance(poses, list) and all(isinstance(pose, list) for pose in poses) for poses, *_ in inputs):
+        return False
+    return all(len(poses) <= most and sum(map(len, poses)) <= listed for poses, most, listed in inputs)
 
 
 # Required keys of a manifest: description and check of the value.

@@ -104,11 +104,9 @@ class Material:
         if self.training is not None:
             return self.training.predictions
         rows = self.heatmaps if isinstance(self.heatmaps, HeatmapRows) else None
-        if (
-            self.pipeline is None
-            or self.table is None
-            or not (input_of(self.pipeline).has_keypoints or rows is not None)
-        ):
+        if self.pipeline is None or self.table is None:
+            return None
+        if rows is None and not input_of(self.pipeline).has_keypoints:
             return None
         groups = None if self.groups is None else self.groups.groups
         return predict_table(self.pipeline, self.table, groups, heatmaps=rows)

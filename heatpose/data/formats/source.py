@@ -159,11 +159,11 @@ class Source:
         bad = []
         for file in range(len(self.files)):
             poses.file = file
-            mark = poses.mark()
+            mark = len(poses.numbers), len(poses.frames), len(poses.poses)
             try:
                 read(self, file, poses)
             except DAMAGE as error:
-                poses.rewind(mark)
+                del poses.numbers[mark[0] :], poses.frames[mark[1] :], poses.poses[mark[2] :]
                 text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
                 bad.append(BadFile(self.files[file], " ".join(text.split())[:200]))
                 poses.note("Left out {bad file}", int(skip_bad))
@@ -209,14 +209,6 @@ class Poses:
         self.numbers = array("f")
         self.frames: list[tuple] = []
         self.poses: list[tuple] = []
-
-    def mark(self) -> tuple[int, int, int]:
-        """Return a position to rewind to."""
-        return len(self.numbers), len(self.frames), len(self.poses)
-
-    def rewind(self, mark: tuple[int, int, int]) -> None:
-        """Forget what was added after a mark."""
-        del self.numbers[mark[0] :], self.frames[mark[1] :], self.poses[mark[2] :]
 
     def note(self, text: str, count: int = 1) -> None:
         """Count something that was decided while reading; the text has the noun of the count in braces."""
