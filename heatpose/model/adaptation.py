@@ -113,9 +113,8 @@ def adapt_model(model: Pipeline, X: Any, labels: ArrayLike) -> Pipeline:
 
 def _samples(model: Pipeline, X: Any) -> Any:
     """Return what the last step of a model takes."""
-    return before_last(model, X if len(getattr(X, "shape", ())) == 2 or takes_table(model) else model[0].transform(X))[
-        0
-    ]
+    is_table = len(getattr(X, "shape", ())) == 2 or takes_table(model)
+    return before_last(model, X if is_table else model[0].transform(X))[0]
 
 
 def describe_adaptation(model: Pipeline, X: Any, labels: ArrayLike) -> tuple[dict[str, Any], str]:

@@ -179,8 +179,9 @@ def test_a_model_of_keypoints_takes_them_in_either_shape_and_is_fitted_first(bas
         adapt_model(clone(model), X, Y)
     flat = adapt_model(model, X[:5].reshape(5, -1), Y[:5])
     np.testing.assert_array_equal(adapt_model(model, X[:5], Y[:5]).predict_proba(X), flat.predict_proba(X))
-    columns = adapt_model(base, pyarrow.Table.from_pandas(keypoint_frame(X[:5])), Y[:5])
-    np.testing.assert_array_equal(columns[1:].predict_proba(X), flat.predict_proba(X))
+    frame = keypoint_frame(X[:5])
+    of_others = adapt_model(base, pyarrow.Table.from_pandas(frame), Y[:5])
+    np.testing.assert_array_equal(of_others.predict_proba(X), adapt_model(base, frame, Y[:5]).predict_proba(X))
 
 
 def test_it_has_no_prediction_sets(adapted):
