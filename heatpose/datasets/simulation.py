@@ -16,6 +16,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import product
 from pathlib import Path
 from statistics import NormalDist
 
@@ -171,12 +172,8 @@ def simulate_poses(
 
     entropy = np.random.SeedSequence(random_state).entropy
     performers = [_Performer(entropy, number, difficulty, camera) for number in range(n_performers)]
-    filmed = [
-        performer.clip(command, clip, frames_per_clip)
-        for command in classes
-        for performer in performers
-        for clip in range(clips_per_class)
-    ]
+    clips_of = product(classes, performers, range(clips_per_class))
+    filmed = [performer.clip(command, clip, frames_per_clip) for command, performer, clip in clips_of]
     keypoints, sigmas, seeds = (np.concatenate(parts) for parts in zip(*filmed, strict=True))
     shape = (len(classes), n_performers, clips_per_class, frames_per_clip)
     label, performer, clip, frame = (index.ravel() for index in np.indices(shape))

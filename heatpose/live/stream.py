@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -226,11 +227,7 @@ class PoseStream:
         if any(who != who for who in persons):  # NaN of a table: every frame would begin a new person
             raise ValueError("Expected persons that are equal to themselves, or None, got NaN.")
         self._check_order(times, persons)
-        return [
-            event
-            for frame, when, who in zip(frames, times, persons, strict=True)
-            for event in self._push_one(frame, when, who)
-        ]
+        return [*chain.from_iterable(map(self._push_one, frames, times, persons))]
 
     def last(self, person: Hashable = None) -> tuple[str, float]:
         """Return the label of a person's last frame alone and the probability of its most probable class.
