@@ -260,10 +260,7 @@ def _search(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     NaN is higher than any number to NumPy's argmax, so one look at the cells finds both.
     """
-    if cells.dtype == np.float16:
-        highest, has_nan = _search_half(cells)
-    else:
-        highest, has_nan = cells.argmax(axis=1), np.zeros(len(cells), dtype=bool)
+    highest, has_nan = _search_half(cells) if cells.dtype == np.float16 else (cells.argmax(axis=1), np.False_)
     first = np.arange(0, cells.size, cells.shape[1])
     height = cells.reshape(-1).take(first + highest).astype(np.float32, copy=False)
     is_peak = (height > 0) & (height < np.inf) & ~has_nan
@@ -299,6 +296,8 @@ def _to_middle(cells: np.ndarray, highest: np.ndarray, found: np.ndarray, n_colu
     height = cells.take(first)
     steps = np.array([1, n_columns - 1, n_columns, n_columns + 1])  # the others come after the first
     is_tied = (cells.take(first + steps[:, np.newaxis], mode="clip") == height).any(axis=0)
+    if not is_tied.any():
+        return
     tied = found[is_tied]
     equal = (cells[tied] == height[is_tied, np.newaxis]).reshape(-1, cells.shape[1] // n_columns, n_columns)
     row = _middle(equal.any(axis=2))
@@ -364,8 +363,9 @@ class Peaks:
         rows, columns = (extent if size is None else min(size, extent) for extent in self.shape)
         row = np.minimum(np.maximum(self.row - rows // 2, 0), self.shape[0] - rows)
         column = np.minimum(np.maximum(self.column - columns // 2, 0), self.shape[1] - columns)
-        values = self.at(row + np.arange(rows)[:, None, None], column + np.arange(columns)[:, None])
-        values /= self.height
+        first = self.start + row * self.shape[1] + column
+        cells = np.arange(rows)[:, None, None] * self.shape[1] + np.arange(columns)[:, None]
+        values = np.divide(self.cells.take(first + cells), self.height, dtype=np.float32)
         return values, row, column
 
 
@@ -425,16 +425,16 @@ def _gaussian(peaks: Peaks, window: int = 7) -> Position:
     logarithm = np.log(values)
     first = _fit(np.square(values) * signal, logarithm)
     # The peak is the highest cell: a fit above it is wrong there, and would outweigh all the others.
-    fitted = np.einsum("pc,pm->cm", window_powers(rows, columns, "f8")[:FIT_TERMS], first)
-    weights = np.exp(2 * np.minimum(fitted, 0)).reshape(values.shape) * signal
+    weights = np.einsum("pc,pm->cm", window_powers(rows, columns, "f8")[:FIT_TERMS], 2 * first).reshape(values.shape)
+    weights = np.exp(np.minimum(weights, 0, out=weights), out=weights) * signal
     _, x1, y1, x2, xy, y2 = _fit(weights, logarithm)
 
     determinant = 4 * x2 * y2 - xy**2
-    x = np.clip((xy * y1 - 2 * y2 * x1) / determinant, -columns / 2, columns / 2)
-    y = np.clip((xy * x1 - 2 * x2 * y1) / determinant, -rows / 2, rows / 2)
+    x = np.minimum(np.maximum((xy * y1 - 2 * y2 * x1) / determinant, -columns / 2), columns / 2)
+    y = np.minimum(np.maximum((xy * x1 - 2 * x2 * y1) / determinant, -rows / 2), rows / 2)
     # A surface much wider than the window is flat, and its maximum anywhere.
     is_maximum = (x2 < 0) & (determinant > (4.0 * window) ** -4)
-    is_narrow = signal.sum(axis=(0, 1)) < FEWEST_FITTED
+    is_narrow = signal.sum(axis=(0, 1), dtype=np.int32) < FEWEST_FITTED
     if is_narrow.any():
         total, mean_x, mean_y = _moments(values * signal, 3)
         x, y = np.where(is_narrow, (mean_x / total, mean_y / total), (x, y))
@@ -486,17 +486,12 @@ def _fit(weights: np.ndarray, logarithm: np.ndarray) -> np.ndarray:
     equations = np.empty((FIT_TERMS, FIT_TERMS + 1, moments.shape[1]))
     np.add(moments[FIT_PRODUCTS], FIT_PENALTY, out=equations[:, :FIT_TERMS])
     equations[:, FIT_TERMS] = _moments(weights * logarithm, FIT_TERMS)
-    return _solve(equations)
-
-
-def _solve(equations: np.ndarray) -> np.ndarray:
-    """Solve M positive definite systems by elimination, right sides last, (P, P + 1, M) -> (P, M); overwrites them."""
-    n_terms = len(equations)
-    for i in range(n_terms):
-        row = equations[i, i + 1 :] / equations[i, i]
-        equations[:, i + 1 :] -= equations[:, i, np.newaxis] * row
-        equations[i, i + 1 :] = row
-    return equations[:, n_terms]
+    for i in range(FIT_TERMS):  # elimination, of all systems at once
+        rest = equations[:, i + 1 :]
+        row = rest[i] / equations[i, i]
+        rest -= equations[:, i, np.newaxis] * row
+        rest[i] = row
+    return equations[:, FIT_TERMS]
 
 
 DECODERS: dict[str, Decoder] = {
