@@ -93,6 +93,13 @@ def checksum(content: bytes) -> dict[str, str | int]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
 
 
+def explain(content: bytes) -> str:
+    """Return why the content of a model file may not be the one that was saved, and a remedy."""
+    if content.startswith(b"version https://git-lfs"):
+        return "the file is a pointer of Git LFS, and `git lfs pull` downloads the model."
+    return f"the file was changed or damaged after it was saved. {RESTORE}"
+
+
 def count_heatmaps(manifest: Mapping[str, Any]) -> int | str:
     """Return the number of heatmaps of a frame that a model takes; "K" where their skeleton is one of the user's."""
     source = (manifest["decoder"] or {}).get("heatmaps", "K")  # None for those of the keypoints
@@ -184,8 +191,7 @@ def read_verified(path: Path) -> tuple[dict[str, Any], bytes]:
         if beside.read_bytes() == text:  # otherwise the model was saved again meanwhile
             raise ModelError(
                 f"Expected {path} to have {manifest['size']:,} bytes and SHA-256 {manifest['sha256'][:12]}..., as "
-                f"{beside.name} says, got {len(model):,} bytes and {str(found['sha256'])[:12]}...: the file was "
-                f"changed or damaged after it was saved. {RESTORE}"
+                f"{beside.name} says, got {len(model):,} bytes and {str(found['sha256'])[:12]}...: {explain(model)}"
             )
 
 

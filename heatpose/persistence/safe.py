@@ -25,7 +25,7 @@ from heatpose.model.arrays import Block, Corrected
 from heatpose.model.conversion import ArrayClassifier, CannotExportError, from_parts, to_block, to_parts
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.model.inputs import skeleton_of
-from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, checksum, from_bytes, to_bytes
+from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, checksum, explain, from_bytes, to_bytes
 from heatpose.pose.decoding import DECODERS
 from heatpose.pose.skeletons import pack_skeleton, short_name, unpack_skeleton
 
@@ -111,10 +111,7 @@ def read_safe_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Pipeli
         raise ModelError(f"Expected a safe file of at most {_MAX_SIZE:,} bytes, got {path.stat().st_size:,}: {path}.")
     content = path.read_bytes()
     if _comment(content[:-_COMMENT_SIZE]) != content[-_COMMENT_SIZE:]:
-        raise ModelError(
-            f"Expected {path} to end in its checksum, got another or none: the file was changed or damaged "
-            f"after it was written. {RESTORE}"
-        )
+        raise ModelError(f"Expected {path} to end in its checksum, got another or none: {explain(content)}")
     try:
         entries = _unzip(content)
         manifest = from_bytes(entries.pop("manifest.json"), f"manifest.json in {path}")

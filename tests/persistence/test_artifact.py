@@ -769,6 +769,14 @@ def test_a_manifest_that_git_checked_out_on_windows_is_the_same(saved):
     assert threshold(load_model(saved)) == 0.25 and read_manifest(saved) == manifest
 
 
+@pytest.mark.parametrize("suffix", [".joblib", ".heatpose"])
+def test_a_pointer_of_git_lfs_says_how_to_get_the_model(saved, suffix):
+    file = saved.with_suffix(suffix)
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 29530\n")
+    with pytest.raises(ModelError, match=rf"pose\{suffix} .*: the file is a pointer of Git LFS, and `git lfs pull`"):
+        load_model(file)
+
+
 def test_a_damaged_model_is_replaced(saved, pipelines):
     saved.write_bytes(b"damaged")
     save_model(pipelines[1], saved)
