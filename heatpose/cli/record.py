@@ -77,5 +77,5 @@ def run(args: argparse.Namespace) -> None:
         groups[line["label"]] += bool(line["clips"]) if several else line["clips"]
     if once := [label for label, n_groups in groups.items() if n_groups < 2]:  # no fold could be scored
         say(f"Before training, record {'another performer' if several else 'another clip'} of {join_names(once)}")
-    elif counts:
+    elif len(groups) > 1:
         say_next("train", args.out, "--groups", PERFORMERS if several else CLIPS)

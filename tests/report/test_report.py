@@ -125,6 +125,7 @@ def assert_accessible(page):
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert all(figure.get("aria-label") or figure.get("aria-hidden") == "true" for figure in page.all("svg"))
+    assert not [one for one in page.all("div") if one.get("role") == "region"]  # sections have these names
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     for attributes in page.all("a"):

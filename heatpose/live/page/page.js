@@ -101,7 +101,7 @@ function showRecording(status) {
   $("discard").disabled = !clip;
   if (focused?.disabled) $(status.state === "idle" ? "start" : "stop").focus();
   if (status.state !== "idle") $("message").textContent = "";
-  else if (clip && !$("message").classList.contains("bad")) $("message").textContent = clip.frames
+  else if (!$("message").classList.contains("bad")) $("message").textContent = !clip ? "" : clip.frames
     ? `Recorded ${clip.frames} frames of ${clip.label}, performer ${clip.performer}.`
     : `Recorded nothing of ${clip.label}, performer ${clip.performer}: no person was seen.`;
   const key = JSON.stringify(status.frames);
@@ -150,6 +150,8 @@ connect("events", (record) => {
     listLabels(record.labels.filter((name) => name !== "unknown"));  // has no probability, and is not recorded
     $("record").hidden = !record.recording;
     if (record.recording) showRecording(record.recording);
+    const clip = record.recording?.clip, form = $("form");  // the page was opened again
+    if (clip && !form.label.value) [form.label.value, form.performer.value] = [clip.label, clip.performer];
     $("events").replaceChildren();
     record.poses.forEach(addEvent);
     if (!record.poses.length) $("events").append(Object.assign(document.createElement("li"), { textContent: "none yet", className: "empty" }));
