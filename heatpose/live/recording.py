@@ -30,7 +30,7 @@ PERFORMERS = r"_([^_]+)\.npy$"
 CLIPS = r"_(\d+)_\d+_[^_]+\.npy$"
 """Groups to split by where there is one performer; the clips of a number hold one of each class."""
 
-_NAME = re.compile(r"(?P<label>.+)_(?P<clip>\d+)_(?P<frame>\d+)_(?P<performer>[^_]+)\.npy")
+_NAME = re.compile(r".+?(?:_(?P<clip>\d+))?_\d+_(?P<performer>[^_]+)\.npy")  # of others' data without a clip
 _PERFORMER = re.compile(r"[^\W_]{1,40}")  # letters and digits: an underscore separates the parts of a file name
 
 
@@ -179,7 +179,7 @@ class Recorder:
         folders = [folder for folder in self.out.iterdir() if folder.is_dir()] if self.out.is_dir() else []
         self._labels = {folder.name for folder in folders}
         found = [(folder.name, _NAME.fullmatch(file.name)) for folder in folders for file in folder.iterdir()]
-        self._frames = Counter((label, name["performer"], int(name["clip"])) for label, name in found if name)
+        self._frames = Counter((label, name["performer"], int(name["clip"] or -1)) for label, name in found if name)
 
     def _write(self, clip: _Clip, scene: Scene) -> None:
         if not clip.n_frames:  # not before: another camera's recorder can write to the same folder

@@ -110,6 +110,20 @@ def test_missing_classes_of_a_performer_are_counted_as_0(tmp_path, clock):
     assert frames == {("down", "anna"): 0, ("down", "ben"): 5, ("up", "anna"): 5, ("up", "ben"): 0}
 
 
+def test_performers_of_data_that_were_there_before_are_counted(tmp_path, clock):
+    (tmp_path / "out" / "up_1").mkdir(parents=True)
+    for frame in range(4):
+        (tmp_path / "out" / "up_1" / f"up_1_{frame}_7.npy").touch()
+        (tmp_path / "out" / "up_1" / f"turn_{frame}_0.npy").touch()
+    recorder = Recorder(tmp_path / "out")
+    clock.record(recorder, "up_1", "0")
+    assert recorder.counts() == [
+        {"label": "up_1", "performer": "0", "clips": 2, "frames": 9},
+        {"label": "up_1", "performer": "7", "clips": 1, "frames": 4},
+    ]
+    assert "up_1/up_1_0_4_0.npy" in names(tmp_path / "out")
+
+
 def test_throwing_a_clip_away_deletes_that_clip_only(tmp_path, clock):
     recorder = Recorder(tmp_path / "out", keep_pictures=True)
     for _ in range(12):  # clip 1 and clips 10 and 11 begin alike
