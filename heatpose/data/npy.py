@@ -332,8 +332,9 @@ def not_finite(heatmaps: np.ndarray) -> list[int]:
     plus, minus = (np.array(infinity, samples.dtype).view(unsigned) for infinity in (np.inf, -np.inf))
     # By their bits infinity and NaN come after all numbers of their sign, and negative numbers after positive ones.
     last = samples.view(unsigned).max(axis=1)
-    suspects = np.flatnonzero(last >= plus).tolist()
-    return [n for n in suspects if last[n] >= minus or samples[n].view(signed).max() >= plus]
+    if (last < plus).all():  # no negative number either
+        return []
+    return np.flatnonzero((last >= minus) | (samples.view(signed).max(axis=1) >= plus)).tolist()
 
 
 def not_finite_reason(samples: Sequence[int]) -> str:
