@@ -64,7 +64,7 @@ def export_model(
         File that ends in ``.heatpose`` or ``.onnx``, or with ``"hub"`` folder, to write; an earlier export is replaced.
     format : {"safe", "onnx", "hub"}, default "safe"
         - ``"safe"``: a file for :func:`heatpose.load_model` that contains no executable code.
-        - ``"onnx"``: a graph from heatmaps to class, probabilities and keypoints, for any ONNX runtime, and its
+        - ``"onnx"``: a graph from heatmaps to class, probabilities and keypoints, for onnxruntime, and its
           manifest beside it, with ``.json`` after its name. Needs ``heatpose[onnx]``.
         - ``"hub"``: a folder to upload to the Hugging Face Hub: the safe file, a model card, an example. Needs
           ``heatpose[hub]``.

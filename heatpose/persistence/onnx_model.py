@@ -103,7 +103,7 @@ class OnnxModel(OpenSetMixin):
 def load_onnx(path: str | os.PathLike[str]) -> OnnxModel:
     """Load an ONNX graph of :func:`heatpose.export_model` after verifying it.
 
-    Any runtime can run the file; this function also checks its manifest and self-test.
+    onnxruntime alone can run the file; this function also checks its manifest and self-test.
 
     Parameters
     ----------
