@@ -68,7 +68,7 @@ def search_pose_classifier(
     table: pd.DataFrame,
     groups: Grouping | str = "auto",
     *,
-    budget: float,
+    budget: float | str,
     classifiers: str | Sequence[str] | None = None,
     heatmaps: HeatmapRows | None = None,
     study: str | os.PathLike[str] | None = None,
@@ -85,11 +85,12 @@ def search_pose_classifier(
         :func:`heatpose.data.table.keypoint_frame`.
     groups : Grouping or str, default "auto"
         Samples that must not be on both sides of a split, or a SPEC for :func:`heatpose.data.groups.resolve_groups`.
-    budget : float
-        Seconds for all trials of all searches: one for each of the K folds, which gets one part in K + 1, and the
-        last one, which gets the rest. No trial is started when a search's part is used up, but one that was started
-        is finished, and the defaults of all candidates are tried however small the budget. The 2 K + 1 models that
-        are trained with the tuned parameters come on top, and K - 1 for each fold without enough groups to search by.
+    budget : float or str
+        Seconds, or a text such as "1h30m", for all trials of all searches: one for each of the K folds, which gets one
+        part in K + 1, and the last one, which gets the rest. No trial is started when a search's part is used up, but
+        one that was started is finished, and the defaults of all candidates are tried however small the budget. The
+        2 K + 1 models that are trained with the tuned parameters come on top, and K - 1 for each fold without enough
+        groups to search by.
     classifiers : str or sequence of str, optional
         Candidates to tune, see :func:`heatpose.training.training.choose_classifiers`.
     heatmaps : HeatmapRows, optional
@@ -143,7 +144,7 @@ def search_pose_classifier(
     >>> result.leaderboard["parameters"]  # doctest: +SKIP
     """
     check_optuna()
-    if not 0 < budget < math.inf:
+    if not 0 < (budget := parse_budget(budget) if isinstance(budget, str) else budget) < math.inf:
         raise ValueError(f"Expected a budget in seconds, above 0, got {budget}.")
     names = [name for name in choose_classifiers(classifiers, heatmaps=heatmaps is not None) if name != BASELINE]
     if not names:

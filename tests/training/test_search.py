@@ -157,7 +157,7 @@ def test_the_defaults_are_tried_however_small_the_budget(guesses, tmp_path):
 
 def test_progress_is_told_in_seconds_of_the_budget_and_ends_with_it(guesses):
     told = []
-    look_for(a_table(), budget=1000, n_trials=2, progress=lambda done, total: told.append((done, total)))
+    look_for(a_table(), budget="1000s", n_trials=2, progress=lambda done, total: told.append((done, total)))
     assert told == sorted(told)
     assert {total for _, total in told} == {1000}
     assert told[-1] == (1000, 1000)
@@ -511,9 +511,9 @@ def test_without_optuna_it_is_said_what_to_install(monkeypatch, guesses):
         look_for(a_table(), n_trials=1)
 
 
-@pytest.mark.parametrize("budget", [0, -1, float("nan"), float("inf")])
+@pytest.mark.parametrize("budget", [0, -1, float("nan"), float("inf"), "soon"])
 def test_a_budget_is_some_time(budget, guesses):
-    with pytest.raises(ValueError, match="Expected a budget in seconds, above 0"):
+    with pytest.raises(ValueError, match=r"Expected a budget (in seconds, above 0|such as 90s, .* got 'soon')"):
         look_for(a_table(), budget=budget)
 
 
