@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
 from sklearn.neural_network import MLPClassifier
-from sklearn.utils import check_random_state
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.folder import HeatmapRows
@@ -266,7 +266,7 @@ class PixelCNN(_PixelNetwork):
         torch = _torch()
         if not hasattr(self, "network_"):
             network = self._build(torch).eval()
-            network.load_state_dict({name: torch.from_numpy(w) for name, w in self.weights_.items()})
+            network.load_state_dict({name: torch.tensor(w) for name, w in self.weights_.items()})
             self.network_ = network  # with its weights, since other threads predict by it from now on
         with _Threads(torch, self.n_jobs), torch.inference_mode():
             logits = self.network_(torch.from_numpy(heatmaps).to(self.device))
@@ -326,4 +326,6 @@ def _chunks(heatmaps: Any) -> list[np.ndarray]:
 
 
 def _float32(heatmaps: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(heatmaps, dtype=np.float32)
+    heatmaps = np.ascontiguousarray(heatmaps, dtype=np.float32)
+    assert_all_finite(heatmaps, input_name="heatmaps")  # NaN would be that of all weights, and every class the first
+    return heatmaps

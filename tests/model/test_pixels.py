@@ -106,7 +106,10 @@ def test_it_is_the_same_from_files_and_after_saving(network, rows):
     from_memory, from_files = clone(network).fit(heatmaps, labels), clone(network).fit(rows, labels)
     expected = from_memory.predict_proba(heatmaps)
     np.testing.assert_array_equal(from_files.predict_proba(rows), expected)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(from_files)).predict_proba(heatmaps), expected)
+    loaded = pickle.loads(pickle.dumps(from_files))
+    for weights in getattr(loaded, "weights_", {}).values():
+        weights.setflags(write=False)  # as joblib's processes share them
+    np.testing.assert_array_equal(loaded.predict_proba(heatmaps), expected)
     other = clone(network).set_params(random_state=1).fit(heatmaps, labels)
     assert not np.array_equal(other.predict_proba(heatmaps), expected)
 
@@ -142,6 +145,11 @@ def test_other_shapes_are_refused(network):
     with pytest.raises(ValueError, match="17"):
         model.predict(np.zeros((2, 51)))
     np.testing.assert_array_equal(model.predict(SMALL[3]), model.predict(SMALL[3:4]))
+    missing = np.where(SMALL.max() == SMALL, np.nan, SMALL)
+    with pytest.raises(ValueError, match="heatmaps contains NaN"):
+        model.predict(missing)
+    with pytest.raises(ValueError, match="heatmaps contains NaN"):
+        model.fit(missing, LABELS)
 
 
 @pytest.mark.parametrize(
