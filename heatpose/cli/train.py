@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import heatpose
 from heatpose.cli._console import (
     check_report_of,
+    complain,
     dask_client,
     inspect,
     progress,
@@ -33,6 +34,8 @@ from heatpose.cli._options import DATA, UsageError, file_to_write, groups_option
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
+
+    from heatpose.data.groups import Grouping
 
 
 def details() -> str:
@@ -172,7 +175,6 @@ def _candidates(args: argparse.Namespace) -> tuple[str, ...]:
 
 def _train(args: argparse.Namespace) -> tuple[heatpose.TrainingResult, pd.DataFrame]:
     from heatpose.data.groups import check_enough
-    from heatpose.evaluation.signature import sign_table
     from heatpose.model.checks import check_names
     from heatpose.model.inputs import read_samples
     from heatpose.training.plan import check_mirror
@@ -197,9 +199,8 @@ def _train(args: argparse.Namespace) -> tuple[heatpose.TrainingResult, pd.DataFr
         raise UsageError("--study requires --search")
     with dask_client(args) as client:
         table = read_data(args, args.decoder, check=check, client=client)
-        if set(heatpose.COCO_17.columns) <= set(table):
-            warn_of_differences(None, [sign_table(table)])  # from people who stand, before hours are spent
         grouping = heatpose.resolve_groups(table, spec)
+        _warn_of(table, grouping)
         heatmaps = read_samples(
             (heatpose.CANDIDATES[name].takes for name in names), args.data, table, skip_bad=args.skip_bad
         )
@@ -222,6 +223,23 @@ def _train(args: argparse.Namespace) -> tuple[heatpose.TrainingResult, pd.DataFr
                 **tuning,
             )
     return result, table
+
+
+def _warn_of(table: pd.DataFrame, grouping: Grouping) -> None:
+    """Print what is odd about the data before hours are spent; people are expected to stand."""
+    from heatpose.data.groups import describe_same_names
+    from heatpose.data.table import table_keypoints, table_labels
+    from heatpose.evaluation.frame_checks import check_groups
+    from heatpose.evaluation.signature import sign_table
+
+    labels = table_labels(table)
+    for clause in describe_same_names(sorted({*labels.tolist()})):
+        complain(f"Warning: {clause}.")
+    if set(heatpose.COCO_17.columns) <= set(table):
+        warn_of_differences(None, [sign_table(table)])
+        if grouping.kind != "blocks":
+            for finding in check_groups(table_keypoints(table), labels, grouping.groups):
+                complain(f"Warning: {finding}")
 
 
 def _save(args: argparse.Namespace, pipeline: Pipeline, table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:

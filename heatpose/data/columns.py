@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
-from heatpose.data.wording import some_names
+from heatpose.data.wording import format_plural, some_names
 from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import SKELETONS
@@ -29,6 +29,9 @@ _SYNONYMS = {
 
 _NEGATIVE, _OFTEN = -0.1, 0.01
 """Numbers below the first, other than -1, are no confidences where they are more than that share."""
+
+_FRACTION, _PIXELS, _MIXED = 2, 20, 0.1
+"""Largest coordinates of bodies in fractions of an image and in pixels; share of fractions that is no accident."""
 
 
 def require_columns(columns: Collection[str], where: str, *others: str, skeleton: Skeleton = COCO_17) -> None:
@@ -100,8 +103,10 @@ def settle_keypoints(
             "confidence: a depth is none, nor is a score before its sigmoid; without one it is 1."
         )
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
-    if n_bare := np.count_nonzero((keypoints[..., :2] > 0).all(axis=2) & np.isnan(confidence)):
-        notes.append(f"{n_bare:,} keypoints of {where} have a position but no confidence: they were taken as missing.")
+    unsure = np.isnan(confidence) | ~(confidence > 0).any(axis=1, keepdims=True)
+    if n_bare := np.count_nonzero((keypoints[..., :2] > 0).all(axis=2) & unsure):
+        bare = f"{n_bare:,} keypoints of {where} have a position but no confidence"
+        notes.append(f"{bare}: they were taken as missing. Where it is not known it is 1.")
     placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints, skeleton)
     if len(placeholders):
         spurious = placeholder_mask(keypoints, placeholders) & ~missing
@@ -123,6 +128,13 @@ def settle_keypoints(
         raise ValueError(
             f"Expected fractions of the image in {where}, {because}, got x and y up to "
             f"{np.nanmax(keypoints[..., :2]):g}."
+        )
+    high = np.nanmax(np.abs(keypoints[..., :2]), axis=(1, 2), initial=0)
+    if (is_small := (high > 0) & (high <= _FRACTION)).mean() >= _MIXED and high.max() > _PIXELS:
+        raise ValueError(
+            f"Expected x and y in one unit in {where}, got numbers up to {high.max():g} and what looks like fractions "
+            f"of the image in {format_plural(is_small.sum(), 'row')}, the first of them row {is_small.argmax() + 1}: "
+            "multiply these by the width and height of their image."
         )
     if are_fractions:
         size = sizes if image_size is None else np.array([image_size])

@@ -26,7 +26,7 @@ from heatpose.data.wording import format_percent, format_plural
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
-__all__ = ["PARTS", "HeatmapFolder", "HeatmapRows", "Layout", "ignored_data", "peaks_below_zero"]
+__all__ = ["PARTS", "HeatmapFolder", "HeatmapRows", "Layout", "ignored_data", "media_advice", "peaks_below_zero"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,10 @@ have skipped some classes."""
 _DATA_SUFFIXES = (".npz", ".pt", ".pth", ".pkl", ".pickle", ".h5", ".hdf5", ".mat", ".gz", ".zip", ".tar")
 """Endings of files that can hold poses, in any folder."""
 
-_CLASS_SUFFIXES = (".json", ".csv", ".parquet", ".jpg", ".jpeg", ".png", ".bmp", ".webp", ".mp4", ".avi", ".mov")
+_MEDIA_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".heic", ".mp4", ".avi", ".mov", ".mkv", ".webm")
+"""Endings of pictures and films."""
+
+_CLASS_SUFFIXES = (".json", ".csv", ".parquet", *_MEDIA_SUFFIXES)
 """Endings of files that can hold poses, in a folder of a class; elsewhere they are lists and illustrations."""
 
 _MOST_MISSING = 0.01
@@ -152,15 +155,15 @@ class HeatmapFolder:
         found = {_folder_of(file.path, depth) for file in listing.files}
         folders = listing.folders if depth == 0 else sorted(found - {""}, key=natural_key)
         if not skip_empty and (empty := [name for name in folders if name not in found]):
-            raise ValueError(
-                f"Expected .npy files in every class folder of {self.root}, got none in {', '.join(empty)}."
-            )
+            message = f"Expected .npy files in every class folder of {self.root}, got none in {', '.join(empty)}."
+            raise ValueError(" ".join([message, *self.notes]))
 
         files, heatmap_shape, bad_files = _inspect_all(source, listing.files, n_keypoints, known, depth)
         self.bad_files: tuple[BadFile, ...] = ()
         self._refuse(bad_files, len(listing.files))
         if not folders and not skip_empty:
-            raise ValueError(f"Expected class folders with .npy files in {self.root}, got no folder.")
+            message = f"Expected class folders with .npy files in {self.root}, got no folder."
+            raise ValueError(" ".join([message, *self.notes]))
         labels = [_folder_of(file.path, depth) for file in files]
         self.empty_classes = tuple(sorted(set(folders) - set(labels), key=natural_key))
         if self.empty_classes and not skip_empty:
@@ -374,8 +377,10 @@ def _refuse_groups(listing: Listing, root: Path | str) -> None:
     subs = ", ".join(sorted(names, key=natural_key)[:3]) + (", ..." if len(names) > 3 else "")
     if all(map(PARTS.fullmatch, inside)):
         seen = f"folders called like the parts of a split ({tops}), with folders in them ({subs})"
-    elif len(inside) > 1 and min(map(len, inside.values())) >= max(2, _SHARED * len(names)):
+    elif min(map(len, inside.values())) >= max(2, _SHARED * len(names)):
         seen = f"folders ({tops}) that all have the same folders in them ({subs})"
+        if len(inside) == 1:  # as a data set is that was packed with its folder
+            seen = f"only one folder ({tops}), with folders in it ({subs})"
     else:
         return
     raise ValueError(
@@ -389,13 +394,23 @@ def ignored_data(listing: Listing, root: Path | str) -> list[str]:
     """Return a line for the ignored files that look like data, by suffix; not those beside heatmaps of their name."""
     stems = {file.path.rpartition(".")[0] for file in listing.files}
     names = (PurePosixPath(path) for path in listing.ignored if path.rpartition(".")[0] not in stems)
-    suffixes = [(name.suffix.lower(), _DATA_SUFFIXES + _CLASS_SUFFIXES * (len(name.parts) > 1)) for name in names]
+    suffixes = [
+        (name.suffix.lower(), _DATA_SUFFIXES + _CLASS_SUFFIXES * (len(name.parts) > 1 or not listing.files))
+        for name in names
+    ]
     counts = Counter(suffix for suffix, of_data in suffixes if suffix in of_data)
     if not counts:
         return []
     found = " and ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common())
     used = format_plural(len(listing.files), ".npy file")
-    return [f"{found} files in {root} were ignored, beside {used}: only .npy files are read as heatmaps."]
+    read = f"only .npy files are read as heatmaps.{media_advice(*counts)}"
+    return [f"{found} files in {root} were ignored, beside {used}: {read}"]
+
+
+def media_advice(*names: str) -> str:
+    """Return the command for pictures and films, if one of these names is that of one."""
+    is_media = any(name.lower().endswith(_MEDIA_SUFFIXES) for name in names)
+    return " The command 'heatpose heatmaps' makes heatmaps of pictures and films." if is_media else ""
 
 
 def peaks_below_zero(folder: HeatmapFolder, keypoints: np.ndarray, rows: np.ndarray) -> list[str]:

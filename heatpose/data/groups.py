@@ -32,10 +32,10 @@ __all__ = [
     "Grouping",
     "check_enough",
     "check_spec",
+    "describe_same_names",
     "grouped_folds",
     "random_folds",
     "resolve_groups",
-    "same_names",
 ]
 
 Folds = list[tuple[np.ndarray, np.ndarray]]
@@ -179,6 +179,9 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
         if feasible < 2:
             remedy = "No number of folds helps a class with one group: add other groups, leave it out, or give "
             remedy += "--groups blocks:5."
+        if len(names) > n_groups.max() == 1:
+            remedy = "Each class has one group, so groups cannot be told from classes: give groups that show several "
+            remedy += "classes, such as people. A pattern may have captured the class."
         if n_samples.min() < 2:
             remedy = "No split helps a class with one sample: add others, or leave it out."
         if len(problems) > _MAX_NAMED:  # a column of numbers may have been taken for one of classes
@@ -375,8 +378,8 @@ def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "co
     """Describe real groups; the description warns of groups of one sample each."""
     names = sorted(set(groups.tolist()))
     description = f"groups: {len(names)} ({some_names(names)}), {source}"
-    if same := same_names(names):
-        description += f"; {join_names(same[0])} are different groups, but the same name: they may be one"
+    if same := describe_same_names(names, "groups"):
+        description += f"; {same[0]}"
     if 1 < len(names) == len(groups):
         description += "; each sample is a group of its own, so this is no more than a random split"
     return Grouping(groups, description, kind)
@@ -452,16 +455,20 @@ def _shares(counts: np.ndarray) -> np.ndarray:
     return np.column_stack([counts / counts.sum(axis=0), counts.sum(axis=1) / counts.sum()])
 
 
-def same_names(names: Iterable[str]) -> list[list[str]]:
-    """Return the names that are one but for capitals, separators and the coding of letters, together.
+def describe_same_names(names: Iterable[str], what: str = "classes") -> list[str]:
+    """Return a clause for names that are one but for capitals, separators and the coding of letters.
 
     Examples
     --------
-    >>> same_names(["Anna Lena", "bob", "anna-lena "])
-    [['Anna Lena', 'anna-lena ']]
+    >>> describe_same_names(["Anna Lena", "bob", "anna-lena "], "groups")
+    ["'Anna Lena' and 'anna-lena ' are different groups, but the same name: they may be one"]
     """
     spellings: dict[str, list[str]] = {}
     for name in names:
         text = unicodedata.normalize("NFKC", name)  # é can be one character, or e and an accent
         spellings.setdefault(_SEPARATORS.sub("", text).casefold(), []).append(name)
-    return [same for same in spellings.values() if len(same) > 1]
+    return [
+        f"{join_names(map(repr, same))} are different {what}, but the same name: they may be one"
+        for same in spellings.values()
+        if len(same) > 1
+    ]

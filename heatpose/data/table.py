@@ -19,7 +19,7 @@ import pandas as pd
 
 from heatpose.data.columns import keypoint_numbers, require_columns, sample_column, settle_keypoints, text_column
 from heatpose.data.delimited import read_delimited
-from heatpose.data.folder import HeatmapFolder, Layout, peaks_below_zero
+from heatpose.data.folder import HeatmapFolder, Layout, media_advice, peaks_below_zero
 from heatpose.data.npy import NOT_FINITE
 from heatpose.data.reading import Progress, rows_of
 from heatpose.data.sources import has_suffix, walk_files
@@ -523,7 +523,8 @@ def is_pose_source(data: str | os.PathLike) -> bool:
 def _table_suffix(path: str | os.PathLike) -> str:
     suffix = _suffix(path)
     if suffix not in TABLE_SUFFIXES:
-        raise ValueError(f"Expected a table that ends in {' or '.join(TABLE_SUFFIXES)}, got {redact(path)}.")
+        kinds = " or ".join(TABLE_SUFFIXES)
+        raise ValueError(f"Expected a table that ends in {kinds}, got {redact(path)}.{media_advice(suffix)}")
     return suffix
 
 

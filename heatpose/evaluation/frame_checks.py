@@ -10,16 +10,18 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from heatpose.data.groups import same_names
+from heatpose.data.groups import describe_same_names
 from heatpose.data.wording import format_percent, format_plural, join_names, some_names
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
-from heatpose.evaluation.signature import find_differences, sign_poses
+from heatpose.evaluation.signature import UPRIGHT, Finding, Signature, find_differences, sign_poses
 from heatpose.model.estimators import MIN_CONFIDENCE
 from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import FEWEST_VISIBLE, mask_uncertain
 from heatpose.pose.orientation import shoulder_spans
 from heatpose.pose.similarity import COPY, NEAR_IDENTICAL, connect
 from heatpose.pose.skeleton import COCO_17, Skeleton
+
+__all__ = ["check_groups"]
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _SAME_CLIP_COPY = 0.004  # copies in one clip are no further apart, nor than a third of neighbours in clips
@@ -37,6 +39,7 @@ _FEWEST_CLASSES = 3  # such classes: that one person uses the other hand in some
 _FEWEST_EXCHANGED = 10  # frames: fewer are reported one by one
 _UNLIKE = 0.1  # of the body's size: least distance of a pose with exchanged sides from itself
 _MIRROR_IMAGES = 0.05  # share of frames that are no mirror images of themselves: at most 0.018 in the sets above
+_OF_GROUPS = ("order", "turned", "tilted", "stretched")  # findings that conventions of keypoints cause
 _OFTEN_MISSING, _SELDOM_MISSING = 0.8, 0.1  # shares of the frames of a class, and of the others
 
 
@@ -50,8 +53,36 @@ def differences(context: CheckContext) -> Iterator[Problem]:
     """Differences to the training data of a model, or to people who stand."""
     shapes = {file.shape[-2:] for file in context.frames.files}
     signature = sign_poses(context.frames.keypoints, heatmap_shape=shapes.pop() if len(shapes) == 1 else None)
-    for finding in find_differences(context.expected, signature):
+    found = find_differences(context.expected, signature)
+    if context.has_groups:
+        found += check_groups(context.frames.keypoints, context.labels, context.groups, context.expected)
+    for finding in found:
         yield context.problem(finding.code, str(finding))
+
+
+def check_groups(
+    keypoints: np.ndarray, labels: np.ndarray, groups: np.ndarray, expected: Signature = UPRIGHT
+) -> list[Finding]:
+    """Return how groups differ from what is expected, and from the others' frames of their classes: some may lie.
+
+    Each kind of difference is described by its first group, unless all data together show it.
+    """
+    codes = np.unique(labels, return_inverse=True)[1]
+    found: dict[str, tuple[Finding, list[str]]] = {}
+    of_all = {finding.code for finding in find_differences(expected, sign_poses(keypoints))}
+    for group in np.unique(groups):
+        own = groups == group
+        others = ~own & np.isin(codes, codes[own])
+        if len(np.unique(codes[others])) > 1:  # poses of a single class can lie to either side
+            signature = sign_poses(keypoints[own])
+            unlike = {finding.code for finding in find_differences(sign_poses(keypoints[others]), signature)}
+            for finding in find_differences(expected, signature):
+                if finding.code in (unlike - of_all).intersection(_OF_GROUPS):
+                    found.setdefault(finding.code, (finding, []))[1].append(str(group))
+    return [
+        replace(first, message=f"Unlike others, {format_plural(len(of), 'group')} ({some_names(of)}): {first.message}")
+        for first, of in found.values()
+    ]
 
 
 def reading_notes(context: CheckContext) -> Iterator[Problem]:
@@ -303,6 +334,5 @@ def missing_by_class(
 
 def similar_names(context: CheckContext) -> Iterator[Problem]:
     """Classes whose names differ in capitals, separators and the coding of letters only."""
-    for names in same_names(np.unique(context.labels).tolist()):
-        message = f"{join_names(names)} are different classes, but the same name: put them in one if they are one."
-        yield context.problem("same-name", message)
+    for clause in describe_same_names(np.unique(context.labels).tolist()):
+        yield context.problem("same-name", f"{clause}.")

@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from heatpose.data.columns import require_columns
+from heatpose.data.groups import describe_same_names
 from heatpose.model.openset import UNKNOWN
 from heatpose.pose.inputs import as_heatmaps, is_keypoints, shape_advice
 from heatpose.pose.skeleton import Skeleton
@@ -122,10 +123,11 @@ def codes_of(labels: Any, classes: ArrayLike, n_samples: int) -> np.ndarray:
     """Return the positions of labels in the classes of a model, (n,); ValueError where it lacks some."""
     names, known = text_labels(labels, "labels", n_samples), np.asarray(classes).astype(str)
     codes = pd.Index(known).get_indexer(names)  # by name, not by order: as names, 10 is before 2
-    if new := ", ".join(map(repr, sorted(set(names[codes < 0].tolist())))):
+    if new := sorted(set(names[codes < 0].tolist())):
+        cures = [f"{clause}." for clause in describe_same_names([*known.tolist(), *new])]
         raise ValueError(
-            f"Expected classes that the model knows ({', '.join(known)}), got {new} too. "
-            "A new class needs a new training."
+            f"Expected classes that the model knows ({', '.join(known)}), got {', '.join(map(repr, new))} too. "
+            f"{' '.join(cures) or 'A new class needs a new training.'}"
         )
     return codes
 

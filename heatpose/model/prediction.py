@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from heatpose.data.folder import ignored_data
+from heatpose.data.folder import ignored_data, media_advice
 from heatpose.data.formats.arrays import holds_keypoints
 from heatpose.data.npy import BadFile, BadFilesError, heatmap_parts
 from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
@@ -203,6 +203,7 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
             kinds = ", ".join((HEATMAP_SUFFIX, *TABLE_SUFFIXES))
             raise ValueError(
                 f"Expected folders or files that end in {kinds}, or poses of another tool, got {redact(name)}."
+                f"{media_advice(name)}"
             )
     return files
 

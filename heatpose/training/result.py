@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from heatpose.data.groups import DEFAULT_FOLDS, Grouping, same_names
+from heatpose.data.groups import DEFAULT_FOLDS, Grouping, describe_same_names
 from heatpose.data.wording import join_names
 from heatpose.evaluation.advice import ClassAdvice
 from heatpose.evaluation.audit import LeakageAudit
@@ -100,7 +100,6 @@ class TrainingResult:
         """Sentences on what the data did not allow: samples and folds left out, classes that may be one, and others."""
         n_all = self.n_without_body + self.evaluation.n_samples
         left_out = f"{self.n_without_body:,} of {n_all:,} samples show no body: they were left out."
-        same = same_names(self.evaluation.classes)
         spread = self.predictions.groupby("label")["group"].nunique()
         scarce = [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]
         few_folds = f"At most {self.n_folds} folds are possible: so many groups have"
@@ -112,7 +111,7 @@ class TrainingResult:
         return (
             *([left_out] if self.n_without_body else []),
             *([f"{few_folds} {join_names(scarce)}."] if scarce else []),
-            *(f"{join_names(names)} are different classes, but the same name: they may be one." for names in same),
+            *(f"{clause}." for clause in describe_same_names(self.evaluation.classes)),
             *([uncalibrated] if no_people else []),
         )
 

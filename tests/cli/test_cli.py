@@ -528,17 +528,25 @@ def test_classes_the_model_does_not_know(run, trained, data, tmp_path):
     assert "got 'unheard_of' too" in err
 
 
-def test_training_data_that_are_turned_are_told_at_the_start(run, data, tmp_path, monkeypatch):
+def test_training_data_that_are_turned_or_misspelt_are_told_at_the_start(run, data, tmp_path, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("heatpose.train_pose_classifier", interrupted)
-    table = load_data(data)
-    for turn in (False, True):
-        names = {f"{name}_y": -table[f"{name}_y"] for name in COCO_17.keypoints}
-        write_table(table.assign(**names) if turn else table, tmp_path / "table.csv")
-        err = run("train", tmp_path / "table.csv", "--out", tmp_path / "pose.joblib")[2]
-        assert ("Warning: The poses are upside down" in err) == turn
+    table, file = load_data(data), tmp_path / "table.csv"
+    heights, part = [f"{name}_y" for name in COCO_17.keypoints], table["path"].str.contains("_0.npy")
+
+    def warnings_of(table):
+        write_table(table, file)
+        lines = run("train", file, "--groups", BY_PERFORMER, "--out", tmp_path / "pose.joblib")[2].splitlines()
+        return [line for line in lines if line.startswith("Warning: ")]
+
+    assert warnings_of(table) == []
+    (warning,) = warnings_of(table.assign(**-table[heights]))
+    assert warning.startswith("Warning: The poses are upside down")
+    (warning,) = warnings_of(table.assign(**table[heights].mask(part, -table[heights])))
+    assert warning.startswith("Warning: Unlike others, 1 group (0): The poses are upside down")
+    assert len(warnings_of(table.assign(label=table["label"].mask(part, table["label"] + " ")))) == len(CLASSES)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,10 @@ from heatpose.data import reading
 from heatpose.data.folder import HeatmapFolder
 from heatpose.data.formats.reading import read_poses
 from heatpose.data.npy import BadFile, BadFilesError, read_heatmaps
+from heatpose.data.table import load_data
 from heatpose.data.writing import whole_file
 from heatpose.datasets.rendering import render_heatmaps
+from heatpose.model.prediction import list_pose_files
 from heatpose.pose.decoding import decode_heatmaps
 
 SHAPE = (17, 4, 3)
@@ -184,6 +186,10 @@ GOOD = npy_bytes(heatmaps())
 BAD_CONTENT = {
     "empty": (b"", "expected an .npy file, got an empty one"),
     "text": (b"heatmaps", "expected an .npy file, got one that starts with b'heatma'"),
+    "pointer": (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        "expected an .npy file, got one that starts with b'versio', a pointer",
+    ),
     "header cut": (GOOD[:50], "expected an .npy file, got one whose header ends before its 128 bytes"),
     "header too long": (
         b"\x93NUMPY\x02\x00\xff\xff\xff\xff{",
@@ -640,13 +646,15 @@ def test_a_damaged_file_is_read_right_or_refused(scratch, content):
 class TestLayout:
     """Folders at the top that are groups of class folders, and no classes."""
 
-    @pytest.mark.parametrize("outer", [["train", "test"], ["fold_0", "fold_1", "fold_2"], ["Train"], ["anna", "ben"]])
+    @pytest.mark.parametrize(
+        "outer", [["train", "test"], ["fold_0", "fold_1", "fold_2"], ["Train"], ["anna", "ben"], ["set"]]
+    )
     def test_groups_with_classes_in_them_are_refused_unless_declared(self, tmp_path, outer):
         for group in outer:
             for name in ("up", "down"):
                 save(tmp_path / group / name / "1.npy", heatmaps())
         with pytest.raises(
-            ValueError, match=rf"got folders .*{outer[0]}.*down, up.*--layout group/class.*layout class"
+            ValueError, match=rf"got .*folders? .*{outer[0]}.*down, up.*--layout group/class.*layout class"
         ):
             HeatmapFolder(tmp_path)
         folder = HeatmapFolder(tmp_path, layout="group/class")
@@ -699,6 +707,17 @@ class TestNotes:
             (root / name).write_bytes(b"")
         (note,) = HeatmapFolder(root).notes
         assert note.startswith(f"2 .npz and 1 .jpg files in {root} were ignored, beside 4 .npy files")
+
+    @pytest.mark.parametrize("names", [("up/1.jpg", "down/1.MP4"), ("1.jpg", "2.jpg")])
+    def test_without_heatmaps_pictures_and_films_lead_to_the_command_for_them(self, tmp_path, names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(b"")
+        with pytest.raises(ValueError, match=r"2? \.jpg .* were ignored.*'heatpose heatmaps'"):
+            HeatmapFolder(tmp_path)
+        for read in (load_data, lambda path: list_pose_files([path])):
+            with pytest.raises(ValueError, match="'heatpose heatmaps'"):
+                read(tmp_path / names[1])
 
     def test_capital_letters_are_heatmaps(self, root):
         (root / "up" / "up_9.npy").rename(root / "up" / "up_9.NPY")

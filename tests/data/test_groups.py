@@ -234,6 +234,12 @@ def test_every_class_that_lacks_samples_or_groups_is_named():
     ]
 
 
+def test_groups_that_are_the_classes_are_told():
+    with pytest.raises(ValueError, match="A pattern may have captured the class") as error:
+        check_enough(["up", "up", "down", "down"], ["up", "up", "down", "down"])
+    assert "blocks" not in str(error.value)  # that score would be of other frames
+
+
 def test_a_column_of_numbers_as_classes_is_no_page_of_errors():
     with pytest.raises(ValueError, match=r"\n  and 960 more\n") as error:
         check_enough(np.arange(1000), np.arange(1000) % 2)

@@ -463,10 +463,11 @@ class TestPlaceholders:
         assert kept.attrs["notes"] == []
 
 
-@pytest.mark.parametrize("given, n_noted", [(np.nan, 12), (0, 0)])
-def test_keypoints_without_a_confidence_are_counted(tmp_path, given, n_noted):
+@pytest.mark.parametrize("given, n_whole, n_noted", [(np.nan, 0, 12), (0, 0, 0), (0, 1, 17)])
+def test_keypoints_without_a_confidence_are_counted(tmp_path, given, n_whole, n_noted):
     keypoints = np.random.default_rng(0).uniform(5, 60, (4, 17, 3)).astype(np.float32)
     keypoints[:2, :6, 2], keypoints[2:, 16] = given, (0, 0, -1)  # the last have no position either
+    keypoints[:n_whole, :, 2] = given
     write_table(keypoint_frame(keypoints).assign(label="up"), tmp_path / "table.csv")
     table = read_table(tmp_path / "table.csv")
     assert np.isnan(table_keypoints(table)[:2, :6, 0]).all()
@@ -491,6 +492,15 @@ class TestFractions:
         found = table_keypoints(load_data(path, image_size=size))
         np.testing.assert_allclose(found[..., :2], keypoints[..., :2] * size, rtol=1e-6)
         np.testing.assert_array_equal(found[..., 2], keypoints[..., 2])
+
+    def test_beside_pixels_they_are_refused(self, fractions):
+        path, keypoints = fractions
+        keypoints[2:, :, :2] *= (640, 480)
+        write_table(keypoint_frame(keypoints).assign(label="up"), path)
+        with pytest.raises(ValueError, match="fractions of the image in 2 rows, the first of them row 1"):
+            read_table(path)
+        write_table(keypoint_frame(keypoints[1:]).assign(label="up"), path)  # one can be an estimator's failure
+        assert len(read_table(path)) == len(keypoints) - 1
 
     def test_a_size_of_one_takes_any_unit(self, fractions):
         """Of poses in lengths of a torso some tables look like fractions and others do not."""

@@ -299,7 +299,10 @@ def test_what_is_not_there_is_told(tmp_path):
         inspect_data(tmp_path / "nothing")
 
 
-SPOILT_SETS = ["clean", "group mirrored", "half mirrored", "half exchanged", "legs missing in a class", "spelling"]
+SPOILT_SETS = [
+    *("clean", "group mirrored", "group turned", "half mirrored", "half exchanged", "legs missing in a class"),
+    "spelling",
+]
 
 
 @pytest.fixture(scope="module")
@@ -315,6 +318,8 @@ def spoilt_tables(tmp_path_factory):
         keypoints, labels = poses.keypoints.copy(), names.copy()
         if what == "group mirrored":
             keypoints[poses.performers == 2] = mirror_keypoints(keypoints[poses.performers == 2])
+        elif what == "group turned":
+            keypoints[poses.performers == 2, :, 1] *= -1
         elif what == "half mirrored":
             keypoints[1::2] = mirror_keypoints(keypoints[1::2])
         elif what == "half exchanged":
@@ -330,7 +335,7 @@ def spoilt_tables(tmp_path_factory):
     return found
 
 
-WHOLE_SET_KINDS = {"mirrored-group", "mirrored-frames", "exchanged-sides", "missing-in-class", "same-name"}
+WHOLE_SET_KINDS = {"mirrored-group", "mirrored-frames", "exchanged-sides", "missing-in-class", "same-name", "turned"}
 
 
 @pytest.mark.parametrize(
@@ -338,6 +343,7 @@ WHOLE_SET_KINDS = {"mirrored-group", "mirrored-frames", "exchanged-sides", "miss
     [
         ("clean", None, ()),
         ("group mirrored", "mirrored-group", ("group 2",)),
+        ("group turned", "turned", ("1 group (2)", "y pointed up")),
         ("half mirrored", "mirrored-frames", ("mirror images",)),
         ("half exchanged", "exchanged-sides", ("left and right",)),
         ("legs missing in a class", "missing-in-class", ("action_up", "left knee", "right ankle")),

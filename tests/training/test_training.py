@@ -201,7 +201,7 @@ def test_keypoints_that_a_class_lacks_are_those_of_its_skeleton():
 
 def test_classes_that_may_be_one_are_named(result):
     spelled = replace(result, evaluation=replace(result.evaluation, classes=("dummy", "up", "Up ")))
-    assert spelled.notes == ("up and Up  are different classes, but the same name: they may be one.",)
+    assert spelled.notes == ("'up' and 'Up ' are different classes, but the same name: they may be one.",)
 
 
 def test_a_class_of_few_groups_that_decides_the_number_of_folds_is_named(result):
@@ -558,6 +558,8 @@ def test_columns_that_can_be_null_are_columns_of_numbers(result):
 def test_a_class_the_model_does_not_know_cannot_be_scored(result):
     with pytest.raises(ValueError, match=r"classes that the model knows \(.*dummy.*\), got 'jump' too"):
         evaluate_model(result.pipeline, TABLE.assign(label="jump"))
+    with pytest.raises(ValueError, match=r"'dummy' and 'Dummy' .* the same name"):
+        evaluate_model(result.pipeline, TABLE.assign(label=TABLE["label"].replace("dummy", "Dummy")))
 
 
 def test_missing_labels_are_refused_and_never_names(result):
