@@ -69,7 +69,7 @@ def parse_address(text: str) -> tuple[str, int]:
     (('127.0.0.1', 8000), ('0.0.0.0', 80), ('::1', 80))
     """
     host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    if not port.isdecimal() or int(port) > 65535 or "/" in host:
         raise ValueError(f"Expected [HOST:]PORT, such as 8000 or 0.0.0.0:8000, got {text!r}.")
     return host.strip("[]") or "127.0.0.1", int(port)
 

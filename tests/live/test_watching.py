@@ -484,6 +484,7 @@ def test_a_page_knows_the_labels_of_the_events(capsys, tmp_path, model, model_fi
             "expected an origin such as http://localhost:8601",
         ),
         (["{tmp}", "--serve", "0", "--allow-origin", "*"], "expected an origin"),
+        (["{tmp}", "--serve", "http://127.0.0.1:8000"], "such as 8000"),
         (["{tmp}", "--held-after", "1,x"], "expected a number above 0, got 'x'"),
     ],
 )
