@@ -153,7 +153,7 @@ def write_page(args: argparse.Namespace, *content: Any, **options: Any) -> None:
 
 def results() -> Console:
     """Return the console of stdout, without markup: texts can come from file names."""
-    from rich.console import Console
+    from rich.console import Console, detect_legacy_windows
 
     class Results(Console):
         def print(self, *objects: Any, **options: Any) -> None:
@@ -162,7 +162,9 @@ def results() -> Console:
                 super().print(*objects, **options)
             self.file.write(re.sub(" +$", "", captured.get(), flags=re.MULTILINE))
 
-    return Results(markup=False, highlight=False, emoji=False)
+    # cmd.exe shows escape sequences as they are.
+    colours: Any = None if detect_legacy_windows() else "auto"
+    return Results(markup=False, highlight=False, emoji=False, color_system=colours)
 
 
 def say(text: str, console: Console | None = None) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from heatpose.data.storage import local_path, redact
+from heatpose.data.storage import is_url, local_path, redact
 from heatpose.datasets.estimator import need_live
 from heatpose.datasets.video import FilmReader
 from heatpose.live.times import SteadyClock
@@ -189,5 +189,5 @@ def open_source(source: str, *, is_paced: bool = False) -> Film | Camera:
     if source.isdecimal():
         return Camera(int(source))
     source = local_path(source)
-    is_live = "://" in source or Path(source).is_char_device() or Path(source).is_fifo()
+    is_live = is_url(source) or Path(source).is_char_device() or Path(source).is_fifo()
     return Camera(source) if is_live else Film(source, is_paced=is_paced)

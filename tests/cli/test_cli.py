@@ -653,6 +653,16 @@ def result(data, tmp_path_factory):
     return train_pose_classifier(read_table(table), classifiers="knn", n_jobs=1)
 
 
+def test_a_console_that_would_show_escape_sequences_gets_none(monkeypatch):
+    from heatpose.cli._console import results
+
+    monkeypatch.setattr("rich.console.detect_legacy_windows", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    results().print("balanced accuracy", style="bold")
+    assert sys.stdout.getvalue() == "balanced accuracy\n"
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("colour", [True, False])
 def test_results_fit_the_terminal(result, monkeypatch, columns, colour):

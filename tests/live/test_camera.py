@@ -297,3 +297,5 @@ def test_a_film_is_no_live_stream_whatever_its_address(tmp_path):
 def test_a_film_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.mp4"):
         open_source(str(tmp_path / "none.mp4"))
+    with pytest.raises(FileNotFoundError, match=r"none\.mp4"):
+        open_source("C://films//none.mp4")  # as paths of Windows are escaped by mistake
