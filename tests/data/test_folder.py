@@ -252,7 +252,7 @@ class TestBadFiles:
             HeatmapFolder(root)
         if kind != "other size":  # one file alone does not know the size that others have
             alone = reason.replace("17, 4, 3), got", "17, H, W), got")
-            with pytest.raises(BadFilesError, match=re.escape(f"1 bad file:\n  {root}/up/bad.npy: {alone}")):
+            with pytest.raises(BadFilesError, match=re.escape(f"1 bad file:\n  {root.as_posix()}/up/bad.npy: {alone}")):
                 read_heatmaps(root / "up" / "bad.npy")
         assert not Payload.ran
 

@@ -70,7 +70,7 @@ def test_no_option_for_poses_of_other_tools_is_ignored_for_heatmaps(pipeline, fo
 def test_a_file_of_many_samples_gives_as_many_rows_under_its_name_and_numbers(pipeline, tmp_path):
     np.save(tmp_path / "clip.npy", HEATMAPS[:5])
     rows = list(predict_files(pipeline, [tmp_path / "clip.npy"]))
-    assert [row.path for row in rows] == [f"{tmp_path}/clip.npy[{sample}]" for sample in range(5)]
+    assert [row.path for row in rows] == [f"{tmp_path / 'clip.npy'}[{sample}]" for sample in range(5)]
     assert [row.label for row in rows] == pipeline.predict(HEATMAPS[:5]).tolist()
 
 
