@@ -27,6 +27,7 @@ from heatpose.data.storage import Storage, file_name, is_url, local_path, open_f
 from heatpose.data.wording import some_names
 from heatpose.data.writing import whole_file
 from heatpose.pose.decoding import decode_skeleton
+from heatpose.pose.inputs import as_heatmaps
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, table_skeleton
 
@@ -59,7 +60,7 @@ def keypoint_frame(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> pd.Da
 
     Parameters
     ----------
-    keypoints : ndarray of shape (N, K, 3)
+    keypoints : array_like or tensor, shape (N, K, 3)
         x (column), y (row, pointing down) and confidence; x and y are NaN where a keypoint is missing.
     skeleton : Skeleton
         Of the keypoints.
@@ -75,7 +76,7 @@ def keypoint_frame(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> pd.Da
     >>> frame[["nose_confidence", "left_eye_x", "right_ankle_confidence"]].to_numpy()
     array([[ 2.,  3., 50.]], dtype=float32)
     """
-    keypoints = np.asarray(keypoints)
+    keypoints = as_heatmaps(keypoints)
     if keypoints.shape[1:] != (len(skeleton.keypoints), 3):
         raise ValueError(f"Expected keypoints of shape (n, {len(skeleton.keypoints)}, 3), got {keypoints.shape}.")
     values = keypoints.astype(np.float32).reshape(len(keypoints), len(skeleton.columns))

@@ -167,8 +167,9 @@ def simulate_poses(
             raise ValueError(f"Expected {name} >= 1, got {count}.")
     if not 0 <= difficulty <= 3:
         raise ValueError(f"Expected difficulty between 0 and 3, got {difficulty}.")
+    classes = list(classes)  # an array has no truth value
     if not classes or len(set(classes)) < len(classes) or not set(classes) <= set(COMMANDS):
-        raise ValueError(f"Expected distinct classes out of {', '.join(COMMANDS)}; got {list(classes)}.")
+        raise ValueError(f"Expected distinct classes out of {', '.join(COMMANDS)}; got {classes}.")
 
     entropy = np.random.SeedSequence(random_state).entropy
     performers = [_Performer(entropy, number, difficulty, camera) for number in range(n_performers)]

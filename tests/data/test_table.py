@@ -1,6 +1,7 @@
 """The keypoint table: the same from a folder and from a file, and strict about both."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -74,6 +75,9 @@ def test_frame_and_keypoints_are_each_others_reverse():
     shuffled = frame[COLUMNS[::-1]].assign(other=1)
     np.testing.assert_array_equal(table_keypoints(shuffled), keypoints)
     assert table_keypoints(keypoint_frame(np.empty((0, 17, 3)))).shape == (0, 17, 3)
+    tensor = SimpleNamespace(dtype="torch.float32", numpy=lambda: keypoints)
+    tensor.detach = tensor.cpu = lambda: tensor
+    pd.testing.assert_frame_equal(keypoint_frame(tensor), frame)
 
 
 def test_keypoints_are_copies_both_ways():

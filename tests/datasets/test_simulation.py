@@ -383,6 +383,11 @@ def test_one_frame_per_clip_is_enough():
     assert simulate_poses(1, 1, 1).keypoints.shape == (17, 17, 3)
 
 
+def test_classes_can_be_those_of_a_model():
+    poses = simulate_poses(1, 1, 1, classes=np.array(["action_down", "action_up"]))
+    assert poses.labels.tolist() == ["action_down", "action_up"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
