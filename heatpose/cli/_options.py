@@ -6,7 +6,8 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,18 @@ class UsageError(argparse.ArgumentTypeError):
     """Wrong usage, seen in a single value or once the command runs: exit code 2."""
 
 
-DECODERS = ("argmax", "quarter", "soft-argmax", "gaussian")
+class _Decoders(tuple[str, ...]):
+    """Once the library's are imported, as for a value, those that were added too."""
+
+    def __iter__(self) -> Iterator[str]:
+        loaded = sys.modules.get("heatpose.pose.decoding")
+        return iter(loaded.DECODERS) if loaded else super().__iter__()
+
+    def __contains__(self, name: object) -> bool:
+        return name in import_module("heatpose.pose.decoding").DECODERS
+
+
+DECODERS = _Decoders(("argmax", "quarter", "soft-argmax", "gaussian"))
 """Those of the library, which --help does not wait for: Python 3.14 formats the help of every option at once."""
 
 _INPUTS = ("data", "source", "model", "adapt", "labels", "groups")

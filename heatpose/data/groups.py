@@ -368,8 +368,7 @@ def _match_paths(given: pd.Series, paths: pd.Series) -> pd.Series:
 
 def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:
     paths = _column(index, "path", "groups from the file names")
-    matches = [pattern.search(path) for path in paths]
-    groups = [match[1] if match else None for match in matches]
+    groups = [match[1] if (match := pattern.search(path)) else None for path in paths]
     _refuse(paths[[not group for group in groups]], f"without one by {pattern.pattern!r}")
     return _held_out(np.array(groups, dtype=str), f"from the file names by '{pattern.pattern}'", "regex")
 

@@ -339,8 +339,7 @@ class OnnxDetector:
         if self._size_input is not None:
             feed[self._size_input] = np.array([[columns, rows]], dtype=np.int64)
         found = run_model(self._session, self._outputs, feed, self.model)
-        outputs = dict(zip(self._outputs, found, strict=True))
-        corners, scores = self._read(outputs)
+        corners, scores = self._read(dict(zip(self._outputs, found, strict=True)))
         corners = corners.astype(np.float64) * (scale_x, scale_y, scale_x, scale_y)
         corners = corners.clip(0, (width, height, width, height))
         boxes = np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2]])

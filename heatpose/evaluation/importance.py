@@ -120,8 +120,7 @@ def average_importance(measured: Sequence[pd.DataFrame]) -> pd.DataFrame:
     DataFrame
         Likewise. The importance of a kind of measurement that a fold's classifier does not have counts as 0.
     """
-    means = pd.concat(measured).groupby(["kind", "name"], sort=False).sum() / len(measured)
-    return means.reset_index()
+    return pd.concat(measured).groupby(["kind", "name"], sort=False).sum().div(len(measured)).reset_index()
 
 
 _Experiment = tuple[Callable[[np.ndarray], np.ndarray], np.ndarray, list[tuple[str, str, np.ndarray]]]

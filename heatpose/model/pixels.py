@@ -298,8 +298,7 @@ class PixelCNN(_PixelNetwork):
         ).to(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "network_"}
+        return {name: value for name, value in super().__getstate__().items() if name != "network_"}
 
 
 class _Threads:
