@@ -115,10 +115,10 @@ def _parts(results: Any, image_size: tuple[int, int] | None) -> Iterable[np.ndar
 def _mediapipe(landmarks: Any, image_size: tuple[int, int] | None) -> Iterable[np.ndarray]:
     """Yield the poses of MediaPipe's landmarks: a list for each person, or the older message of one."""
     for person in [landmarks.landmark] if hasattr(landmarks, "landmark") else landmarks:
-        if image_size is None:
+        if image_size is None or len(np.ravel(image_size)) != 2:
             raise ValueError(
                 "Expected the size of the images, since MediaPipe's x and y are fractions of it; pass "
-                "heatpose.as_keypoints(results, image_size=(width, height))."
+                f"heatpose.as_keypoints(results, image_size=(width, height)). Got {image_size}."
             )
         numbers = [(at.x, at.y, 1.0 if at.visibility is None else at.visibility) for at in person]
         yield (np.array(numbers, dtype=float) * (*image_size, 1))[None]

@@ -1,5 +1,6 @@
 """Results of pose estimators: by recorded structures, and by the packages themselves where they are installed."""
 
+import re
 from types import SimpleNamespace as Object
 
 import numpy as np
@@ -133,8 +134,9 @@ def test_poses_in_three_dimensions_are_refused():
 
 
 def test_mediapipe_needs_the_image_size():
-    with pytest.raises(ValueError, match=r"as_keypoints\(results, image_size=\(width, height\)\)"):
-        as_keypoints(RESULTS["mediapipe"])
+    for size in (None, 640, (480, 640, 3)):
+        with pytest.raises(ValueError, match=rf"image_size=\(width, height\)\)\. Got {re.escape(str(size))}"):
+            as_keypoints(RESULTS["mediapipe"], size)
 
 
 @pytest.mark.parametrize(
