@@ -21,6 +21,7 @@ from heatpose.data.wording import (
     format_percent,
     format_plural,
 )
+from heatpose.evaluation.advice import WEAK
 from heatpose.evaluation.comparison import Comparison
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.evaluation.scores import list_scores
@@ -30,7 +31,6 @@ __all__ = ["show_comparison", "show_evaluation", "show_training", "table"]
 
 _MAX_CONFUSIONS = 8
 _MAX_ADVICE = 5
-_WEAK = 0.9  # recall below which a class is given advice
 _BAR_WIDTH = 12
 _NARROW = 70  # columns below which bars are left out
 _WIDE = 90  # columns from which the log loss fits into the leaderboard
@@ -120,7 +120,7 @@ def _show_beside(console: Console, result: TrainingResult) -> None:
 
 def _show_advice(console: Console, result: TrainingResult) -> None:
     """Print advice for the classes with the lowest recall."""
-    weak = sorted((advice for advice in result.advice if advice.recall < _WEAK), key=lambda advice: advice.recall)
+    weak = sorted((advice for advice in result.advice if advice.recall < WEAK), key=lambda advice: advice.recall)
     if weak and result.audit.better_than_chance:
         lines = [f"  {advice.name}: {advice.advice}" for advice in weak[:_MAX_ADVICE]]
         split = "" if result.audit.proposed is None else " by detected clips"
@@ -168,8 +168,7 @@ def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True
 
 
 def _confusions(evaluation: Evaluation) -> RenderableType:
-    errors = evaluation.confusion.copy()
-    np.fill_diagonal(errors, 0)
+    errors = np.where(np.eye(*evaluation.confusion.shape), 0, evaluation.confusion)
     n_kinds = int(np.count_nonzero(errors))
     if not n_kinds:
         return Text("no confusions")

@@ -12,7 +12,10 @@ from heatpose.data.groups import Grouping
 from heatpose.data.wording import format_plural
 from heatpose.evaluation.plain import Record
 
-__all__ = ["ClassAdvice", "advise_classes"]
+__all__ = ["WEAK", "ClassAdvice", "advise_classes"]
+
+WEAK = 0.9
+"""Recall below which a class is given advice on its errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +90,7 @@ def advise_classes(
 def _advice_text(found: ClassAdvice, are_people: bool) -> str:
     few = are_people and found.n_groups < 3
     seen = f"seen on {format_plural(found.n_groups, 'group')}" if are_people else ""
-    if found.recall >= 0.9:
+    if found.recall >= WEAK:
         return f"Only {seen}: record it with others for a reliable recall." if few else "Nothing to do."
     main, count = found.taken_for[0]
     text = f"{count:,} of {found.n_samples:,} are predicted as {main}"

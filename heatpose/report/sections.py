@@ -24,6 +24,7 @@ from heatpose.data.npy import read_heatmaps
 from heatpose.data.storage import is_url, join_url
 from heatpose.data.table import table_keypoints
 from heatpose.data.wording import PERFECT_SCORE, format_number
+from heatpose.evaluation.advice import WEAK
 from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.importance import measure_importance
 from heatpose.evaluation.inspection import Inspection, Problem
@@ -40,9 +41,6 @@ from heatpose.report.drawing import mean_pose
 from heatpose.training.result import TrainingResult
 
 __all__ = ["SECTIONS", "Material", "headline"]
-
-WEAK = 0.9
-"""Recall below which a class is given advice."""
 
 N_POSES = 2_000
 """Maximum number of poses of a class in its mean, for speed."""
@@ -134,8 +132,7 @@ def _plain(material: Material, part: Any) -> dict[str, Any]:
 
 
 def _classes(material: Material, evaluation: Evaluation) -> dict[str, Any]:
-    errors = evaluation.confusion.copy()
-    np.fill_diagonal(errors, 0)
+    errors = np.where(np.eye(*evaluation.confusion.shape), 0, evaluation.confusion)
     advice = {}
     if material.training is not None and material.learned:
         advice = {entry.name: entry.advice for entry in material.training.advice if entry.recall < WEAK}
