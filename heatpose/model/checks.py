@@ -149,13 +149,13 @@ def check_labels(y: ArrayLike, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
     if missing := _count_missing(y):  # NaN in a list of names would become a name
         raise ValueError(f"Expected a class name for each sample, got {missing} without one.")
     assert_all_finite(labels, input_name="y")
-    if labels.dtype == object:
+    if labels.dtype.kind in "OS":  # S as HDF5 has them: bytes, equal to no name
         are_texts = {isinstance(label, str) for label in labels}
         kinds = sorted({type(label).__name__ for label in labels})
         labels = np.array(labels.tolist())
         if len(are_texts) > 1 or labels.dtype.kind not in "Ubif":
             raise ValueError(f"Expected class names that are all texts or all numbers, got {', '.join(kinds)}.")
-    if labels.dtype.kind not in "SU":  # of names it would warn of few samples a class
+    if labels.dtype.kind != "U":  # of names it would warn of few samples a class
         check_classification_targets(labels)
     classes, codes = np.unique(labels, return_inverse=True)
     check_names(classes)

@@ -536,6 +536,7 @@ def test_classes_whose_names_alone_are_mirror_images_are_not_mirrored():
         (np.ma.masked_array(LABELS, LABELS == "dummy"), "got 6 without one"),
         (np.array([1, "1"] * 9, dtype=object), "all texts or all numbers, got int, str"),
         ([1, "1"] * 9, "all texts or all numbers, got int, str"),
+        (LABELS.astype("S"), "all texts or all numbers, got bytes"),
         (["up"] * 18, "at least two classes, got one class: .*up"),
     ],
     ids=[
@@ -550,6 +551,7 @@ def test_classes_whose_names_alone_are_mirror_images_are_not_mirrored():
         "masked",
         "mixed",
         "a mixed list",
+        "bytes",
         "one class",
     ],
 )
