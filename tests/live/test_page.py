@@ -35,9 +35,9 @@ def test_the_page_shows_events_and_records_what_can_be_trained_on(model, estimat
             name = "$('form').performer"
             assert wait_for(browser, f"{name}.value = 'Jürgen1', {name}.checkValidity()", seconds=5)
             event = "{ kind: 'left', label: 'long_'.repeat(20), time: 1 }"
-            assert wait_for(
-                browser, f"addEvent({event}), $('events').scrollWidth <= $('events').clientWidth", seconds=5
-            )
+            for place, write in (("events", f"addEvent({event})"), ("message", "it.textContent = 'long_'.repeat(20)")):
+                fits = f"(() => {{ const it = $('{place}'); {write}; return it.scrollWidth <= it.clientWidth }})()"
+                assert wait_for(browser, fits, seconds=5), place
             person = "{ person: '7', label: 'up', keypoints: [[5, 5]] }"  # told from others in the picture
             view = f"{{ size: [9, 9], limbs: [], names: ['nose'], people: [{person}] }}"
             named = f"(() => {{ let name; context.fillText = (text) => name = text; draw({view}); return name; }})()"
