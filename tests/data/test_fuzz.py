@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("resource", reason="needs POSIX")
 from benchmarks.fuzz_npy import expected, mutants
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs limits of memory")
 def test_mutated_files_are_read_right_or_refused():
     # In a process of its own, whose memory is limited.
     done = subprocess.run(

@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs limits of memory")
 def test_mutated_files_are_read_or_refused():
     # In a process of its own, whose memory is limited.
     done = subprocess.run(
