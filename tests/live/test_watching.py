@@ -114,7 +114,7 @@ def test_a_file_that_replaces_another_is_new(tmp_path):
     folder = GrowingFolder(tmp_path)
     for number in range(3):
         write(tmp_path / ".part", HEATMAPS + number)
-        (tmp_path / ".part.npy").rename(tmp_path / "latest.npy")
+        (tmp_path / ".part.npy").replace(tmp_path / "latest.npy")
         (frame,) = folder.poll()
         np.testing.assert_array_equal(frame.heatmaps[0], HEATMAPS + number)
 
