@@ -120,6 +120,7 @@ class OnnxEstimator:
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.input_size = self._check_size(inputs[0].shape[2:], input_size or _size(metadata.get("input_size"), file))
         self._normalization = normalization or _normalization(metadata.get("normalization", "imagenet"), file)
+        self.model += f", input {self.input_size}, {self._normalization}"  # heatmaps of two of them are not mixed
         self._outputs, self._is_simcc = self._check_outputs()
 
     def _check_size(self, shape: Sequence[Any], wanted: tuple[int, int] | None) -> tuple[int, int]:

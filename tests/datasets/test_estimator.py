@@ -128,6 +128,12 @@ def test_without_the_extra_the_error_says_what_to_install(tmp_path, monkeypatch)
         OnnxEstimator(tmp_path / "dots.onnx")
 
 
+def test_the_record_of_a_model_has_its_options(tmp_path):
+    file = dots.write_estimator(tmp_path / "dots.onnx")
+    models = [OnnxEstimator(file, normalization=NORMALIZATIONS[name]).model for name in ("imagenet", "unit", "unit")]
+    assert len(set(models)) == 2 and models[1] == models[2]
+
+
 def test_a_normalization_is_checked():
     with pytest.raises(ValueError, match="deviations above 0"):
         Normalization((0, 0, 0), (1, 0, 1))

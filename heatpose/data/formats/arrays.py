@@ -10,7 +10,10 @@ import numpy as np
 
 from heatpose.data.formats.source import DAMAGE, Format, Poses, Source
 from heatpose.data.npy import check_clipped
+from heatpose.data.wording import capitalised
 from heatpose.pose.decoding import decode_heatmaps
+from heatpose.pose.inputs import shape_advice
+from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["ARRAYS", "holds_keypoints"]
 
@@ -64,8 +67,9 @@ def _frames(numbers: np.ndarray) -> np.ndarray:
         numbers = numbers[None] if shape[1] <= 4 else numbers.reshape(len(numbers), -1, 3)
     if numbers.ndim == 3:
         numbers = numbers[:, None] if numbers.shape[2] <= 4 else numbers[None]
-    if numbers.dtype.kind not in "fiu" or numbers.ndim != 4 or numbers.shape[3] < 2:
-        raise ValueError(f"Expected keypoints (n, K, 2 to 4) or heatmaps (n, K, H, W), got {numbers.dtype} {shape}.")
+    if numbers.dtype.kind not in "fiu" or numbers.ndim != 4 or numbers.shape[3] in (0, 1, len(COCO_17.keypoints)):
+        found = f"{numbers.dtype} {shape}. {capitalised(shape_advice(shape))}".rstrip()
+        raise ValueError(f"Expected keypoints (n, K, 2 to 4) or heatmaps (n, K, H, W), got {found}")
     return numbers
 
 

@@ -29,7 +29,7 @@ from heatpose.data.formats.sleap import SLEAP
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.formats.yolo import YOLO
 from heatpose.data.sources import walk_files
-from heatpose.data.wording import format_plural
+from heatpose.data.wording import format_plural, some_names
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import coco_names, find_skeleton, pick_keypoints, skeletons_of, table_skeleton
 
@@ -396,8 +396,11 @@ def _set_labels(
     elif not (file := Path(labels)).is_file():
         raise FileNotFoundError(f"No such file of labels: {labels}")
     elif file.suffix.lower() == ".csv":
-        table["label"] = _match(table, file)
-        return
+        given, name = read_columns(file, "labels", ("label",), dtype=str, keep_default_na=False)
+        if list(given) != ["label"]:  # the names of others may be in another order than the frames
+            table["label"] = _match(table, given, name)
+            return
+        values = given["label"].to_numpy()
     elif file.suffix.lower() in (".npy", ".txt"):
         content = file.read_bytes()
         try:
@@ -431,9 +434,10 @@ def _labels_beside(source: Source) -> Path | None:
     return next((path for name in names if (path := source.folder / name).is_file() and path != source.root), None)
 
 
-def _match(table: pd.DataFrame, file: Path) -> pd.Series:
+def _match(table: pd.DataFrame, given: pd.DataFrame, file: str) -> pd.Series:
     """Return the label of each path, else of each video: by the whole of it, its name, or its name without suffix."""
-    given, _ = read_columns(file, "labels", ("path", "label"), dtype=str, keep_default_na=False)
+    if "path" not in given:
+        raise ValueError(f"Expected columns path, label in {file}, or label alone, got {some_names(given.columns)}.")
     labels = given.set_index("path")["label"]
     for column, part in itertools.product(("path", "video"), ("", "name", "stem")):
         known = labels.set_axis(pd.Index([_part(path, part) for path in labels.index], name="path"))

@@ -850,6 +850,14 @@ def test_every_command_takes_the_same_sources(tmp_path):
     np.testing.assert_array_equal(table_keypoints(loaded), decode_heatmaps(heatmaps))
     assert loaded["label"].tolist() == ["a", "b", "a", "b"]
     assert load_data(tmp_path / "heatmaps.npy").equals(loaded)  # labels beside it
+    (tmp_path / "alone.csv").write_text("label\na\nb\na\nb\n")
+    assert load_data(tmp_path / "heatmaps.npy", poses={"labels": tmp_path / "alone.csv"}).equals(loaded)
+    (tmp_path / "alone.csv").write_text("file,label\n2,a\n1,b\n4,a\n3,b\n")  # in any order
+    with pytest.raises(ValueError, match=r"columns path, label in .*alone.csv, or label alone, got file, label"):
+        load_data(tmp_path / "heatmaps.npy", poses={"labels": tmp_path / "alone.csv"})
+    np.save(tmp_path / "heatmaps.npy", np.moveaxis(heatmaps, 1, -1))
+    with pytest.raises(ValueError, match=r"Keypoints are the last axis; use np\.moveaxis"):
+        load_data(tmp_path / "heatmaps.npy")
 
 
 def test_a_simulated_folder_with_its_table_of_clips_is_heatmaps(tmp_path):
