@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 
 import heatpose
-from heatpose.cli._console import command_line, complain, complaints_on_stderr, interrupted_by_sigterm
+from heatpose.cli._console import command_line, complain, complaints_on_stderr, interrupted_by_sigterm, is_reader_gone
 from heatpose.cli._options import UsageError, add_options, check_paths
 
 __all__ = ["COMMANDS", "command_parsers", "main"]
@@ -90,10 +90,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("Interrupted.")
         return 130
-    except BrokenPipeError:  # the reader stopped early, like head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (ValueError, OSError, ImportError) as error:  # problems with data, models and missing extras
+        if is_reader_gone(error):  # like head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         complain(f"Error: {error}")
         return 1
     except (MemoryError, BrokenExecutor) as error:  # the system ends processes that take too much

@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from errno import EINVAL
 from functools import partial, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
@@ -237,6 +238,12 @@ def warn_of_differences(model: Any, signatures: Sequence[Signature]) -> list[str
     for finding in findings:
         complain(f"Warning: {finding}")
     return [str(finding) for finding in findings]
+
+
+def is_reader_gone(error: Exception) -> bool:
+    """Return whether a pipe was closed by its reader, for which Windows has an invalid argument too, of no file."""
+    of_windows = isinstance(error, OSError) and (sys.platform, error.errno, error.filename) == ("win32", EINVAL, None)
+    return of_windows or isinstance(error, BrokenPipeError)
 
 
 class _Handler(logging.Handler):

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -216,6 +217,19 @@ def test_no_command_replaces_what_it_reads(run, tmp_path, arguments):
     code, _, err = run(*(text.format(tmp=tmp_path, name=tmp_path.name) for text in arguments))
     assert (code, "another file to write than one that is read" in err) == (2, True)
     assert {path.read_text() for path in tmp_path.iterdir()} == {"kept"}
+
+
+@pytest.mark.parametrize(("system", "file", "code"), [("win32", (), 0), ("win32", ("a?.npy",), 1), ("linux", (), 1)])
+def test_a_reader_that_is_gone_on_windows(monkeypatch, capfd, system, file, code):
+    def write(args):
+        raise OSError(errno.EINVAL, "Invalid argument", *file)
+
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr("heatpose.cli.predict.run", write)
+    with Path(os.devnull).open("w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert main(["predict", "pose.joblib", "a.npy"]) == code
+    assert capfd.readouterr().err.startswith("Error: ") == (code == 1)
 
 
 def test_a_next_command_is_quoted_as_the_system_has_it(run, tmp_path, monkeypatch):
