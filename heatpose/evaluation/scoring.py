@@ -36,7 +36,8 @@ def evaluate_model(
     Parameters
     ----------
     pipeline : Pipeline
-        As :func:`heatpose.make_pose_pipeline` builds and `fit` or :func:`heatpose.load_model` gives it.
+        As :func:`heatpose.make_pose_pipeline` builds and `fit` or :func:`heatpose.load_model` gives it; or another
+        classifier that takes the same, such as a GridSearchCV of one.
     table : DataFrame
         A keypoint table with ``label``.
     groups : array of str, optional

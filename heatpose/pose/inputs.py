@@ -28,7 +28,8 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
           does not have, becomes float32.
         - transformers' ``VitPoseEstimatorOutput``, or anything else with ``heatmaps``.
         - mmpose's ``PoseDataSample``, made with ``model.test_cfg.output_heatmaps = True``.
-        - A list of them, one for each person or batch: of (K, H, W) each they are stacked, of (n, K, H, W) joined.
+        - A list of them, or a column of a DataFrame, one for each person or batch: of (K, H, W) each they are stacked,
+          of (n, K, H, W) joined.
 
     Returns
     -------
@@ -56,6 +57,8 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
         )
     if isinstance(heatmaps, np.ma.MaskedArray):
         return np.ma.filled(heatmaps.astype(np.result_type(heatmaps, np.float16)), -np.inf)
+    if str(getattr(heatmaps, "dtype", "")) == "object" and np.ndim(heatmaps) == 1:
+        heatmaps = list(heatmaps)
     if isinstance(heatmaps, np.ndarray):
         return heatmaps
     if isinstance(heatmaps, list | tuple) and any(map(_is_array_or_output, heatmaps)):

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from heatpose.datasets.simulation import simulate_poses
@@ -39,6 +40,7 @@ def test_arrays_are_not_copied():
         [SimpleNamespace(heatmaps=HEATMAPS[:5]), SimpleNamespace(heatmaps=HEATMAPS[5:])],  # batches
         [HEATMAPS[:5], HEATMAPS[5:]],
         list(HEATMAPS),
+        pd.Series(list(HEATMAPS), index=range(len(HEATMAPS), 0, -1)),
     ],
 )
 def test_outputs_of_estimators_are_taken_as_they_are(given):
