@@ -57,7 +57,7 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
         )
     if isinstance(heatmaps, np.ma.MaskedArray):
         return np.ma.filled(heatmaps.astype(np.result_type(heatmaps, np.float16)), -np.inf)
-    if str(getattr(heatmaps, "dtype", "")) == "object" and np.ndim(heatmaps) == 1:
+    if getattr(getattr(heatmaps, "dtype", None), "kind", "") == "O" and np.ndim(heatmaps) == 1:
         heatmaps = list(heatmaps)
     if isinstance(heatmaps, np.ndarray):
         return heatmaps
