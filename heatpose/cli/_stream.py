@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,22 +70,20 @@ def make_estimator(args: argparse.Namespace) -> OnnxEstimator:
     return OnnxEstimator(args.estimator, input_size=args.input_size, normalization=normalization)
 
 
-@contextmanager
 def page(
     args: argparse.Namespace, labels: Iterable[str], recorder: Recorder | None = None
-) -> Iterator[PoseServer | None]:
+) -> AbstractContextManager[PoseServer | None]:
     """Serve the page of --serve, if wanted, and print its address."""
     if args.allow_origin and args.serve is None:
         raise UsageError("--allow-origin requires --serve")
     if args.serve is None:
-        yield None
-        return
+        return nullcontext()
     from heatpose.live.server import PoseServer
 
     host, port = args.serve
-    with closing(PoseServer(host, port, labels, allowed_origins=args.allow_origin, recorder=recorder)) as server:
-        complain(f"Open {server.url}")
-        yield server
+    server = PoseServer(host, port, labels, allowed_origins=args.allow_origin, recorder=recorder)
+    complain(f"Open {server.url}")
+    return closing(server)
 
 
 def write_stream(
