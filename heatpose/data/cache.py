@@ -64,11 +64,9 @@ def cache_folder(data: str | os.PathLike, where: str | os.PathLike | None = None
     real = os.path.realpath(data) if local else os.fspath(data).rstrip("/")
     name = re.sub(r"[^\w.-]", "_", real.replace("\\", "/").rpartition("/")[2]) or "data"
     if where is None and local and (beside := Path(real).parent) != Path(real):
-        nearest = beside / ".heatpose"
-        while not nearest.exists():
-            nearest = nearest.parent
-        if os.access(nearest, os.W_OK | os.X_OK):
-            return beside / ".heatpose" / Path(real).name
+        folder = beside / ".heatpose" / Path(real).name
+        if os.access(next(filter(Path.exists, folder.parents), ""), os.W_OK | os.X_OK):
+            return folder
     # Many data folders share this one.
     digest = hashlib.sha256(real.encode(errors="surrogateescape")).hexdigest()[:12]
     return (_user_caches() if where is None else Path(where)) / f"{name}-{digest}"

@@ -19,7 +19,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from heatpose.data.npy import BadFilesError, UnfinishedFileError, read_heatmaps, read_stream
-from heatpose.data.sources import has_suffix, is_hidden, natural_key
+from heatpose.data.sources import LocalFiles, has_suffix, is_hidden, natural_key
 from heatpose.data.storage import COARSE_TICK
 from heatpose.live.stream import PoseEvent, PoseStream
 from heatpose.live.times import SteadyClock
@@ -83,11 +83,8 @@ class GrowingFolder:
     """
 
     def __init__(self, root: str | os.PathLike[str], *, existing: bool = False, patience: float = 10.0):
-        if not Path(root).exists():
-            raise FileNotFoundError(f"No such folder: {root}")
-        if not Path(root).is_dir():
-            raise NotADirectoryError(f"Expected a folder to watch, got a file: {root}")
         self._root = Path(root)
+        LocalFiles(self._root).require_folder()
         self._patience = patience
         self.n_keypoints = 17
         self._folders = {"": _Folder(())}

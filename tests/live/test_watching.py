@@ -202,7 +202,7 @@ def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileNotFoundError, match=r"No such folder: .*nowhere"):
         GrowingFolder(tmp_path / "nowhere")
-    with pytest.raises(NotADirectoryError, match="Expected a folder to watch, got a file"):
+    with pytest.raises(NotADirectoryError, match="Expected a folder, got a file"):
         GrowingFolder(tmp_path / "file")
 
 
