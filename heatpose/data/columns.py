@@ -31,7 +31,7 @@ _NEGATIVE, _OFTEN = -0.1, 0.01
 """Numbers below the first, other than -1, are no confidences where they are more than that share."""
 
 _FRACTION, _PIXELS, _MIXED = 2, 20, 0.1
-"""Largest coordinates of bodies in fractions of an image and in pixels; share of fractions that is no accident."""
+"""Largest coordinates of bodies in fractions of an image and in pixels; share of rows of each that is no accident."""
 
 
 def require_columns(columns: Collection[str], where: str, *others: str, skeleton: Skeleton = COCO_17) -> None:
@@ -130,7 +130,8 @@ def settle_keypoints(
             f"{np.nanmax(keypoints[..., :2]):g}."
         )
     high = np.nanmax(np.abs(keypoints[..., :2]), axis=(1, 2), initial=0)
-    if (is_small := (high > 0) & (high <= _FRACTION)).mean() >= _MIXED and high.max() > _PIXELS:
+    is_small = (high > 0) & (high <= _FRACTION)
+    if min(is_small.mean(), (high > _PIXELS).mean()) >= _MIXED:
         raise ValueError(
             f"Expected x and y in one unit in {where}, got numbers up to {high.max():g} and what looks like fractions "
             f"of the image in {format_plural(is_small.sum(), 'row')}, the first of them row {is_small.argmax() + 1}: "

@@ -13,7 +13,7 @@ import pandas as pd
 from heatpose.data.groups import describe_same_names
 from heatpose.data.wording import format_percent, format_plural, join_names, some_names
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
-from heatpose.evaluation.signature import UPRIGHT, Finding, Signature, find_differences, sign_poses
+from heatpose.evaluation.signature import MIN_FRAMES, UPRIGHT, Finding, Signature, find_differences, sign_poses
 from heatpose.model.estimators import MIN_CONFIDENCE
 from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import FEWEST_VISIBLE, mask_uncertain
@@ -39,7 +39,7 @@ _FEWEST_CLASSES = 3  # such classes: that one person uses the other hand in some
 _FEWEST_EXCHANGED = 10  # frames: fewer are reported one by one
 _UNLIKE = 0.1  # of the body's size: least distance of a pose with exchanged sides from itself
 _MIRROR_IMAGES = 0.05  # share of frames that are no mirror images of themselves: at most 0.018 in the sets above
-_OF_GROUPS = ("order", "turned", "tilted", "stretched")  # findings that conventions of keypoints cause
+_OF_GROUPS = {"order", "turned", "tilted", "stretched"}  # findings that conventions of keypoints cause
 _OFTEN_MISSING, _SELDOM_MISSING = 0.8, 0.1  # shares of the frames of a class, and of the others
 
 
@@ -68,17 +68,20 @@ def check_groups(
     Each kind of difference is described by its first group, unless all data together show it.
     """
     codes = np.unique(labels, return_inverse=True)[1]
+    names, owners, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     found: dict[str, tuple[Finding, list[str]]] = {}
-    of_all = {finding.code for finding in find_differences(expected, sign_poses(keypoints))}
-    for group in np.unique(groups):
-        own = groups == group
-        others = ~own & np.isin(codes, codes[own])
-        if len(np.unique(codes[others])) > 1:  # poses of a single class can lie to either side
-            signature = sign_poses(keypoints[own])
-            unlike = {finding.code for finding in find_differences(sign_poses(keypoints[others]), signature)}
-            for finding in find_differences(expected, signature):
-                if finding.code in (unlike - of_all).intersection(_OF_GROUPS):
-                    found.setdefault(finding.code, (finding, []))[1].append(str(group))
+    sought = _OF_GROUPS - {finding.code for finding in find_differences(expected, sign_poses(keypoints))}
+    for name, own in zip(names, np.split(owners.argsort(kind="stable"), sizes.cumsum()[:-1]), strict=True):
+        if len(own) < MIN_FRAMES:  # a data set can have as many groups as frames
+            continue
+        signature, unlike = sign_poses(keypoints[own]), set[str]()
+        if odd := [finding for finding in find_differences(expected, signature) if finding.code in sought]:
+            others = np.setdiff1d(np.flatnonzero(np.isin(codes, codes[own])), own)
+            if len(np.unique(codes[others])) > 1:  # poses of a single class can lie to either side
+                unlike = {finding.code for finding in find_differences(sign_poses(keypoints[others]), signature)}
+        for finding in odd:
+            if finding.code in unlike:
+                found.setdefault(finding.code, (finding, []))[1].append(str(name))
     return [
         replace(first, message=f"Unlike others, {format_plural(len(of), 'group')} ({some_names(of)}): {first.message}")
         for first, of in found.values()

@@ -506,6 +506,12 @@ class TestFractions:
         write_table(keypoint_frame(keypoints[1:]).assign(label="up"), path)  # one can be an estimator's failure
         assert len(read_table(path)) == len(keypoints) - 1
 
+    def test_a_few_far_ones_are_no_second_unit(self, fractions):
+        path, keypoints = fractions
+        keypoints[0, :, :2] *= 100  # as of a body whose torso is hidden, in lengths of it
+        write_table(keypoint_frame(keypoints).assign(label="up"), path)
+        assert len(load_data(path, image_size=(1, 1))) == len(keypoints)
+
     def test_a_size_of_one_takes_any_unit(self, fractions):
         """Of poses in lengths of a torso some tables look like fractions and others do not."""
         path, keypoints = fractions
