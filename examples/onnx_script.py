@@ -1,6 +1,6 @@
 """Classify poses with an ONNX graph, without heatpose or scikit-learn: python onnx_script.py pose.onnx FRAME.npy...
 
-It is made by: heatpose export models/pose.joblib pose.onnx --format onnx
+It is made by: heatpose export models/pose.joblib pose.onnx
 """
 
 import sys

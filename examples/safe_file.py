@@ -1,6 +1,6 @@
 """Classify poses with a safe file, which may come from any source: python safe_file.py pose.heatpose FRAME.npy...
 
-It is made by: heatpose export models/pose.joblib pose.heatpose --format safe
+It is made by: heatpose export models/pose.joblib pose.heatpose
 """
 
 import sys

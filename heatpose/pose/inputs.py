@@ -53,7 +53,8 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
     if isinstance(heatmaps, str | os.PathLike):
         path = os.fspath(heatmaps)
         raise TypeError(
-            f"Expected heatmaps or results of a pose estimator, got the path {path!r}: numpy.load reads it."
+            f"Expected heatmaps or results of a pose estimator, got the path {path!r}: numpy.load reads arrays, "
+            "heatpose.read_poses files of other tools."
         )
     if isinstance(heatmaps, np.ma.MaskedArray):
         return np.ma.filled(heatmaps.astype(np.result_type(heatmaps, np.float16)), -np.inf)
