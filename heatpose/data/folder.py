@@ -53,6 +53,12 @@ _CLASS_SUFFIXES = (".json", ".csv", ".parquet", *_MEDIA_SUFFIXES)
 _MOST_MISSING = 0.01
 """Share of keypoints without a peak that is not looked into: estimators give a peak even to a hidden joint."""
 
+_MOST_LIKELY = 1.2
+"""Height of a peak above which heatmaps are no probabilities, but can be logits."""
+
+_BELOW = -0.25
+"""Times the peak, a background from which on keypoints are less precise: of logits it is far lower, else about 0."""
+
 
 class HeatmapFolder:
     """Heatmap files in one folder per class: ``<root>/<class>/<anything>.npy``.
@@ -414,16 +420,21 @@ def media_advice(*names: str) -> str:
 
 
 def peaks_below_zero(folder: HeatmapFolder, keypoints: np.ndarray, rows: np.ndarray) -> list[str]:
-    """Return a note where many keypoints, (n, K, 3) of these rows, are missing since their heatmaps lie below 0."""
+    """Return a note where heatmaps lie below 0: many of the keypoints, (n, K, 3) of these rows, or the background."""
     missing = np.isnan(keypoints[..., 0])
-    if np.count_nonzero(missing) <= _MOST_MISSING * missing.size:
+    are_many = np.count_nonzero(missing) > _MOST_MISSING * missing.size
+    if not missing.size or not (are_many or np.median(keypoints[..., 2][~missing]) > _MOST_LIKELY):
         return []
-    one = folder.read(rows[missing.any(axis=1)][:1]).reshape(folder.heatmap_shape[0], -1)  # is like the others
-    if not ((one.max(axis=1) < 0) & (one.min(axis=1) < one.max(axis=1))).any():
+    one = folder.read(rows[missing.any(axis=1)][:1] if are_many else rows[:1])  # is like the others
+    one = one.reshape(folder.heatmap_shape[0], -1)
+    highest, background = one.max(axis=1), np.median(one, axis=1)
+    below = (one.min(axis=1) < highest) & (highest < 0 if are_many else background < _BELOW * highest)
+    if below.mean() <= (0 if are_many else 0.5):
         return []
     return [
         f"{format_percent(missing.mean())} of the keypoints in {folder.root} are missing, as their heatmaps have no "
-        "value above 0: apply a sigmoid to logits, and shift heatmaps whose background is below 0."
+        "value above 0, and others less precise: apply a sigmoid to logits, and shift heatmaps whose background is "
+        "below 0."
     ]
 
 

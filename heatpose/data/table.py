@@ -388,7 +388,8 @@ def read_table(
     notes = settle_keypoints(keypoints, where, image_size, keep_placeholders, skeleton=own)
     result = pd.concat([index, keypoint_frame(keypoints, own)], axis=1)
     if extra:
-        notes.append(f"Ignored columns of {where}: {some_names(extra)}.")
+        groups = "" if "group" in table else " Groups, such as people, are read from a column called group."
+        notes.append(f"Ignored columns of {where}: {some_names(extra)}.{groups}")
     if (own_decoder := table.attrs.get("decoder")) not in (None, decoder):
         notes.append(f"The keypoints of {where} were decoded by {own_decoder}, not by {decoder} as is set (--decoder).")
     result.attrs |= {"notes": [*map(str, table.attrs.get("notes", ())), *notes], "decoder": own_decoder}
