@@ -399,6 +399,11 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         return correct_probabilities(conditional, known, self.correction_(as_table(xy)))
 
     def _check_parameters(self) -> None:
+        if not hasattr(self.estimator, "predict_proba"):
+            *_, last = getattr(self.estimator, "steps", [("", self.estimator)])
+            raise ValueError(
+                f"Expected an estimator with predict_proba, as CalibratedClassifierCV gives one, got {last[1]!r}."
+            )
         if not self.temperature > 0:
             raise ValueError(f"Expected a temperature above 0, got {self.temperature}.")
         if self.performers < 0:

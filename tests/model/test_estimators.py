@@ -578,6 +578,7 @@ def test_members_of_an_enum_of_texts_are_labels_by_their_values(kind):
         ({"unknown_poses": -0.1}, "0 or more, got -0.1"),
         ({"mirror": "left"}, "'names', None or a dict of classes, got 'left'"),
         ({"mirror": {"up": "down"}}, "out of action_up, dummy, select_avatar, got down, up"),
+        ({"inner": SVC()}, r"predict_proba, .*, got SVC\(\)"),
     ],
 )
 def test_parameters_out_of_range_are_refused_in_fit(parameters, message):
