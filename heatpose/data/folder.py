@@ -168,8 +168,9 @@ class HeatmapFolder:
         self.bad_files: tuple[BadFile, ...] = ()
         self._refuse(bad_files, len(listing.files))
         if not folders and not skip_empty:
-            message = f"Expected class folders with .npy files in {self.root}, got no folder."
-            raise ValueError(" ".join([message, *self.notes]))
+            raise ValueError(
+                " ".join([f"Expected class folders with .npy files in {self.root}, got no folder.", *self.notes])
+            )
         labels = [_folder_of(file.path, depth) for file in files]
         self.empty_classes = tuple(sorted(set(folders) - set(labels), key=natural_key))
         if self.empty_classes and not skip_empty:
@@ -400,10 +401,8 @@ def ignored_data(listing: Listing, root: Path | str) -> list[str]:
     """Return a line for the ignored files that look like data, by suffix; not those beside heatmaps of their name."""
     stems = {file.path.rpartition(".")[0] for file in listing.files}
     names = (PurePosixPath(path) for path in listing.ignored if path.rpartition(".")[0] not in stems)
-    suffixes = [
-        (name.suffix.lower(), _DATA_SUFFIXES + _CLASS_SUFFIXES * (len(name.parts) > 1 or not listing.files))
-        for name in names
-    ]
+    depth = 2 if listing.files else 1  # beside heatmaps pictures are illustrations
+    suffixes = [(name.suffix.lower(), _DATA_SUFFIXES + _CLASS_SUFFIXES * (len(name.parts) >= depth)) for name in names]
     counts = Counter(suffix for suffix, of_data in suffixes if suffix in of_data)
     if not counts:
         return []
