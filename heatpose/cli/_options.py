@@ -6,8 +6,7 @@ import argparse
 import math
 import os
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -17,20 +16,6 @@ from typing import Any
 class UsageError(argparse.ArgumentTypeError):
     """Wrong usage, seen in a single value or once the command runs: exit code 2."""
 
-
-class _Decoders(tuple[str, ...]):
-    """Once the library's are imported, as for a value, those that were added too."""
-
-    def __iter__(self) -> Iterator[str]:
-        loaded = sys.modules.get("heatpose.pose.decoding")
-        return iter(loaded.DECODERS) if loaded else super().__iter__()
-
-    def __contains__(self, name: object) -> bool:
-        return name in import_module("heatpose.pose.decoding").DECODERS
-
-
-DECODERS = _Decoders(("argmax", "quarter", "soft-argmax", "gaussian"))
-"""Those of the library, which --help does not wait for: Python 3.14 formats the help of every option at once."""
 
 _INPUTS = ("data", "source", "model", "adapt", "labels", "groups")
 _OUTPUTS = ("out", "report", "fix_list", "study")
@@ -202,7 +187,9 @@ _SHARED: Options = {
     "--keep-placeholders": "take many keypoints of a table at exactly one corner point, such as 0,0, as they are, not "
     "as missing",
     "--decoder NAME": option(
-        "method that decodes heatmaps into keypoints: %(choices)s", choices=DECODERS, default="gaussian"
+        "method that decodes heatmaps into keypoints: argmax, quarter, soft-argmax or gaussian",
+        type=parsed_by("heatpose.pose.decoding", "check_decoder"),
+        default="gaussian",
     ),
     "--mirrored": "the pictures are mirrored, as by a selfie camera",
     "--skip-bad": "leave out files that cannot be used",

@@ -67,9 +67,7 @@ def run(args: argparse.Namespace) -> None:
         if recorder.is_busy:
             complain(f"{redact(args.source)} ended before the clip did")
         if args.label is not None and not (recorder.status()["clip"] or {}).get("frames"):
-            raise ValueError(
-                f"Recorded nothing of {args.label}: expected a person in the pictures after the countdown, got none"
-            )
+            raise ValueError(f"Recorded nothing of {args.label}: expected a person after the countdown, got none")
     recorder.stop()
     counts = recorder.counts()
     several, groups = len({line["performer"] for line in counts}) > 1, Counter[str]()

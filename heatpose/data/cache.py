@@ -23,7 +23,7 @@ import numpy as np
 
 from heatpose.data.reading import HeatmapFile
 from heatpose.data.writing import PART_SUFFIX, whole_file
-from heatpose.pose.decoding import DECODERS, DECODING_VERSION
+from heatpose.pose.decoding import DECODERS, DECODING_VERSION, check_decoder
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import table_skeleton
 
@@ -115,8 +115,7 @@ class KeypointCache:
     """
 
     def __init__(self, folder: str | os.PathLike, method: str = "gaussian", skeleton: Skeleton = COCO_17):
-        if method not in DECODERS:
-            raise ValueError(f"Expected a method out of {', '.join(map(repr, DECODERS))}, got {method!r}.")
+        check_decoder(method)
         self.folder = Path(folder)
         self._path = self.folder / f"{method}-{hashlib.sha256(_recipe(method, skeleton)).hexdigest()[:12]}.npz"
         self._n_keypoints = len(table_skeleton(skeleton).keypoints)

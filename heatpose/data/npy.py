@@ -18,7 +18,7 @@ from typing import IO
 
 import numpy as np
 
-from heatpose.data.storage import FILE, FOLDER, Storage, is_url, local_path, redact
+from heatpose.data.storage import FILE, FOLDER, Storage, is_url, lfs_advice, local_path, redact
 from heatpose.data.wording import some_names
 from heatpose.pose.inputs import is_keypoints, shape_advice
 from heatpose.pose.skeleton import COCO_17
@@ -185,12 +185,8 @@ def parse_header(start: bytes) -> Header:
     if len(start) < len(np.lib.format.MAGIC_PREFIX) and np.lib.format.MAGIC_PREFIX.startswith(start):
         raise _UnfinishedError(f"expected an .npy file, got one that ends after {start!r}")
     if not start.startswith(np.lib.format.MAGIC_PREFIX):
-        pointer = (
-            ", a pointer of Git LFS: fetch the file with 'git lfs pull'"
-            if start.startswith(b"version https://git-lfs")
-            else ""
-        )
-        raise NpyError(f"expected an .npy file, got one that starts with {start[:6]!r}{pointer}")
+        advice = lfs_advice(start)
+        raise NpyError(f"expected an .npy file, got one that starts with {start[:6]!r}{advice and f': {advice}'}")
     width = 2 if start[6:7] == b"\x01" else 4  # of the header's length, in format 1.0 and from 2.0 on
     offset = 8 + width + int.from_bytes(start[8 : 8 + width], "little")
     if offset > len(start):

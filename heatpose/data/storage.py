@@ -29,6 +29,7 @@ __all__ = [
     "file_name",
     "is_url",
     "join_url",
+    "lfs_advice",
     "local_path",
     "redact",
 ]
@@ -106,6 +107,18 @@ def local_path(path: str | os.PathLike[str]) -> str:
     from urllib.request import url2pathname  # with modules of HTTP, which files do without
 
     return url2pathname(urlsplit(name).path)  # on Windows /C:/data is C:\data
+
+
+def lfs_advice(content: bytes) -> str:
+    """Return what to do about a file whose content is a pointer of Git LFS; empty for others.
+
+    Examples
+    --------
+    >>> lfs_advice(b"version https://git-lfs.github.com/spec/v1"), lfs_advice(b"")
+    ("the file is a pointer of Git LFS, fetch it with 'git lfs pull'.", '')
+    """
+    is_pointer = content.startswith(b"version https://git-lfs")
+    return "the file is a pointer of Git LFS, fetch it with 'git lfs pull'." * is_pointer
 
 
 def open_file(path: str | os.PathLike[str], what: str) -> tuple[Path | BytesIO, str]:

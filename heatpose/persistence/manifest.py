@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from heatpose.data.packages import imported_version
+from heatpose.data.storage import lfs_advice
 from heatpose.evaluation.plain import to_plain
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
 from heatpose.pose.skeletons import SKELETONS
@@ -95,9 +96,7 @@ def checksum(content: bytes) -> dict[str, str | int]:
 
 def explain(content: bytes) -> str:
     """Return why the content of a model file may not be the one that was saved, and a remedy."""
-    if content.startswith(b"version https://git-lfs"):
-        return "the file is a pointer of Git LFS, and `git lfs pull` downloads the model."
-    return f"the file was changed or damaged after it was saved. {RESTORE}"
+    return lfs_advice(content) or f"the file was changed or damaged after it was saved. {RESTORE}"
 
 
 def count_heatmaps(manifest: Mapping[str, Any]) -> int | str:

@@ -31,6 +31,7 @@ __all__ = [
     "FIT_PRODUCTS",
     "FIT_TERMS",
     "Peaks",
+    "check_decoder",
     "decode_heatmaps",
     "decode_skeleton",
     "window_powers",
@@ -164,9 +165,7 @@ def decode_heatmaps(
         raise TypeError(f"Expected heatmaps of real numbers, got {maps.dtype}.")
     if maps.ndim == 3:
         maps = maps[np.newaxis]
-    if method not in DECODERS:
-        raise ValueError(f"Expected a method out of {', '.join(map(repr, DECODERS))}, got {method!r}.")
-    decoder = DECODERS[method]
+    decoder = DECODERS[check_decoder(method)]
     if options:
         inspect.signature(decoder).bind(None, **options)
     if n_jobs != -1 and n_jobs < 1:
@@ -501,3 +500,10 @@ DECODERS: dict[str, Decoder] = {
     "gaussian": _gaussian,
 }
 """Decoders by name: functions of `Peaks` and options that return x, y and width (or NaN) of each peak."""
+
+
+def check_decoder(name: str) -> str:
+    """Return the name of a decoder; ValueError for one that is not in :data:`DECODERS`."""
+    if name not in DECODERS:
+        raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got {name!r}.")
+    return name

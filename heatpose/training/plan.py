@@ -30,7 +30,7 @@ from heatpose.model.conformal import COVERAGES, conformal_threshold
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.openset import apply_temperature
 from heatpose.pose.augmentation import mirror_classes, partial_bodies
-from heatpose.pose.decoding import DECODERS
+from heatpose.pose.decoding import check_decoder
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, table_skeleton
 from heatpose.training.folds import Fit, Mirror, Output, Task, Trainer, fit_temperature, join_fits
@@ -121,8 +121,7 @@ def plan_training(
     **resources: Any,
 ) -> TrainingPlan:
     """Check the inputs of a training, leave out frames without a body, and make folds; `resources` go to `Trainer`."""
-    if decoder not in DECODERS:
-        raise ValueError(f"Expected a decoder out of {', '.join(DECODERS)}, got {decoder!r}.")
+    check_decoder(decoder)
     y, grouping = table_labels(table), groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
     source = find_skeleton(skeleton)
     skeleton = table_skeleton(source)

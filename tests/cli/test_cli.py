@@ -22,7 +22,7 @@ from rich.filesize import decimal
 
 import heatpose
 from heatpose.cli import COMMANDS, command_parsers, main
-from heatpose.cli._options import DECODERS, UsageError, check_writable
+from heatpose.cli._options import UsageError, check_writable
 from heatpose.cli._results import show_evaluation, show_training
 from heatpose.data.table import keypoint_frame, load_data, read_table, write_table
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
@@ -126,8 +126,7 @@ def test_prose_in_help_fits_a_narrow_terminal(run, monkeypatch, command):
 def test_help_names_what_can_be_chosen(run):
     _, out, _ = run("train", "--help")
     assert all(f" {name} " in out for name in CANDIDATES)
-    assert tuple(heatpose.DECODERS) == DECODERS
-    assert all(decoder in "".join(out.split()) for decoder in DECODERS)  # lines can break at hyphens
+    assert all(name in "".join(out.split()) for name in heatpose.DECODERS)  # lines can break at hyphens
 
 
 def test_help_does_not_wait_for_the_library():
@@ -146,7 +145,7 @@ def test_help_does_not_wait_for_the_library():
         (["train"], "DATA"),
         (["train", "{data}", "--classifiers", "lda,magic"], "got 'magic'"),
         (["train", "{data}", "--classifiers", ""], "Expected classifiers"),
-        (["train", "{data}", "--decoder", "magic"], "invalid choice: 'magic'"),
+        (["train", "{data}", "--decoder", "magic"], "soft-argmax, gaussian, got 'magic'"),
         (["train", "{data}", "--folds", "1"], "at least 2, got '1'"),
         (["train", "{data}", "--jobs", "0"], "at least 1, got '0'"),
         (["train", "{data}", "--out", "{tmp}/pose.pkl"], "end in .joblib"),

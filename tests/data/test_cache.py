@@ -131,7 +131,7 @@ def test_each_decoder_has_its_own(data, decoded):
     assert count == 7
     pd.testing.assert_frame_equal(table, heatpose.load_data(data, "argmax"))
     assert load(data, decoded)[1] == 0
-    with pytest.raises(ValueError, match="Expected a method out of"):
+    with pytest.raises(ValueError, match="Expected a decoder out of"):
         KeypointCache(cache_folder(data), "mean")
 
 

@@ -188,7 +188,7 @@ BAD_CONTENT = {
     "text": (b"heatmaps", "expected an .npy file, got one that starts with b'heatma'"),
     "pointer": (
         b"version https://git-lfs.github.com/spec/v1\n",
-        "expected an .npy file, got one that starts with b'versio', a pointer",
+        "expected an .npy file, got one that starts with b'versio': the file is a pointer",
     ),
     "header cut": (GOOD[:50], "expected an .npy file, got one whose header ends before its 128 bytes"),
     "header too long": (

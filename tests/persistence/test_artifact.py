@@ -773,7 +773,7 @@ def test_a_manifest_that_git_checked_out_on_windows_is_the_same(saved):
 def test_a_pointer_of_git_lfs_says_how_to_get_the_model(saved, suffix):
     file = saved.with_suffix(suffix)
     file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 29530\n")
-    with pytest.raises(ModelError, match=rf"pose\{suffix} .*: the file is a pointer of Git LFS, and `git lfs pull`"):
+    with pytest.raises(ModelError, match=rf"pose\{suffix} .*: the file is a pointer of Git LFS, fetch it"):
         load_model(file)
 
 
