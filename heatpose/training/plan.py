@@ -130,8 +130,8 @@ def plan_training(
     if n_without_body:
         if lost := sorted({*y} - {*y[kept]}):
             raise ValueError(
-                f"Expected a visible body in some samples of each class, got none in {', '.join(lost)}. "
-                + ("Leave out such a class: frames without a body are recognised without it." if len(kept) else "")
+                f"Expected a visible body in some samples of each class, got none in {', '.join(lost)}."
+                + " Leave out such a class: frames without a body are recognised without it." * bool(len(kept))
             )
         table, y = table.iloc[kept].reset_index(drop=True), y[kept]
         grouping = replace(grouping, groups=grouping.groups[kept])

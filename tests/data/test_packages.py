@@ -83,5 +83,6 @@ def test_a_distribution_without_its_module_is_named(installed, monkeypatch, tmp_
     with pytest.raises(ModelError, match=r"here is .*xgboost \(none\)") as refused:
         load_model(tmp_path / "pose.joblib")
     assert repair in str(refused.value)
+    assert f"pip install xgboost-cpu=={xgboost.__version__}" in str(refused.value)
     monkeypatch.setattr(sys, "platform", "darwin")
     assert f"brew install libomp, or {repair}" in xgboost_conflict()

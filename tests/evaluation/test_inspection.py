@@ -13,6 +13,7 @@ from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation import label_checks
 from heatpose.evaluation.checks import KINDS
+from heatpose.evaluation.frame_checks import check_groups
 from heatpose.evaluation.inspection import inspect_data, write_fix_list
 from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.pose.geometry import mirror_keypoints
@@ -354,3 +355,17 @@ def test_a_fault_of_a_whole_set_is_named_and_nothing_else_is(spoilt_tables, what
     assert set(spoilt_tables[what]) & WHOLE_SET_KINDS == ({kind} if kind else set())
     for name in names:
         assert name in spoilt_tables[what][kind].message
+
+
+def test_a_group_is_compared_with_the_frames_of_others_in_its_classes():
+    poses = simulate_poses(2, 1, 15, classes=CLASSES[:2], random_state=31)
+    groups, turned, labels = poses.performers.astype(str), poses.keypoints * (1, -1, 1), poses.labels
+    spoilt = np.where(poses.performers[:, None, None] == 1, turned, poses.keypoints)
+    (finding,) = check_groups(spoilt, labels, groups)
+    assert finding.code == "turned" and finding.message.startswith("Unlike others, 1 group (1): The poses")
+    mostly = (groups == "1") | (poses.frames < 5)
+    assert check_groups(spoilt[mostly], labels[mostly], groups[mostly]) == []  # all data are reported as turned
+    assert check_groups(turned, labels, groups) == []
+    assert check_groups(spoilt, groups, groups) == []  # nobody else shows these classes
+    assert check_groups(spoilt, np.where(groups == "1", CLASSES[0], labels), groups) == []  # one can lie to either side
+    assert check_groups(spoilt, labels, np.arange(len(labels)).astype(str)) == []  # a frame is no evidence

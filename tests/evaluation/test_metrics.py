@@ -113,6 +113,7 @@ def test_the_order_of_samples_classes_and_the_type_of_labels_do_not_matter():
         ({"proba": [[1, 0], [1.5, -0.5]]}, "got 1 that are not"),
         ({"proba": [[1, 0], [np.nan, 1]]}, "got 1 that are not"),
         ({"y_true": [0, 1], "y_pred": [0.0, 1.0]}, r"of one kind of numbers, got int\d+ and float64"),
+        ({"y_true": [0.0, 1.0], "y_pred": np.uint8([0, 1])}, "of one kind of numbers, got float64 and uint8"),
     ],
 )
 def test_bad_input_is_told(arguments, message):

@@ -217,15 +217,16 @@ def test_what_was_recorded_of_two_classes_can_be_trained_on(capsys, estimator, t
 def test_with_several_performers_the_next_command_splits_by_them(capsys, estimator, tmp_path):
     film = film_of(tmp_path / "film.avi", ["arms_up"] * 4)
     told = []
-    for label, performer in (("up", "anna"), ("down", "anna"), ("up", "ben"), ("down", "ben")):
+    for clip in ("up anna", "down anna", "down anna", "up ben", "down ben"):
+        label, performer = clip.split()
         arguments = ["--source", film, "--estimator", estimator, "--label", label, "--countdown", 0]
         code, out, _ = run(capsys, "record", tmp_path / "data", *arguments, "--performer", performer)
         assert code == 0
         told.append(out.splitlines()[-1])
-    assert told[1:3] == [
-        f"Before training, record another {more}" for more in ("clip of down and up", "performer of down")
+    assert told[1:4] == [
+        f"Before training, record another {more}" for more in ("clip of down and up", "clip of up", "performer of down")
     ]
-    assert f"--groups '{PERFORMERS}'" in told[3]
+    assert f"--groups '{PERFORMERS}'" in told[4]
 
 
 def test_a_clip_that_is_longer_than_the_film_is_told(capsys, estimator, tmp_path):

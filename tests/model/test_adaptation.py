@@ -147,6 +147,7 @@ def test_each_candidate_adapts(rendered, name):
     ("frames", "labels", "message"),
     [
         (X[:2], ["action_up", "jump"], r"model knows \(action_down, .*, got 'jump' too\. A new class needs"),
+        (X[:2], ["action_up", "Action Up"], "got 'Action Up' too. 'action_up' and 'Action Up' are .* they may be one"),
         (X[:2], ["action_up"], "Expected 2 labels"),
         (X[:2], ["action_up", None], "without missing values, got 1"),
         (X[:2], np.ma.masked_array(Y[:2], [True, False]), "without missing values, got 1"),

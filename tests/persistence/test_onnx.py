@@ -239,6 +239,7 @@ def test_from_keypoints(exported, tmp_path):
     keypoints = trial_keypoints()
     expected = load_model(exported.with_suffix(".joblib"))[1:].predict(keypoints.reshape(-1, 51).astype(np.float32))
     np.testing.assert_array_equal(graph.predict(keypoints), expected)
+    graph.signature_ = {"n_frames": 3}
     in_another_process = pickle.loads(pickle.dumps(graph))
     np.testing.assert_array_equal(in_another_process.predict(keypoints), expected)
     assert in_another_process.signature_ == graph.signature_

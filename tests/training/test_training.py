@@ -223,6 +223,8 @@ def test_a_class_of_empty_frames_is_an_error():
     empty[list(COCO_17.columns)] = np.tile([np.nan, np.nan, 0.0], 17)
     with pytest.raises(ValueError, match="Expected a visible body in some samples of each class, got none in nothing"):
         train(pd.concat([TABLE, empty.assign(label="nothing")], ignore_index=True))
+    with pytest.raises(ValueError, match=r"got none in dummy, nothing\.$"):  # and none to leave out
+        train(pd.concat([empty, empty.assign(label="nothing")], ignore_index=True))
 
 
 # Honesty
