@@ -102,12 +102,13 @@ def test_class_folders_are_labels(tmp_path, name, write, where, options):
 def test_large_json_takes_little_memory(tmp_path, write):
     source = write(tmp_path / "a.json", written.bodies(400))
     options = written.SIZED.get(write.__name__, {})
-    read_poses(source, **options)  # imports
-    tracemalloc.start()
-    read_poses(source, **options)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 4 * source.stat().st_size  # bytes and text are two of them; lists of lists would make it eight
+    peaks = []
+    for _ in range(3):  # the first imports; in another one Python's table of names may have to grow
+        tracemalloc.start()
+        read_poses(source, **options)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert min(peaks) < 4 * source.stat().st_size  # bytes and text are two of them; lists of lists would make it eight
 
 
 def test_coco_visibility_is_no_confidence(tmp_path):
