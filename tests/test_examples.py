@@ -26,6 +26,7 @@ POSES = simulate_poses(2, 1, 5, classes=CLASSES)
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """Models saved and exported by a folder's names, and two frames."""
+    pytest.importorskip("onnx", reason="needs heatpose[onnx]")
     root = tmp_path_factory.mktemp("models")
     model = make_pose_pipeline("logistic", performers=3).fit(POSES.heatmaps(), POSES.labels)
     save_model(model, root / "pose.joblib")

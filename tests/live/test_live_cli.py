@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
+Image = pytest.importorskip("PIL.Image", reason="needs heatpose[live]")
 pytest.importorskip("cv2", reason="needs heatpose[live]")
 pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
 pytest.importorskip("aiohttp", reason="needs heatpose[live]")

@@ -187,7 +187,6 @@ def test_an_entry_is_all_that_the_command_line_needs(tmp_path, monkeypatch, caps
     printed = capsys.readouterr().out
     assert "questions" in printed
     assert "a few questions" in printed
-    assert "middle" in printed
     manifest = read_manifest("models/pose.joblib")
     assert manifest["record"]["scores"]["name"] == "questions"
     assert manifest["decoder"]["method"] == "middle"
