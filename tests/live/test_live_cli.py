@@ -6,11 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-Image = pytest.importorskip("PIL.Image", reason="needs heatpose[live]")
+pytest.importorskip("PIL", reason="needs heatpose[live]")
 pytest.importorskip("cv2", reason="needs heatpose[live]")
 pytest.importorskip("onnxruntime", reason="needs heatpose[live]")
 pytest.importorskip("aiohttp", reason="needs heatpose[live]")
 pytest.importorskip("onnx", reason="needs heatpose[onnx]")
+
+from PIL import Image
 
 from heatpose import load_model, make_pose_pipeline, save_model
 from heatpose.cli import main
