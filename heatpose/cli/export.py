@@ -27,14 +27,16 @@ FORMATS = {"safe": ".heatpose", "onnx": ".onnx", "hub": ""}
 OPTIONS = {
     **shared("model"),
     "out OUT": option("file to write; with --format hub a folder", type=here),
-    "--format": option("default: safe, or onnx where OUT ends in .onnx", choices=tuple(FORMATS)),
+    "--format": option("default: safe where OUT ends in .heatpose, onnx where in .onnx", choices=tuple(FORMATS)),
     "--source": option("input of an ONNX graph", choices=("heatmaps", "keypoints"), default="heatmaps"),
 }
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    args.format = args.format or {".onnx": "onnx"}.get(args.out.suffix.lower(), "safe")
+    args.format = args.format or {".heatpose": "safe", ".onnx": "onnx"}.get(args.out.suffix.lower())
+    if args.format is None:
+        raise UsageError(f"expected OUT to end in .heatpose or .onnx, or --format hub and a folder, got {args.out}")
     if args.format != "hub":
         file_to_write(FORMATS[args.format])(str(args.out))  # under another name it would not load
     elif args.out.is_file():

@@ -304,7 +304,8 @@ def _parse(spec: str) -> Callable[[pd.DataFrame], Grouping]:
         raise ValueError(f"{expected}, got {spec!r}, which is no regular expression: {error}.") from error
     if pattern.groups != 1:
         found = format_plural(pattern.groups, "capturing group")
-        raise ValueError(f"{expected}, got {spec!r} with {found}. (?:...) groups without capturing.")
+        advice = "(?:...) groups without capturing." if pattern.groups else "A column 'group' is the default."
+        raise ValueError(f"{expected}, got {spec!r} with {found}. {advice}")
     return partial(_from_pattern, pattern=pattern)
 
 
@@ -460,14 +461,14 @@ def describe_same_names(names: Iterable[str], what: str = "classes") -> list[str
     Examples
     --------
     >>> describe_same_names(["Anna Lena", "bob", "anna-lena "], "groups")
-    ["'Anna Lena' and 'anna-lena ' are different groups, but the same name: they may be one"]
+    ["'Anna Lena' and 'anna-lena ' are groups whose names differ in spelling only: they may be one"]
     """
     spellings: dict[str, list[str]] = {}
     for name in names:
         text = unicodedata.normalize("NFKC", name)  # é can be one character, or e and an accent
         spellings.setdefault(_SEPARATORS.sub("", text).casefold(), []).append(name)
     return [
-        f"{join_names(map(repr, same))} are different {what}, but the same name: they may be one"
+        f"{join_names(map(repr, same))} are {what} whose names differ in spelling only: they may be one"
         for same in spellings.values()
         if len(same) > 1
     ]

@@ -83,7 +83,7 @@ def check_groups(
             if finding.code in unlike:
                 found.setdefault(finding.code, (finding, []))[1].append(str(name))
     return [
-        replace(first, message=f"Unlike others, {format_plural(len(of), 'group')} ({some_names(of)}): {first.message}")
+        replace(first, message=f"Only in {format_plural(len(of), 'group')} ({some_names(of)}): {first.message}")
         for first, of in found.values()
     ]
 

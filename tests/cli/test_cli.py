@@ -558,7 +558,7 @@ def test_training_data_that_are_turned_or_misspelt_are_told_at_the_start(run, da
     (warning,) = warnings_of(table.assign(**-table[heights]))
     assert warning.startswith("Warning: The poses are upside down")
     (warning,) = warnings_of(table.assign(**table[heights].mask(part, -table[heights])))
-    assert warning.startswith("Warning: Unlike others, 1 group (0): The poses are upside down")
+    assert warning.startswith("Warning: Only in 1 group (0): The poses are upside down")
     assert len(warnings_of(table.assign(label=table["label"].mask(part, table["label"] + " ")))) == len(CLASSES)
 
 
@@ -787,8 +787,6 @@ def test_export_used_wrongly(run, trained, tmp_path):
     file = tmp_path / "file"
     file.touch()
     for arguments in (
-        (trained[0], trained[0]),
-        (trained[0], tmp_path),
         (trained[0], file, "--format", "hub"),
         (trained[0], tmp_path / "x.heatpose", "--source", "keypoints"),
         (trained[0], tmp_path / "x.heatpose", "--format", "pickle"),
@@ -796,6 +794,8 @@ def test_export_used_wrongly(run, trained, tmp_path):
         (trained[0], tmp_path / "x.heatpose", "--format", "onnx"),
     ):
         assert run("export", *arguments)[0] == 2
+    for out in (trained[0], tmp_path):
+        assert "to end in .heatpose or .onnx, or --format hub" in run("export", trained[0], out)[2]
     assert run("export", tmp_path / "none.joblib", tmp_path / "x.heatpose")[0] == 1
 
 

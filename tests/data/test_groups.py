@@ -48,8 +48,8 @@ def test_groups_of_one_sample_each_are_told_of():
     ("pattern", "message"),
     [
         ("_(\\d+", "no regular expression"),
-        (r"_\d+\.npy", "0 capturing groups"),
-        (r"_(\d+)_(\d+)", "2 capturing groups"),
+        ("group", "0 capturing groups. A column 'group'"),
+        (r"_(\d+)_(\d+)", "2 capturing groups. (?:...)"),
         ("blocks", "blocks:N"),
     ],
 )

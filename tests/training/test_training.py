@@ -201,7 +201,7 @@ def test_keypoints_that_a_class_lacks_are_those_of_its_skeleton():
 
 def test_classes_that_may_be_one_are_named(result):
     spelled = replace(result, evaluation=replace(result.evaluation, classes=("dummy", "up", "Up ")))
-    assert spelled.notes == ("'up' and 'Up ' are different classes, but the same name: they may be one.",)
+    assert spelled.notes == ("'up' and 'Up ' are classes whose names differ in spelling only: they may be one.",)
 
 
 def test_a_class_of_few_groups_that_decides_the_number_of_folds_is_named(result):
