@@ -1,4 +1,4 @@
-"""Draw the README's picture, docs/picture.png: heatmaps, the pose in them, and its name. ``python docs/picture.py``."""
+"""Draw the README's picture, docs/picture.png: heatmaps, pose and prediction. ``python docs/picture.py``."""
 
 from pathlib import Path
 
@@ -34,10 +34,10 @@ def main() -> None:
     for copy in copies:
         drawing.draw_skeleton(copy, re_posed, linewidth=1.2, alpha=0.35)
     drawing.draw_skeleton(pose[0], re_posed, linewidth=3.5)
-    re_posed.set_title("as others would hold it")
+    re_posed.set_title("re-posed as other performers")
     order = probabilities.argsort()
     names.barh(model.classes_[order], probabilities[order], color=drawing.SIDE_COLOURS["left"], height=0.6)
-    names.set_title("its name")
+    names.set_title("prediction")
     names.set(xlim=(0, 1), xticks=[0, 0.5, 1], xlabel="probability")
     names.spines[["top", "right"]].set_visible(False)
     figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
