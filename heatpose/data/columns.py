@@ -106,7 +106,7 @@ def settle_keypoints(
     unsure = np.isnan(confidence) | ~(confidence > 0).any(axis=1, keepdims=True)
     if n_bare := np.count_nonzero((keypoints[..., :2] > 0).all(axis=2) & unsure):
         bare = f"{n_bare:,} keypoints of {where} have a position but no confidence"
-        notes.append(f"{bare}: they were taken as missing. Where it is not known it is 1.")
+        notes.append(f"{bare}: they were taken as missing. Write 1 where it is not known.")
     placeholders = np.empty((0, 2)) if keep_placeholders else find_placeholders(keypoints, skeleton)
     if len(placeholders):
         spurious = placeholder_mask(keypoints, placeholders) & ~missing
