@@ -100,7 +100,7 @@ def settle_keypoints(
     if ((confidence < _NEGATIVE) & (confidence != -1)).mean() > _OFTEN:
         raise ValueError(
             f"Expected x, y and a confidence of each keypoint in {where}, got {np.nanmin(confidence):.3g} as a "
-            "confidence: a depth is none, nor is a score before its sigmoid; without one it is 1."
+            "confidence: a depth is none, nor is a score before its sigmoid; write 1 where it is not known."
         )
     missing = np.isnan(keypoints).any(axis=2) | ~(keypoints[..., 2] > 0)
     unsure = np.isnan(confidence) | ~(confidence > 0).any(axis=1, keepdims=True)
