@@ -229,17 +229,15 @@ def _warn_of(table: pd.DataFrame, grouping: Grouping) -> None:
     """Print what is odd about the data before hours are spent; people are expected to stand."""
     from heatpose.data.groups import describe_same_names
     from heatpose.data.table import table_keypoints, table_labels
-    from heatpose.evaluation.frame_checks import check_groups
-    from heatpose.evaluation.signature import sign_table
+    from heatpose.evaluation.frame_checks import check_poses
 
     labels = table_labels(table)
-    for clause in describe_same_names(sorted({*labels.tolist()})):
-        complain(f"Warning: {clause}.")
+    odd = [f"{clause}." for clause in describe_same_names(sorted({*labels.tolist()}))]
     if set(heatpose.COCO_17.columns) <= set(table):
-        warn_of_differences(None, [sign_table(table)])
-        if grouping.kind != "blocks":
-            for finding in check_groups(table_keypoints(table), labels, grouping.groups):
-                complain(f"Warning: {finding}")
+        groups, shape = None if grouping.kind == "blocks" else grouping.groups, table.attrs.get("heatmap_shape")
+        odd += map(str, check_poses(table_keypoints(table), labels, groups, shape))
+    for text in odd:
+        complain(f"Warning: {text}")
 
 
 def _save(args: argparse.Namespace, pipeline: Pipeline, table: pd.DataFrame, record: dict[str, Any]) -> dict[str, Any]:

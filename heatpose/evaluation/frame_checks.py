@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from heatpose.pose.orientation import shoulder_spans
 from heatpose.pose.similarity import COPY, NEAR_IDENTICAL, connect
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
-__all__ = ["check_groups"]
+__all__ = ["check_poses"]
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _SAME_CLIP_COPY = 0.004  # copies in one clip are no further apart, nor than a third of neighbours in clips
@@ -52,25 +53,26 @@ def bad_files(context: CheckContext) -> Iterator[Problem]:
 def differences(context: CheckContext) -> Iterator[Problem]:
     """Differences to the training data of a model, or to people who stand."""
     shapes = {file.shape[-2:] for file in context.frames.files}
-    signature = sign_poses(context.frames.keypoints, heatmap_shape=shapes.pop() if len(shapes) == 1 else None)
-    found = find_differences(context.expected, signature)
-    if context.has_groups:
-        found += check_groups(context.frames.keypoints, context.labels, context.groups, context.expected)
-    for finding in found:
+    groups, shape = context.groups if context.has_groups else None, shapes.pop() if len(shapes) == 1 else None
+    for finding in check_poses(context.frames.keypoints, context.labels, groups, shape, context.expected):
         yield context.problem(finding.code, str(finding))
 
 
-def check_groups(
-    keypoints: np.ndarray, labels: np.ndarray, groups: np.ndarray, expected: Signature = UPRIGHT
+def check_poses(
+    keypoints: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, shape: Any, expected: Signature = UPRIGHT
 ) -> list[Finding]:
-    """Return how groups differ from what is expected, and from the others' frames of their classes: some may lie.
+    """Return how poses (N, K, 3) differ from what is expected, and how groups do that are unlike the others.
 
-    Each kind of difference is described by its first group, unless all data together show it.
+    Those are compared with frames of their classes, since some may lie. Each kind of difference is described by its
+    first group, unless all data together show it. `shape` is the (H, W) of the heatmaps, or None.
     """
+    differences = find_differences(expected, sign_poses(keypoints, heatmap_shape=shape))
+    if groups is None:
+        return differences
     codes = np.unique(labels, return_inverse=True)[1]
     names, owners, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     found: dict[str, tuple[Finding, list[str]]] = {}
-    sought = _OF_GROUPS - {finding.code for finding in find_differences(expected, sign_poses(keypoints))}
+    sought = _OF_GROUPS - {finding.code for finding in differences}
     for name, own in zip(names, np.split(owners.argsort(kind="stable"), sizes.cumsum()[:-1]), strict=True):
         if len(own) < MIN_FRAMES:  # a data set can have as many groups as frames
             continue
@@ -82,7 +84,7 @@ def check_groups(
         for finding in odd:
             if finding.code in unlike:
                 found.setdefault(finding.code, (finding, []))[1].append(str(name))
-    return [
+    return differences + [
         replace(first, message=f"Only in {format_plural(len(of), 'group')} ({some_names(of)}): {first.message}")
         for first, of in found.values()
     ]

@@ -13,7 +13,7 @@ from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation import label_checks
 from heatpose.evaluation.checks import KINDS
-from heatpose.evaluation.frame_checks import check_groups
+from heatpose.evaluation.frame_checks import check_poses
 from heatpose.evaluation.inspection import inspect_data, write_fix_list
 from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.pose.geometry import mirror_keypoints
@@ -361,11 +361,15 @@ def test_a_group_is_compared_with_the_frames_of_others_in_its_classes():
     poses = simulate_poses(2, 1, 15, classes=CLASSES[:2], random_state=31)
     groups, turned, labels = poses.performers.astype(str), poses.keypoints * (1, -1, 1), poses.labels
     spoilt = np.where(poses.performers[:, None, None] == 1, turned, poses.keypoints)
-    (finding,) = check_groups(spoilt, labels, groups)
-    assert finding.code == "turned" and finding.message.startswith("Unlike others, 1 group (1): The poses")
+
+    def found(keypoints, labels, groups):
+        return [(each.code, each.message[:20]) for each in check_poses(keypoints, labels, groups, None)]
+
+    assert found(spoilt, labels, groups) == [("turned", "Only in 1 group (1):")]
+    assert found(spoilt, labels, None) == []
     mostly = (groups == "1") | (poses.frames < 5)
-    assert check_groups(spoilt[mostly], labels[mostly], groups[mostly]) == []  # all data are reported as turned
-    assert check_groups(turned, labels, groups) == []
-    assert check_groups(spoilt, groups, groups) == []  # nobody else shows these classes
-    assert check_groups(spoilt, np.where(groups == "1", CLASSES[0], labels), groups) == []  # one can lie to either side
-    assert check_groups(spoilt, labels, np.arange(len(labels)).astype(str)) == []  # a frame is no evidence
+    of_all = [("turned", "The poses are upside")]
+    assert found(spoilt[mostly], labels[mostly], groups[mostly]) == found(turned, labels, groups) == of_all
+    assert found(spoilt, groups, groups) == []  # nobody else shows these classes
+    assert found(spoilt, np.where(groups == "1", CLASSES[0], labels), groups) == []  # one can lie to either side
+    assert found(spoilt, labels, np.arange(len(labels)).astype(str)) == []  # a frame is no evidence
