@@ -12,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from errno import EINVAL
 from functools import partial, reduce
 from operator import add
@@ -113,18 +113,15 @@ def inspect(args: argparse.Namespace, signature: Mapping[str, Any] | None = None
         )
 
 
-@contextmanager
-def dask_client(args: argparse.Namespace) -> Iterator[Client | None]:
+def dask_client(args: argparse.Namespace) -> AbstractContextManager[Client | None]:
     """Connect to the cluster of --dask, if there is one, for as long as the context lasts."""
     if args.dask is None:
-        yield None
-        return
+        return nullcontext()
     from heatpose.data.distributed import LOCAL, connect
 
     if args.jobs is not None and args.dask != LOCAL:
         raise UsageError("--jobs applies to this machine; with --dask ADDRESS the cluster has its own workers")
-    with connect(args.dask, n_workers=args.jobs) as client:
-        yield client
+    return connect(args.dask, n_workers=args.jobs)
 
 
 def check_report_of(args: argparse.Namespace, skeleton: heatpose.Skeleton) -> None:

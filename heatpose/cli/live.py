@@ -65,7 +65,6 @@ def run(args: argparse.Namespace) -> None:
         page(args, stream.labels, recorder) as server,
     ):
         presenter = Presenter(server, stream, recorder)
-        scenes = find_people(source, tracker)
-        frames = person_frames(scenes, decoder=stream.decoder, on_scene=presenter.on_scene)
+        frames = person_frames(find_people(source, tracker), decoder=stream.decoder, on_scene=presenter.on_scene)
         title = f"Reading {redact(args.source)}, people from {tracker.description}"
         write_stream(args, title, model, stream, frames, server, presenter)

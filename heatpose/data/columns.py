@@ -179,8 +179,7 @@ def keypoint_numbers(table: pd.DataFrame, where: str, skeleton: Skeleton = COCO_
     for name in skeleton.columns:
         dtype = table[name].dtype
         if is_bool_dtype(dtype) or not (is_float_dtype(dtype) or is_integer_dtype(dtype)):
-            number = pd.to_numeric(table[name], errors="coerce")
-            wrong = table[name][number.isna() & table[name].notna()]
+            wrong = table[name][pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna()]
             got = repr(wrong.iloc[0]) if len(wrong) else str(dtype)
             raise ValueError(f"Expected numbers in column {name} of {where}, got {got}.")
     with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such

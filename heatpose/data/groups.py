@@ -313,8 +313,7 @@ def _from_column(index: pd.DataFrame) -> Grouping:
     if "group" not in index or index["group"].isna().all():
         return _from_blocks(index, DEFAULT_FOLDS, because="no groups were given")
     if n_missing := int(index["group"].isna().sum()):
-        because = f"the column 'group' lacks {n_missing} of {len(index)} values"
-        return _from_blocks(index, DEFAULT_FOLDS, because)
+        return _from_blocks(index, DEFAULT_FOLDS, f"the column 'group' lacks {n_missing} of {len(index)} values")
     return _held_out(index["group"].astype(str).to_numpy(dtype=str), "as the data have them", "column")
 
 

@@ -367,8 +367,7 @@ class OnnxDetector:
             found = outputs["dets"][0]
             return found[:, :4], np.where(outputs["labels"][0] == 0, found[:, 4], 0)
         (found,) = outputs.values()
-        strides = (8, 16, 32)
-        cells = [(x, y, stride) for stride in strides for y, x in np.ndindex(rows // stride, columns // stride)]
+        cells = [(x, y, stride) for stride in (8, 16, 32) for y, x in np.ndindex(rows // stride, columns // stride)]
         if found.ndim != 3 or found.shape[1] != len(cells) or found.shape[2] < 6:  # such as those of other YOLOs
             raise ValueError(
                 f"Expected detections of YOLOX (1, {len(cells)}, 5 + classes), got {found.shape} from {self.model}."

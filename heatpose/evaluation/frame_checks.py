@@ -274,8 +274,7 @@ def mirrored_groups(context: CheckContext) -> Iterator[Problem]:
 def exchanged_sides(context: CheckContext) -> Iterator[Problem]:
     """Frames seen from the other side than near-identical ones of their class."""
     both, n = context.with_swapped, len(context.frames)
-    spans = shoulder_spans(context.frames.keypoints[..., :2])
-    side = np.where(context.visible, np.nan_to_num(np.sign(spans)), 0)
+    side = np.where(context.visible, np.nan_to_num(np.sign(shoulder_spans(context.frames.keypoints[..., :2]))), 0)
     rare = -1 if np.count_nonzero(side > 0) >= np.count_nonzero(side < 0) else 1
     found: list[int] = []
     for name in np.unique(context.labels):

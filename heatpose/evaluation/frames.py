@@ -90,8 +90,7 @@ def read_frames(
     folder = HeatmapFolder(data, skip_bad=True, skip_empty=True, layout=layout)
     samples, good = np.zeros(len(folder), dtype=_SAMPLE), np.zeros(len(folder), dtype=bool)
     if len(folder):
-        describe = partial(_describe, decoder=decoder)
-        for results, positions in folder.map(describe, n_jobs=n_jobs, progress=progress):
+        for results, positions in folder.map(partial(_describe, decoder=decoder), n_jobs=n_jobs, progress=progress):
             samples[positions], good[positions] = results, True
     return Frames(
         source="folder",
@@ -124,8 +123,7 @@ def _describe(heatmaps: np.ndarray, decoder: str) -> np.ndarray:
 
 
 def _digest(values: np.ndarray) -> np.ndarray:
-    content = hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16)
-    return np.frombuffer(content.digest(), dtype=np.uint64)
+    return np.frombuffer(hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).digest(), dtype=np.uint64)
 
 
 def second_peaks(heatmaps: np.ndarray, keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:

@@ -63,8 +63,7 @@ class Presenter:
         elif self._is_due() and self._stream is not None and (person == self._person_shown or self._age() > _GONE):
             self._person_shown = person
             rows, columns = heatmaps.shape[1:]
-            keypoints = (decode_heatmaps(heatmaps)[0] + (0.5, 0.5, 0)) * (_CELL, _CELL, 1)
-            people = [self._person(person, keypoints)]
+            people = [self._person(person, (decode_heatmaps(heatmaps)[0] + (0.5, 0.5, 0)) * (_CELL, _CELL, 1))]
             self._show((columns * _CELL, rows * _CELL), people, self._stream.skeleton, None)
 
     def _show_scene(self, scene: Scene) -> None:

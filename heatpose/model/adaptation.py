@@ -178,5 +178,4 @@ def _fit_correction(describe: Block, table: np.ndarray, codes: np.ndarray, offse
         return z @ z / (2 * STRENGTH) - scores[rows, codes].sum(), gradient.ravel()
 
     best = minimize(loss, np.zeros(offset.size), jac=True, method="L-BFGS-B").x.reshape(offset.shape)
-    weights = solve_triangular(root.T, best)
-    return Steps((describe, Fill(means), Bumps(points, weights, width)))
+    return Steps((describe, Fill(means), Bumps(points, solve_triangular(root.T, best), width)))

@@ -383,8 +383,7 @@ class Trees(Block):
 
     def _total(self, leaves: np.ndarray) -> np.ndarray:
         values = self.values[self.leaf[leaves]]
-        total = values[..., 0] @ self._totals if self.one_column else values.sum(axis=1, dtype=np.float64)
-        return self.base + total
+        return self.base + (values[..., 0] @ self._totals if self.one_column else values.sum(axis=1, dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)

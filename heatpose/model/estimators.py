@@ -483,8 +483,7 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
 def as_table(xy: np.ndarray) -> np.ndarray:
     """Return positions (N, K, 2) as a keypoint table (N, 3 K) with confidence 1, or 0 where NaN."""
-    visible = ~np.isnan(xy[..., :1])
-    return np.concatenate([xy, visible], axis=2).reshape(len(xy), -1)
+    return np.concatenate([xy, ~np.isnan(xy[..., :1])], axis=2).reshape(len(xy), -1)
 
 
 def _thin(codes: np.ndarray, max_samples: int) -> np.ndarray:

@@ -192,8 +192,7 @@ def _products(
     g: Graph, one: Value, its_rows: ArrayLike, other: Value, other_rows: ArrayLike, sums: np.ndarray
 ) -> Value:
     """Return weighted sums of products of pairs of rows of two values."""
-    products = g.mul(g.gather(one, its_rows, 0), g.gather(other, other_rows, 0))
-    return g.matmul(g.constant(sums, F64), products)
+    return g.matmul(g.constant(sums, F64), g.mul(g.gather(one, its_rows, 0), g.gather(other, other_rows, 0)))
 
 
 def _matrix_product(g: Graph, one: Value, left: np.ndarray, other: Value, right: np.ndarray) -> Value:

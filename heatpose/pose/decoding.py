@@ -364,8 +364,7 @@ class Peaks:
         column = np.minimum(np.maximum(self.column - columns // 2, 0), self.shape[1] - columns)
         first = self.start + row * self.shape[1] + column
         cells = np.arange(rows)[:, None, None] * self.shape[1] + np.arange(columns)[:, None]
-        values = np.divide(self.cells.take(first + cells), self.height, dtype=np.float32)
-        return values, row, column
+        return np.divide(self.cells.take(first + cells), self.height, dtype=np.float32), row, column
 
 
 Position = tuple[np.ndarray, np.ndarray, np.ndarray | float]

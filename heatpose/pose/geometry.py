@@ -292,8 +292,7 @@ def describe_poses(xy: np.ndarray, skeleton: Skeleton = COCO_17, **blocks: bool)
     """
     blocks = {**dict.fromkeys(FEATURE_BLOCKS, True), "vectors": False, **blocks}
     step = max(1, min(_CHUNK_POSES, _CHUNK_PAIRS // xy.shape[1] ** 2))
-    starts = range(0, max(len(xy), 1), step)
-    described = [_describe(xy[start : start + step], skeleton, **blocks) for start in starts]
+    described = [_describe(xy[start : start + step], skeleton, **blocks) for start in range(0, max(len(xy), 1), step)]
     return described[0] if len(described) == 1 else np.concatenate(described)
 
 

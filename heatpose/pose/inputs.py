@@ -62,7 +62,7 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
         heatmaps = list(heatmaps)
     if isinstance(heatmaps, np.ndarray):
         return heatmaps
-    if isinstance(heatmaps, list | tuple) and any(map(_is_array_or_output, heatmaps)):
+    if isinstance(heatmaps, list | tuple) and any(hasattr(part, "shape") or _is_output(part) for part in heatmaps):
         parts = [as_heatmaps(part) for part in heatmaps]
         shapes = {part.shape[-3:] if part.ndim == 4 else part.shape for part in parts}
         if len(shapes) > 1 or len({part.ndim for part in parts}) > 1:
@@ -71,7 +71,7 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
                 f"{', '.join(str(part.shape) for part in parts[:4])}{', ...' if len(parts) > 4 else ''}."
             )
         return np.concatenate(parts) if parts[0].ndim == 4 else np.stack(parts)
-    if _is_tensor(heatmaps):
+    if hasattr(heatmaps, "detach") and hasattr(heatmaps, "cpu"):
         tensor = heatmaps.detach().cpu()
         return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
     if _is_output(heatmaps):
@@ -135,14 +135,6 @@ def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H",
 def is_keypoints(shape: Sequence[int], n_keypoints: int | str) -> bool:
     """Return whether a shape is that of x and y, maybe depth and confidence: no heatmap has so few columns."""
     return tuple(shape[-2:]) in {(n_keypoints, 2), (n_keypoints, 3), (n_keypoints, 4)}
-
-
-def _is_tensor(value: Any) -> bool:
-    return hasattr(value, "detach") and hasattr(value, "cpu")
-
-
-def _is_array_or_output(value: Any) -> bool:
-    return hasattr(value, "shape") or _is_output(value)
 
 
 def _is_output(value: Any) -> bool:

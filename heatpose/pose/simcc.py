@@ -89,5 +89,4 @@ def _decode_axis(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDAr
     has_top = (curvature < 0) & (is_signal.sum(axis=2) > 2)  # two bins define no parabola
     top = np.where(has_top, -slope / np.where(has_top, 2 * curvature, 1), 0)
     # A top further away than the neighbouring bin is not that of the highest bin: the fit is not to be trusted there.
-    position = highest + top.clip(-1, 1)
-    return position, np.where(is_usable & (height[..., 0] > 0), height[..., 0], 0)
+    return highest + top.clip(-1, 1), np.where(is_usable & (height[..., 0] > 0), height[..., 0], 0)

@@ -183,8 +183,7 @@ class PoseNeighbours(Neighbours):
 
     def distance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Compute :func:`pose_distance` between poses, given by their rows, (n,) each -> (n,)."""
-        seen = self._is_seen[first] & self._is_seen[second]
-        return _distance(self.keypoints[first], self.keypoints[second], seen)
+        return _distance(self.keypoints[first], self.keypoints[second], self._is_seen[first] & self._is_seen[second])
 
 
 def propose_clips(neighbours: Neighbours, labels: ArrayLike) -> np.ndarray:

@@ -92,8 +92,7 @@ def _movenet(header: Sequence[str]) -> dict[str, dict[str, int]]:
 def _unnamed(header: Sequence[str]) -> int:
     """Return the texts before the numbers in a row without a header: name, maybe class, then 33 x, y, z; else 0."""
     texts = len(header) % len(_MEDIAPIPE)
-    is_row = texts in (1, 2) and len(header) // len(_MEDIAPIPE) == 3 and _NUMBER.fullmatch(header[-1])
-    return texts if is_row else 0
+    return texts if texts in (1, 2) and len(header) // len(_MEDIAPIPE) == 3 and _NUMBER.fullmatch(header[-1]) else 0
 
 
 def _table(path: Path, header: list[str] | None) -> pd.DataFrame:
