@@ -368,7 +368,11 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
             )
         table, codes, n_frames = self._training_set(xy[rows], codes[rows], rng)
         self.n_samples_fit_ = len(table)
-        self.estimator_ = clone(self.estimator).fit(table, codes, **self._fit_options(n_frames))
+        fitted = clone(self.estimator).fit(table, codes, **self._fit_options(n_frames))
+        if not hasattr(fitted, "predict_proba"):  # before its fit a StackingClassifier has none
+            got = fitted[-1] if hasattr(fitted, "steps") else fitted
+            raise ValueError(f"Expected an estimator with predict_proba, as CalibratedClassifierCV gives, got {got!r}.")
+        self.estimator_ = fitted
         return self
 
     def predict_proba_and_known(self, X: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -399,11 +403,6 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
         return correct_probabilities(conditional, known, self.correction_(as_table(xy)))
 
     def _check_parameters(self) -> None:
-        if not hasattr(self.estimator, "predict_proba"):
-            *_, last = getattr(self.estimator, "steps", [("", self.estimator)])
-            raise ValueError(
-                f"Expected an estimator with predict_proba, as CalibratedClassifierCV gives one, got {last[1]!r}."
-            )
         if not self.temperature > 0:
             raise ValueError(f"Expected a temperature above 0, got {self.temperature}.")
         if self.performers < 0:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import BaggingClassifier
+from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -578,13 +578,18 @@ def test_members_of_an_enum_of_texts_are_labels_by_their_values(kind):
         ({"unknown_poses": -0.1}, "0 or more, got -0.1"),
         ({"mirror": "left"}, "'names', None or a dict of classes, got 'left'"),
         ({"mirror": {"up": "down"}}, "out of action_up, dummy, select_avatar, got down, up"),
-        ({"inner": SVC()}, r"predict_proba, .*, got SVC\(\)"),
+        ({"inner": make_pipeline(SimpleImputer(), SVC())}, r"predict_proba, .* SVC\(\)"),
     ],
 )
 def test_parameters_out_of_range_are_refused_in_fit(parameters, message):
     unfitted = classifier(**parameters)
     with pytest.raises(ValueError, match=message):
         unfitted.fit(TABLE, LABELS)
+
+
+def test_an_estimator_can_have_probabilities_from_its_fit_on():
+    stacked = StackingClassifier([("tree", DecisionTreeClassifier(max_depth=5, random_state=0))], cv=2)
+    assert classifier(stacked).fit(TABLE, LABELS).score(TABLE, LABELS) > 0.8
 
 
 @pytest.mark.parametrize(
