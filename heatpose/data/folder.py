@@ -424,16 +424,15 @@ def peaks_below_zero(folder: HeatmapFolder, keypoints: np.ndarray, rows: np.ndar
     are_many = np.count_nonzero(missing) > _MOST_MISSING * missing.size
     if not missing.size or not (are_many or np.median(keypoints[..., 2][~missing]) > _MOST_LIKELY):
         return []
-    one = folder.read(rows[missing.any(axis=1)][:1] if are_many else rows[:1])  # is like the others
-    one = one.reshape(folder.heatmap_shape[0], -1)
+    # One is like the others.
+    one = folder.read(rows[missing.any(axis=1)][:1] if are_many else rows[:1]).reshape(folder.heatmap_shape[0], -1)
     highest, background = one.max(axis=1), np.median(one, axis=1)
     below = (one.min(axis=1) < highest) & (highest < 0 if are_many else background < _BELOW * highest)
     if below.mean() <= (0 if are_many else 0.5):
         return []
     return [
-        f"{format_percent(missing.mean())} of the keypoints in {folder.root} are missing, as their heatmaps have no "
-        "value above 0, and others less precise: apply a sigmoid to logits, and shift heatmaps whose background is "
-        "below 0."
+        f"Heatmaps in {folder.root} lie below 0: {format_percent(missing.mean())} of the keypoints are missing, others "
+        "are less precise. Apply a sigmoid to logits, and shift heatmaps whose background is below 0."
     ]
 
 
