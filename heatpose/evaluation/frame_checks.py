@@ -205,7 +205,7 @@ def swapped_sides(context: CheckContext) -> Iterator[Problem]:
         for row, before, after in zip(rows[found], *apart[:, found], strict=True):
             message = (
                 f"With left and right keypoints swapped it is {format_percent(after)} of the body's size from other "
-                f"frames of {name}, as it is {format_percent(before)}."
+                f"frames of {name}, without the swap {format_percent(before)}."
             )
             yield context.problem("swapped-sides", message, 1 - after / before, [row])
 
