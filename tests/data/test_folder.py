@@ -188,7 +188,8 @@ BAD_CONTENT = {
     "text": (b"heatmaps", "expected an .npy file, got one that starts with b'heatma'"),
     "pointer": (
         b"version https://git-lfs.github.com/spec/v1\n",
-        "expected an .npy file, got one that starts with b'versio': the file is a pointer",
+        "expected an .npy file, got one that starts with b'versio': the file is a pointer of Git LFS, fetch it with "
+        "'git lfs pull'\n",
     ),
     "header cut": (GOOD[:50], "expected an .npy file, got one whose header ends before its 128 bytes"),
     "header too long": (
@@ -251,7 +252,7 @@ class TestBadFiles:
         with pytest.raises(BadFilesError, match=re.escape(f"1 bad file in {root}:\n  up/bad.npy: {reason}")):
             HeatmapFolder(root)
         if kind != "other size":  # one file alone does not know the size that others have
-            alone = reason.replace("17, 4, 3), got", "17, H, W), got")
+            alone = reason.strip().replace("17, 4, 3), got", "17, H, W), got")
             with pytest.raises(BadFilesError, match=re.escape(f"1 bad file:\n  {root.as_posix()}/up/bad.npy: {alone}")):
                 read_heatmaps(root / "up" / "bad.npy")
         assert not Payload.ran
