@@ -313,9 +313,9 @@ def _statement(comparison: Comparison, n_groups: int | None, n_classes: int) -> 
     if math.isnan(interval[0]):
         text = f"Cannot tell: too few {unit}s to resample: {n_units}."
     elif comparison.verdict == "cannot tell":
-        text = f"Cannot tell which is better: the interval {span} holds 0."
+        text = f"Cannot tell which is better: the interval {span} includes 0."
     else:
-        text = f"B is {comparison.verdict} than A: the interval {span} does not hold 0."
+        text = f"B is {comparison.verdict} than A: the interval {span} does not include 0."
     if unit != "group":
         few = "no groups were given" if n_groups is None else f"too few groups to resample: {n_groups}"
         text += f" It is over {n_units:,} {unit}s ({few}), so it does not apply to other people."

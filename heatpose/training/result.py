@@ -105,8 +105,8 @@ class TrainingResult:
         few_folds = f"At most {self.n_folds} folds are possible: so many groups have"
         no_people = self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds")
         uncalibrated = (
-            "Blocks of frames calibrate no prediction sets (they hold all classes), and unknown for these people only: "
-            "half of a new person's poses can be unknown."
+            "With blocks of frames each prediction set has all classes, and the threshold of unknown is set for these "
+            "people only: half of a new person's poses can be unknown."
         )
         return (
             *([left_out] if self.n_without_body else []),

@@ -361,7 +361,7 @@ def test_prediction_sets_are_calibrated_on_people_and_not_on_blocks_of_their_fra
     people, blocks = (train(a_table(4, 2, 5), "lda", groups=groups) for groups in ("auto", "blocks:4"))
     assert dict(people.pipeline[-1].set_thresholds)[0.8] > 0
     assert set(dict(blocks.pipeline[-1].set_thresholds).values()) == {0.0}
-    assert people.notes == () and "calibrate no prediction sets" in blocks.notes[0]
+    assert people.notes == () and "each prediction set has all classes" in blocks.notes[0]
     assert people.signature.unsure.sum() == people.evaluation.n_samples
     assert not blocks.signature.unsure.any()  # of frames of people it knows: nothing to compare new people with
     titles = [list_scores(each.to_record())[0].title for each in (people, blocks)]
@@ -560,7 +560,7 @@ def test_columns_that_can_be_null_are_columns_of_numbers(result):
 def test_a_class_the_model_does_not_know_cannot_be_scored(result):
     with pytest.raises(ValueError, match=r"classes that the model knows \(.*dummy.*\), got 'jump' too"):
         evaluate_model(result.pipeline, TABLE.assign(label="jump"))
-    with pytest.raises(ValueError, match=r"'dummy' and 'Dummy' .* the same name"):
+    with pytest.raises(ValueError, match=r"'dummy' and 'Dummy' .* in spelling only"):
         evaluate_model(result.pipeline, TABLE.assign(label=TABLE["label"].replace("dummy", "Dummy")))
 
 
