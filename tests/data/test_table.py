@@ -105,13 +105,15 @@ class TestExtract:
         expected = decode_heatmaps(np.concatenate([blobs(10, seed=2), blobs(5, seed=1)]), method)
         np.testing.assert_array_equal(table_keypoints(table), expected)
 
-    @pytest.mark.parametrize("scale, n_noted", [(1, 0), (0, 0), (-1, 0), ("logits", 1), ("background", 1)])
+    @pytest.mark.parametrize(
+        "scale, n_noted", [(1, 0), (0, 0), (-1, 0), ("logits", 1), ("background", 1), ("little below 0", 0)]
+    )
     def test_peaks_below_zero_are_noted_not_maps_without_a_peak(self, tmp_path, scale, n_noted):
         heights = np.random.default_rng(0).uniform(0.2, 1, (6, 17, 1, 1))
         faint = np.clip(heights * blobs(6), 0.001, 0.999)
         heatmaps = blobs(6)
-        if scale == "background":  # of logits, whose peaks are all above 0
-            heatmaps = 8 * heatmaps - 5
+        if scale in ("background", "little below 0"):  # the first of logits, whose peaks are all above 0
+            heatmaps = 8 * heatmaps - (5 if scale == "background" else 0.5)
         else:
             heatmaps[:, ::3] = np.log(faint / (1 - faint))[:, ::3] if scale == "logits" else scale
         (tmp_path / "up").mkdir()
