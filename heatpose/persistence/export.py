@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -108,7 +108,7 @@ def export_model(
     if FORMATS[format] not in ("", (out := Path(out)).suffix):  # under another name, as that of the model itself
         raise ValueError(f"Expected a file to write that ends in {FORMATS[format]}, got {out}.")
     if isinstance(model, str | os.PathLike):
-        pipeline, manifest = load_model(model), read_manifest(model)
+        pipeline, manifest = load_model(model), _named(read_manifest(model))
     else:
         check_is_fitted(model)
         pipeline, manifest = model, make_manifest(model, b"")
@@ -124,6 +124,13 @@ def export_model(
         raise FileExistsError(f"Expected no other file that {target} would replace, got {' and '.join(found)}.")
     replace_files(list(files.items()))
     return written
+
+
+def _named(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest that tells others the names of the data, and not where they are on this machine."""
+    if path := (manifest.get("data") or {}).get("path"):
+        manifest = {**manifest, "data": {**manifest["data"], "path": PurePath(path).name}}
+    return manifest | {name: _named(manifest[name]) for name in ("record", "adapted") if manifest.get(name)}
 
 
 def make_onnx(

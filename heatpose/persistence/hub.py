@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from heatpose.data.packages import import_extra
@@ -147,7 +147,7 @@ def _results(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         "task_type": "pose-classification",
         "task_name": "Body pose classification from keypoint heatmaps",
         "dataset_type": "private",
-        "dataset_name": PurePath(str(data.get("path") or "recordings")).name or "recordings",
+        "dataset_name": str(data.get("path") or "recordings"),
         **({"dataset_revision": data["digest"]} if data.get("digest") else {}),
     }
     for key, split, kind, name in (

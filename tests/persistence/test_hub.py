@@ -15,7 +15,7 @@ import pytest
 from heatpose.cli import main
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.candidates import make_pose_pipeline
-from heatpose.persistence.artifact import ModelError, load_model, save_model
+from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
 from heatpose.persistence.export import export_model
 from heatpose.persistence.hub import push_folder
 
@@ -188,6 +188,11 @@ def test_without_scores_there_are_no_results(pipeline, tmp_path):
     card = huggingface_hub.ModelCard.load(tmp_path / "README.md")
     assert card.data.eval_results is None
     assert "The model was not scored" in card.text
+
+
+def test_others_do_not_learn_where_the_data_are(folder):
+    assert read_manifest(folder / "pose.heatpose")["record"]["data"]["path"] == "gestures"
+    assert "/home/ann" not in (folder / "README.md").read_text()
 
 
 def test_the_configuration(folder):
