@@ -310,8 +310,7 @@ def _photograph(
     Returns the points turned so that z points at the camera, x right and y up in its image; and the image (F, 17, 2)
     at a focal length of 1, y down.
     """
-    turn = rotation_matrix(2, roll) @ rotation_matrix(0, elevation) @ rotation_matrix(1, azimuth)
-    viewed = points @ turn.T
+    viewed = points @ (rotation_matrix(2, roll) @ rotation_matrix(0, elevation) @ rotation_matrix(1, azimuth)).T
     return viewed, viewed[..., :2] * (1, -1) / (max(distance, _CLOSEST) - viewed[..., 2:])
 
 

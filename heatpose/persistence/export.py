@@ -127,7 +127,7 @@ def export_model(
 
 
 def _named(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest that tells others the names of the data, and not where they are on this machine."""
+    """Return a manifest with the names of the data, without their folders on this machine."""
     if path := (manifest.get("data") or {}).get("path"):
         manifest = {**manifest, "data": {**manifest["data"], "path": PurePath(path).name}}
     return manifest | {name: _named(manifest[name]) for name in ("record", "adapted") if manifest.get(name)}

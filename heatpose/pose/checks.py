@@ -105,8 +105,7 @@ def is_fraction(keypoints: np.ndarray) -> bool:
     xy = keypoints[visible][:, :2]
     if not len(xy) or np.abs(xy).max() > _FRACTIONS_END:
         return False
-    inside = ((xy >= 0) & (xy <= 1)).mean()
-    return bool(inside >= _LEAST_INSIDE and (xy < 0).mean() <= _MOST_NEGATIVE)
+    return bool(((xy >= 0) & (xy <= 1)).mean() >= _LEAST_INSIDE and (xy < 0).mean() <= _MOST_NEGATIVE)
 
 
 def grid_step(xy: np.ndarray) -> float:

@@ -342,8 +342,7 @@ def _mark(name: str, xy: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     elif kind in ("sin", "cos") and rest in skeleton.limbs:
         return xy[skeleton.index(*skeleton.limbs[rest])], {"linewidth": 7, "alpha": 0.75}
     elif name[-2:] in ("_x", "_y") and name[:-2] in skeleton.keypoints:
-        marker = "|" if name.endswith("_y") else "_"
-        return xy[skeleton.index(name[:-2])], {"marker": marker, "ms": 22, "mew": 3}
+        return xy[skeleton.index(name[:-2])], {"marker": "|" if name.endswith("_y") else "_", "ms": 22, "mew": 3}
     raise ValueError(f"Expected names of pose features, got {name!r}.")
 
 

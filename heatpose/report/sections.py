@@ -229,8 +229,7 @@ def hardest_frames(predictions: pd.DataFrame, n_frames: int = N_FRAMES) -> list[
     wrong = ordered["label"] != ordered["predicted"]
     errors = ordered[wrong].sort_values("confidence", ascending=False, kind="stable")
     chosen = errors.groupby(["label", "predicted", "group"], sort=False).head(N_ALIKE).index.tolist()
-    least = max(0, n_frames // 3 - len(chosen))
-    return [*chosen[:n_frames], *ordered[~wrong].index[:least].tolist()]
+    return [*chosen[:n_frames], *ordered[~wrong].index[: max(0, n_frames // 3 - len(chosen))].tolist()]
 
 
 def read_frame(heatmaps: str | HeatmapRows | None, table: pd.DataFrame, position: int) -> np.ndarray | None:
