@@ -174,8 +174,7 @@ def join_fits(fits: Sequence[Fit], tests: Sequence[np.ndarray]) -> Fit:
     for fit, test in zip(fits, tests, strict=True):
         probabilities[test], known[test] = fit.probabilities[test], fit.known[test]
     train_score = float(np.mean([fit.train_score for fit in fits]))
-    seconds = float(np.mean([fit.seconds for fit in fits]))
-    return Fit(probabilities, known, {}, train_score, seconds)
+    return Fit(probabilities, known, {}, train_score, float(np.mean([fit.seconds for fit in fits])))
 
 
 def fit_temperature(probabilities: np.ndarray, codes: np.ndarray) -> float:
@@ -214,8 +213,7 @@ def rank_candidates(held_out: Mapping[str, Fit], y: np.ndarray, groups: np.ndarr
     classes, rows = np.unique(y), []
     for name, fit in held_out.items():
         predicted = classes[fit.probabilities.argmax(axis=1)]
-        evaluation = evaluate_predictions(y, predicted, groups=groups, proba=fit.probabilities, classes=classes)
-        scores = evaluation.to_dict()
+        scores = evaluate_predictions(y, predicted, groups=groups, proba=fit.probabilities, classes=classes).to_dict()
         low, high = scores["balanced_accuracy_interval"]
         rows.append(
             {
