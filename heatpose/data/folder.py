@@ -402,8 +402,11 @@ def ignored_data(listing: Listing, root: Path | str) -> list[str]:
     stems = {file.path.rpartition(".")[0] for file in listing.files}
     names = (PurePosixPath(path) for path in listing.ignored if path.rpartition(".")[0] not in stems)
     depth = 2 if listing.files else 1  # beside heatmaps pictures are illustrations
-    suffixes = [(name.suffix.lower(), _DATA_SUFFIXES + _CLASS_SUFFIXES * (len(name.parts) >= depth)) for name in names]
-    counts = Counter(suffix for suffix, of_data in suffixes if suffix in of_data)
+    counts = Counter(
+        suffix
+        for name in names
+        if (suffix := name.suffix.lower()) in _DATA_SUFFIXES or (suffix in _CLASS_SUFFIXES and len(name.parts) >= depth)
+    )
     if not counts:
         return []
     found = " and ".join(f"{count:,} {suffix}" for suffix, count in counts.most_common())

@@ -185,8 +185,8 @@ def parse_header(start: bytes) -> Header:
     if len(start) < len(np.lib.format.MAGIC_PREFIX) and np.lib.format.MAGIC_PREFIX.startswith(start):
         raise _UnfinishedError(f"expected an .npy file, got one that ends after {start!r}")
     if not start.startswith(np.lib.format.MAGIC_PREFIX):
-        advice = lfs_advice(start).rstrip(".")
-        raise NpyError(f"expected an .npy file, got one that starts with {start[:6]!r}{advice and f': {advice}'}")
+        found = ": ".join(filter(None, [repr(start[:6]), lfs_advice(start)]))
+        raise NpyError(f"expected an .npy file, got one that starts with {found}")
     width = 2 if start[6:7] == b"\x01" else 4  # of the header's length, in format 1.0 and from 2.0 on
     offset = 8 + width + int.from_bytes(start[8 : 8 + width], "little")
     if offset > len(start):

@@ -115,10 +115,11 @@ def lfs_advice(content: bytes) -> str:
     Examples
     --------
     >>> lfs_advice(b"version https://git-lfs.github.com/spec/v1"), lfs_advice(b"")
-    ("the file is a pointer of Git LFS, fetch it with 'git lfs pull'.", '')
+    ("the file is a pointer of Git LFS, fetch it with 'git lfs pull'", '')
     """
-    is_pointer = content.startswith(b"version https://git-lfs")
-    return "the file is a pointer of Git LFS, fetch it with 'git lfs pull'." * is_pointer
+    if not content.startswith(b"version https://git-lfs"):
+        return ""
+    return "the file is a pointer of Git LFS, fetch it with 'git lfs pull'"
 
 
 def open_file(path: str | os.PathLike[str], what: str) -> tuple[Path | BytesIO, str]:

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +58,11 @@ def differences(context: CheckContext) -> Iterator[Problem]:
 
 
 def check_poses(
-    keypoints: np.ndarray, labels: np.ndarray, groups: np.ndarray | None, shape: Any, expected: Signature = UPRIGHT
+    keypoints: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    shape: tuple[int, ...] | None,
+    expected: Signature = UPRIGHT,
 ) -> list[Finding]:
     """Return how poses (N, K, 3) differ from what is expected, and how groups do that are unlike the others.
 

@@ -114,7 +114,7 @@ def push_folder(
         commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=message, allow_patterns=names)
     except Exception as error:  # depends on the HTTP library of huggingface_hub
         raise OSError(
-            f"Expected to upload to {api.endpoint}, to a {'private ' * private}repository that the token (of "
+            f"Expected to upload to {api.endpoint}, to a {'private ' if private else ''}repository that the token (of "
             f"hf auth login or HF_TOKEN) may write to, got {type(error).__name__}: {error}"
         ) from error
     return str(commit.commit_url)

@@ -96,7 +96,8 @@ def checksum(content: bytes) -> dict[str, str | int]:
 
 def explain(content: bytes) -> str:
     """Return why the content of a model file may not be the one that was saved, and a remedy."""
-    return lfs_advice(content) or f"the file was changed or damaged after it was saved. {RESTORE}"
+    advice = lfs_advice(content)
+    return f"{advice}." if advice else f"the file was changed or damaged after it was saved. {RESTORE}"
 
 
 def count_heatmaps(manifest: Mapping[str, Any]) -> int | str:

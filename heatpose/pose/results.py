@@ -66,7 +66,7 @@ def as_keypoints(
     to = find_skeleton(to)
     people = list(_parts(results, image_size)) if is_results(results) else [as_heatmaps(results)]
     if bad := [part.shape for part in people if part.ndim != 3 or part.shape[2] != 3]:
-        kind = type(results).__name__ + f" of shape {bad[0]}" * bool(bad[0])
+        kind = f"{type(results).__name__} of shape {bad[0]}" if bad[0] else type(results).__name__
         raise TypeError(f"Expected results of a pose estimator or keypoints (n, K, 3), got {kind}.")
     if not (people := [part for part in people if part.size]):
         return np.empty((0, len(to.keypoints), 3), dtype=np.float32)

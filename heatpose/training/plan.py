@@ -129,9 +129,9 @@ def plan_training(
     n_without_body = len(table) - len(kept)
     if n_without_body:
         if lost := sorted({*y} - {*y[kept]}):
+            cure = " Leave out such a class: frames without a body are recognised without it." if len(kept) else ""
             raise ValueError(
-                f"Expected a visible body in some samples of each class, got none in {', '.join(lost)}."
-                + " Leave out such a class: frames without a body are recognised without it." * bool(len(kept))
+                f"Expected a visible body in some samples of each class, got none in {', '.join(lost)}.{cure}"
             )
         table, y = table.iloc[kept].reset_index(drop=True), y[kept]
         grouping = replace(grouping, groups=grouping.groups[kept])
