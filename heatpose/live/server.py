@@ -272,7 +272,8 @@ class PoseServer:
         return response
 
     async def _listen(self, listeners: _Listeners, size: int, request: Any) -> Any:
-        socket = self._web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LARGEST_BODY)
+        # Not compressed: aiohttp would do it in tasks of its own, whose errors are tracebacks when a page closes.
+        socket = self._web.WebSocketResponse(heartbeat=_HEARTBEAT, max_msg_size=_LARGEST_BODY, compress=False)
         await socket.prepare(request)
         connection = request.transport and request.transport.get_extra_info("socket")
         if connection is not None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import json
+import random
 import re
 import socket
 import threading
@@ -236,6 +238,23 @@ def test_the_newest_view_is_shown(serve):
 
     numbers = visit(server, scenario)
     assert numbers == sorted(set(numbers))
+
+
+def test_a_page_that_closes_leaves_no_error(serve, caplog):
+    server, picture = serve(), random.Random(0).randbytes(200_000).hex()
+
+    async def scenario(session, url):
+        for _ in range(10):
+            viewer = await session.ws_connect(url + "view", compress=15)
+            await viewer.receive()
+            server.show({"kind": "view", "picture": picture})
+            viewer._response.connection.transport.abort()
+            await asyncio.sleep(0.01)
+
+    visit(server, scenario)
+    server.close()
+    gc.collect()
+    assert not caplog.records
 
 
 def test_closing_ends_all_connections(serve):
