@@ -4,7 +4,8 @@ It listens on the loopback interface by default. Each request is checked in thre
 
 - *host*: on the loopback only requests to the loopback's names are answered, so that a foreign name that resolves to
   it (DNS rebinding) opens nothing;
-- *origin*: a page of another origin is refused, unless that origin was allowed; programs that are no browser send none;
+- *origin*: a page of another origin is refused. One that was allowed may read the events; only with the token, as
+  behind a server with TLS, also the pictures. Programs that are no browser send no origin;
 - *token*: beyond the loopback every request needs the token that the command prints.
 
 Each listener has a bounded queue. One that does not read is dropped, without delay for the others.
@@ -110,7 +111,7 @@ class PoseServer:
     labels : sequence of str
         What people can be in: the classes and, where none of them stands for it, "unknown".
     allowed_origins : iterable of str
-        Origins whose pages may listen too, such as ``http://localhost:8601``.
+        Origins whose pages may read the events too, such as ``http://localhost:8601``.
     recorder : Recorder, optional
         Lets the page record.
 
@@ -254,9 +255,11 @@ class PoseServer:
             raise self._web.HTTPForbidden(text="Expected a request with a host that can be read.") from error
         if self.token is None and not _is_loopback(address.hostname or ""):
             raise self._web.HTTPForbidden(text="Expected a request to the loopback, such as 127.0.0.1.")
-        origin = request.headers.get("Origin")
-        if origin is not None and origin.rstrip("/") not in self._allowed and origin != f"http://{address.netloc}":
-            raise self._web.HTTPForbidden(text=f"Origin {origin} is not allowed; see --allow-origin.")
+        own = f"http://{address.netloc}"
+        origin = request.headers.get("Origin", own)
+        may_read = origin.rstrip("/") in self._allowed and (request.path == "/events" or self.token is not None)
+        if origin != own and not may_read:
+            raise self._web.HTTPForbidden(text=f"Origin {origin} may not open {request.path}; see --allow-origin.")
         if self.token is not None:
             bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
             given = request.query.get("token") or request.cookies.get(self._cookie) or bearer

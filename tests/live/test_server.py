@@ -280,17 +280,18 @@ def test_an_address_that_is_taken_is_an_error(serve):
 # Who may listen ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["", "events", "view"])
+@pytest.mark.parametrize("path", ROUTES[:5])
 def test_pages_of_other_origins_are_refused(serve, path):
     (option,) = shared("--allow-origin").values()
     server = serve(allowed_origins=map(option["type"], ["http://localhost:8601/", "file://"]))
     port = urlsplit(server.url).port
-    fine = 200 if path == "" else 101
+    fine = 101 if path in ("events", "view") else 200
+    allowed = fine if path == "events" else 403  # neither the camera's pictures nor recording
     assert status_of(server, path) == fine
     for origin, expected in (
         (f"http://127.0.0.1:{port}", fine),
-        ("http://localhost:8601", fine),
-        ("file://", fine),  # Electron's, of a page in a file
+        ("http://localhost:8601", allowed),
+        ("file://", allowed),  # Electron's, of a page in a file
         ("file://evil.example", 403),
         ("http://evil.example", 403),
         ("http://localhost:8602", 403),
@@ -308,7 +309,7 @@ def test_who_is_refused_is_told_once_in_the_terminal(serve, capsys):
         for origin in ("https://turbowarp.org", "https://turbowarp.org", "null"):
             status_of(server, "events", headers={"Origin": origin})
     told = [
-        f"Refused a request: Origin {one} is not allowed; see --allow-origin."
+        f"Refused a request: Origin {one} may not open /events; see --allow-origin."
         for one in ("https://turbowarp.org", "null")
     ]
     assert capsys.readouterr().err.splitlines() == [f"Warning: {line}" for line in told]
@@ -366,7 +367,7 @@ def test_the_address_beyond_the_loopback_can_be_opened(serve, monkeypatch, netwo
 
 
 def test_the_page_with_the_token_may_open_the_events(serve):
-    server = serve("0.0.0.0")
+    server = serve("0.0.0.0", allowed_origins=["https://pose.example"])
 
     async def scenario(session, url):
         async with session.get(url, params={"token": server.token}) as answer:
@@ -376,8 +377,9 @@ def test_the_page_with_the_token_may_open_the_events(serve):
             return await listener.receive_json()
 
     assert visit(server, scenario)["kind"] == "state"
-    headers = {"Cookie": f"token{urlsplit(server.url).port}={server.token}", "Origin": "http://evil.example"}
-    assert status_of(server, "events", headers=headers) == 403
+    cookie = f"token{urlsplit(server.url).port}={server.token}"
+    for origin, expected in (("http://evil.example", 403), ("https://pose.example", 101)):  # of a server with TLS
+        assert status_of(server, "view", headers={"Cookie": cookie, "Origin": origin}) == expected
 
 
 def test_pages_of_two_servers_stay_open_in_one_browser(serve):
