@@ -17,14 +17,14 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from joblib import Parallel, cpu_count, delayed
+from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 from heatpose._version import __version__
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.npy import NOT_FINITE
 from heatpose.data.packages import import_extra
-from heatpose.data.reading import SampleReader, Scanned, rows_of
+from heatpose.data.reading import SampleReader, Scanned, count_workers, rows_of
 from heatpose.data.storage import in_order
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def side_by_side(
     if client is not None:
         return map_tasks(client, function, tasks)
     tasks = list(tasks)
-    n_processes = min(cpu_count() if n_jobs is None else n_jobs, len(tasks))
+    n_processes = min(count_workers(n_jobs), len(tasks))
     parallel, before = Parallel(n_jobs=n_processes, return_as="generator"), signal.getsignal(signal.SIGINT)
     with ExitStack() as stack:
         if callable(before) and threading.current_thread() is threading.main_thread():

@@ -278,7 +278,7 @@ class HeatmapFolder:
             From heatmaps, (n, K, H, W) float32, to an array of n rows, each made of its own sample alone. It
             is called in several threads and must not keep its input, whose memory is used again.
         n_jobs : int, optional
-            Number of threads; all cores by default. The results do not depend on it.
+            Number of threads; one for each processor by default. The results do not depend on it.
         progress : callable, optional
             Called in the caller's thread with the samples done and their total.
 

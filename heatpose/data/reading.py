@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from queue import SimpleQueue
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 
 from heatpose.data.npy import CHUNK_BYTES, NOT_FINITE, BadFile, not_finite, not_finite_reason
 from heatpose.data.sources import Part, Source
 from heatpose.data.storage import in_order
 
-__all__ = ["HeatmapFile", "Progress", "SampleReader", "Scanned", "rows_of"]
+__all__ = ["HeatmapFile", "Progress", "SampleReader", "Scanned", "count_workers", "rows_of"]
 
 Progress = Callable[[int, int], object]
 
@@ -118,7 +118,7 @@ class SampleReader:
         files : sequence of int, optional
             Positions in ``files``, ascending; all by default.
         n_jobs : int, optional
-            Number of threads; all cores by default. The results do not depend on it.
+            Number of threads; one for each processor by default. The results do not depend on it.
         progress : callable, optional
             Called in the caller's thread with the samples done and their total.
 
@@ -130,7 +130,7 @@ class SampleReader:
         rows = rows_of(self.starts, np.arange(len(self.files)) if files is None else np.asarray(files, dtype=np.intp))
         sample_bytes = 4 * math.prod(self.heatmap_shape)
         size = max(1, CHUNK_BYTES // sample_bytes)
-        n_threads = max(_n_threads(n_jobs), self.source.min_threads)
+        n_threads = max(count_workers(n_jobs), self.source.min_threads)
         buffers: SimpleQueue[np.ndarray] = SimpleQueue()
         for _ in range(n_threads):
             buffers.put(np.empty(size * sample_bytes, dtype=np.uint8))
@@ -205,10 +205,10 @@ def rows_of(starts: np.ndarray, files: np.ndarray) -> np.ndarray:
     return np.arange(count.sum()) + np.repeat(first - (np.cumsum(count) - count), count)
 
 
-def _n_threads(n_jobs: int | None) -> int:
-    """Return the number of threads to use; None and -1 are all cores that this process may use."""
-    if n_jobs is None or n_jobs == -1:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if n_jobs < 1:
-        raise ValueError(f"Expected n_jobs of at least 1, or -1 for all cores, got {n_jobs}.")
+def count_workers(n_jobs: int | None) -> int:
+    """Return the number of threads or processes to use: by default one for each processor, with -2 one less."""
+    if n_jobs == 0:
+        raise ValueError("Expected n_jobs of at least 1, or -1 for all processors, got 0.")
+    if n_jobs is None or n_jobs < 0:  # processors that this process may use: a container may have been given fewer
+        return max(1, joblib.cpu_count() + 1 + (-1 if n_jobs is None else n_jobs))
     return n_jobs

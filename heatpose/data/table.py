@@ -150,7 +150,7 @@ def extract_keypoints(
     method : str, default "gaussian"
         How to decode, see `heatpose.decode_heatmaps`.
     n_jobs : int, optional
-        Number of threads; all cores by default. The table does not depend on it.
+        Number of threads; one for each processor by default. The table does not depend on it.
     progress : callable, optional
         Called in the caller's thread with the samples done and their total.
     cache : KeypointCache, optional

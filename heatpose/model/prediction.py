@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
@@ -19,6 +18,7 @@ from sklearn.pipeline import Pipeline
 from heatpose.data.folder import ignored_data, media_advice
 from heatpose.data.formats.arrays import holds_keypoints
 from heatpose.data.npy import BadFile, BadFilesError, heatmap_parts
+from heatpose.data.reading import count_workers
 from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, table_keypoints
@@ -119,7 +119,7 @@ def predict_files(
     rows = {"labelled": False, "skip_bad": skip_bad, **(rows or {})}
     bad: list[BadFile] = []
     notes: dict[str, object] = {}
-    with ThreadPoolExecutor(joblib.cpu_count() if n_jobs in (None, -1) else n_jobs) as pool:
+    with ThreadPoolExecutor(count_workers(n_jobs)) as pool:
         for start in range(0, len(files), _BLOCK):
             block = files[start : start + _BLOCK]
             runs = [block[first : first + _RUN] for first in range(0, len(block), _RUN)]

@@ -521,8 +521,12 @@ class TestMap:
         assert threading.active_count() == before
 
     def test_threads_that_cannot_be(self, folder):
-        with pytest.raises(ValueError, match=r"n_jobs of at least 1, or -1 for all cores, got 0"):
+        with pytest.raises(ValueError, match=r"n_jobs of at least 1, or -1 for all processors, got 0"):
             next(folder.map(np.copy, n_jobs=0))
+
+    def test_processors_that_this_process_may_use(self, monkeypatch):
+        monkeypatch.setattr("joblib.cpu_count", lambda: 4)
+        assert [reading.count_workers(n_jobs) for n_jobs in (None, -1, -2, -9, 1, 7)] == [4, 4, 3, 1, 1, 7]
 
     def test_memory_is_bounded(self, tmp_path):
         save(tmp_path / "up" / "1.npy", np.zeros((400, 17, 64, 48), np.float16))  # 84 MB as float32
