@@ -20,7 +20,7 @@ import pandas as pd
 
 from heatpose.data.npy import BadFile, BadFilesError, NpyError, check_file, check_shape
 from heatpose.data.reading import HeatmapFile, Progress, SampleReader
-from heatpose.data.sources import ListedFile, Listing, Source, list_files, natural_key, open_source
+from heatpose.data.sources import ListedFile, Listing, Source, list_files, natural_key, open_source, read_headers
 from heatpose.data.storage import is_url, local_path, redact
 from heatpose.data.wording import format_percent, format_plural
 from heatpose.pose.geometry import mirror_heatmaps
@@ -331,7 +331,7 @@ def _inspect_all(
     found: list[tuple[HeatmapFile, tuple[int, ...]]] = []  # with their shapes as they are written
     shapes: Counter[tuple[int, ...]] = Counter()
     candidates = [file for file in listed if not reasons[file.path]]
-    facts = source.inspect([file for file in candidates if (file.path, str(file.stamp)) not in known])
+    facts = read_headers(source, [file for file in candidates if (file.path, str(file.stamp)) not in known])
     for path, _, stamp, _ in candidates:
         try:
             if (file := known.get((path, str(stamp)))) is not None:

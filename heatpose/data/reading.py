@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from heatpose.data.npy import CHUNK_BYTES, NOT_FINITE, BadFile, not_finite, not_finite_reason
-from heatpose.data.sources import Part, Source
+from heatpose.data.sources import Part, Source, read_parts
 from heatpose.data.storage import in_order
 
 __all__ = ["HeatmapFile", "Progress", "SampleReader", "Scanned", "count_workers", "rows_of"]
@@ -183,7 +183,7 @@ class SampleReader:
             Part(self.files[file].path, self.files[file].shape, first, size)
             for file, first, size in zip(files[begins].tolist(), firsts, sizes, strict=True)
         ]
-        unread = self.source.read(parts, out)
+        unread = read_parts(self.source, parts, out)
         out[list(unread)] = 0  # not what was here before
         bad = {int(rows[position]): reason for position, reason in unread.items()}
         return bad | dict.fromkeys(rows[not_finite(out)].tolist(), NOT_FINITE)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -37,6 +36,8 @@ __all__ = ["HEATMAP_SUFFIX", "LocalFiles", "has_suffix", "is_hidden", "list_file
 
 HEATMAP_SUFFIX = ".npy"
 """End of the name of a heatmap file, in small or capital letters."""
+
+_Result = TypeVar("_Result")
 
 _NUMBER = re.compile(r"([0-9]+)")
 _USUAL_HEADER = 128  # bytes; what NumPy writes for heatmaps
@@ -194,6 +195,7 @@ class LocalFiles:
     """
 
     min_threads = 1  # readers needed so that waiting for answers does not keep the processors idle
+    map_files = staticmethod(map)
 
     def __init__(self, root: Path):
         self.root = root
@@ -213,33 +215,16 @@ class LocalFiles:
         with os.scandir(self._locate(folder.rstrip("/"))) as entries:
             return [_entry(entry) for entry in entries]
 
-    def inspect(self, files: Iterable[ListedFile]) -> Iterator[tuple[Header, int] | NpyError]:
-        """Yield the header and the size in bytes of each file, or why it cannot be used."""
-        for file in files:
-            path = self._locate(file.path)
-            try:
-                yield read_header(path), Path(path).stat().st_size if file.size is None else file.size
-            except (NpyError, OSError) as error:
-                yield NpyError(error_reason(error))
+    def header(self, file: ListedFile) -> tuple[Header, int]:
+        """Return the header of a file and its size in bytes; NpyError or OSError where it cannot be used."""
+        path = self._locate(file.path)
+        return read_header(path), Path(path).stat().st_size if file.size is None else file.size
 
-    def read(self, parts: Sequence[Part], out: np.ndarray) -> dict[int, str]:
-        """Fill ``out``, (n, K, H, W), with parts of files, one after the other; return why samples of it are bad."""
-        bad: dict[int, str] = {}
-        header, excess = bytearray(_USUAL_HEADER), bytearray(1)
-        data, sample_bytes = out.reshape(-1).view(np.uint8).data, out.itemsize * math.prod(out.shape[1:])
-        done = 0
-        for name, shape, first, size in parts:
-            path, start, done = self._locate(name), done, done + size
-            try:
-                if _HAS_READV and size == shape[0]:  # three calls to the system, if all is as it usually is
-                    part = data[start * sample_bytes : done * sample_bytes]
-                    count = _read_whole(path, [header, part, excess])
-                    if count == len(header) + len(part) and _is_usual(bytes(header), shape, out.dtype):
-                        continue
-                read_samples(path, shape, first, out[start:done])
-            except (NpyError, OSError) as error:
-                bad.update(dict.fromkeys(range(start, done), error_reason(error)))
-        return bad
+    def read(self, part: Part, out: np.ndarray) -> None:
+        """Fill ``out``, (n, K, H, W), with a part of a file; NpyError or OSError where that fails."""
+        path = self._locate(part.path)
+        if not (_HAS_READV and part.size == part.shape[0] and _read_whole(path, out)):
+            read_samples(path, part.shape, part.first, out)
 
     def _locate(self, path: str) -> str:
         return f"{self.root}/{path}"
@@ -264,13 +249,15 @@ def _stamp(size: int, time_ns: int, now_ns: int) -> str | None:
     return None if abs(now_ns - time_ns) < tick else f"{size}-{time_ns}"
 
 
-def _read_whole(path: str, buffers: Sequence[bytearray | memoryview]) -> int:
-    """Fill buffers one after the other from the start of a file; return how many bytes there were."""
+def _read_whole(path: str, out: np.ndarray) -> bool:
+    """Fill ``out`` in three calls to the system; return whether the file is all of it, as NumPy usually writes it."""
+    header, excess = bytearray(_USUAL_HEADER), bytearray(1)
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return os.readv(descriptor, buffers)
+        count = os.readv(descriptor, [header, out.data, excess])
     finally:
         os.close(descriptor)
+    return count == len(header) + out.nbytes and _is_usual(bytes(header), out.shape, out.dtype)
 
 
 @lru_cache(maxsize=1024)
@@ -293,6 +280,7 @@ class RemoteFiles:
     """
 
     min_threads = 4  # a chunk is decoded while others are fetched
+    map_files = staticmethod(concurrently)
 
     def __init__(self, url: str):
         self._storage = Storage(url)
@@ -312,30 +300,14 @@ class RemoteFiles:
             self._unseen = self._storage.scan()
         return self._unseen.pop(folder)
 
-    def inspect(self, files: Iterable[ListedFile]) -> Iterator[tuple[Header, int] | NpyError]:
-        """Yield headers and sizes, see `LocalFiles`."""
-        return concurrently(self._inspect, files)
+    def header(self, file: ListedFile) -> tuple[Header, int]:
+        """Return a header and a size, see `LocalFiles`."""
+        size = self._storage.size(file.path) if file.size is None else file.size
+        return parse_header(self._storage.read(file.path, 0, min(size, HEADER_LIMIT))), size
 
-    def _inspect(self, file: ListedFile) -> tuple[Header, int] | NpyError:
-        try:
-            size = self._storage.size(file.path) if file.size is None else file.size
-            return parse_header(self._storage.read(file.path, 0, min(size, HEADER_LIMIT))), size
-        except (NpyError, OSError) as error:
-            return NpyError(error_reason(error))
-
-    def read(self, parts: Sequence[Part], out: np.ndarray) -> dict[int, str]:
-        """Read parts of files, see `LocalFiles`."""
-
-        def fetch(task: tuple[Part, int]) -> dict[int, str]:
-            part, end = task
-            try:
-                fetch_samples(self._storage, part.path, part.shape, part.first, out[end - part.size : end])
-            except (NpyError, OSError) as error:
-                return dict.fromkeys(range(end - part.size, end), error_reason(error))
-            return {}
-
-        tasks = zip(parts, itertools.accumulate(part.size for part in parts), strict=True)
-        return {position: reason for bad in concurrently(fetch, tasks) for position, reason in bad.items()}
+    def read(self, part: Part, out: np.ndarray) -> None:
+        """Read a part of a file, see `LocalFiles`."""
+        fetch_samples(self._storage, part.path, part.shape, part.first, out)
 
 
 Source = LocalFiles | RemoteFiles
@@ -345,3 +317,29 @@ Source = LocalFiles | RemoteFiles
 def open_source(root: str | os.PathLike) -> Source:
     """Return access to the files of a folder, given by a path or URL; nothing is read yet."""
     return RemoteFiles(os.fspath(root)) if is_url(root) else LocalFiles(Path(local_path(root)))
+
+
+def read_headers(source: Source, files: Iterable[ListedFile]) -> Iterator[tuple[Header, int] | NpyError]:
+    """Yield the header and the size in bytes of each file, or why it cannot be used."""
+    return source.map_files(partial(_attempt, source.header), files)
+
+
+def read_parts(source: Source, parts: Sequence[Part], out: np.ndarray) -> dict[int, str]:
+    """Fill ``out``, (n, K, H, W), with parts of files, one after the other; return why samples of it are bad."""
+
+    def read(task: tuple[Part, int]) -> dict[int, str]:
+        part, end = task
+        start = end - part.size
+        error = _attempt(source.read, part, out[start:end])
+        return dict.fromkeys(range(start, end), str(error)) if error else {}
+
+    tasks = zip(parts, itertools.accumulate(part.size for part in parts), strict=True)
+    return {position: reason for bad in source.map_files(read, tasks) for position, reason in bad.items()}
+
+
+def _attempt(function: Callable[..., _Result], *args: Any) -> _Result | NpyError:
+    """Return the result of a function that reads a file, or why the file cannot be used."""
+    try:
+        return function(*args)
+    except (NpyError, OSError) as error:
+        return NpyError(error_reason(error))
