@@ -57,6 +57,6 @@ def _on_data(args: argparse.Namespace, records: list[dict]) -> tuple[heatpose.Co
     for name, share in zip((args.first, args.second), shares, strict=True):
         if share > 0:
             complain(f"Warning: {name} was trained on about {format_percent(share, 0)} of these data.")
-    groups, described = (None, None) if grouping is None else (grouping.groups, grouping.description)
     trained_on = shares[0], shares[1]
-    return heatpose.compare_models(first, second, table, groups, heatmaps=heatmaps, trained_on=trained_on), described
+    comparison = heatpose.compare_models(first, second, table, grouping, heatmaps=heatmaps, trained_on=trained_on)
+    return comparison, None if grouping is None else grouping.description

@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> None:
             "is one, and are otherwise errors."
         )
         complain(f"Warning: {cautions[-1]}")
-    groups, described = (None, None) if grouping is None else (grouping.groups, grouping.description)
-    evaluation = heatpose.evaluate_model(pipeline, table, groups, heatmaps=heatmaps)
+    described = None if grouping is None else grouping.description
+    evaluation = heatpose.evaluate_model(pipeline, table, grouping, heatmaps=heatmaps)
     if heatmaps is None and not differences:  # whose cure is another one
         least = better_mirrored(pipeline, table, evaluation)
         if least is not None:

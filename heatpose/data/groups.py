@@ -82,7 +82,7 @@ class Grouping:
         return len(np.unique(self.groups))
 
 
-def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -> Grouping:
+def resolve_groups(index: pd.DataFrame, spec: Grouping | str | os.PathLike[str] | ArrayLike = "auto") -> Grouping:
     r"""Find the group of each sample.
 
     Parameters
@@ -90,8 +90,8 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     index : DataFrame, n_samples rows
         Columns ``path`` (relative, with forward slashes; needed for a pattern and for a CSV), ``label``
         (needed for blocks) and maybe ``group``, with the rows in natural file order.
-    spec : str or path, default="auto"
-        One of
+    spec : str, path, array-like of shape (n_samples,) or Grouping, default="auto"
+        The group of each sample, a Grouping as it is, or one of
 
         - a regular expression with one capturing group, searched for in the path: it captures the group,
         - ``blocks:N``: N contiguous runs of each class in the rows' order; run b of each is ``block b``,
@@ -106,7 +106,7 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     Raises
     ------
     ValueError
-        If the spec is none of these, or leaves a sample without a group; all such paths are counted.
+        If the spec is none of these, or leaves a sample without a group; all such samples are counted.
     FileNotFoundError
         If the spec names a CSV file that does not exist.
 
@@ -120,11 +120,18 @@ def resolve_groups(index: pd.DataFrame, spec: str | os.PathLike[str] = "auto") -
     >>> grouping.description
     "groups: 2 (ann, bob), from the file names by '_([a-z]+)\\.npy$'"
     """
-    if not isinstance(spec, str | os.PathLike):
-        raise TypeError(f"Expected a SPEC of groups or a Grouping, got {type(spec).__name__}: add a column 'group'.")
+    if isinstance(spec, Grouping):
+        return spec
     if len(index) == 0:
         raise ValueError("Expected an index with at least one sample, got none.")
-    return _parse(os.fspath(spec))(index)
+    if isinstance(spec, str | os.PathLike):
+        return _parse(os.fspath(spec))(index)
+    groups = np.asarray(spec, dtype=object)
+    if groups.shape != (len(index),):
+        raise ValueError(f"Expected {len(index)} groups, one for each sample, got shape {groups.shape}.")
+    if n_missing := int(pd.isna(groups).sum()):
+        raise ValueError(f"Expected groups without missing values, got {n_missing}.")
+    return _held_out(groups.astype(str), "as given", "column")
 
 
 def check_spec(spec: str) -> str:

@@ -20,6 +20,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from heatpose.data.folder import HeatmapRows
+from heatpose.data.groups import Grouping, resolve_groups
 from heatpose.data.table import table_keypoints, table_labels
 from heatpose.data.wording import format_percent
 from heatpose.evaluation.metrics import CHANCE_MARGIN, MIN_GROUPS, resample_units, share_of
@@ -147,7 +148,7 @@ def compare_models(
     first: Pipeline,
     second: Pipeline,
     table: pd.DataFrame,
-    groups: Sequence[str] | np.ndarray | None = None,
+    groups: Grouping | str | ArrayLike | None = None,
     *,
     heatmaps: HeatmapRows | None = None,
     trained_on: tuple[float, float] = (0.0, 0.0),
@@ -161,8 +162,8 @@ def compare_models(
         As :func:`heatpose.load_model` gives them.
     table : DataFrame
         A keypoint table with ``label``, see :func:`heatpose.load_data`.
-    groups : array of str, optional
-        One for each sample. With 5 or more they are resampled; otherwise clips, which are found in the frames.
+    groups : str, array_like of shape (N,) or Grouping, optional
+        See :func:`heatpose.resolve_groups`. With 5 or more they are resampled; otherwise clips, found in the frames.
     heatmaps : HeatmapRows, optional
         The heatmaps that `table` was made from, for models that take these.
     trained_on : (float, float)
@@ -191,10 +192,9 @@ def compare_models(
     >>> compare_models(model, model, table).difference
     0.0
     """
-    groups = None if groups is None else text_labels(groups, "groups", len(table))
+    labels, clips = table_labels(table), None
+    groups = None if groups is None else resolve_groups(table, groups).groups
     predicted = [predict_table(model, table, groups, heatmaps=heatmaps)["predicted"] for model in (first, second)]
-    labels = table_labels(table)
-    clips = None
     if groups is None or len(np.unique(groups)) < MIN_GROUPS:
         clips = propose_clips(PoseNeighbours(table_keypoints(table, skeleton_of(first))), labels)
     return compare_predictions(

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
 from heatpose.data.folder import HeatmapRows
+from heatpose.data.groups import Grouping, resolve_groups
 from heatpose.data.table import table_keypoints, table_labels
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
 from heatpose.model.checks import codes_of
@@ -24,28 +26,28 @@ _MIRRORED_MARGIN = 0.05  # beyond the intervals of both scores: a model of symme
 
 
 def evaluate_model(
-    pipeline: Pipeline,
+    model: Pipeline,
     table: pd.DataFrame,
-    groups: Sequence[str] | np.ndarray | None = None,
-    random_state: int = 0,
+    groups: Grouping | str | ArrayLike | None = None,
     *,
     heatmaps: HeatmapRows | None = None,
+    random_state: int = 0,
 ) -> Evaluation:
-    """Score a trained pipeline on a keypoint table it was not trained on.
+    """Score a trained model on a keypoint table it was not trained on.
 
     Parameters
     ----------
-    pipeline : Pipeline
+    model : Pipeline
         As :func:`heatpose.make_pose_pipeline` builds and `fit` or :func:`heatpose.load_model` gives it; or another
         classifier that takes the same, such as a GridSearchCV of one.
     table : DataFrame
         A keypoint table with ``label``.
-    groups : array of str, optional
-        One for each sample; the intervals then come from resampling groups.
+    groups : str, array_like of shape (N,) or Grouping, optional
+        Groups to resample for the intervals, see :func:`heatpose.resolve_groups`; by default samples are.
+    heatmaps : HeatmapRows, optional
+        The heatmaps that `table` was made from, for a model that takes these.
     random_state : int, default 0
         For the intervals.
-    heatmaps : HeatmapRows, optional
-        The heatmaps that `table` was made from, for a pipeline that takes these.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def evaluate_model(
     Raises
     ------
     ValueError
-        If the pipeline takes heatmaps and there are none, or the table has classes that the model does not know.
+        If the model takes heatmaps and there are none, or the table has classes that the model does not know.
 
     Examples
     --------
@@ -68,8 +70,9 @@ def evaluate_model(
     >>> evaluate_model(model, table).balanced_accuracy  # of its training data
     1.0
     """
-    labels, classes, proba, confidence = _predict(pipeline, table, heatmaps)
+    labels, classes, proba, confidence = _predict(model, table, heatmaps)
     predicted = classes[proba.argmax(axis=1)]
+    groups = None if groups is None else resolve_groups(table, groups).groups
     return evaluate_predictions(
         labels, predicted, groups=groups, proba=proba, classes=classes, confidence=confidence, random_state=random_state
     )
@@ -86,8 +89,10 @@ def predict_table(
 
     Parameters
     ----------
-    pipeline, table, groups, heatmaps
+    pipeline, table, heatmaps
         As for :func:`evaluate_model`.
+    groups : array of str, optional
+        One for each sample.
 
     Returns
     -------

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -110,7 +111,7 @@ def check_mirror(classes: np.ndarray, mirror: Mirror) -> None:
 
 def plan_training(
     table: pd.DataFrame,
-    groups: Grouping | str,
+    groups: Grouping | str | ArrayLike,
     *,
     n_folds: int | Literal["auto"] = "auto",
     decoder: str = "gaussian",
@@ -122,7 +123,7 @@ def plan_training(
 ) -> TrainingPlan:
     """Check the inputs of a training, leave out frames without a body, and make folds; `resources` go to `Trainer`."""
     check_decoder(decoder)
-    y, grouping = table_labels(table), groups if isinstance(groups, Grouping) else resolve_groups(table, groups)
+    y, grouping = table_labels(table), resolve_groups(table, groups)
     source = find_skeleton(skeleton)
     skeleton = table_skeleton(source)
     kept = np.flatnonzero(frames_with_body(table, skeleton))

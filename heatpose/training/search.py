@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Folds, Grouping, grouped_folds, resolve_groups
@@ -66,7 +67,7 @@ def parse_budget(text: str) -> float:
 
 def search_pose_classifier(
     table: pd.DataFrame,
-    groups: Grouping | str = "auto",
+    groups: Grouping | str | ArrayLike = "auto",
     *,
     budget: float | str,
     classifiers: str | Sequence[str] | None = None,
@@ -83,8 +84,8 @@ def search_pose_classifier(
     table : DataFrame
         A keypoint table with ``label``, and ``path`` for groups from paths, see :func:`heatpose.load_data`; of arrays
         :func:`heatpose.data.table.keypoint_frame`.
-    groups : Grouping or str, default "auto"
-        Samples that must not be on both sides of a split, or a SPEC for :func:`heatpose.data.groups.resolve_groups`.
+    groups : str, array_like of shape (N,) or Grouping, default "auto"
+        Samples that must not be on both sides of a split: a SPEC of :func:`heatpose.resolve_groups`, or their groups.
     budget : float or str
         Seconds, or a text such as "1h30m", for all trials of all searches: one for each of the K folds, which gets one
         part in K + 1, and the last one, which gets the rest. No trial is started when a search's part is used up, but

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Grouping
@@ -87,7 +88,7 @@ def _obstacle(candidate: Candidate, heatmaps: bool) -> str:
 
 def train_pose_classifier(
     table: pd.DataFrame,
-    groups: Grouping | str = "auto",
+    groups: Grouping | str | ArrayLike = "auto",
     *,
     classifiers: str | Sequence[str] | None = None,
     n_folds: int | Literal["auto"] = "auto",
@@ -108,8 +109,8 @@ def train_pose_classifier(
     table : DataFrame
         A keypoint table with ``label``, and ``path`` for groups from paths, see :func:`heatpose.load_data`; of arrays
         :func:`heatpose.data.table.keypoint_frame`.
-    groups : Grouping or str, default "auto"
-        Samples that must not be on both sides of a split, or a SPEC for :func:`heatpose.data.groups.resolve_groups`.
+    groups : str, array_like of shape (N,) or Grouping, default "auto"
+        Samples that must not be on both sides of a split: a SPEC of :func:`heatpose.resolve_groups`, or their groups.
     classifiers : str or sequence of str, optional
         Candidates to compare, see :func:`choose_classifiers`.
     n_folds : int or "auto"

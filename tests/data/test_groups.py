@@ -203,8 +203,21 @@ def test_the_index_must_have_what_the_groups_are_made_from():
         resolve_groups(pd.DataFrame({"path": ["up"]}), "blocks:2")
     with pytest.raises(ValueError, match="at least one sample"):
         resolve_groups(an_index().iloc[:0])
-    with pytest.raises(TypeError):
-        resolve_groups(an_index(), 5)
+
+
+def test_groups_can_be_given_as_they_are():
+    index = an_index(group=[7, 8, 9] * 8)
+    grouping = resolve_groups(index)
+    assert resolve_groups(index, grouping) is grouping
+    for same in ([7, 8, 9] * 8, index["group"][::-1][::-1], index["group"].to_numpy(), ["7", "8", "9"] * 8):
+        assert resolve_groups(index, same).groups.tolist() == grouping.groups.tolist()
+    for wrong, message in (
+        (5, "24 groups, one for"),
+        ([7] * 9, "24 groups, one for"),
+        ([None] * 24, "groups .* got 24"),
+    ):
+        with pytest.raises(ValueError, match=f"Expected {message}"):
+            resolve_groups(index, wrong)
 
 
 def test_the_index_is_not_changed():

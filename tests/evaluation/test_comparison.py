@@ -132,13 +132,16 @@ def test_models_are_compared_on_a_table():
     good, dummy = (make_pose_pipeline(name, performers=0) for name in ("lda", "dummy"))
     for model in (good, dummy):
         model[1:].fit(X, train["label"].to_numpy())
-    comparison = compare_models(dummy, good, test, test["group"].to_numpy())
+    comparison, *same = [
+        compare_models(dummy, good, test, groups)
+        for groups in (test["group"].to_numpy(), "auto", resolve_groups(test), test["group"].astype(int).tolist())
+    ]
+    assert [other.to_dict() for other in same] == [comparison.to_dict()] * 3
     assert (comparison.verdict, comparison.unit, comparison.n_units) == ("better", "group", 6)
     assert compare_models(dummy, good, test).unit == "clip"
     assert json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
-    for groups in (resolve_groups(test), test["group"][:9]):  # a Grouping would count as a single group
-        with pytest.raises(ValueError, match=f"Expected {len(test)} groups, one for each sample|groups of shape"):
-            compare_models(dummy, good, test, groups)
+    with pytest.raises(ValueError, match=f"Expected {len(test)} groups, one for each sample"):
+        compare_models(dummy, good, test, test["group"][:9])
     with pytest.raises(ValueError, match=f"a label in every row of the table, got none in {len(test)}"):
         compare_models(dummy, good, test.drop(columns="label"))
 
