@@ -1,6 +1,6 @@
 """How fast a folder of heatmaps is read and decoded, beside what ``cat`` takes for the same files.
 
-    python -m benchmarks.reading DATA [--method gaussian] [--threads 2] [--repeats 7]
+    python -m benchmarks.reading DATA [--decoder gaussian] [--threads 2] [--repeats 7]
 
 Both are timed in turn, warm, and the best of several counts: the ratio holds where times are noisy.
 """
@@ -75,7 +75,7 @@ def rows(best, n_samples):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", metavar="DATA", help="folder of class folders")
-    parser.add_argument("--method", default="gaussian")
+    parser.add_argument("--decoder", default="gaussian")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args(argv)
@@ -86,15 +86,17 @@ def main(argv=None):
         "list and check headers": lambda: HeatmapFolder(options.data),
         "read": lambda: read_only(folder, options.threads),
         "read and decode, argmax": lambda: extract_keypoints(folder, "argmax", n_jobs=options.threads),
-        f"read and decode, {options.method}": lambda: extract_keypoints(folder, options.method, n_jobs=options.threads),
-        f"all of it, {options.method}": lambda: extract_keypoints(
-            HeatmapFolder(options.data), options.method, n_jobs=options.threads
+        f"read and decode, {options.decoder}": lambda: extract_keypoints(
+            folder, options.decoder, n_jobs=options.threads
+        ),
+        f"all of it, {options.decoder}": lambda: extract_keypoints(
+            HeatmapFolder(options.data), options.decoder, n_jobs=options.threads
         ),
     }
     with tempfile.TemporaryDirectory() as scratch:
         doubled = twice(options.data, scratch)
         tasks["all of it, twice the files"] = lambda: extract_keypoints(
-            HeatmapFolder(doubled), options.method, n_jobs=options.threads
+            HeatmapFolder(doubled), options.decoder, n_jobs=options.threads
         )
         cat(options.data)  # warm
         best = dict.fromkeys(tasks, float("inf"))
@@ -105,7 +107,7 @@ def main(argv=None):
         print_table(title, rows(best, len(folder)))
         print(flush=True)
         for data in (options.data, doubled):
-            command = [sys.executable, "-c", MEMORY, data, options.method, str(options.threads)]
+            command = [sys.executable, "-c", MEMORY, data, options.decoder, str(options.threads)]
             subprocess.run(command, check=True)
 
 

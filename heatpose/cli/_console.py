@@ -47,7 +47,7 @@ def reading_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options that decide how DATA are read."""
     return {
         "n_jobs": args.jobs,
-        "poses": pose_options(args),
+        **pose_options(args),
         "layout": args.layout,
         "keep_placeholders": args.keep_placeholders,
     }

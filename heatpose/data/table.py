@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePath
@@ -133,7 +133,7 @@ def table_labels(table: pd.DataFrame) -> np.ndarray:
 
 def extract_keypoints(
     folder: HeatmapFolder,
-    method: str = "gaussian",
+    decoder: str = "gaussian",
     *,
     n_jobs: int | None = None,
     progress: Progress | None = None,
@@ -147,14 +147,14 @@ def extract_keypoints(
     ----------
     folder : HeatmapFolder
         Files with the keypoints of `skeleton`.
-    method : str, default "gaussian"
+    decoder : str, default "gaussian"
         How to decode, see `heatpose.decode_heatmaps`.
     n_jobs : int, optional
         Number of threads; one for each processor by default. The table does not depend on it.
     progress : callable, optional
         Called in the caller's thread with the samples done and their total.
     cache : KeypointCache, optional
-        Of the same method: files in it are not read again, others are added.
+        Of the same decoder: files in it are not read again, others are added.
     client : distributed.Client, optional
         Connected to a Dask cluster whose workers are to read and decode, see
         :func:`heatpose.data.distributed.connect`. The table does not depend on it.
@@ -217,7 +217,7 @@ def extract_keypoints(
     advance(0, len(folder) - len(rows))
     try:
         for part in scan(
-            partial(decode_skeleton, source=skeleton, skeleton=own, method=method),
+            partial(decode_skeleton, source=skeleton, skeleton=own, method=decoder),
             files=sorted({*range(len(folder.files))} - {*kept}),
             progress=advance,
         ):
@@ -241,7 +241,7 @@ def extract_keypoints(
         raise ValueError(f"Expected finite heatmaps in every class of {folder.root}, got none in {', '.join(lost)}.")
     table = pd.concat([index, keypoint_frame(keypoints[good], own)], axis=1)
     notes = [*folder.notes, *peaks_below_zero(folder, keypoints[good], np.flatnonzero(good))]
-    table.attrs |= {"notes": notes, "heatmap_shape": list(folder.heatmap_shape[1:]), "decoder": method}
+    table.attrs |= {"notes": notes, "heatmap_shape": list(folder.heatmap_shape[1:]), "decoder": decoder}
     if own != skeleton:
         table.attrs["notes"].append(f"Heatmaps of {skeleton.name}: their keypoints of {own.name} were taken.")
     return table
@@ -398,7 +398,7 @@ def read_table(
 
 def load_data(
     data: str | os.PathLike,
-    method: str = "gaussian",
+    decoder: str = "gaussian",
     *,
     skip_bad: bool = False,
     n_jobs: int | None = None,
@@ -406,10 +406,11 @@ def load_data(
     progress: Progress | None = None,
     cache: bool | str | os.PathLike = False,
     check: Callable[[pd.DataFrame], object] | None = None,
-    poses: Mapping[str, Any] | None = None,
+    skeleton: str | Skeleton | None = None,
     layout: Layout = "auto",
     image_size: tuple[float, float] | None = None,
     keep_placeholders: bool = False,
+    **poses: Any,
 ) -> pd.DataFrame:
     """Return the keypoint table of a folder of heatmaps, of a table's file, or of poses of another tool.
 
@@ -417,7 +418,7 @@ def load_data(
     ----------
     data : path-like or str
         A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv`` or ``.parquet``; or the URL of one.
-    method : str, default "gaussian"
+    decoder : str, default "gaussian"
         How to decode heatmaps, see `heatpose.decode_heatmaps`; a table that was decoded otherwise gets a note.
     skip_bad : bool, default False
         For a folder: see `HeatmapFolder`.
@@ -432,16 +433,16 @@ def load_data(
         folder to keep them in; see `heatpose.data.cache.cache_folder`.
     check : callable, optional
         For a folder: called with its index before any heatmap is read, to raise errors that file names show.
-    poses : mapping, optional
-        Options of `heatpose.read_poses`, such as ``labels``: the data are read by it, also arrays and folders of
-        heatmaps. With ``skeleton`` alone class folders of heatmaps and tables are read as ever, as of this skeleton.
-        Its ``image_size`` is that of this function.
+    skeleton : str or Skeleton, optional
+        Of the data; the table has its keypoints, or those of COCO-17 if it is of a person.
     layout : {"auto", "class", "group/class"}, default "auto"
         For a folder: see `HeatmapFolder`.
     image_size : (float, float), optional
         Not for a folder: width and height of the images where x and y are fractions of them; see `read_table`.
     keep_placeholders : bool, default False
         For a table: see `read_table`.
+    **poses
+        Other options of `heatpose.read_poses`, as for `read_table`.
 
     Returns
     -------
@@ -468,21 +469,26 @@ def load_data(
     """
     if not is_url(data) and not Path(data := local_path(data)).exists():
         raise FileNotFoundError(f"No such folder or table: {data}")
-    options: dict[str, Any] = dict(poses or {})
-    image_size = options.pop("image_size", image_size)
-    skeleton = find_skeleton(options.get("skeleton", COCO_17))
-    if set(options) - {"skeleton"} or not is_folder(data) or (options and _of_keypoints(data)):
-        options |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
-        return read_table(data, decoder=method, **options)
+    if poses or not is_folder(data) or (skeleton is not None and _of_keypoints(data)):
+        return read_table(
+            data,
+            image_size=image_size,
+            keep_placeholders=keep_placeholders,
+            skip_bad=skip_bad,
+            skeleton=skeleton,
+            decoder=decoder,
+            **poses,
+        )
     if image_size is not None:
         raise ValueError(
             f"Expected --image-size (image_size=) for a keypoint table only, got a folder of heatmaps: {redact(data)}"
         )
+    skeleton = find_skeleton(COCO_17 if skeleton is None else skeleton)
     kept = None
     if cache is not False:
         from heatpose.data.cache import KeypointCache, cache_folder
 
-        kept = KeypointCache(cache_folder(data, None if cache is True else cache), method, skeleton)
+        kept = KeypointCache(cache_folder(data, None if cache is True else cache), decoder, skeleton)
     folder = HeatmapFolder(
         data,
         n_keypoints=len(skeleton.keypoints),
@@ -493,7 +499,7 @@ def load_data(
     if check is not None:
         check(folder.index)
     return extract_keypoints(
-        folder, method, n_jobs=n_jobs, progress=progress, cache=kept, client=client, skeleton=skeleton
+        folder, decoder, n_jobs=n_jobs, progress=progress, cache=kept, client=client, skeleton=skeleton
     )
 
 

@@ -77,16 +77,16 @@ def read_frames(
     decoder: str,
     n_jobs: int | None,
     progress: Progress | None,
-    poses: Mapping[str, Any] | None,
     layout: Layout,
     keep_placeholders: bool,
+    poses: Mapping[str, Any],
 ) -> Frames:
     """Read a folder of heatmaps, a keypoint table or other poses; bad files of a folder are collected, not raised."""
-    skeleton = find_skeleton((poses or {}).get("skeleton") or COCO_17)
+    skeleton = find_skeleton(poses.get("skeleton") or COCO_17)
     if not is_person(skeleton):
         raise ValueError(f"Expected poses of persons to inspect, got those of {skeleton.name}.")
     if not is_folder(data) or poses:
-        return _read_table(load_data(data, decoder, poses=poses, layout=layout, keep_placeholders=keep_placeholders))
+        return _read_table(load_data(data, decoder, layout=layout, keep_placeholders=keep_placeholders, **poses))
     folder = HeatmapFolder(data, skip_bad=True, skip_empty=True, layout=layout)
     samples, good = np.zeros(len(folder), dtype=_SAMPLE), np.zeros(len(folder), dtype=bool)
     if len(folder):

@@ -167,10 +167,10 @@ def inspect_data(
     random_state: int = 0,
     n_jobs: int | None = None,
     progress: Progress | None = None,
-    poses: Mapping[str, Any] | None = None,
     signature: Mapping[str, Any] | None = None,
     layout: Layout = "auto",
     keep_placeholders: bool = False,
+    **poses: Any,
 ) -> Inspection:
     r"""Find the problems of a data set. Nothing is changed.
 
@@ -188,8 +188,6 @@ def inspect_data(
         Processors; by default all. Results do not depend on it.
     progress : callable, optional
         ``progress(done, total)``, in samples that were read.
-    poses : mapping, optional
-        Options of :func:`heatpose.read_poses` for data that it reads.
     signature : mapping, optional
         The ``signature`` of a model's record, to compare the data with its training data; by default people are
         expected to stand.
@@ -197,6 +195,8 @@ def inspect_data(
         For a folder: see :class:`heatpose.HeatmapFolder`.
     keep_placeholders : bool, default False
         For a table: see :func:`heatpose.read_table`.
+    **poses
+        Options of :func:`heatpose.read_poses`, such as ``skeleton``.
 
     Returns
     -------
@@ -225,7 +225,7 @@ def inspect_data(
     if expected.keypoints != UPRIGHT.keypoints:
         raise ValueError(f"Expected a model of persons, got one of {', '.join(expected.keypoints[:3])}, ...")
     where = local_path(data)
-    frames = read_frames(where, decoder, n_jobs, progress, poses, layout, keep_placeholders)
+    frames = read_frames(where, decoder, n_jobs, progress, layout, keep_placeholders, poses)
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
     context = CheckContext(frames, grouping, random_state, n_jobs, expected)
     problems = sorted(

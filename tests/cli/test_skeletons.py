@@ -88,9 +88,9 @@ def test_watch_takes_files_of_the_models_skeleton(run, model):
 
 def test_a_table_that_was_extracted_is_the_folders(run, place):
     run("extract", "hands", "extracted.parquet", "--skeleton", "hand-21")
-    table = load_data(place / "extracted.parquet", poses={"skeleton": "hand-21"})
-    folder = load_data(place / "hands", poses={"skeleton": "hand-21"}, cache=place / "cache")
-    again = load_data(place / "hands", poses={"skeleton": "hand-21"}, cache=place / "cache")
+    table = load_data(place / "extracted.parquet", skeleton="hand-21")
+    folder = load_data(place / "hands", skeleton="hand-21", cache=place / "cache")
+    again = load_data(place / "hands", skeleton="hand-21", cache=place / "cache")
     np.testing.assert_array_equal(table_keypoints(table, HAND_21), table_keypoints(folder))
     np.testing.assert_array_equal(table_keypoints(again), table_keypoints(folder))
     assert list(folder.columns[4:]) == list(HAND_21.columns)

@@ -127,7 +127,7 @@ def test_removed_files_are_gone_from_the_table(data, decoded):
 
 def test_each_decoder_has_its_own(data, decoded):
     load(data)
-    table, count = load(data, decoded, method="argmax")
+    table, count = load(data, decoded, decoder="argmax")
     assert count == 7
     pd.testing.assert_frame_equal(table, heatpose.load_data(data, "argmax"))
     assert load(data, decoded)[1] == 0

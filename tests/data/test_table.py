@@ -384,7 +384,7 @@ def test_data_are_a_folder_or_a_table(root, tmp_path):
     assert "were decoded by argmax, not by gaussian" in note
     files = HeatmapFolder(root)
     np.save(tmp_path / "maps.npy", files.read(range(len(files))))
-    maps = load_data(tmp_path / "maps.npy", "argmax", poses={"labels": table["label"]})
+    maps = load_data(tmp_path / "maps.npy", "argmax", labels=table["label"])
     np.testing.assert_array_equal(table_keypoints(maps), table_keypoints(table))
     (root / "up" / "bad.npy").write_bytes(b"")
     with pytest.raises(BadFilesError, match=r"up/bad\.npy"):

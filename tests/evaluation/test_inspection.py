@@ -208,7 +208,7 @@ def test_a_skeleton_leaves_the_other_options_as_they_are(tmp_path):
     for n, (maps, label, who) in enumerate(zip(poses.heatmaps(), poses.labels, poses.performers, strict=True)):
         (tmp_path / f"p{who}" / label).mkdir(parents=True, exist_ok=True)
         np.save(tmp_path / f"p{who}" / label / f"{n}.npy", maps)
-    found = inspect_data(tmp_path, decoder="argmax", poses={"skeleton": "movenet"}, layout="group/class", n_jobs=1)
+    found = inspect_data(tmp_path, decoder="argmax", skeleton="movenet", layout="group/class", n_jobs=1)
     assert found.n_groups == 2
     assert (found.table["nose_x"] % 1 == 0).all()
 

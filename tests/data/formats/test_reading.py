@@ -843,19 +843,19 @@ def test_every_command_takes_the_same_sources(tmp_path):
     one = tmp_path / "in" / "up"
     with pytest.raises(ValueError, match=r"none for 3 of 3; .*--labels FILE"):
         load_data(one)
-    assert load_data(one, poses={"labels": ["a", "b", "c"]})["label"].tolist() == ["a", "b", "c"]
+    assert load_data(one, labels=["a", "b", "c"])["label"].tolist() == ["a", "b", "c"]
     heatmaps = np.random.default_rng(0).random((4, 17, 8, 6), dtype=np.float32)
     np.save(tmp_path / "heatmaps.npy", heatmaps)
     (tmp_path / "labels.txt").write_text("a\nb\na\nb\n")
-    loaded = load_data(tmp_path / "heatmaps.npy", poses={"labels": tmp_path / "labels.txt"})
+    loaded = load_data(tmp_path / "heatmaps.npy", labels=tmp_path / "labels.txt")
     np.testing.assert_array_equal(table_keypoints(loaded), decode_heatmaps(heatmaps))
     assert loaded["label"].tolist() == ["a", "b", "a", "b"]
     assert load_data(tmp_path / "heatmaps.npy").equals(loaded)  # labels beside it
     (tmp_path / "alone.csv").write_text("label\na\nb\na\nb\n")
-    assert load_data(tmp_path / "heatmaps.npy", poses={"labels": tmp_path / "alone.csv"}).equals(loaded)
+    assert load_data(tmp_path / "heatmaps.npy", labels=tmp_path / "alone.csv").equals(loaded)
     (tmp_path / "alone.csv").write_text("file,label\n2,a\n1,b\n4,a\n3,b\n")  # in any order
     with pytest.raises(ValueError, match=r"columns path, label in .*alone.csv, or label alone, got file, label"):
-        load_data(tmp_path / "heatmaps.npy", poses={"labels": tmp_path / "alone.csv"})
+        load_data(tmp_path / "heatmaps.npy", labels=tmp_path / "alone.csv")
     np.save(tmp_path / "heatmaps.npy", np.moveaxis(heatmaps, 1, -1))
     with pytest.raises(ValueError, match=r"Keypoints are the last axis; use np\.moveaxis"):
         load_data(tmp_path / "heatmaps.npy")
