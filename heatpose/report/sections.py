@@ -57,12 +57,6 @@ PICTURED = frozenset(
 )
 """Kinds of problems that a picture shows."""
 
-N_PATHS = 8
-"""Paths to list of each problem."""
-
-N_PROBLEMS = 12
-"""Problems to list of each kind."""
-
 N_FRAMES = 18
 """Hardest frames to show: three rows of six."""
 
@@ -136,31 +130,11 @@ def _classes(material: Material, evaluation: Evaluation) -> dict[str, Any]:
     advice = {}
     if material.training is not None and material.learned:
         advice = {entry.name: entry.advice for entry in material.training.advice if entry.recall < WEAK}
-    rows = []
+    confused_with = {}
     for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
         others = [k for k in np.argsort(-errors[c], kind="stable")[:2] if errors[c, k]]
-        rows.append(
-            {
-                **{name: getattr(evaluation, name)[c] for name in ("recall", "precision", "support")},
-                "name": evaluation.classes[c],
-                "interval": evaluation.recall_interval[c],
-                "confused_with": [(evaluation.predicted_labels[k], errors[c, k]) for k in others],
-                "advice": advice.get(evaluation.classes[c], ""),
-            }
-        )
-    return {"rows": rows}
-
-
-def _confusions(material: Material, evaluation: Evaluation) -> dict[str, Any]:
-    numbers = [str(number) for number in range(1, len(evaluation.classes) + 1)]
-    columns = list(zip(numbers, evaluation.classes, strict=True))
-    columns += [(name, name) for name in evaluation.predicted_labels[len(numbers) :]]
-    rows = []
-    for c, (name, counts) in enumerate(zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)):
-        total = max(1, sum(counts))
-        cells = [{"count": n, "share": n / total, "right": c == k} for k, n in enumerate(counts)]
-        rows.append({"number": numbers[c], "name": name, "cells": cells})
-    return {"columns": columns, "rows": rows}
+        confused_with[c] = [(evaluation.predicted_labels[k], errors[c, k]) for k in others]
+    return {"confused_with": confused_with, "advice": advice}
 
 
 def _poses(material: Material, table: pd.DataFrame) -> dict[str, Any] | None:
@@ -175,33 +149,22 @@ def _poses(material: Material, table: pd.DataFrame) -> dict[str, Any] | None:
         poses[str(name)] = figures.usual_poses(normalise_poses(mask_uncertain(keypoints, CLEARLY_VISIBLE)))
     frame = figures.frame_of_all(np.array([mean_pose(of_class) for of_class in poses.values()]))
     alt = "Mean skeleton of {}, with an ellipse around each keypoint that contains two thirds of the poses."
-    return {
-        "rows": [
-            {
-                "name": name,
-                "count": int((labels == name).sum()),
-                "figure": figures.draw_class(of_class, frame, alt.format(name)),
-            }
-            for name, of_class in poses.items()
-        ]
-    }
+    drawn = {name: figures.draw_class(of_class, frame, alt.format(name)) for name, of_class in poses.items()}
+    return {"figures": drawn, "counts": Counter(labels.tolist())}
 
 
 def _frames(material: Material, predictions: pd.DataFrame) -> dict[str, Any] | None:
     table = material.table
     if table is None or len(predictions) != len(table):
         return None
-    rows = []
-    wrong = predictions["label"] != predictions["predicted"]
-    keypoints = table_keypoints(table)
+    rows, keypoints = [], table_keypoints(table)
     for position in hardest_frames(predictions):
         row = predictions.iloc[position]
         heatmaps = read_frame(material.heatmaps, table, position)
         alt = f"Heatmaps and skeleton of a pose of class {row['label']}, predicted {row['predicted']}."
         figure = figures.draw_frame(keypoints[position], heatmaps, alt)
-        known = {"path": path_of(table, position), "wrong": bool(wrong.iloc[position]), "figure": figure}
-        rows.append({**row[["label", "predicted", "confidence", "group"]], **known})
-    return {"rows": rows, "n_wrong": int(wrong.sum()), "n_samples": len(predictions)}
+        rows.append({**row, "path": path_of(table, position), "figure": figure})
+    return {"rows": rows, "n_wrong": int((predictions["label"] != predictions["predicted"]).sum())}
 
 
 def hardest_frames(predictions: pd.DataFrame, n_frames: int = N_FRAMES) -> list[int]:
@@ -260,7 +223,6 @@ def _confidence(material: Material, evaluation: Evaluation) -> dict[str, Any] | 
     ece = calibration.expected_calibration_error
     return {
         "errors": errors,
-        "bins": list(zip(calibration.bin_confidence, calibration.bin_accuracy, calibration.bin_count, strict=True)),
         "reliability": figures.draw_reliability(
             calibration, f"Reliability curve: confidence and accuracy differ by {ece:.3f} on average."
         ),
@@ -311,31 +273,17 @@ def _listed(ranked: pd.DataFrame) -> str:
 def _people(material: Material, training: TrainingResult) -> dict[str, Any] | None:
     if (curve := training.learning_curve) is None:
         return None
-    points = list(zip(curve.n_groups.tolist(), curve.balanced_accuracy, curve.low, curve.high, strict=True))
-    alt = "Learning curve: " + ", ".join(f"{format_number(score)} with {n} groups" for n, score, _, _ in points)
-    return {"points": points, "figure": figures.draw_learning(curve, material.chance, alt)}
+    points = zip(curve.n_groups.tolist(), curve.balanced_accuracy, strict=True)
+    alt = "Learning curve: " + ", ".join(f"{format_number(score)} with {n} groups" for n, score in points)
+    return {"figure": figures.draw_learning(curve, material.chance, alt)}
 
 
 def _problems(material: Material, inspection: Inspection) -> dict[str, Any]:
     kinds: dict[str, list[Problem]] = {}
     for problem in inspection.problems:
         kinds.setdefault(problem.kind, []).append(problem)
-    return {
-        "kinds": [
-            {
-                "title": found[0].title,
-                "severity": found[0].severity,
-                "count": len(found),
-                "shown": [
-                    {"problem": problem, "paths": problem.paths[:N_PATHS], "more": len(problem.paths) - N_PATHS}
-                    for problem in found[:N_PROBLEMS]
-                ],
-                "more": len(found) - N_PROBLEMS,
-                "pictures": _pictures(material, found, inspection.table) if kind in PICTURED else [],
-            }
-            for kind, found in kinds.items()
-        ]
-    }
+    pictures = {kind: _pictures(material, kinds[kind], inspection.table) for kind in PICTURED & kinds.keys()}
+    return {"kinds": kinds, "pictures": pictures}
 
 
 def _pictures(material: Material, problems: Sequence[Problem], table: pd.DataFrame | None) -> list[tuple[str, Any]]:
@@ -353,10 +301,8 @@ def _pictures(material: Material, problems: Sequence[Problem], table: pd.DataFra
 
 
 def _reproduce(material: Material, facts: Mapping[str, str]) -> dict[str, Any]:
-    facts = dict(facts)
-    command = facts.pop("command", "")
-    training = material.training
-    if training is not None:
+    facts = {name: fact for name, fact in facts.items() if name != "command"}
+    if (training := material.training) is not None:
         facts |= {
             "split": f"held-out {training.grouping.description}",
             "folds": str(training.n_folds),
@@ -368,13 +314,13 @@ def _reproduce(material: Material, facts: Mapping[str, str]) -> dict[str, Any]:
         facts["digest of the data"] = f"sha256 {data_digest(material.table)}"
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items() if version)
     facts["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
-    return {"command": command, "facts": facts}
+    return {"facts": facts}
 
 
 SECTIONS: Mapping[str, tuple[str, str, Callable[[Material, Any], dict[str, Any] | None]]] = {
     "candidates": ("Candidates", "training", _plain),
     "classes": ("Recall by class", "evaluation", _classes),
-    "confusions": ("Confusion matrix", "evaluation", _confusions),
+    "confusions": ("Confusion matrix", "evaluation", _plain),
     "poses": ("Mean pose of each class", "table", _poses),
     "frames": ("Hardest frames", "predictions", _frames),
     "confidence": ("Confidence and coverage", "evaluation", _confidence),
