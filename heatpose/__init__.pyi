@@ -2,14 +2,17 @@
 
 from heatpose._version import __version__ as __version__
 from heatpose.data.folder import HeatmapFolder as HeatmapFolder
+from heatpose.data.folder import HeatmapRows as HeatmapRows
 from heatpose.data.formats.reading import read_poses as read_poses
 from heatpose.data.groups import Grouping as Grouping
 from heatpose.data.groups import resolve_groups as resolve_groups
 from heatpose.data.npy import BadFile as BadFile
 from heatpose.data.npy import BadFilesError as BadFilesError
 from heatpose.data.table import extract_keypoints as extract_keypoints
+from heatpose.data.table import keypoint_frame as keypoint_frame
 from heatpose.data.table import load_data as load_data
 from heatpose.data.table import read_table as read_table
+from heatpose.data.table import table_keypoints as table_keypoints
 from heatpose.data.table import write_table as write_table
 from heatpose.datasets.rendering import render_heatmaps as render_heatmaps
 from heatpose.datasets.simulation import SimulatedPoses as SimulatedPoses

@@ -70,6 +70,11 @@ def keypoint_frame(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> pd.Da
     DataFrame of shape (N, 3 K), float32
         Columns ``nose_x``, ``nose_y``, ``nose_confidence``, ``left_eye_x``, ...
 
+    Raises
+    ------
+    ValueError
+        They have another shape.
+
     Examples
     --------
     >>> frame = keypoint_frame(np.arange(51).reshape(1, 17, 3))

@@ -179,7 +179,7 @@ def inspect_data(
     data : path-like
         A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv`` or ``.parquet``.
     groups : str, default "auto"
-        Samples that belong together, see :func:`heatpose.data.groups.resolve_groups`.
+        Samples that belong together, see :func:`heatpose.resolve_groups`.
     decoder : str, default "gaussian"
         See :func:`heatpose.decode_heatmaps`.
     random_state : int, default 0

@@ -65,8 +65,7 @@ def evaluate_model(
     >>> poses = heatpose.simulate_poses(2, 1, 4, classes=["action_up", "action_down"])
     >>> model = heatpose.make_pose_pipeline("logistic", performers=2)
     >>> _ = model[1:].fit(poses.keypoints.reshape(-1, 51), poses.labels)
-    >>> from heatpose.data.table import keypoint_frame
-    >>> table = keypoint_frame(poses.keypoints).assign(label=poses.labels)
+    >>> table = heatpose.keypoint_frame(poses.keypoints).assign(label=poses.labels)
     >>> evaluate_model(model, table).balanced_accuracy  # of its training data
     1.0
     """

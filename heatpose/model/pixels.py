@@ -6,7 +6,7 @@ person, cropped alike, a dense network scores .972 on 14 gestures where heatpose
 estimator, narrower or blurred, .953 to .968; and with the person's box a tenth off, .144
 (``python -m benchmarks.pixels DATA``, seed 0, the real data of docs/networks.md).
 
-Mini-batches are read when they are needed: heatmaps are an array, or :class:`heatpose.data.folder.HeatmapRows`, which
+Mini-batches are read when they are needed: heatmaps are an array, or :class:`heatpose.HeatmapRows`, which
 reads files. PyTorch is imported when the convolutional network is trained or predicts.
 """
 

@@ -44,8 +44,8 @@ def data_digest(table: pd.DataFrame) -> str:
 
     Examples
     --------
-    >>> from heatpose.data.table import keypoint_frame
-    >>> table = keypoint_frame(np.zeros((2, 17, 3))).assign(label=["up", "down"])
+    >>> import heatpose
+    >>> table = heatpose.keypoint_frame(np.zeros((2, 17, 3))).assign(label=["up", "down"])
     >>> data_digest(table) == data_digest(table[::-1])
     False
     >>> data_digest(table) == data_digest(table.assign(more=1))

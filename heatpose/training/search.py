@@ -83,7 +83,7 @@ def search_pose_classifier(
     ----------
     table : DataFrame
         A keypoint table with ``label``, and ``path`` for groups from paths, see :func:`heatpose.load_data`; of arrays
-        :func:`heatpose.data.table.keypoint_frame`.
+        :func:`heatpose.keypoint_frame`.
     groups : str, array_like of shape (N,) or Grouping, default "auto"
         Samples that must not be on both sides of a split: a SPEC of :func:`heatpose.resolve_groups`, or their groups.
     budget : float or str
@@ -138,9 +138,8 @@ def search_pose_classifier(
     Examples
     --------
     >>> import heatpose
-    >>> from heatpose.data.table import keypoint_frame
     >>> poses = heatpose.simulate_poses(3, 1, 4, classes=["action_up", "action_down"])
-    >>> table = keypoint_frame(poses.keypoints).assign(label=poses.labels, group=poses.performers.astype(str))
+    >>> table = heatpose.keypoint_frame(poses.keypoints).assign(label=poses.labels, group=poses.performers.astype(str))
     >>> result = search_pose_classifier(table, budget=1, classifiers="lda", n_trials=1)  # doctest: +SKIP
     >>> result.leaderboard["parameters"]  # doctest: +SKIP
     """

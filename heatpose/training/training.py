@@ -108,7 +108,7 @@ def train_pose_classifier(
     ----------
     table : DataFrame
         A keypoint table with ``label``, and ``path`` for groups from paths, see :func:`heatpose.load_data`; of arrays
-        :func:`heatpose.data.table.keypoint_frame`.
+        :func:`heatpose.keypoint_frame`.
     groups : str, array_like of shape (N,) or Grouping, default "auto"
         Samples that must not be on both sides of a split: a SPEC of :func:`heatpose.resolve_groups`, or their groups.
     classifiers : str or sequence of str, optional
@@ -149,9 +149,8 @@ def train_pose_classifier(
     Examples
     --------
     >>> import heatpose
-    >>> from heatpose.data.table import keypoint_frame
     >>> poses = heatpose.simulate_poses(3, 1, 4, classes=["action_up", "action_down"])
-    >>> table = keypoint_frame(poses.keypoints).assign(label=poses.labels, group=poses.performers.astype(str))
+    >>> table = heatpose.keypoint_frame(poses.keypoints).assign(label=poses.labels, group=poses.performers.astype(str))
     >>> result = train_pose_classifier(table, classifiers="logistic")
     >>> result.grouping.n_groups, result.classifier
     (3, 'logistic')
