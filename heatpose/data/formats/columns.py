@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +12,22 @@ import pandas as pd
 
 from heatpose.data.delimited import read_delimited, separator_of
 from heatpose.data.formats.source import Format, Poses, Source
-from heatpose.pose.skeletons import SKELETONS, coco_names
+from heatpose.data.wording import some_names
+from heatpose.pose.skeletons import HAND_21, SKELETONS, coco_names
 
 __all__ = ["MEDIAPIPE_CSV", "MOVENET"]
 
 _CONFIDENCE = ("confidence", "conf", "score", "visibility", "vis", "likelihood", "presence", "prob", "v", "c", "s")
 _PARTS = "|".join(("x", "y", "z", *_CONFIDENCE))
 _NAME_FIRST = re.compile(rf"(.+?)[_.\s:-]({_PARTS})", re.IGNORECASE)
-_PART_FIRST = re.compile(rf"({_PARTS})[_.\s:-]?(\d+)", re.IGNORECASE)
+_PART_FIRST = re.compile(rf"({_PARTS})(?:[_.\s:-]?(?=\d)|[_.\s:-])(.+)", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?:(?:landmark|lm|pose|kp|keypoint|point|pose_landmark)[_\s]?)?(\d{1,4})")
 _FACTS = {
     "label": ("class_name", "label", "class", "pose_label", "pose", "target", "action"),
     "path": ("file_name", "filename", "image_name", "image", "path", "image_path"),
-    "video": ("video", "video_name", "video_id", "video_path", "clip"),
-    "person": ("group", "person", "person_id", "subject", "participant"),
+    "video": ("video", "video_name", "video_id", "video_path", "vid_id", "clip"),
+    "person": ("group", "person", "person_id", "subject", "subject_id", "participant", "participant_id", "signer"),
     "track": ("track", "track_id"),
     "frame": ("frame", "frame_id", "frame_number", "frame_index", "frame_idx", "timestamp", "timestamp_ms", "time"),
 }
@@ -42,6 +43,9 @@ _TEXTS = {name for names in _FACTS.values() for name in names}
 
 _MEDIAPIPE = SKELETONS["mediapipe-33"].keypoints
 
+_WITH_BODY = {33 + face + hands for face in (0, 468, 478) for hands in (0, 42)}
+"""Numbers of MediaPipe's landmarks that begin with a body; two hands alone are 42, and a face 468 or 478."""
+
 
 def _header(text: str) -> list[str]:
     """Return the fields of the first line."""
@@ -56,7 +60,7 @@ def _points(header: Sequence[str]) -> dict[str, dict[str, int]]:
         if match := _NAME_FIRST.fullmatch(text.strip()):
             name, part = match[1].lower(), match[2].lower()
         elif match := _PART_FIRST.fullmatch(text.strip()):
-            name, part = match[2], match[1].lower()
+            name, part = match[2].lower(), match[1].lower()
         else:
             continue
         part = "confidence" if part in _CONFIDENCE else part
@@ -65,19 +69,22 @@ def _points(header: Sequence[str]) -> dict[str, dict[str, int]]:
 
 
 def _numbered(points: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    """Return numbered points with the names of MediaPipe's landmarks, without those of the face and hands."""
+    """Return numbered points: those of a body with the names of MediaPipe's landmarks, others by their numbers."""
     numbers = {int(match[1]): columns for name, columns in points.items() if (match := _NUMBERED.fullmatch(name))}
     first = min(numbers, default=0)
-    if first > 1 or not {first, first + len(_MEDIAPIPE) - 1} <= numbers.keys():
-        return {}
-    return {name: numbers[first + at] for at, name in enumerate(_MEDIAPIPE) if first + at in numbers}
+    if first <= 1 and max(numbers, default=0) - first + 1 in _WITH_BODY:  # then those of the face and hands follow
+        return {name: numbers[first + at] for at, name in enumerate(_MEDIAPIPE) if first + at in numbers}
+    return {str(number): numbers[number] for number in sorted(numbers)}
 
 
 def _mediapipe(header: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return the columns of MediaPipe's landmarks, of a body or a hand, in their order."""
     points = _points(header)
     named = {_landmark(name): columns for name, columns in points.items()}
     if "left_eye_inner" in named and "nose" in named:
         return {name: named[name] for name in _MEDIAPIPE if name in named}
+    if named.keys() >= {*HAND_21.keypoints}:
+        return {name: named[name] for name in HAND_21.keypoints}
     return _numbered(points)
 
 
@@ -115,11 +122,15 @@ def _numbers(table: pd.DataFrame, columns: dict[str, int]) -> np.ndarray:
     return numbers
 
 
-def _facts(header: Sequence[str], used: Iterable[int] = ()) -> dict[str, int]:
-    """Return the columns of what is known beside the coordinates."""
+def _facts(poses: Poses, header: Sequence[str], used: Collection[int]) -> dict[str, int]:
+    """Return the columns of what is known beside the coordinates, and note those that are ignored."""
     lower = [text.strip().lower() for text in header]
     known = {fact: [lower.index(name) for name in names if name in lower] for fact, names in _FACTS.items()}
-    return {fact: left[0] for fact, at in known.items() if (left := [column for column in at if column not in used])}
+    facts = {fact: left[0] for fact, at in known.items() if (left := [column for column in at if column not in used])}
+    taken = {*used, *facts.values()}
+    if ignored := [name for at, name in enumerate(header) if at not in taken and lower[at] not in ("", "z")]:
+        poses.note(f"Ignored columns: {some_names(ignored)}")
+    return facts
 
 
 def _add(poses: Poses, table: pd.DataFrame, numbers: np.ndarray, facts: dict[str, int], frames: Sequence[int]) -> None:
@@ -144,12 +155,13 @@ def _read(source: Source, file: int, poses: Poses, find: str) -> None:
     else:
         points = _mediapipe(header) if find == "mediapipe" else _movenet(header)
         if not points and find == "mediapipe" and (columns := _long(header)):
-            _read_long(poses, _table(path, header), columns, _facts(header, columns.values()))
+            facts = _facts(poses, header, columns.values())
+            _read_long(poses, _table(path, header), columns, facts)
             return
         if not points:
             raise ValueError(f"Expected columns of keypoints, got {', '.join(header)[:80]}.")
         table = _table(path, header)
-        facts = _facts(header, {column for columns in points.values() for column in columns.values()})
+        facts = _facts(poses, header, {column for columns in points.values() for column in columns.values()})
     if any("z" in columns for columns in points.values()):
         poses.note("z was left out: x and y are taken as they are in a picture, where y points down")
     poses.name_keypoints(list(points))
@@ -180,11 +192,13 @@ def _read_long(poses: Poses, table: pd.DataFrame, columns: dict[str, int], facts
     """Add the poses of a table with a row a landmark; without a frame or path a pose begins with its first landmark."""
     marks = table.iloc[:, columns["landmark"]].astype(str).str.lower().str.rpartition(".")[2].str.replace(" ", "_")
     numbered = pd.to_numeric(marks, errors="coerce")
-    first = 1 if (numbered.min(), numbered.max()) == (1, len(_MEDIAPIPE)) else 0
-    known = {mark: at for at, name in enumerate(_MEDIAPIPE) for mark in (_landmark(name), str(at + first))}
+    first, last = numbered.min(), numbered.max()
+    names = HAND_21.keypoints if last - first == len(HAND_21.keypoints) - 1 else _MEDIAPIPE
+    first = 1 if (first, last) == (1, len(names)) else 0
+    known = {mark: at for at, name in enumerate(names) for mark in (_landmark(name), str(at + first))}
     at = marks.map(_landmark).map(known)
     if at.isna().any():
-        raise ValueError(f"Expected {len(_MEDIAPIPE)} numbered or named landmarks, got {marks[at.isna()].iloc[0]!r}.")
+        raise ValueError(f"Expected {len(names)} numbered or named landmarks, got {marks[at.isna()].iloc[0]!r}.")
     key = pd.DataFrame({name: table.iloc[:, column] for name, column in facts.items() if name != "label"})
     if not {"frame", "path"} & facts.keys():
         key["frame"] = (at == at.iloc[0]).cumsum()
@@ -192,15 +206,15 @@ def _read_long(poses: Poses, table: pd.DataFrame, columns: dict[str, int], facts
     pose = key.assign(frame=frame).groupby(["frame", *key.columns.difference(["frame"])], dropna=False).ngroup()
     if (twice := pd.DataFrame({"pose": pose, "at": at}).duplicated()).any():
         raise ValueError(f"Expected each landmark once in a pose, got {marks[twice].iloc[0]!r} twice.")
-    numbers = np.full((int(pose.max()) + 1, len(_MEDIAPIPE), 3), np.nan)
+    numbers = np.full((int(pose.max()) + 1, len(names), 3), np.nan)
     numbers[pose, at.astype(int)] = _numbers(table, columns)
     rows = np.unique(pose, return_index=True)[1]
-    poses.name_keypoints(_MEDIAPIPE)
+    poses.name_keypoints(names)
     _add(poses, table.iloc[rows], numbers, facts, frame.iloc[rows].tolist())
 
 
 def _landmark(name: str) -> str:
-    return name.replace("mouth_left", "left_mouth").replace("mouth_right", "right_mouth")
+    return name.replace("mouth_left", "left_mouth").replace("mouth_right", "right_mouth").replace("_finger_", "_")
 
 
 def _sniff_mediapipe(source: Source) -> bool:

@@ -220,7 +220,9 @@ def _look(source: Source) -> str:
         if isinstance(content, dict):
             return f"JSON with {', '.join(map(repr, list(content)[:6])) or 'nothing'} ({name})"
         return f"{'JSON without objects' if content is not None else 'a file that is not JSON'} ({name})"
-    return f"{source.head().partition(chr(10))[0][:60]!r} ({name})"
+    head = source.head().partition("\n")[0][:60]
+    look = "a binary file" if "\0" in head else repr(head)
+    return f"{look} ({name})"
 
 
 def looks_foreign(path: Path) -> bool:
@@ -323,7 +325,8 @@ def _to_coco(
             return pick_keypoints(numbers, names)
     known = [name for name in found.skeletons if len(find_skeleton(name).keypoints) == n_keypoints]
     if len(known) != 1:
-        fits = ", ".join(known or skeletons_of(n_keypoints)) or f"none out of {', '.join(skeletons_of(17))}, ..."
+        own = "none (in Python skeleton= takes a Skeleton of your own)"
+        fits = ", ".join(known or skeletons_of(n_keypoints)) or own
         raise ValueError(
             f"Expected keypoints of a skeleton that {found.title} has ({', '.join(found.skeletons)}), got "
             f"{n_keypoints} a pose; give --skeleton NAME (skeleton=), of that number: {fits}."

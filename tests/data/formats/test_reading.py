@@ -25,7 +25,7 @@ from heatpose.data.table import (
 )
 from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.pose.decoding import decode_heatmaps
-from heatpose.pose.skeletons import SKELETONS, coco_names, skeletons_of, to_coco
+from heatpose.pose.skeletons import HAND_21, SKELETONS, coco_names, skeletons_of, to_coco
 
 SOURCES = [
     ("coco", written.coco, "a.json", {}),
@@ -557,6 +557,7 @@ def test_other_numbers_of_keypoints_need_a_skeleton(tmp_path):
         (lambda n, part: f"Pose_{n}_{'visibility' if part == 'v' else part}", 0),
         (lambda n, part: f"{written.MEDIAPIPE_33[n].upper()}_{part}", 0),
         (lambda n, part: f"{part.upper()}{n}", 1),
+        (lambda n, part: f"{part}_{written.MEDIAPIPE_33[n]}", 0),
     ],
 )
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -589,6 +590,49 @@ def test_mediapipe_in_pixels_and_without_header(tmp_path):
     np.testing.assert_allclose(table_keypoints(table)[..., :2], poses[..., :2], atol=2e-3)
     assert table["label"].tolist() == ["warrior"] * 2
     assert table["path"].tolist() == ["img0.jpg", "img1.jpg"]
+
+
+def hand_table(n_points, name="{part}{n}"):
+    """Return a table of hands as MediaPipe's, and their x and y, shape (6, n_points, 2)."""
+    xy = np.random.default_rng(0).uniform(20, 300, (6, n_points, 2)).round(2)
+    names = [f"left_index_{n}" if n >= 21 else HAND_21.keypoints[n].replace("_", "_finger_") for n in range(n_points)]
+    columns = {
+        name.format(part=part, n=n, name=names[n].replace("thumb_finger", "thumb")): values
+        for n in range(n_points)
+        for part, values in (("x", xy[:, n, 0]), ("y", xy[:, n, 1]), ("z", np.full(6, -0.01)))
+    }
+    return pd.DataFrame(columns | {"label": list("abcabc"), "session": 1}), xy
+
+
+@pytest.mark.parametrize("name", ["{part}{n}", "landmark_{n}_{part}", "{name}_{part}"])
+def test_tables_of_a_hand_are_read_as_such(tmp_path, name):
+    table, xy = hand_table(21, name)
+    table.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=r"got 21 a pose; .*hand-21"):
+        read_poses(tmp_path / "a.csv")
+    read = read_poses(tmp_path / "a.csv", skeleton="hand-21")
+    np.testing.assert_allclose(table_keypoints(read, HAND_21)[..., :2], xy, atol=1e-3)
+    assert read["label"].tolist() == list("abcabc")
+    assert "Ignored columns: session." in read.attrs["notes"]
+
+
+def test_two_hands_and_a_face_are_no_body(tmp_path):
+    for n_points in (42, 468):
+        hand_table(n_points)[0].to_csv(tmp_path / "a.csv", index=False)
+        with pytest.raises(ValueError, match=f"got {n_points} a pose; .*a Skeleton of your own"):
+            read_poses(tmp_path / "a.csv")
+    hand_table(75)[0].to_csv(tmp_path / "a.csv", index=False)  # a body before its hands
+    assert len(read_poses(tmp_path / "a.csv")) == 6
+
+
+def test_a_row_for_each_landmark_of_a_hand(tmp_path):
+    _, xy = hand_table(21)
+    rows = [(frame, n, *xy[frame, n], 0) for frame in range(6) for n in range(21)]
+    pd.DataFrame(rows, columns=["Frame", "Landmark", "X", "Y", "Z"]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=r"got 21 a pose; .*hand-21"):
+        read_poses(tmp_path / "a.csv")
+    table = read_poses(tmp_path / "a.csv", skeleton="hand-21")
+    np.testing.assert_allclose(table_keypoints(table, HAND_21)[..., :2], xy, atol=1e-3)
 
 
 def long_rows(poses, name=lambda n: n, **columns):
