@@ -11,11 +11,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from errno import EINVAL
-from functools import partial, reduce
-from operator import add
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import heatpose
@@ -229,12 +228,12 @@ def complain(message: str) -> None:
     print(message, file=sys.stderr)  # noqa: T201
 
 
-def warn_of_differences(model: Any, signatures: Sequence[Signature]) -> list[str]:
+def warn_of_differences(model: Any, data: pd.DataFrame | Signature) -> list[str]:
     """Print differences between data and the training data of a model to stderr, and return them."""
-    findings = heatpose.check_data(model, reduce(add, signatures)) if signatures else []
+    findings = list(map(str, heatpose.check_data(model, data)))
     for finding in findings:
         complain(f"Warning: {finding}")
-    return [str(finding) for finding in findings]
+    return findings
 
 
 def is_reader_gone(error: Exception) -> bool:

@@ -141,7 +141,7 @@ def _checked(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iter
     if poses:
         keypoints = np.concatenate(poses)
         keypoints = mirror_keypoints(keypoints, skeleton) if mirrored else keypoints
-        warn_of_differences(model, [sign_poses(keypoints, skeleton, shape)])
+        warn_of_differences(model, sign_poses(keypoints, skeleton, shape))
     yield from frames
 
 

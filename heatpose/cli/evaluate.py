@@ -36,7 +36,6 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.cli._results import show_evaluation
     from heatpose.data.storage import redact
     from heatpose.evaluation.scoring import better_mirrored, frames_with_body
-    from heatpose.evaluation.signature import sign_table
     from heatpose.model.inputs import skeleton_of
     from heatpose.model.prediction import mirror_table
     from heatpose.persistence.provenance import check_training_data
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     if args.mirrored:
         table = mirror_table(table, skeleton)
         heatmaps = None if heatmaps is None else replace(heatmaps, mirrored=True)
-    differences = warn_of_differences(pipeline, [sign_table(table, skeleton)])
+    differences = warn_of_differences(pipeline, table)
     cautions += differences
     if n_empty := int((~frames_with_body(table)).sum()):
         cautions.append(

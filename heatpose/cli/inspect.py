@@ -40,16 +40,14 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.evaluation.inspection import write_fix_list
 
     inspection = inspect(args, heatpose.read_manifest(args.model)["record"].get("signature") if args.model else None)
-    if args.fix_list is not None:
-        write_fix_list(inspection, args.fix_list)
+    n_lines = write_fix_list(inspection, args.fix_list) if args.fix_list else 0
     if args.json:
         say_json(inspection.to_dict())
     else:
         console = results()
         _show_contents(console, inspection)
         _show_problems(console, inspection, args.show)
-        if args.fix_list is not None:
-            n_lines = sum(len(problem.paths) for problem in inspection.problems)
+        if args.fix_list:
             say(f"Wrote {args.fix_list}: {format_plural(n_lines, 'line')}")
     write_page(args, inspection, heatmaps=args.data)
 

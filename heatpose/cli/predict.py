@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from functools import reduce
+from operator import add
 
 import heatpose
 from heatpose.cli._console import pose_options, progress, warn_of_differences
@@ -58,7 +60,8 @@ def run(args: argparse.Namespace) -> None:
         all_bad = {bad.path for bad in error.bad_files} >= set(files)
         hint = "" if all_bad else "\nFix or remove them, or leave them out with --skip-bad."
         raise ValueError(f"{error}{hint}") from error
-    warn_of_differences(pipeline, signatures)
+    if signatures:
+        warn_of_differences(pipeline, reduce(add, signatures))
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(Prediction._fields)
     table.writerows((path, label, f"{confidence:.4f}") for path, label, confidence in predictions)

@@ -124,27 +124,24 @@ def run(args: argparse.Namespace) -> None:
     say_next("predict", args.out, "PATH...")
 
 
-_NOT_WITH_ADAPT = {
-    **dict.fromkeys(("groups", "classifiers", "folds", "search", "study", "dask", "report")),
-    "mirror": "names",
-    "decoder": "gaussian",
-    "random_state": 0,
-}
+_NOT_WITH_ADAPT = (
+    *("groups", "classifiers", "folds", "search", "study", "dask", "report"),
+    *("mirror", "decoder", "random_state"),
+)
 """Options that an adaptation has no use for, which compares and draws nothing and decodes as the model does."""
 
 
 def _adapt(args: argparse.Namespace) -> tuple[Pipeline, pd.DataFrame, dict[str, Any]]:
     """Adapt a model to the person of DATA; return it with their keypoint table and the record for the manifest."""
-    from heatpose.evaluation.signature import sign_table
     from heatpose.model.adaptation import describe_adaptation
     from heatpose.model.inputs import input_of, skeleton_of
 
-    if given := [f"--{name}" for name, default in _NOT_WITH_ADAPT.items() if getattr(args, name) != default]:
+    if given := [f"--{name}" for name in _NOT_WITH_ADAPT if getattr(args, name) != args.parser.get_default(name)]:
         raise UsageError(f"Expected --adapt without {', '.join(given).replace('_', '-')}, which it has no use for")
     base, manifest = heatpose.load_model(args.adapt), heatpose.read_manifest(args.adapt)
     table, heatmaps, _ = read_for_models(args, base)
     labels = table["label"].to_numpy(dtype=str)
-    warn_of_differences(base, [sign_table(table, skeleton_of(base))])
+    warn_of_differences(base, table)
     samples = input_of(base).samples(table, heatmaps, skeleton_of(base))
     adapted = heatpose.adapt_model(base, samples, labels)  # first, as it checks its input
     facts, sentence = describe_adaptation(base, samples, labels)

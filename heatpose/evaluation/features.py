@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import cross_val_predict
@@ -196,10 +195,7 @@ def _standardise(x: np.ndarray) -> np.ndarray:
 
 def _tolerance(x: np.ndarray, y: np.ndarray) -> float:
     """Return the distance up to which samples are near-identical."""
-    apart = np.empty(len(y))
-    for name in np.unique(y):
-        apart[y == name] = cKDTree(x[y != name]).query(x[y == name])[0]
-    return float(_NEAR * np.median(apart))
+    return float(_NEAR * np.median(Neighbours(x, 0).nearest_elsewhere(y)[0]))
 
 
 def _verdict(random: SplitAudit, grouped: SplitAudit) -> str:
