@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,14 @@ _WITH_BODY = {33 + face + hands for face in (0, 468, 478) for hands in (0, 42)}
 """Numbers of MediaPipe's landmarks that begin with a body; two hands alone are 42, and a face 468 or 478."""
 
 
-def _header(text: str) -> list[str]:
-    """Return the fields of the first line."""
+def _header(text: str) -> tuple[list[str], bool]:
+    """Return the names of the columns and whether the first line has them, or else is name, maybe class, 33 x, y, z."""
     line = text.partition("\n")[0].rstrip("\r")
-    return next(csv.reader([line], delimiter=separator_of(line)), [])
+    fields = next(csv.reader([line], delimiter=separator_of(line)), [])
+    values, texts = divmod(len(fields), len(_MEDIAPIPE))
+    if (values, texts) in ((3, 1), (3, 2)) and _NUMBER.fullmatch(fields[-1]):
+        return [*("path", "class")[:texts], *(f"{name}_{part}" for name in _MEDIAPIPE for part in "xyz")], False
+    return fields, True
 
 
 def _points(header: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -96,20 +101,14 @@ def _movenet(header: Sequence[str]) -> dict[str, dict[str, int]]:
     return {name: columns for name, columns in zip(names, points.values(), strict=True) if name}
 
 
-def _unnamed(header: Sequence[str]) -> int:
-    """Return the texts before the numbers in a row without a header: name, maybe class, then 33 x, y, z; else 0."""
-    texts = len(header) % len(_MEDIAPIPE)
-    return texts if texts in (1, 2) and len(header) // len(_MEDIAPIPE) == 3 and _NUMBER.fullmatch(header[-1]) else 0
-
-
-def _table(path: Path, header: list[str] | None) -> pd.DataFrame:
+def _table(path: Path, header: list[str], has_header: bool) -> pd.DataFrame:
     missing = ["", "nan", "NaN", "NA", "null", "None"]
     return read_delimited(
         path,
-        header=0 if header else None,
+        **{"header": 0} if has_header else {"header": None, "names": header},
         keep_default_na=False,
-        dtype={name: str for name in header or () if name.strip().lower() in _TEXTS},  # 007 is no 7
-        na_values={name: missing for name in header or () if name.strip().lower() not in _TEXTS},
+        dtype={name: str for name in header if name.strip().lower() in _TEXTS},  # 007 is no 7
+        na_values={name: missing for name in header if name.strip().lower() not in _TEXTS},
     )
 
 
@@ -145,23 +144,17 @@ def _add(poses: Poses, table: pd.DataFrame, numbers: np.ndarray, facts: dict[str
         poses.add(pose, person=of.get("person"), track=of.get("track"))
 
 
-def _read(source: Source, file: int, poses: Poses, find: str) -> None:
-    path = source.path(file)
-    header = _header(source.head(file))
-    facts = {"path": 0, "label": 1}
-    if find == "mediapipe" and (texts := _unnamed(header)):
-        points = {name: {"x": texts + 3 * at, "y": texts + 3 * at + 1} for at, name in enumerate(_MEDIAPIPE)}
-        table, facts = _table(path, None), dict(list(facts.items())[:texts])
-    else:
-        points = _mediapipe(header) if find == "mediapipe" else _movenet(header)
-        if not points and find == "mediapipe" and (columns := _long(header)):
-            facts = _facts(poses, header, columns.values())
-            _read_long(poses, _table(path, header), columns, facts)
-            return
-        if not points:
-            raise ValueError(f"Expected columns of keypoints, got {', '.join(header)[:80]}.")
-        table = _table(path, header)
-        facts = _facts(poses, header, {column for columns in points.values() for column in columns.values()})
+def _read(source: Source, file: int, poses: Poses, find: Callable[[Sequence[str]], dict[str, dict[str, int]]]) -> None:
+    header, has_header = _header(source.head(file))
+    points = find(header)
+    landmark = {} if points else _long(header)
+    if not points and not landmark:
+        raise ValueError(f"Expected columns of keypoints, got {', '.join(header)[:80]}.")
+    table = _table(source.path(file), header, has_header)
+    if landmark:
+        _read_long(poses, table, landmark, _facts(poses, header, landmark.values()))
+        return
+    facts = _facts(poses, header, {column for columns in points.values() for column in columns.values()})
     if any("z" in columns for columns in points.values()):
         poses.note("z was left out: x and y are taken as they are in a picture, where y points down")
     poses.name_keypoints(list(points))
@@ -218,8 +211,8 @@ def _landmark(name: str) -> str:
 
 
 def _sniff_mediapipe(source: Source) -> bool:
-    header = _header(source.head())
-    return bool(_unnamed(header) or _mediapipe(header) or _long(header))
+    header, _ = _header(source.head())
+    return bool(_mediapipe(header) or _long(header))
 
 
 MEDIAPIPE_CSV = Format(
@@ -227,7 +220,7 @@ MEDIAPIPE_CSV = Format(
     "MediaPipe landmarks in a CSV",
     (".csv", ".tsv"),
     _sniff_mediapipe,
-    lambda source, file, poses: _read(source, file, poses, "mediapipe"),
+    partial(_read, find=_mediapipe),
     skeletons=("mediapipe-33",),
     unit="either",
 )
@@ -235,6 +228,6 @@ MOVENET = Format(
     "movenet",
     "CSV with a column a coordinate (MoveNet's tutorial)",
     (".csv", ".tsv"),
-    lambda source: bool(_movenet(_header(source.head()))),
-    lambda source, file, poses: _read(source, file, poses, "movenet"),
+    lambda source: bool(_movenet(_header(source.head())[0])),
+    partial(_read, find=_movenet),
 )
