@@ -187,12 +187,18 @@ def parse_header(start: bytes) -> Header:
     if not start.startswith(np.lib.format.MAGIC_PREFIX):
         found = ": ".join(filter(None, [repr(start[:6]), lfs_advice(start)]))
         raise NpyError(f"expected an .npy file, got one that starts with {found}")
-    width = 2 if start[6:7] == b"\x01" else 4  # of the header's length, in format 1.0 and from 2.0 on
-    offset = 8 + width + int.from_bytes(start[8 : 8 + width], "little")
+    offset = _header_bytes(start)
+    if offset > HEADER_LIMIT:
+        raise NpyError(f"expected an .npy file, got one whose header has {offset} bytes, more than {HEADER_LIMIT}")
     if offset > len(start):
-        kind = _UnfinishedError if offset <= HEADER_LIMIT else NpyError
-        raise kind(f"expected an .npy file, got one whose header ends before its {offset} bytes")
+        raise _UnfinishedError(f"expected an .npy file, got one whose header ends before its {offset} bytes")
     return _parse(start[:offset])
+
+
+def _header_bytes(start: bytes) -> int:
+    """Return the length of a header, from the magic string to the first byte of data, by its first 12 bytes."""
+    width = 2 if start[6:7] == b"\x01" else 4  # of the header's length, in format 1.0 and from 2.0 on
+    return 8 + width + int.from_bytes(start[8 : 8 + width], "little")
 
 
 def read_header(path: str) -> Header:
@@ -477,18 +483,12 @@ def read_stream(stream: IO[bytes], *, n_keypoints: int = len(COCO_17.keypoints))
 
 
 def _read_next(stream: IO[bytes], n_keypoints: int) -> np.ndarray | None:
-    prefix = len(np.lib.format.MAGIC_PREFIX) + 2  # of the version
-    raw = _read_bytes(stream, prefix)
+    raw = _read_bytes(stream, 12)
     if not raw:
         return None
-    if not raw.startswith(np.lib.format.MAGIC_PREFIX[: len(raw)]):
-        raise NpyError(f"expected an array in .npy format, got {raw!r}")
-    width = 2 if raw[6:7] == b"\x01" else 4
-    raw += _read_bytes(stream, width)
-    length = int.from_bytes(raw[prefix:], "little")
-    if length > HEADER_LIMIT:
-        raise NpyError(f"expected a header of at most {HEADER_LIMIT} bytes, got one of {length}")
-    header = parse_header(raw + _read_bytes(stream, length))
+    if raw.startswith(np.lib.format.MAGIC_PREFIX):
+        raw += _read_bytes(stream, min(_header_bytes(raw), HEADER_LIMIT) - len(raw))
+    header = parse_header(raw)
     check_shape(header.shape, (n_keypoints, "H", "W"))
     content = _read_bytes(stream, header.data_bytes)
     if len(content) < header.data_bytes:
@@ -499,7 +499,7 @@ def _read_next(stream: IO[bytes], n_keypoints: int) -> np.ndarray | None:
 def _read_bytes(stream: IO[bytes], count: int) -> bytes:
     """Read that many bytes, or fewer if the stream ends."""
     parts: list[bytes] = []
-    while count and (part := stream.read(min(count, CHUNK_BYTES))):  # no allocation by the header's word alone
+    while count > 0 and (part := stream.read(min(count, CHUNK_BYTES))):  # no allocation by the header's word alone
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
