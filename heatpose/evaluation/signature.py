@@ -119,17 +119,9 @@ class Finding(Record):
         return {"severity": self.severity, **super().to_dict()}
 
 
-_COUNTED: Mapping[str, tuple[str, ...]] = {
-    "trunk_directions": DIRECTIONS,
-    "facing_camera": ("yes", "no"),
-    "limb_shares": ("body", "body_frames", "all", "all_frames"),
-    "shoulder_spans": ("sum", "frames"),
-    "straight_legs": ("sum", "frames"),
-    "second_peaks": ("yes", "no"),
-    "unsure": ("yes", "no"),
-    "trunk_leans": ("sum", "frames"),
-}
-"""Names of what the arrays of a signature count."""
+def _counts(*names: str) -> Any:
+    """Declare an array by the names of what it counts; 0 where that was not counted."""
+    return field(default_factory=lambda: np.zeros(len(names), int), metadata={"names": names})
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,15 +166,15 @@ class Signature(Record):
 
     n_frames: int
     n_empty: int
-    trunk_directions: np.ndarray
-    facing_camera: np.ndarray
-    missing_keypoints: np.ndarray
-    limb_shares: np.ndarray
-    shoulder_spans: np.ndarray
-    straight_legs: np.ndarray
-    second_peaks: np.ndarray = field(default_factory=lambda: np.zeros(2, int))
-    unsure: np.ndarray = field(default_factory=lambda: np.zeros(2, int))
-    trunk_leans: np.ndarray = field(default_factory=lambda: np.zeros(2, int))
+    trunk_directions: np.ndarray = _counts(*DIRECTIONS)
+    facing_camera: np.ndarray = _counts("yes", "no")
+    missing_keypoints: np.ndarray = _counts(*COCO_17.keypoints)  # or of the skeleton that there is
+    limb_shares: np.ndarray = _counts("body", "body_frames", "all", "all_frames")
+    shoulder_spans: np.ndarray = _counts("sum", "frames")
+    straight_legs: np.ndarray = _counts("sum", "frames")
+    second_peaks: np.ndarray = _counts("yes", "no")
+    unsure: np.ndarray = _counts("yes", "no")
+    trunk_leans: np.ndarray = _counts("sum", "frames")
     n_repeated: int = 0
     n_coarse: int = 0
     heatmap_shape: tuple[int, ...] | None = None
@@ -213,12 +205,15 @@ class Signature(Record):
         return cls(**{**values, **counts, "heatmap_shape": shape and tuple(shape), "keypoints": keypoints})
 
 
+_COUNTED: Mapping[str, tuple[str, ...]] = {
+    each.name: each.metadata["names"] for each in fields(Signature) if each.metadata
+}
+
 UPRIGHT = Signature(
     n_frames=1000,
     n_empty=1000,
     trunk_directions=np.array([970, 10, 10, 10]),
     facing_camera=np.array([500, 500]),
-    missing_keypoints=np.zeros(len(COCO_17.keypoints), int),
     # The middle of what people, estimators and data sets have.
     limb_shares=np.array([530, 1000, 430, 1000]),
     shoulder_spans=np.array([680, 1000]),
