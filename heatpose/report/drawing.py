@@ -85,7 +85,7 @@ def draw_skeleton(
         _make_bare(ax)
     _add_limbs(ax, xy[np.newaxis], linewidth=linewidth, alpha=alpha)
     seen = ~np.isnan(xy[:, 0])
-    colours = np.array([SIDE_COLOURS[side_of(keypoint)] for keypoint in COCO_17.keypoints])
+    colours = np.array([SIDE_COLOURS[side] for side in KEYPOINT_SIDES])
     size = (1.9 * linewidth) ** 2
     ax.scatter(xy[seen, 0], xy[seen, 1], size, colours[seen], alpha=alpha, linewidths=0, zorder=3)
     if legend:
@@ -375,14 +375,15 @@ def _positions(keypoints: ArrayLike, ndim: int) -> np.ndarray:
     return np.where(missing, np.nan, array[..., :2])
 
 
-def side_of(name: str) -> str:
+def _side_of(name: str) -> str:
     """Return the side of the body that a keypoint or limb is on, by its name: ``left``, ``right`` or ``trunk``."""
     side = name.split("_")[0]
     return side if side in _SIDES else "trunk"
 
 
+KEYPOINT_SIDES = [_side_of(name) for name in COCO_17.keypoints]
 _TRUNK = {*COCO_17.shoulders, *COCO_17.hips}
-LIMB_SIDES = ["trunk" if _TRUNK.issuperset(ends) else side_of(name) for name, ends in COCO_17.limbs.items()]
+LIMB_SIDES = ["trunk" if _TRUNK.issuperset(ends) else _side_of(name) for name, ends in COCO_17.limbs.items()]
 """Side of each limb; those between shoulders and hips are the trunk."""
 
 

@@ -20,7 +20,7 @@ from heatpose.evaluation.importance import JOINTS, REGIONS
 from heatpose.evaluation.learning_curve import LearningCurve
 from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.skeleton import COCO_17, swap_sides
-from heatpose.report.drawing import LIMB_SIDES, SIDE_COLOURS, mean_pose, side_of
+from heatpose.report.drawing import KEYPOINT_SIDES, LIMB_SIDES, SIDE_COLOURS, mean_pose
 
 __all__ = ["PALETTE", "Colour"]
 
@@ -84,11 +84,7 @@ def _picture(pose: np.ndarray, frame: Frame, width: int, line: float, alt: str, 
         "alt": alt,
         "line": line,
         "limbs": [(side, *limb) for side, limb in zip(LIMB_SIDES, ends, strict=True) if np.isfinite(limb).all()],
-        "dots": [
-            (side_of(name), x, y)
-            for name, (x, y) in zip(COCO_17.keypoints, xy.tolist(), strict=True)
-            if np.isfinite([x, y]).all()
-        ],
+        "dots": [(side, *dot) for side, dot in zip(KEYPOINT_SIDES, xy.tolist(), strict=True) if np.isfinite(dot).all()],
         **layers,
     }
 
@@ -101,7 +97,7 @@ def draw_class(poses: np.ndarray, frame: Frame, alt: str) -> dict[str, Any]:
     """Draw the mean of normalised poses (N, K, 2), with an ellipse that contains two thirds of each keypoint."""
     width = 150
     ellipses = []
-    for name, points in zip(COCO_17.keypoints, poses.swapaxes(0, 1), strict=True):
+    for side, points in zip(KEYPOINT_SIDES, poses.swapaxes(0, 1), strict=True):
         points = _pixels(points[~np.isnan(points).any(axis=1)], frame, width)
         if len(points) >= 3:
             values, vectors = np.linalg.eigh(np.cov(points.T))
@@ -109,7 +105,7 @@ def draw_class(poses: np.ndarray, frame: Frame, alt: str) -> dict[str, Any]:
             reach = np.linalg.norm((points - points.mean(axis=0)) @ vectors / deviations, axis=1)
             radii = np.quantile(reach, 2 / 3) * deviations[::-1]
             angle = np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1]))
-            ellipses.append((side_of(name), *points.mean(axis=0).tolist(), *radii.tolist(), float(angle)))
+            ellipses.append((side, *points.mean(axis=0).tolist(), *radii.tolist(), float(angle)))
     return _picture(mean_pose(poses), frame, width, 2.6, alt, ellipses=ellipses)
 
 
