@@ -218,28 +218,18 @@ def _look_swapped(apart: np.ndarray) -> np.ndarray:
     return (apart[1] < _SWAPPED * apart[0]) & (apart[0] > _SWAPPED_FROM)
 
 
-def _odd_values(context: CheckContext) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the median peak of each frame, its ratio to all frames', and whether that is odd; (N,) each."""
-    heights = context.frames.keypoints[..., 2]
+def odd_peaks(context: CheckContext) -> Iterator[Problem]:
+    """Frames whose peaks are several times higher or lower than usual, and others whose keypoints have a second one."""
+    heights, others = context.frames.keypoints[..., 2], context.frames.samples["others"]
     peak = np.ma.median(np.ma.masked_less_equal(heights, 0), axis=1).filled(0)  # of the keypoints that are there
     ratio = np.maximum(peak, 1e-12) / max(context.median_peak, 1e-12)
-    return peak, ratio, context.visible & (np.abs(np.log(ratio)) > math.log(_ODD))
-
-
-def several_people(context: CheckContext) -> Iterator[Problem]:
-    """Frames in which most keypoints have a second peak."""
-    others, odd = context.frames.samples["others"], _odd_values(context)[2]
-    for row in np.flatnonzero(context.visible & ~odd & (others >= _SECOND_PERSON)).tolist():
-        message = f"{format_percent(others[row], 0)} of its keypoints have a second peak elsewhere: another person."
-        yield context.problem("several-people", message, others[row], [row])
-
-
-def odd_values(context: CheckContext) -> Iterator[Problem]:
-    """Frames whose peaks are several times higher or lower than usual."""
-    peak, ratio, odd = _odd_values(context)
+    odd = context.visible & (np.abs(np.log(ratio)) > math.log(_ODD))
     for row in np.flatnonzero(odd).tolist():
         message = f"Its median peak is {peak[row]:.2g}, that of all is {context.median_peak:.2g}."
         yield context.problem("odd-values", message, 1 - min(ratio[row], 1 / ratio[row]), [row])
+    for row in np.flatnonzero(context.visible & ~odd & (others >= _SECOND_PERSON)).tolist():
+        message = f"{format_percent(others[row], 0)} of its keypoints have a second peak elsewhere: another person."
+        yield context.problem("several-people", message, others[row], [row])
 
 
 # A data set as a whole

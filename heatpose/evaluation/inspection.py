@@ -52,8 +52,7 @@ CHECKS: tuple[Check, ...] = (
     frame_checks.near_duplicates,
     frame_checks.dark_frames,
     frame_checks.swapped_sides,
-    frame_checks.several_people,
-    frame_checks.odd_values,
+    frame_checks.odd_peaks,
 )
 """All checks; their problems are sorted by kind."""
 
