@@ -15,6 +15,7 @@ from heatpose.data.folder import HeatmapFolder, Layout, peaks_below_zero
 from heatpose.data.npy import BadFile
 from heatpose.data.reading import HeatmapFile, Progress
 from heatpose.data.table import is_folder, load_data, table_keypoints
+from heatpose.model.prediction import number_samples
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, is_person
@@ -65,11 +66,10 @@ class Frames:
     @cached_property
     def names(self) -> np.ndarray:
         """Name of each sample: its path, or its row in a table."""
-        paths, samples = self.index["path"], self.index["sample"]
-        shared = paths.notna() & paths.duplicated(keep=False)
+        paths = self.index["path"].astype(object)
         rows = pd.Series([f"row {row}" for row in range(1, len(paths) + 1)], index=paths.index)
-        names = paths.astype(object).where(paths.notna(), rows)
-        return names.where(~shared, names.astype(str) + "[" + samples.astype(str) + "]").to_numpy(dtype=object)
+        names = paths.where(paths.notna(), rows).tolist()
+        return np.array(number_samples(names, self.index["sample"]), dtype=object)
 
 
 def read_frames(

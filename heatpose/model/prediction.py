@@ -29,7 +29,7 @@ from heatpose.model.openset import UNKNOWN
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
-__all__ = ["Prediction", "list_pose_files", "mirror_table", "predict_files"]
+__all__ = ["Prediction", "list_pose_files", "mirror_table", "number_samples", "predict_files"]
 
 logger = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ def _load(
             poses = pipeline[0].transform(heatmaps)
             ends = np.cumsum([len(part) for _, part in waiting])
             parts = np.split(poses, ends[:-1])
-            names = (_numbered([redact(file)] * len(part), range(len(part))) for file, part in waiting)
+            names = (number_samples([redact(file)] * len(part), range(len(part))) for file, part in waiting)
             results.extend(zip(names, parts, strict=True))
             waiting.clear()
 
@@ -290,7 +290,7 @@ def _read(
                     some.append(part[:1].copy())
                     decoded.append(pipeline[0].transform(part))
                 poses = np.concatenate(decoded)
-                return [(_numbered([shown] * len(poses), range(len(poses))), poses)]
+                return [(number_samples([shown] * len(poses), range(len(poses))), poses)]
         input_of(pipeline).check_read(pipeline, None)
         if (source := heatmap_skeleton_of(pipeline)) != COCO_17:
             rows = {"skeleton": source, **rows}
@@ -302,7 +302,7 @@ def _read(
         numbers = table["sample"].where(table["path"].notna(), np.arange(len(table)))
         return [
             (
-                _numbered(table["path"].replace(file_name(file), shown).fillna(shown).tolist(), numbers),
+                number_samples(table["path"].replace(file_name(file), shown).fillna(shown).tolist(), numbers),
                 select_columns(table, skeleton_of(pipeline)).astype(np.float32),
             )
         ]
@@ -315,7 +315,7 @@ def _read(
         return [BadFile(shown, str(error))]
 
 
-def _numbered(names: Sequence[str], numbers: Iterable[int]) -> list[str]:
+def number_samples(names: Sequence[str], numbers: Iterable[int]) -> list[str]:
     """Return names of samples, with their numbers where several share a name."""
     counts = Counter(names)
     return [f"{name}[{number}]" if counts[name] > 1 else name for name, number in zip(names, numbers, strict=True)]
