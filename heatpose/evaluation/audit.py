@@ -87,7 +87,7 @@ class LeakageAudit(Record):
     Parameters
     ----------
     tolerance : float
-        Largest :func:`~heatpose.pose.similarity.pose_distance` of near-identical frames.
+        Largest distance of near-identical frames, see :class:`heatpose.pose.similarity.PoseNeighbours`.
     random, chosen : SplitAudit
         The random split and the chosen one.
     proposed : SplitAudit or None

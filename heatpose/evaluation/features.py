@@ -138,7 +138,7 @@ def audit_features(
 def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, **options: Any) -> FeatureAudit:
     """Audit a table: all numeric columns but the label, groups, ``group``, ``path`` and ``sample`` are features.
 
-    Samples of a keypoint table are compared as poses, see :func:`heatpose.pose.similarity.pose_distance`.
+    Samples of a keypoint table are compared as poses, see :class:`heatpose.pose.similarity.PoseNeighbours`.
 
     Parameters
     ----------

@@ -1,8 +1,6 @@
 """Distance between poses, nearest neighbours in large sets, and the clips that frames seem to come from.
 
-Neighbouring frames of a recording show nearly the same pose. The distance does not depend on position and size of the
-body, nor on keypoints of low confidence. Its unit is the body's size: the root mean square distance of the keypoints
-from their mean.
+Neighbouring frames of a recording show nearly the same pose.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-__all__ = ["COPY", "NEAR_IDENTICAL", "Neighbours", "PoseNeighbours", "connect", "pose_distance", "propose_clips"]
+__all__ = ["COPY", "NEAR_IDENTICAL", "Neighbours", "PoseNeighbours", "connect", "propose_clips"]
 
 NEAR_IDENTICAL = 0.025
 """Largest distance of near-identical frames: neighbours in a clip mostly are, frames of two people hardly ever."""
@@ -27,42 +25,6 @@ _CANDIDATES = 10  # that the signature finds, for the distance to choose from
 _DIMENSIONS = 16  # of the signature; more make the search slow and find hardly more
 _FRAGMENT = 3  # groups with fewer frames are joined to the nearest one
 _CHUNK = 1024  # rows whose distances are in memory at a time
-
-
-def pose_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Compute the distance between two poses, in units of the body's size.
-
-    Parameters
-    ----------
-    first, second : ndarray, shape (N, K, 3)
-        x, y and confidence of keypoints; NaN and confidence 0 where missing.
-
-    Returns
-    -------
-    ndarray, shape (N,)
-        Root mean square distance of the keypoints that are reliable in both, after both bodies were translated and
-        scaled to the same mean and size; infinite where fewer than 8 are.
-
-    Examples
-    --------
-    Twice as large and somewhere else, it is the same pose:
-
-    >>> pose = np.random.default_rng(0).uniform(0, 40, (1, 17, 3))
-    >>> pose[..., 2] = 0.9
-    >>> float(pose_distance(pose, pose * (2, 2, 1) + (7, 3, 0)).round(6)[0])
-    0.0
-    """
-    return _distance(first, second, _seen(first) & _seen(second))
-
-
-def _distance(first: np.ndarray, second: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Compute :func:`pose_distance` from the keypoints that are reliable in both, (N, K)."""
-    count = np.count_nonzero(seen, axis=1)
-    distance = _placed(first, seen)
-    distance -= _placed(second, seen)
-    with np.errstate(invalid="ignore"):
-        apart = np.sqrt(np.square(distance, out=distance).sum(axis=(1, 2)) / np.maximum(count, 1))
-    return np.where((count >= min(_FEWEST_KEYPOINTS, -(-first.shape[1] // 2))) & ~np.isnan(apart), apart, np.inf)
 
 
 class Neighbours:
@@ -84,9 +46,7 @@ class Neighbours:
         """Compute the distance between samples, given by their rows, (n,) each -> (n,)."""
         return np.linalg.norm(self._signatures[first] - self._signatures[second], axis=1)
 
-    def nearest(
-        self, rows: np.ndarray, among: np.ndarray, k: int = 1, candidates: int = _CANDIDATES
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(self, rows: np.ndarray, among: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest poses of some among others.
 
         Parameters
@@ -97,8 +57,6 @@ class Neighbours:
             Poses to search; a pose is not its own neighbour.
         k : int, default 1
             Number of neighbours.
-        candidates : int, default 10
-            Number of candidates from the tree.
 
         Returns
         -------
@@ -107,7 +65,7 @@ class Neighbours:
         neighbours : ndarray of int, shape (n, k)
             Their rows; -1 where the distance is infinite.
         """
-        wanted = max(k, candidates)
+        wanted = max(k, _CANDIDATES)
         distances = np.full((len(rows), wanted), np.inf)
         neighbours = np.full((len(rows), wanted), -1)
         if len(among) and len(rows):
@@ -167,13 +125,23 @@ class Neighbours:
 class PoseNeighbours(Neighbours):
     """Index of poses for approximate nearest-neighbour queries.
 
-    A k-d tree over low-dimensional signatures finds candidates; their distance is then computed by
-    :func:`pose_distance`. So distances are exact, while now and then the nearest neighbour is missed.
+    A k-d tree over low-dimensional signatures finds candidates, whose distance is then computed. So distances are
+    exact, while now and then the nearest neighbour is missed.
 
     Parameters
     ----------
     keypoints : array-like, shape (N, K, 3)
         x, y and confidence; NaN and confidence 0 where missing.
+
+    Examples
+    --------
+    Twice as large and somewhere else, it is the same pose:
+
+    >>> pose = np.random.default_rng(0).uniform(0, 40, (17, 3))
+    >>> pose[:, 2] = 0.9
+    >>> index = PoseNeighbours([pose, pose * (2, 2, 1) + (7, 3, 0)])
+    >>> float(index.distance(np.array([0]), np.array([1])).round(6)[0])
+    0.0
     """
 
     def __init__(self, keypoints: ArrayLike):
@@ -182,8 +150,19 @@ class PoseNeighbours(Neighbours):
         super().__init__(_signatures(self.keypoints), NEAR_IDENTICAL)
 
     def distance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Compute :func:`pose_distance` between poses, given by their rows, (n,) each -> (n,)."""
-        return _distance(self.keypoints[first], self.keypoints[second], self._is_seen[first] & self._is_seen[second])
+        """Compute the distance between poses in units of the body's size, given by their rows, (n,) each -> (n,).
+
+        It does not depend on position and size: the root mean square distance of the keypoints that are reliable in
+        both poses, after both were translated and scaled to the same mean and root mean square distance from it.
+        Infinite where fewer than 8 keypoints are.
+        """
+        seen = self._is_seen[first] & self._is_seen[second]
+        count = np.count_nonzero(seen, axis=1)
+        offset = _placed(self.keypoints[first], seen)
+        offset -= _placed(self.keypoints[second], seen)
+        with np.errstate(invalid="ignore"):
+            apart = np.sqrt(np.square(offset, out=offset).sum(axis=(1, 2)) / np.maximum(count, 1))
+        return np.where((count >= min(_FEWEST_KEYPOINTS, -(-seen.shape[1] // 2))) & ~np.isnan(apart), apart, np.inf)
 
 
 def propose_clips(neighbours: Neighbours, labels: ArrayLike) -> np.ndarray:
@@ -209,7 +188,7 @@ def propose_clips(neighbours: Neighbours, labels: ArrayLike) -> np.ndarray:
     n_clips = 0
     for name in np.unique(labels):
         rows = np.flatnonzero(labels == name)
-        distances, found = neighbours.nearest(rows, rows, k=2 * _CANDIDATES, candidates=2 * _CANDIDATES)
+        distances, found = neighbours.nearest(rows, rows, k=2 * _CANDIDATES)
         of_class = np.searchsorted(rows, found)
         row, column = np.nonzero(distances <= neighbours.tolerance)
         clip = connect(row, of_class[row, column], len(rows))
