@@ -51,8 +51,7 @@ def check_most(name: str, number: int) -> int:
     return number
 
 
-def check_width(wanted: int, width: int) -> int:
-    """Refuse another number of columns, and return it."""
+def check_width(wanted: int, width: int) -> None:
+    """Refuse another number of columns."""
     if width != wanted:
         raise ValueError(f"Expected {wanted} columns, got {width}.")
-    return width

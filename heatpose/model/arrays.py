@@ -53,6 +53,10 @@ class Block:
     """A function of rows, (N, F) -> (N, G), defined by its arrays alone."""
 
     def __post_init__(self) -> None:
+        self._lengths()
+
+    def _lengths(self) -> dict[str, int]:
+        """Check the arrays, and return the length of each axis."""
         lengths: dict[str, int] = {}
         for each in fields(self):  # type: ignore[arg-type]  # of the dataclasses below
             value = getattr(self, each.name)
@@ -62,13 +66,17 @@ class Block:
                 lengths |= dict(zip(axes, value.shape, strict=True))
             elif isinstance(value, tuple):
                 lengths[each.name] = len(value)
+        return lengths
 
     def width(self, width: int) -> int:
         """Return the number of output columns for `width` input columns; ValueError where they do not fit.
 
-        Unless a block overrides this, it has as many as it is given.
+        Unless a block overrides this, its axis "columns" is as long as there are input columns (without one, any number
+        fits), and "outputs" as there are output columns (without one, as many as come in).
         """
-        return width
+        lengths = self._lengths()
+        check_width(lengths.get("columns", width), width)
+        return lengths.get("outputs", width)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluate rows (N, F); the result does not depend on how they are batched."""
@@ -181,10 +189,6 @@ class Fill(Block):
 
     values: np.ndarray = field(metadata=_axes("columns"))
 
-    def width(self, width: int) -> int:
-        """The same."""
-        return check_width(len(self.values), width)
-
     def _apply(self, x: np.ndarray) -> np.ndarray:
         return np.where(np.isnan(x), self.values.astype(x.dtype), x)
 
@@ -201,10 +205,6 @@ class Scale(Block):
         if not np.all(self.scale != 0):
             raise ValueError("Expected scales other than 0, got some.")
 
-    def width(self, width: int) -> int:
-        """The same."""
-        return check_width(len(self.mean), width)
-
     def _apply(self, x: np.ndarray) -> np.ndarray:
         return (x - self.mean.astype(x.dtype)) / self.scale.astype(x.dtype)
 
@@ -215,11 +215,6 @@ class Linear(Block):
 
     weights: np.ndarray = field(metadata=_axes("columns", "outputs"))
     bias: np.ndarray = field(metadata=_axes("outputs"))
-
-    def width(self, width: int) -> int:
-        """As many as there are columns of weights."""
-        check_width(len(self.weights), width)
-        return self.weights.shape[1]
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
         return x @ self.weights + self.bias
@@ -258,11 +253,7 @@ class Softmax(Block):
 class Constant(Block):
     """Same output for every row."""
 
-    values: np.ndarray = field(metadata=_axes("classes"))
-
-    def width(self, width: int) -> int:
-        """As many as there are values."""
-        return len(self.values)
+    values: np.ndarray = field(metadata=_axes("outputs"))
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
         return np.tile(self.values, (len(x), 1))
@@ -302,9 +293,9 @@ class Trees(Block):
     missing_left: np.ndarray = field(metadata=_axes("nodes", kind="b"))
     leaf: np.ndarray = field(metadata=_axes("nodes", kind="i"))
     roots: np.ndarray = field(metadata=_axes("trees", kind="i"))
-    values: np.ndarray = field(metadata=_axes("leaves", "outputs"))
+    values: np.ndarray = field(metadata=_axes("leaves", "summands"))
     target: np.ndarray = field(metadata=_axes("trees", kind="i"))
-    base: np.ndarray = field(metadata=_axes("columns"))
+    base: np.ndarray = field(metadata=_axes("outputs"))
 
     def __post_init__(self):
         super().__post_init__()
@@ -433,7 +424,7 @@ class Kernel(Block):
 
     def width(self, width: int) -> int:
         """One for each class; of two classes, one in all."""
-        check_width(self.points.shape[1], width)
+        super().width(width)
         return len(self.counts) if len(self.counts) > 2 else 1
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
@@ -474,11 +465,6 @@ class Bumps(Block):
         super().__post_init__()
         check_number("gamma", self.gamma, float, least=0)
 
-    def width(self, width: int) -> int:
-        """As many as there are columns of weights."""
-        check_width(self.points.shape[1], width)
-        return self.weights.shape[1]
-
     def _apply(self, x: np.ndarray) -> np.ndarray:
         return _by_chunks(self._sum, np.asarray(x, dtype=np.float64), len(self.points))
 
@@ -517,7 +503,7 @@ class Platt(Block):
 
     def width(self, width: int) -> int:
         """One for each class; two where one decision is between two classes."""
-        return max(2, check_width(len(self.slope), width))
+        return max(2, super().width(width))
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
         y = expit(-(self.slope * x + self.shift))
@@ -544,7 +530,7 @@ class Neighbours(Block):
 
     def width(self, width: int) -> int:
         """One for each class."""
-        check_width(self.points.shape[1], width)
+        super().width(width)
         return self.n_classes
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
