@@ -194,8 +194,7 @@ def pairwise_distances(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarr
     >>> pairwise_distances(xy)[0, :3].tolist()
     [5.0, 0.0, 0.0]
     """
-    start, end = skeleton.pairs.T
-    return _lengths(xy[:, end] - xy[:, start])
+    return _lengths(_vectors(xy, skeleton.pairs))
 
 
 def merge_head(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
@@ -311,8 +310,7 @@ def _describe(
             with np.errstate(invalid="ignore"):  # a length of 0 has no direction: 0 / 0 is NaN
                 blocks.append(direction / np.sqrt(np.square(direction).sum(axis=2, keepdims=True)))
     if vectors:
-        start, end = skeleton.pairs.T
-        blocks.append(xy[:, end] - xy[:, start])
+        blocks.append(_vectors(xy, skeleton.pairs))
     widths = [math.prod(block.shape[1:]) for block in blocks]  # of no poses, too
     return np.concatenate(
         [block.reshape(len(xy), width) for block, width in zip(blocks, widths, strict=True)], axis=1
@@ -355,8 +353,7 @@ def mirror_heatmaps(heatmaps: np.ndarray, skeleton: Skeleton = COCO_17) -> np.nd
 
 def _limb_directions(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Return sine and cosine of the limbs' angles times the limbs' lengths, (N, L, 2)."""
-    start, end = skeleton.limb_ends.T
-    return (xy[:, end] - xy[:, start])[..., ::-1]
+    return _vectors(xy, skeleton.limb_ends)[..., ::-1]
 
 
 def _joint_directions(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
@@ -364,6 +361,11 @@ def _joint_directions(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     first, joint, second = skeleton.joint_points.T
     a, b = xy[:, first] - xy[:, joint], xy[:, second] - xy[:, joint]
     return np.stack([a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], np.sum(a * b, axis=2)], axis=2)
+
+
+def _vectors(xy: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Vectors from a keypoint to another, (N, K, 2) and (L, 2) -> (N, L, 2)."""
+    return xy[:, ends[:, 1]] - xy[:, ends[:, 0]]
 
 
 def _lengths(vectors: np.ndarray) -> np.ndarray:
