@@ -16,7 +16,7 @@ from itertools import chain, pairwise
 import numpy as np
 
 from heatpose.pose.geometry import mean_point, normalise_poses
-from heatpose.pose.skeleton import COCO_17, Skeleton, swap_sides
+from heatpose.pose.skeleton import COCO_17, Skeleton, name_sides, swap_sides
 
 __all__ = [
     "Variation",
@@ -382,7 +382,7 @@ def _exchanged(skeleton: Skeleton) -> tuple[dict[tuple[str, ...], np.ndarray], n
 
 def _hidden_parts(skeleton: Skeleton) -> np.ndarray:
     """Return sets of keypoints that go missing together, (parts, K) bool."""
-    legs = [f"{side}_{joint}" for joint in ("ankle", "knee", "hip") for side in ("left", "right")]
+    legs = name_sides("left", "ankle", "knee", "hip")
     parts: list[Iterable[str]] = [legs[:2], legs[:4], legs[:4], legs, skeleton.head]
     for side in ("left", "right"):
         parts += [[f"{side}_wrist"], [f"{side}_elbow", f"{side}_wrist"], [f"{side}_eye", f"{side}_ear"]]

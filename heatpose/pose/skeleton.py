@@ -208,17 +208,15 @@ class Skeleton:
     @cached_property
     def chains(self) -> tuple[np.ndarray, ...]:
         """Inner and outer keypoint of each limb of `parents`, left and right limb together, (1 or 2, 2) each, int."""
-        chains: dict[str, np.ndarray] = {}
-        for outer, inner in self.parents.items():
-            other_outer, other_inner = swap_sides(outer), swap_sides(inner)
-            if outer in chains:
-                continue
-            limbs = [(inner, outer)]
-            if other_outer != outer and self.parents.get(other_outer) == other_inner:
-                limbs.append((other_inner, other_outer))
-            chain = np.array([self.index(*limb) for limb in limbs])
-            chains |= dict.fromkeys((limb[1] for limb in limbs), chain)
-        return tuple({id(chain): chain for chain in chains.values()}.values())
+        chains, remaining = [], dict(self.parents)
+        while remaining:
+            outer = next(iter(remaining))
+            limbs = [(remaining.pop(outer), outer)]
+            other = tuple(map(swap_sides, limbs[0]))
+            if remaining.get(other[1]) == other[0]:
+                limbs.append((remaining.pop(other[1]), other[1]))
+            chains.append(np.array([self.index(*limb) for limb in limbs]))
+        return tuple(chains)
 
     @cached_property
     def loose(self) -> np.ndarray:
@@ -230,9 +228,7 @@ class Skeleton:
     @cached_property
     def extremities(self) -> tuple[tuple[str, ...], ...]:
         """Ways outwards along the limbs, each from a keypoint of hips, shoulders or head to the end: arms, fingers."""
-        outwards: dict[str, str] = {}
-        for outer, inner in self.parents.items():
-            outwards.setdefault(inner, outer)
+        outwards = {inner: outer for outer, inner in reversed(self.parents.items())}  # the first of several
         ways = []
         for outer, inner in self.parents.items():
             if inner not in self.parents:
@@ -245,12 +241,8 @@ class Skeleton:
     @cached_property
     def human_limbs(self) -> tuple[tuple[str, ...], ...]:
         """Joints of the arms and of the legs of a person from the trunk outwards; only those that are complete."""
-        sides = ("left", "right")
-        return tuple(
-            limb
-            for limb in (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
-            if {f"{side}_{joint}" for side in sides for joint in limb} <= set(self.keypoints)
-        )
+        limbs = (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
+        return tuple(limb for limb in limbs if set(name_sides("left", *limb)) <= set(self.keypoints))
 
     def to_dict(self) -> dict[str, Any]:
         """Return its parameters as plain Python values, ready for JSON."""

@@ -99,13 +99,6 @@ _KEYPOINTS: dict[str, tuple[str, ...]] = {
 }
 
 
-_OUTER_LIMBS = {
-    "ankle": ("big_toe", "small_toe", "heel", "foot", "foot_index"),
-    "wrist": ("pinky", "index", "thumb", "hand", "hand_wrist"),
-    "hand": ("hand_tip",),
-}
-"""Keypoints beyond those of COCO-17 by the one that they hang on, of each side."""
-
 _FINGER_LIMBS = [
     (start if part == 0 else f"{finger}_{start}", f"{finger}_{end}")
     for finger in ("thumb", "index", "middle", "ring", "pinky")
@@ -115,15 +108,21 @@ _FINGER_LIMBS = [
 ]
 """Limbs of a hand, inner end first."""
 
+_OUTER_LIMBS = [
+    *(("ankle", part) for part in ("big_toe", "small_toe", "heel", "foot", "foot_index")),
+    *(("wrist", part) for part in ("pinky", "index", "thumb", "hand", "hand_wrist")),
+    ("hand", "hand_tip"),
+    *((f"hand_{inner}", f"hand_{outer}") for inner, outer in _FINGER_LIMBS),
+]
+"""Limbs beyond those of COCO-17, of each side, inner end first."""
+
 
 def _skeleton(name: str, keypoints: tuple[str, ...]) -> Skeleton:
     """Build a person with the limbs and joints of COCO-17 that its keypoints allow, toes and hands."""
     present = set(keypoints)
     limbs = dict(COCO_17.limbs)
     for side in ("left", "right"):
-        hanging = [(inner, outer) for inner, ends in _OUTER_LIMBS.items() for outer in ends]
-        hanging += [(f"hand_{inner}", f"hand_{outer}") for inner, outer in _FINGER_LIMBS]
-        limbs |= {f"{side}_to_{outer}": (f"{side}_{inner}", f"{side}_{outer}") for inner, outer in hanging}
+        limbs |= {f"{side}_to_{outer}": (f"{side}_{inner}", f"{side}_{outer}") for inner, outer in _OUTER_LIMBS}
     return Skeleton(
         name=name,
         keypoints=keypoints,
