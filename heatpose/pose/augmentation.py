@@ -137,16 +137,11 @@ def repose(
         return np.exp(rng.normal(0, spread, (n_poses, 1)))
 
     # The trunk: hips stay in the middle, shoulders move along the spine and get wider, the head follows as a whole.
-    hips, shoulders, head = skeleton.trunk
-    pelvis, chest, crown = (np.nan_to_num(mean_point(old[:, part])) for part in (hips, shoulders, head))
+    middles = [np.nan_to_num(mean_point(old[:, part])) for part in skeleton.trunk]
+    _, chest, crown = middles
     lift = chest * (factor(variation.limbs) - 1)
     neck = (crown - chest) * (factor(variation.build) - 1)
-    moves: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [
-        (hips, pelvis, np.zeros_like(lift)),
-        (shoulders, chest, lift),
-        (head, crown, lift + neck),
-    ]
-    for part, middle, shift in moves:
+    for part, middle, shift in zip(skeleton.trunk, middles, (0 * lift, lift, lift + neck), strict=True):
         widening = factor(variation.build)[:, np.newaxis] - 1
         new[:, part] += (old[:, part] - middle[:, np.newaxis]) * widening + shift[:, np.newaxis]
 
