@@ -112,14 +112,13 @@ def run(args: argparse.Namespace) -> None:
 
     from heatpose.live.view import Presenter
     from heatpose.live.watching import GrowingFolder, follow_folder, follow_stream
-    from heatpose.model.inputs import heatmap_skeleton_of
 
     if not piped:
         _refuse_poses(args.path)
         # Before the model is loaded: files written meanwhile count.
         folder = GrowingFolder(args.path, existing=args.existing or args.once, patience=args.patience)
     model, stream = make_stream(args)
-    n_keypoints = len(heatmap_skeleton_of(model).keypoints)
+    n_keypoints = len(stream.skeleton.keypoints)
     if piped:
         frames = follow_stream(sys.stdin.buffer, n_keypoints=n_keypoints)
     else:

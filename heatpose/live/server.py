@@ -323,7 +323,7 @@ class PoseServer:
             wish = await request.json()
             action = wish.pop("action")
             if action == "start":
-                times = {"seconds": float(wish.get("seconds", 5)), "countdown": float(wish.get("countdown", 3))}
+                times = {name: float(wish[name]) for name in ("seconds", "countdown") if name in wish}
                 self._recorder.start(str(wish["label"]), str(wish["performer"]), **times)
             elif action in ("stop", "discard"):
                 getattr(self._recorder, action)()
