@@ -65,12 +65,10 @@ class Neighbours:
         neighbours : ndarray of int, shape (n, k)
             Their rows; -1 where the distance is infinite.
         """
-        wanted = max(k, _CANDIDATES)
-        distances = np.full((len(rows), wanted), np.inf)
-        neighbours = np.full((len(rows), wanted), -1)
+        distances, neighbours = np.full((len(rows), k), np.inf), np.full((len(rows), k), -1)
         if len(among) and len(rows):
-            # One more than wanted, since a pose may find itself.
-            n_found = min(wanted + 1, len(among))
+            # One more, since a pose may find itself.
+            n_found = min(max(k, _CANDIDATES) + 1, len(among))
             _, found = cKDTree(self._signatures[among]).query(self._signatures[rows], n_found, workers=-1)
             found = among[found.reshape(len(rows), n_found)]
             apart = np.empty(found.shape)
@@ -79,11 +77,11 @@ class Neighbours:
                 pairs = np.repeat(rows[some], n_found), found[some].ravel()
                 apart[some] = self.distance(*pairs).reshape(-1, n_found)
             apart[found == rows[:, np.newaxis]] = np.inf
-            order = np.argsort(apart, axis=1, kind="stable")[:, :wanted]
+            order = np.argsort(apart, axis=1, kind="stable")[:, :k]
             distances[:, : order.shape[1]] = np.take_along_axis(apart, order, axis=1)
             neighbours[:, : order.shape[1]] = np.take_along_axis(found, order, axis=1)
             neighbours[np.isinf(distances)] = -1
-        return distances[:, :k], neighbours[:, :k]
+        return distances, neighbours
 
     def nearest_elsewhere(
         self, group_ids: ArrayLike, rows: np.ndarray | None = None, among: np.ndarray | None = None
