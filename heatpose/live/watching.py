@@ -10,7 +10,7 @@ import logging
 import os
 import select
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -292,7 +292,7 @@ def watch_frames(
     person: Callable[[str], Hashable] | None = None,
     fps: float | None = None,
     number: Callable[[str], int | None] | None = None,
-    wanted: Iterable[str] = ("frames",),
+    wanted: Collection[str] = ("frames",),
     on_frame: Callable[[Hashable, np.ndarray], object] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Classify frames and emit records of frames and events for JSON.
@@ -310,7 +310,7 @@ def watch_frames(
     number : callable, optional
         With `fps`, the position of a frame in its film, from its path; by default the position among the person's
         frames.
-    wanted : iterable of {"frames", "events"}
+    wanted : collection of {"frames", "events"}
         Kinds of records.
     on_frame : callable, optional
         Called with the person and the heatmaps (17, H, W) after each frame was pushed.
@@ -321,7 +321,6 @@ def watch_frames(
         Of a frame: ``kind`` ("frame"), ``label``, ``person``, ``time``, ``confidence``, ``path``, ``sample`` (its
         position in the file). Of an event: as :class:`heatpose.PoseEvent`.
     """
-    wanted = set(wanted)
     last: dict[Hashable, tuple[int, float]] = {}  # frames so far, and the time of the last one
     newest, arrived = -np.inf, time.monotonic()
 

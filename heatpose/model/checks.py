@@ -69,17 +69,10 @@ def check_table(estimator: BaseEstimator, X: Any, skeleton: Skeleton, *, reset: 
     X, n_columns = select_columns(X, skeleton), len(skeleton.columns)
     if X.ndim == 3 and X.shape[1:] == (n_columns // 3, 3):
         X = X.reshape(len(X), n_columns)
-    if not reset and X.shape == (0, n_columns):
-        return np.empty((0, n_columns // 3, 3))
-    if (
-        not reset
-        and type(X) is np.ndarray
-        and X.dtype in (np.float32, np.float64)
-        and X.ndim == 2
-        and X.shape[1] == n_columns
-        and not np.isinf(X).any()
-    ):  # scikit-learn's checks would find nothing more, and take longer than a single prediction
-        return X.astype(np.float64).reshape(len(X), -1, 3)
+    is_plain = type(X) is np.ndarray and X.dtype.kind in "fiub" and X.shape[1:] == (n_columns,)
+    if not reset and is_plain and not np.isinf(X).any():
+        # scikit-learn's checks would find nothing more, and take longer than a single prediction.
+        return X.astype(np.float64).reshape(len(X), n_columns // 3, 3)
     values = X
     if X.ndim <= 2:
         values = validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
