@@ -23,6 +23,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpose.data.wording import format_plural
 from heatpose.data.writing import whole_file, write_class_folders
 from heatpose.datasets import body
 from heatpose.datasets.body import COMMANDS, REST, SPREAD, Body, body_keypoints, joint_angles, rotation_matrix
@@ -77,6 +78,10 @@ class SimulatedPoses:
     clips: NDArray[np.intp]
     frames: NDArray[np.intp]
     seeds: NDArray[np.uint64]
+
+    def __repr__(self) -> str:
+        people = format_plural(len(np.unique(self.performers)), "performer")
+        return f"SimulatedPoses: {len(self):,} samples of {len(np.unique(self.labels))} classes by {people}"
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -22,6 +22,7 @@ from heatpose.data.groups import Grouping, resolve_groups
 from heatpose.data.reading import Progress
 from heatpose.data.storage import local_path
 from heatpose.data.table import keypoint_frame
+from heatpose.data.wording import format_plural
 from heatpose.data.writing import whole_file
 from heatpose.evaluation import frame_checks, label_checks
 from heatpose.evaluation.checks import KINDS, CheckContext, Problem, Severity
@@ -152,6 +153,10 @@ class Inspection(Record):
     near_identical: Mapping[str, float]
     problems: tuple[Problem, ...]
     table: pd.DataFrame | None = None
+
+    def __repr__(self) -> str:
+        samples, problems = format_plural(self.n_samples, "sample"), format_plural(len(self.problems), "problem")
+        return f"Inspection({self.data!r}): {samples} of {len(self.classes)} classes, {problems}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON; NaN becomes None."""

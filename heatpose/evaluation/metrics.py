@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse, stats
 from sklearn.utils import check_random_state
 
+from heatpose.data.wording import format_interval, format_number, format_plural
 from heatpose.evaluation.calibration import Calibration, calibrate_scores
 from heatpose.evaluation.plain import Record
 from heatpose.model.checks import text_labels
@@ -96,6 +97,11 @@ class Evaluation(Record):
     support: np.ndarray
     confusion: np.ndarray
     calibration: Calibration | None = None
+
+    def __repr__(self) -> str:
+        score = f"{format_number(self.balanced_accuracy)} {format_interval(self.balanced_accuracy_interval)}".rstrip()
+        samples = f"{format_plural(self.n_samples, 'sample')} of {self.class_count} classes"
+        return f"Evaluation: balanced accuracy {score}, {samples}"
 
     @property
     def class_count(self) -> str:

@@ -95,6 +95,9 @@ class TrainingResult:
     signature: Signature | None = None
     n_without_body: int = 0
 
+    def __repr__(self) -> str:
+        return f"TrainingResult({self.classifier!r}), {self.grouping.description}\n{self.evaluation!r}"
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on what the data did not allow: samples and folds left out, classes that may be one, and others."""

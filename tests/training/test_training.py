@@ -87,6 +87,16 @@ def result():
         return train()
 
 
+def test_results_are_shown_as_a_line_or_two(result, tmp_path):
+    """A notebook shows the last value of a cell: with all predictions, problems and arrays it was hundreds of lines."""
+    folder = heatpose.write_heatmaps(heatpose.simulate_poses(2, 1, 2, random_state=0), tmp_path / "data")
+    score = f"{result.evaluation.balanced_accuracy:.3f}"
+    shown = repr(result)
+    assert result.classifier in shown and result.grouping.description in shown and score in shown
+    shown = [shown, repr(result.evaluation), repr(heatpose.inspect_data(folder)), repr(heatpose.simulate_poses(2))]
+    assert all(len(text) < 400 and text.count("\n") < 2 for text in shown)
+
+
 def balanced_accuracy(labels, predicted):
     return np.mean([np.mean(predicted[labels == name] == name) for name in np.unique(labels)])
 
