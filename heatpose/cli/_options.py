@@ -106,9 +106,10 @@ def check_paths(args: argparse.Namespace) -> None:
     if "" in (*map(given.get, _INPUTS), *given.get("paths", ())):  # a shell's variable that is not set
         raise UsageError("expected a path, got an empty text, which would be the present folder")
     inputs = [Path(text).resolve() for name in _INPUTS if isinstance(text := given.get(name), str | Path)]
-    for path in map(given.get, _OUTPUTS):
-        if isinstance(path, Path) and path.is_file() and path.resolve() in inputs:
-            raise UsageError(f"expected another file to write than one that is read: {path}")
+    for name in _OUTPUTS:
+        if isinstance(path := given.get(name), Path) and path.is_file() and path.resolve() in inputs:
+            argument = name.replace("_", "-")
+            raise UsageError(f"argument {argument}: expected another file to write than one that is read: {path}")
 
 
 def file_to_write(*suffixes: str, or_url: bool = False) -> Callable[[str], Any]:

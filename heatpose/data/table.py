@@ -128,7 +128,7 @@ def table_labels(table: pd.DataFrame) -> np.ndarray:
     ['up', 'down']
     """
     if not isinstance(table, pd.DataFrame):
-        kind = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}"
+        kind = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}".removeprefix("builtins.")
         raise TypeError(f"Expected a keypoint table in pandas, as heatpose.load_data returns it, got {kind}.")
     labels = table.get("label", pd.Series(np.nan, table.index))
     if n_missing := int(labels.isna().sum()):
@@ -180,6 +180,8 @@ def extract_keypoints(
     BadFilesError
         Some heatmaps hold NaN or infinity, and the folder does not skip bad files; raised after the last one
         was read.
+    TypeError
+        `folder` is something else, such as a path.
     ValueError
         The heatmaps are not of the skeleton, or a class has no finite sample left.
 
@@ -195,6 +197,8 @@ def extract_keypoints(
     ['action_down/action_down_0_0.npy', 'action_down']
     >>> folder.cleanup()
     """
+    if not isinstance(folder, HeatmapFolder):
+        raise TypeError(f"Expected a HeatmapFolder, got {type(folder).__name__}: heatpose.load_data takes a path.")
     if folder.heatmap_shape[0] != len(skeleton.keypoints):
         raise ValueError(
             f"Expected heatmaps of {len(skeleton.keypoints)} keypoints, got {folder.heatmap_shape[0]} in {folder.root}."

@@ -304,8 +304,15 @@ class PoseStream:
         Yields
         ------
         PoseEvent
+
+        Raises
+        ------
+        TypeError
+            For frames without times.
         """
         for frame in frames:
+            if not isinstance(frame, tuple | list):  # a frame itself would be taken apart
+                raise TypeError(f"Expected frames with times, (pose, time), got {type(frame).__name__} without one.")
             yield from self.push(*frame)
         yield from self.close()
 

@@ -50,7 +50,7 @@ EQUAL = 1e-7
 def export_model(
     model: str | os.PathLike[str] | Pipeline,
     out: str | os.PathLike[str],
-    format: str = "safe",
+    format: str | None = None,
     *,
     source: str = "heatmaps",
 ) -> dict[str, Any]:
@@ -62,7 +62,9 @@ def export_model(
         Model file for :func:`heatpose.load_model`, or a fitted pipeline from heatmaps to class names.
     out : path-like
         File that ends in ``.heatpose`` or ``.onnx``, or with ``"hub"`` folder, to write; an earlier export is replaced.
-    format : {"safe", "onnx", "hub"}, default "safe"
+    format : {"safe", "onnx", "hub"}, optional
+        By default ``"onnx"`` where `out` ends in ``.onnx``, else ``"safe"``.
+
         - ``"safe"``: a file for :func:`heatpose.load_model` that contains no executable code.
         - ``"onnx"``: a graph from heatmaps to class, probabilities and keypoints, for onnxruntime, and its
           manifest beside it, with ``.json`` after its name. Needs ``heatpose[onnx]``.
@@ -101,6 +103,7 @@ def export_model(
     >>> loaded.predict(poses.heatmaps()).tolist() == pipeline.predict(poses.heatmaps()).tolist()
     True
     """
+    format = format or {".onnx": "onnx"}.get(Path(out).suffix, "safe")
     if format not in FORMATS:
         raise ValueError(f"Expected a format out of {', '.join(FORMATS)}, got {format!r}.")
     if source not in SOURCES:

@@ -53,8 +53,8 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
     if isinstance(heatmaps, str | os.PathLike):
         path = os.fspath(heatmaps)
         raise TypeError(
-            f"Expected heatmaps or results of a pose estimator, got the path {path!r}: numpy.load reads arrays, "
-            "heatpose.read_poses files of other tools."
+            f"Expected heatmaps or results of a pose estimator, got the path {path!r}: numpy.load reads an array, "
+            "heatpose.load_data a folder, a table or files of another tool."
         )
     if isinstance(heatmaps, np.ma.MaskedArray):
         return np.ma.filled(heatmaps.astype(np.result_type(heatmaps, np.float16)), -np.inf)

@@ -214,7 +214,7 @@ def test_no_command_replaces_what_it_reads(run, tmp_path, arguments):
     for name in ("a.csv", "m.joblib", "m.heatpose"):
         (tmp_path / name).write_text("kept")
     code, _, err = run(*(text.format(tmp=tmp_path, name=tmp_path.name) for text in arguments))
-    assert (code, "another file to write than one that is read" in err) == (2, True)
+    assert (code, "another file to write than one that is read" in err, "error: argument " in err) == (2, True, True)
     assert {path.read_text() for path in tmp_path.iterdir()} == {"kept"}
 
 

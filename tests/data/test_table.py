@@ -96,6 +96,10 @@ def test_keypoints_of_another_shape():
 
 
 class TestExtract:
+    def test_a_path_is_no_folder_of_heatmaps(self, root):
+        with pytest.raises(TypeError, match=r"a HeatmapFolder, got .*: heatpose\.load_data takes a path"):
+            extract_keypoints(root)
+
     @pytest.mark.parametrize("method", ["gaussian", "argmax"])
     def test_the_table_is_the_index_and_the_decoded_heatmaps(self, root, method):
         folder = HeatmapFolder(root)

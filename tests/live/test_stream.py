@@ -133,6 +133,11 @@ def test_redundant_frames_change_nothing(steps, more, smoothing):
         assert abs(one.time - other.time) < 0.02
 
 
+def test_frames_without_times_are_refused():
+    with pytest.raises(TypeError, match=r"frames with times, .*, got ndarray without one"):
+        list(PoseStream(Dial()).feed([pose()]))
+
+
 def test_clocks_may_start_anywhere():
     frames = [(0, 0), (0.5, 0), (1, 1), (2, 1), (2.5, 0), (3, 0)]
     plain = events_of(frames)

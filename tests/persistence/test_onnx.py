@@ -62,7 +62,7 @@ def model(fit):
 def exported(model, tmp_path_factory):
     file = tmp_path_factory.mktemp("onnx") / "pose.onnx"
     save_model(model, file.with_suffix(".joblib"), record={"n_samples": 7})
-    export_model(file.with_suffix(".joblib"), file, "onnx")
+    export_model(file.with_suffix(".joblib"), file)  # the format is that of the ending
     return file
 
 

@@ -58,6 +58,11 @@ def test_an_output_without_heatmaps_says_how_to_get_them():
         decode_heatmaps(SimpleNamespace(heatmaps=None))
 
 
+def test_a_path_is_no_heatmaps():
+    with pytest.raises(TypeError, match=r"got the path 'data': .*heatpose\.load_data a folder"):
+        decode_heatmaps("data")
+
+
 def test_people_of_different_shapes_are_refused():
     people = [HEATMAPS[0], HEATMAPS[0, :, :32]]
     for form in (people, samples(people)):
