@@ -306,7 +306,7 @@ def confidence(bench: Bench) -> Iterator[Row]:
             "calibration error": raw,
             "calibration error, tempered": tempered,
             "error": full,
-            "error at 95 % coverage": most,
+            "error of the most confident 95 %": most,
             "ratio": most / full if full else np.nan,
         }
 

@@ -1,6 +1,7 @@
 """Predict the pose class of each sample; CSV on stdout: path,label,confidence.
 
-Writes one row for each sample, in the order of the paths; nothing if a file is bad, without --skip-bad.
+Writes one row for each sample, in the order of the paths; nothing if a file is bad, without --skip-bad. The
+confidence is the probability of the class among the known ones; with --unknown, that the pose is also known.
 
 Examples
 --------

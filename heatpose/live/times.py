@@ -125,7 +125,7 @@ class ClockCheck:
         elif self._still >= _STILL_STEPS:
             found = (
                 f"{self._still} frames in a row less than {_SHORTEST:g} s after the one before: nothing can be entered "
-                "or held while time stands still. Pass the time of each frame, or a fixed rate."
+                "or held while time stands still. Pass the time of each frame, or a fixed rate (--fps)."
             )
         else:
             return
