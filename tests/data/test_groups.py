@@ -342,6 +342,11 @@ def test_folds_are_even_in_size_and_in_classes():
         assert counts.max() < 1.35 * counts.min()
 
 
+def test_large_groups_are_dealt_out_first():
+    labels, groups = samples(np.array([[2, 2]] * 8 + [[16, 16]]))
+    assert [len(test) for _, test in grouped_folds(labels, groups, 2)] == [32, 32]
+
+
 def test_as_many_folds_as_groups_leave_one_group_out():
     labels, groups = samples(np.full((4, 3), 2))
     for folds in (grouped_folds(labels, groups), grouped_folds(labels, groups, 4, random_state=3)):

@@ -15,7 +15,7 @@ from heatpose.cli import main
 from heatpose.data.table import keypoint_frame, write_table
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.datasets.simulation import simulate_poses
-from heatpose.model.adaptation import MAX_FRAMES, adapt_model
+from heatpose.model.adaptation import MAX_FRAMES, STRENGTH, adapt_model
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
 from heatpose.model.openset import correct_probabilities, smooth_joint
 from heatpose.persistence.artifact import load_model, read_manifest, save_model
@@ -53,6 +53,15 @@ def test_without_frames_it_is_the_base(base):
     np.testing.assert_array_equal(same.predict_proba(X), base.predict_proba(X))
     np.testing.assert_array_equal(same[-1].predict_known(X), base[-1].predict_known(X))
     assert same[-1].predict_set(X) == base[-1].predict_set(X)
+
+
+def test_each_frame_weighs_as_much_as_the_model_is_wrong_on_it(adapted):
+    """Kernel logistic regression at its optimum: weights are errors times the variance of the prior."""
+    conditional, known = adapted[-1].predict_proba_and_known(X[::2])
+    right = np.column_stack([Y[::2, np.newaxis] == adapted.classes_, np.zeros(len(known))])
+    errors = right - np.column_stack([conditional * known[:, np.newaxis], 1 - known])
+    weights = adapted[-1].correction_.steps[-1].weights  # in an order of their own
+    np.testing.assert_allclose(np.sort(weights, axis=0), np.sort(STRENGTH * errors, axis=0), atol=1e-3)
 
 
 def test_it_learns_the_habits_of_a_person_and_the_base_stays_as_it_is(base, adapted):

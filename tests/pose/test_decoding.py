@@ -403,6 +403,12 @@ def test_a_lone_cell_is_where_it_is():
     assert np.isnan(width).all()
 
 
+def test_the_middle_of_an_even_plateau_is_rounded_down():
+    heatmap = np.zeros((8, 8))
+    heatmap[2:4, 3:7] = 1
+    np.testing.assert_array_equal(decode([heatmap], "argmax")[0, 0, :2], [4, 2])
+
+
 def test_a_plateau_has_no_width():
     """Nothing but rounding errors in the window: the highest cell is the best there is."""
     heatmap = np.zeros((20, 20))

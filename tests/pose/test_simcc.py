@@ -33,6 +33,11 @@ def test_noise_costs_less_than_rounding_to_the_highest_bin():
     assert error < 0.5 * np.abs(noisy.argmax(axis=-1) - x).mean()
 
 
+def test_a_position_is_at_most_a_bin_from_the_highest_one():
+    plateau = np.where(np.arange(60) < 30, 0.5, 1 - 1e-4 * np.abs(np.arange(60) - 30.0))  # whose parabola is far off
+    assert decode_simcc([[plateau]], [[plateau[::-1]]])[0, 0, :2].tolist() == [31, 28]
+
+
 def test_confidence_is_the_lower_of_both_peaks():
     decoded = decode_simcc(scores([[100.0]], 384, heights=[[0.9]]), scores([[50.0]], 512, heights=[[0.4]]))
     assert decoded[0, 0, 2] == pytest.approx(0.4)
