@@ -9,7 +9,7 @@ from array import array
 from functools import partial
 from pathlib import PurePosixPath
 
-from heatpose.data.formats.source import Format, Poses, Source
+from heatpose.data.formats.source import Format, Poses, Source, visible_confidence
 
 __all__ = ["ALPHAPOSE", "COCO", "COCO_RESULTS"]
 
@@ -57,20 +57,8 @@ def _read(source: Source, file: int, poses: Poses) -> None:
                 poses.note("Left out {annotation} without keypoints")
                 continue
             kind = categories.get(entry.get("category_id"), {}).get("name") if len(used) > 1 else None
-            _label_confidence(numbers)
+            numbers[2::3] = array("f", visible_confidence(numbers[2::3]))
             poses.add(numbers, entry.get("person_id"), entry.get("track_id"), kind, entry.get("area"))
-
-
-def _label_confidence(numbers: array) -> None:
-    """Replace visibility by confidence: 0 is not labelled; 1 (occluded) and 2 (visible) are where they were drawn.
-
-    Annotations that a model wrote hold its confidence there, between 0 and 1.
-    """
-    visibility = numbers[2::3]
-    if 2 in visibility:
-        numbers[2::3] = array("f", [min(value, 1.0) for value in visibility])
-    if max(visibility, default=0) > 2 or (2 in visibility and not {0, 1, 2}.issuperset(visibility)):
-        raise ValueError(f"Expected visibility 0, 1 or 2, or a confidence up to 1, got {max(visibility):g}.")
 
 
 def _read_results(source: Source, file: int, poses: Poses, is_alphapose: bool) -> None:

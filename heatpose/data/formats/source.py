@@ -22,7 +22,7 @@ from heatpose.data.delimited import text_encoding
 from heatpose.data.npy import BadFile, BadFilesError
 from heatpose.data.sources import natural_key, walk_files
 
-__all__ = ["DAMAGE", "Format", "Poses", "Source"]
+__all__ = ["DAMAGE", "Format", "Poses", "Source", "visible_confidence"]
 
 DAMAGE = (
     *(ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, EOFError, OSError),
@@ -189,6 +189,16 @@ def _compact(entry: dict[str, Any]) -> Any:
 
 
 _DECODER = json.JSONDecoder(object_hook=_compact)
+
+
+def visible_confidence(visibility: Sequence[float]) -> list[float]:
+    """Return visibility as confidence: 0 is not labelled; 1 (occluded) and 2 (visible) are where they were drawn.
+
+    Labels that a model wrote hold its confidence instead, between 0 and 1.
+    """
+    if max(visibility, default=0) > 2 or (2 in visibility and not {0, 1, 2}.issuperset(visibility)):
+        raise ValueError(f"Expected visibility 0, 1 or 2, or a confidence up to 1, got {max(visibility):g}.")
+    return [min(value, 1.0) for value in visibility] if 2 in visibility else list(visibility)
 
 
 class Poses:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from heatpose.data.formats.source import Format, Poses, Source
+from heatpose.data.formats.source import Format, Poses, Source, visible_confidence
 from heatpose.pose.skeletons import SKELETONS
 
 __all__ = ["YOLO"]
@@ -55,10 +55,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         numbers = np.array(line, dtype=float)
         values = _layout(numbers)
         pose = np.column_stack([values, np.ones(len(values))])[:, :3]
-        if values.shape[1] == 3 and set(values[:, 2]) <= {0.0, 1.0, 2.0}:
-            pose[:, 2] = values[:, 2] > 0  # visibility, as in COCO; predictions have confidences
-        if not 0 <= pose[:, 2].min() <= pose[:, 2].max() <= 1:
-            raise ValueError(f"Expected visibility 0, 1 or 2, or a confidence up to 1, got {pose[:, 2].max():g}.")
+        pose[:, 2] = visible_confidence(pose[:, 2].tolist())
         pose[(pose[:, :2] == 0).all(axis=1), 2] = 0  # so missing ones are written
         poses.add(pose, label=line[0], area=numbers[3] * numbers[4])
 
