@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpose.data.packages import import_extra
-from heatpose.datasets.rendering import render_heatmaps
+from heatpose.datasets.rendering import BOX_PADDING, render_heatmaps
 from heatpose.pose.simcc import decode_simcc
 from heatpose.pose.skeleton import COCO_17
 
@@ -31,11 +31,7 @@ __all__ = ["NORMALIZATIONS", "Normalization", "OnnxEstimator", "load_session", "
 _N_KEYPOINTS = len(COCO_17.keypoints)
 # Skeletons whose first 17 keypoints are COCO's, by their number of keypoints.
 _SKELETONS = {_N_KEYPOINTS: "COCO", 26: "Halpe 26", 133: "COCO-WholeBody"}
-# Top-down models are trained on person boxes grown by a quarter (mmpose, ViTPose, TinyPose).
-_PADDING = 1.25
-# Input pixels a heatmap cell of the models named above; drawn SimCC peaks get the same grid and their usual width.
-_STRIDE = 4
-_SIGMA = 2.0
+_STRIDE = 4  # input pixels a heatmap cell of usual models; drawn SimCC peaks get the same grid, and their usual width
 
 
 @dataclass(frozen=True)
@@ -189,9 +185,9 @@ class OnnxEstimator:
         shape = rows // _STRIDE, columns // _STRIDE
         for axis, cells in enumerate(reversed(shape)):
             keypoints[..., axis] = (keypoints[..., axis] + 0.5) * cells / outputs[axis].shape[2] - 0.5
-        return render_heatmaps(keypoints, sigma=_SIGMA, heatmap_shape=shape)[0]
+        return render_heatmaps(keypoints, heatmap_shape=shape)[0]
 
-    def crop_box(self, box: Sequence[float], padding: float = _PADDING) -> tuple[float, float, float, float]:
+    def crop_box(self, box: Sequence[float], padding: float = BOX_PADDING) -> tuple[float, float, float, float]:
         """Grow a box (x, y, width, height) to the input's proportions, and a person's by a quarter."""
         x, y, width, height = (float(number) for number in box)
         rows, columns = self.input_size

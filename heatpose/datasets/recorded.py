@@ -39,7 +39,6 @@ SHA256 = "c3ea7053f67422f779572449d4f4a9d2270233904fd56fddc5c465d102be41c8"
 """Of its wheel."""
 
 _MEMBER = re.compile(r"pose_classification_kit/datasets/Body/([A-Za-z0-9_]+)_body\.json")
-_SIGMA = 2.0
 _BATCH = 64
 
 
@@ -67,7 +66,7 @@ class RecordedPoses:
     def iter_heatmaps(self) -> Iterator[np.ndarray]:
         """Draw the samples one by one, (17, 64, 48) each."""
         for start in range(0, len(self), _BATCH):
-            yield from render_heatmaps(place_in_heatmaps(self.keypoints[start : start + _BATCH]), sigma=_SIGMA)
+            yield from render_heatmaps(place_in_heatmaps(self.keypoints[start : start + _BATCH]))
 
 
 def fetch_wheel() -> bytes:

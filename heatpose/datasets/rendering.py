@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["HEATMAP_SHAPE", "place_in_heatmaps", "render_heatmaps"]
+__all__ = ["BOX_PADDING", "HEATMAP_SHAPE", "place_in_heatmaps", "render_heatmaps"]
 
 HEATMAP_SHAPE = (64, 48)
 """Height and width of the heatmaps, in cells."""
 
-_PADDING = 1.25  # of the box round a person, as top-down estimators cut it out
+BOX_PADDING = 1.25
+"""Growth of the box round a person that top-down estimators are trained on (mmpose, ViTPose, TinyPose)."""
 
 
 def render_heatmaps(
@@ -108,7 +109,7 @@ def place_in_heatmaps(keypoints: np.ndarray, heatmap_shape: tuple[int, int] = HE
     low, high = np.fmin.reduce(xy, axis=1, keepdims=True), np.fmax.reduce(xy, axis=1, keepdims=True)
     last = np.array(heatmap_shape[::-1]) - 1.0
     extent = np.maximum((high - low) / last, 1e-9).max(axis=2, keepdims=True)
-    placed[..., :2] = (xy - (low + high) / 2) / (extent * _PADDING) + last / 2
+    placed[..., :2] = (xy - (low + high) / 2) / (extent * BOX_PADDING) + last / 2
     return placed
 
 

@@ -27,7 +27,7 @@ from heatpose.data.wording import format_plural
 from heatpose.data.writing import whole_file, write_class_folders
 from heatpose.datasets import body
 from heatpose.datasets.body import COMMANDS, REST, SPREAD, Body, body_keypoints, joint_angles, rotation_matrix
-from heatpose.datasets.rendering import HEATMAP_SHAPE, render_heatmaps
+from heatpose.datasets.rendering import BOX_PADDING, HEATMAP_SHAPE, render_heatmaps
 from heatpose.pose.skeleton import COCO_17, swap_sides
 
 __all__ = ["STREAM_RATE", "SimulatedPoses", "simulate_poses", "simulate_stream", "write_heatmaps"]
@@ -386,16 +386,15 @@ def _crop(rng: np.random.Generator, image: NDArray) -> NDArray[np.float64]:
     The detector's box holds the keypoints and a margin for hair, hands and feet; it is padded by 1.25 and
     brought to the heatmap's aspect.
     """
-    height, width = HEATMAP_SHAPE
+    cells = np.array(HEATMAP_SHAPE[::-1])
     low, high = image.min(axis=1), image.max(axis=1)
     margin = 0.07 * (high - low)[:, 1:]
     low, high = low - margin, high + margin
-    cells = (width, height)
-    cell = 1.25 * ((high - low) / cells).max(axis=1) * (1 + 0.03 * rng.standard_normal())
+    cell = BOX_PADDING * ((high - low) / cells).max(axis=1) * (1 + 0.03 * rng.standard_normal())
     cell *= 1 + 0.008 * _drift(rng, len(image))
     shift = 0.6 * rng.standard_normal(2) + 0.3 * _drift(rng, len(image), 2)
     centred = (image - (low + high)[:, None] / 2) / cell[:, None, None]
-    return centred + shift[:, None] + (np.array(cells) - 1) / 2
+    return centred + shift[:, None] + (cells - 1) / 2
 
 
 # How well estimators find a joint: jitter and chance to be in doubt, against the average.
