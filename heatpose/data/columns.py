@@ -39,11 +39,9 @@ def require_columns(columns: Collection[str], where: str, *others: str, skeleton
     needed = [*others, *skeleton.columns]
     missing = [name for name in needed if name not in columns]
     if missing:
-        shown = ", ".join(missing[:6]) + (", ..." if len(missing) > 6 else "")
-        found = len(needed) - len(missing)
         raise ValueError(
-            f"Expected {len(needed)} columns in {where}, got {found} of them; missing: {shown}."
-            f"{_name_advice(list(map(str, columns)), missing, skeleton)}"
+            f"Expected {len(needed)} columns in {where}, got {len(needed) - len(missing)} of them; missing: "
+            f"{some_names(missing, 6)}.{_name_advice(list(map(str, columns)), missing, skeleton)}"
         )
 
 

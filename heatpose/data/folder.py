@@ -22,7 +22,7 @@ from heatpose.data.npy import BadFile, BadFilesError, NpyError, check_file, chec
 from heatpose.data.reading import HeatmapFile, Progress, SampleReader
 from heatpose.data.sources import ListedFile, Listing, Source, list_files, natural_key, open_source, read_headers
 from heatpose.data.storage import is_url, local_path, redact
-from heatpose.data.wording import format_percent, format_plural
+from heatpose.data.wording import format_percent, format_plural, some_names
 from heatpose.pose.geometry import mirror_heatmaps
 from heatpose.pose.skeleton import COCO_17
 
@@ -377,11 +377,10 @@ def _refuse_groups(listing: Listing, root: Path | str) -> None:
     for file in listing.files:
         if top := _folder_of(file.path, 0):
             inside[top].add(_folder_of(file.path, 1))
-    names = set().union(*inside.values())
+    names = sorted(set().union(*inside.values()), key=natural_key)
     if not names or "" in names:  # files directly in a folder at the top
         return
-    tops = ", ".join(listing.folders[:3]) + (", ..." if len(inside) > 3 else "")
-    subs = ", ".join(sorted(names, key=natural_key)[:3]) + (", ..." if len(names) > 3 else "")
+    tops, subs = some_names(listing.folders), some_names(names)
     if all(map(PARTS.fullmatch, inside)):
         seen = f"folders called like the parts of a split ({tops}), with folders in them ({subs})"
     elif min(map(len, inside.values())) >= max(2, _SHARED * len(names)):

@@ -165,12 +165,12 @@ class PersonTracker:
         if self._n_since >= _DETECT_EVERY or not any(track.missed is None for track in self._tracks):
             self._n_since = 0
             self._match(self._detector(picture))
-        people = []
+        people = {}
         for track in self._tracks:
             if found := self._settle(picture, self._estimator.crop_box(track.box), track.number):
                 person, track.box = found
                 track.missed = None
-                people.append(person)
+                people[track.number] = person
             else:
                 track.missed = seconds if track.missed is None else track.missed
                 self._n_since = _DETECT_EVERY  # look for them in the next picture
@@ -180,8 +180,7 @@ class PersonTracker:
             if (track.missed is None or seconds - track.missed <= _PATIENCE) and not twice:
                 kept.append(track)
         self._tracks = kept
-        numbers = {track.number for track in kept}
-        return [person for person in people if person.number in numbers]
+        return [people[track.number] for track in kept if track.number in people]
 
     def _match(self, boxes: NDArray) -> None:
         """Assign detections to tracks by their overlap; those that are left begin new tracks."""

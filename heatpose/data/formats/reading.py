@@ -398,16 +398,16 @@ def _set_labels(
         values = np.asarray(labels)
     elif not (file := Path(labels)).is_file():
         raise FileNotFoundError(f"No such file of labels: {labels}")
-    elif file.suffix.lower() == ".csv":
+    elif (suffix := file.suffix.lower()) == ".csv":
         given, name = read_columns(file, "labels", ("label",), dtype=str, keep_default_na=False)
         if list(given) != ["label"]:  # the names of others may be in another order than the frames
             table["label"] = _match(table, given, name)
             return
         values = given["label"].to_numpy()
-    elif file.suffix.lower() in (".npy", ".txt"):
+    elif suffix in (".npy", ".txt"):
         content = file.read_bytes()
         try:
-            if file.suffix.lower() == ".npy":
+            if suffix == ".npy":
                 values = np.load(BytesIO(content), allow_pickle=False)
             else:
                 values = np.array(content.decode(text_encoding(content)).splitlines())
