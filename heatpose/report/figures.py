@@ -10,7 +10,7 @@ import struct
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,34 +20,10 @@ from heatpose.evaluation.importance import JOINTS, REGIONS
 from heatpose.evaluation.learning_curve import LearningCurve
 from heatpose.pose.geometry import mask_uncertain
 from heatpose.pose.skeleton import COCO_17, swap_sides
-from heatpose.report.drawing import KEYPOINT_SIDES, LIMB_SIDES, SIDE_COLOURS, mean_pose
-
-__all__ = ["PALETTE", "Colour"]
+from heatpose.report.drawing import KEYPOINT_SIDES, LIMB_SIDES, mean_pose
 
 Frame = tuple[float, float, float, float]
 """Left, top, right and bottom of what a picture shows."""
-
-
-class Colour(NamedTuple):
-    """A colour for light and for dark backgrounds, as ``#rrggbb``."""
-
-    light: str
-    dark: str
-
-
-PALETTE: Mapping[str, Colour] = {
-    "paper": Colour("#fcfbf8", "#14171a"),
-    "raised": Colour("#f3f1eb", "#1d2125"),
-    "line": Colour("#dbd7cd", "#373d44"),
-    "ink": Colour("#1e2328", "#e7e5e0"),
-    "soft": Colour("#5a606a", "#a6acb5"),
-    "accent": Colour("#0a6b66", "#56c7bb"),
-    "alarm": Colour("#ab2a1c", "#f29385"),
-    "left": Colour(SIDE_COLOURS["left"], "#4fa6e8"),
-    "right": Colour(SIDE_COLOURS["right"], "#f28c4f"),
-    "trunk": Colour(SIDE_COLOURS["trunk"], "#979da8"),
-}
-"""The colours of the page by the names of their variables."""
 
 _HALF = {
     "nose": (0, -1.42),

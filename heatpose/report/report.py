@@ -26,7 +26,7 @@ from heatpose.data.writing import replace_files
 from heatpose.evaluation.inspection import Inspection
 from heatpose.evaluation.metrics import Evaluation
 from heatpose.pose.skeleton import COCO_17
-from heatpose.report.figures import PALETTE
+from heatpose.report.drawing import SIDE_COLOURS
 from heatpose.report.sections import SECTIONS, Material, headline
 from heatpose.training.result import TrainingResult
 
@@ -149,5 +149,5 @@ def _render(material: Material, progress: Callable[[int, int], object] | None) -
         if progress is not None:
             progress(done, len(SECTIONS))
     return environment.get_template("page.html").render(
-        head=headline(material), sections=sections, palette=PALETTE, created=datetime.now(UTC), material=material
+        head=headline(material), sections=sections, colours=SIDE_COLOURS, created=datetime.now(UTC), material=material
     )
