@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from heatpose.data.packages import distribution_of, xgboost_conflict
 from heatpose.data.writing import replace_files
@@ -243,12 +244,14 @@ def load_model(path: str | os.PathLike[str], *, trusted: Collection[str] = ()) -
     >>> folder.cleanup()
     """
     path = Path(path)
-    if safe.is_safe_file(path):
-        manifest, pipeline = safe.read_safe_file(path)
-    else:
-        manifest, model = read_verified(_model_path(path))
-        pipeline = _unpickle(manifest, model, path, trusted)
-    _check_predictions(pipeline, manifest, path)
+    # Without OpenMP, by which a forked process waits for ever for threads that stayed in the one it comes from.
+    with threadpool_limits(1, user_api="openmp"):
+        if safe.is_safe_file(path):
+            manifest, pipeline = safe.read_safe_file(path)
+        else:
+            manifest, model = read_verified(_model_path(path))
+            pipeline = _unpickle(manifest, model, path, trusted)
+        _check_predictions(pipeline, manifest, path)
     pipeline[-1].signature_ = manifest["record"].get("signature")
     return pipeline
 

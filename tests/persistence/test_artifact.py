@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -25,6 +26,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+from xgboost import XGBClassifier
 
 from heatpose.data.wording import PERFECT_SCORE
 from heatpose.datasets.simulation import simulate_poses
@@ -161,6 +164,21 @@ def test_joblib_alone_loads_it_in_a_new_process(saved, pipelines, heatmaps):
     assert done.stderr == ""
     expected = pipelines[0].predict(heatmaps)
     assert done.stdout.split() == [*expected, expected[3]]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@threadpool_limits.wrap(limits=2, user_api="openmp")
+def test_a_forked_process_loads_what_its_parent_loaded(path, poses, heatmaps):
+    trees = make_pipeline(PoseFeatures(), XGBClassifier(n_estimators=1))
+    save_model(make_pipeline(HeatmapDecoder(), PoseClassifier(trees, performers=1)).fit(heatmaps, poses.labels), path)
+    load_model(path)  # by threads of OpenMP, which the other process lacks
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # Python's, of any other thread
+        child = os.fork()
+    if not child:
+        signal.alarm(60)  # ends it where it waits
+        load_model(path)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_saving_the_same_twice_gives_the_same_bytes(saved, pipelines):
