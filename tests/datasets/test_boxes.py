@@ -47,6 +47,13 @@ def test_a_person_is_found_and_followed(estimator):
     assert not tracker.has_several
 
 
+def test_keypoints_in_a_large_picture_have_no_offset(estimator):
+    pose = 4 * dots.POSES["arms_up"]  # a cell is 18 pixels, a pixel of the estimator's input 4.5
+    (person,) = PersonTracker(estimator)(dots.draw([(pose, 640, 480)], size=(960, 1280), radius=32), 0.0)
+    offsets = person.keypoints[:, :2] - dots.points_of("arms_up", 640, 480, unit=56)
+    assert np.abs(offsets.mean(axis=0)).max() < 1
+
+
 def test_somebody_who_jumps_across_the_picture_is_found_again_in_the_same_frame(estimator):
     tracker = PersonTracker(estimator)
     for x in (100, 400, 100):
@@ -200,9 +207,10 @@ def detr():
     return {"logits": logits, "pred_boxes": boxes}
 
 
-CORNERS = np.array([[[270, 140, 370, 340], [0, 0, 9, 9], [5, 5, 50, 50]]], np.float32)
-SCORES = np.array([[0.9, 0.2, 0.9]], np.float32)
-LABELS = np.array([[0, 0, 16]], np.int64)
+# The third is the first once more, less sure.
+CORNERS = np.array([[[270, 140, 370, 340], [0, 0, 9, 9], [280, 150, 380, 350], [5, 5, 50, 50]]], np.float32)
+SCORES = np.array([[0.9, 0.2, 0.6, 0.9]], np.float32)
+LABELS = np.array([[0, 0, 0, 16]], np.int64)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_every_frame_has_a_file_with_its_number(film, write, tmp_path):
         ({"every": 7}, [0, 7, 14]),
         ({"fps": 5.0}, list(range(0, 20, 2))),
         ({"fps": 4.0}, [0, 3, 5, 8, 10, 13, 15, 18]),  # at or after 0, 2.5, 5, 7.5, ...
+        ({"fps": 8.0}, [n for n in range(20) if n % 5 != 1]),  # at or after 0, 1.25, 2.5, 3.75, 5, ...
         ({"fps": 60.0}, list(range(20))),  # the film has 10
     ],
 )

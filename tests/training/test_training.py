@@ -104,6 +104,15 @@ def balanced_accuracy(labels, predicted):
 # What it reports
 
 
+def test_a_class_that_the_other_folds_lack_is_not_predicted():
+    X, y = TABLE[list(COCO_17.columns)].to_numpy(), TABLE["label"].to_numpy(dtype=str)
+    test = np.flatnonzero((y == "dummy") | (TABLE["group"] == "performer 1"))
+    (fit,) = folds.Trainer(X, y, random_state=0, mirror=None, n_jobs=1).fit([folds.Task("dummy", test)])
+    np.testing.assert_allclose(fit.probabilities[test].sum(axis=1), 1)
+    assert (fit.probabilities[test][:, np.unique(y) == "dummy"] == 0).all()
+    assert np.isnan(np.delete(fit.probabilities, test, axis=0)).all()
+
+
 def test_the_number_is_that_of_the_predictions_for_samples_not_trained_on(result):
     predictions = result.predictions
     assert predictions.columns.tolist() == ["path", "label", "group", "predicted", "confidence"]
