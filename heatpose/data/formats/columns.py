@@ -20,12 +20,24 @@ __all__ = ["MEDIAPIPE_CSV", "MOVENET"]
 
 _CONFIDENCE = ("confidence", "conf", "score", "visibility", "vis", "likelihood", "presence", "prob", "v", "c", "s")
 _PARTS = "|".join(("x", "y", "z", *_CONFIDENCE))
+_PREFIX = r"(?:(?:landmark|lm|pose|kpt?|keypoint|point|joint|pose_landmark)[_\s]?)?"
 _NAME_FIRST = re.compile(rf"(.+?)[_.\s:-]({_PARTS})", re.IGNORECASE)
-_PART_FIRST = re.compile(rf"({_PARTS})(?:[_.\s:-]?(?=\d)|[_.\s:-])(.+)", re.IGNORECASE)
+_PART_FIRST = re.compile(rf"{_PREFIX}({_PARTS})(?:[_.\s:-]?(?=\d)|[_.\s:-])(.+)", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", re.IGNORECASE)
-_NUMBERED = re.compile(r"(?:(?:landmark|lm|pose|kp|keypoint|point|pose_landmark)[_\s]?)?(\d{1,4})")
+_NUMBERED = re.compile(rf"{_PREFIX}(\d{{1,4}})")
 _FACTS = {
-    "label": ("class_name", "label", "class", "pose_label", "pose", "target", "action"),
+    "label": (
+        "class_name",
+        "label",
+        "class",
+        "pose_label",
+        "pose",
+        "target",
+        "action",
+        "labels",
+        "exercise",
+        "gesture",
+    ),
     "path": ("file_name", "filename", "image_name", "image", "path", "image_path"),
     "video": ("video", "video_name", "video_id", "video_path", "vid_id", "clip"),
     "person": ("group", "person", "person_id", "subject", "subject_id", "participant", "participant_id", "signer"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.plain_pickle import load_plain
+from heatpose.data.wording import some_names
 
 __all__ = ["PYSKL"]
 
@@ -31,7 +32,10 @@ def _sniff(source: Source) -> bool:
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:
-    for clip in _annotations(load_plain(source.path(file).read_bytes())):
+    content = load_plain(source.path(file).read_bytes())
+    if isinstance(content, dict) and content.get("split"):
+        poses.note(f"All clips were taken, of every split: {some_names(content['split'])}")
+    for clip in _annotations(content):
         numbers = np.asarray(clip["keypoint"], dtype=np.float32)
         numbers = numbers[None] if numbers.ndim == 3 else numbers
         n_people, n_frames, n_keypoints, n_values = numbers.shape

@@ -203,7 +203,10 @@ def find_format(
         )
     if format != "auto":
         raise ValueError(f"Expected {' or '.join(FORMATS[format].suffixes)} files in {source}, got none.")
-    looks = "; ".join(_look(opened) for opened in by_suffix.values()) or "no file of a known suffix"
+    if not by_suffix:
+        found = some_names(sorted({PurePosixPath(name).suffix for name in everything.files})) or "no file"
+        raise ValueError(f"Expected poses in {', '.join(_SUFFIXES)} files in {source}, got {found}.")
+    looks = "; ".join(map(_look, by_suffix.values()))
     raise ValueError(
         f"Expected poses in a known format ({', '.join(FORMATS)}), got {looks} in {source}. If it is one, give "
         "--format NAME (format=)."
@@ -261,9 +264,11 @@ def read_labelled(source: str | os.PathLike, *, labelled: bool = True, **options
     """
     table = read_poses(source, **(options if labelled else {"labels": "none", **options}))
     if labelled and (unlabelled := int(table["label"].isna().sum())):
+        ignored = [note for note in table.attrs["notes"] if note.startswith("Ignored")]
         raise ValueError(
             f"Expected a label for every pose of {source}, got none for {unlabelled:,} of {len(table):,}; put the "
-            "files into a folder for each class, or give --labels FILE (labels=)."
+            "files into a folder for each class, call a table's column label, or give --labels FILE (labels=). "
+            f"{' '.join(ignored)}".rstrip()
         )
     return table.drop(columns=[name for name in _CANDIDATES if name in table])
 

@@ -533,7 +533,10 @@ def test_a_mix_is_ambiguous(tmp_path):
 def test_nothing_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_poses(tmp_path / "none")
-    with pytest.raises(ValueError, match="no file of a known suffix"):
+    with pytest.raises(ValueError, match=r"\.json, .* files in .*, got no file\."):
+        read_poses(tmp_path)
+    (tmp_path / "S001C001P001R001A001.skeleton").write_text("1\n")  # NTU RGB+D itself
+    with pytest.raises(ValueError, match=r"\.json, .* files in .*, got \.skeleton\."):
         read_poses(tmp_path)
     with pytest.raises(ValueError, match="a format out of auto, coco"):
         read_poses(tmp_path, "opnpose")
@@ -558,6 +561,8 @@ def test_other_numbers_of_keypoints_need_a_skeleton(tmp_path):
         (lambda n, part: f"{written.MEDIAPIPE_33[n].upper()}_{part}", 0),
         (lambda n, part: f"{part.upper()}{n}", 1),
         (lambda n, part: f"{part}_{written.MEDIAPIPE_33[n]}", 0),
+        (lambda n, part: f"landmark_{part}_{n}", 0),
+        (lambda n, part: f"kpt{n}_{part}", 0),
     ],
 )
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -614,6 +619,9 @@ def test_tables_of_a_hand_are_read_as_such(tmp_path, name):
     np.testing.assert_allclose(table_keypoints(read, HAND_21)[..., :2], xy, atol=1e-3)
     assert read["label"].tolist() == list("abcabc")
     assert "Ignored columns: session." in read.attrs["notes"]
+    table.rename(columns={"label": "letter"}).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=r"none for 6 of 6; .*column label, .*Ignored columns: letter, session\."):
+        read_table(tmp_path / "a.csv", skeleton="hand-21")
 
 
 def test_two_hands_and_a_face_are_no_body(tmp_path):
@@ -753,8 +761,10 @@ def test_kinect_in_metres_is_turned_over(tmp_path):
     keypoints = np.zeros((2, 3, 25, 3), dtype=np.float32)  # the second body is not there
     keypoints[0] = np.random.default_rng(0).normal(size=(3, 25, 3))
     clip = {"frame_dir": "S001C001P007R001A010", "label": 9, "keypoint": keypoints, "total_frames": 3}
-    (tmp_path / "ntu.pkl").write_bytes(pickle.dumps([clip]))
+    split = {"xsub_train": [clip["frame_dir"]], "xsub_val": []}
+    (tmp_path / "ntu.pkl").write_bytes(pickle.dumps({"split": split, "annotations": [clip]}))
     table = read_poses(tmp_path / "ntu.pkl", people="all")
+    assert "All clips were taken, of every split: xsub_train, xsub_val." in table.attrs["notes"]
     assert len(table) == 3
     assert set(table["person"]) == {"P007"}
     left_shoulder = table_keypoints(table)[:, 5]
