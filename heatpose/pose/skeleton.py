@@ -93,17 +93,19 @@ class Skeleton:
     Examples
     --------
     >>> from heatpose import COCO_17
+    >>> COCO_17
+    Skeleton(name='coco-17')
     >>> COCO_17.index("left_wrist", "right_wrist")
     array([ 9, 10])
     """
 
     name: str
-    keypoints: tuple[str, ...]
-    shoulders: tuple[str, ...]
-    hips: tuple[str, ...]
-    limbs: dict[str, tuple[str, str]] = field(default_factory=dict)
-    joints: dict[str, tuple[str, str, str]] = field(default_factory=dict)
-    head: tuple[str, ...] = ()
+    keypoints: tuple[str, ...] = field(repr=False)  # and so on: its name is enough in a signature or a pipeline
+    shoulders: tuple[str, ...] = field(repr=False)
+    hips: tuple[str, ...] = field(repr=False)
+    limbs: dict[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    joints: dict[str, tuple[str, str, str]] = field(default_factory=dict, repr=False)
+    head: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self):
         known = set(self.keypoints)
