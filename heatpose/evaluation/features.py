@@ -168,8 +168,10 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
     if (suffix := path.suffix.lower()) not in TABLE_SUFFIXES:
         raise ValueError(f"Expected a .csv or .parquet table, got {path}; heatpose convert makes one of poses.")
     table = pd.read_parquet(path) if suffix == ".parquet" else read_delimited(path)
-    if label not in table:
-        raise ValueError(f"Expected a column {label!r} in {path}, got {', '.join(map(str, table.columns[:8]))}, ...")
+    names = [label, groups] if groups and groups.isidentifier() else [label]  # no identifier has a capturing group
+    if missing := [name for name in names if name not in table]:
+        found = ", ".join(map(str, table.columns[:8]))
+        raise ValueError(f"Expected a column {missing[0]!r} in {path}, got {found}, ...")
     group_ids: ArrayLike | None = None
     if groups in table:
         group_ids = table[groups]

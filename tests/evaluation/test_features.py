@@ -91,6 +91,8 @@ def test_frames_of_a_keypoint_table_are_compared_as_poses(tmp_path):
     assert audit.random.near_identical > 0.9
     assert audit.grouped.near_identical == 0
     assert len(np.unique(audit.proposed)) == len(np.unique(poses.clips))
+    with pytest.raises(ValueError, match=r"a column 'groups' in .*poses\.parquet, got nose_x"):
+        audit_table(tmp_path / "poses.parquet", "label", "groups")
     alone = audit_table(tmp_path / "poses.parquet", "label")  # the column of groups is no feature
     assert (alone.n_features, alone.proposed.tolist()) == (51, audit.proposed.tolist())
 
