@@ -190,6 +190,8 @@ class Storage:
         The library for this kind of URL is not installed; the message says how to.
     ValueError
         fsspec does not know this kind of URL.
+    FileNotFoundError, StorageError
+        There is no such archive, or it cannot be opened.
     """
 
     def __init__(self, url: str):
@@ -379,3 +381,7 @@ def _connect(url: str) -> tuple[Any, str]:
         raise ImportError(f"{redact(url)} needs a library that is not installed: {how}") from error
     except ValueError as error:
         raise ValueError(f"Expected a URL that fsspec knows, got {redact(url)} ({error}).") from error
+    except FileNotFoundError as error:  # an archive, which is opened here
+        raise FileNotFoundError(f"No such file or folder: {redact(url)}") from error
+    except Exception as error:
+        raise StorageError(f"Cannot open {redact(url)}: {error or type(error).__name__}") from error

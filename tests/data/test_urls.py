@@ -311,6 +311,8 @@ class TestCommandLine:
                 1,
                 "Expected a URL that fsspec knows, got nope://data",
             ),
+            (["extract", f"zip://::{__file__}", "out.csv", "--no-cache"], 1, "Cannot open zip://::.*not a zip file"),
+            (["extract", "zip://::none.zip", "out.csv", "--no-cache"], 1, "No such file or folder: zip://::none.zip"),
             (["extract", "data", "s3://none/out.csv"], 1, "Cannot write s3://none/out.csv|No such file or folder"),
             (["extract", "data", "s3://none/out.txt"], 2, "argument OUT: expected a name to end in .parquet or .csv"),
             (["train", "data", "--out", "s3://none/m.joblib"], 2, "expected a path on this machine, got a URL"),
