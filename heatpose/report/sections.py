@@ -340,42 +340,24 @@ returns its context."""
 
 
 def headline(material: Material) -> dict[str, Any]:
-    """Return the context of the page's head beside the material: title and verdict, split and scores beside it."""
+    """Return the context of the page's head beside the material: title, verdict and scores beside it."""
     evaluation, training, inspection = material.evaluation, material.training, material.inspection
     if evaluation is None:
         assert inspection is not None  # otherwise there is an evaluation
-        verdict = _count_problems(Counter(problem.severity for problem in inspection.problems))
-        return {"title": "Inspection", "data": inspection.data, "verdict": verdict}
-    groups = "" if material.groups is None else material.groups.description
+        return {"title": "Inspection", "data": inspection.data}
     if training is not None:
-        title, split, beside = "Training", f"Split by held-out {groups}", list_scores(training.to_record())
+        title, beside = "Training", list_scores(training.to_record())
     else:
-        over = f", intervals over {groups}" if groups and evaluation.interval_unit == "group" else ""
-        title, split = "Evaluation", f"Measured on {evaluation.n_samples:,} samples{over}"
-        score, interval = evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval
+        title, score, interval = "Evaluation", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval
         beside = [ScoreRow("balanced_accuracy", "this model", score, interval, None, "")]
     return {
         "title": title,
         "data": material.facts.get("data", ""),
-        "split": split,
         "holds": material.learned and not material.cautions and not (material.audit and material.audit.leaks),
         "verdict": _verdict(material, evaluation),
         "beside": beside,
         "cautions": _cautions(material, evaluation),
     }
-
-
-def _count_problems(counts: Mapping[str, int]) -> str:
-    """Count problems by their effect, in a sentence."""
-    if not counts:
-        return "No problems found. This does not predict the score of a model."
-    effects = {
-        "error": "invalidate a score or a model",
-        "warning": "can lower a score or make it too high",
-        "note": "for information",
-    }
-    found = [f"{counts[severity]:,} {effect}" for severity, effect in effects.items() if severity in counts]
-    return f"{', '.join(found)}."
 
 
 def _verdict(material: Material, evaluation: Evaluation) -> str:
