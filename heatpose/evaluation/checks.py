@@ -103,10 +103,10 @@ class CheckContext:
     n_jobs: int | None = None
     expected: Signature = UPRIGHT
 
-    @property
+    @cached_property
     def labels(self) -> np.ndarray:
         """Class of each frame, str (N,)."""
-        return self.frames.labels
+        return self.frames.index["label"].to_numpy(dtype=str)
 
     @property
     def groups(self) -> np.ndarray:

@@ -104,7 +104,7 @@ def audit_features(
     if (n_classes := len(np.unique(y))) < 2:
         raise ValueError(f"Expected at least two classes, got {n_classes}.")
     x = _standardise(x)
-    neighbours = neighbours or Neighbours(x, _tolerance(x, y))
+    neighbours = neighbours or Neighbours(x, _NEAR * np.median(Neighbours(x, 0).nearest_elsewhere(y)[0]))
     proposed = propose_clips(neighbours, y)
     source, unknown = "the given groups", ""
     if groups is None:
@@ -193,11 +193,6 @@ def _standardise(x: np.ndarray) -> np.ndarray:
     x = np.where(np.isnan(x), np.nanmedian(x, axis=0), x)
     spread = x.std(axis=0)
     return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
-
-
-def _tolerance(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the distance up to which samples are near-identical."""
-    return float(_NEAR * np.median(Neighbours(x, 0).nearest_elsewhere(y)[0]))
 
 
 def _verdict(random: SplitAudit, grouped: SplitAudit) -> str:

@@ -59,11 +59,6 @@ class Frames:
         return self.samples["keypoints"]
 
     @cached_property
-    def labels(self) -> np.ndarray:
-        """Class of each sample, str (N,)."""
-        return self.index["label"].to_numpy(dtype=str)
-
-    @cached_property
     def names(self) -> np.ndarray:
         """Name of each sample: its path, or its row in a table."""
         paths = self.index["path"].astype(object)
