@@ -92,6 +92,15 @@ def test_each_candidate_from_keypoints(fit, name):
     np.testing.assert_array_equal(graph.predict(keypoints), pipeline[1:].predict(table))
 
 
+def test_keypoints_below_the_models_own_confidence_are_masked(fit):
+    pipeline = fit("lda", min_confidence=0.6)
+    keypoints = trial_keypoints().astype(np.float32)
+    keypoints[:, ::3, 2] *= 0.5
+    expected = pipeline[1:].predict_proba(keypoints)
+    np.testing.assert_allclose(graph_of(pipeline, "keypoints").predict_proba(keypoints), expected, atol=1e-5)
+    assert np.abs(fit("lda")[1:].predict_proba(keypoints) - expected).max() > 0.01
+
+
 def test_from_heatmaps(model, exported, heatmaps):
     graph = load_onnx(exported)
     np.testing.assert_allclose(graph.predict_proba(heatmaps), model.predict_proba(heatmaps), atol=1e-5)
