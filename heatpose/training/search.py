@@ -74,7 +74,7 @@ def search_pose_classifier(
     heatmaps: HeatmapRows | None = None,
     study: str | os.PathLike[str] | None = None,
     n_trials: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
     **options: Any,
 ) -> TrainingResult:
     """Tune candidates on held-out groups, choose the best and train it on all data.
