@@ -61,12 +61,17 @@ _WITH_BODY = {33 + face + hands for face in (0, 468, 478) for hands in (0, 42)}
 
 
 def _header(text: str) -> tuple[list[str], bool]:
-    """Return the names of the columns and whether the first line has them, or else is name, maybe class, 33 x, y, z."""
+    """Return the names of the columns and whether the first line has them.
+
+    A line without them is of a body, name, maybe class, 33 x, y, z, or of a hand, class, 21 x, y.
+    """
     line = text.partition("\n")[0].rstrip("\r")
     fields = next(csv.reader([line], delimiter=separator_of(line)), [])
     values, texts = divmod(len(fields), len(_MEDIAPIPE))
     if (values, texts) in ((3, 1), (3, 2)) and _NUMBER.fullmatch(fields[-1]):
         return [*("path", "class")[:texts], *(f"{name}_{part}" for name in _MEDIAPIPE for part in "xyz")], False
+    if len(fields) == 1 + 2 * len(HAND_21.keypoints) and all(map(_NUMBER.fullmatch, fields[1:])):
+        return ["class", *(f"{name}_{part}" for name in HAND_21.keypoints for part in "xy")], False
     return fields, True
 
 
@@ -197,9 +202,11 @@ def _read_long(poses: Poses, table: pd.DataFrame, columns: dict[str, int], facts
     """Add the poses of a table with a row a landmark; without a frame or path a pose begins with its first landmark."""
     marks = table.iloc[:, columns["landmark"]].astype(str).str.lower().str.rpartition(".")[2].str.replace(" ", "_")
     numbered = pd.to_numeric(marks, errors="coerce")
-    first, last = numbered.min(), numbered.max()
-    names = HAND_21.keypoints if last - first == len(HAND_21.keypoints) - 1 else _MEDIAPIPE
-    first = 1 if (first, last) == (1, len(names)) else 0
+    names, first = _MEDIAPIPE, 0
+    if numbered.notna().all():
+        first, last = int(numbered.min()), int(numbered.max())
+        if last - first < len(_MEDIAPIPE) - 1:  # a hand, or a body of another tool
+            names = tuple(map(str, range(first, last + 1)))
     known = {mark: at for at, name in enumerate(names) for mark in (_landmark(name), str(at + first))}
     at = marks.map(_landmark).map(known)
     if at.isna().any():

@@ -633,14 +633,25 @@ def test_two_hands_and_a_face_are_no_body(tmp_path):
     assert len(read_poses(tmp_path / "a.csv")) == 6
 
 
-def test_a_row_for_each_landmark_of_a_hand(tmp_path):
-    _, xy = hand_table(21)
-    rows = [(frame, n, *xy[frame, n], 0) for frame in range(6) for n in range(21)]
-    pd.DataFrame(rows, columns=["Frame", "Landmark", "X", "Y", "Z"]).to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(ValueError, match=r"got 21 a pose; .*hand-21"):
+@pytest.mark.parametrize(("skeleton", "first"), [("hand-21", 0), ("coco-17", 0), ("coco-17", 1)])
+def test_a_row_for_each_landmark_of_a_hand_or_another_body(tmp_path, skeleton, first):
+    n_points = len(SKELETONS[skeleton].keypoints)
+    xy = hand_table(n_points)[1]
+    rows = [(frame, first + n, *xy[frame, n], 1) for frame in range(6) for n in range(n_points)]
+    pd.DataFrame(rows, columns=["Frame", "Keypoint", "X", "Y", "Score"]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=rf"got {n_points} a pose; .*{skeleton}"):
         read_poses(tmp_path / "a.csv")
+    table = read_poses(tmp_path / "a.csv", skeleton=skeleton)
+    np.testing.assert_allclose(table_keypoints(table, SKELETONS[skeleton])[..., :2], xy, atol=1e-3)
+
+
+def test_rows_of_a_hand_without_a_header(tmp_path):
+    _, xy = hand_table(21)
+    rows = np.column_stack([np.arange(6) % 3, xy.reshape(6, -1)])  # the number of the class is first
+    np.savetxt(tmp_path / "a.csv", rows, delimiter=",", fmt=["%d", *["%.2f"] * 42])
     table = read_poses(tmp_path / "a.csv", skeleton="hand-21")
     np.testing.assert_allclose(table_keypoints(table, HAND_21)[..., :2], xy, atol=1e-3)
+    assert table["label"].tolist() == list("012012")
 
 
 def long_rows(poses, name=lambda n: n, **columns):
