@@ -121,6 +121,7 @@ notebooks: .venv/installed-dev  ## run the notebooks
 
 docs: .venv/installed-dev  ## build the documentation, docs/_build/html/index.html
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	rm -rf docs/_generated  # with pages of names that are no more
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
 	@echo 'Open docs/_build/html/index.html'
 

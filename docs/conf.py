@@ -51,9 +51,9 @@ def referred_to(names: list[str]) -> list[str]:
     for name in known:  # which grows
         value = pkgutil.resolve_name(name)
         own = [kind for kind in getattr(value, "__mro__", ()) if kind.__module__.startswith("heatpose.")]
-        parts = [value, *(member for kind in own for member in vars(kind).values())]
+        parts = [value, *(member for kind in own for name, member in vars(kind).items() if name[0] != "_")]
         text = "\n".join(inspect.getdoc(part) or "" for part in parts)
-        for target in re.findall(r":(?:func|data):`~?([\w.]+)`", text):
+        for target in re.findall(r":(?:func|data|class):`~?([\w.]+)`", text):
             full = target if target.startswith("heatpose.") else f"{value.__module__}.{target}"
             if full.removeprefix("heatpose.") not in heatpose._HOME and full not in known:
                 known.append(full)
