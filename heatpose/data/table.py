@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from heatpose.data.cache import KeypointCache, cache_folder
 from heatpose.data.columns import keypoint_numbers, require_columns, sample_column, settle_keypoints, text_column
 from heatpose.data.delimited import read_delimited
 from heatpose.data.folder import HeatmapFolder, Layout, media_advice, peaks_below_zero
@@ -33,8 +34,6 @@ from heatpose.pose.skeletons import find_skeleton, table_skeleton
 
 if TYPE_CHECKING:
     from distributed import Client
-
-    from heatpose.data.cache import KeypointCache
 
 __all__ = [
     "TABLE_SUFFIXES",
@@ -370,9 +369,8 @@ def read_table(
     if poses or is_pose_source(path) or (skeleton is not None and _suffix(path) not in TABLE_SUFFIXES):
         from heatpose.data.formats.reading import read_labelled
 
-        poses |= {} if skeleton is None else {"skeleton": skeleton}
-        poses |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
-        return read_labelled(path, labelled=labelled, decoder=decoder, **poses)
+        poses |= {"skeleton": skeleton, "image_size": image_size, "keep_placeholders": keep_placeholders}
+        return read_labelled(path, labelled=labelled, skip_bad=skip_bad, decoder=decoder, **poses)
     suffix = _table_suffix(path)
     source, where = open_file(path, "table")
     try:
@@ -495,8 +493,6 @@ def load_data(
     skeleton = find_skeleton(COCO_17 if skeleton is None else skeleton)
     kept = None
     if cache is not False:
-        from heatpose.data.cache import KeypointCache, cache_folder
-
         kept = KeypointCache(cache_folder(data, None if cache is True else cache), decoder, skeleton)
     folder = HeatmapFolder(
         data,

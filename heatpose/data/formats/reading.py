@@ -296,11 +296,9 @@ def _facts(poses: Poses, source: Source) -> pd.DataFrame:
         folders = [name for name in dict.fromkeys(inside) if "/" in name]
         if len(folders) > 1 and len(folders) == len(set(inside)):  # <class>/<video>/<frame>
             table["video"] = [str(PurePosixPath(file).parent) for file in table["file"]]
-    if table["track"].notna().any() and table["video"].notna().any():  # tracks are counted within a video
-        known = table["track"].notna()
-        table.loc[known, "track"] = table["video"][known].astype(str) + "#" + table["track"][known].astype(str)
-    for name in ("path", "label", *_CANDIDATES):
-        table[name] = table[name].astype("string") if table[name].notna().any() else _none(table)
+    table = table.astype(dict.fromkeys(("path", "label", *_CANDIDATES), "string"))
+    if table["video"].notna().any():  # tracks are counted within one
+        table["track"] = table["video"].fillna("") + "#" + table["track"]
     return table
 
 
@@ -436,9 +434,8 @@ def _labels_beside(source: Source) -> Path | None:
     """Return the labels that lie beside an array: ``labels`` or ``<name>_labels``, as .npy, .csv or .txt."""
     if source.is_folder or source.root.suffix.lower() != ".npy":
         return None
-    names = [
-        f"{stem}{suffix}" for stem in (f"{source.root.stem}_labels", "labels") for suffix in (".npy", ".csv", ".txt")
-    ]
+    stems = f"{source.root.stem}_labels", "labels"
+    names = [f"{stem}{suffix}" for stem in stems for suffix in (".npy", ".csv", ".txt")]
     return next((path for name in names if (path := source.folder / name).is_file() and path != source.root), None)
 
 
