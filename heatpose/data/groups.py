@@ -253,16 +253,14 @@ def grouped_folds(
         )
     one_each = len(names) == n_folds
     fold_of_group = np.arange(n_folds) if one_each else _deal(counts, n_folds, check_random_state(random_state))
-    labels, groups = np.asarray(labels).astype(str), np.asarray(groups).astype(str)
-    fold = fold_of_group[np.searchsorted(names, groups)]
-    folds = [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in range(n_folds)]
-    for number, (train, _) in enumerate(folds, start=1):
-        if len(lost := np.setdiff1d(classes, labels[train])):
+    for f in range(n_folds):
+        if len(lost := classes[~counts[fold_of_group != f].any(axis=0)]):
             raise ValueError(
                 f"Expected every class in the training part of every fold, but all groups of {some_names(lost)} "
-                f"fall in the test part of fold {number} of {n_folds}."
+                f"fall in the test part of fold {f + 1} of {n_folds}."
             )
-    return folds
+    fold = fold_of_group[np.searchsorted(names, np.asarray(groups).astype(str))]
+    return [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in range(n_folds)]
 
 
 def random_folds(labels: ArrayLike, n_folds: int, random_state: int | np.random.RandomState | None = 0) -> Folds:

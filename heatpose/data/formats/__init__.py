@@ -1,5 +1,1 @@
 """Poses as other tools write them: one module a format, and one entry each in the table of :mod:`.reading`."""
-
-from __future__ import annotations
-
-__all__: list[str] = []

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from io import FileIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -122,8 +122,7 @@ class Source:
 
     def stem(self, file: int) -> str:
         """Return the relative path of a file without its suffix."""
-        folder, slash, name = self.files[file].rpartition("/")
-        return folder + slash + (name.rpartition(".")[0] or name)
+        return str(PurePosixPath(self.files[file]).with_suffix(""))
 
     def head(self, file: int = 0) -> str:
         """Return the beginning of a file as text; bytes that are not UTF-8 are replaced."""
