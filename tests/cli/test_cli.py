@@ -302,6 +302,30 @@ def test_train_is_the_same_from_the_extracted_table(run, trained, data, tmp_path
     assert out.splitlines()[2:5] == trained[1].splitlines()[2:5]
 
 
+def test_options_of_train_reach_the_library(run, data, tmp_path, monkeypatch):
+    given = {}
+
+    def train(table, grouping, **options):
+        given.update(options, decoded_by=table.attrs["decoder"], groups=grouping.n_groups)
+        raise ValueError("that is enough")
+
+    monkeypatch.setattr(heatpose, "train_pose_classifier", train)
+    options = ["--mirror", "action_up=action_down", "--random-state", 7, "--decoder", "argmax", "--folds", 2]
+    options += ["--groups", BY_PERFORMER, "--classifiers", "lda,knn", "--jobs", 1, "--out", tmp_path / "pose.joblib"]
+    assert run("train", data, *options)[::2] == (1, "Error: that is enough\n")
+    expected = {
+        "mirror": {"action_up": "action_down", "action_down": "action_up"},
+        "random_state": 7,
+        "decoder": "argmax",
+        "decoded_by": "argmax",
+        "n_folds": 2,
+        "groups": 3,
+        "classifiers": ("lda", "knn"),
+        "n_jobs": 1,
+    }
+    assert {name: given[name] for name in expected} == expected
+
+
 def test_train_can_search(run, data, tmp_path, no_learning_curve):
     model, study = tmp_path / "pose.joblib", tmp_path / "trials.log"
     arguments = ("--groups", BY_PERFORMER, "--classifiers", "lda", "--jobs", 1, "--out", model)
