@@ -30,7 +30,7 @@ class ClassAdvice(Record):
         Share of its samples that are classified correctly, out of fold.
     n_samples, n_groups : int
         Number of its samples, and of groups that have any.
-    taken_for : tuple of (str, int)
+    confused_with : tuple of (str, int)
         Predicted classes of its wrong samples with their numbers, most frequent first.
     weakest_group : str or None
         The group with the lowest recall; None where groups are no people or all are alike.
@@ -44,7 +44,7 @@ class ClassAdvice(Record):
     recall: float
     n_samples: int
     n_groups: int
-    taken_for: tuple[tuple[str, int], ...]
+    confused_with: tuple[tuple[str, int], ...]
     weakest_group: str | None
     weakest_recall: float
     advice: str
@@ -78,7 +78,7 @@ def advise_classes(
             recall=float(right.mean()),
             n_samples=len(of_class),
             n_groups=len(by_group),
-            taken_for=tuple((str(other), int(count)) for other, count in wrong.items()),
+            confused_with=tuple((str(other), int(count)) for other, count in wrong.items()),
             weakest_group=str(by_group.idxmin()) if has_weakest else None,
             weakest_recall=float(by_group.min()) if has_weakest else math.nan,
             advice="No advice: the score is not clearly better than chance.",
@@ -92,10 +92,11 @@ def _advice_text(found: ClassAdvice, are_people: bool) -> str:
     seen = f"seen on {format_plural(found.n_groups, 'group')}" if are_people else ""
     if found.recall >= WEAK:
         return f"Only {seen}: record it with others for a reliable recall." if few else "Nothing to do."
-    main, count = found.taken_for[0]
+    main, count = found.confused_with[0]
     text = f"{count:,} of {found.n_samples:,} are predicted as {main}"
     if count < (1 - found.recall) * found.n_samples / 2:
-        text = f"Predicted as {len(found.taken_for)} other classes, mostly {main} ({count:,} of {found.n_samples:,})"
+        others = f"{len(found.confused_with)} other classes"
+        text = f"Predicted as {others}, mostly {main} ({count:,} of {found.n_samples:,})"
     if few:
         return f"{text}; {seen}: record both with more."
     if found.weakest_group is not None and found.weakest_recall < found.recall - 0.3:

@@ -233,7 +233,7 @@ def advice(predicted, groups, kind="regex"):
 def test_advice_names_what_a_class_is_taken_for():
     said = advice(["up", "down", "down", "left"] * 3, ["1"] * 4 + ["2"] * 4 + ["3"] * 4)
     assert (said.recall, said.n_samples, said.n_groups) == (0.25, 12, 3)
-    assert said.taken_for == (("down", 6), ("left", 3))
+    assert said.confused_with == (("down", 6), ("left", 3))
     assert "6 of 12 are predicted as down; seen on 3 groups" in said.advice
 
 
