@@ -28,7 +28,7 @@ from heatpose.data.storage import Storage, file_name, is_url, local_path, open_f
 from heatpose.data.wording import some_names
 from heatpose.data.writing import whole_file
 from heatpose.pose.decoding import decode_skeleton
-from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.inputs import as_array
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, table_skeleton
 
@@ -80,7 +80,7 @@ def keypoint_frame(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> pd.Da
     >>> frame[["nose_confidence", "left_eye_x", "right_ankle_confidence"]].to_numpy()
     array([[ 2.,  3., 50.]], dtype=float32)
     """
-    keypoints = as_heatmaps(keypoints)
+    keypoints = as_array(keypoints)
     if keypoints.shape[1:] != (len(skeleton.keypoints), 3):
         raise ValueError(f"Expected keypoints of shape (n, {len(skeleton.keypoints)}, 3), got {keypoints.shape}.")
     values = keypoints.astype(np.float32).reshape(len(keypoints), len(skeleton.columns))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.inputs import as_array
 from heatpose.pose.skeleton import COCO_17
 
 __all__ = ["DETECTOR", "MODEL", "PersonDetector", "PoseEstimator"]
@@ -113,7 +113,7 @@ class PoseEstimator:
         if self._has_experts:
             more["dataset_index"] = torch.full((len(pixels),), self.dataset_index, device=self._device)
         with torch.inference_mode():
-            heatmaps = as_heatmaps(self._network(pixel_values=pixels, **more)).astype(np.float32)
+            heatmaps = as_array(self._network(pixel_values=pixels, **more)).astype(np.float32)
         if heatmaps.shape[1] != len(COCO_17.keypoints):
             raise ValueError(
                 f"Expected a model of {len(COCO_17.keypoints)} keypoints, got {heatmaps.shape[1]} from {self.model}."

@@ -19,7 +19,7 @@ from sklearn.utils.validation import column_or_1d, validate_data
 from heatpose.data.columns import require_columns
 from heatpose.data.groups import describe_same_names
 from heatpose.model.openset import UNKNOWN
-from heatpose.pose.inputs import as_heatmaps, is_keypoints, shape_advice
+from heatpose.pose.inputs import as_array, is_keypoints, shape_advice
 from heatpose.pose.skeleton import Skeleton
 
 __all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "codes_of", "select_columns", "text_labels"]
@@ -27,7 +27,7 @@ __all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "code
 
 def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
     """Check heatmaps and return them as an array (N, K, H, W) or (K, H, W), without a copy."""
-    heatmaps = as_heatmaps(X)
+    heatmaps = as_array(X)
     n_keypoints = len(skeleton.keypoints)
     shape = heatmaps.shape
     if heatmaps.ndim not in (3, 4) or shape[-3] != n_keypoints or is_keypoints(shape, n_keypoints):
@@ -58,7 +58,7 @@ def select_columns(X: Any, skeleton: Skeleton) -> Any:
         X = (X.select if hasattr(X, "select") else X.__getitem__)(list(skeleton.columns))
     if hasattr(X, "iloc"):
         return X.to_numpy(np.float64, na_value=np.nan)
-    return X if issparse(X) else as_heatmaps(X)
+    return X if issparse(X) else as_array(X)
 
 
 def check_table(estimator: BaseEstimator, X: Any, skeleton: Skeleton, *, reset: bool) -> np.ndarray:

@@ -22,7 +22,7 @@ from heatpose.model.checks import check_heatmaps, check_labels, check_table
 from heatpose.model.openset import OpenSetMixin, apply_temperature, correct_probabilities, predict_no_body, split_known
 from heatpose.pose import augmentation, geometry
 from heatpose.pose.decoding import decode_skeleton
-from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.inputs import as_array
 from heatpose.pose.mirroring import decide_mirrors
 from heatpose.pose.results import as_keypoints, is_results
 from heatpose.pose.skeleton import Skeleton
@@ -76,7 +76,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: object = None) -> HeatmapDecoder:
         """Check the heatmaps' shape; nothing is learned."""
-        X = X if is_results(X) else as_heatmaps(X)
+        X = X if is_results(X) else as_array(X)
         if not self._has_keypoints(X):
             check_heatmaps(X, self.source)
         self.n_features_out_ = len(find_skeleton(self.skeleton).columns)
@@ -98,7 +98,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
             x, y and confidence of each keypoint; NaN, NaN and 0 for one without a peak.
         """
         skeleton, source = find_skeleton(self.skeleton), self.source
-        X = X if is_results(X) else as_heatmaps(X)
+        X = X if is_results(X) else as_array(X)
         if self._has_keypoints(X):
             own = source if self.heatmaps is not None or not is_person(skeleton) else None
             if isinstance(X, np.ndarray):

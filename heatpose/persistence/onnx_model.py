@@ -17,7 +17,7 @@ from heatpose.model.checks import check_heatmaps, check_table
 from heatpose.model.openset import OpenSetMixin
 from heatpose.persistence.manifest import ModelError, read_verified
 from heatpose.persistence.selftest import compare_self_test
-from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.inputs import as_array
 from heatpose.pose.skeletons import unpack_skeleton
 
 __all__ = ["OnnxModel", "load_onnx"]
@@ -69,7 +69,7 @@ class OnnxModel(OpenSetMixin):
 
     def _run(self, X: ArrayLike, *outputs: str) -> list[np.ndarray]:
         if self._input == "heatmaps":
-            values = as_heatmaps(X)
+            values = as_array(X)
             values = values[np.newaxis] if values.ndim == 3 else values
             if len(values) and min(check_heatmaps(values, self.heatmaps).shape[2:]) < _WINDOW:
                 raise ValueError(f"Expected heatmaps of at least {_WINDOW} x {_WINDOW} cells, got {values.shape}.")

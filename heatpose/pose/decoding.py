@@ -18,7 +18,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.inputs import as_array
 from heatpose.pose.skeleton import Skeleton
 from heatpose.pose.skeletons import pick_keypoints
 
@@ -81,7 +81,7 @@ def decode_heatmaps(
         One map per sample and keypoint, H rows by W columns, of any floating-point, integer or boolean type;
         the second form is one sample. Never changed, and never copied as a whole: a view or a memory-mapped
         file is fine. Also tensors of PyTorch and outputs of transformers and mmpose, see
-        :func:`heatpose.pose.inputs.as_heatmaps`.
+        :func:`heatpose.pose.inputs.as_array`.
     method : str, default "gaussian"
         A name in `DECODERS`.
 
@@ -155,7 +155,7 @@ def decode_heatmaps(
     >>> decode_heatmaps([heatmap], "argmax").round(2)
     array([[[5.  , 8.  , 0.99]]], dtype=float32)
     """
-    maps = as_heatmaps(heatmaps)
+    maps = as_array(heatmaps)
     if maps.ndim not in (3, 4) or 0 in maps.shape[-3:]:
         raise ValueError(
             "Expected heatmaps of shape (n, 17, 64, 48) or (17, 64, 48), or with other numbers of keypoints, "

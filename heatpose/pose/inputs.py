@@ -1,4 +1,4 @@
-"""Heatmaps of other libraries as arrays: PyTorch's tensors, the outputs of transformers and mmpose.
+"""Heatmaps and keypoints of other libraries as arrays: PyTorch's tensors, the outputs of transformers and mmpose.
 
 None of these libraries is imported: objects are recognised by their attributes.
 """
@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_heatmaps", "is_keypoints", "shape_advice"]
+__all__ = ["as_array", "is_keypoints", "shape_advice"]
 
 _WITH_COCO_FIRST = {133: "COCO-WholeBody", 136: "Halpe-FullBody", 26: "Halpe"}
 """Keypoint sets by their size whose first 17 are those of COCO, in its order."""
 
 
-def as_heatmaps(heatmaps: Any) -> np.ndarray:
-    """Return heatmaps as an array, without a copy where possible.
+def as_array(values: Any) -> np.ndarray:
+    """Return heatmaps, or keypoints, as an array, without a copy where possible.
 
     Parameters
     ----------
-    heatmaps : array_like, tensor, output of a pose estimator, or a list of them
+    values : array_like, tensor, output of a pose estimator, or a list of them
         - A NumPy array, or anything that NumPy converts to one. Masked cells become minus infinity.
         - A PyTorch tensor on any device, of any floating-point type, with or without a gradient. bfloat16, which NumPy
           does not have, becomes float32.
@@ -47,23 +47,23 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
     --------
     >>> from types import SimpleNamespace
     >>> person = SimpleNamespace(heatmaps=np.zeros((17, 64, 48)))
-    >>> as_heatmaps([person, person]).shape
+    >>> as_array([person, person]).shape
     (2, 17, 64, 48)
     """
-    if isinstance(heatmaps, str | os.PathLike):
-        path = os.fspath(heatmaps)
+    if isinstance(values, str | os.PathLike):
+        path = os.fspath(values)
         raise TypeError(
             f"Expected heatmaps or results of a pose estimator, got the path {path!r}: numpy.load reads an array, "
             "heatpose.load_data a folder, a table or files of another tool."
         )
-    if isinstance(heatmaps, np.ma.MaskedArray):
-        return np.ma.filled(heatmaps.astype(np.result_type(heatmaps, np.float16)), -np.inf)
-    if getattr(getattr(heatmaps, "dtype", None), "kind", "") == "O" and np.ndim(heatmaps) == 1:
-        heatmaps = list(heatmaps)
-    if isinstance(heatmaps, np.ndarray):
-        return heatmaps
-    if isinstance(heatmaps, list | tuple) and any(hasattr(part, "shape") or _is_output(part) for part in heatmaps):
-        parts = [as_heatmaps(part) for part in heatmaps]
+    if isinstance(values, np.ma.MaskedArray):
+        return np.ma.filled(values.astype(np.result_type(values, np.float16)), -np.inf)
+    if getattr(getattr(values, "dtype", None), "kind", "") == "O" and np.ndim(values) == 1:
+        values = list(values)
+    if isinstance(values, np.ndarray):
+        return values
+    if isinstance(values, list | tuple) and any(hasattr(part, "shape") or _is_output(part) for part in values):
+        parts = [as_array(part) for part in values]
         shapes = {part.shape[-3:] if part.ndim == 4 else part.shape for part in parts}
         if len(shapes) > 1 or len({part.ndim for part in parts}) > 1:
             raise ValueError(
@@ -71,18 +71,18 @@ def as_heatmaps(heatmaps: Any) -> np.ndarray:
                 f"{', '.join(str(part.shape) for part in parts[:4])}{', ...' if len(parts) > 4 else ''}."
             )
         return np.concatenate(parts) if parts[0].ndim == 4 else np.stack(parts)
-    if hasattr(heatmaps, "detach") and hasattr(heatmaps, "cpu"):
-        tensor = heatmaps.detach().cpu()
+    if hasattr(values, "detach") and hasattr(values, "cpu"):
+        tensor = values.detach().cpu()
         return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
-    if _is_output(heatmaps):
-        inner = getattr(heatmaps, "pred_fields", heatmaps)
+    if _is_output(values):
+        inner = getattr(values, "pred_fields", values)
         if getattr(inner, "heatmaps", None) is None:
             raise ValueError(
-                f"Expected heatmaps in the {type(heatmaps).__name__}, got none. mmpose keeps them when "
+                f"Expected heatmaps in the {type(values).__name__}, got none. mmpose keeps them when "
                 "model.test_cfg.output_heatmaps is True."
             )
-        return as_heatmaps(inner.heatmaps)
-    return np.asarray(heatmaps)
+        return as_array(inner.heatmaps)
+    return np.asarray(values)
 
 
 def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H", "W")) -> str:

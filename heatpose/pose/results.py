@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.inputs import as_array
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, pick_keypoints, skeletons_of, to_coco
 
@@ -64,7 +64,7 @@ def as_keypoints(
     (2, 17, 3)
     """
     to = find_skeleton(to)
-    people = list(_parts(results, image_size)) if is_results(results) else [as_heatmaps(results)]
+    people = list(_parts(results, image_size)) if is_results(results) else [as_array(results)]
     if bad := [part.shape for part in people if part.ndim != 3 or part.shape[2] != 3]:
         kind = f"{type(results).__name__} of shape {bad[0]}" if bad[0] else type(results).__name__
         raise TypeError(f"Expected results of a pose estimator or keypoints (n, K, 3), got {kind}.")
@@ -126,13 +126,13 @@ def _mediapipe(landmarks: Any, image_size: tuple[int, int] | None) -> Iterable[n
 
 def _join(xy: Any, scores: Any) -> np.ndarray:
     """Return x, y and confidence, shape (n, K, 3), of coordinates (n, K, 2) or (K, 2) and their scores."""
-    points = np.asarray(as_heatmaps(xy), dtype=float)
+    points = np.asarray(as_array(xy), dtype=float)
     points = points[None] if points.ndim == 2 else points
     if points.ndim != 3 or points.shape[2] != 2:
         if points.size == 0:
             return np.empty((0, 0, 3))
         raise ValueError(f"Expected keypoints of shape (n, K, 2), got {points.shape}.")
-    confidence = np.ones(points.shape[:2]) if scores is None else np.asarray(as_heatmaps(scores), dtype=float)
+    confidence = np.ones(points.shape[:2]) if scores is None else np.asarray(as_array(scores), dtype=float)
     if confidence.size != points.shape[0] * points.shape[1]:
         raise ValueError(f"Expected a score for each of {points.shape[:2]} keypoints, got {confidence.shape}.")
     return np.concatenate([points, confidence.reshape(points.shape[:2])[..., None]], axis=2)
@@ -140,7 +140,7 @@ def _join(xy: Any, scores: Any) -> np.ndarray:
 
 def _place(part: np.ndarray, labels: Any) -> np.ndarray:
     """Return the keypoints of a person at their numbers: transformers leaves out those below a threshold."""
-    numbers = np.asarray([] if labels is None else as_heatmaps(labels))
+    numbers = np.asarray([] if labels is None else as_array(labels))
     if labels is None or (1, *numbers.shape) != part.shape[:2]:
         return part
     placed = np.full((1, max(_N_KEYPOINTS, int(numbers.max(initial=0)) + 1), 3), (np.nan, np.nan, 0))

@@ -9,7 +9,7 @@ import pytest
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.candidates import make_pose_pipeline
 from heatpose.pose.decoding import decode_heatmaps
-from heatpose.pose.inputs import as_heatmaps
+from heatpose.pose.inputs import as_array
 
 POSES = simulate_poses(2, 1, 3, classes=["action_up", "dummy"])
 HEATMAPS = POSES.heatmaps()
@@ -29,7 +29,7 @@ def samples(heatmaps):
 
 
 def test_arrays_are_not_copied():
-    assert as_heatmaps(HEATMAPS) is HEATMAPS
+    assert as_array(HEATMAPS) is HEATMAPS
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_tensors(kind, grad):
 def test_tensors_share_their_memory():
     torch = pytest.importorskip("torch", reason="needs heatpose[cnn]")
     tensor = torch.from_numpy(HEATMAPS)
-    assert np.shares_memory(as_heatmaps(tensor), HEATMAPS)
-    assert as_heatmaps(tensor.permute(0, 1, 3, 2)).shape == (len(HEATMAPS), 17, 48, 64)
+    assert np.shares_memory(as_array(tensor), HEATMAPS)
+    assert as_array(tensor.permute(0, 1, 3, 2)).shape == (len(HEATMAPS), 17, 48, 64)
 
 
 def test_the_output_of_transformers():
