@@ -36,21 +36,22 @@ def _people(content: Any) -> list:
 
 
 def _frames(content: Any) -> Iterator[tuple[dict, list]]:
-    """Return what is known of each frame and its poses."""
+    """Return what is known of each frame, also what is known of its film, and its poses."""
+    film: dict[str, Any] = {}
     if isinstance(content, dict) and not any(name in content for name in _LANDMARKS):
+        film = {name: content[name] for name in ("label", "width", "height") if name in content}
         lists = [value for value in content.values() if isinstance(value, list)]
         is_frame = [_is_pose(value) or all(map(_is_pose, value)) for value in lists]
         content = lists if len(lists) > 1 and all(is_frame) else next(iter(lists), content)
     if isinstance(content, list) and not _is_pose(content):
         for entry in content:
-            yield entry if isinstance(entry, dict) else {}, _people(entry)
+            yield film | (entry if isinstance(entry, dict) else {}), _people(entry)
     else:
         yield content if isinstance(content, dict) else {}, _people(content)
 
 
 def _sniff(source: Source) -> bool:
-    known, people = next(_frames(source.peek()), ({}, []))
-    return bool(people) or any(name in known for name in _LANDMARKS[:-1])
+    return any(people or not known.keys().isdisjoint(_LANDMARKS[:-1]) for known, people in _frames(source.peek()))
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:

@@ -720,6 +720,18 @@ def test_mediapipe_results_in_many_shapes(tmp_path, wrap):
     np.testing.assert_allclose(table_keypoints(table), expected(pose), atol=2e-3)
 
 
+def test_mediapipe_films_have_labels_and_may_begin_without_a_person(tmp_path):
+    poses = written.bodies(2)
+    frames = [{"frame_id": n, "keypoints": marks} for n, marks in enumerate([[], *map(written.landmarks, poses)])]
+    for label in ("squat", "stand"):
+        film = {"label": label, "width": written.SIZE[0], "height": written.SIZE[1], "frames": frames}
+        written.dump(tmp_path / f"{label}1.json", film)
+    table = read_poses(tmp_path)
+    assert table["label"].tolist() == ["squat"] * 2 + ["stand"] * 2
+    assert table["sample"].tolist() == [1, 2] * 2
+    np.testing.assert_allclose(table_keypoints(table)[:2], expected(poses), atol=2e-3)
+
+
 def test_mediapipe_has_legs_far_below_the_image(tmp_path):
     poses = written.bodies(3)
     poses[:, 11:, 1] += 2 * written.SIZE[1]  # of people at a desk
