@@ -1,4 +1,4 @@
-"""Figures of a report as numbers in pixels, which ``templates/figures.html`` draws as SVG in the colours of the page.
+"""Figures of a report as numbers, which ``templates/figures.html`` draws as SVG in the colours of the page.
 
 Text stays text, in the font of the page. No figure contains a name from the data but in its alternative text: names
 belong in HTML, where they are escaped and can wrap.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,6 @@ _STANDING = _HALF | {swap_sides(name): (-x, y) for name, (x, y) in _HALF.items()
 """A standing person who faces the reader: x, y in torso lengths, y down."""
 
 _STANDING_FRAME = (-1.05, -1.68, 1.05, 1.62)
-
-_PLOT = np.array([(46, 236), (326, 32)])
-"""Corners of a chart's plot in pixels: lower left, upper right."""
 
 _QUARTERS = {0: "0", 0.25: ".25", 0.5: ".5", 0.75: ".75", 1: "1"}
 
@@ -158,56 +155,22 @@ def _arc(points: np.ndarray, radius: float = 19) -> str:
 # Charts -----------------------------------------------------------------------------------------------------
 
 
-def _chart(
-    x: np.ndarray,
-    y: np.ndarray,
-    x_axis: tuple[str, float, float, Mapping[float, str]],
-    y_axis: tuple[str, float, float, Mapping[float, str]],
-    alt: str,
-    *,
-    radius: Any = 2.8,
-    line: tuple[tuple[float, float], tuple[float, float]],
-    note: tuple[float, float, str, str],
-    band: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
-) -> dict[str, Any]:
-    """Return a chart of points in the order of x, for the template.
-
-    Axes are label, lowest and highest value and ticks; `line` is a reference line between two points, and `note` its
-    name: x, y, ``start`` or ``end`` of the text, and the text. `band` has x, low and high.
-    """
-
-    def place(x: Any, y: Any) -> list[list[float]]:
-        low, high = np.array([(x_axis[1], y_axis[1]), (x_axis[2], y_axis[2])])
-        points = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
-        return (_PLOT[0] + (points - low) / (high - low) * (_PLOT[1] - _PLOT[0])).round(1).tolist()
-
-    (note_x, note_y), *_ = place([note[0]], [note[1]])
-    return {
-        "alt": alt,
-        "points": [(*point, r) for point, r in zip(place(x, y), np.broadcast_to(radius, len(x)).tolist(), strict=True)],
-        "x_label": x_axis[0],
-        "y_label": y_axis[0],
-        "x_ticks": [(place([at], [0])[0][0], text) for at, text in x_axis[3].items()],
-        "y_ticks": [(place([0], [at])[0][1], text) for at, text in y_axis[3].items()],
-        "line": place(*zip(*line, strict=True)),
-        "note": (note_x, note_y, *note[2:]),
-        "band": [] if band is None else place(np.r_[band[0], band[0][::-1]], np.r_[band[1], band[2][::-1]]),
-    }
+# Each has the points (n, 2) of a line, and perhaps the radii of their dots; label, lowest and highest value and ticks
+# of both axes; a reference line between two points, and its note: x, y, start or end of the text, and the text.
 
 
 def draw_reliability(calibration: Calibration, alt: str) -> dict[str, Any]:
     """Draw accuracy against confidence; dot size is the number of predictions."""
     share = calibration.bin_count / calibration.bin_count.sum()
-    return _chart(
-        calibration.bin_confidence,
-        calibration.bin_accuracy,
-        ("confidence", 0, 1.03, _QUARTERS),
-        ("accuracy", 0, 1.03, _QUARTERS),
-        alt,
-        radius=np.sqrt(14 + 420 * share) / 2,
-        line=((0, 0), (1, 1)),
-        note=(0.97, 0.06, "end", "below the line: overconfident"),
-    )
+    return {
+        "alt": alt,
+        "points": np.column_stack([calibration.bin_confidence, calibration.bin_accuracy]),
+        "radii": np.sqrt(14 + 420 * share) / 2,
+        "x": ("confidence", 0, 1.03, _QUARTERS),
+        "y": ("accuracy", 0, 1.03, _QUARTERS),
+        "line": ((0, 0), (1, 1)),
+        "note": (0.97, 0.06, "end", "below the line: overconfident"),
+    }
 
 
 def draw_coverage(calibration: Calibration, alt: str) -> dict[str, Any]:
@@ -216,37 +179,32 @@ def draw_coverage(calibration: Calibration, alt: str) -> dict[str, Any]:
     least, top = coverage.min(), max(1.0, 1.25 * error.max())
     size = 10 ** np.floor(np.log10(top / 5))
     step = next(step for step in size * np.array([1, 2, 2.5, 5, 10]) if top / step <= 5)
-    return _chart(
-        coverage,
-        error,
-        (
-            "coverage, most confident first",
-            least - 0.02,
-            1.02,
-            {tenth / 10: f"{10 * tenth} %" for tenth in range(int(np.ceil(10 * least)), 11)},
-        ),
-        ("error rate", 0, top, {at: f"{at:.3g} %" for at in np.arange(0, top, step).tolist()}),
-        alt,
-        line=((least - 0.02, error[-1]), (1.02, error[-1])),
-        note=(least, error[-1] + 0.03 * top, "start", "random order"),
-    )
+    tenths = {tenth / 10: f"{10 * tenth} %" for tenth in range(int(np.ceil(10 * least)), 11)}
+    return {
+        "alt": alt,
+        "points": np.column_stack([coverage, error]),
+        "x": ("coverage, most confident first", least - 0.02, 1.02, tenths),
+        "y": ("error rate", 0, top, {at: f"{at:.3g} %" for at in np.arange(0, top, step).tolist()}),
+        "line": ((least - 0.02, error[-1]), (1.02, error[-1])),
+        "note": (least, error[-1] + 0.03 * top, "start", "random order"),
+    }
 
 
 def draw_learning(curve: LearningCurve, chance: float, alt: str) -> dict[str, Any]:
-    """Draw the score on a held-out group against the number of training groups."""
+    """Draw the score on a held-out group against the number of training groups, with a band of its intervals."""
     known = ~np.isnan(curve.low + curve.high)
     least, most = curve.n_groups.min(), curve.n_groups.max()
     spare = 0.08 * max(1, most - least)
-    return _chart(
-        curve.n_groups,
-        curve.balanced_accuracy,
-        ("training groups", least - spare, most + spare, {n: str(n) for n in curve.n_groups.tolist()}),
-        ("balanced accuracy", 0, 1.03, _QUARTERS),
-        alt,
-        line=((least - spare, chance), (most + spare, chance)),
-        note=(most, chance + 0.03, "end", "chance"),
-        band=(curve.n_groups[known], curve.low[known], curve.high[known]),
-    )
+    ends = [np.column_stack([curve.n_groups, end])[known] for end in (curve.low, curve.high)]
+    return {
+        "alt": alt,
+        "points": np.column_stack([curve.n_groups, curve.balanced_accuracy]),
+        "band": np.concatenate([ends[0], ends[1][::-1]]),
+        "x": ("training groups", least - spare, most + spare, {n: str(n) for n in curve.n_groups.tolist()}),
+        "y": ("balanced accuracy", 0, 1.03, _QUARTERS),
+        "line": ((least - spare, chance), (most + spare, chance)),
+        "note": (most, chance + 0.03, "end", "chance"),
+    }
 
 
 # Poses ------------------------------------------------------------------------------------------------------
