@@ -101,22 +101,19 @@ class TrainingResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on what the data did not allow: samples and folds left out, classes that may be one, and others."""
-        n_all = self.n_without_body + self.evaluation.n_samples
-        left_out = f"{self.n_without_body:,} of {n_all:,} samples show no body: they were left out."
+        notes = []
+        if n := self.n_without_body:
+            notes.append(f"{n:,} of {n + self.evaluation.n_samples:,} samples show no body: they were left out.")
         spread = self.predictions.groupby("label")["group"].nunique()
-        scarce = [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]
-        few_folds = f"At most {self.n_folds} folds are possible: so many groups have"
-        no_people = self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds")
-        uncalibrated = (
-            "With blocks of frames each prediction set has all classes, and the threshold of unknown is set for these "
-            "people only: half of a new person's poses can be unknown."
-        )
-        return (
-            *([left_out] if self.n_without_body else []),
-            *([f"{few_folds} {join_names(scarce)}."] if scarce else []),
-            *(f"{clause}." for clause in describe_same_names(self.evaluation.classes)),
-            *([uncalibrated] if no_people else []),
-        )
+        if scarce := [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]:
+            notes.append(f"At most {self.n_folds} folds are possible: so many groups have {join_names(scarce)}.")
+        notes += [f"{clause}." for clause in describe_same_names(self.evaluation.classes)]
+        if self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds"):
+            notes.append(
+                "With blocks of frames each prediction set has all classes, and the threshold of unknown is set for "
+                "these people only: half of a new person's poses can be unknown."
+            )
+        return tuple(notes)
 
     def to_record(self) -> dict[str, Any]:
         """Return the part of the result that is kept in the manifest, as plain values."""
