@@ -203,12 +203,7 @@ def trial_keypoints(self_test: Mapping[str, Any] | None = None, skeleton: Skelet
 
 def trial_heatmaps(self_test: Mapping[str, Any] | None = None, skeleton: Skeleton = COCO_17) -> np.ndarray:
     """Return trial heatmaps (N, K, 64, 48): noisy, at edges, dark, flat, masked, not finite."""
-    if skeleton == COCO_17:
-        from heatpose.datasets.simulation import simulate_poses
-
-        heatmaps = simulate_poses(2, 1, 2, random_state=2).heatmaps()
-    else:
-        heatmaps = render_heatmaps(sample_poses(skeleton, 2, 2, random_state=2))
+    heatmaps = render_heatmaps(sample_poses(skeleton, 2, 2, random_state=2), noise=0.001, ripple=0.002, random_state=2)
     rng = np.random.default_rng(0)
     noisy = heatmaps[::2] + rng.normal(0, 0.05, heatmaps[::2].shape).astype(np.float32)
     xy = rng.uniform(0, (47, 63), (4, len(skeleton.keypoints), 2))
