@@ -243,11 +243,8 @@ def _load(
         if waiting:
             heatmaps = waiting[0][1] if len(waiting) == 1 else np.concatenate([part for _, part in waiting])
             some.extend(heatmaps[row : row + 1].copy() for row in range(0, len(heatmaps), -(-len(heatmaps) // _SOME)))
-            poses = pipeline[0].transform(heatmaps)
-            ends = np.cumsum([len(part) for _, part in waiting])
-            parts = np.split(poses, ends[:-1])
             names = (number_samples([redact(file)] * len(part), range(len(part))) for file, part in waiting)
-            results.extend(zip(names, parts, strict=True))
+            results.append((list(chain.from_iterable(names)), pipeline[0].transform(heatmaps)))
             waiting.clear()
 
     reads = (concurrently if any(map(is_url, files)) else map)(
