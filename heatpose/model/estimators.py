@@ -465,12 +465,11 @@ class PoseClassifier(OpenSetMixin, ClassifierMixin, MetaEstimatorMixin, BaseEsti
 
     def _mirror_codes(self, xy: np.ndarray, codes: np.ndarray, skeleton: Skeleton) -> np.ndarray:
         """Return each class's mirror image that the data confirm, (C,), -1 for none, and record the decisions."""
+        classes, mirrored = self.classes_.astype(str), dict[str, str]()
         self.mirror_decisions_: list[dict[str, Any]] = []
-        classes = self.classes_.astype(str)
-        if self.mirror is None:
-            return np.full(len(classes), -1)
-        given = None if isinstance(self.mirror, str) else self.mirror
-        mirrored, self.mirror_decisions_ = decide_mirrors(xy, codes, classes, given, skeleton)
+        if self.mirror is not None:
+            given = None if isinstance(self.mirror, str) else self.mirror
+            mirrored, self.mirror_decisions_ = decide_mirrors(xy, codes, classes, given, skeleton)
         number = {name: code for code, name in enumerate(classes)}
         return np.array([number.get(mirrored.get(name, ""), -1) for name in classes])
 
