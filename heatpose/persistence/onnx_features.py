@@ -88,17 +88,17 @@ def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
     xy = g.reshape(
         g.op("Transpose", _normalise(g, pose, features.skeleton), perm=[1, 2, 0]), -1, 2 * len(body.keypoints)
     )
-    pairs, limbs, (first, joint, second) = body.pairs, body.limb_ends, body.joint_points.T
-    # All differences at once, each of coordinate 2 i (x) or 2 i + 1 (y) of an end and a start: x and y of pairs, y and
-    # x of limbs; then the factors of sine and cosine at each joint of limbs a and b: a_x b_y - a_y b_x and
-    # a_x b_x + a_y b_y.
+    pairs, limbs, joints = body.pairs, body.limb_ends, body.joint_points
+    # All differences at once, of an end and a start: x and y of pairs, y and x of limbs; then the factors of sine and
+    # cosine at each joint of limbs a and b: a_x b_y + a_y (-b_x) and a_x b_x + a_y b_y.
     ends = [
-        np.stack([2 * pairs[:, ::-1], 2 * pairs[:, ::-1] + 1], axis=1),
-        np.stack([2 * limbs[:, ::-1] + 1, 2 * limbs[:, ::-1]], axis=1),
-        np.stack([2 * _ends(first, joint), 2 * _ends(first, joint) + 1] * 2, axis=1),
-        np.stack([2 * part + axis for part, axis in _crossed(joint, second)], axis=1),
+        _coordinates(pairs[:, ::-1]),
+        _coordinates(limbs[:, ::-1])[:, ::-1],
+        _coordinates(joints[:, :2])[:, [0, 1, 0, 1]],
+        _coordinates(joints[:, :0:-1])[:, [1, 0, 0, 1]],
     ]
-    has_limbs, has_joints = features.limbs and len(limbs) > 0, features.joints and len(joint) > 0
+    ends[3][:, 1] = ends[3][:, 1, ::-1]  # -b_x: the start less the end
+    has_limbs, has_joints = features.limbs and len(limbs) > 0, features.joints and len(joints) > 0
     wanted = (features.distances or features.vectors, has_limbs, has_joints, has_joints)
     ends = [part.reshape(-1, 2) if is_wanted else part[:0, 0] for part, is_wanted in zip(ends, wanted, strict=True)]
     every = np.concatenate(ends)
@@ -113,20 +113,16 @@ def describe(g: Graph, features: arrays.Features, pose: Pose) -> Value:
     if has_limbs:
         directions.append(g.reshape(limb, -1, len(limbs), 2))
     if has_joints:
-        directions.append(g.reduce("Sum", g.reshape(g.mul(a, b), -1, len(joint), 2, 2), 3, keepdims=False))
+        directions.append(g.reduce("Sum", g.reshape(g.mul(a, b), -1, len(joints), 2, 2), 3, keepdims=False))
     if directions:
         vectors = directions[0] if len(directions) == 1 else g.concat(*directions, axis=1)
-        count = 2 * (len(limbs) * has_limbs + len(joint) * has_joints)
+        count = 2 * (len(limbs) * has_limbs + len(joints) * has_joints)
         parts.append(g.reshape(g.div(vectors, _lengths(g, vectors)), -1, count))
     if features.vectors:
         parts.append(between)
     return g.cast(parts[0] if len(parts) == 1 else g.concat(*parts, axis=1), F32)
 
 
-def _ends(end: np.ndarray, start: np.ndarray) -> np.ndarray:
-    return np.column_stack([end, start])
-
-
-def _crossed(joint: np.ndarray, second: np.ndarray) -> list[tuple[np.ndarray, int]]:
-    """Return y, -x, x, y of the other limb: the first two for the cross product."""
-    return [(_ends(second, joint), 1), (_ends(joint, second), 0), (_ends(second, joint), 0), (_ends(second, joint), 1)]
+def _coordinates(points: np.ndarray) -> np.ndarray:
+    """Return the columns of x and y of keypoints, (n, 2) -> (n, x and y, 2)."""
+    return np.stack([2 * points, 2 * points + 1], axis=1)
