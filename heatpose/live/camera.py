@@ -85,8 +85,6 @@ class Camera:
         Number of a camera, an address such as ``rtsp://...``, or the path of a device or a named pipe.
     open_capture : callable, optional
         Opens the source; ``cv2.VideoCapture`` by default.
-    retry : float, default 1
-        Seconds between two attempts to open it.
 
     Raises
     ------
@@ -94,10 +92,8 @@ class Camera:
         OpenCV is missing, or there is no such camera.
     """
 
-    def __init__(
-        self, source: int | str, *, open_capture: Callable[[int | str], Any] | None = None, retry: float = _RETRY
-    ):
-        self._source, self._retry = source, retry
+    def __init__(self, source: int | str, *, open_capture: Callable[[int | str], Any] | None = None):
+        self._source = source
         self._name = redact(str(source))  # an address can hold a password
         self._open = open_capture or _open_capture
         self._newest: Picture | None = None
@@ -129,7 +125,7 @@ class Camera:
         """Stop reading."""
         self._is_closed.set()
         # A thread that comes back from OpenCV while Python ends aborts the process: rare frames are waited for.
-        self._thread.join(timeout=2 * self._retry + 1)
+        self._thread.join(timeout=2 * _RETRY + 1)
 
     def _read(self, capture: Any) -> None:
         n_failed, is_lost, clock = 0, False, SteadyClock()
@@ -154,7 +150,7 @@ class Camera:
                 logger.warning("The camera %s is lost; waiting for it", self._name)
             is_lost = True
             capture.release()
-            self._is_closed.wait(self._retry)
+            self._is_closed.wait(_RETRY)
             with suppress(Exception):  # tried again
                 capture, n_failed = self._open(self._source), 0
         capture.release()

@@ -21,6 +21,11 @@ from heatpose.live.times import SteadyClock
 from tests import dots
 
 
+@pytest.fixture(autouse=True)
+def lost_cameras_are_opened_again_soon(monkeypatch):
+    monkeypatch.setattr("heatpose.live.camera._RETRY", 0.01)
+
+
 def picture(number):
     return np.full((4, 6, 3), number, np.uint8)
 
@@ -103,7 +108,7 @@ def test_nothing_is_yielded_while_a_camera_gives_nothing():
 def test_a_lost_camera_is_opened_again(caplog):
     gone, closed, back = Capture([1, 2], waits=False), Capture(is_opened=False, waits=False), Capture([3])
     opened = Captures(gone, closed, closed, back)
-    camera = Camera(7, open_capture=opened, retry=0.001)
+    camera = Camera(7, open_capture=opened)
     assert numbers_until(camera, 3)[-1] == 3
     assert opened.n_opened == 4
     assert gone.is_released and closed.is_released
@@ -118,7 +123,7 @@ def test_an_address_that_is_silent_is_opened_again_after_one_read(monkeypatch):
     back = Capture([3])
     silent = Capture()
     silent.read = lambda: (not time.sleep(0.1), picture(1))  # an old picture, at the end of OpenCV's own patience
-    camera = Camera("rtsp://there", open_capture=Captures(silent, back), retry=0.001)
+    camera = Camera("rtsp://there", open_capture=Captures(silent, back))
     first = next(taken for taken in camera if taken is not None)
     assert first.pixels.max() == 3
     assert silent.is_released
@@ -136,7 +141,7 @@ def test_a_camera_that_cannot_be_opened_again_for_an_error_is_tried_again():
             raise capture
         return capture
 
-    camera = Camera(0, open_capture=open_capture, retry=0.001)
+    camera = Camera(0, open_capture=open_capture)
     assert numbers_until(camera, 3)[-1] == 3
     back.end.set()
     camera.close()
@@ -190,7 +195,7 @@ def test_a_single_frame_that_fails_loses_no_camera(caplog):
 
     capture = Flaky([1, 2])
     opened = Captures(capture)
-    camera = Camera(0, open_capture=opened, retry=0.001)
+    camera = Camera(0, open_capture=opened)
     assert numbers_until(camera, 2)[-1] == 2
     assert opened.n_opened == 1
     assert not caplog.records
@@ -249,7 +254,7 @@ def plugged(port=0):
 def test_a_network_camera_that_is_unplugged_and_back_goes_on(caplog):
     """With OpenCV's own reader of network streams."""
     with plugged() as port:
-        camera = Camera(f"http://127.0.0.1:{port}/video.mjpg", retry=0.1)
+        camera = Camera(f"http://127.0.0.1:{port}/video.mjpg")
         first = next(taken for taken in camera if taken is not None)
         assert abs(int(first.pixels.mean()) - 90) < 5
     assert next(taken for taken in camera if taken is None) is None
