@@ -35,7 +35,7 @@ TIMING: Options = {
     "--smoothing SECONDS": option("time constant of the smoothing", default=0.1),
     "--hold SECONDS": option("minimum duration of a pose", default=0.25),
     "--release SECONDS": option("minimum absence before a pose is left", default=0.7),
-    "--gap SECONDS": option("longest time without a frame before a person is gone", default=1.0),
+    "--gap SECONDS": option("longest time without a frame before a person is gone", default=1),
     "--held-after SECONDS,...": option(
         "durations at which a held event is written (default: 1)",
         type=lambda text: [positive(part) for part in text.split(",")],

@@ -17,7 +17,7 @@ from collections import Counter
 from contextlib import closing, suppress
 
 from heatpose.cli._console import complain, say, say_next
-from heatpose.cli._options import UsageError, duration, folder_to_write, option, positive, shared
+from heatpose.cli._options import UsageError, folder_to_write, option, positive, shared
 from heatpose.cli._stream import make_estimator, page
 from heatpose.data.wording import format_plural, join_names
 
@@ -29,8 +29,8 @@ OPTIONS = {
     "one clip, without the page:": {
         "--label CLASS": "class to record",
         "--performer NAME": option("letters and digits", default="0"),
-        "--seconds N": option("length (default: 5)", type=positive, default=5.0),
-        "--countdown N": option("seconds before it (default: 3)", type=duration, default=3.0),
+        "--seconds SECONDS": option("length", type=positive, default=5),
+        "--countdown SECONDS": option("time before it", default=3),
     },
     "--keep-pictures": "keep the pictures too, in OUT-pictures",
 }

@@ -79,9 +79,7 @@ OPTIONS = {
         "--existing": "include files that exist at the start",
         "--once": "classify the files that exist at the start, then end",
         "--until-idle SECONDS": "end after this time without a new file",
-        "--patience SECONDS": option(
-            "give up on an incomplete file that stopped growing for this long (default: 10)", default=10.0
-        ),
+        "--patience SECONDS": option("give up on an incomplete file that stopped growing for this long", default=10),
     },
 }
 
