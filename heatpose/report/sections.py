@@ -231,29 +231,22 @@ def _confidence(material: Material, evaluation: Evaluation) -> dict[str, Any] | 
 
 
 def _importance(material: Material, importance: pd.DataFrame) -> dict[str, Any] | None:
-    ranked = importance.sort_values("probability_drop", ascending=False, kind="stable")
-    blocks, listed = ranked[ranked["kind"] == "block"], ranked[ranked["probability_drop"] >= MIN_DROP]
+    words = [_WORDS[kind](name) for kind, name in zip(importance["kind"], importance["name"], strict=True)]
+    ranked = importance.assign(words=words).sort_values("probability_drop", ascending=False, kind="stable")
+    listed = ranked[ranked["probability_drop"] >= MIN_DROP]
     if listed.empty:
         return None
     parts = listed[listed["kind"] == "keypoint"]
     single = listed[~listed["kind"].isin(["keypoint", "block"])].head(10)
+    first_parts, first_features = (", ".join(rows["words"].head(4)) for rows in (parts, single))
+    alt = f"A body with its parts drawn in proportion to their importance: {first_parts}."
     return {
-        "parts": _drops(parts),
-        "blocks": _drops(blocks),
-        "single": _drops(single),
-        "body": figures.draw_parts(
-            parts, f"A body with its parts drawn in proportion to their importance: {_listed(parts)}."
-        ),
-        "lines": figures.draw_measurements(single, f"A body with the most important features: {_listed(single)}."),
+        "parts": parts,
+        "blocks": ranked[ranked["kind"] == "block"],
+        "single": single,
+        "body": figures.draw_parts(parts, alt),
+        "lines": figures.draw_measurements(single, f"A body with the most important features: {first_features}."),
     }
-
-
-def _drops(ranked: pd.DataFrame) -> list[dict[str, Any]]:
-    most = max([*ranked["probability_drop"], 1e-9])
-    return [
-        {"words": _WORDS[kind](name), "drop": drop, "share": drop / most}
-        for kind, name, drop in ranked[["kind", "name", "probability_drop"]].itertuples(index=False)
-    ]
 
 
 _WORDS: Mapping[str, Callable[[str], str]] = {
@@ -264,10 +257,6 @@ _WORDS: Mapping[str, Callable[[str], str]] = {
     "angle": lambda name: f"the angle at the {name}",
     "position": lambda name: f"the position of the {name} relative to the hips",
 }
-
-
-def _listed(ranked: pd.DataFrame) -> str:
-    return ", ".join(entry["words"] for entry in _drops(ranked.head(4)))
 
 
 def _people(material: Material, training: TrainingResult) -> dict[str, Any] | None:
