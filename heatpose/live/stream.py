@@ -30,6 +30,7 @@ from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of, takes_table
 from heatpose.model.openset import NONE_OF_THESE, UNKNOWN
 from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
+from heatpose.pose.results import as_keypoints, is_results
 
 __all__ = ["PoseEvent", "PoseStream"]
 
@@ -192,7 +193,8 @@ class PoseStream:
         ----------
         pose : array_like or None
             Heatmaps (17, H, W) or keypoints (17, 3) or (51,): x, y, confidence. Several: (N, 17, H, W), (N, 17, 3) or
-            (N, 51). Columns of a DataFrame are selected by name. None is a frame without the person.
+            (N, 51). Columns of a DataFrame are selected by name. Or results of an estimator, see
+            `heatpose.as_keypoints`. None, or no pose at one time, is a frame without the person.
         time : float, datetime or array_like, shape (N,)
             Time of each frame in seconds on any clock, or ``datetime``, ``datetime64``, ``timedelta``. It never
             decreases for a person.
@@ -218,6 +220,8 @@ class PoseStream:
             Once, when several frames in a row are `gap` or more apart, or time stands still.
         """
         frames = self._model.read(pose)
+        if not frames and np.ndim(time) == 0:
+            frames = [None]
         times = as_seconds(time, len(frames))
         if to_list := getattr(person, "tolist", getattr(person, "to_list", None)):  # of arrays and pandas, of polars
             person = to_list()
@@ -549,6 +553,8 @@ class _Model:
         """Convert input to frames, decoded if the model takes keypoints."""
         if pose is None:
             return [None]
+        if is_results(pose):
+            pose = as_keypoints(pose, to=self.skeleton)
         poses = select_columns(pose, self.skeleton)
         shape, n_maps, n_keypoints = poses.shape, len(self.heatmaps.keypoints), len(self.skeleton.keypoints)
         kinds = ((n_keypoints, 3), (3 * n_keypoints,))

@@ -313,7 +313,9 @@ def gone(events):
     return zip(events, summary(events), strict=True)
 
 
-@pytest.mark.parametrize("nobody", [None, np.full((17, 3), np.nan), np.zeros((17, 64, 48)), np.zeros((17, 3))])
+@pytest.mark.parametrize(
+    "nobody", [None, np.full((17, 3), np.nan), np.zeros((17, 64, 48)), np.zeros((17, 3)), np.empty((0, 17, 3))]
+)
 def test_a_frame_without_a_person_is_unknown(nobody):
     stream = PoseStream(Dial(), smoothing=0, release=0.3, held_after=[])
     stream.push([pose(1)] * 2, [0, 0.5])
@@ -537,6 +539,14 @@ def test_whole_numbers_of_any_type_are_the_same_keypoints():
         assert PoseStream(small_model()).push(film.astype(kind), np.arange(len(film)) / 4) == PoseStream(
             small_model()
         ).push(film, np.arange(len(film)) / 4)
+
+
+def test_results_of_an_estimator_are_the_same_as_their_keypoints():
+    film = np.nan_to_num(simulate_stream(["action_up"], seconds=0.5, move=0.3).keypoints[::8]).astype(np.float32)
+    results, keypoints = PoseStream(small_model()), PoseStream(small_model())
+    for time, frame in enumerate(film[:, None]):  # as rtmlib returns one person
+        assert results.push((frame[..., :2], frame[..., 2]), time / 4) == keypoints.push(frame, time / 4)
+    assert results.push((np.empty((0, 17, 2)), np.empty((0, 17))), 9) == keypoints.push(None, 9) != []
 
 
 class PolarsColumn:
