@@ -42,6 +42,7 @@ __all__ = [
     "is_pose_source",
     "keypoint_frame",
     "load_data",
+    "open_table",
     "read_table",
     "table_keypoints",
     "table_labels",
@@ -52,6 +53,7 @@ TABLE_SUFFIXES = (".parquet", ".csv")
 """File name endings of keypoint tables."""
 
 _TEXTS = ["path", "label", "group"]
+_NOT_NUMBERS = ["", "nan", "NaN", "NAN", "NA", "null"]
 
 
 def keypoint_frame(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> pd.DataFrame:
@@ -371,13 +373,10 @@ def read_table(
 
         poses |= {"skeleton": skeleton, "image_size": image_size, "keep_placeholders": keep_placeholders}
         return read_labelled(path, labelled=labelled, skip_bad=skip_bad, decoder=decoder, **poses)
-    suffix = _table_suffix(path)
-    source, where = open_file(path, "table")
-    try:
-        table = _read_csv(source, own) if suffix == ".csv" else pd.read_parquet(source)
-        table = table.reset_index(drop=table.index.names == [None])  # an index with a name is a column
-    except (ValueError, OSError) as error:  # also pyarrow's, and text that is not UTF-8
-        raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {where} ({error})") from error
+    # Only numbers can be NaN: a class may well be called "NA" or "null".
+    not_numbers = dict.fromkeys(("sample", *own.columns), _NOT_NUMBERS)
+    texts = dict.fromkeys(_TEXTS, str)
+    table, where = open_table(path, dtype=texts, na_values=not_numbers, keep_default_na=False)
     require_columns(table.columns, where, *(["label"] if labelled else []), skeleton=own)
     if table.empty:
         raise ValueError(f"Expected at least one row, got none in {where}.")
@@ -545,12 +544,15 @@ def _suffix(path: str | os.PathLike) -> str:
     return PurePath(file_name(path)).suffix.lower()
 
 
-def _read_csv(source: Path | BytesIO, skeleton: Skeleton) -> pd.DataFrame:
-    # Only numbers can be NaN: a class may well be called "NA" or "null".
-    not_numbers = ["", "nan", "NaN", "NAN", "NA", "null"]
-    return read_delimited(
-        source,
-        dtype=dict.fromkeys(_TEXTS, str),
-        na_values=dict.fromkeys(["sample", *skeleton.columns], not_numbers),
-        keep_default_na=False,
-    )
+def open_table(path: str | os.PathLike, **options: Any) -> tuple[pd.DataFrame, str]:
+    """Read a ``.csv`` or ``.parquet`` file, or the URL of one; return its columns, and its name for messages.
+
+    Options are those of :func:`heatpose.data.delimited.read_delimited`, for a ``.csv``.
+    """
+    suffix = _table_suffix(path)
+    source, where = open_file(path, "table")
+    try:
+        table = read_delimited(source, **options) if suffix == ".csv" else pd.read_parquet(source)
+    except (ValueError, OSError) as error:  # also pyarrow's, and text that is not UTF-8
+        raise ValueError(f"Expected a {suffix} table, got a file that cannot be read: {where} ({error})") from error
+    return table.reset_index(drop=table.index.names == [None]), where  # an index with a name is a column

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import cross_val_predict
 
-from heatpose.data.delimited import read_delimited
 from heatpose.data.groups import DEFAULT_FOLDS, check_enough, grouped_folds, random_folds, resolve_groups
-from heatpose.data.table import TABLE_SUFFIXES, table_keypoints
+from heatpose.data.table import TABLE_SUFFIXES, open_table, table_keypoints
 from heatpose.data.wording import format_percent
 from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels, twin_share
 from heatpose.evaluation.metrics import macro_recall
@@ -143,7 +140,7 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
     Parameters
     ----------
     path : path-like or str
-        A ``.csv`` or ``.parquet`` file.
+        A ``.csv`` or ``.parquet`` file, or the URL of one.
     label : str
         The column of classes.
     groups : str, optional
@@ -162,16 +159,13 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
     ValueError
         The table lacks the columns, or no feature is numeric.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"No such table: {path}")
-    if (suffix := path.suffix.lower()) not in TABLE_SUFFIXES:
+    if not os.fspath(path).lower().endswith(TABLE_SUFFIXES):
         raise ValueError(f"Expected a .csv or .parquet table, got {path}; heatpose convert makes one of poses.")
-    table = pd.read_parquet(path) if suffix == ".parquet" else read_delimited(path)
+    table, where = open_table(path)
     names = [label, groups] if groups and groups.isidentifier() else [label]  # no identifier has a capturing group
     if missing := [name for name in names if name not in table]:
         found = ", ".join(map(str, table.columns[:8]))
-        raise ValueError(f"Expected a column {missing[0]!r} in {path}, got {found}, ...")
+        raise ValueError(f"Expected a column {missing[0]!r} in {where}, got {found}, ...")
     group_ids: ArrayLike | None = None
     if groups in table:
         group_ids = table[groups]
@@ -180,7 +174,7 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
     others = [name for name in (label, groups) if name and name in table]
     features = table.drop(columns=[*others, "group", "path", "sample"], errors="ignore").select_dtypes("number")
     if features.empty:
-        raise ValueError(f"Expected numeric columns beside {' and '.join(others)} in {path}, got none.")
+        raise ValueError(f"Expected numeric columns beside {' and '.join(others)} in {where}, got none.")
     with suppress(ValueError):  # which a table of other features raises
         keypoints = table_keypoints(features)
         if keypoints.size == features.size:

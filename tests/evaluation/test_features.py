@@ -80,6 +80,9 @@ def test_tables_and_the_command(tmp_path, capsys):
     assert main(["audit", str(tmp_path / "a.csv"), "--label", "kind", "--groups", "video", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["random"]["balanced_accuracy"] == by_column.random.balanced_accuracy
     assert main(["audit", str(tmp_path / "a.csv"), "--label", "other"]) == 1
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 broken PAR1")
+    with pytest.raises(ValueError, match=r"got a file that cannot be read: .*bad\.parquet"):
+        audit_table(tmp_path / "bad.parquet", "kind")
 
 
 def test_frames_of_a_keypoint_table_are_compared_as_poses(tmp_path):
