@@ -18,6 +18,7 @@ from heatpose import load_model, make_pose_pipeline, save_model
 from heatpose.cli import main
 from heatpose.live.recording import CLIPS, PERFORMERS
 from tests import dots
+from tests.datasets.test_boxes import write_detector
 from tests.other_bodies import hands
 
 SIZE, UNIT, FPS = (160, 240), 9.0, 10.0
@@ -95,6 +96,22 @@ def test_a_film_gives_its_events(capsys, model, film, estimator):
     lines = [json.loads(line) for line in out.splitlines()]
     position = next(n for n, line in enumerate(lines) if (line["kind"], line["label"]) == ("left", "arms_down"))
     assert lines[position - 1]["time"] < 2 < lines[position + 1]["time"]
+
+
+def test_a_detector_finds_several_people_or_the_largest(capsys, model, estimator, tmp_path):
+    people = [("arms_up", 120, 150), ("arms_down", 400, 150)]
+    film = dots.write_film(tmp_path / "film.avi", [dots.draw(people, size=(300, 520))] * 5, fps=FPS)
+    boxes = np.float32([[x - 80 - n, 40, x + 80 + n, 260] for n, (_, x, _) in enumerate(people)]) * 640 / 520
+    found = {"dets": np.insert(boxes, 4, 0.9, axis=1)[np.newaxis], "labels": np.zeros((1, 2), np.int64)}
+    detector = write_detector(tmp_path / "detector.onnx", found)
+    source = ["--source", film, "--estimator", estimator, "--detector", detector]
+    for options, expected in (
+        ([], {("0", "arms_up"), ("1", "arms_down")}),
+        (["--people", "largest"], {(None, "arms_down")}),
+    ):
+        code, out, _ = run(capsys, "live", model, *source, *options)
+        assert code == 0
+        assert {(line["person"], line["label"]) for line in map(json.loads, out.splitlines())} == expected
 
 
 @pytest.mark.parametrize(
