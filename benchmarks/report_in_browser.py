@@ -217,7 +217,7 @@ def make_page(folder):
     table = load_data(folder / "data")
     result = train_pose_classifier(table, r"_(\d+)\.npy$", classifiers="lda", importance=True)
     inspection = inspect_data(folder / "data", r"_(\d+)\.npy$")
-    return write_report(folder / "page.html", result, table, inspection=inspection, heatmaps=folder / "data")
+    return write_report(result, folder / "page.html", table, inspection=inspection, heatmaps=folder / "data")
 
 
 def check(path, pictures, chromium):

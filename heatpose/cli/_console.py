@@ -131,7 +131,7 @@ def check_report_of(args: argparse.Namespace, skeleton: heatpose.Skeleton) -> No
         raise UsageError(f"--report shows poses of persons, and {skeleton.name} is of none")
 
 
-def write_page(args: argparse.Namespace, *content: Any, **options: Any) -> None:
+def write_page(args: argparse.Namespace, result: Any, table: pd.DataFrame | None = None, **options: Any) -> None:
     """Write the report of --report, if any; report it on stdout unless that carries something else."""
     if args.report is None:
         return
@@ -140,7 +140,7 @@ def write_page(args: argparse.Namespace, *content: Any, **options: Any) -> None:
     # A report never holds the credentials of a URL.
     facts = {"command": redact(args.command_line), "data": redact(args.data), **options.pop("facts", {})}
     with progress("Writing the report") as advance:
-        heatpose.write_report(args.report, *content, facts=facts, progress=advance, **options)
+        heatpose.write_report(result, args.report, table, facts=facts, progress=advance, **options)
     if not getattr(args, "json", False):
         say(f"Wrote {args.report}")
 

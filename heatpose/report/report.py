@@ -42,8 +42,8 @@ def check_installed() -> None:
 
 
 def write_report(
-    path: str | os.PathLike[str],
     result: TrainingResult | Evaluation | Inspection,
+    path: str | os.PathLike[str],
     table: pd.DataFrame | None = None,
     *,
     pipeline: Pipeline | None = None,
@@ -58,10 +58,10 @@ def write_report(
 
     Parameters
     ----------
-    path : path-like
-        The page, ``.html``; missing folders are created. An existing file is replaced atomically.
     result : TrainingResult, Evaluation or Inspection
         The subject of the report.
+    path : path-like
+        The page, ``.html``; missing folders are created. An existing file is replaced atomically.
     table : DataFrame, optional
         Its keypoint table. Without it there are no skeletons, hardest frames and digest.
     pipeline : Pipeline, optional
@@ -98,7 +98,7 @@ def write_report(
     Examples
     --------
     >>> result = heatpose.train_pose_classifier(table)  # doctest: +SKIP
-    >>> write_report("report.html", result, table)  # doctest: +SKIP
+    >>> write_report(result, "report.html", table)  # doctest: +SKIP
     """
     check_installed()
     if not isinstance(result, TrainingResult | Evaluation | Inspection):

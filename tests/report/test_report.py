@@ -62,7 +62,7 @@ def result(table):
 def page(result, table, folder, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "new" / "page.html"
     facts = {"command": "heatpose train 'my data' --report page.html <b>", "</style>": "<script>"}
-    write_report(path, result, table, heatmaps=folder, facts=facts)
+    write_report(result, path, table, heatmaps=folder, facts=facts)
     return Page(path.read_text(encoding="utf-8"))
 
 
@@ -146,9 +146,9 @@ def test_it_is_written_whole_or_not_at_all(result, tmp_path, monkeypatch):
     path.write_text("before")
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
         patch.setattr(report, "headline", lambda material: 1 / 0)
-        write_report(path, result)
+        write_report(result, path)
     assert path.read_text() == "before"
-    write_report(path, result)
+    write_report(result, path)
     assert [child.name for child in tmp_path.iterdir()] == ["page.html"]
 
 
@@ -169,13 +169,13 @@ def test_numbers_stay_on_their_side_of_names_that_are_written_from_right_to_left
 def test_a_body_without_important_parts_is_not_drawn(result, table, tmp_path):
     drops = result.importance["probability_drop"].where(result.importance["kind"] == "block", 0.0)
     alone = replace(result, importance=result.importance.assign(probability_drop=drops))
-    page = Page(write_report(tmp_path / "page.html", alone, table).read_text(encoding="utf-8"))
+    page = Page(write_report(alone, tmp_path / "page.html", table).read_text(encoding="utf-8"))
     assert "All features of a kind" in page.text and "Parts of the body" not in page.text
 
 
 def test_advice_names_the_split_whose_errors_it_counts(result, table, tmp_path, page):
     leaking = replace(result, audit=replace(result.audit, proposed=result.audit.chosen))
-    leaking = Page(write_report(tmp_path / "page.html", leaking, table).read_text(encoding="utf-8"))
+    leaking = Page(write_report(leaking, tmp_path / "page.html", table).read_text(encoding="utf-8"))
     assert "by detected clips" in leaking.text and "by detected clips" not in page.text
 
 
@@ -184,7 +184,7 @@ def test_long_names_and_many_classes_fit_any_window_and_paper(result, table, tmp
     many = np.array([*HOSTILE.values(), *(f"class {number}" for number in range(56))])
     result = replace(result, evaluation=evaluate_predictions(many, np.roll(many, 1)))
     classes = tuple(ClassSummary(name, 12, 12, 3) for name in HOSTILE.values())
-    path = write_report(tmp_path / "page.html", result, table, inspection=an_inspection(classes=classes))
+    path = write_report(result, tmp_path / "page.html", table, inspection=an_inspection(classes=classes))
     assert check(path, None, CHROMIUM) == []
 
 
@@ -194,7 +194,7 @@ def test_a_report_of_17_classes_is_of_moderate_size(tmp_path):
     table = table.assign(label=poses.labels, group=poses.performers.astype(str), path="a.npy")
     np.save(tmp_path / "a.npy", poses.heatmaps()[:1].astype(np.float32))
     result = train_pose_classifier(table, classifiers="dummy", n_jobs=1)
-    written = write_report(tmp_path / "page.html", result, table, heatmaps=tmp_path)
+    written = write_report(result, tmp_path / "page.html", table, heatmaps=tmp_path)
     assert written.stat().st_size < 1_500_000
 
 
@@ -285,7 +285,7 @@ def test_the_hardest_frames_are_shown_with_their_heatmaps(page, result, folder, 
     # Without the heatmaps, or with one that is gone, there still are the skeletons.
     moved = table.assign(path=["gone.npy" if row == hardest[0] else path for row, path in enumerate(table["path"])])
     for heatmaps, expected in ((None, 0), (folder, len(hardest) - 1), (tmp_path, 0)):
-        written = write_report(tmp_path / "page.html", result, moved, heatmaps=heatmaps)
+        written = write_report(result, tmp_path / "page.html", moved, heatmaps=heatmaps)
         text = written.read_text(encoding="utf-8")
         assert text.count("data:image/png") == expected
         frames = text[text.index('<section id="frames"') :]
@@ -300,12 +300,12 @@ def test_hardest_are_sure_errors_few_alike_then_unsure_answers():
 
 
 def test_of_a_table_without_paths_there_is_everything_but_heatmaps(result, table, tmp_path):
-    written = write_report(tmp_path / "page.html", result, table.drop(columns=["path", "sample"]), heatmaps=tmp_path)
+    written = write_report(result, tmp_path / "page.html", table.drop(columns=["path", "sample"]), heatmaps=tmp_path)
     assert Page(written.read_text(encoding="utf-8")).sections[-1] == "reproduce"
 
 
 def test_without_a_table_it_says_what_the_result_knows(result, tmp_path):
-    page = Page(write_report(tmp_path / "page.html", result).read_text(encoding="utf-8"))
+    page = Page(write_report(result, tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "classes" in page.sections and "poses" not in page.sections
 
 
@@ -328,7 +328,7 @@ def permuted(table, result, kind):
 def test_permuted_labels_are_no_better_than_chance(table, result, kind, tmp_path):
     data = permuted(table, result, kind)
     nothing = train_pose_classifier(data, classifiers="lda", n_jobs=1)
-    page = Page(write_report(tmp_path / "page.html", nothing, data).read_text(encoding="utf-8"))
+    page = Page(write_report(nothing, tmp_path / "page.html", data).read_text(encoding="utf-8"))
     chance = 1 / len(nothing.evaluation.classes)  # that of the dummy depends on the folds
     assert f"Not clearly better than chance: always predicting one class scores {chance:.3f}" in page.text
     assert "are classified correctly" not in page.text
@@ -342,14 +342,14 @@ def with_score(result, score, low, high):
 
 @pytest.mark.parametrize(("low", "learned"), [(0.2, False), (0.25, False), (0.26, True)])
 def test_an_interval_that_reaches_chance_is_no_success(result, low, learned, tmp_path):
-    page = Page(write_report(tmp_path / "page.html", with_score(result, 0.6, low, 0.8)).read_text(encoding="utf-8"))
+    page = Page(write_report(with_score(result, 0.6, low, 0.8), tmp_path / "page.html").read_text(encoding="utf-8"))
     assert ("Not clearly better than chance" in page.text) != learned
     assert ("about 60 (95 % interval" in page.text) == learned
 
 
 def test_a_leak_a_perfect_score_and_a_split_by_blocks_are_doubted(result, tmp_path):
     def text_of(result):
-        return Page(write_report(tmp_path / "page.html", result).read_text(encoding="utf-8")).text
+        return Page(write_report(result, tmp_path / "page.html").read_text(encoding="utf-8")).text
 
     perfect = with_score(result, 1.0, 1.0, 1.0)
     blocks = replace(perfect, grouping=replace(result.grouping, kind="blocks"))
@@ -369,7 +369,7 @@ def test_a_leak_a_perfect_score_and_a_split_by_blocks_are_doubted(result, tmp_pa
 
 def test_of_an_evaluation(result, table, folder, tmp_path):
     evaluation = evaluate_model(result.pipeline, table)
-    written = write_report(tmp_path / "page.html", evaluation, table, pipeline=result.pipeline, heatmaps=folder)
+    written = write_report(evaluation, tmp_path / "page.html", table, pipeline=result.pipeline, heatmaps=folder)
     page = Page(written.read_text(encoding="utf-8"))
     assert_complete_in_itself(page)
     assert_accessible(page)
@@ -382,13 +382,13 @@ def test_of_an_evaluation(result, table, folder, tmp_path):
 def test_a_class_alone_is_not_compared_with_always_predicting_it(tmp_path):
     labels = np.array(["up"] * 40)
     evaluation = evaluate_predictions(labels, labels, classes=["down", "left", "up"])
-    page = Page(write_report(tmp_path / "page.html", evaluation).read_text(encoding="utf-8"))
+    page = Page(write_report(evaluation, tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "Not clearly better than chance" not in page.text
 
 
 def test_of_bare_labels(result, tmp_path):
     evaluation = evaluate_predictions(["up", "up", "down"], ["up", "unknown", "down"])
-    written = write_report(tmp_path / "page.html", evaluation, groups=result.grouping)
+    written = write_report(evaluation, tmp_path / "page.html", groups=result.grouping)
     page = Page(written.read_text(encoding="utf-8"))
     assert page.sections == ["classes", "confusions", "reproduce"]
     assert "intervals over" not in page.text  # the intervals are over samples
@@ -418,25 +418,25 @@ def an_inspection(**changes):
 
 
 def test_of_an_inspection(tmp_path):
-    page = Page(write_report(tmp_path / "page.html", an_inspection()).read_text(encoding="utf-8"))
+    page = Page(write_report(an_inspection(), tmp_path / "page.html").read_text(encoding="utf-8"))
     assert_complete_in_itself(page)
     assert_accessible(page)
     assert page.sections == ["problems", "data", "reproduce"]
     for text in ("my <data>", "<down>", "up/<1>.npy", "got an empty one", "7 samples of 2 classes"):
         assert text in page.text
-    fine = write_report(tmp_path / "page.html", an_inspection(problems=()))
+    fine = write_report(an_inspection(problems=()), tmp_path / "page.html")
     assert "No problems found." in Page(fine.read_text(encoding="utf-8")).text
 
 
 def test_poses_that_cannot_be_drawn_are_refused(result, table, tmp_path):
     hands = keypoint_frame(np.ones((len(table), 21, 3)), HAND_21).assign(label=table["label"])
     with pytest.raises(ValueError, match="missing: nose_x"):
-        write_report(tmp_path / "page.html", result, hands)
+        write_report(result, tmp_path / "page.html", hands)
 
 
 def test_anything_else_is_refused(tmp_path):
     with pytest.raises(TypeError, match="Expected a TrainingResult, an Evaluation or an Inspection, got dict"):
-        write_report(tmp_path / "page.html", {})
+        write_report({}, tmp_path / "page.html")
 
 
 # On the command line ----------------------------------------------------------------------------------------
@@ -466,7 +466,7 @@ def test_wrong_usage_is_told_before_any_work(command, tmp_path, capsys, monkeypa
     assert main([*command, "--report", str(tmp_path / "page.html")]) == 1  # as without any other extra
     assert capsys.readouterr().err == 'Error: A report needs jinja2: pip install "heatpose[report]"\n'
     with pytest.raises(ImportError, match=r"A report needs jinja2:"):
-        write_report(tmp_path / "page.html", an_inspection())
+        write_report(an_inspection(), tmp_path / "page.html")
 
 
 def test_importing_takes_neither_matplotlib_nor_jinja(import_anew):
