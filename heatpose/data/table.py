@@ -131,10 +131,12 @@ def table_labels(table: pd.DataFrame) -> np.ndarray:
     if not isinstance(table, pd.DataFrame):
         kind = f"{type(table).__module__.partition('.')[0]}.{type(table).__name__}".removeprefix("builtins.")
         raise TypeError(f"Expected a keypoint table in pandas, as heatpose.load_data returns it, got {kind}.")
-    labels = table.get("label", pd.Series(np.nan, table.index))
-    if n_missing := int(labels.isna().sum()):
+    if "label" not in table:
+        others = [name for name in map(str, table) if not name.endswith(("_x", "_y", "_confidence"))]
+        raise ValueError(f"Expected a column 'label' in the table, got {some_names(others) or 'keypoints alone'}.")
+    if n_missing := int(table["label"].isna().sum()):
         raise ValueError(f"Expected a label in every row of the table, got none in {n_missing}.")
-    return labels.to_numpy(dtype=str)
+    return table["label"].to_numpy(dtype=str)
 
 
 def extract_keypoints(
