@@ -412,11 +412,9 @@ class _Track:
         self._state: int | None = None
         self._since = self._now  # in this state
         self._n_held = 0  # held events emitted
-        # Seconds gained by each other class and lost by the state, and the last times when these were zero.
-        self._gained = [0.0] * self._unknown
-        self._gained_since = [self._now] * self._unknown
-        self._lost = 0.0
-        self._lost_since = self._now
+        # Seconds gained by each other class and, last, lost by the state, and the last times when these were zero.
+        self._sums = [0.0] * len(settings.labels)
+        self._zeros = [self._now] * len(settings.labels)
 
     @property
     def _evidence(self) -> NDArray:
@@ -434,37 +432,31 @@ class _Track:
 
     def end(self) -> Iterator[PoseEvent]:
         """End the track: the state is left with the last frame that supports it."""
-        yield from self._leave(self._lost_since if self._lost else self._now)
+        yield from self._leave(self._zeros[-1] if self._sums[-1] else self._now)
 
     def _accumulate(self, moment: _Moment) -> None:
         """Accumulate evidence for each class and against the state."""
         before, self._now = self._now, moment
         passed = moment.time - before.time
-        loss = 1.0  # without a state
-        if self._state == self._unknown:
-            loss = 0.0  # it ends only when a class is entered
-        elif self._state is not None:
-            loss = moment.loss[self._state]
-
-        for position, gain in enumerate(moment.gain):
-            gained = 0.0 if position == self._state else max(self._gained[position] + passed * gain, 0.0)
-            if gained and not self._gained[position]:
-                self._gained_since[position] = before
-            self._gained[position] = gained
-        if self._lost == 0:
-            self._lost_since = before
-        self._lost = max(self._lost + passed * loss, 0)
+        loss = 1.0 if self._state is None else moment.loss[self._state]
+        for position, change in enumerate((*moment.gain, loss)):
+            # A state does not gain, and "unknown", the last one, is not lost: it ends only when a class is entered.
+            total = 0.0 if position == self._state else max(self._sums[position] + passed * change, 0.0)
+            if total and not self._sums[position]:
+                self._zeros[position] = before
+            self._sums[position] = total
 
     def _decide(self) -> Iterator[PoseEvent]:
         """Emit events that are due."""
         hold, release = self._settings.hold, self._settings.release
-        most = max(self._gained)
-        best = self._gained.index(most)
+        *gained, lost = self._sums
+        most = max(gained)
+        best = gained.index(most)
         if most > 0 and most + _ROUNDING >= hold:
-            yield from self._enter(best, self._gained_since[best])
+            yield from self._enter(best, self._zeros[best])
         # A gaining class extends the wait, but not without limit: alternating poses are unknown.
-        elif self._lost > 0 and self._lost + _ROUNDING >= (_PATIENCE * max(hold, release) if most > 0 else release):
-            yield from self._enter(self._unknown, self._lost_since)
+        elif lost > 0 and lost + _ROUNDING >= (_PATIENCE * max(hold, release) if most > 0 else release):
+            yield from self._enter(self._unknown, self._zeros[-1])
         if self._state is not None and self._n_held < len(self._settings.held_after):
             yield from self._hold(self._last_certain())
 
@@ -478,14 +470,14 @@ class _Track:
 
     def _last_certain(self) -> _Moment:
         """Return the last moment that belongs to the state, whatever is entered next."""
-        gaining = [since for since, gained in zip(self._gained_since, self._gained, strict=True) if gained]
-        losing = [self._lost_since] if self._lost else []
-        return min([self._now, *losing, *gaining], key=lambda moment: moment.time)
+        changing = [zero for zero, total in zip(self._zeros, self._sums, strict=True) if total]
+        return min([self._now, *changing], key=lambda moment: moment.time)
 
     def _enter(self, state: int, since: _Moment) -> Iterator[PoseEvent]:
-        yield from self._leave(min(since, self._lost_since, key=lambda moment: moment.time) if self._lost else since)
+        lost = [self._zeros[-1]] if self._sums[-1] else []
+        yield from self._leave(min([since, *lost], key=lambda moment: moment.time))
         self._state, self._since, self._n_held = state, since, 0
-        self._gained, self._lost = [0.0] * self._unknown, 0.0  # the next state begins after now
+        self._sums = [0.0] * len(self._sums)  # the next state begins after now
         yield self._event("entered", since.time, self._now)
 
     def _leave(self, when: _Moment) -> Iterator[PoseEvent]:
