@@ -15,6 +15,7 @@ from heatpose.data.table import table_keypoints, table_labels
 from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
 from heatpose.model.checks import codes_of
 from heatpose.model.inputs import before_last, input_of, skeleton_of
+from heatpose.model.openset import predict_with_known
 from heatpose.model.prediction import mirror_table
 from heatpose.pose.geometry import has_body, mask_uncertain
 from heatpose.pose.skeleton import Skeleton
@@ -111,10 +112,7 @@ def _predict(
     classes = np.asarray(pipeline.classes_).astype(str)
     codes_of(labels, classes, len(table))
     samples, model = before_last(pipeline, input_of(pipeline).samples(table, heatmaps, skeleton))
-    if hasattr(model, "predict_proba_and_known"):
-        probabilities, known = model.predict_proba_and_known(samples)
-    else:
-        probabilities, known = np.asarray(model.predict_proba(samples)), 1
+    probabilities, known = predict_with_known(model, samples)
     return labels, classes, probabilities, known * probabilities.max(axis=1)
 
 

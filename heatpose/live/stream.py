@@ -28,7 +28,7 @@ from heatpose.model.checks import select_columns
 from heatpose.model.conversion import frame_predictor
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of, takes_table
-from heatpose.model.openset import NONE_OF_THESE, UNKNOWN
+from heatpose.model.openset import NONE_OF_THESE, UNKNOWN, predict_with_known
 from heatpose.pose.geometry import mirror_heatmaps, mirror_keypoints
 from heatpose.pose.results import as_keypoints, is_results
 
@@ -585,7 +585,5 @@ class _Model:
             X = pd.DataFrame(X, columns=own if set(own) == set(names) else names)[names]
         for step in self._transformers:
             X = step.transform(X)
-        if hasattr(self._classifier, "predict_proba_and_known"):
-            probabilities, known = self._classifier.predict_proba_and_known(X)
-            return probabilities * known[:, np.newaxis]
-        return np.asarray(self._classifier.predict_proba(X))
+        probabilities, known = predict_with_known(self._classifier, X)
+        return probabilities * known[:, np.newaxis]

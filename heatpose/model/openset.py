@@ -27,6 +27,7 @@ __all__ = [
     "correct_probabilities",
     "pool_probabilities",
     "predict_no_body",
+    "predict_with_known",
     "smooth_joint",
     "split_known",
     "unknown_shares",
@@ -234,6 +235,14 @@ def predict_no_body(classes: np.ndarray) -> tuple[np.ndarray, float]:
     if shares.any():
         return shares / shares.sum(), 1.0
     return np.full(len(classes), 1 / len(classes)), 0.0
+
+
+def predict_with_known(model: Any, X: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities of the classes (N, C) and of a known pose (N,): 1 from a model that does not abstain."""
+    if isinstance(model, OpenSetMixin):
+        return model.predict_proba_and_known(X)
+    probabilities = np.asarray(model.predict_proba(X))
+    return probabilities, np.ones(len(probabilities))
 
 
 class OpenSetMixin:

@@ -25,7 +25,7 @@ from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, tabl
 from heatpose.model.checks import select_columns
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.inputs import before_last, heatmap_skeleton_of, input_of, shared_decoder, skeleton_of
-from heatpose.model.openset import UNKNOWN
+from heatpose.model.openset import UNKNOWN, OpenSetMixin, predict_with_known
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
@@ -326,13 +326,9 @@ def _predict(
     if unknown:
         labels, confidences = model.predict_or_unknown(samples, return_confidence=True)
         return labels, confidences, labels == UNKNOWN
-    is_unsure = None
-    if hasattr(model, "predict_proba_and_known"):
-        probabilities, known = model.predict_proba_and_known(samples)
-        is_unsure = known * probabilities.max(axis=1) < model.threshold
-    else:
-        probabilities = model.predict_proba(samples)
+    probabilities, known = predict_with_known(model, samples)
     labels, confidences = model.classes_[probabilities.argmax(axis=1)], probabilities.max(axis=1)
+    is_unsure = known * confidences < model.threshold if isinstance(model, OpenSetMixin) else None
     if isinstance(model, PoseClassifier):
         confidences[~model.has_body(samples)] = 0
     return labels, confidences, is_unsure
