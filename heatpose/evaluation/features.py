@@ -98,8 +98,6 @@ def audit_features(
         raise ValueError(f"Expected features (n, m) and n labels, got {x.shape} and {y.shape}.")
     if np.isinf(x).any():
         raise ValueError("Expected finite features or NaN, got infinite ones.")
-    if (n_classes := len(np.unique(y))) < 2:
-        raise ValueError(f"Expected at least two classes, got {n_classes}.")
     x = _standardise(x)
     neighbours = neighbours or Neighbours(x, _NEAR * np.median(Neighbours(x, 0).nearest_elsewhere(y)[0]))
     proposed = propose_clips(neighbours, y)
@@ -124,7 +122,7 @@ def audit_features(
     return FeatureAudit(
         n_samples=len(x),
         n_features=x.shape[1],
-        n_classes=n_classes,
+        n_classes=len(np.unique(y)),
         permuted=permute_labels(y, proposed, {"random": rows["random"], "chosen": rows["grouped"]}, random_state),
         proposed=proposed,
         verdict=_verdict(audits["random"], audits["grouped"]) + unknown,

@@ -73,10 +73,9 @@ def check_poses(
     if groups is None:
         return differences
     codes = np.unique(labels, return_inverse=True)[1]
-    names, owners, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     found: dict[str, tuple[Finding, list[str]]] = {}
     sought = _OF_GROUPS - {finding.code for finding in differences}
-    for name, own in zip(names, np.split(owners.argsort(kind="stable"), sizes.cumsum()[:-1]), strict=True):
+    for name, own in pd.Series(groups).groupby(groups).indices.items():
         if len(own) < MIN_FRAMES:  # a data set can have as many groups as frames
             continue
         signature, unlike = sign_poses(keypoints[own]), set[str]()

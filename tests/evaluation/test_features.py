@@ -108,7 +108,7 @@ def test_bad_input_is_refused():
         audit_features(features, [None, *labels[1:]])
     with pytest.raises(ValueError, match="groups without missing values, got 1"):
         audit_features(features, labels, [np.nan, *groups[1:]])
-    with pytest.raises(ValueError, match="two classes"):
+    with pytest.raises(ValueError, match="at least 2 classes"):
         audit_features(features, np.repeat("a", len(labels)))
     with pytest.raises(ValueError, match=r"class 'b' has 1 group \(1\)"):
         audit_features(features, labels, np.where(labels == "b", 1, groups))
