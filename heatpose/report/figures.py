@@ -1,7 +1,7 @@
 """Figures of a report as numbers, which ``templates/figures.html`` draws as SVG in the colours of the page.
 
-Text stays text, in the font of the page. No figure contains a name from the data but in its alternative text: names
-belong in HTML, where they are escaped and can wrap.
+Text stays text, in the font of the page. No figure contains a name from the data: names belong in HTML, where they are
+escaped and can wrap.
 """
 
 from __future__ import annotations
@@ -47,14 +47,13 @@ _QUARTERS = {0: "0", 0.25: ".25", 0.5: ".5", 0.75: ".75", 1: "1"}
 # Pictures of skeletons --------------------------------------------------------------------------------------
 
 
-def _picture(pose: np.ndarray, frame: Frame, width: int, line: float, alt: str, **layers: Any) -> dict[str, Any]:
+def _picture(pose: np.ndarray, frame: Frame, width: int, line: float, **layers: Any) -> dict[str, Any]:
     """Return the picture of a pose (K, 2), NaN where missing, with limbs of a line width, and other layers of it."""
     xy = _pixels(pose, frame, width)
     ends = [xy[limb].ravel().tolist() for limb in COCO_17.limb_ends]
     return {
         "width": width,
         "height": round(width * (frame[3] - frame[1]) / (frame[2] - frame[0])),
-        "alt": alt,
         "line": line,
         "limbs": [(side, *limb) for side, limb in zip(LIMB_SIDES, ends, strict=True) if np.isfinite(limb).all()],
         "dots": [(side, *dot) for side, dot in zip(KEYPOINT_SIDES, xy.tolist(), strict=True) if np.isfinite(dot).all()],
@@ -66,7 +65,7 @@ def _pixels(points: Any, frame: Frame, width: int) -> np.ndarray:
     return (np.asarray(points) - frame[:2]) * width / (frame[2] - frame[0])
 
 
-def draw_class(poses: np.ndarray, frame: Frame, alt: str) -> dict[str, Any]:
+def draw_class(poses: np.ndarray, frame: Frame) -> dict[str, Any]:
     """Draw the mean of normalised poses (N, K, 2), with an ellipse that contains two thirds of each keypoint."""
     width = 150
     ellipses = []
@@ -79,19 +78,19 @@ def draw_class(poses: np.ndarray, frame: Frame, alt: str) -> dict[str, Any]:
             radii = np.quantile(reach, 2 / 3) * deviations[::-1]
             angle = np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1]))
             ellipses.append((side, *points.mean(axis=0).tolist(), *radii.tolist(), float(angle)))
-    return _picture(mean_pose(poses), frame, width, 2.6, alt, ellipses=ellipses)
+    return _picture(mean_pose(poses), frame, width, 2.6, ellipses=ellipses)
 
 
-def draw_frame(keypoints: np.ndarray, heatmaps: np.ndarray | None, alt: str) -> dict[str, Any]:
+def draw_frame(keypoints: np.ndarray, heatmaps: np.ndarray | None) -> dict[str, Any]:
     """Draw a sample's heatmaps, (K, H, W) or None, and its skeleton (K, 3)."""
     pose = mask_uncertain(keypoints[np.newaxis], 0)[0]
     if heatmaps is None:
-        return _picture(pose, _frame_of(pose), 144, 2, alt)
+        return _picture(pose, _frame_of(pose), 144, 2)
     highest = np.clip(np.fmax.reduce(np.asarray(heatmaps, dtype=np.float64), axis=0), 0, None)
     frame = (-0.5, -0.5, highest.shape[1] - 0.5, highest.shape[0] - 0.5)
     # White would hide a keypoint's dot.
     image = _png((255 / 1.15 * highest / (highest.max() or 1)).astype(np.uint8))
-    return _picture(pose, frame, 144, 2, alt, image=image)
+    return _picture(pose, frame, 144, 2, image=image)
 
 
 def _png(grey: np.ndarray) -> str:
@@ -106,14 +105,14 @@ def _png(grey: np.ndarray) -> str:
     return f"data:image/png;base64,{b64encode(content).decode()}"
 
 
-def draw_parts(importance: pd.DataFrame, alt: str) -> dict[str, Any]:
+def draw_parts(importance: pd.DataFrame) -> dict[str, Any]:
     """Draw a body with its parts in proportion to their importance: rows of the kind ``keypoint``."""
     drops = importance.set_index("name")["probability_drop"].clip(lower=0)
     radii = 19.4 * (drops / (drops.max() or 1)) ** 0.5
-    return _standing(alt, discs=[(*_place(JOINTS[str(name)]), radius) for name, radius in radii.items()])
+    return _standing(discs=[(*_place(JOINTS[str(name)]), radius) for name, radius in radii.items()])
 
 
-def draw_measurements(importance: pd.DataFrame, alt: str) -> dict[str, Any]:
+def draw_measurements(importance: pd.DataFrame) -> dict[str, Any]:
     """Draw a body with distances, directions, angles and positions, line width in proportion to importance."""
     paths, discs = [], []
     most = importance["probability_drop"].max()
@@ -129,12 +128,12 @@ def draw_measurements(importance: pd.DataFrame, alt: str) -> dict[str, Any]:
             paths.append((_arc(np.array([_place([point]) for point in COCO_17.joints[part]])), width, False))
         else:
             discs.append((*_place(REGIONS[name.removeprefix("within ")]), 3.2 * width**0.5))
-    return _standing(alt, paths=paths, discs=discs)
+    return _standing(paths=paths, discs=discs)
 
 
-def _standing(alt: str, **layers: Any) -> dict[str, Any]:
+def _standing(**layers: Any) -> dict[str, Any]:
     pose = np.array([_STANDING.get(name, (np.nan, np.nan)) for name in COCO_17.keypoints])
-    return _picture(pose, _STANDING_FRAME, 190, 2.4, alt, faint=True, **layers)
+    return _picture(pose, _STANDING_FRAME, 190, 2.4, faint=True, **layers)
 
 
 def _place(keypoints: Sequence[str]) -> tuple[float, float]:
@@ -159,11 +158,10 @@ def _arc(points: np.ndarray, radius: float = 19) -> str:
 # of both axes; a reference line between two points, and its note: x, y, start or end of the text, and the text.
 
 
-def draw_reliability(calibration: Calibration, alt: str) -> dict[str, Any]:
+def draw_reliability(calibration: Calibration) -> dict[str, Any]:
     """Draw accuracy against confidence; dot size is the number of predictions."""
     share = calibration.bin_count / calibration.bin_count.sum()
     return {
-        "alt": alt,
         "points": np.column_stack([calibration.bin_confidence, calibration.bin_accuracy]),
         "radii": np.sqrt(14 + 420 * share) / 2,
         "x": ("confidence", 0, 1.03, _QUARTERS),
@@ -173,7 +171,7 @@ def draw_reliability(calibration: Calibration, alt: str) -> dict[str, Any]:
     }
 
 
-def draw_coverage(calibration: Calibration, alt: str) -> dict[str, Any]:
+def draw_coverage(calibration: Calibration) -> dict[str, Any]:
     """Draw the error rate of the most confident predictions against their share."""
     coverage, error = calibration.coverage, 100 * calibration.coverage_error
     least, top = coverage.min(), max(1.0, 1.25 * error.max())
@@ -181,7 +179,6 @@ def draw_coverage(calibration: Calibration, alt: str) -> dict[str, Any]:
     step = next(step for step in size * np.array([1, 2, 2.5, 5, 10]) if top / step <= 5)
     tenths = {tenth / 10: f"{10 * tenth} %" for tenth in range(int(np.ceil(10 * least)), 11)}
     return {
-        "alt": alt,
         "points": np.column_stack([coverage, error]),
         "x": ("coverage, most confident first", least - 0.02, 1.02, tenths),
         "y": ("error rate", 0, top, {at: f"{at:.3g} %" for at in np.arange(0, top, step).tolist()}),
@@ -190,14 +187,13 @@ def draw_coverage(calibration: Calibration, alt: str) -> dict[str, Any]:
     }
 
 
-def draw_learning(curve: LearningCurve, chance: float, alt: str) -> dict[str, Any]:
+def draw_learning(curve: LearningCurve, chance: float) -> dict[str, Any]:
     """Draw the score on a held-out group against the number of training groups, with a band of its intervals."""
     known = ~np.isnan(curve.low + curve.high)
     least, most = curve.n_groups.min(), curve.n_groups.max()
     spare = 0.08 * max(1, most - least)
     ends = [np.column_stack([curve.n_groups, end])[known] for end in (curve.low, curve.high)]
     return {
-        "alt": alt,
         "points": np.column_stack([curve.n_groups, curve.balanced_accuracy]),
         "band": np.concatenate([ends[0], ends[1][::-1]]),
         "x": ("training groups", least - spare, most + spare, {n: str(n) for n in curve.n_groups.tolist()}),

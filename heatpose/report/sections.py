@@ -148,8 +148,7 @@ def _poses(material: Material, table: pd.DataFrame) -> dict[str, Any] | None:
         keypoints = table_keypoints(table.iloc[some])
         poses[str(name)] = figures.usual_poses(normalise_poses(mask_uncertain(keypoints, CLEARLY_VISIBLE)))
     frame = figures.frame_of_all(np.array([mean_pose(of_class) for of_class in poses.values()]))
-    alt = "Mean skeleton of {}, with an ellipse around each keypoint that contains two thirds of the poses."
-    drawn = {name: figures.draw_class(of_class, frame, alt.format(name)) for name, of_class in poses.items()}
+    drawn = {name: figures.draw_class(of_class, frame) for name, of_class in poses.items()}
     return {"figures": drawn, "counts": Counter(labels.tolist())}
 
 
@@ -160,9 +159,7 @@ def _frames(material: Material, predictions: pd.DataFrame) -> dict[str, Any] | N
     rows, keypoints = [], table_keypoints(table)
     for position in hardest_frames(predictions):
         row = predictions.iloc[position]
-        heatmaps = read_frame(material.heatmaps, table, position)
-        alt = f"Heatmaps and skeleton of a pose of class {row['label']}, predicted {row['predicted']}."
-        figure = figures.draw_frame(keypoints[position], heatmaps, alt)
+        figure = figures.draw_frame(keypoints[position], read_frame(material.heatmaps, table, position))
         rows.append({**row, "path": path_of(table, position), "figure": figure})
     return {"rows": rows, "n_wrong": int((predictions["label"] != predictions["predicted"]).sum())}
 
@@ -219,15 +216,8 @@ def _confidence(material: Material, evaluation: Evaluation) -> dict[str, Any] | 
     if (calibration := evaluation.calibration) is None:
         return None
     errors = dict(zip(calibration.coverage.tolist(), calibration.coverage_error.tolist(), strict=True))
-    shares = (f"{100 * wrong:.1f} % wrong of the most confident {100 * share:.0f} %" for share, wrong in errors.items())
-    ece = calibration.expected_calibration_error
-    return {
-        "errors": errors,
-        "reliability": figures.draw_reliability(
-            calibration, f"Reliability curve: confidence and accuracy differ by {ece:.3f} on average."
-        ),
-        "coverage": figures.draw_coverage(calibration, f"Coverage curve: {', '.join(shares)}."),
-    }
+    reliability, coverage = figures.draw_reliability(calibration), figures.draw_coverage(calibration)
+    return {"errors": errors, "reliability": reliability, "coverage": coverage}
 
 
 def _importance(material: Material, importance: pd.DataFrame) -> dict[str, Any] | None:
@@ -238,14 +228,12 @@ def _importance(material: Material, importance: pd.DataFrame) -> dict[str, Any] 
         return None
     parts = listed[listed["kind"] == "keypoint"]
     single = listed[~listed["kind"].isin(["keypoint", "block"])].head(10)
-    first_parts, first_features = (", ".join(rows["words"].head(4)) for rows in (parts, single))
-    alt = f"A body with its parts drawn in proportion to their importance: {first_parts}."
     return {
         "parts": parts,
         "blocks": ranked[ranked["kind"] == "block"],
         "single": single,
-        "body": figures.draw_parts(parts, alt),
-        "lines": figures.draw_measurements(single, f"A body with the most important features: {first_features}."),
+        "body": figures.draw_parts(parts),
+        "lines": figures.draw_measurements(single),
     }
 
 
@@ -262,9 +250,7 @@ _WORDS: Mapping[str, Callable[[str], str]] = {
 def _people(material: Material, training: TrainingResult) -> dict[str, Any] | None:
     if (curve := training.learning_curve) is None:
         return None
-    points = zip(curve.n_groups.tolist(), curve.balanced_accuracy, strict=True)
-    alt = "Learning curve: " + ", ".join(f"{format_number(score)} with {n} groups" for n, score in points)
-    return {"figure": figures.draw_learning(curve, material.chance, alt)}
+    return {"figure": figures.draw_learning(curve, material.chance)}
 
 
 def _problems(material: Material, inspection: Inspection) -> dict[str, Any]:
@@ -285,7 +271,7 @@ def _pictures(material: Material, problems: Sequence[Problem], table: pd.DataFra
         position = int(np.flatnonzero(table.index == name)[0])
         heatmaps = read_frame(material.heatmaps, table, position)
         keypoints = table_keypoints(table.iloc[[position]])[0]
-        drawn.append((name, figures.draw_frame(keypoints, heatmaps, f"Heatmaps and skeleton of {name}.")))
+        drawn.append((name, figures.draw_frame(keypoints, heatmaps)))
     return drawn
 
 
