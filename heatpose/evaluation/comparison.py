@@ -165,7 +165,7 @@ def compare_models(
     groups : str, array_like of shape (N,) or Grouping, optional
         See :func:`heatpose.resolve_groups`. With 5 or more they are resampled; otherwise clips, found in the frames.
     heatmaps : HeatmapRows, optional
-        The heatmaps that `table` was made from, for models that take these.
+        For models that take heatmaps those of the table, see :func:`heatpose.evaluate_model`.
     trained_on : (float, float)
         Share of the data that each was trained on, see :func:`heatpose.persistence.provenance.share_trained_on`.
     random_state : int, default 0

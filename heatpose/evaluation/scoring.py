@@ -46,7 +46,7 @@ def evaluate_model(
     groups : str, array_like of shape (N,) or Grouping, optional
         Groups to resample for the intervals, see :func:`heatpose.resolve_groups`; by default samples are.
     heatmaps : HeatmapRows, optional
-        The heatmaps that `table` was made from, for a model that takes these.
+        For a model that takes heatmaps those of the table, such as ``HeatmapRows.of(HeatmapFolder(data), table)``.
     random_state : int, default 0
         For the intervals.
 

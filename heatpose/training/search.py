@@ -95,7 +95,7 @@ def search_pose_classifier(
     classifiers : str or sequence of str, optional
         Candidates to tune, see :func:`heatpose.training.training.choose_classifiers`.
     heatmaps : HeatmapRows, optional
-        The heatmaps that `table` was made from, for candidates that work from these.
+        As for :func:`heatpose.train_pose_classifier`.
     study : path, optional
         Optuna journal that keeps the trials; made, with its folders, where there is none. When the same search is
         started again, after it was killed or with a larger budget, it resumes after the finished trials, and these

@@ -124,7 +124,8 @@ def train_pose_classifier(
     importance : bool, default False
         Measure permutation importance, too.
     heatmaps : HeatmapRows, optional
-        The heatmaps that `table` was made from, for candidates that work from these; read when needed.
+        For candidates that take heatmaps those of the table, such as ``HeatmapRows.of(HeatmapFolder(data), table)``.
+        They are read when needed.
     skeleton : str or Skeleton, default "coco-17"
         Of the data: the pipeline takes heatmaps of it. The table has its keypoints, or those of COCO-17 if it is of a
         person, see :func:`heatpose.pose.skeletons.table_skeleton`.
