@@ -478,15 +478,8 @@ def load_data(
     if not is_url(data) and not Path(data := local_path(data)).exists():
         raise FileNotFoundError(f"No such folder or table: {data}")
     if poses or not is_folder(data) or (skeleton is not None and _of_keypoints(data)):
-        return read_table(
-            data,
-            image_size=image_size,
-            keep_placeholders=keep_placeholders,
-            skip_bad=skip_bad,
-            skeleton=skeleton,
-            decoder=decoder,
-            **poses,
-        )
+        poses |= {"image_size": image_size, "keep_placeholders": keep_placeholders, "skip_bad": skip_bad}
+        return read_table(data, skeleton=skeleton, decoder=decoder, **poses)
     if image_size is not None:
         raise ValueError(
             f"Expected --image-size (image_size=) for a keypoint table only, got a folder of heatmaps: {redact(data)}"

@@ -145,7 +145,9 @@ class PersonTracker:
 
     def __call__(self, picture: NDArray, seconds: float) -> list[Person]:
         """Find the people in the next picture (H, W, 3), uint8 in B, G, R, at a time; in the order of their numbers."""
-        return self._find_one(picture) if self._detector is None else self._find_several(picture, seconds)
+        return (
+            self._find_one(picture) if self._detector is None else self._find_several(picture, seconds, self._detector)
+        )
 
     def _find_one(self, picture: NDArray) -> list[Person]:
         crops = [self._estimator.crop_box(track.box) for track in self._tracks]
@@ -159,12 +161,11 @@ class PersonTracker:
         self._tracks = []
         return []
 
-    def _find_several(self, picture: NDArray, seconds: float) -> list[Person]:
-        assert self._detector is not None
+    def _find_several(self, picture: NDArray, seconds: float, detector: OnnxDetector) -> list[Person]:
         self._n_since += 1
         if self._n_since >= _DETECT_EVERY or not any(track.missed is None for track in self._tracks):
             self._n_since = 0
-            self._match(self._detector(picture))
+            self._match(detector(picture))
         people = {}
         for track in self._tracks:
             if found := self._settle(picture, self._estimator.crop_box(track.box), track.number):

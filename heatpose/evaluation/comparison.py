@@ -193,7 +193,7 @@ def compare_models(
     """
     labels, clips = table_labels(table), None
     groups = None if groups is None else resolve_groups(table, groups).groups
-    predicted = [predict_table(model, table, groups, heatmaps=heatmaps)["predicted"] for model in (first, second)]
+    predicted = [predict_table(model, table, heatmaps=heatmaps)["predicted"] for model in (first, second)]
     if groups is None or len(np.unique(groups)) < MIN_GROUPS:
         clips = propose_clips(PoseNeighbours(table_keypoints(table, skeleton_of(first))), labels)
     return compare_predictions(
