@@ -170,6 +170,9 @@ def test_an_array_can_hold_one_pose_and_landmarks_with_z_and_visibility(tmp_path
         assert any("z, which was left out" in note for note in table.attrs["notes"]) == (numbers.shape[-1] == 4)
     np.save(tmp_path / "a.npy", pose[:, :2])
     np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.npy"))[0, :, :2], pose[:, :2], rtol=1e-6)
+    np.save(tmp_path / "a.npy", pose[None, None, None])  # as MoveNet gives it, and stacked
+    with pytest.raises(ValueError, match=r"got .*\(1, 1, 1, 17, 3\).*use keypoints\.reshape\(-1, 17, 3\)"):
+        read_poses(tmp_path / "a.npy")
 
 
 def test_a_depth_in_a_table_is_left_out_in_words(tmp_path):
