@@ -89,7 +89,7 @@ class GrowingFolder:
         self.n_keypoints = 17
         self._folders = {"": _Folder(())}
         self._unfinished: dict[str, tuple[int, float]] = {}  # size, and the time of its last change
-        self._newest: tuple[str, os.stat_result] | None = None  # the last file that was read
+        self._newest: tuple[str, os.stat_result, os.stat_result] | None = None  # the last file read, and its folder
         if not existing:
             self._new_files()
 
@@ -107,9 +107,7 @@ class GrowingFolder:
         ------
         Frame
         """
-        found = {*self._unfinished, *self._new_files()}
-        if not found:
-            self._check_newest()
+        found = {*self._unfinished, *self._new_files()} or self._newest_again()
         for path in sorted(found, key=lambda path: (self._written(path), natural_key(path))):
             try:
                 heatmaps = read_heatmaps(self._root / path, n_keypoints=self.n_keypoints)
@@ -123,23 +121,30 @@ class GrowingFolder:
                 pass  # renamed or removed before it was read
             else:
                 with suppress(OSError):
-                    self._newest = path, (self._root / path).stat()
+                    self._newest = path, *self._stats(path)
                 yield Frame(path, self._written(path), heatmaps)
             self._unfinished.pop(path, None)
 
-    def _check_newest(self) -> None:
-        """Warn once where the last file is overwritten in place, as by ``numpy.save`` to one name."""
+    def _newest_again(self) -> set[str]:
+        """Return the last file where one with its inode replaced it; warn where it is overwritten in place."""
         with suppress(OSError):  # gone
             if self._newest is not None:
-                path, before = self._newest
-                now = (self._root / path).stat()
+                path, before, folder_before = self._newest
+                now, folder = self._stats(path)
                 if now.st_ino == before.st_ino and now.st_mtime_ns > before.st_mtime_ns:
                     self._newest = None
+                    if folder.st_mtime_ns != folder_before.st_mtime_ns:  # by a new name; inodes are used again
+                        return {path}
                     logger.warning(
                         "%s was overwritten in place and is not read again: write each frame to a new name, or to a "
                         "hidden one that replaces it",
                         path,
                     )
+        return set()
+
+    def _stats(self, path: str) -> tuple[os.stat_result, os.stat_result]:
+        file = self._root / path
+        return file.stat(), file.parent.stat()
 
     def _written(self, path: str) -> float:
         try:

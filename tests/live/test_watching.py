@@ -119,6 +119,16 @@ def test_a_file_that_replaces_another_is_new(tmp_path):
         np.testing.assert_array_equal(frame.heatmaps[0], HEATMAPS + number)
 
 
+def test_a_file_that_replaces_another_is_new_also_with_its_inode(tmp_path, caplog):
+    folder = GrowingFolder(tmp_path)
+    for number in range(3):
+        write(tmp_path / "latest.npy", at=100 + number)
+        os.utime(tmp_path, (number, number))  # as after a replacement
+        assert paths(folder.poll()) == ["latest.npy"]
+        assert paths(folder.poll()) == []
+    assert not caplog.text
+
+
 def test_a_file_that_is_overwritten_in_place_is_told_once(tmp_path, caplog):
     folder = GrowingFolder(tmp_path)
     for number in range(3):
