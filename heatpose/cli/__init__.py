@@ -25,6 +25,7 @@ from importlib import import_module
 from io import TextIOWrapper
 from itertools import groupby
 from pathlib import Path
+from pickle import PicklingError
 from types import ModuleType
 
 import heatpose
@@ -98,6 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (MemoryError, BrokenExecutor) as error:  # the system ends processes that take too much
         complain(f"Error: Out of memory, as it seems; fewer processes take less (--jobs). {error}")
+        return 1
+    except PicklingError as error:  # of joblib, which keeps the reason as context
+        reason = error.__context__ or error
+        complain(f"Error: Cannot hand data to other processes, as if TMPDIR is full; --jobs 1 has none. {reason}")
         return 1
     return code
 

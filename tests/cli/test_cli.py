@@ -15,6 +15,7 @@ import sys
 from concurrent.futures import BrokenExecutor
 from importlib import import_module
 from pathlib import Path
+from pickle import PicklingError
 
 import numpy as np
 import pytest
@@ -592,6 +593,7 @@ def test_training_data_that_are_turned_or_misspelt_are_told_at_the_start(run, da
         (KeyboardInterrupt(), 130, "Interrupted."),
         (MemoryError("Unable to allocate 9 GiB"), 1, "Error: Out of memory.*--jobs.*9 GiB"),
         (BrokenExecutor("A worker process was terminated"), 1, "Error: Out of memory.*--jobs.*worker.*"),
+        (PicklingError("Could not pickle the task"), 1, "Error: .*TMPDIR.*--jobs 1.*pickle the task"),
     ],
 )
 def test_an_interrupted_training_leaves_nothing(run, data, tmp_path, monkeypatch, error, code, message):
