@@ -145,9 +145,9 @@ class PersonTracker:
 
     def __call__(self, picture: NDArray, seconds: float) -> list[Person]:
         """Find the people in the next picture (H, W, 3), uint8 in B, G, R, at a time; in the order of their numbers."""
-        return (
-            self._find_one(picture) if self._detector is None else self._find_several(picture, seconds, self._detector)
-        )
+        if self._detector is None:
+            return self._find_one(picture)
+        return self._find_several(picture, seconds, self._detector)
 
     def _find_one(self, picture: NDArray) -> list[Person]:
         crops = [self._estimator.crop_box(track.box) for track in self._tracks]
