@@ -13,6 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from heatpose.data.storage import (
+    COARSE_TICK,
     FILE,
     FOLDER,
     Storage,
@@ -128,6 +129,16 @@ def test_new_and_removed_files_are_seen(protocol, request):
     fs, path = fsspec.url_to_fs(f"{url}/up/1.npy")
     fs.rm_file(path)
     assert [(entry.name, entry.size) for entry in storage.scan()["up/"]] == [("2.npy", 1)]
+
+
+def test_a_file_that_can_still_change_within_a_tick_has_no_stamp(monkeypatch):
+    url = f"memory://{uuid4().hex}"
+    put(f"{url}/up/1.npy", b"one")  # of a file system without checksums
+    (fresh,) = Storage(url).scan()["up/"]
+    later = time.time() + COARSE_TICK
+    monkeypatch.setattr("heatpose.data.storage.time.time", lambda: later)
+    (settled,) = Storage(url).scan()["up/"]
+    assert fresh.stamp is None and settled.stamp is not None
 
 
 def test_a_stamp_changes_with_the_content(s3_server):

@@ -192,6 +192,7 @@ def test_the_curve_rises_with_the_groups_and_ends_with_all_but_one():
 def test_the_curve_of_permuted_labels_promises_nothing():
     curve = learning_curve(X, permuted(), PERFORMERS, n_jobs=1)
     assert curve.balanced_accuracy.max() < 0.5
+    assert curve.gain == pytest.approx(curve.balanced_accuracy[-1] - curve.balanced_accuracy[-2]) != 0
     assert "not clearly better than chance" in curve.verdict
 
 

@@ -11,7 +11,9 @@ from heatpose.data.groups import resolve_groups
 from heatpose.data.table import keypoint_frame, write_table
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.comparison import compare_models, compare_predictions, compare_records
+from heatpose.evaluation.scoring import evaluate_model
 from heatpose.model.candidates import make_pose_pipeline
+from heatpose.persistence.artifact import load_model
 from heatpose.persistence.provenance import share_trained_on, sketch_data
 from heatpose.pose.skeleton import COCO_17
 
@@ -228,9 +230,11 @@ def test_from_the_command_line(tmp_path, capsys, no_learning_curve):
 
     assert main(["compare", *models, str(tmp_path / "test.parquet"), "--json"]) == 0
     told = capsys.readouterr()
-    assert json.loads(told.out)["unit"] == "group"
-    assert json.loads(told.out)["n_samples"] == 72
-    assert json.loads(told.out)["groups"].startswith("groups: ")
+    found, test = json.loads(told.out), a_table(2)
+    assert (found["A"], found["B"], found["unit"], found["n_samples"]) == (*models, "group", 72)
+    assert found["groups"].startswith("groups: ")
+    scores = [evaluate_model(load_model(model), test).balanced_accuracy for model in models]
+    assert (found["first"], found["second"]) == pytest.approx(scores) and scores[0] != scores[1]
     assert "trained on" not in told.err
 
     assert main(["compare", *models]) == 0

@@ -451,6 +451,11 @@ def test_samples_are_drawn_in_proportion_to_their_weights():
     drawn = [np.flatnonzero(np.isclose(TABLE[:, :2], row[:2]).all(axis=1))[0] for row in spy.X_]
     assert sorted(drawn) == [*[5] * 6, *range(6, len(TABLE))]
 
+    order = np.random.default_rng(0).permutation(len(TABLE))  # of mixed classes
+    mixed = PoseClassifier(Spy(), performers=0, mirror=None)
+    mixed.fit(TABLE[order], LABELS[order], sample_weight=weights[order])
+    assert sorted(mixed.estimator_.X_[:, 0]) == sorted(spy.X_[:, 0])
+
 
 def test_weights_are_checked():
     for wrong in (np.ones(3), -np.ones(len(TABLE)), np.zeros(len(TABLE))):
