@@ -14,7 +14,7 @@ import pandas as pd
 from heatpose.data.folder import HeatmapFolder, Layout, peaks_below_zero
 from heatpose.data.npy import BadFile
 from heatpose.data.reading import HeatmapFile, Progress
-from heatpose.data.table import is_folder, load_data, table_keypoints
+from heatpose.data.table import is_folder, load_data, table_keypoints, table_labels
 from heatpose.model.prediction import number_samples
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -68,7 +68,7 @@ class Frames:
 
 
 def read_frames(
-    data: str,
+    data: str | pd.DataFrame,
     decoder: str,
     n_jobs: int | None,
     progress: Progress | None,
@@ -80,6 +80,10 @@ def read_frames(
     skeleton = find_skeleton(poses.get("skeleton") or COCO_17)
     if not is_person(skeleton):
         raise ValueError(f"Expected poses of persons to inspect, got those of {skeleton.name}.")
+    if isinstance(data, pd.DataFrame):
+        if poses:
+            raise TypeError(f"Expected {', '.join(poses)} with a path to read, got a table.")
+        return _read_table(data)
     if not is_folder(data) or poses:
         return _read_table(load_data(data, decoder, layout=layout, keep_placeholders=keep_placeholders, **poses))
     folder = HeatmapFolder(data, skip_bad=True, skip_empty=True, layout=layout)
@@ -101,9 +105,11 @@ def read_frames(
 def _read_table(table: pd.DataFrame) -> Frames:
     samples = np.zeros(len(table), dtype=_SAMPLE)
     samples["keypoints"] = table_keypoints(table)
-    samples["digest"] = [_digest(row) for row in samples["keypoints"]]
+    samples["digest"] = np.reshape([_digest(row) for row in samples["keypoints"]], (-1, 2))
     samples["high"] = samples["keypoints"][..., 2].max(axis=1)
-    index = table[["path", "sample", "label", "group"]]
+    index = table.reindex(columns=["path", "sample", "label", "group"]).reset_index(drop=True)
+    index = index.assign(label=table_labels(table), sample=index["sample"].fillna(0).astype(int))
+    index = index.astype(dict.fromkeys(["path", "label", "group"], "string"))
     return Frames("table", index, samples, notes=tuple(table.attrs.get("notes", ())))
 
 

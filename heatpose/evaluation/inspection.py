@@ -164,7 +164,7 @@ class Inspection(Record):
 
 
 def inspect_data(
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | pd.DataFrame,
     groups: str = "auto",
     *,
     decoder: str = "gaussian",
@@ -180,8 +180,8 @@ def inspect_data(
 
     Parameters
     ----------
-    data : path-like
-        A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv`` or ``.parquet``.
+    data : path-like or DataFrame
+        A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv``, ``.parquet`` or in memory.
     groups : str, default "auto"
         Samples that belong together, see :func:`heatpose.resolve_groups`.
     decoder : str, default "gaussian"
@@ -211,6 +211,8 @@ def inspect_data(
     ------
     FileNotFoundError
         There is nothing at `data`.
+    TypeError
+        A table in memory comes with options of :func:`heatpose.read_poses`.
     ValueError
         It is a table that cannot be read, `groups` leaves a sample without one, or `signature` is not of persons.
 
@@ -228,7 +230,7 @@ def inspect_data(
     expected = UPRIGHT if signature is None else Signature.from_dict(signature)
     if expected.keypoints != UPRIGHT.keypoints:
         raise ValueError(f"Expected a model of persons, got one of {', '.join(expected.keypoints[:3])}, ...")
-    where = local_path(data)
+    where = data if isinstance(data, pd.DataFrame) else local_path(data)
     frames = read_frames(where, decoder, n_jobs, progress, layout, keep_placeholders, poses)
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
     context = CheckContext(frames, grouping, random_state, n_jobs, expected)
@@ -238,7 +240,7 @@ def inspect_data(
     )
     index = frames.index.assign(group=grouping.groups)
     return Inspection(
-        data=where,
+        data=where if isinstance(where, str) else "table",
         source=frames.source,
         n_files=len(frames.files),
         n_samples=len(frames),

@@ -188,10 +188,15 @@ def test_a_table_is_inspected_too(spoilt, tmp_path):
     assert inspection.source == "table"
     assert faults["exact class"] <= named(inspection, "duplicate-across-classes")
     assert faults["dark"] <= named(inspection, "dark")
+    assert {**inspect_data(table).to_dict(), "data": inspection.data} == inspection.to_dict()
     anonymous = table.drop(columns=["path", "sample"])
     anonymous.to_csv(tmp_path / "table.csv", index=False)
-    rows = named(inspect_data(tmp_path / "table.csv"), "dark")
-    assert rows == {f"row {1 + int(np.flatnonzero(table['path'] == next(iter(faults['dark'])))[0])}"}
+    for data in (tmp_path / "table.csv", anonymous.set_index(anonymous.index + 9)):
+        rows = named(inspect_data(data), "dark")
+        assert rows == {f"row {1 + int(np.flatnonzero(table['path'] == next(iter(faults['dark'])))[0])}"}
+    with pytest.raises(TypeError, match="Expected people with a path to read, got a table"):
+        inspect_data(table, people="all")
+    assert len(inspect_data(table[:0]).classes) == 0
 
 
 def _without_empty(root, tmp_path):
