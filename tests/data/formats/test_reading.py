@@ -12,6 +12,7 @@ import pytest
 from benchmarks import format_files as written
 from heatpose.cli import main
 from heatpose.data.formats.reading import FORMATS, find_format, looks_foreign, read_poses
+from heatpose.data.groups import resolve_groups
 from heatpose.data.npy import BadFilesError
 from heatpose.data.plain_pickle import load_plain
 from heatpose.data.table import (
@@ -791,6 +792,9 @@ def test_kinect_in_metres_is_turned_over(tmp_path):
     (tmp_path / "ntu.pkl").write_bytes(pickle.dumps({"split": split, "annotations": [clip]}))
     table = read_poses(tmp_path / "ntu.pkl", people="all")
     assert "All clips were taken, of every split: xsub_train, xsub_val." in table.attrs["notes"]
+    protocols = '--groups "P(\\d+)" holds out people, "C(\\d+)" cameras'
+    assert f"1 clip named as those of NTU RGB+D: {protocols}." in table.attrs["notes"]
+    assert resolve_groups(table, r"P(\d+)").groups.tolist() == ["007"] * 3
     assert len(table) == 3
     assert set(table["person"]) == {"P007"}
     left_shoulder = table_keypoints(table)[:, 5]
