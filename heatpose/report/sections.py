@@ -23,7 +23,7 @@ from heatpose.data.groups import Grouping
 from heatpose.data.npy import read_heatmaps
 from heatpose.data.storage import is_url, join_url
 from heatpose.data.table import table_keypoints
-from heatpose.data.wording import PERFECT_SCORE, format_number
+from heatpose.data.wording import PERFECT_SCORE
 from heatpose.evaluation.advice import WEAK
 from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.importance import measure_importance
@@ -315,7 +315,7 @@ returns its context."""
 
 
 def headline(material: Material) -> dict[str, Any]:
-    """Return the context of the page's head beside the material: title, verdict and scores beside it."""
+    """Return the context of the page's head beside the material: title, scores and reasons to distrust them."""
     evaluation, training, inspection = material.evaluation, material.training, material.inspection
     if evaluation is None:
         assert inspection is not None  # otherwise there is an evaluation
@@ -329,28 +329,9 @@ def headline(material: Material) -> dict[str, Any]:
         "title": title,
         "data": material.facts.get("data", ""),
         "holds": material.learned and not material.cautions and not (material.audit and material.audit.leaks),
-        "verdict": _verdict(material, evaluation),
         "beside": beside,
         "cautions": _cautions(material, evaluation),
     }
-
-
-def _verdict(material: Material, evaluation: Evaluation) -> str:
-    """Return the score in words."""
-    if not material.learned:
-        return (
-            "Not clearly better than chance: always predicting one class scores "
-            f"{format_number(material.chance)}, and this model's score does not clearly differ from that."
-        )
-    if material.audit is not None and material.audit.leaks:
-        return material.audit.verdict
-    whose = "poses like these"
-    if material.training is not None:
-        blocks = material.training.grouping.kind == "blocks"
-        whose = "poses from other parts of these recordings" if blocks else "poses of held-out groups"
-    low, high = (round(100 * end) for end in evaluation.balanced_accuracy_interval)
-    right = f"{100 * evaluation.balanced_accuracy:.0f}" + (f" (95 % interval {low} to {high})" if low < high else "")
-    return f"Of 100 {whose}, evenly from all classes, about {right} are classified correctly."
 
 
 def _cautions(material: Material, evaluation: Evaluation) -> list[str]:
