@@ -740,6 +740,19 @@ def test_long_names_of_classes_wrap_beside_all_numbers(width):
     assert "…" not in shown
 
 
+def test_true_classes_are_the_rows_of_the_confusion_matrix():
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=100)
+    labels, predicted = ["down"] * 40 + ["up"] * 60, ["down"] * 37 + ["up"] * 63
+    proba = np.where(np.array([[name == "down", name == "up"] for name in predicted]), 0.9, 0.1)
+    sure = np.repeat([0.5, 0.6, 0.1, 0.9], [37, 2, 1, 60])  # one of three errors is the least confident prediction
+    show_evaluation(console, evaluate_predictions(labels, predicted, proba=proba, confidence=sure))
+    shown = re.sub(" +", " ", console.file.getvalue())
+    assert "\ndown 1 37 3\nup 2 · 60\n" in shown
+    assert "3.0 % of all predictions are wrong, 2.1 % of the most confident 95 %." in shown.replace("\n", " ")
+
+
 def test_names_of_classes_are_whole_where_bars_are_left_out():
     from rich.console import Console
 

@@ -218,6 +218,15 @@ def test_largest_person_or_all_of_them(tmp_path):
     assert everyone["image"].tolist() == ["7", "7", "8", "8", "9", "9"]
 
 
+def test_openposes_people_can_be_groups(tmp_path):
+    source = written.openpose(tmp_path, written.bodies(3))
+    for person, file in enumerate(sorted(source.iterdir())):
+        content = json.loads(file.read_text())
+        content["people"][0]["person_id"] = [person % 2]
+        written.dump(file, content)
+    assert read_poses(source, group="person")["group"].tolist() == ["0", "1", "0"]
+
+
 def test_empty_frames_are_counted(tmp_path):
     source = written.openpose(tmp_path, written.bodies(3))
     written.dump(source / "film_000000000003_keypoints.json", {"version": 1.3, "people": []})
@@ -342,6 +351,11 @@ def test_yolo_needs_the_image_size_and_knows_visibility(tmp_path):
     np.testing.assert_allclose(keypoints[4], [40, 40, 1])
     assert (keypoints[::3, 2] == 0).all()
     assert np.isnan(keypoints[::3, :2]).all()
+    predicted = [f"{n / 40} {n / 20} 0.9" for n in range(1, 18)]
+    predicted[3] = "0 0 0.4"  # what a prediction has where it found nothing
+    (source / "img_0.txt").write_text("1 .5 .5 .2 .2 " + " ".join(predicted))
+    keypoints = table_keypoints(read_poses(source, image_size=(400, 200)))[0]
+    assert np.flatnonzero(keypoints[:, 2] == 0).tolist() == [3]
 
 
 def test_a_table_with_a_row_for_each_person_in_a_frame(tmp_path):
