@@ -130,6 +130,15 @@ def test_clips_are_found_in_any_order_of_the_frames(poses):
     assert adjusted_rand_score(clips[order], mixed) > 0.98
 
 
+def test_fragments_are_joined_within_twice_the_tolerance(poses):
+    pose, way = poses.keypoints[0], np.zeros((17, 3))
+    way[9, :2] = 0.1, 0.2  # of a wrist
+    (step,) = PoseNeighbours(np.array([pose, pose + way])).distance(np.array([0]), np.array([1]))
+    steps = np.array([-4, 0, 0.5, 1, 2.5]) * NEAR_IDENTICAL / step  # a run of three, and a frame to each side
+    clips = propose_clips(PoseNeighbours(pose + steps[:, np.newaxis, np.newaxis] * way), np.full(5, "up"))
+    assert len(set(clips[1:])) == 1 and clips[0] != clips[1]
+
+
 def test_frames_of_different_performers_are_no_copies(poses):
     distances, _ = PoseNeighbours(poses.keypoints).nearest_elsewhere(poses.performers)
     assert distances.min() > COPY
