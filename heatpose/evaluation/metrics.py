@@ -185,21 +185,18 @@ def evaluate_predictions(
     confusion = np.bincount(cell, minlength=n_classes * (n_classes + 1)).reshape(shape)
     recall, precision, f1 = _by_class(confusion)
 
-    n_groups = unit = None
+    n_groups, unit = None, np.arange(len(true))
     if groups is not None:
-        names, unit = np.unique(text_labels(groups, "groups", len(true)), return_inverse=True)
+        names, group = np.unique(text_labels(groups, "groups", len(true)), return_inverse=True)
         n_groups = len(names)
-    by_group = n_groups is not None and n_groups >= MIN_GROUPS
-    n_units = n_groups if n_groups and by_group else len(true)
-    # Groups of one sample each are drawn as samples: the same, but quick.
-    unit = unit if n_units < len(true) else None
+        unit = group if n_groups >= MIN_GROUPS else unit
+    n_units = int(unit.max()) + 1
     resamples = _resample(cell, unit, confusion.size, check_random_state(random_state))
     recalls, _, f1s = _by_class(resamples.reshape(-1, *shape))
 
     # Units that have each class, and independent outcomes whose mean varies as that of so many of each class.
-    n_of_class = support = confusion.sum(axis=1)
-    if unit is not None:
-        n_of_class = np.bincount(np.unique(unit * n_classes + true) % n_classes, minlength=n_classes)
+    support = confusion.sum(axis=1)
+    n_of_class = np.bincount(np.unique(unit * n_classes + true) % n_classes, minlength=n_classes)
     n_outcomes = float(np.count_nonzero(support) ** 2 / np.sum(1 / n_of_class[support > 0]))
     balanced_accuracy, macro_f1 = float(np.nanmean(recall)), float(np.nanmean(f1))
     intervals = [
@@ -219,7 +216,7 @@ def evaluate_predictions(
         n_groups=n_groups,
         classes=tuple(classes.tolist()),
         predicted_labels=(*classes.tolist(), *others),
-        interval_unit="group" if by_group else "sample",
+        interval_unit="sample" if n_groups is None or n_groups < MIN_GROUPS else "group",
         accuracy=float(np.mean(true == pred)),
         balanced_accuracy=balanced_accuracy,
         balanced_accuracy_interval=intervals[0],
@@ -251,12 +248,13 @@ def share_of(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
-def _resample(cell: np.ndarray, group: np.ndarray | None, n_cells: int, rng: np.random.RandomState) -> np.ndarray:
-    """Draw confusion matrices (N_RESAMPLES, n_cells) by resampling groups, or samples if there are none."""
-    if group is None:
-        # Samples in one cell of the matrix are alike, so that cells can be drawn instead of samples.
+def _resample(cell: np.ndarray, unit: np.ndarray, n_cells: int, rng: np.random.RandomState) -> np.ndarray:
+    """Draw confusion matrices (N_RESAMPLES, n_cells) by resampling units, given by their numbers (N,)."""
+    n_units = unit.max() + 1
+    if n_units == len(cell):
+        # Samples in one cell of the matrix are alike, so that cells can be drawn instead of samples: it is quick.
         return rng.multinomial(len(cell), np.bincount(cell, minlength=n_cells) / len(cell), size=N_RESAMPLES)
-    counts = sparse.coo_array((np.ones(len(cell)), (group, cell)), shape=(group.max() + 1, n_cells)).tocsr()
+    counts = sparse.coo_array((np.ones(len(cell)), (unit, cell)), shape=(n_units, n_cells)).tocsr()
     return resample_units(counts, rng)
 
 
