@@ -13,6 +13,7 @@ import pandas as pd
 from heatpose.data.groups import describe_same_names
 from heatpose.data.wording import format_percent, format_plural, join_names, some_names
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
+from heatpose.evaluation.frames import SECOND_PERSON
 from heatpose.evaluation.signature import MIN_FRAMES, UPRIGHT, Finding, Signature, find_differences, sign_poses
 from heatpose.model.estimators import MIN_CONFIDENCE
 from heatpose.model.openset import UNKNOWN
@@ -27,7 +28,6 @@ __all__ = ["check_poses"]
 _SAME_CLIP_COPY = 0.004  # copies in one clip are no further apart, nor than a third of neighbours in clips
 _MUTUAL = 1.5  # a copy's nearest may be this much further than the nearest of that one
 _ODD = 4.0  # times the median peak, or a fraction of it
-_SECOND_PERSON = 0.5  # of the keypoints that are visible
 _SWAPPED = 0.5  # of the distance to the class that the frame has under its own names
 _SWAPPED_FROM = 0.1  # least such distance, as a share of the body's size
 _OTHERS = 4  # frames of the class that must be that near
@@ -226,7 +226,7 @@ def odd_peaks(context: CheckContext) -> Iterator[Problem]:
     for row in np.flatnonzero(odd).tolist():
         message = f"Its median peak is {peak[row]:.2g}, that of all is {context.median_peak:.2g}."
         yield context.problem("odd-values", message, 1 - min(ratio[row], 1 / ratio[row]), [row])
-    for row in np.flatnonzero(context.visible & ~odd & (others >= _SECOND_PERSON)).tolist():
+    for row in np.flatnonzero(context.visible & ~odd & (others >= SECOND_PERSON)).tolist():
         message = f"{format_percent(others[row], 0)} of its keypoints have a second peak elsewhere: another person."
         yield context.problem("several-people", message, others[row], [row])
 

@@ -20,7 +20,10 @@ from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.skeleton import COCO_17, Skeleton
 from heatpose.pose.skeletons import find_skeleton, is_person
 
-__all__ = ["Frames", "read_frames", "second_peaks"]
+__all__ = ["SECOND_PERSON", "Frames", "read_frames", "second_peaks"]
+
+SECOND_PERSON = 0.5
+"""Share of the visible keypoints with a second peak from which on a frame shows another person."""
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
 _SECOND_PEAK = 0.4  # of the first: from here on a second peak can be another person's

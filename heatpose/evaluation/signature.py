@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.data.table import table_keypoints
 from heatpose.data.wording import format_percent, join_names
-from heatpose.evaluation.frames import second_peaks
+from heatpose.evaluation.frames import SECOND_PERSON, second_peaks
 from heatpose.evaluation.plain import Record
 from heatpose.model.checks import check_table
 from heatpose.model.estimators import MIN_CONFIDENCE
@@ -63,7 +63,6 @@ _CELL = 0.7  # such steps in a cell of heatmaps, which are decoded to its parts:
 _OFTEN, _SELDOM = 0.5, 0.2  # shares of frames in data and signature, of what spoils a frame
 _LOOKED_AT = 4  # heatmaps of a block whose second peaks are looked for: more take longer than all the rest
 _OFTEN_UNSURE = 0.5  # share of them: up to 0.4 under another estimator, 0.5 without legs (benchmarks/pictures.py)
-_SECOND_PERSON = 0.5  # share of keypoints with a second peak from which on a frame counts
 
 Severity = Literal["error", "warning"]
 
@@ -318,7 +317,7 @@ def sign_samples(
         return signature
     few = [one for one in heatmaps if one.shape == heatmaps[0].shape]
     looked_at = np.concatenate(few[:: -(-len(few) // _LOOKED_AT)])[..., ::2, ::2]  # other people are as large
-    several = second_peaks(looked_at, decode_heatmaps(looked_at, "argmax"), skeleton) >= _SECOND_PERSON
+    several = second_peaks(looked_at, decode_heatmaps(looked_at, "argmax"), skeleton) >= SECOND_PERSON
     return replace(signature, second_peaks=np.array([several.sum(), (~several).sum()]))
 
 
