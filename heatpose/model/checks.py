@@ -31,9 +31,8 @@ def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
     n_keypoints = len(skeleton.keypoints)
     shape = heatmaps.shape
     if heatmaps.ndim not in (3, 4) or shape[-3] != n_keypoints or is_keypoints(shape, n_keypoints):
-        advice = shape_advice(shape, (n_keypoints, "H", "W"))
-        if is_keypoints(shape, n_keypoints):
-            advice = f"keypoints are taken as (n, {n_keypoints}, 3)"
+        of_points = f"keypoints are taken as (n, {n_keypoints}, 3)"
+        advice = of_points if is_keypoints(shape, n_keypoints) else shape_advice(shape, (n_keypoints, "H", "W"))
         raise ValueError(
             f"Expected heatmaps of shape (n, {n_keypoints}, rows, columns) or ({n_keypoints}, rows, columns), "
             f"got {shape}{advice and f': {advice}'}. "
