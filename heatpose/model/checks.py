@@ -26,7 +26,7 @@ __all__ = ["check_heatmaps", "check_labels", "check_names", "check_table", "code
 
 
 def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
-    """Check heatmaps and return them as an array (N, K, H, W) or (K, H, W), without a copy."""
+    """Check heatmaps (N, K, H, W) or (K, H, W), and return them as an array (N, K, H, W), without a copy."""
     heatmaps = as_array(X)
     n_keypoints = len(skeleton.keypoints)
     shape = heatmaps.shape
@@ -38,7 +38,7 @@ def check_heatmaps(X: Any, skeleton: Skeleton) -> np.ndarray:
             f"got {shape}{advice and f': {advice}'}. "
             f"A keypoint table of shape (n, {3 * n_keypoints}) goes into pipeline[1:]."
         )
-    return heatmaps
+    return heatmaps if heatmaps.ndim == 4 else heatmaps[np.newaxis]
 
 
 def select_columns(X: Any, skeleton: Skeleton) -> Any:

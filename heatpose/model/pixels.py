@@ -53,8 +53,7 @@ class HeatmapPixels(TransformerMixin, BaseEstimator):
         """Return heatmaps (N, 17, H, W) of an array, a tensor or an estimator's output; HeatmapRows stay lazy."""
         if isinstance(X, HeatmapRows):
             return X
-        heatmaps = check_heatmaps(X, COCO_17)
-        return heatmaps if heatmaps.ndim == 4 else heatmaps[np.newaxis]
+        return check_heatmaps(X, COCO_17)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
