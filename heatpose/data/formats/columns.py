@@ -92,7 +92,11 @@ def _points(header: Sequence[str]) -> dict[str, dict[str, int]]:
 
 def _numbered(points: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
     """Return numbered points: those of a body with the names of MediaPipe's landmarks, others by their numbers."""
-    numbers = {int(match[1]): columns for name, columns in points.items() if (match := _NUMBERED.fullmatch(name))}
+    kinds: dict[str, dict[int, dict[str, int]]] = {}  # such as landmark_1 and 1, the corner of a box
+    for name, columns in points.items():
+        if match := _NUMBERED.fullmatch(name):
+            kinds.setdefault(name[: match.start(1)], {})[int(match[1])] = columns
+    numbers = max(kinds.values(), key=len, default={})
     first = min(numbers, default=0)
     if first <= 1 and max(numbers, default=0) - first + 1 in _WITH_BODY:  # then those of the face and hands follow
         return {name: numbers[first + at] for at, name in enumerate(_MEDIAPIPE) if first + at in numbers}
@@ -107,7 +111,7 @@ def _mediapipe(header: Sequence[str]) -> dict[str, dict[str, int]]:
         return {name: named[name] for name in _MEDIAPIPE if name in named}
     if named.keys() >= {*HAND_21.keypoints}:
         return {name: named[name] for name in HAND_21.keypoints}
-    return _numbered(points)
+    return {} if _movenet(header) else _numbered(points)
 
 
 def _movenet(header: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -615,6 +615,18 @@ def test_mediapipe_in_pixels_and_without_header(tmp_path):
     assert table["path"].tolist() == ["img0.jpg", "img1.jpg"]
 
 
+@pytest.mark.parametrize("name", ["{keypoint}_{part}", "kp{n}_{part}"])
+def test_corners_of_a_box_are_no_keypoints(tmp_path, name):
+    poses = written.bodies(3, missing=0)
+    parts = [(n, at, part) for n in range(17) for at, part in enumerate(("x", "y", "conf"))]
+    columns = {name.format(keypoint=written.COCO[n], n=n, part=part): poses[:, n, at] for n, at, part in parts}
+    box = dict.fromkeys(("x1", "y1", "x2", "y2"), 7)
+    pd.DataFrame({"frame": range(3), **columns, **box}).to_csv(tmp_path / "a.csv", index=False)
+    table = read_poses(tmp_path / "a.csv", skeleton="coco-17")
+    np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
+    assert "Ignored columns: x1, y1, x2 and 1 more." in table.attrs["notes"]
+
+
 def hand_table(n_points, name="{part}{n}"):
     """Return a table of hands as MediaPipe's, and their x and y, shape (6, n_points, 2)."""
     xy = np.random.default_rng(0).uniform(20, 300, (6, n_points, 2)).round(2)
