@@ -243,6 +243,16 @@ def test_texts_use_the_standard_terms(path):
     assert not found, "\n".join(found)
 
 
+def test_names_of_tests_use_the_standard_terms():
+    names = [
+        f"{name_of(path)}: {node.name}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in nodes_of(path)
+        if isinstance(node, ast.FunctionDef) and PHRASES.search(node.name.replace("_", " "))
+    ]
+    assert not names, "\n".join(names)
+
+
 def test_lines_of_code_are_those_with_code():
     docstring = '"""A docstring\n\nof three lines."""\n\n# a comment\n'
     source = 'x = (  # code\n    1,\n\n)\n\ny = """a\nb"""\n"""Of y."""\n'

@@ -143,7 +143,7 @@ def test_another_version_reads_anew(data, decoded, monkeypatch, what):
     assert load(data, decoded)[1] == 0
 
 
-def test_bad_samples_are_told_of_each_time(data, decoded, caplog):
+def test_bad_samples_are_reported_each_time(data, decoded, caplog):
     maps = heatmaps(3, seed=80)
     maps[1, 4, 0, 0] = np.nan
     maps[2, 0, 3, 3] = -np.inf
@@ -247,7 +247,7 @@ def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
 @pytest.mark.parametrize(
     "damage", ["bit", "type", "length", "short", "empty", "text", "no keypoints", "missing sample"]
 )
-def test_damage_is_told_of_and_mended(data, decoded, caplog, damage):
+def test_damage_is_reported_and_repaired(data, decoded, caplog, damage):
     save(data / "up/10.npy", heatmaps(60, 3))  # more bytes than are read, and compared with a checksum, at once
     load(data)
     path = cached_file(data)

@@ -205,7 +205,7 @@ class TestWorkersThatWillNotDo:
         with pytest.raises(ValueError, match=rf"{folder.files[0].path}: expected an unchanged file"):
             check_data(client, folder.reader)
 
-    def test_nobody_answers(self, monkeypatch):
+    def test_an_address_without_an_answer(self, monkeypatch):
         monkeypatch.setattr(module, "_TIMEOUT", 0.2)
         with (
             pytest.raises(OSError, match=r"Expected a Dask scheduler at tcp://127\.0\.0\.1:1, got no answer"),
@@ -248,7 +248,7 @@ class TestCommandLine:
         assert main(["extract", "--no-cache", *options]) == 2
         assert message in capsys.readouterr().err
 
-    def test_nobody_answers(self, monkeypatch, capsys):
+    def test_an_address_without_an_answer(self, monkeypatch, capsys):
         monkeypatch.setattr(module, "_TIMEOUT", 0.2)
         assert main(["extract", "data", "out.csv", "--no-cache", "--dask", "tcp://127.0.0.1:1"]) == 1
         assert "Expected a Dask scheduler at tcp://127.0.0.1:1, got no answer" in capsys.readouterr().err

@@ -258,7 +258,7 @@ class TestBadFiles:
         assert not Payload.ran
 
     @pytest.mark.parametrize("kind", NOT_FINITE_CONTENT)
-    def test_values_are_told_of_when_they_were_read(self, root, kind):
+    def test_values_are_reported_once_they_were_read(self, root, kind):
         content, reason = NOT_FINITE_CONTENT[kind]
         (root / "up" / "bad.npy").write_bytes(content)
         folder = HeatmapFolder(root)
@@ -327,7 +327,7 @@ class TestBadFiles:
         with pytest.raises(BadFilesError, match=r"up/\\udcff\.npy: expected a name in UTF-8"):
             HeatmapFolder(root)
 
-    def test_all_are_told_of_at_once(self, root):
+    def test_all_are_reported_together(self, root):
         for number in range(57):
             (root / "up" / f"bad_{number}.npy").write_bytes(b"")
         with pytest.raises(BadFilesError) as caught:

@@ -39,7 +39,7 @@ def test_a_pattern_captures_the_group():
     assert grouping.description == (r"groups: 2 (0, 1), from the file names by '_(\d+)\.npy$'")
 
 
-def test_groups_of_one_sample_each_are_told_of():
+def test_groups_of_one_sample_each_are_reported():
     grouping = resolve_groups(an_index(), r"(.*)\.npy$")
     assert "no more than a random split" in grouping.description
 
@@ -177,7 +177,7 @@ def test_a_bad_csv_says_what_is_wrong_with_it(tmp_path, text, message):
         ("jos\u00e9", "jose", False),
     ],
 )
-def test_names_that_are_nearly_the_same_are_told_of(one, other, alike):
+def test_names_that_are_nearly_the_same_are_reported(one, other, alike):
     index = pd.DataFrame({"path": list("abcd"), "label": "up", "group": [one, other] * 2})
     assert ("they may be one" in resolve_groups(index, "auto").description) == alike
 
@@ -191,7 +191,7 @@ def test_rows_without_what_groups_are_made_of_are_counted(tmp_path, monkeypatch,
         resolve_groups(index, spec)
 
 
-def test_a_csv_that_does_not_exist_is_not_taken_for_a_pattern(tmp_path):
+def test_a_csv_that_does_not_exist_is_no_pattern(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"people\.csv"):
         resolve_groups(an_index(), str(tmp_path / "people.csv"))
 

@@ -112,7 +112,7 @@ class TestFolder:
             np.testing.assert_array_equal(one, other)
             np.testing.assert_array_equal(rows, others)
 
-    def test_all_bad_files_are_told_of_in_the_same_words(self, root, copied, heatmaps):
+    def test_all_bad_files_are_reported_in_the_same_words(self, root, copied, heatmaps):
         whole = (root / "up/up_10_1.npy").read_bytes()
         put(root, "up/bad_1.npy", whole[:-1])
         put(root, "up/bad_2.npy", whole + b"x")

@@ -54,20 +54,20 @@ def test_keypoints_in_a_large_picture_have_no_offset(estimator):
     assert np.abs(offsets.mean(axis=0)).max() < 1
 
 
-def test_somebody_who_jumps_across_the_picture_is_found_again_in_the_same_frame(estimator):
+def test_a_person_who_jumps_across_the_picture_is_found_again_in_the_same_frame(estimator):
     tracker = PersonTracker(estimator)
     for x in (100, 400, 100):
         (person,) = tracker(walk([x])[0], 0.0)
         assert near(person, x, 150)
 
 
-def test_nobody_in_an_empty_picture_and_found_again_afterwards(estimator):
+def test_no_person_in_an_empty_picture_and_found_again_afterwards(estimator):
     tracker = PersonTracker(estimator)
     here, nobody = walk([150])[0], np.zeros((300, 500, 3), np.uint8)
     assert [len(tracker(picture, 0.0)) for picture in (nobody, here, nobody, nobody, here)] == [0, 1, 0, 0, 1]
 
 
-def test_while_somebody_stands_still_each_picture_takes_one_pass(estimator, monkeypatch):
+def test_while_a_person_stands_still_each_picture_takes_one_pass(estimator, monkeypatch):
     tracker, passes = PersonTracker(estimator), []
     estimate = estimator.estimate
     monkeypatch.setattr(estimator, "estimate", lambda *given: passes.append(1) or estimate(*given))
@@ -112,7 +112,7 @@ def test_people_keep_their_numbers_and_a_third_gets_a_new_one(estimator):
     assert tracker.has_several
 
 
-def test_the_detector_runs_now_and_then_and_at_once_when_somebody_is_lost(estimator):
+def test_the_detector_runs_now_and_then_and_at_once_when_a_person_is_lost(estimator):
     detector = Detector([(150, 150)])
     tracker = PersonTracker(estimator, detector)
     for _ in range(10):
@@ -141,7 +141,7 @@ def test_the_largest_alone(estimator):
     assert len(found) == 1 and not tracker.has_several
 
 
-def test_heatmaps_with_nan_are_nobody_and_are_reported(tmp_path, caplog):
+def test_heatmaps_with_nan_are_no_person_and_are_reported(tmp_path, caplog):
     tracker = PersonTracker(OnnxEstimator(dots.write_estimator(tmp_path / "nan.onnx", kind="nan")))
     picture = walk([150])[0]
     assert [tracker(picture, 0.0) for _ in range(4)] == [[]] * 4

@@ -285,7 +285,7 @@ def test_frames_of_a_clip_are_near_duplicates_and_performers_are_not(poses):
     assert typical["performer"] > 5 * typical["frame"]
 
 
-def test_the_nearest_frame_of_somebody_else_is_mostly_but_not_always_the_same_command(poses):
+def test_the_nearest_frame_of_another_performer_is_mostly_but_not_always_the_same_command(poses):
     xy = poses.keypoints[..., :2]
     centred = xy - np.nanmean(xy, axis=1, keepdims=True)
     x = np.nan_to_num(centred / np.nanstd(centred, axis=(1, 2), keepdims=True)).reshape(len(poses), -1)

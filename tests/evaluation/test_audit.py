@@ -70,7 +70,7 @@ def test_a_split_by_performer_leaves_no_twins_and_a_random_one_does():
     assert "does not leak" in audit.verdict
 
 
-def test_frames_that_cannot_be_compared_do_not_speak_for_a_split():
+def test_frames_that_cannot_be_compared_are_no_evidence_for_a_split():
     keypoints = POSES.keypoints.copy()
     keypoints[np.arange(len(keypoints)) % 8 > 0, 7:, 2] = 0  # one frame in eight shows more than seven keypoints
     folds = grouped_folds(LABELS, PERFORMERS.groups)
@@ -88,7 +88,7 @@ def test_permuted_labels_are_remembered_by_a_random_split_alone():
     assert permuted.chosen == pytest.approx(0.25, abs=0.1)
 
 
-def test_a_split_that_leaks_is_told_of_whatever_it_calls_itself():
+def test_a_split_that_leaks_is_reported_whatever_its_kind():
     audit = audited(scattered())[0]
     assert audit.leaks
     assert audit.chosen.near_identical > 0.9
@@ -231,14 +231,14 @@ def advice(predicted, groups, kind="regex"):
     return advise_classes(predictions, ["up"], Grouping(np.array(groups), "", kind))[0]
 
 
-def test_advice_names_what_a_class_is_taken_for():
+def test_advice_names_the_confused_classes():
     said = advice(["up", "down", "down", "left"] * 3, ["1"] * 4 + ["2"] * 4 + ["3"] * 4)
     assert (said.recall, said.n_samples, said.n_groups) == (0.25, 12, 3)
     assert said.confused_with == (("down", 6), ("left", 3))
     assert "6 of 12 are predicted as down; seen on 3 groups" in said.advice
 
 
-def test_advice_names_the_group_that_does_it_otherwise():
+def test_advice_names_the_group_that_differs():
     said = advice(["up"] * 10 + ["down"] * 5, ["1"] * 5 + ["2"] * 5 + ["3"] * 5)
     assert (said.weakest_group, said.weakest_recall) == ("3", 0)
     assert "group 3 differs" in said.advice

@@ -104,7 +104,7 @@ def test_classes_that_the_classifier_lacks_are_refused():
         measure_importance(classifier, X, y[1:])
 
 
-def test_a_classifier_without_pose_features_is_asked_about_keypoints_alone():
+def test_of_a_classifier_without_pose_features_keypoints_alone_are_measured():
     X, y, _ = poses_by("left_elbow_x")
     dummy = make_pose_pipeline("dummy")[1:].fit(X, y)
     alone = make_pipeline(dummy).fit(X, y)

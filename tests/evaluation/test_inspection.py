@@ -133,17 +133,17 @@ def test_each_fault_is_named_as_what_it_is(spoilt, fault, kind):
         assert named(inspection, kind) == faults[fault]
 
 
-def test_nobody_else_is_accused(spoilt):
+def test_other_samples_are_not_listed(spoilt):
     inspection, faults, _ = spoilt
     assert named(inspection, *KINDS) <= set().union(*faults.values())
 
 
-def test_an_empty_class_folder_is_told_of(spoilt):
+def test_an_empty_class_folder_is_reported(spoilt):
     messages = [problem.message for problem in spoilt[0].problems if problem.kind == "small-class"]
     assert any("nobody has no file" in message for message in messages)
 
 
-def test_what_training_rejects_is_told_of(clean, tmp_path):
+def test_what_training_rejects_is_reported(clean, tmp_path):
     table = load_data(clean)
     for name in (CLASSES[0], "unknown"):
         write_table(table.assign(label=name), tmp_path / "table.csv")
@@ -268,7 +268,7 @@ def test_a_good_score_that_few_groups_leave_open_is_no_error(monkeypatch, shares
     assert ("labels-at-chance" in label_checks.judged_labels(context)) == reported
 
 
-def test_classes_that_look_alike_are_told_of(tmp_path):
+def test_classes_that_look_alike_are_reported(tmp_path):
     poses = simulate_poses(4, 2, 6, classes=CLASSES, random_state=9)
     table = pd.DataFrame(poses.keypoints.reshape(-1, 51), columns=COCO_17.columns)
     twins = np.where(poses.clips % 2 == 1, "wave", "greet")
@@ -282,7 +282,7 @@ def test_classes_that_look_alike_are_told_of(tmp_path):
     assert alike[0].endswith("a single frame may not distinguish them, or labels come late.")
 
 
-def test_labels_that_two_people_exchanged_are_told_of(tmp_path):
+def test_labels_that_two_people_exchanged_are_reported(tmp_path):
     poses = simulate_poses(4, 1, 8, classes=CLASSES, random_state=9)
     other = {CLASSES[0]: CLASSES[1], CLASSES[1]: CLASSES[0]}
     labels = [other.get(c, c) if person < 2 else c for c, person in zip(poses.labels, poses.performers, strict=True)]

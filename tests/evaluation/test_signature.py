@@ -110,7 +110,7 @@ ORDERS = {
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("expected", [EXPECTED, UPRIGHT], ids=["model", "no model"])
-def test_another_order_of_the_keypoints_is_found_not_mistaken_for_a_turn(order, expected):
+def test_another_order_of_the_keypoints_is_found_and_not_as_a_turn(order, expected):
     for turn in TURNS if order != "knees for ankles" else TURNS[:1]:
         turned = turn_keypoints(OTHERS.keypoints[:, ORDERS[order]], turn)
         assert codes(find_differences(expected, sign_poses(turned))) == ["order"]

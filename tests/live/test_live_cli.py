@@ -144,7 +144,7 @@ def test_an_estimator_of_nan_is_told_and_the_film_goes_on(capsys, model, film, t
     assert len(err.splitlines()) < 12
 
 
-def test_a_model_of_other_keypoints_is_refused_before_anybody_comes(capsys, estimator, tmp_path):
+def test_a_model_of_other_keypoints_is_refused_before_the_first_picture(capsys, estimator, tmp_path):
     keypoints, labels, _ = hands(2, 3, 0)
     hand = make_pose_pipeline("lda", skeleton="hand-21", performers=0).fit(keypoints, labels)
     save_model(hand, tmp_path / "hand.joblib")
@@ -153,7 +153,7 @@ def test_a_model_of_other_keypoints_is_refused_before_anybody_comes(capsys, esti
     assert "MODEL takes heatmaps of hand-21" in err
 
 
-def test_a_film_of_nobody_is_told(capsys, model, estimator, tmp_path):
+def test_a_film_without_people_is_reported(capsys, model, estimator, tmp_path):
     import cv2
 
     file = str(tmp_path / "empty.avi")

@@ -137,7 +137,7 @@ def test_who_comes_later_is_told_the_poses_that_people_are_in(serve):
     assert visit(server, scenario)["poses"] == [other, {**ENTERED, "person": "2"}]
 
 
-def test_listeners_that_do_not_read_are_dropped_and_hold_up_nobody(serve, monkeypatch):
+def test_listeners_that_do_not_read_are_dropped_without_delay_for_others(serve, monkeypatch):
     monkeypatch.setattr("heatpose.live.server._SEND_TIMEOUT", 1.0)
     server = serve()
     n_records, n_reading, n_deaf, ahead = 1500, 10, 5, 200

@@ -151,7 +151,7 @@ def test_clocks_may_start_anywhere():
 # What lasts -------------------------------------------------------------------------------------------------
 
 
-def test_what_is_shorter_than_hold_is_not_told_of_and_short_dips_do_not_end_a_pose():
+def test_what_is_shorter_than_hold_is_no_event_and_short_dips_do_not_end_a_pose():
     frames = [
         (0, 1), (1, 1), (1.0001, 0), (1.2, 0), (1.2001, 1),  # gone for 0.2 s
         (2, 1), (2.0001, 0, 1), (2.2, 0, 1), (2.2001, 1),  # something else for 0.2 s
@@ -291,7 +291,7 @@ def test_confidence_is_the_mean_since_the_pose_was_entered():
 # Missing frames ---------------------------------------------------------------------------------------------
 
 
-def test_nobody_for_longer_than_the_gap_ends_a_pose_with_its_last_frame():
+def test_an_absence_longer_than_the_gap_ends_a_pose_with_its_last_frame():
     frames = [(0, 1), (1, 1), (1.9, 1), (4, 1), (5, 1)]
     events = events_of(frames, gap=1, held_after=[])
     expected = [("entered", "a", 0.0), ("left", "a", 1.9), ("entered", "a", 4.0), ("left", "a", 5.0)]

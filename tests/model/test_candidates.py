@@ -198,7 +198,7 @@ def test_the_table_cannot_be_changed_in_passing():
     assert Candidate(lambda random_state: DummyClassifier(), "nothing").training == {}
 
 
-def test_a_network_of_fixed_epochs_thinks_nothing_of_them():
+def test_a_network_of_fixed_epochs_does_not_warn():
     # scikit-learn would warn that it has not converged, and warnings are errors here.
     network = FixedEpochsMLP((3,), max_iter=2, random_state=0)
     assert network.fit(np.eye(4), [0, 1, 0, 1]).n_iter_ == 2

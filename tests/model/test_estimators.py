@@ -706,7 +706,7 @@ def test_a_missing_keypoint_is_the_same_however_it_is_written(fitted):
     np.testing.assert_array_equal(decoded, as_nan.reshape(-1, 51).astype(np.float32))
 
 
-def test_a_frame_without_anybody_gets_an_answer(fitted):
+def test_a_frame_without_a_person_gets_a_prediction(fitted):
     nobody = np.full((2, 51), np.nan)
     assert np.isfinite(fitted.predict_proba(nobody)).all()
     assert set(fitted.predict(nobody)) <= set(fitted.classes_)
@@ -776,7 +776,7 @@ def test_confidence_is_at_most_the_best_class_s_probability(fitted):
 
 
 @pytest.mark.parametrize("name", ["dummy", "No_Class", "none"])
-def test_a_class_of_none_of_the_others_is_given_strangers(name):
+def test_a_none_class_gets_the_probability_of_unknown_poses(name):
     said = np.array([[0.05, 0.02, 0.01, 0.92], [0.9, 0.05, 0.05, 0.0]])
     share, known = split_known(said, np.array(["a", name, "z"]))
     assert share.argmax(axis=1).tolist() == [1, 0]
@@ -784,7 +784,7 @@ def test_a_class_of_none_of_the_others_is_given_strangers(name):
     np.testing.assert_allclose(known, [0.08 / (0.08 + UNKNOWN_ODDS * 0.92), 1])  # it is no more known for that
 
 
-def test_without_such_a_class_or_without_strangers_shares_are_as_they_are():
+def test_without_such_a_class_or_without_unknown_poses_shares_are_as_they_are():
     said = np.array([[0.05, 0.02, 0.01, 0.92]])
     np.testing.assert_allclose(split_known(said, np.array(["a", "b", "c"]))[0], said[:, :3] / 0.08, atol=1e-6)
     np.testing.assert_allclose(split_known(said[:, :3] / 0.08, np.array(["a", "dummy", "c"]))[0], said[:, :3] / 0.08)
@@ -825,7 +825,7 @@ def test_variation_0_and_hidden_0_repeat_the_poses():
     np.testing.assert_allclose(first, second, atol=1e-5)
 
 
-def test_strangers_are_a_class_of_their_own():
+def test_unknown_poses_are_a_class_of_their_own():
     _, codes = spied(TABLE, LABELS, performers=2, unknown_poses=0.5, mirror=None)
     n_strangers = np.count_nonzero(codes == 3)
     assert 0 < n_strangers <= len(TABLE)
@@ -866,7 +866,7 @@ def test_a_few_samples_are_posed_by_more_performers():
     assert len(spied(TABLE, LABELS, performers=0, min_samples=100)[1]) == len(TABLE)
 
 
-def test_strangers_count_among_the_samples():
+def test_unknown_poses_count_among_the_samples():
     _, codes = spied(TABLE, LABELS, performers=10, max_samples=49, unknown_poses=0.5)
     # Two frames of each class by four performers and the one filmed, and up to half as many strangers as re-posed ones
     *known, n_strangers = np.bincount(codes)

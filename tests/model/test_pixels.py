@@ -182,7 +182,7 @@ def test_training_leaves_torch_as_it_was():
     assert torch.equal(torch.random.get_rng_state(), before[1])
 
 
-def test_heatmaps_are_handed_on_untouched(rows):
+def test_heatmaps_are_passed_on_unchanged(rows):
     step = HeatmapPixels().fit(SMALL)
     assert step.transform(SMALL) is SMALL
     assert step.transform(rows) is rows

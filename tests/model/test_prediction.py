@@ -181,7 +181,7 @@ def test_unknown_is_said_below_the_models_threshold(pipeline, tmp_path):
     assert UNKNOWN not in {row.label for row in predict_files(never_sure, [tmp_path / "clip.npy"])}
 
 
-def test_all_bad_files_are_told_of_at_the_end(pipeline, folder, caplog):
+def test_all_bad_files_are_reported_at_the_end(pipeline, folder, caplog):
     flat = folder / "flat"
     (flat / "a_empty.npy").touch()
     (flat / "b_text.npy").write_text("up, down")

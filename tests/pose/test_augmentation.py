@@ -261,22 +261,22 @@ def test_a_part_is_hidden_in_every_body(part):
         assert (gone == np.isin(COCO_17.keypoints, hidden)).all()
 
 
-# Poses nobody held
+# Unknown poses
 
 
-def test_strangers_are_put_together_from_limbs_of_the_data():
+def test_unknown_poses_are_composed_of_limbs_of_the_data():
     known = normalise_poses(whole_poses())
-    strangers = compose_unknown_poses(whole_poses(), 40, random_state=0)
-    assert 0 < len(strangers) <= 40
-    assert strangers.shape[1:] == (17, 2)
+    unknown = compose_unknown_poses(whole_poses(), 40, random_state=0)
+    assert 0 < len(unknown) <= 40
+    assert unknown.shape[1:] == (17, 2)
     for limb_name in ("upper_arm", "forearm"):
         lengths = np.concatenate([limb_length(known, f"{side}_{limb_name}") for side in ("left", "right")])
         for side in ("left", "right"):
-            composed = limb_length(strangers, f"{side}_{limb_name}")
+            composed = limb_length(unknown, f"{side}_{limb_name}")
             assert np.abs(composed[:, None] - lengths).min(axis=1).max() < 1e-9
     # The trunk is one of the data's.
     trunk = COCO_17.index(*COCO_17.head, *COCO_17.shoulders, *COCO_17.hips)
-    assert np.abs(strangers[:, None, trunk] - known[:, trunk]).max(axis=(2, 3)).min(axis=1).max() < 1e-9
+    assert np.abs(unknown[:, None, trunk] - known[:, trunk]).max(axis=(2, 3)).min(axis=1).max() < 1e-9
 
 
 def test_an_arm_of_the_other_side_is_mirrored():
@@ -285,20 +285,20 @@ def test_an_arm_of_the_other_side_is_mirrored():
         arm = COCO_17.index(f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")
         pose[:, arm] = [[sign * x, -1] for x in (0.3, 0.9, 1.5)]
     left, right = COCO_17.index("left_elbow", "right_elbow")
-    strangers = compose_unknown_poses(pose, 200, random_state=0)
-    assert np.mean([strangers[:, left, 0] > 0, strangers[:, right, 0] < 0]) > 0.95
+    unknown = compose_unknown_poses(pose, 200, random_state=0)
+    assert np.mean([unknown[:, left, 0] > 0, unknown[:, right, 0] < 0]) > 0.95
 
 
-def test_strangers_are_far_from_every_known_pose():
-    known, strangers = normalise_poses(whole_poses()), compose_unknown_poses(whole_poses(), 40, random_state=0)
+def test_unknown_poses_are_far_from_every_known_pose():
+    known, unknown = normalise_poses(whole_poses()), compose_unknown_poses(whole_poses(), 40, random_state=0)
     joints = ("elbow", "wrist", "knee", "ankle")
     ends = COCO_17.index(*(f"{side}_{joint}" for side in ("left", "right") for joint in joints))
-    apart = np.linalg.norm(strangers[:, None, ends] - known[:, ends], axis=3).max(axis=2)
+    apart = np.linalg.norm(unknown[:, None, ends] - known[:, ends], axis=3).max(axis=2)
     assert apart.min() > 0.2
 
 
 @pytest.mark.parametrize("poses", [POSES[:0], np.full((3, 17, 2), np.nan)], ids=["no poses", "no arms"])
-def test_there_are_no_strangers_without_whole_poses(poses):
+def test_there_are_no_unknown_poses_without_whole_poses(poses):
     assert compose_unknown_poses(poses, 10, random_state=0).shape == (0, 17, 2)
 
 

@@ -87,7 +87,7 @@ def test_pipelines_take_results(name):
     assert len(expected) == 2
 
 
-def test_nobody_is_no_row():
+def test_a_picture_without_people_is_no_row():
     empty = Object(keypoints=Object(xy=np.empty((0, 17, 2)), conf=None))
     assert as_keypoints([empty]).shape == (0, 17, 3)
     assert as_keypoints([[], []]).shape == (0, 17, 3)

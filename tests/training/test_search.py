@@ -415,7 +415,7 @@ def test_a_search_is_never_given_the_fold_that_it_is_judged_by(guesses):
             assert not who(X[test]) & who(np.delete(X, test, axis=0))
 
 
-def test_what_is_said_of_a_group_does_not_depend_on_its_labels(no_learning_curve):
+def test_predictions_for_a_group_do_not_depend_on_its_labels(no_learning_curve):
     table = a_table()
     mixed = table.copy()
     first = mixed["group"] == "0"
@@ -517,7 +517,7 @@ def test_a_budget_is_some_time(budget, guesses):
         look_for(a_table(), budget=budget)
 
 
-def test_a_dummy_cannot_be_tuned(guesses):
+def test_the_majority_class_cannot_be_tuned(guesses):
     with pytest.raises(ValueError, match="Expected a classifier to tune, got dummy alone"):
         look_for(a_table(), classifiers="dummy")
 

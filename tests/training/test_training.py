@@ -261,7 +261,7 @@ def trained_without(monkeypatch):
     return fits
 
 
-def test_no_fit_shares_a_group_with_the_samples_it_is_asked_about(monkeypatch):
+def test_no_fit_shares_a_group_with_the_samples_it_predicts(monkeypatch):
     fits = trained_without(monkeypatch)
     table = a_table(6, 1, 2)
     result = train(table, n_folds=3)
@@ -278,7 +278,7 @@ def test_no_fit_shares_a_group_with_the_samples_it_is_asked_about(monkeypatch):
         assert set(asked) == {1 + 2}
 
 
-def test_what_is_said_of_a_group_does_not_depend_on_its_labels(result):
+def test_predictions_for_a_group_do_not_depend_on_its_labels(result):
     # Neither through training, nor through the choice between candidates, nor through the temperature.
     one = TABLE["group"] == "performer 2"
     shuffled = TABLE.copy()
@@ -370,7 +370,7 @@ def test_a_random_split_claims_more_than_is_true():
     assert result.random_split > result.evaluation.balanced_accuracy + 0.1
 
 
-def test_a_perfect_random_split_is_told_of_even_where_groups_are_blocks():
+def test_a_perfect_random_split_is_reported_even_where_groups_are_blocks():
     result = train(TABLE.drop(columns="group"), "near", groups="blocks:2")
     assert result.grouping.kind == "blocks"
     assert "do not hold for new people" in result.grouping.description
