@@ -174,7 +174,7 @@ _SHARED: Options = {
     "heatpose convert); can be a URL such as s3://bucket/actions",
     "--format NAME": "format of poses of another tool (default: by their content)",
     "--labels folder|FILE": "for arrays and poses of another tool: labels from the folders, a CSV of path,label for "
-    "frames or videos, or a .npy, a .txt or a CSV of label alone with one a frame (default: those in the files, else "
+    "frames or videos, or a .npy, a .txt or a CSV of label alone with one per frame (default: those in the files, else "
     "the folders)",
     "--skeleton NAME": "order of the keypoints or heatmaps, where it is not COCO-17's and the number does not tell, "
     "such as body-25 or coco-133; hand-21 and animal-17 are trained on their own keypoints",
