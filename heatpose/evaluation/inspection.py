@@ -108,7 +108,7 @@ class Inspection(Record):
     Parameters
     ----------
     data : str
-        Its path.
+        Its path; of a table in memory "table".
     source : {"folder", "table"}
         Its kind. A table has keypoints only, no files and heatmaps.
     n_files, n_samples : int
