@@ -167,7 +167,7 @@ class HeatmapFolder:
         files, heatmap_shape, bad_files = _inspect_all(source, listing.files, n_keypoints, known, depth)
         self.bad_files: tuple[BadFile, ...] = ()
         self._refuse(bad_files, len(listing.files))
-        if not folders and not skip_empty:
+        if not folders and not (skip_empty and bad_files):
             raise ValueError(
                 " ".join([f"Expected class folders with .npy files in {self.root}, got no folder.", *self.notes])
             )

@@ -143,6 +143,11 @@ def test_an_empty_class_folder_is_reported(spoilt):
     assert any("nobody has no file" in message for message in messages)
 
 
+def test_a_folder_without_anything_is_not_free_of_problems(tmp_path):
+    with pytest.raises(ValueError, match=r"class folders with \.npy files in .*, got no folder"):
+        inspect_data(tmp_path)
+
+
 def test_what_training_rejects_is_reported(clean, tmp_path):
     table = load_data(clean)
     for name in (CLASSES[0], "unknown"):
