@@ -92,8 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("Interrupted.")
         return 130
     except (ValueError, OSError, ImportError) as error:  # problems with data, models and missing extras
-        if is_reader_gone(error):  # like head
+        try:
+            sys.stdout.flush()
+        except OSError:  # its reader is gone or its disk is full, which would be another error when Python exits
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if is_reader_gone(error):  # like head
             return 0
         complain(f"Error: {error}")
         return 1
@@ -102,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except PicklingError as error:  # of joblib, which keeps the reason as context
         reason = error.__context__ or error
-        complain(f"Error: Cannot hand data to other processes, as if TMPDIR is full; --jobs 1 has none. {reason}")
+        complain(f"Error: Cannot hand data to other processes, as when TMPDIR is full; --jobs 1 has none. {reason}")
         return 1
     return code
 

@@ -154,10 +154,17 @@ def results() -> Console:
 
     class Results(Console):
         def print(self, *objects: Any, **options: Any) -> None:
-            """Print without the trailing spaces that pad tables."""
-            with self.capture() as captured:
-                super().print(*objects, **options)
-            self.file.write(re.sub(" +$", "", captured.get(), flags=re.MULTILINE))
+            """Print without the trailing spaces that pad tables; a reader that is gone, as head, ends no command."""
+            try:
+                with self.capture() as captured:
+                    super().print(*objects, **options)
+                self.file.write(re.sub(" +$", "", captured.get(), flags=re.MULTILINE))
+            except OSError as error:
+                if not is_reader_gone(error):
+                    raise
+
+        def on_broken_pipe(self) -> None:
+            """Go on, where rich ends the process."""
 
     # cmd.exe shows escape sequences as they are.
     colours: Any = None if detect_legacy_windows() else "auto"

@@ -189,6 +189,24 @@ def test_as_a_module_with_a_reader_that_is_gone():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_reader_that_is_gone_costs_no_file(data, tmp_path, monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        code = main(["inspect", str(data), "--groups", BY_PERFORMER, "--report", str(tmp_path / "page.html")])
+    assert (code, [path.name for path in tmp_path.iterdir()]) == (0, ["page.html"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_as_a_module_with_a_full_disk():
+    command = [sys.executable, "-m", "heatpose", "--help"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (1, "Error: [Errno 28] No space left on device\n")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 def test_as_a_module_with_closed_streams(tmp_path):
     (tmp_path / "table.csv").write_text("nose_x\n1\n")
