@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from heatpose.data.folder import Layout
 from heatpose.data.groups import Grouping, resolve_groups
@@ -165,7 +166,7 @@ class Inspection(Record):
 
 def inspect_data(
     data: str | os.PathLike[str] | pd.DataFrame,
-    groups: str = "auto",
+    groups: Grouping | str | ArrayLike = "auto",
     *,
     decoder: str = "gaussian",
     random_state: int = 0,
@@ -182,7 +183,7 @@ def inspect_data(
     ----------
     data : path-like or DataFrame
         A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv``, ``.parquet`` or in memory.
-    groups : str, default "auto"
+    groups : str, array_like of shape (N,) or Grouping, default "auto"
         Samples that belong together, see :func:`heatpose.resolve_groups`.
     decoder : str, default "gaussian"
         See :func:`heatpose.decode_heatmaps`.
