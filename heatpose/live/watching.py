@@ -269,18 +269,17 @@ def follow_stream(stream: IO[bytes], pause: float = 0.1, n_keypoints: int = 17) 
     Frame or None
     """
     raw = getattr(stream, "raw", stream)  # select does not see data in a buffer
-    arrays, clock = read_stream(raw, n_keypoints=n_keypoints), SteadyClock()
+    arrays, clock, is_finite = read_stream(raw, n_keypoints=n_keypoints), SteadyClock(), True
     while True:
         while not _is_ready(raw, pause):
             yield None
         heatmaps = next(arrays, None)
         if heatmaps is None:
             return
-        if np.isfinite(heatmaps).all():
-            yield Frame(None, clock(), heatmaps)
-        else:
-            logger.warning("Left out an array of the stream: expected finite values, got NaN or infinity")
-            yield None
+        was_finite, is_finite = is_finite, bool(np.isfinite(heatmaps).all())
+        if was_finite and not is_finite:
+            logger.warning("Left out arrays of the stream up to a finite one: expected no NaN or infinity, got some")
+        yield Frame(None, clock(), heatmaps) if is_finite else None
 
 
 def _is_ready(stream: IO[bytes], seconds: float) -> bool:

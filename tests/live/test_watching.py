@@ -277,6 +277,13 @@ def piped(*arrays):
     return pipe.getvalue()
 
 
+def test_arrays_of_nan_in_a_pipe_are_told_once_a_run(caplog):
+    bad = np.full_like(HEATMAPS, np.nan)
+    frames = follow_stream(io.BytesIO(piped(HEATMAPS, bad, bad, HEATMAPS, bad)))
+    assert [frame is None for frame in frames] == [False, True, True, False, True]
+    assert caplog.text.count("NaN") == 2
+
+
 def test_arrays_come_out_of_a_pipe_as_they_were_saved():
     arrays = [HEATMAPS, HEATMAPS.astype(np.float16)[np.newaxis], np.asfortranarray(np.stack([HEATMAPS] * 3))]
     got = list(read_stream(io.BytesIO(piped(*arrays))))
