@@ -41,6 +41,7 @@ CONCURRENCY = 32
 """Requests under way at once in one process: enough to hide the time that each waits for its answer."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")  # C:\ has one letter
+_SECRET = re.compile(r"(?i)(?<=[?&])([\w-]*(?:pass|pwd|token|secret|key|sig|auth)[\w-]*)=[^&\s'\"]+")  # in a query
 _DIGESTS = ("ETag", "etag", "md5Hash", "content_md5", "CRC")
 """Metadata keys of content checksums."""
 
@@ -133,14 +134,16 @@ def open_file(path: str | os.PathLike[str], what: str) -> tuple[Path | BytesIO, 
 
 
 def redact(url: str | os.PathLike[str]) -> str:
-    """Return a path or URL as it can be shown: without a user name and a password.
+    """Return a path or URL, or a text with some, as it can be shown: without user names, passwords and keys.
 
     Examples
     --------
     >>> redact("ftp://ann:secret@example.org/actions")
     'ftp://example.org/actions'
+    >>> redact("http://camera/video?channel=1&pwd=secret")
+    'http://camera/video?channel=1&pwd=...'
     """
-    return re.sub(r"://[^/@]*@", "://", os.fspath(url))
+    return _SECRET.sub(r"\1=...", re.sub(r"://[^/@]*@", "://", os.fspath(url)))
 
 
 def in_order(submit: Callable[[_Item], Any], items: Iterable[_Item], ahead: Callable[[], int] | int) -> Iterator[Any]:

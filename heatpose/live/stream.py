@@ -458,15 +458,15 @@ class _Track:
         elif lost > 0 and lost + _ROUNDING >= (_PATIENCE * max(hold, release) if most > 0 else release):
             yield from self._enter(self._unknown, self._zeros[-1])
         if self._state is not None and self._n_held < len(self._settings.held_after):
-            yield from self._hold(self._last_certain())
+            yield from self._hold(self._state, self._last_certain())
 
-    def _hold(self, certain: _Moment) -> Iterator[PoseEvent]:
+    def _hold(self, state: int, certain: _Moment) -> Iterator[PoseEvent]:
         """Emit the held events of the state that are due at a moment which belongs to it."""
         for seconds in self._settings.held_after[self._n_held :]:
             if certain.time + _ROUNDING - self._since.time < seconds:
                 break
             self._n_held += 1
-            yield self._event("held", self._since.time + seconds, certain)
+            yield self._event("held", state, self._since.time + seconds, certain)
 
     def _last_certain(self) -> _Moment:
         """Return the last moment that belongs to the state, whatever is entered next."""
@@ -478,17 +478,15 @@ class _Track:
         yield from self._leave(min([since, *lost], key=lambda moment: moment.time))
         self._state, self._since, self._n_held = state, since, 0
         self._sums = [0.0] * len(self._sums)  # the next state begins after now
-        yield self._event("entered", since.time, self._now)
+        yield self._event("entered", state, since.time, self._now)
 
     def _leave(self, when: _Moment) -> Iterator[PoseEvent]:
         if self._state is not None:
-            yield from self._hold(when)
-            yield self._event("left", when.time, when)
+            yield from self._hold(self._state, when)
+            yield self._event("left", self._state, when.time, when)
 
-    def _event(self, kind: Literal["entered", "held", "left"], time: float, known: _Moment) -> PoseEvent:
+    def _event(self, kind: Literal["entered", "held", "left"], state: int, time: float, known: _Moment) -> PoseEvent:
         """Return an event of the state, with its mean confidence up to `known`."""
-        state = self._state
-        assert state is not None
         passed = known.time - self._since.time
         mean = (known.area - self._since.area)[state] / passed if passed > 0 else known.level[state]
         return PoseEvent(

@@ -91,7 +91,6 @@ class Presenter:
         return shown
 
     def _show(self, size: tuple[int, int], people: list[dict], skeleton: Skeleton, pixels: NDArray | None) -> None:
-        assert self._server is not None
         self._last = time.monotonic()
         view: dict[str, Any] = {"kind": "view", "size": size, "people": people}
         view |= {"names": skeleton.keypoints, "limbs": skeleton.limb_ends.tolist()}
@@ -102,4 +101,5 @@ class Presenter:
                 pixels = cv2.resize(pixels, (_WIDTH, round(size[1] * _WIDTH / size[0])), interpolation=cv2.INTER_AREA)
             jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
             view["jpeg"] = base64.b64encode(jpeg.tobytes()).decode()
-        self._server.show(view)
+        if self._server is not None:
+            self._server.show(view)
