@@ -142,6 +142,8 @@ def _checked(frames: Iterable[Frame | None], model: Any, mirrored: bool) -> Iter
         keypoints = np.concatenate(poses)
         keypoints = mirror_keypoints(keypoints, skeleton) if mirrored else keypoints
         warn_of_differences(model, sign_poses(keypoints, skeleton, shape))
+    else:
+        complain("Warning: no heatmaps came before the end.")
     yield from frames
 
 
