@@ -3,7 +3,7 @@
     python -m benchmarks.intervals [--evaluations 1000]
 
 Each person is right in a share of the frames of all classes that is drawn from a beta distribution, whose mean is the
-true score.
+true score. In the last rows a fifth of the people have 20 times as many frames as the others.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ POPULATIONS = ((0.8, 10), (0.95, 20), (0.95, 5), (0.99, 20))
 """Mean of the beta distribution and sum of its parameters: the smaller this is, the more people differ."""
 
 
-def measure_coverage(accuracy: float, concentration: float, n_people: int, n_evaluations: int) -> dict[str, Any]:
+def measure_coverage(
+    accuracy: float, concentration: float, n_people: int, more: int, n_evaluations: int
+) -> dict[str, Any]:
     """Count how often both intervals hold the true value, and average their ends."""
     rng = np.random.default_rng(0)
-    people = np.repeat(np.arange(n_people), len(CLASSES) * N_FRAMES)
-    labels = np.tile(np.repeat(CLASSES, N_FRAMES), n_people)
+    n_frames = np.where(np.arange(n_people) < n_people // 5, more, 1) * (N_FRAMES if more == 1 else 5)
+    people = np.tile(np.repeat(np.arange(n_people), n_frames), len(CLASSES))
+    labels = np.repeat(CLASSES, n_frames.sum())
     ends = np.empty((n_evaluations, 2, 2))
     for interval in ends:
         shares = rng.beta(accuracy * concentration, (1 - accuracy) * concentration, n_people)
@@ -34,7 +37,7 @@ def measure_coverage(accuracy: float, concentration: float, n_people: int, n_eva
         evaluation = evaluate_predictions(labels, predicted, groups=people)
         interval[:] = evaluation.balanced_accuracy_interval, evaluation.recall_interval[0]
     held = ((ends[..., 0] <= accuracy) & (accuracy <= ends[..., 1])).mean(axis=0)
-    row = {"true score": f"{accuracy:.2f}, concentration {concentration}, {n_people} people"}
+    row = {"true score": f"{accuracy:.2f}, concentration {concentration}, {n_people} people" + ", uneven" * (more > 1)}
     for name, share, (low, high) in zip(("score", "recall"), held, ends.mean(axis=0), strict=True):
         row |= {f"{name} held": f"{share:.3f}", f"{name} interval": f"{low:.3f} to {high:.3f}"}
     return row
@@ -45,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--evaluations", type=int, default=1_000, metavar="N", help="simulated evaluations of each row")
     options = parser.parse_args(arguments)
     rows = (
-        measure_coverage(accuracy, concentration, n_people, options.evaluations)
+        measure_coverage(accuracy, concentration, n_people, more, options.evaluations)
+        for more in (1, 20)
         for accuracy, concentration in POPULATIONS
         for n_people in (5, 6, 8, 10, 20)
     )

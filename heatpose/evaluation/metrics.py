@@ -159,12 +159,13 @@ def evaluate_predictions(
     Notes
     -----
     Intervals are Wilson's (1927) of as many independent samples as have the score's variance over 2,000
-    bootstrap resamples, with the quantile of Student's t for the number of units; a resample is scored by the
-    classes it has. Percentiles of the resamples are too narrow for few units and high scores
-    (``python -m benchmarks.intervals``). What has not happened yet can still happen: the interval reaches at
-    least as far as after no error at all in as many independent outcomes as there are pairs of group and class,
-    the "rule of three" (Hanley & Lippman-Hand, 1983, "If nothing goes wrong, is everything all right?", JAMA
-    249). The units of a recall are the groups that have the class.
+    bootstrap resamples, with the quantile of Student's t for the number of units, or for the fewer of one size whose
+    mean varies as much (Kish, 1965, "Survey Sampling"); a resample is scored by the classes it has. Percentiles of
+    the resamples are too narrow for few units and high scores (``python -m benchmarks.intervals``). What has not
+    happened yet can still happen: the interval reaches at least as far as after no error at all in as many
+    independent outcomes as there are pairs of group and class, the "rule of three" (Hanley & Lippman-Hand, 1983,
+    "If nothing goes wrong, is everything all right?", JAMA 249). The units of a recall are the groups that have
+    the class.
 
     Examples
     --------
@@ -190,20 +191,22 @@ def evaluate_predictions(
         names, group = np.unique(text_labels(groups, "groups", len(true)), return_inverse=True)
         n_groups = len(names)
         unit = group if n_groups >= MIN_GROUPS else unit
-    n_units = int(unit.max()) + 1
     resamples = _resample(cell, unit, confusion.size, check_random_state(random_state))
     recalls, _, f1s = _by_class(resamples.reshape(-1, *shape))
 
     # Units that have each class, and independent outcomes whose mean varies as that of so many of each class.
     support = confusion.sum(axis=1)
-    n_of_class = np.bincount(np.unique(unit * n_classes + true) % n_classes, minlength=n_classes)
+    cells, sizes = np.unique(unit * n_classes + true, return_counts=True)
+    n_of_class = np.bincount(cells % n_classes, minlength=n_classes)
     n_outcomes = float(np.count_nonzero(support) ** 2 / np.sum(1 / n_of_class[support > 0]))
     balanced_accuracy, macro_f1 = float(np.nanmean(recall)), float(np.nanmean(f1))
+    n_units = _count_even(np.bincount(unit), np.zeros(unit.max() + 1, dtype=int), 1)[0]
     intervals = [
         _interval(share, np.nanmean(drawn, axis=1), n_units, n_outcomes)
         for share, drawn in ((balanced_accuracy, recalls), (macro_f1, f1s))
     ]
-    by_class = zip(recall.tolist(), recalls.T, n_of_class.tolist(), strict=True)
+    n_even = _count_even(sizes, cells % n_classes, n_classes)
+    by_class = zip(recall.tolist(), recalls.T, n_even.tolist(), n_of_class.tolist(), strict=True)
     calibration = None
     if proba is not None:
         proba = _probabilities(proba, len(true), n_classes)
@@ -223,7 +226,7 @@ def evaluate_predictions(
         macro_f1=macro_f1,
         macro_f1_interval=intervals[1],
         recall=recall,
-        recall_interval=np.array([_interval(share, drawn, n, n) for share, drawn, n in by_class]),
+        recall_interval=np.array([_interval(*of_class) for of_class in by_class]),
         precision=precision,
         f1=f1,
         support=support,
@@ -267,13 +270,22 @@ def resample_units(counts: np.ndarray | sparse.csr_array, rng: np.random.RandomS
     return np.concatenate([rng.multinomial(n_units, even, size=size) @ counts for size in sizes])
 
 
+def _count_even(sizes: np.ndarray, kinds: np.ndarray, n_kinds: int) -> np.ndarray:
+    """Return the number (n_kinds,) of units of one size whose mean varies as that of units (U,) of these sizes.
+
+    Of three units or more it is at least 3: with a single large one already their resamples vary too much.
+    """
+    count, total, squares = (np.bincount(kinds, sizes**power, minlength=n_kinds) for power in range(3))
+    return np.fmax(share_of(total**2, squares), np.minimum(count, 3))
+
+
 def macro_recall(labels: np.ndarray, predicted: np.ndarray) -> float:
     """Return the mean recall of the classes in the labels (n,), whatever else is predicted."""
     _, codes = np.unique(labels, return_inverse=True)
     return float(np.mean(np.bincount(codes, labels == predicted) / np.bincount(codes)))
 
 
-def _interval(share: float, drawn: np.ndarray, n_units: int, n_outcomes: float) -> tuple[float, float]:
+def _interval(share: float, drawn: np.ndarray, n_units: float, n_outcomes: float) -> tuple[float, float]:
     """Interval (95 %) of a share from its values in resamples (R,) of units, NaN left out; see the notes above."""
     if math.isnan(share):
         return math.nan, math.nan
