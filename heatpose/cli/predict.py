@@ -29,7 +29,7 @@ OPTIONS = {
         nargs="+",
     ),
     **shared(*POSES, "--mirrored"),
-    "--unknown": 'predict "unknown" where no class reaches the model\'s threshold',
+    "--unknown": 'predict "unknown" where the confidence is below the model\'s threshold',
     **shared("--skip-bad", "--jobs"),
 }
 

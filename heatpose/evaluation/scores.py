@@ -101,4 +101,4 @@ def _remark(key: str, scores: Mapping[str, Any], audit: Mapping[str, Any]) -> st
         return f"{gap:.3f} of it is groups seen in training" if gap > 0 else "no higher"
     if key == "permuted_labels_balanced_accuracy" and permuted:
         return f"with a random split {permuted['random']:.3f}"
-    return "always predicts the most frequent class" if key == "dummy_balanced_accuracy" else ""
+    return "the most frequent class in training" if key == "dummy_balanced_accuracy" else ""

@@ -93,7 +93,7 @@ def _limits(manifest: Mapping[str, Any], is_safe: bool) -> list[str]:
         if "__" not in step and kind == kind_of(PoseClassifier):
             unknown += (
                 f' `pipeline["{step}"].predict_or_unknown(pipeline[:-1].transform(heatmaps))` returns '
-                f"`{UNKNOWN}` where no class reaches a probability of {format_number(manifest['threshold'])}."
+                f"`{UNKNOWN}` where `predict_confidence` is below {format_number(manifest['threshold'])}."
             )
     first = [_text(name.replace("_", " ")) for name in manifest["keypoints"][:3]]
     return [

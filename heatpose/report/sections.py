@@ -23,7 +23,7 @@ from heatpose.data.groups import Grouping
 from heatpose.data.npy import read_heatmaps
 from heatpose.data.storage import is_url, join_url
 from heatpose.data.table import table_keypoints
-from heatpose.data.wording import PERFECT_SCORE
+from heatpose.data.wording import PERFECT_SCORE, format_number
 from heatpose.evaluation.advice import WEAK
 from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.importance import measure_importance
@@ -283,7 +283,7 @@ def _reproduce(material: Material, facts: Mapping[str, str]) -> dict[str, Any]:
             "folds": str(training.n_folds),
             "candidates": ", ".join(training.leaderboard["classifier"]),
             "seed": str(training.random_state),
-            "temperature and threshold": f"{training.temperature:.2f}, {training.threshold:.2f}",
+            "temperature and threshold": f"{training.temperature:.2f}, {format_number(training.threshold)}",
         }
     if material.table is not None:
         facts["digest of the data"] = f"sha256 {data_digest(material.table)}"

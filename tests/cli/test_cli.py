@@ -290,7 +290,7 @@ def test_train_says_first_what_it_split_by(trained):
     assert "random split " in out
     assert "This split does not leak" in out
     assert "training groups 1 2" in re.sub(" +", " ", out)
-    assert "majority class" in out
+    assert re.search("majority class .* the most frequent class in training", out)  # which differs from fold to fold
     assert "The choice between 2 candidates was repeated for each fold" in out
     assert not any(line != line.rstrip() for line in lines)
     assert "\x1b" not in out

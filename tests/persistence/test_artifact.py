@@ -370,8 +370,11 @@ def test_the_code_on_the_card_runs(saved, heatmaps, monkeypatch):
     exec(code.replace("import heatpose\n", "").replace("heatpose.load_model", "load_model"), scope)
     assert len(scope["pipeline"].predict(scope["heatmaps"])) == 2
     says = "pipeline[:-1].transform(heatmaps)"
-    assert says in Path("pose.md").read_text("utf-8")
+    card = Path("pose.md").read_text("utf-8")
+    assert says in card
     eval(f'pipeline["classify"].predict_or_unknown({says})', scope)
+    # The probability of a class can be above the threshold and the confidence, that the pose is known too, below it.
+    assert f"where `predict_confidence` is below {scope['pipeline']['classify'].threshold:.3f}." in card
 
 
 # Cut off while saving

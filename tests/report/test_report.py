@@ -301,7 +301,10 @@ def test_hardest_are_sure_errors_few_alike_then_unsure_answers():
 
 def test_of_a_table_without_paths_there_is_everything_but_heatmaps(result, table, tmp_path):
     written = write_report(result, tmp_path / "page.html", table.drop(columns=["path", "sample"]), heatmaps=tmp_path)
-    assert Page(written.read_text(encoding="utf-8")).sections[-1] == "reproduce"
+    page = Page(written.read_text(encoding="utf-8"))
+    assert page.sections[-1] == "reproduce"
+    assert f"{result.temperature:.2f}, {result.threshold:.3f}" in page.text
+    assert f"confidence of {result.threshold:.3f}" in page.text  # one number
 
 
 def test_without_a_table_it_says_what_the_result_knows(result, tmp_path):
