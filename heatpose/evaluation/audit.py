@@ -98,7 +98,7 @@ class LeakageAudit(Record):
         True if the chosen split leaks.
     better_than_chance : bool
         True if the lower end of the score's interval, over clips where groups are too few to resample, is clearly above
-        chance under the strictest split.
+        chance under the strictest split; False where clips are too few, too.
     verdict : str
         The findings in a few sentences.
     """
@@ -256,6 +256,7 @@ class AuditPlan:
         rows = {split: self._twins[split][1] for split in ("random", "chosen")}
         permuted = permute_labels(self.labels, clips, rows, self.random_state)
         strictest = min(filter(None, (chosen, proposed)), key=lambda evaluation: evaluation.balanced_accuracy)
+        low, is_resampled = strictest.balanced_accuracy_interval[0], strictest.interval_unit == "group"
         audit = LeakageAudit(
             tolerance=NEAR_IDENTICAL,
             random=SplitAudit("random", "frames drawn at random", None, self._share("random"), random_score),
@@ -263,7 +264,7 @@ class AuditPlan:
             proposed=self._audit("proposed", self.clips, proposed) if proposed else None,
             permuted=permuted,
             leaks=leaks,
-            better_than_chance=bool(strictest.balanced_accuracy_interval[0] > permuted.chance + CHANCE_MARGIN),
+            better_than_chance=is_resampled and low > permuted.chance + CHANCE_MARGIN,
             verdict="",
         )
         return replace(audit, verdict=" ".join(self._sentences(audit)))
@@ -340,8 +341,9 @@ def audit_training(
         class of each sample, (N,) str.
     """
     if chosen.interval_unit == "sample":  # of too few groups: frames of a clip are alike, so that clips are resampled
-        by_clip = evaluate_predictions(plan.labels, predictions["predicted"], groups=plan.clips.groups)
-        chosen = replace(chosen, balanced_accuracy_interval=by_clip.balanced_accuracy_interval)
+        chosen = evaluate_predictions(
+            plan.labels, predictions["predicted"], groups=plan.clips.groups, classes=chosen.classes
+        )
     proposed = None
     if plan.proposed is not None:
         predicted = predict_without([test for _, test in plan.proposed_folds])

@@ -200,7 +200,7 @@ def evaluate_predictions(
     n_of_class = np.bincount(cells % n_classes, minlength=n_classes)
     n_outcomes = float(np.count_nonzero(support) ** 2 / np.sum(1 / n_of_class[support > 0]))
     balanced_accuracy, macro_f1 = float(np.nanmean(recall)), float(np.nanmean(f1))
-    n_units = _count_even(np.bincount(unit), np.zeros(unit.max() + 1, dtype=int), 1)[0]
+    n_units = _count_even(np.bincount(unit), np.zeros(unit.max() + 1, dtype=int), 1).item()
     intervals = [
         _interval(share, np.nanmean(drawn, axis=1), n_units, n_outcomes)
         for share, drawn in ((balanced_accuracy, recalls), (macro_f1, f1s))

@@ -1,6 +1,7 @@
 """Whether a number can be trusted: twins on both sides of a split, permuted labels, more groups, advice."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -152,6 +153,22 @@ def test_few_clips_that_are_right_by_chance_are_not_clearly_better_than_it():
     said = np.where(said == "none", np.roll(LABELS, 1), LABELS)  # nearly all are right
     chosen = evaluate_predictions(LABELS, said, groups=PERFORMERS.groups)
     assert audit_training(plan(), chosen, predictions.assign(predicted=said), 1.0, None)[0].better_than_chance
+
+
+def test_all_of_four_clips_are_right_by_chance_in_one_of_sixteen_cases():
+    """So that two people who show two classes, once each, are no evidence, however many their frames."""
+    few = np.isin(LABELS, CLASSES[:2]) & (POSES.performers < 2)
+    first_clips = pd.DataFrame({"label": LABELS, "performer": POSES.performers, "clip": POSES.clips})[few]
+    rows = np.isin(POSES.clips, first_clips.groupby(["label", "performer"])["clip"].min())
+    labels, groups = LABELS[rows], PERFORMERS.groups[rows]
+    folds = grouped_folds(labels, groups)
+    audit = AuditPlan(
+        POSES.keypoints[rows], labels, replace(PERFORMERS, groups=groups), dict.fromkeys(("chosen", "random"), folds), 0
+    )
+    assert audit.clips.n_groups == 4
+    chosen = evaluate_predictions(labels, labels, groups=groups)
+    predictions = pd.DataFrame({"label": labels, "group": groups, "predicted": labels})
+    assert not audit_training(audit, chosen, predictions, 1.0, None)[0].better_than_chance
 
 
 def test_where_no_groups_can_be_proposed_it_says_why():

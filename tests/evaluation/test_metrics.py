@@ -372,5 +372,6 @@ def test_an_evaluation_becomes_json(with_proba):
     assert values["recall"][-1] is None
     assert values["predicted_labels"] == list(evaluation.predicted_labels)
     assert values["balanced_accuracy_interval"] == list(evaluation.balanced_accuracy_interval)
+    assert {type(end) for end in evaluation.macro_f1_interval} == {float}
     assert values["confusion"] == evaluation.confusion.tolist()
     assert (values["calibration"] is None) == (not with_proba)
