@@ -97,8 +97,10 @@ def _numbered(points: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
         if match := _NUMBERED.fullmatch(name):
             kinds.setdefault(name[: match.start(1)], {})[int(match[1])] = columns
     numbers = max(kinds.values(), key=len, default={})
-    first = min(numbers, default=0)
-    if first <= 1 and max(numbers, default=0) - first + 1 in _WITH_BODY:  # then those of the face and hands follow
+    if len(numbers) <= 4:  # the corners of a box alone
+        return {}
+    first = min(numbers)
+    if first <= 1 and max(numbers) - first + 1 in _WITH_BODY:  # then those of the face and hands follow
         return {name: numbers[first + at] for at, name in enumerate(_MEDIAPIPE) if first + at in numbers}
     return {str(number): numbers[number] for number in sorted(numbers)}
 

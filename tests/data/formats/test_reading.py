@@ -625,6 +625,9 @@ def test_corners_of_a_box_are_no_keypoints(tmp_path, name):
     table = read_poses(tmp_path / "a.csv", skeleton="coco-17")
     np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
     assert "Ignored columns: x1, y1, x2 and 1 more." in table.attrs["notes"]
+    pd.DataFrame(box, index=[0]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match="Expected poses in a known format"):  # nor beside poses of another format
+        read_poses(tmp_path)
 
 
 def hand_table(n_points, name="{part}{n}"):
