@@ -176,8 +176,11 @@ def test_a_forked_process_loads_what_its_parent_loaded(path, poses, heatmaps):
         child = os.fork()
     if not child:
         signal.alarm(60)  # ends it where it waits
-        load_model(path)
-        os._exit(0)
+        try:
+            load_model(path)
+            os._exit(0)
+        finally:  # else it would go on with the other tests
+            os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
 
 
