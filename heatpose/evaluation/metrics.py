@@ -162,10 +162,10 @@ def evaluate_predictions(
     bootstrap resamples, with the quantile of Student's t for the number of units, or for the fewer of one size whose
     mean varies as much (Kish, 1965, "Survey Sampling"); a resample is scored by the classes it has. Percentiles of
     the resamples are too narrow for few units and high scores (``python -m benchmarks.intervals``). What has not
-    happened yet can still happen: the interval reaches at least as far as after no error at all in as many
-    independent outcomes as there are pairs of group and class, the "rule of three" (Hanley & Lippman-Hand, 1983,
-    "If nothing goes wrong, is everything all right?", JAMA 249). The units of a recall are the groups that have
-    the class.
+    happened yet can still happen: after as many independent outcomes without exception as there are pairs of group
+    and class, a share of others must be expected, the "rule of three" (Hanley & Lippman-Hand, 1983, "If nothing goes
+    wrong, is everything all right?", JAMA 249), all of which can be wrong, or right. The interval reaches at least as
+    far. The units of a recall are the groups that have the class.
 
     Examples
     --------
@@ -296,8 +296,8 @@ def _interval(share: float, drawn: np.ndarray, n_units: float, n_outcomes: float
         centre, shrunk = share + t**2 / (2 * count), 1 + t**2 / count
         reach = t * math.sqrt(variance + t**2 / (4 * count**2))
         low, high = (centre - reach) / shrunk, (centre + reach) / shrunk
-    without_error = 0.05 ** (1 / n_outcomes)
-    return min(low, without_error), max(high, 1 - without_error)
+    as_ever = 0.05 ** (1 / n_outcomes)  # least share of units that are as all so far
+    return min(low, share * as_ever), max(high, 1 - (1 - share) * as_ever)
 
 
 # Input

@@ -221,6 +221,9 @@ def test_what_has_not_happened_yet_can_still_happen():
     y_true[0] = "b"
     one_error = evaluate_predictions(y_true, np.tile(np.repeat(["a", "b"], 50), 6), groups=groups)
     assert one_error.balanced_accuracy_interval[0] <= perfect.balanced_accuracy_interval[0]
+    # One class is never right in any group: others would be in between.
+    alike = evaluate_predictions(np.tile(["a", "b"], 60), ["a"] * 120, groups=np.repeat(np.arange(12), 10))
+    assert alike.balanced_accuracy_interval == pytest.approx((0.5 * 0.05 ** (1 / 24), 1 - 0.5 * 0.05 ** (1 / 24)))
 
 
 def test_a_class_that_two_of_many_groups_have_has_the_interval_of_two():
