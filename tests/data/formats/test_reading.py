@@ -621,7 +621,7 @@ def test_corners_of_a_box_are_no_keypoints(tmp_path, name):
     parts = [(n, at, part) for n in range(17) for at, part in enumerate(("x", "y", "conf"))]
     columns = {name.format(keypoint=written.COCO[n], n=n, part=part): poses[:, n, at] for n, at, part in parts}
     box = dict.fromkeys(("x1", "y1", "x2", "y2"), 7)
-    pd.DataFrame({"frame": range(3), **columns, **box}).to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame({"frame": range(3), **box, **columns}).to_csv(tmp_path / "a.csv", index=False)
     table = read_poses(tmp_path / "a.csv", skeleton="coco-17")
     np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
     assert "Ignored columns: x1, y1, x2 and 1 more." in table.attrs["notes"]
