@@ -164,8 +164,10 @@ def test_while_an_address_is_being_opened_an_interrupt_is_heard():
         answered.set()
         return Capture()
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for what is in the background
     with pytest.raises(KeyboardInterrupt):
         Camera("rtsp://there", open_capture=open_capture)
+    signal.signal(signal.SIGINT, before)
     assert not answered.is_set()
     end.set()  # it goes on in its own thread, by which the interrupt is not heard, as in OpenCV
     assert answered.wait(10)
