@@ -128,7 +128,8 @@ def resolve_groups(index: pd.DataFrame, spec: Grouping | str | os.PathLike[str] 
         return _parse(os.fspath(spec))(index)
     groups = np.asarray(spec, dtype=object)
     if groups.shape != (len(index),):
-        raise ValueError(f"Expected {len(index)} groups, one for each sample, got shape {groups.shape}.")
+        got = f"{type(spec).__name__} of shape {groups.shape}"
+        raise ValueError(f"Expected {len(index)} groups, one for each sample, or a SPEC, got {got}.")
     if n_missing := int(pd.isna(groups).sum()):
         raise ValueError(f"Expected groups without missing values, got {n_missing}.")
     return _held_out(groups.astype(str), "as given", "column")

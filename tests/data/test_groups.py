@@ -203,6 +203,8 @@ def test_the_index_must_have_what_the_groups_are_made_from():
         resolve_groups(pd.DataFrame({"path": ["up"]}), "blocks:2")
     with pytest.raises(ValueError, match="at least one sample"):
         resolve_groups(an_index().iloc[:0])
+    with pytest.raises(ValueError, match="Expected 24 groups, one for each sample, or a SPEC, got NoneType"):
+        resolve_groups(an_index(), None)
 
 
 def test_groups_can_be_given_as_they_are():
