@@ -92,8 +92,8 @@ class KeypointCache:
     ----------
     folder : path-like
         Where the file is, see `cache_folder`; made when there is something to write.
-    method : str, default "gaussian"
-        The decoder.
+    decoder : str, default "gaussian"
+        See :func:`heatpose.decode_heatmaps`.
     skeleton : Skeleton
         Of the heatmaps; the keypoints are those of the table that they become, see
         :func:`heatpose.pose.skeletons.table_skeleton`.
@@ -114,10 +114,10 @@ class KeypointCache:
     ((1, 17, 3), array([ True]))
     """
 
-    def __init__(self, folder: str | os.PathLike, method: str = "gaussian", skeleton: Skeleton = COCO_17):
-        check_decoder(method)
+    def __init__(self, folder: str | os.PathLike, decoder: str = "gaussian", skeleton: Skeleton = COCO_17):
+        check_decoder(decoder)
         self.folder = Path(folder)
-        self._path = self.folder / f"{method}-{hashlib.sha256(_recipe(method, skeleton)).hexdigest()[:12]}.npz"
+        self._path = self.folder / f"{decoder}-{hashlib.sha256(_recipe(decoder, skeleton)).hexdigest()[:12]}.npz"
         self._n_keypoints = len(table_skeleton(skeleton).keypoints)
         self._values: dict[HeatmapFile, tuple[np.ndarray, np.ndarray]] = {}  # as from `read`
         self._due = time.monotonic() + _FLUSH_SECONDS
@@ -225,13 +225,13 @@ class KeypointCache:
                 self._values[file] = keypoints[first:end], finite[first:end]
 
 
-def _recipe(method: str, skeleton: Skeleton) -> bytes:
+def _recipe(decoder: str, skeleton: Skeleton) -> bytes:
     """Everything but the heatmaps that keypoints depend on, and how they are written."""
-    _, *options = inspect.signature(DECODERS[method]).parameters.values()
+    _, *options = inspect.signature(DECODERS[decoder]).parameters.values()
     recipe = {
         "format": _FORMAT,
         "decoding": DECODING_VERSION,
-        "method": method,
+        "method": decoder,
         "options": {option.name: option.default for option in options},
         "skeleton": skeleton.to_dict(),
     }

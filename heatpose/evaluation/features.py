@@ -14,6 +14,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import cross_val_predict
 
 from heatpose.data.groups import DEFAULT_FOLDS, check_enough, grouped_folds, random_folds, resolve_groups
+from heatpose.data.storage import redact
 from heatpose.data.table import TABLE_SUFFIXES, open_table, table_keypoints
 from heatpose.data.wording import format_percent
 from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels, twin_share
@@ -158,7 +159,7 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
         The table lacks the columns, or no feature is numeric.
     """
     if not os.fspath(path).lower().endswith(TABLE_SUFFIXES):
-        raise ValueError(f"Expected a .csv or .parquet table, got {path}; heatpose convert makes one of poses.")
+        raise ValueError(f"Expected a .csv or .parquet table, got {redact(path)}; heatpose convert makes one of poses.")
     table, where = open_table(path)
     names = [label, groups] if groups and groups.isidentifier() else [label]  # no identifier has a capturing group
     if missing := [name for name in names if name not in table]:
