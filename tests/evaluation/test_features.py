@@ -83,7 +83,7 @@ def test_tables_and_the_command(tmp_path, capsys):
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 broken PAR1")
     with pytest.raises(ValueError, match=r"got a file that cannot be read: .*bad\.parquet"):
         audit_table(tmp_path / "bad.parquet", "kind")
-    with pytest.raises(ValueError, match="got s3://bucket/a.txt;"):
+    with pytest.raises(ValueError, match=r"got s3://bucket/a\.txt;"):
         audit_table("s3://me:secret@bucket/a.txt", "kind")
 
 
