@@ -186,6 +186,19 @@ def yolo(path: Path, poses: np.ndarray, names: list[str] = COCO) -> Path:
     return path
 
 
+def ultralytics(path: Path, poses: np.ndarray) -> Path:
+    """Write ``to_json`` of the results of a film, a list of persons for each frame."""
+    persons = []
+    for n, pose in enumerate(poses):
+        x, y, visible = np.array(ordered(pose, COCO)).T.tolist()
+        box = {"x1": min(x), "y1": min(y), "x2": max(x), "y2": max(y)}
+        keypoints = {"x": x, "y": y, "visible": visible}
+        persons.append({"name": "person", "class": 0, "confidence": 0.9, "box": box, "track_id": n % 2})
+        persons[-1]["keypoints"] = keypoints
+    dump(path, [[person] for person in persons])
+    return path
+
+
 def landmarks(pose: np.ndarray) -> list[dict[str, float]]:
     """Return a pose as MediaPipe's landmarks: fractions of the image."""
     return [

@@ -58,8 +58,9 @@ FORMATS: dict[str, tuple[Callable[..., Path], str]] = {
     "deeplabcut": (written.deeplabcut, "a.csv"),
     "deeplabcut .h5": (written.deeplabcut_hdf5, "a.h5"),
     **{f"sleap {suffix}": (written.sleap, f"a{suffix}") for suffix in (".slp", ".h5", ".nwb")},
+    "ultralytics": (written.ultralytics, "a.json"),  # last, since the seed depends on the position
 }
-"""Writer and path of a good file of each format; the last ones need what ``heatpose[animal]`` has."""
+"""Writer and path of a good file of each format; HDF5 needs what ``heatpose[animal]`` has."""
 
 _NUMBERS = (*b"1e999 -1 NaN Infinity null 1e38 1e-50 true [] {} 0x1".split(), b"9" * 400, b'""')
 _PIECES = (b"[" * 5000, b"\xff\xfe", b"\xef\xbb\xbf", b"\\u0000", *(bytes([byte]) for byte in b'\x00",\n;\r{} '))

@@ -27,7 +27,7 @@ from heatpose.data.formats.openpose import OPENPOSE
 from heatpose.data.formats.pyskl import PYSKL
 from heatpose.data.formats.sleap import SLEAP
 from heatpose.data.formats.source import Format, Poses, Source
-from heatpose.data.formats.yolo import YOLO
+from heatpose.data.formats.yolo import ULTRALYTICS, YOLO
 from heatpose.data.sources import walk_files
 from heatpose.data.wording import format_plural, some_names
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -37,7 +37,7 @@ __all__ = ["FORMATS", "find_format", "looks_foreign", "read_labelled", "read_pos
 
 logger = logging.getLogger(__name__)
 
-_ALL = (COCO, COCO_RESULTS, OPENPOSE, ALPHAPOSE, MMPOSE, YOLO, MEDIAPIPE, MEDIAPIPE_CSV, MOVENET, ARRAYS)
+_ALL = (COCO, COCO_RESULTS, OPENPOSE, ALPHAPOSE, MMPOSE, YOLO, ULTRALYTICS, MEDIAPIPE, MEDIAPIPE_CSV, MOVENET, ARRAYS)
 FORMATS: dict[str, Format] = {found.name: found for found in (*_ALL, PYSKL, DEEPLABCUT, SLEAP)}
 """All formats by name."""
 

@@ -39,8 +39,8 @@ _UNUSED = frozenset(
 ) - {"pose_keypoints_2d"} | {"segmentation", "bbox"}
 """Lists of JSON formats that no pose is read from."""
 
-_SEEN = ("visibility", "presence", "score")
-"""Names of the confidence of a landmark."""
+_SEEN = ("visibility", "presence", "score", "visible")
+"""Names of the confidence of a landmark, or of all keypoints of a pose."""
 
 _NUMBERS = frozenset(("keypoints", "keypoint_scores", "pose_keypoints_2d"))
 """Lists of JSON formats that poses are read from."""

@@ -1,13 +1,18 @@
-"""YOLO pose: a text file an image, a line a person: ``class x y width height``, then x, y and maybe v a keypoint."""
+"""YOLO pose: a text file an image, a line a person: ``class x y width height``, then x, y and maybe v a keypoint.
+
+Or what ``to_json`` of Ultralytics' results returns: a list of persons, or a list of such lists.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from heatpose.data.formats.source import Format, Poses, Source, visible_confidence
 from heatpose.pose.skeletons import SKELETONS
 
-__all__ = ["YOLO"]
+__all__ = ["ULTRALYTICS", "YOLO"]
 
 _BOX = 5
 """Numbers before the keypoints: the class and the box."""
@@ -60,6 +65,38 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         poses.add(pose, label=line[0], area=numbers[3] * numbers[4])
 
 
-YOLO = Format(
-    "yolo", "YOLO pose labels", (".txt",), _sniff, _read, skeletons=("coco-17", "halpe-26", "mpii-16"), unit="fractions"
+def _images(content: Any) -> list[list[dict[str, Any]]]:
+    """Return the persons of each image."""
+    return content if content and all(isinstance(image, list) for image in content) else [content]
+
+
+def _sniff_json(source: Source) -> bool:
+    first = next((person for image in _images(source.peek()) for person in image), {})
+    return {"box", "class"} <= first.keys() and isinstance(first.get("keypoints"), tuple)
+
+
+def _read_json(source: Source, file: int, poses: Poses) -> None:
+    images = _images(source.json(file))
+    for image in images:
+        poses.frame(video=source.stem(file) if len(images) > 1 else None)
+        for person in image:
+            x, y, confidence = person["keypoints"]
+            pose = np.column_stack([x, y, np.ones(len(x)) if confidence is None else confidence])
+            pose[(pose[:, :2] == 0).all(axis=1), 2] = 0  # so missing ones are written
+            box = person["box"]
+            area = (box["x2"] - box["x1"]) * (box["y2"] - box["y1"])
+            kind = None if person.get("name") == "person" else person.get("name")  # the one class of usual models
+            poses.add(pose, track=person.get("track_id"), label=kind, area=area)
+
+
+_SKELETONS = ("coco-17", "halpe-26", "mpii-16")
+YOLO = Format("yolo", "YOLO pose labels", (".txt",), _sniff, _read, skeletons=_SKELETONS, unit="fractions")
+ULTRALYTICS = Format(
+    "ultralytics",
+    "Ultralytics' results in JSON",
+    (".json",),
+    _sniff_json,
+    _read_json,
+    skeletons=_SKELETONS,
+    unit="either",
 )

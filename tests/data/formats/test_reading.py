@@ -40,6 +40,7 @@ SOURCES = [
     ("mmpose", written.mmpose, "a.json", {}),
     ("mmpose", written.mmpose, "a.json", {"names": written.MPII_16}),
     ("yolo", written.yolo, "labels", {}),
+    ("ultralytics", written.ultralytics, "a.json", {}),
     ("mediapipe", written.mediapipe, "a.json", {}),
     ("mediapipe-csv", written.mediapipe_csv, "a.csv", {}),
     ("mediapipe-csv", written.mediapipe_long_csv, "a.csv", {}),
@@ -402,6 +403,29 @@ def test_openpose_before_version_1_3(tmp_path):
     (tmp_path / "a_000000000000_keypoints.json").write_text(file.read_text().replace("_keypoints_2d", "_keypoints"))
     file.unlink()
     np.testing.assert_allclose(table_keypoints(read_poses(tmp_path)), expected(poses), atol=2e-3)
+
+
+def test_ultralytics_of_an_image_or_a_film_in_pixels_or_fractions(tmp_path):
+    poses = written.bodies(4)
+    film = read_poses(written.ultralytics(tmp_path / "wave.json", poses), group="track")
+    assert film["group"].tolist() == ["wave#0", "wave#1"] * 2
+    frames = json.loads((tmp_path / "wave.json").read_text())
+    for n, persons in enumerate([*frames, []]):
+        (tmp_path / "images" / "wave").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / "wave" / f"{n}.json").write_text(json.dumps(persons))
+    images = read_poses(tmp_path / "images")
+    np.testing.assert_array_equal(table_keypoints(images), table_keypoints(film))
+    assert images["label"].isna().all()  # and not "person"
+    for persons in frames:
+        for values, size in zip(
+            (persons[0]["keypoints"]["x"], persons[0]["keypoints"]["y"]), written.SIZE, strict=True
+        ):
+            values[:] = [value / size for value in values]
+    (tmp_path / "fractions.json").write_text(json.dumps(frames))
+    with pytest.raises(ValueError, match=r"fractions of the image .*--image-size"):
+        read_poses(tmp_path / "fractions.json")
+    fractions = read_poses(tmp_path / "fractions.json", image_size=written.SIZE)
+    np.testing.assert_allclose(table_keypoints(fractions), table_keypoints(film), rtol=1e-4)
 
 
 def test_yolo_in_pixels_is_refused(tmp_path):
