@@ -106,9 +106,11 @@ def read_frames(
 
 
 def _read_table(table: pd.DataFrame) -> Frames:
+    if not len(table):
+        raise ValueError("Expected at least one row in the table, got none.")
     samples = np.zeros(len(table), dtype=_SAMPLE)
     samples["keypoints"] = table_keypoints(table)
-    samples["digest"] = np.reshape([_digest(row) for row in samples["keypoints"]], (-1, 2))
+    samples["digest"] = [_digest(row) for row in samples["keypoints"]]
     samples["high"] = samples["keypoints"][..., 2].max(axis=1)
     index = table.reindex(columns=["path", "sample", "label", "group"]).reset_index(drop=True)
     index = index.assign(label=table_labels(table), sample=index["sample"].fillna(0).astype(int))

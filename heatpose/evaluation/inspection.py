@@ -215,7 +215,8 @@ def inspect_data(
     TypeError
         A table in memory comes with options of :func:`heatpose.read_poses`.
     ValueError
-        It is a table that cannot be read, `groups` leaves a sample without one, or `signature` is not of persons.
+        It is a table that cannot be read or is empty, `groups` leaves a sample without one, or `signature` is not of
+        persons.
 
     Examples
     --------

@@ -201,7 +201,8 @@ def test_a_table_is_inspected_too(spoilt, tmp_path):
         assert rows == {f"row {1 + int(np.flatnonzero(table['path'] == next(iter(faults['dark'])))[0])}"}
     with pytest.raises(TypeError, match="Expected people with a path to read, got a table"):
         inspect_data(table, people="all")
-    assert len(inspect_data(table[:0]).classes) == 0
+    with pytest.raises(ValueError, match="at least one row in the table, got none"):
+        inspect_data(table[:0])
 
 
 def _without_empty(root, tmp_path):
