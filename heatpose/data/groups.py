@@ -120,16 +120,16 @@ def resolve_groups(index: pd.DataFrame, spec: Grouping | str | os.PathLike[str] 
     >>> grouping.description
     "groups: 2 (ann, bob), from the file names by '_([a-z]+)\\.npy$'"
     """
-    if isinstance(spec, Grouping):
-        return spec
     if len(index) == 0:
         raise ValueError("Expected an index with at least one sample, got none.")
     if isinstance(spec, str | os.PathLike):
         return _parse(os.fspath(spec))(index)
-    groups = np.asarray(spec, dtype=object)
+    groups = np.asarray(spec.groups if isinstance(spec, Grouping) else spec, dtype=object)
     if groups.shape != (len(index),):
         got = f"{type(spec).__name__} of shape {groups.shape}"
         raise ValueError(f"Expected {len(index)} groups, one for each sample, or a SPEC, got {got}.")
+    if isinstance(spec, Grouping):
+        return spec
     if n_missing := int(pd.isna(groups).sum()):
         raise ValueError(f"Expected groups without missing values, got {n_missing}.")
     return _held_out(groups.astype(str), "as given", "column")

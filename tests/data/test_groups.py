@@ -205,6 +205,8 @@ def test_the_index_must_have_what_the_groups_are_made_from():
         resolve_groups(an_index().iloc[:0])
     with pytest.raises(ValueError, match="Expected 24 groups, one for each sample, or a SPEC, got NoneType"):
         resolve_groups(an_index(), None)
+    with pytest.raises(ValueError, match=r"Expected 9 groups, .* got Grouping of shape \(24,\)"):
+        resolve_groups(an_index()[:9], resolve_groups(an_index(), "blocks:2"))
 
 
 def test_groups_can_be_given_as_they_are():
