@@ -70,9 +70,9 @@ def evaluate_model(
     >>> evaluate_model(model, table).balanced_accuracy  # of its training data
     1.0
     """
+    groups = None if groups is None else resolve_groups(table, groups).groups
     labels, classes, proba, confidence = _predict(model, table, heatmaps)
     predicted = classes[proba.argmax(axis=1)]
-    groups = None if groups is None else resolve_groups(table, groups).groups
     return evaluate_predictions(
         labels, predicted, groups=groups, proba=proba, classes=classes, confidence=confidence, random_state=random_state
     )
