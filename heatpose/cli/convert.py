@@ -24,7 +24,8 @@ OPTIONS = {
         "whom to keep where a frame shows several people", choices=("largest", "all"), default="largest"
     ),
     "--groups": option(
-        "what the column group is filled with (default: the first of video, track and person that has several)",
+        "what the column group is filled with (default: person if each video shows one, else the first of video, "
+        "track and person that has several)",
         choices=("auto", "none", "video", "track", "person", "image"),
         default="auto",
     ),

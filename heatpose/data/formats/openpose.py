@@ -22,7 +22,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     for person in source.json(file)["people"]:
         if numbers := person["pose_keypoints" if "pose_keypoints" in person else "pose_keypoints_2d"]:  # until 1.2
             ids = person.get("person_id", [-1])  # [-1] where OpenPose does not track
-            poses.add(numbers, person=ids[0] if ids and ids[0] >= 0 else None)
+            poses.add(numbers, track=ids[0] if ids and ids[0] >= 0 else None)
 
 
 OPENPOSE = Format("openpose", "OpenPose JSON", (".json",), _sniff, _read, skeletons=("openpose-18", "body-25"))

@@ -52,7 +52,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         poses_of_clip = np.concatenate([numbers[..., :2], scores[..., None]], axis=3)
         name = str(clip.get("frame_dir", ""))
         if ntu := _NTU_PERSON.search(name):
-            poses.note('{clip} named as those of NTU RGB+D: --groups "P(\\d+)" holds out people, "C(\\d+)" cameras')
+            poses.note('{clip} named as those of NTU RGB+D: --groups "C(\\d+)" holds out cameras')
         label = None if clip.get("label") is None else str(clip["label"])
         for frame in range(n_frames):
             poses.frame(name or None, frame, name or None, label)

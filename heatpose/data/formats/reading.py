@@ -82,7 +82,8 @@ def read_poses(
         Which poses of a frame to keep; the size of a person is that of the box around the keypoints.
     group : str, default "auto"
         The column that becomes ``group``: ``video``, ``track``, ``person`` or ``image``, or ``none``. By default the
-        first of video, track and person that has several values, and several of each label.
+        person if each video shows one, else the first of video, track and person; those that have several values,
+        and several of each label.
     skip_bad : bool, default False
         Leave out files that cannot be read; a note counts them.
     keep_placeholders : bool, default False
@@ -470,6 +471,8 @@ def _set_group(table: pd.DataFrame, group: str, notes: list[str]) -> None:
     several = [name for name in _CANDIDATES if _several(table[name]) and table[name].notna().all()]
     # A split needs two groups of each class: one film a class is no group.
     automatic = [name for name in several if name != "image" and table.groupby("label")[name].nunique().ne(1).all()]
+    if {"video", "person"} <= {*automatic} and table.groupby("video")["person"].nunique().eq(1).all():
+        automatic = ["person"]  # whose other clips, or cameras, would be in training
     chosen = (automatic[0] if automatic else "none") if group == "auto" else group
     if chosen == "none":
         table["group"] = _none(table)

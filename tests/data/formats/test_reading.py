@@ -225,7 +225,7 @@ def test_openposes_people_can_be_groups(tmp_path):
         content = json.loads(file.read_text())
         content["people"][0]["person_id"] = [person % 2]
         written.dump(file, content)
-    assert read_poses(source, group="person")["group"].tolist() == ["0", "1", "0"]
+    assert read_poses(source, group="track")["group"].tolist() == ["film#0", "film#1", "film#0"]
 
 
 def test_empty_frames_are_counted(tmp_path):
@@ -741,6 +741,16 @@ def test_mediapipe_with_a_row_a_landmark(tmp_path, name, columns):
             assert table["image"].tolist() == ["100", "101", "102", "103"]
 
 
+def test_people_are_groups_where_each_clip_shows_one(tmp_path):
+    poses = written.bodies(16)
+    people, clips = np.repeat(["ann", "bob"], 8), np.repeat([f"clip {n}" for n in range(8)], 2)
+    np.savez(tmp_path / "a.npz", keypoints=poses, labels=["a", "b"] * 8, clip=clips, person=people)
+    assert read_poses(tmp_path / "a.npz")["group"].tolist() == people.tolist()
+    assert read_poses(tmp_path / "a.npz", group="video")["group"].nunique() == 8
+    np.savez(tmp_path / "b.npz", keypoints=poses, labels=["a", "b"] * 8, clip=clips, person=["ann", "bob"] * 8)
+    assert read_poses(tmp_path / "b.npz")["group"].tolist() == clips.tolist()  # both are in each clip
+
+
 def test_several_people_and_lost_rows_of_landmarks(tmp_path):
     poses = written.bodies(4, missing=0)
     rows = long_rows(poses, frame=lambda at: at // 2, person=lambda at: f"p{at % 2}")
@@ -845,9 +855,8 @@ def test_kinect_in_metres_is_turned_over(tmp_path):
     (tmp_path / "ntu.pkl").write_bytes(pickle.dumps({"split": split, "annotations": [clip]}))
     table = read_poses(tmp_path / "ntu.pkl", people="all")
     assert "All clips were taken, of every split: xsub_train, xsub_val." in table.attrs["notes"]
-    protocols = '--groups "P(\\d+)" holds out people, "C(\\d+)" cameras'
-    assert f"1 clip named as those of NTU RGB+D: {protocols}." in table.attrs["notes"]
-    assert resolve_groups(table, r"P(\d+)").groups.tolist() == ["007"] * 3
+    assert '1 clip named as those of NTU RGB+D: --groups "C(\\d+)" holds out cameras.' in table.attrs["notes"]
+    assert resolve_groups(table, r"C(\d+)").groups.tolist() == ["001"] * 3
     assert len(table) == 3
     assert set(table["person"]) == {"P007"}
     left_shoulder = table_keypoints(table)[:, 5]
