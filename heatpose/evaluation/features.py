@@ -143,7 +143,7 @@ def audit_table(path: str | os.PathLike, label: str, groups: str | None = None, 
     label : str
         The column of classes.
     groups : str, optional
-        A column, or what :func:`heatpose.resolve_groups` takes, for which the table needs ``path``.
+        A column, or another SPEC of :func:`heatpose.resolve_groups` than "auto", for which the table needs ``path``.
     **options
         Of `audit_features`.
 

@@ -182,7 +182,8 @@ def inspect_data(
     Parameters
     ----------
     data : path-like or DataFrame
-        A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv``, ``.parquet`` or in memory.
+        A folder, ``<data>/<class>/<anything>.npy``, or a keypoint table, ``.csv``, ``.parquet`` or in memory, which is
+        taken as it is: `decoder`, `layout` and `keep_placeholders` are for reading.
     groups : str, array_like of shape (N,) or Grouping, default "auto"
         Samples that belong together, see :func:`heatpose.resolve_groups`.
     decoder : str, default "gaussian"
