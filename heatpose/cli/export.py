@@ -19,10 +19,8 @@ from __future__ import annotations
 import argparse
 
 from heatpose.cli._console import say, say_next
-from heatpose.cli._options import UsageError, file_to_write, here, option, shared
-
-FORMATS = {"safe": ".heatpose", "onnx": ".onnx", "hub": ""}
-"""The names in ``heatpose.persistence.export.FORMATS``, which takes a while to import, and how their files end."""
+from heatpose.cli._options import UsageError, check_writable, here, option, shared
+from heatpose.persistence.formats import FORMATS, find_format
 
 OPTIONS = {
     **shared("model"),
@@ -34,13 +32,11 @@ OPTIONS = {
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    args.format = args.format or {".heatpose": "safe", ".onnx": "onnx"}.get(args.out.suffix.lower())
-    if args.format is None:
-        raise UsageError(f"expected OUT to end in .heatpose or .onnx, or --format hub and a folder, got {args.out}")
-    if args.format != "hub":
-        file_to_write(FORMATS[args.format])(str(args.out))  # under another name it would not load
-    elif args.out.is_file():
-        raise UsageError(f"expected a folder to write, got a file: {args.out}")
+    try:
+        args.format = find_format(args.out, args.format)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    check_writable(args.out / "README.md" if args.format == "hub" else args.out)
     if args.source != "heatmaps" and args.format != "onnx":
         raise UsageError("--source requires --format onnx")
 

@@ -27,12 +27,10 @@ from heatpose.evaluation.plain import to_plain
 from heatpose.model.inputs import skeleton_of
 from heatpose.persistence import safe
 from heatpose.persistence.card import write_card
+from heatpose.persistence.formats import MODEL_SUFFIX, ONNX_SUFFIX, SAFE_SUFFIX
 from heatpose.persistence.manifest import (
     FORMAT_VERSION,
-    MODEL_SUFFIX,
-    ONNX_SUFFIX,
     RESTORE,
-    SAFE_SUFFIX,
     ModelError,
     checksum,
     describe,

@@ -11,7 +11,8 @@ from heatpose.data.wording import PERFECT_SCORE, format_interval, format_number
 from heatpose.evaluation.scores import list_scores
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.openset import UNKNOWN
-from heatpose.persistence.manifest import SAFE_SUFFIX, count_heatmaps, kind_of, listed
+from heatpose.persistence.formats import SAFE_SUFFIX
+from heatpose.persistence.manifest import count_heatmaps, kind_of, listed
 
 __all__ = ["write_card"]
 

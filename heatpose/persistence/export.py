@@ -23,16 +23,14 @@ from heatpose.model.conversion import CannotExportError
 from heatpose.model.inputs import heatmap_skeleton_of, skeleton_of
 from heatpose.persistence import safe
 from heatpose.persistence.artifact import load_model, make_manifest, read_manifest
+from heatpose.persistence.formats import find_format
 from heatpose.persistence.hub import hub_files
 from heatpose.persistence.manifest import FORMAT_VERSION, ModelError, checksum, manifest_path, to_bytes
 from heatpose.persistence.selftest import sample_poses
 from heatpose.pose.augmentation import hide_part, partial_bodies
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
-__all__ = ["FORMATS", "CannotExportError", "export_model", "trial_heatmaps", "trial_keypoints"]
-
-FORMATS = {"safe": ".heatpose", "onnx": ".onnx", "hub": ""}
-"""Formats and how their files end."""
+__all__ = ["CannotExportError", "export_model", "trial_heatmaps", "trial_keypoints"]
 
 SOURCES = ("heatmaps", "keypoints")
 """Possible inputs of an ONNX graph."""
@@ -63,7 +61,7 @@ def export_model(
     out : path-like
         File that ends in ``.heatpose`` or ``.onnx``, or with ``"hub"`` folder, to write; an earlier export is replaced.
     format : {"safe", "onnx", "hub"}, optional
-        By default ``"onnx"`` where `out` ends in ``.onnx``, else ``"safe"``.
+        By default ``"safe"`` where `out` ends in ``.heatpose``, ``"onnx"`` where in ``.onnx``.
 
         - ``"safe"``: a file for :func:`heatpose.load_model` that contains no executable code.
         - ``"onnx"``: a graph from heatmaps to class, probabilities and keypoints, for onnxruntime, and its
@@ -103,13 +101,9 @@ def export_model(
     >>> loaded.predict(poses.heatmaps()).tolist() == pipeline.predict(poses.heatmaps()).tolist()
     True
     """
-    format = format or {".onnx": "onnx"}.get(Path(out).suffix, "safe")
-    if format not in FORMATS:
-        raise ValueError(f"Expected a format out of {', '.join(FORMATS)}, got {format!r}.")
+    out, format = Path(out), find_format(out, format)
     if source not in SOURCES:
         raise ValueError(f"Expected a source out of {', '.join(SOURCES)}, got {source!r}.")
-    if FORMATS[format] not in ("", (out := Path(out)).suffix):  # under another name, as that of the model itself
-        raise ValueError(f"Expected a file to write that ends in {FORMATS[format]}, got {out}.")
     if isinstance(model, str | os.PathLike):
         pipeline, manifest = load_model(model), _named(read_manifest(model))
     else:

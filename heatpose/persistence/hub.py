@@ -14,7 +14,8 @@ from typing import Any
 from heatpose.data.packages import import_extra
 from heatpose.persistence.artifact import load_model, read_manifest
 from heatpose.persistence.card import write_card
-from heatpose.persistence.manifest import SAFE_SUFFIX, ModelError, checksum, count_heatmaps
+from heatpose.persistence.formats import SAFE_SUFFIX
+from heatpose.persistence.manifest import ModelError, checksum, count_heatmaps
 
 __all__ = ["MODEL_FILE", "hub_files", "push_folder"]
 

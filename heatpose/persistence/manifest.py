@@ -21,21 +21,13 @@ from heatpose.data.packages import imported_version
 from heatpose.data.storage import lfs_advice
 from heatpose.evaluation.plain import to_plain
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier, PoseFeatures
+from heatpose.persistence.formats import MODEL_SUFFIX
 from heatpose.pose.skeletons import SKELETONS
 
 __all__ = ["ModelError", "versions"]
 
 FORMAT_VERSION = 2
 """Version of the format; increased when older manifests cannot be read any more."""
-
-MODEL_SUFFIX = ".joblib"
-"""File name suffix of pickled models."""
-
-SAFE_SUFFIX = ".heatpose"
-"""File name suffix of safe files."""
-
-ONNX_SUFFIX = ".onnx"
-"""File name suffix of ONNX graphs."""
 
 RESTORE = "Copy the model again from its source, with its .json if it has one, or train again."
 

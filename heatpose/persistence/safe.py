@@ -25,7 +25,8 @@ from heatpose.model.arrays import Block, Corrected
 from heatpose.model.conversion import ArrayClassifier, CannotExportError, from_parts, to_block, to_parts
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
 from heatpose.model.inputs import skeleton_of
-from heatpose.persistence.manifest import RESTORE, SAFE_SUFFIX, ModelError, checksum, explain, from_bytes, to_bytes
+from heatpose.persistence.formats import SAFE_SUFFIX
+from heatpose.persistence.manifest import RESTORE, ModelError, checksum, explain, from_bytes, to_bytes
 from heatpose.pose.decoding import DECODERS
 from heatpose.pose.skeletons import pack_skeleton, short_name, unpack_skeleton
 
