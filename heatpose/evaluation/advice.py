@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from heatpose.data.groups import Grouping
-from heatpose.data.wording import format_plural
+from heatpose.data.wording import format_number, format_plural
 from heatpose.evaluation.plain import Record
 
 __all__ = ["WEAK", "ClassAdvice", "advise_classes"]
@@ -100,6 +100,6 @@ def _advice_text(found: ClassAdvice, are_people: bool) -> str:
     if few:
         return f"{text}; {seen}: record both with more."
     if found.weakest_group is not None and found.weakest_recall < found.recall - 0.3:
-        group = f"group {found.weakest_group} differs (recall {found.weakest_recall:.2f})"
+        group = f"group {found.weakest_group} differs (recall {format_number(found.weakest_recall)})"
         return f"{text}; {group}: look at its frames."
     return f"{text}{f'; {seen}' if seen else ''}: make the two more different, or record more of both."

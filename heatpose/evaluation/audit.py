@@ -18,7 +18,7 @@ from heatpose.data.groups import Folds, Grouping, check_enough, grouped_folds
 from heatpose.data.wording import format_percent
 from heatpose.evaluation.advice import ClassAdvice, advise_classes
 from heatpose.evaluation.frame_checks import missing_by_class
-from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions, macro_recall
+from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, macro_recall
 from heatpose.evaluation.plain import Record
 from heatpose.pose.similarity import NEAR_IDENTICAL, Neighbours, PoseNeighbours, propose_clips
 from heatpose.pose.skeleton import COCO_17, Skeleton
@@ -256,7 +256,6 @@ class AuditPlan:
         rows = {split: self._twins[split][1] for split in ("random", "chosen")}
         permuted = permute_labels(self.labels, clips, rows, self.random_state)
         strictest = min(filter(None, (chosen, proposed)), key=lambda evaluation: evaluation.balanced_accuracy)
-        low, is_resampled = strictest.balanced_accuracy_interval[0], strictest.interval_unit == "group"
         audit = LeakageAudit(
             tolerance=NEAR_IDENTICAL,
             random=SplitAudit("random", "frames drawn at random", None, self._share("random"), random_score),
@@ -264,7 +263,7 @@ class AuditPlan:
             proposed=self._audit("proposed", self.clips, proposed) if proposed else None,
             permuted=permuted,
             leaks=leaks,
-            better_than_chance=is_resampled and low > permuted.chance + CHANCE_MARGIN,
+            better_than_chance=strictest.interval_unit == "group" and strictest.better_than_chance,
             verdict="",
         )
         return replace(audit, verdict=" ".join(self._sentences(audit)))

@@ -16,7 +16,7 @@ from heatpose.data.groups import grouped_folds
 from heatpose.data.wording import format_percent, format_plural
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.learning_curve import train_quick_model
-from heatpose.evaluation.metrics import CHANCE_MARGIN, Evaluation, evaluate_predictions
+from heatpose.evaluation.metrics import Evaluation, evaluate_predictions
 from heatpose.pose.similarity import NEAR_IDENTICAL
 
 # Chosen on simulated data with planted faults and on the real performers, see benchmarks/inspection.py.
@@ -98,9 +98,9 @@ def judged_labels(context: CheckContext) -> Iterator[Problem]:
     judgement = _judge(context)
     if judgement is None:
         return
-    evaluation, chance = judgement.evaluation, 1 / len(judgement.evaluation.classes)
-    score, low = evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval[0]
-    if low <= chance + CHANCE_MARGIN and score < (1 + chance) / 2:  # nearer to chance than to 1
+    evaluation, chance = judgement.evaluation, judgement.evaluation.chance
+    score = evaluation.balanced_accuracy
+    if not evaluation.better_than_chance and score < (1 + chance) / 2:  # nearer to chance than to 1
         message = (
             f"A quick model scores {format_percent(score)} on held-out groups, not clearly better than chance, "
             f"{format_percent(chance)}: the labels lost their order, single frames do not show the classes, or the "

@@ -110,6 +110,17 @@ class Evaluation(Record):
         return str(n_classes) if n_classes == len(self.classes) else f"{n_classes} of {len(self.classes)}"
 
     @property
+    def chance(self) -> float:
+        """Balanced accuracy of always predicting one class; if a single one has samples, of predicting any class."""
+        n_classes = np.count_nonzero(self.support)
+        return 1 / (n_classes if n_classes > 1 else len(self.classes))
+
+    @property
+    def better_than_chance(self) -> bool:
+        """True if the lower end of the balanced accuracy's interval is clearly above chance."""
+        return self.balanced_accuracy_interval[0] > self.chance + CHANCE_MARGIN
+
+    @property
     def interval_description(self) -> str:
         """Description of the intervals, in one line."""
         if self.interval_unit == "group":

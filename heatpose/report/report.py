@@ -110,6 +110,7 @@ def write_report(
         evaluation = result
     else:
         inspection, table = result, result.table if table is None else table
+        facts = {"data": result.data, **(facts or {})}
     if table is not None:
         table_keypoints(table.head(0), COCO_17)  # refuses tables of other keypoints, which cannot be drawn
     folder = heatmaps if heatmaps is None or isinstance(heatmaps, HeatmapRows) else os.fspath(heatmaps)

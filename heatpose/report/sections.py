@@ -84,13 +84,6 @@ class Material:
         return None if self.training is None else self.training.audit
 
     @cached_property
-    def chance(self) -> float:
-        """Balanced accuracy of always predicting one class, or of data of one class by picking any class."""
-        assert self.evaluation is not None  # reports of data alone show no score
-        n_classes = int((self.evaluation.support > 0).sum())
-        return 1 / (n_classes if n_classes > 1 else len(self.evaluation.classes))
-
-    @cached_property
     def predictions(self) -> pd.DataFrame | None:
         """Prediction for each row of the table, out of fold or by the evaluated model."""
         if self.training is not None:
@@ -113,13 +106,6 @@ class Material:
         keypoints = self.table[list(COCO_17.columns)].to_numpy()
         return measure_importance(self.pipeline[1:], keypoints, self.table["label"].to_numpy(dtype=str))
 
-    @cached_property
-    def learned(self) -> bool:
-        """True if the interval of the score is above chance."""
-        assert self.evaluation is not None
-        above = self.evaluation.balanced_accuracy_interval[0] > self.chance
-        return bool(above and (self.audit is None or self.audit.better_than_chance))
-
 
 def _plain(material: Material, part: Any) -> dict[str, Any]:
     return {}  # its template takes all from the material
@@ -128,7 +114,7 @@ def _plain(material: Material, part: Any) -> dict[str, Any]:
 def _classes(material: Material, evaluation: Evaluation) -> dict[str, Any]:
     errors = np.where(np.eye(*evaluation.confusion.shape), 0, evaluation.confusion)
     advice = {}
-    if material.training is not None and material.learned:
+    if material.training is not None and material.training.audit.better_than_chance:
         advice = {entry.name: entry.advice for entry in material.training.advice if entry.recall < WEAK}
     confused_with = {}
     for c in np.argsort(evaluation.recall, kind="stable"):  # classes without samples are NaN and go last
@@ -250,7 +236,7 @@ _WORDS: Mapping[str, Callable[[str], str]] = {
 def _people(material: Material, training: TrainingResult) -> dict[str, Any] | None:
     if (curve := training.learning_curve) is None:
         return None
-    return {"figure": figures.draw_learning(curve, material.chance)}
+    return {"figure": figures.draw_learning(curve, training.evaluation.chance)}
 
 
 def _problems(material: Material, inspection: Inspection) -> dict[str, Any]:
@@ -316,28 +302,29 @@ returns its context."""
 
 def headline(material: Material) -> dict[str, Any]:
     """Return the context of the page's head beside the material: title, scores and reasons to distrust them."""
-    evaluation, training, inspection = material.evaluation, material.training, material.inspection
+    evaluation, training, data = material.evaluation, material.training, material.facts.get("data", "")
     if evaluation is None:
-        assert inspection is not None  # otherwise there is an evaluation
-        return {"title": "Inspection", "data": inspection.data}
+        return {"title": "Inspection", "data": data}
     if training is not None:
         title, beside = "Training", list_scores(training.to_record())
     else:
         title, score, interval = "Evaluation", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval
         beside = [ScoreRow("balanced_accuracy", "this model", score, interval, None, "")]
+    learned = (material.audit or evaluation).better_than_chance
     return {
         "title": title,
-        "data": material.facts.get("data", ""),
-        "holds": material.learned and not material.cautions and not (material.audit and material.audit.leaks),
+        "data": data,
+        "learned": learned,
+        "holds": learned and not material.cautions and not (material.audit and material.audit.leaks),
         "beside": beside,
-        "cautions": _cautions(material, evaluation),
+        "cautions": _cautions(material, evaluation, learned),
     }
 
 
-def _cautions(material: Material, evaluation: Evaluation) -> list[str]:
+def _cautions(material: Material, evaluation: Evaluation, learned: bool) -> list[str]:
     """Return reasons to distrust the score."""
     training, cautions = material.training, [*material.cautions]
-    if training is not None and training.grouping.kind == "blocks" and not (material.learned and training.audit.leaks):
+    if training is not None and training.grouping.kind == "blocks" and not (learned and training.audit.leaks):
         cautions.append(training.audit.verdict)
     if evaluation.interval_unit == "sample":
         cautions.append(f"{evaluation.interval_description}.")
