@@ -53,10 +53,7 @@ class Block:
     """A function of rows, (N, F) -> (N, G), defined by its arrays alone."""
 
     def __post_init__(self) -> None:
-        self._lengths()
-
-    def _lengths(self) -> dict[str, int]:
-        """Check the arrays, and return the length of each axis."""
+        """Check the arrays: axes of one name are equally long, as is a tuple of that name."""
         lengths: dict[str, int] = {}
         for each in fields(self):  # type: ignore[arg-type]  # of the dataclasses below
             value = getattr(self, each.name)
@@ -66,7 +63,13 @@ class Block:
                 lengths |= dict(zip(axes, value.shape, strict=True))
             elif isinstance(value, tuple):
                 lengths[each.name] = len(value)
-        return lengths
+
+    def _length(self, axis: str, default: int) -> int:
+        """Return the length of an axis; `default` where no array has it."""
+        for each in fields(self):  # type: ignore[arg-type]
+            if axis in (axes := each.metadata.get("axes", ())):
+                return getattr(self, each.name).shape[axes.index(axis)]
+        return default
 
     def width(self, width: int) -> int:
         """Return the number of output columns for `width` input columns; ValueError where they do not fit.
@@ -74,9 +77,8 @@ class Block:
         Unless a block overrides this, its axis "columns" is as long as there are input columns (without one, any number
         fits), and "outputs" as there are output columns (without one, as many as come in).
         """
-        lengths = self._lengths()
-        check_width(lengths.get("columns", width), width)
-        return lengths.get("outputs", width)
+        check_width(self._length("columns", width), width)
+        return self._length("outputs", width)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Evaluate rows (N, F); the result does not depend on how they are batched."""
