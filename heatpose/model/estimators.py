@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, Tra
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter
 
+from heatpose.data.reading import count_workers
 from heatpose.model.checks import check_heatmaps, check_labels, check_table
 from heatpose.model.openset import OpenSetMixin, apply_temperature, correct_probabilities, predict_no_body, split_known
 from heatpose.pose import augmentation, geometry
@@ -48,8 +49,8 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
     ----------
     method : str, default "gaussian"
         See :func:`heatpose.decode_heatmaps`.
-    n_jobs : int, default 1
-        Threads; results do not depend on it.
+    n_jobs : int or None, default 1
+        Threads; None or -1 for one for each processor. Results do not depend on it.
     skeleton : str or Skeleton, default "coco-17"
         The keypoints of the table, by a name in `heatpose.SKELETONS` or as a skeleton.
     heatmaps : str or Skeleton, optional
@@ -65,7 +66,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
     """
 
     method: str = "gaussian"
-    n_jobs: int = 1
+    n_jobs: int | None = 1
     skeleton: str | Skeleton = "coco-17"
     heatmaps: str | Skeleton | None = None
 
@@ -105,7 +106,8 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
                 own = source if X.shape[1] == len(source.keypoints) else skeleton
             return as_keypoints(X, skeleton=own, to=skeleton).reshape(-1, len(skeleton.columns))
         heatmaps = check_heatmaps(X, source)
-        keypoints = decode_skeleton(heatmaps, source, skeleton, method=self.method, n_jobs=self.n_jobs)
+        n_jobs = count_workers(self.n_jobs)
+        keypoints = decode_skeleton(heatmaps, source, skeleton, method=self.method, n_jobs=n_jobs)
         return keypoints.reshape(-1, len(skeleton.columns))  # also of an empty batch
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:

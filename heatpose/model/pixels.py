@@ -28,6 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.packages import import_extra
+from heatpose.data.reading import count_workers
 from heatpose.model.checks import check_heatmaps, check_labels
 from heatpose.model.estimators import as_table
 from heatpose.model.openset import OpenSetMixin, apply_temperature, correct_probabilities
@@ -222,8 +223,8 @@ class PixelCNN(_PixelNetwork):
         As for :class:`PixelDense`.
     device : str, default "cpu"
         Device of PyTorch, such as ``"cuda"``.
-    n_jobs : int, default 1
-        PyTorch's threads; training already runs candidates in parallel.
+    n_jobs : int or None, default 1
+        PyTorch's threads, as for :class:`heatpose.HeatmapDecoder`; training already runs candidates in parallel.
 
     Attributes
     ----------
@@ -241,7 +242,7 @@ class PixelCNN(_PixelNetwork):
     _: KW_ONLY
     dropout: float = 0.5
     device: str = "cpu"
-    n_jobs: int = 1
+    n_jobs: int | None = 1
 
     def _train(self, heatmaps: Any, codes: np.ndarray, rng: np.random.Generator) -> None:
         torch = _torch()
@@ -303,8 +304,8 @@ class PixelCNN(_PixelNetwork):
 class _Threads:
     """Context with a number of threads of PyTorch."""
 
-    def __init__(self, torch: Any, count: int):
-        self.torch, self.count = torch, count
+    def __init__(self, torch: Any, n_jobs: int | None):
+        self.torch, self.count = torch, count_workers(n_jobs)
 
     def __enter__(self) -> None:
         self.before = self.torch.get_num_threads()

@@ -212,7 +212,8 @@ def test_maps_that_were_flattened_are_not_told_to_have_keypoints_in_the_middle(s
 
 def test_decoding_does_not_depend_on_threads_and_needs_no_fit(heatmaps):
     expected = HeatmapDecoder().fit_transform(heatmaps)
-    np.testing.assert_array_equal(HeatmapDecoder(n_jobs=2).transform(heatmaps), expected)
+    for n_jobs in (2, -1, None):
+        np.testing.assert_array_equal(HeatmapDecoder(n_jobs=n_jobs).transform(heatmaps), expected)
 
 
 def test_decoder_follows_the_rules_for_parameters(heatmaps):
