@@ -257,9 +257,10 @@ class PoseServer:
             raise self._web.HTTPForbidden(text="Expected a request to the loopback, such as 127.0.0.1.")
         own = f"http://{address.netloc}"
         origin = request.headers.get("Origin", own)
-        may_read = origin.rstrip("/") in self._allowed and (request.path == "/events" or self.token is not None)
-        if origin != own and not may_read:
-            raise self._web.HTTPForbidden(text=f"Origin {origin} may not open {request.path}; see --allow-origin.")
+        is_allowed = origin.rstrip("/") in self._allowed
+        if origin != own and not (is_allowed and (request.path == "/events" or self.token is not None)):
+            remedy = "only the token of --serve HOST:PORT opens it" if is_allowed else "see --allow-origin"
+            raise self._web.HTTPForbidden(text=f"Origin {origin} may not open {request.path}; {remedy}.")
         if self.token is not None:
             bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
             given = request.query.get("token") or request.cookies.get(self._cookie) or bearer

@@ -305,13 +305,18 @@ def test_pages_of_other_origins_are_refused(serve, path):
 
 def test_who_is_refused_is_told_once_in_the_terminal(serve, capsys):
     with complaints_on_stderr():
-        server = serve()
+        server = serve(allowed_origins=["http://localhost:8601"])
         for origin in ("https://turbowarp.org", "https://turbowarp.org", "null"):
             status_of(server, "events", headers={"Origin": origin})
+        status_of(server, "view", headers={"Origin": "http://localhost:8601"})
     told = [
         f"Refused a request: Origin {one} may not open /events; see --allow-origin."
         for one in ("https://turbowarp.org", "null")
     ]
+    told.append(
+        "Refused a request: Origin http://localhost:8601 may not open /view; only the token of --serve HOST:PORT "
+        "opens it."
+    )
     assert capsys.readouterr().err.splitlines() == [f"Warning: {line}" for line in told]
 
 
