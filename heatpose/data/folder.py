@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from heatpose.data.cache import KeypointCache
 from heatpose.data.npy import BadFile, BadFilesError, NpyError, check_file, check_shape
 from heatpose.data.reading import HeatmapFile, Progress, SampleReader
 from heatpose.data.sources import ListedFile, Listing, Source, list_files, natural_key, open_source, read_headers
@@ -84,8 +84,8 @@ class HeatmapFolder:
         ``"class"``: the folders in `root` are the classes. ``"group/class"``: they are groups, such as people or the
         parts of a split, with the class folders in them. ``"auto"``: as ``"class"``, but an error where they look like
         groups.
-    known : mapping of (path, stamp) to HeatmapFile, optional
-        Files known from an earlier time, see `heatpose.data.cache`: those that did not change are not opened.
+    cache : KeypointCache, optional
+        Files that were read at an earlier time: those that did not change are not opened.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ class HeatmapFolder:
         skip_bad: bool = False,
         skip_empty: bool = False,
         layout: Layout = "auto",
-        known: Mapping[tuple[str, str], HeatmapFile] = MappingProxyType({}),
+        cache: KeypointCache | None = None,
     ):
         if layout not in get_args(Layout):
             raise ValueError(f"Expected a layout out of {', '.join(get_args(Layout))}, got {layout!r}.")
@@ -164,6 +164,7 @@ class HeatmapFolder:
             message = f"Expected .npy files in every class folder of {self.root}, got none in {', '.join(empty)}."
             raise ValueError(" ".join([message, *self.notes]))
 
+        known = {} if cache is None else cache.known
         files, heatmap_shape, bad_files = _inspect_all(source, listing.files, n_keypoints, known, depth)
         self.bad_files: tuple[BadFile, ...] = ()
         self._refuse(bad_files, len(listing.files))

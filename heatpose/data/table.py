@@ -493,7 +493,7 @@ def load_data(
         n_keypoints=len(skeleton.keypoints),
         skip_bad=skip_bad,
         layout=layout,
-        known={} if kept is None else kept.known,
+        cache=kept,
     )
     if check is not None:
         check(folder.index)
