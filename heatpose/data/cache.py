@@ -74,11 +74,15 @@ def cache_folder(data: str | os.PathLike, where: str | os.PathLike | None = None
 
 def _user_caches() -> Path:
     """Return the user's folder for caches, as the system has it."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without one, as in a container: it cannot be written, of which a warning tells
+        home = Path("/")
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "heatpose" / "Cache"
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "heatpose" / "Cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "heatpose"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heatpose"
+        return home / "Library" / "Caches" / "heatpose"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "heatpose"
 
 
 class KeypointCache:

@@ -344,6 +344,16 @@ def test_what_cannot_be_written_costs_a_warning_and_not_the_run(data, tmp_path, 
     assert caplog.text.count("Could not keep keypoints in") == 1
 
 
+def test_a_user_without_a_home_gets_a_folder_all_the_same(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("pathlib.Path.home", home)
+    assert cache_folder("s3://bucket/actions").is_relative_to("/.cache/heatpose")
+
+
 def test_urls_are_kept_in_the_users_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
