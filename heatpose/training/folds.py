@@ -71,7 +71,7 @@ class Task(NamedTuple):
     outputs: tuple[Output, ...] = ()
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Trainer:
     """Trains candidates on parts of one data set, side by side.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
@@ -177,7 +178,7 @@ def train_pose_classifier(
         total = len(tasks) + len(plan.random_folds) + len(plan.audit.proposed_folds) + 1
         progress(0, total)
         done = iter(range(1, total + 1))
-        plan.trainer.on_fit = lambda: progress(next(done), total)
+        plan = replace(plan, trainer=replace(plan.trainer, on_fit=lambda: progress(next(done), total)))
     fits = dict(zip(tasks, plan.trainer.fit(list(tasks.values())), strict=True))
     return conclude(plan, _choose(plan, rivals, nested, fits))
 
