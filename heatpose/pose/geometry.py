@@ -264,7 +264,16 @@ def describe_keypoints(
     return describe_poses(merge_head(xy, skeleton), skeleton.body, **blocks)
 
 
-def describe_poses(xy: np.ndarray, skeleton: Skeleton = COCO_17, **blocks: bool) -> np.ndarray:
+def describe_poses(
+    xy: np.ndarray,
+    skeleton: Skeleton = COCO_17,
+    *,
+    coordinates: bool = True,
+    distances: bool = True,
+    limbs: bool = True,
+    joints: bool = True,
+    vectors: bool = False,
+) -> np.ndarray:
     """Compute features of each pose: the selected blocks side by side, in the order below.
 
     Sines and cosines are quotients of lengths, not functions of angles: that is faster, and exact at right angles,
@@ -276,22 +285,26 @@ def describe_poses(xy: np.ndarray, skeleton: Skeleton = COCO_17, **blocks: bool)
         Normalised positions, see :func:`normalise_poses`.
     skeleton : Skeleton
         Its pairs, limbs and joints.
-    **blocks : bool
-        - ``coordinates``, default True: x and y of each keypoint.
-        - ``distances``, default True: see :func:`pairwise_distances`.
-        - ``limbs``, default True: sine and cosine of their directions in the picture, of 0 to the right, pi / 2 down.
-        - ``joints``, default True: sine and cosine of the angles from the first limb of a joint to the second, positive
-          clockwise as seen in the picture; they do not change when it is rotated.
-        - ``vectors``, default False: x and y from the first to the second keypoint of each pair.
+    coordinates : bool, default True
+        x and y of each keypoint.
+    distances : bool, default True
+        See :func:`pairwise_distances`.
+    limbs : bool, default True
+        Sine and cosine of their directions in the picture, of 0 to the right, pi / 2 down.
+    joints : bool, default True
+        Sine and cosine of the angles from the first limb of a joint to the second, positive clockwise as seen in the
+        picture; they do not change when it is rotated.
+    vectors : bool, default False
+        x and y from the first to the second keypoint of each pair.
 
     Returns
     -------
     ndarray, shape (N, number of features), float32
         NaN for what needs a missing keypoint.
     """
-    blocks = {**dict.fromkeys(FEATURE_BLOCKS, True), "vectors": False, **blocks}
+    wanted = coordinates, distances, limbs, joints, vectors
     step = max(1, min(_CHUNK_POSES, _CHUNK_PAIRS // xy.shape[1] ** 2))
-    described = [_describe(xy[start : start + step], skeleton, **blocks) for start in range(0, max(len(xy), 1), step)]
+    described = [_describe(xy[start : start + step], skeleton, *wanted) for start in range(0, max(len(xy), 1), step)]
     return described[0] if len(described) == 1 else np.concatenate(described)
 
 
