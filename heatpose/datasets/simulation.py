@@ -123,7 +123,7 @@ def simulate_poses(
     clips_per_class: int = 2,
     frames_per_clip: int = 8,
     *,
-    classes: Sequence[str] = COMMANDS,
+    classes: str | Sequence[str] = COMMANDS,
     random_state: int | None = 0,
     difficulty: float = 1.0,
     camera: Sequence[float] = (0, 0, 0, 0),
@@ -138,8 +138,8 @@ def simulate_poses(
     ----------
     n_performers, clips_per_class, frames_per_clip : int
         How many of each. More performers or clips don't change the ones before.
-    classes : sequence of str, default `COMMANDS`
-        The commands to do, in the order of the rows.
+    classes : str or sequence of str, default `COMMANDS`
+        The commands to do, or a single one, in the order of the rows.
     random_state : int or None, default 0
         The same number gives the same frames; None gives others each time.
     difficulty : float between 0 and 3, default 1
@@ -172,7 +172,7 @@ def simulate_poses(
             raise ValueError(f"Expected {name} >= 1, got {count}.")
     if not 0 <= difficulty <= 3:
         raise ValueError(f"Expected difficulty between 0 and 3, got {difficulty}.")
-    classes = list(classes)  # an array has no truth value
+    classes = [classes] if isinstance(classes, str) else list(classes)  # an array has no truth value
     if not classes or len(set(classes)) < len(classes) or not set(classes) <= set(COMMANDS):
         raise ValueError(f"Expected distinct classes out of {', '.join(COMMANDS)}; got {classes}.")
 
@@ -471,8 +471,8 @@ def write_heatmaps(
     ------
     FileExistsError
         If the folder isn't empty and ``exist_ok`` is False.
-    ValueError
-        For another dtype.
+    TypeError, ValueError
+        For other poses, or another dtype.
 
     Examples
     --------
@@ -485,6 +485,8 @@ def write_heatmaps(
     ['action_down', 'action_up', 'clips.csv']
     >>> folder.cleanup()
     """
+    if not isinstance(poses, SimulatedPoses):
+        raise TypeError(f"Expected SimulatedPoses, got {type(poses).__name__}; numpy.save writes an array.")
     names = [
         f"{label}/{label}_{frame}_{performer}.npy"
         for label, frame, performer in zip(poses.labels, poses.frames, poses.performers, strict=True)

@@ -395,6 +395,7 @@ def test_classes_can_be_those_of_a_model():
         ({"clips_per_class": 0}, "clips_per_class >= 1, got 0"),
         ({"frames_per_clip": -1}, "frames_per_clip >= 1, got -1"),
         ({"difficulty": -1}, "difficulty between 0 and 3, got -1"),
+        ({"classes": "up"}, r"got \['up'\]"),
         ({"classes": ["up"]}, r"distinct classes out of action_down.*got \['up'\]"),
         ({"classes": ["dummy", "dummy"]}, r"got \['dummy', 'dummy'\]"),
         ({"classes": []}, r"got \[\]"),
@@ -437,6 +438,8 @@ def test_other_types_of_number(few, tmp_path):
     assert np.load(out / "dummy" / "dummy_5_1.npy").dtype == np.float16
     with pytest.raises(ValueError, match="got 'int8'"):
         write_heatmaps(few, tmp_path / "other", dtype="int8")
+    with pytest.raises(TypeError, match="Expected SimulatedPoses, got ndarray"):
+        write_heatmaps(few.heatmaps(), tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
