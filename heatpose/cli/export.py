@@ -20,7 +20,7 @@ import argparse
 
 from heatpose.cli._console import say, say_next
 from heatpose.cli._options import UsageError, check_writable, here, option, shared
-from heatpose.persistence.formats import FORMATS, find_format
+from heatpose.persistence.formats import FORMATS, MODEL_FILE, find_format
 
 OPTIONS = {
     **shared("model"),
@@ -43,7 +43,6 @@ def run(args: argparse.Namespace) -> None:
     from rich.filesize import decimal
 
     from heatpose.persistence.export import export_model
-    from heatpose.persistence.hub import MODEL_FILE
 
     export_model(args.model, args.out, args.format, source=args.source)
     file, others, following = args.out, "", ("predict", args.out, "PATH...")

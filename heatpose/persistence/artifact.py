@@ -27,7 +27,7 @@ from heatpose.evaluation.plain import to_plain
 from heatpose.model.inputs import skeleton_of
 from heatpose.persistence import safe
 from heatpose.persistence.card import write_card
-from heatpose.persistence.formats import MODEL_SUFFIX, ONNX_SUFFIX, SAFE_SUFFIX
+from heatpose.persistence.formats import MODEL_FILE, MODEL_SUFFIX, ONNX_SUFFIX, SAFE_SUFFIX
 from heatpose.persistence.manifest import (
     FORMAT_VERSION,
     RESTORE,
@@ -370,7 +370,7 @@ def _model_path(path: str | os.PathLike[str]) -> Path:
     if path.suffix == ONNX_SUFFIX:
         raise ValueError(f"Expected a model that is a pipeline, got {path}: heatpose.load_onnx loads ONNX graphs.")
     if path.suffix != MODEL_SUFFIX:
-        raise ValueError(
-            f"Expected a model file that ends in {MODEL_SUFFIX} or a safe file ({SAFE_SUFFIX}), got {path}."
-        )
+        got = f"a folder with {MODEL_FILE}: {path}" if (path / MODEL_FILE).is_file() else path
+        wanted = f"a model file that ends in {MODEL_SUFFIX} or a safe file ({SAFE_SUFFIX})"
+        raise ValueError(f"Expected {wanted}, got {got}.")
     return path

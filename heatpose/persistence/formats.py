@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["FORMATS", "find_format"]
+__all__ = ["FORMATS", "MODEL_FILE", "find_format"]
 
 MODEL_SUFFIX = ".joblib"
 """File name suffix of pickled models."""
@@ -15,6 +15,9 @@ SAFE_SUFFIX = ".heatpose"
 
 ONNX_SUFFIX = ".onnx"
 """File name suffix of ONNX graphs."""
+
+MODEL_FILE = f"pose{SAFE_SUFFIX}"
+"""The model in a folder for the Hugging Face Hub."""
 
 FORMATS = {"safe": SAFE_SUFFIX, "onnx": ONNX_SUFFIX, "hub": None}
 """Formats of an export and the suffixes of their files; the last is a folder."""

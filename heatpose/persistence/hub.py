@@ -14,12 +14,10 @@ from typing import Any
 from heatpose.data.packages import import_extra
 from heatpose.persistence.artifact import load_model, read_manifest
 from heatpose.persistence.card import write_card
-from heatpose.persistence.formats import SAFE_SUFFIX
+from heatpose.persistence.formats import MODEL_FILE, SAFE_SUFFIX
 from heatpose.persistence.manifest import ModelError, checksum, count_heatmaps
 
-__all__ = ["MODEL_FILE", "hub_files", "push_folder"]
-
-MODEL_FILE = f"pose{SAFE_SUFFIX}"
+__all__ = ["hub_files", "push_folder"]
 """The safe file's name in the folder."""
 
 _EXAMPLE = f'''\

@@ -321,6 +321,10 @@ def test_what_is_no_trained_classifier_is_refused(path, pipelines):
 def test_other_endings_are_refused(tmp_path, use):
     with pytest.raises(ValueError, match=r"ends in \.joblib or a safe file .*, got .*pose\.json"):
         use(tmp_path / "pose.json")
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / "pose.heatpose").touch()
+    with pytest.raises(ValueError, match=r"got a folder with pose\.heatpose: .*hub"):
+        use(tmp_path / "hub")
 
 
 # The card
