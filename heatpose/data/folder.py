@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -20,7 +21,7 @@ import pandas as pd
 from heatpose.data.cache import KeypointCache
 from heatpose.data.npy import BadFile, BadFilesError, NpyError, check_file, check_shape
 from heatpose.data.reading import HeatmapFile, Progress, SampleReader
-from heatpose.data.sources import ListedFile, Listing, Source, list_files, natural_key, open_source, read_headers
+from heatpose.data.sources import ListedFile, Listing, Source, attempt, list_files, natural_key, open_source
 from heatpose.data.storage import is_url, local_path, redact
 from heatpose.data.wording import format_percent, format_plural, some_names
 from heatpose.pose.geometry import mirror_heatmaps
@@ -332,7 +333,8 @@ def _inspect_all(
     found: list[tuple[HeatmapFile, tuple[int, ...]]] = []  # with their shapes as they are written
     shapes: Counter[tuple[int, ...]] = Counter()
     candidates = [file for file in listed if not reasons[file.path]]
-    facts = read_headers(source, [file for file in candidates if (file.path, str(file.stamp)) not in known])
+    unknown = [file for file in candidates if (file.path, str(file.stamp)) not in known]
+    facts = source.map_files(partial(attempt, source.header), unknown)
     for path, _, stamp, _ in candidates:
         try:
             if (file := known.get((path, str(stamp)))) is not None:

@@ -10,9 +10,9 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +27,9 @@ __all__ = ["BadFile", "BadFilesError", "UnfinishedFileError", "heatmap_parts", "
 
 HEADER_LIMIT = 4096
 """Bytes of the longest header that is read; NumPy writes 128 for heatmaps."""
+
+_START_BYTES = 24
+"""Bytes that tell the length of a header, or a pointer of Git LFS; no .npy file has fewer."""
 
 CHUNK_BYTES = 2**23
 """Heatmaps read before they are decoded: few enough to stay in the processor's cache, many to a call."""
@@ -172,14 +175,32 @@ def _parse(raw: bytes) -> Header:
     return Header(raw, dtype, tuple(int(length) for length in shape), fortran)
 
 
-def parse_header(start: bytes) -> Header:
-    """Parse the header of an .npy file from its first bytes, `HEADER_LIMIT` of them if there are as many.
+def read_header(stream: IO[bytes], start: bytes = b"") -> Header:
+    """Read and parse the header of an .npy file; the next byte of the stream is the first one of data.
+
+    Parameters
+    ----------
+    stream : binary file
+        At its beginning.
+    start : bytes, optional
+        Its first bytes, where they were read already: 24 or more.
 
     Raises
     ------
     NpyError
-        They are not those of an array of real numbers.
+        It is not that of an array of real numbers.
     """
+    start = start or read_bytes(stream, _START_BYTES)
+    end = _header_bytes(start)
+    raw = start[:end] + read_bytes(stream, end - len(start))
+    if len(raw) < end:
+        raise _UnfinishedError(f"expected an .npy file, got one whose header ends before its {end} bytes")
+    return _parse(raw)
+
+
+@lru_cache(maxsize=1024)
+def _header_bytes(start: bytes) -> int:
+    """Return the length of a header, from the magic string to the first byte of data, by its first bytes."""
     if not start:
         raise _UnfinishedError("expected an .npy file, got an empty one")
     if len(start) < len(np.lib.format.MAGIC_PREFIX) and np.lib.format.MAGIC_PREFIX.startswith(start):
@@ -187,27 +208,20 @@ def parse_header(start: bytes) -> Header:
     if not start.startswith(np.lib.format.MAGIC_PREFIX):
         found = ": ".join(filter(None, [repr(start[:6]), lfs_advice(start)]))
         raise NpyError(f"expected an .npy file, got one that starts with {found}")
-    offset = _header_bytes(start)
-    if offset > HEADER_LIMIT:
-        raise NpyError(f"expected an .npy file, got one whose header has {offset} bytes, more than {HEADER_LIMIT}")
-    if offset > len(start):
-        raise _UnfinishedError(f"expected an .npy file, got one whose header ends before its {offset} bytes")
-    return _parse(start[:offset])
+    width = 2 if start[6:7] == b"\x01" else 4  # of the length itself, in format 1.0 and from 2.0 on
+    length = 8 + width + int.from_bytes(start[8 : 8 + width], "little")
+    if length > HEADER_LIMIT:
+        raise NpyError(f"expected an .npy file, got one whose header has {length} bytes, more than {HEADER_LIMIT}")
+    return length
 
 
-def _header_bytes(start: bytes) -> int:
-    """Return the length of a header, from the magic string to the first byte of data, by its first 12 bytes."""
-    width = 2 if start[6:7] == b"\x01" else 4  # of the header's length, in format 1.0 and from 2.0 on
-    return 8 + width + int.from_bytes(start[8 : 8 + width], "little")
-
-
-def read_header(path: str) -> Header:
-    """Read and parse the header of a file of this machine; NpyError or OSError where that is impossible."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        return parse_header(os.read(descriptor, HEADER_LIMIT))
-    finally:
-        os.close(descriptor)
+def read_bytes(stream: IO[bytes], count: int) -> bytes:
+    """Read that many bytes, or fewer if the stream ends."""
+    parts: list[bytes] = []
+    while count > 0 and (part := stream.read(min(count, CHUNK_BYTES))):  # no allocation by the header's word alone
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 @lru_cache(maxsize=1024)
@@ -240,15 +254,21 @@ def check_file(header: Header, size: int, expected: tuple[int | str, ...]) -> No
         raise NpyError(f"{found} (with trailing bytes)")
 
 
-def read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
-    """Read samples of a file of this machine.
+def check_unchanged(header: Header, size: int, shape: Sequence[int]) -> None:
+    """Raise an NpyError unless a file still has the (n, K, H, W) that it was listed with, and its length."""
+    if header.full_shape != tuple(shape) or size != len(header.raw) + header.data_bytes:
+        raise NpyError(_CHANGED)
+
+
+def read_samples(stream: FileIO | BytesIO, header: Header, first: int, out: np.ndarray) -> None:
+    """Read samples of a file.
 
     Parameters
     ----------
-    path : str
-        The file.
-    shape : tuple of int
-        (n, K, H, W) that it was listed with.
+    stream : FileIO or BytesIO
+        The file, or its content.
+    header : Header
+        Of the file.
     first : int
         The first sample to read.
     out : ndarray of shape (m, K, H, W), float16 or float32
@@ -259,50 +279,20 @@ def read_samples(path: str, shape: Sequence[int], first: int, out: np.ndarray) -
     NpyError, OSError
         The file cannot be read, or has changed.
     """
-    with open(path, "rb") as file:  # noqa: PTH123 (no Path made)
-        header = parse_header(file.read(HEADER_LIMIT))
-        start = len(header.raw)
-        _check_unchanged(header, os.fstat(file.fileno()).st_size, shape)
-        if header.fortran:  # a sample is spread over the whole file
-            mapped = np.memmap(file, header.dtype, "r", start, header.shape, "F").reshape(header.full_shape)
-            data = mapped[first : first + len(out)]
+    start = len(header.raw)
+    if header.fortran:  # a sample is spread over the whole file
+        if isinstance(stream, BytesIO):
+            whole = np.ndarray(header.shape, header.dtype, stream.getbuffer(), start, order="F")
         else:
-            file.seek(start + first * (header.data_bytes // header.samples))
-            data = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
-            if file.readinto(data.data) < data.nbytes:
-                raise NpyError(_CHANGED)
-        if data is not out:
-            _convert(data, out)
-
-
-def _check_unchanged(header: Header, size: int, shape: Sequence[int]) -> None:
-    if header.full_shape != tuple(shape) or size != len(header.raw) + header.data_bytes:
-        raise NpyError(_CHANGED)
-
-
-def fetch_samples(storage: Storage, path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
-    """Read samples of a file behind a URL in as few requests as possible; parameters as for `read_samples`."""
-    if len(out) < shape[0]:
-        size = storage.size(path)
-        header = parse_header(storage.read(path, 0, min(size, HEADER_LIMIT)))
-        _check_unchanged(header, size, shape)
-        if not header.fortran:  # else a sample is spread over the whole file
-            start, each = len(header.raw), header.data_bytes // header.samples
-            part = storage.read(path, start + first * each, start + (first + len(out)) * each)
-            return _copy_samples(header.raw + part, replace(header, shape=out.shape), 0, out)
-    content = storage.read(path)
-    header = parse_header(content[:HEADER_LIMIT])
-    _check_unchanged(header, len(content), shape)
-    return _copy_samples(content, header, first, out)
-
-
-def _copy_samples(content: bytes, header: Header, first: int, out: np.ndarray) -> None:
-    """Fill ``out``, (m, K, H, W), with samples from ``first`` on, out of all bytes of a file."""
-    if len(content) != len(header.raw) + header.data_bytes:
-        raise NpyError(_CHANGED)
-    data = np.frombuffer(content, header.dtype, offset=len(header.raw))
-    stored = data.reshape(header.shape, order="F" if header.fortran else "C")
-    _convert(stored.reshape(header.full_shape)[first : first + len(out)], out)
+            whole = np.memmap(stream, header.dtype, "r", start, header.shape, "F")
+        data = whole.reshape(header.full_shape)[first : first + len(out)]
+    else:
+        stream.seek(start + first * (header.data_bytes // header.samples))
+        data = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
+        if stream.readinto(data.data) < data.nbytes:
+            raise NpyError(_CHANGED)
+    if data is not out:
+        _convert(data, out)
 
 
 def _convert(data: np.ndarray, out: np.ndarray) -> None:
@@ -389,13 +379,18 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
 
 def heatmap_parts(path: str | os.PathLike, size: int | None = None, *, n_keypoints: int) -> Iterator[np.ndarray]:
     """Yield the heatmaps of a file as :func:`read_heatmaps` does, at most `size` samples of a local one at a time."""
-    name, done = local_path(path), 0
+    name = local_path(path)
     try:
-        for heatmaps in [_fetch_file(name, n_keypoints)] if is_url(name) else _read_file(name, n_keypoints, size):
-            if samples := not_finite(heatmaps):
-                raise NpyError(not_finite_reason([done + sample for sample in samples]))
-            yield heatmaps
-            done += len(heatmaps)
+        with _open_heatmaps(name) as stream:
+            header = read_header(stream)
+            check_file(header, stream.seek(0, os.SEEK_END), (n_keypoints, "H", "W"))
+            size = size or header.samples
+            for first in range(0, header.samples, size):
+                heatmaps = np.empty((min(size, header.samples - first), *header.full_shape[1:]), dtype=np.float32)
+                read_samples(stream, header, first, heatmaps)
+                if samples := not_finite(heatmaps):
+                    raise NpyError(not_finite_reason([first + sample for sample in samples]))
+                yield heatmaps
     except FileNotFoundError:
         raise
     except (NpyError, OSError) as error:
@@ -405,32 +400,16 @@ def heatmap_parts(path: str | os.PathLike, size: int | None = None, *, n_keypoin
         raise kind([BadFile(shown, error_reason(error))]) from error
 
 
-def _read_file(name: str, n_keypoints: int, size: int | None) -> Iterator[np.ndarray]:
+def _open_heatmaps(name: str) -> FileIO | BytesIO:
+    """Open a file of this machine, or the content of one behind a URL."""
+    if is_url(name):
+        return BytesIO(Storage(name).read())
     path = Path(name)
     if not path.exists():
         raise FileNotFoundError(f"No such file: {path}")
     if (kind := path_kind(path)) != FILE:
         raise NpyError(f"expected a file, got {kind}")
-    header = read_header(name)
-    check_file(header, path.stat().st_size, (n_keypoints, "H", "W"))
-    size = size or header.samples
-    for first in range(0, header.samples, size):
-        heatmaps = np.empty((min(size, header.samples - first), *header.full_shape[1:]), dtype=np.float32)
-        read_samples(name, header.full_shape, first, heatmaps)
-        yield heatmaps
-
-
-def _fetch_file(url: str, n_keypoints: int) -> np.ndarray:
-    content = Storage(url).read()
-    header = parse_header(content[:HEADER_LIMIT])
-    check_file(header, len(content), (n_keypoints, "H", "W"))
-    return _all_samples(content, header)
-
-
-def _all_samples(content: bytes, header: Header) -> np.ndarray:
-    heatmaps = np.empty(header.full_shape, dtype=np.float32)
-    _copy_samples(content, header, 0, heatmaps)
-    return heatmaps
+    return FileIO(name)
 
 
 def path_kind(entry: os.DirEntry | Path) -> str:
@@ -474,32 +453,15 @@ def read_stream(stream: IO[bytes], *, n_keypoints: int = len(COCO_17.keypoints))
     """
     for number in itertools.count():
         try:
-            heatmaps = _read_next(stream, n_keypoints)
+            if not (start := read_bytes(stream, _START_BYTES)):
+                return
+            header = read_header(stream, start)
+            check_shape(header.shape, (n_keypoints, "H", "W"))
+            data = read_bytes(stream, header.data_bytes)
+            if len(data) < header.data_bytes:
+                raise NpyError(f"expected {header.data_bytes} bytes of data, got {len(data)} before the end")
+            heatmaps = np.empty(header.full_shape, dtype=np.float32)
+            read_samples(BytesIO(header.raw + data), header, 0, heatmaps)
         except NpyError as error:
             raise BadFilesError([BadFile(f"array {number} of the stream", str(error))]) from error
-        if heatmaps is None:
-            return
         yield heatmaps
-
-
-def _read_next(stream: IO[bytes], n_keypoints: int) -> np.ndarray | None:
-    raw = _read_bytes(stream, 12)
-    if not raw:
-        return None
-    if raw.startswith(np.lib.format.MAGIC_PREFIX):
-        raw += _read_bytes(stream, min(_header_bytes(raw), HEADER_LIMIT) - len(raw))
-    header = parse_header(raw)
-    check_shape(header.shape, (n_keypoints, "H", "W"))
-    content = _read_bytes(stream, header.data_bytes)
-    if len(content) < header.data_bytes:
-        raise NpyError(f"expected {header.data_bytes} bytes of data, got {len(content)} before the end")
-    return _all_samples(header.raw + content, header)
-
-
-def _read_bytes(stream: IO[bytes], count: int) -> bytes:
-    """Read that many bytes, or fewer if the stream ends."""
-    parts: list[bytes] = []
-    while count > 0 and (part := stream.read(min(count, CHUNK_BYTES))):  # no allocation by the header's word alone
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heatpose.data.npy import CHUNK_BYTES, NOT_FINITE, BadFile, not_finite, not_finite_reason
-from heatpose.data.sources import Part, Source, read_parts
+from heatpose.data.npy import CHUNK_BYTES, NOT_FINITE, BadFile, NpyError, not_finite, not_finite_reason
+from heatpose.data.sources import Source, attempt
 from heatpose.data.storage import in_order
 
 __all__ = ["HeatmapFile", "Progress", "SampleReader", "Scanned", "count_workers", "rows_of"]
@@ -178,14 +178,19 @@ class SampleReader:
         # Neighbours in a file are read together.
         begins = np.flatnonzero((np.diff(rows, prepend=-2) != 1) | (np.diff(files, prepend=-1) != 0))
         firsts = (rows - self.starts[files])[begins].tolist()
-        sizes = np.diff(begins, append=len(rows)).tolist()
-        parts = [
-            Part(self.files[file].path, self.files[file].shape, first, size)
-            for file, first, size in zip(files[begins].tolist(), firsts, sizes, strict=True)
-        ]
-        unread = read_parts(self.source, parts, out)
-        out[list(unread)] = 0  # not what was here before
-        bad = {int(rows[position]): reason for position, reason in unread.items()}
+        ends = [*begins[1:].tolist(), len(rows)]
+        runs = list(zip(files[begins].tolist(), firsts, begins.tolist(), ends, strict=True))
+
+        def read(run: tuple[int, int, int, int]) -> NpyError | None:
+            file, first, begin, end = run
+            path, _, shape, _ = self.files[file]
+            return attempt(self.source.read, path, shape, first, out[begin:end])
+
+        bad: dict[int, str] = {}
+        for (_, _, begin, end), error in zip(runs, self.source.map_files(read, runs), strict=True):
+            if error is not None:
+                out[begin:end] = 0  # not what was here before
+                bad |= dict.fromkeys(rows[begin:end].tolist(), str(error))
         return bad | dict.fromkeys(rows[not_finite(out)].tolist(), NOT_FINITE)
 
     def _files_of(self, rows: np.ndarray | int) -> np.ndarray:

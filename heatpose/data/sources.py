@@ -7,13 +7,13 @@ frame 10.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,9 +23,8 @@ from heatpose.data.npy import (
     HEADER_LIMIT,
     Header,
     NpyError,
+    check_unchanged,
     error_reason,
-    fetch_samples,
-    parse_header,
     path_kind,
     read_header,
     read_samples,
@@ -109,15 +108,6 @@ class Listing:
     folders: list[str] = field(default_factory=list)
     files: list[ListedFile] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
-
-
-class Part(NamedTuple):
-    """Samples of a file to read: ``size`` from ``first`` on, of a file that was listed with that shape."""
-
-    path: str
-    shape: tuple[int, ...]
-    first: int
-    size: int
 
 
 def list_files(source: Source, suffixes: str | tuple[str, ...] = HEATMAP_SUFFIX) -> Listing:
@@ -217,14 +207,35 @@ class LocalFiles:
 
     def header(self, file: ListedFile) -> tuple[Header, int]:
         """Return the header of a file and its size in bytes; NpyError or OSError where it cannot be used."""
-        path = self._locate(file.path)
-        return read_header(path), Path(path).stat().st_size if file.size is None else file.size
+        with FileIO(self._locate(file.path)) as stream:
+            header = read_header(stream, stream.read(_USUAL_HEADER))
+            return header, stream.seek(0, os.SEEK_END) if file.size is None else file.size
 
-    def read(self, part: Part, out: np.ndarray) -> None:
-        """Fill ``out``, (n, K, H, W), with a part of a file; NpyError or OSError where that fails."""
-        path = self._locate(part.path)
-        if not (_HAS_READV and part.size == part.shape[0] and _read_whole(path, out)):
-            read_samples(path, part.shape, part.first, out)
+    def read(self, path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
+        """Read samples of a file.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        shape : tuple of int
+            (n, K, H, W) that it was listed with.
+        first : int
+            The first sample to read.
+        out : ndarray of shape (m, K, H, W), float16 or float32
+            Is filled with m samples.
+
+        Raises
+        ------
+        NpyError, OSError
+            The file cannot be read, or has changed.
+        """
+        if _HAS_READV and len(out) == shape[0] and _read_whole(self._locate(path), out):
+            return
+        with FileIO(self._locate(path)) as stream:
+            header = read_header(stream)
+            check_unchanged(header, stream.seek(0, os.SEEK_END), shape)
+            read_samples(stream, header, first, out)
 
     def _locate(self, path: str) -> str:
         return f"{self.root}/{path}"
@@ -264,7 +275,7 @@ def _read_whole(path: str, out: np.ndarray) -> bool:
 def _is_usual(raw: bytes, shape: tuple[int, ...], dtype: np.dtype) -> bool:
     """Return whether bytes are the whole header of such an array, as it lies in memory."""
     try:
-        header = parse_header(raw)
+        header = read_header(BytesIO(raw))
     except NpyError:
         return False
     return (len(header.raw), header.full_shape, header.dtype, header.fortran) == (len(raw), shape, dtype, False)
@@ -303,11 +314,21 @@ class RemoteFiles:
     def header(self, file: ListedFile) -> tuple[Header, int]:
         """Return a header and a size, see `LocalFiles`."""
         size = self._storage.size(file.path) if file.size is None else file.size
-        return parse_header(self._storage.read(file.path, 0, min(size, HEADER_LIMIT))), size
+        return read_header(BytesIO(self._storage.read(file.path, 0, min(size, HEADER_LIMIT)))), size
 
-    def read(self, part: Part, out: np.ndarray) -> None:
-        """Read a part of a file, see `LocalFiles`."""
-        fetch_samples(self._storage, part.path, part.shape, part.first, out)
+    def read(self, path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
+        """Read samples of a file in as few requests as possible, see `LocalFiles`."""
+        if len(out) < shape[0]:
+            header, size = self.header(ListedFile(path))
+            check_unchanged(header, size, shape)
+            if not header.fortran:  # else a sample is spread over the whole file
+                start, each = len(header.raw), header.data_bytes // header.samples
+                part = self._storage.read(path, start + first * each, start + (first + len(out)) * each)
+                return read_samples(BytesIO(header.raw + part), replace(header, shape=out.shape), 0, out)
+        content = BytesIO(self._storage.read(path))
+        header = read_header(content)
+        check_unchanged(header, content.seek(0, os.SEEK_END), shape)
+        return read_samples(content, header, first, out)
 
 
 Source = LocalFiles | RemoteFiles
@@ -319,25 +340,7 @@ def open_source(root: str | os.PathLike) -> Source:
     return RemoteFiles(os.fspath(root)) if is_url(root) else LocalFiles(Path(local_path(root)))
 
 
-def read_headers(source: Source, files: Iterable[ListedFile]) -> Iterator[tuple[Header, int] | NpyError]:
-    """Yield the header and the size in bytes of each file, or why it cannot be used."""
-    return source.map_files(partial(_attempt, source.header), files)
-
-
-def read_parts(source: Source, parts: Sequence[Part], out: np.ndarray) -> dict[int, str]:
-    """Fill ``out``, (n, K, H, W), with parts of files, one after the other; return why samples of it are bad."""
-
-    def read(task: tuple[Part, int]) -> dict[int, str]:
-        part, end = task
-        start = end - part.size
-        error = _attempt(source.read, part, out[start:end])
-        return dict.fromkeys(range(start, end), str(error)) if error else {}
-
-    tasks = zip(parts, itertools.accumulate(part.size for part in parts), strict=True)
-    return {position: reason for bad in source.map_files(read, tasks) for position, reason in bad.items()}
-
-
-def _attempt(function: Callable[..., _Result], *args: Any) -> _Result | NpyError:
+def attempt(function: Callable[..., _Result], *args: Any) -> _Result | NpyError:
     """Return the result of a function that reads a file, or why the file cannot be used."""
     try:
         return function(*args)

@@ -16,7 +16,7 @@ from heatpose.data.cache import KeypointCache, cache_folder
 from heatpose.data.folder import HeatmapFolder
 from heatpose.data.npy import BadFilesError
 from heatpose.data.reading import HeatmapFile
-from heatpose.data.sources import _stamp
+from heatpose.data.sources import LocalFiles, _stamp
 from heatpose.data.table import table_keypoints
 from heatpose.pose.decoding import decode_heatmaps, decode_skeleton
 
@@ -84,8 +84,8 @@ def test_the_second_time_nothing_is_opened_and_the_table_is_the_same(data, decod
     def refuse(*arguments):
         raise AssertionError("a heatmap file was opened")
 
-    for name in ("read_header", "_read_whole", "read_samples"):
-        monkeypatch.setattr(f"heatpose.data.sources.{name}", refuse)
+    for name in ("header", "read"):
+        monkeypatch.setattr(LocalFiles, name, refuse)
     second, count = load(data, decoded)
     assert count == 0
     pd.testing.assert_frame_equal(second, undisturbed)
@@ -162,17 +162,15 @@ def test_bad_samples_are_reported_each_time(data, decoded, caplog):
 
 
 def test_what_could_not_be_read_is_tried_again(data, decoded, monkeypatch):
-    def broken(read):
-        def read_or_fail(path, *args):
-            if path.endswith("up/10.npy"):
-                raise OSError(116, "Stale file handle")
-            return read(path, *args)
+    read = LocalFiles.read
 
-        return read_or_fail
+    def read_or_fail(self, path, *args):
+        if path == "up/10.npy":
+            raise OSError(116, "Stale file handle")
+        return read(self, path, *args)
 
     with monkeypatch.context() as patch:
-        for name in ("_read_whole", "read_samples"):  # Windows has the latter alone
-            patch.setattr(heatpose.data.sources, name, broken(getattr(heatpose.data.sources, name)))
+        patch.setattr(LocalFiles, "read", read_or_fail)
         with pytest.raises(BadFilesError, match="Stale file handle"):
             load(data)
     table, count = load(data, decoded)

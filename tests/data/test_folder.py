@@ -9,6 +9,7 @@ import re
 import threading
 import tracemalloc
 import warnings
+from io import FileIO
 
 import numpy as np
 import pytest
@@ -294,14 +295,13 @@ class TestBadFiles:
     def test_unreadable(self, root, monkeypatch):
         """Permissions do not stop root, who may run the tests."""
 
-        really_open = os.open
-
-        def denied(path, *arguments, **options):
-            if "up_10" in str(path):
+        def denied(path):
+            if "up_10" in path:
                 raise PermissionError(13, "Permission denied", path)
-            return really_open(path, *arguments, **options)
+            return FileIO(path)
 
-        monkeypatch.setattr(os, "open", denied)
+        for module in ("npy", "sources"):
+            monkeypatch.setattr(f"heatpose.data.{module}.FileIO", denied)
         with pytest.raises(BadFilesError, match=r"up/up_10\.npy: expected a readable file, got: Permission denied"):
             HeatmapFolder(root)
         with pytest.raises(BadFilesError, match=r"up_10\.npy: expected a readable file, got: Permission denied"):
