@@ -285,7 +285,7 @@ class PoseStream:
         """
         (seconds,) = as_seconds(time, 1)
         self._newest = max(self._newest, seconds)
-        gone = {person: track for person, track in self._tracks.items() if seconds - track.seen > self.gap}
+        gone = {person: track for person, track in self._tracks.items() if seconds - track.seen > self.gap + _ROUNDING}
         for person, track in gone.items():
             del self._tracks[person]
             if track.time == track.begin:  # a single frame: the next one would have come too late
@@ -334,7 +334,7 @@ class PoseStream:
         track = self._tracks.get(person)
         if track is not None:
             self._clock.add(time - track.time)
-        if track is not None and time - track.time > self.gap:
+        if track is not None and time - track.time > self.gap + _ROUNDING:
             yield from track.end()
             track = None
         if track is None:

@@ -298,6 +298,15 @@ def test_an_absence_longer_than_the_gap_ends_a_pose_with_its_last_frame():
     assert summary(events) == expected
 
 
+def test_an_absence_of_exactly_the_gap_is_bridged_however_its_times_are_rounded():
+    times = [0.1 * n for n in (3, 13, 23)]
+    assert times[2] - times[1] > 1
+    stream = PoseStream(Dial(), held_after=[])
+    assert summary(stream.push([pose(1)] * 2, times[:2])) == [("entered", "a", 0.3)]
+    assert stream.advance(times[2]) == stream.push(pose(1), times[2]) == []
+    assert summary(stream.close()) == [("left", "a", 2.3)]
+
+
 def test_advance_tells_of_it_before_another_frame_comes():
     stream = PoseStream(Dial(), held_after=[])
     assert summary(stream.push([pose(1)] * 2, [0, 1], "x")) == [("entered", "a", 0.0)]
