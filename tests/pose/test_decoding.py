@@ -409,6 +409,16 @@ def test_the_middle_of_an_even_plateau_is_rounded_down():
     np.testing.assert_array_equal(decode([heatmap], "argmax")[0, 0, :2], [4, 2])
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_middle_of_two_plateaus_is_not_between_them(axis):
+    """Two people whose peaks are clipped: there is nobody between them."""
+    heatmap = np.zeros((20, 20))
+    heatmap[2:5, 3:6] = 1
+    heatmap = np.maximum(heatmap, np.roll(heatmap, 10, axis))
+    x, y, _ = decode([heatmap], "argmax")[0, 0].astype(int)
+    assert heatmap[y, x] == 1
+
+
 def test_a_plateau_has_no_width():
     """Nothing but rounding errors in the window: the highest cell is the best there is."""
     heatmap = np.zeros((20, 20))

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.estimators import PoseFeatures
 from heatpose.pose import geometry
+from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.geometry import (
     describe_poses,
+    has_body,
     mask_uncertain,
     merge_head,
+    mirror_heatmaps,
     mirror_keypoints,
     normalise_poses,
     pairwise_distances,
@@ -258,6 +261,12 @@ def test_mirroring_is_exact_where_nothing_has_to_be_estimated():
     np.testing.assert_array_equal(mirrored, mirror_keypoints(normalise_poses(whole)))
 
 
+def test_heatmaps_are_mirrored_as_keypoints_are():
+    heatmaps = np.random.default_rng(0).random((3, 17, 8, 6))
+    mirrored = mirror_keypoints(decode_heatmaps(heatmaps, "argmax"))
+    np.testing.assert_array_equal(decode_heatmaps(mirror_heatmaps(heatmaps), "argmax") - (5, 0, 0), mirrored)
+
+
 def test_mirroring_twice_is_the_original():
     np.testing.assert_array_equal(mirror_keypoints(mirror_keypoints(POSES)), POSES)
     np.testing.assert_array_equal(mirror_keypoints(mirror_keypoints(POSES[..., :2])), POSES[..., :2])
@@ -315,6 +324,13 @@ def test_poses_without_a_part_have_a_place_and_a_size(hidden):
 )
 def test_a_point_is_no_pose(keypoints):
     assert np.isnan(features(keypoints)).all()
+
+
+def test_a_body_has_three_keypoints():
+    xy = np.tile(POSES[:1, :, :2], (5, 1, 1))
+    for n_visible, pose in enumerate(xy):
+        pose[n_visible:] = np.nan
+    assert has_body(xy).tolist() == [False, False, False, True, True]
 
 
 def test_head_and_shoulders_in_one_place_give_no_size():

@@ -100,6 +100,7 @@ def test_a_picture_without_people_is_no_row():
 def test_what_was_not_found_is_missing():
     xy = XY.copy()
     xy[0, 3] = 0
+    xy[0, 4, 0] = 0  # at the left edge of the picture
     keypoints = as_keypoints(Object(keypoints=Object(xy=xy, conf=SCORES)))
     assert np.isnan(keypoints[0, 3, :2]).all()
     assert keypoints[0, 3, 2] == 0

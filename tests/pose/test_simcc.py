@@ -62,6 +62,13 @@ def test_a_batch_equals_its_samples_one_by_one():
         np.testing.assert_array_equal(decode_simcc(x[sample : sample + 1], y[sample : sample + 1])[0], together[sample])
 
 
+def test_reversed_bins_give_reversed_positions():
+    positions = np.linspace(0, 39, 200)[np.newaxis]  # at both ends, too
+    one = scores(positions, 40) + 0.02 * np.random.default_rng(0).standard_normal((1, 200, 40))
+    forth, back = decode_simcc(one, one), decode_simcc(one[..., ::-1], one[..., ::-1])
+    np.testing.assert_allclose(39 - back[..., :2], forth[..., :2], atol=1e-5)
+
+
 def test_a_single_bin_and_an_empty_batch():
     assert decode_simcc(np.ones((1, 1, 1)), np.ones((1, 1, 1))).tolist() == [[[0, 0, 1]]]
     assert decode_simcc(np.ones((0, 17, 384)), np.ones((0, 17, 512))).shape == (0, 17, 3)
