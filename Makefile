@@ -30,7 +30,7 @@ groups := $(call raw,GROUPS)
 args   := $(call raw,ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install train predict test quick test-networks test-oldest check lint format typecheck notebooks docs bench clean
+.PHONY: help install train predict test quick package test-networks test-oldest check lint format typecheck notebooks docs bench clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -91,6 +91,19 @@ OLDEST_BIN    := $(BIN:.venv/%=.venv-oldest/%)
 
 test-oldest: .venv-oldest/installed  ## test with the oldest supported versions of Python and the libraries
 	$(OLDEST_BIN)/python -m pytest -n auto --dist loadfile tests
+
+# As a user gets it: built from the files that the archive holds, and installed where nothing else is.
+PACKAGE_BIN := $(BIN:.venv/%=.venv-package/%)
+
+package: | $(BIN)/python$(EXE)  ## build the package, check it, and run it in a new environment
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build twine
+	rm -rf dist .venv-package
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv .venv-package
+	$(PACKAGE_BIN)/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd dist && ../$(PACKAGE_BIN)/python -c 'import heatpose; [getattr(heatpose, name) for name in heatpose.__all__]'
+	cd dist && ../$(PACKAGE_BIN)/heatpose --help
 
 # On Linux, plain torch brings GPU libraries of several gigabytes; TORCH selects the version and index, such as
 # TORCH='torch --extra-index-url https://download.pytorch.org/whl/cpu' or TORCH=torch==2.13.0
