@@ -163,26 +163,26 @@ class Features(Block):
     skeleton: Skeleton = COCO_17
 
     def __post_init__(self):
-        for name, kind in {"min_confidence": float, **dict.fromkeys(self.parts, bool)}.items():
+        for name, kind in {"min_confidence": float, **dict.fromkeys(geometry.FEATURE_BLOCKS, bool)}.items():
             check_number(name, getattr(self, name), kind)
         if not isinstance(self.skeleton, Skeleton):
             raise ValueError("Expected the skeleton of the features, got something else.")
 
     @property
-    def parts(self) -> dict[str, Any]:
-        """Parameters of :func:`heatpose.pose.geometry.describe_poses`."""
-        return {name: getattr(self, name) for name in geometry.FEATURE_BLOCKS}
+    def blocks(self) -> list[str]:
+        """Names of the blocks of features, see :data:`heatpose.pose.geometry.FEATURE_BLOCKS`."""
+        return [name for name in geometry.FEATURE_BLOCKS if getattr(self, name)]
 
     def width(self, width: int) -> int:
         """Number of features."""
         check_width(len(self.skeleton.columns), width)
-        if not any(self.parts.values()):
+        if not self.blocks:
             raise ValueError("Expected at least one block of features switched on, got none.")
         return self(np.full((1, width), np.nan)).shape[1]
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
         keypoints = np.asarray(x, dtype=np.float64).reshape(len(x), -1, 3)
-        return geometry.describe_keypoints(keypoints, self.min_confidence, self.skeleton, **self.parts)
+        return geometry.describe_keypoints(keypoints, self.min_confidence, self.skeleton, self.blocks)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from heatpose.model.array_checks import check_most
 from heatpose.model.arrays import Block
 from heatpose.model.ensemble import PoseEnsemble
 from heatpose.model.estimators import PoseClassifier, PoseFeatures
+from heatpose.pose.geometry import FEATURE_BLOCKS
 from heatpose.pose.skeleton import Skeleton
 from heatpose.pose.skeletons import find_skeleton, pack_skeleton, unpack_skeleton
 
@@ -171,7 +172,8 @@ def _chain(*blocks: Block) -> arrays.Steps:
 
 def _features(features: PoseFeatures) -> Block:
     skeleton = find_skeleton(features.skeleton)
-    return arrays.Features(**features.blocks, min_confidence=float(features.min_confidence), skeleton=skeleton)
+    wanted = {name: name in features.blocks for name in FEATURE_BLOCKS}
+    return arrays.Features(**wanted, min_confidence=float(features.min_confidence), skeleton=skeleton)
 
 
 def _imputer(imputer: Any) -> Block:

@@ -175,13 +175,13 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
     skeleton: str | Skeleton = "coco-17"
 
     @property
-    def blocks(self) -> dict[str, bool]:
-        """Parameters of :func:`heatpose.pose.geometry.describe_poses`."""
-        return {name: bool(getattr(self, name)) for name in geometry.FEATURE_BLOCKS}
+    def blocks(self) -> list[str]:
+        """Names of the blocks of features, see :data:`heatpose.pose.geometry.FEATURE_BLOCKS`."""
+        return [name for name in geometry.FEATURE_BLOCKS if getattr(self, name)]
 
     def fit(self, X: ArrayLike, y: object = None) -> PoseFeatures:
         """Check the table; nothing is learned."""
-        if not any(self.blocks.values()):
+        if not self.blocks:
             raise ValueError("Expected at least one block of features switched on, got none.")
         check_table(self, X, find_skeleton(self.skeleton), reset=True)
         return self
@@ -202,7 +202,7 @@ class PoseFeatures(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         skeleton = find_skeleton(self.skeleton)
         keypoints = check_table(self, X, skeleton, reset=False)
-        return geometry.describe_keypoints(keypoints, self.min_confidence, skeleton, **self.blocks)
+        return geometry.describe_keypoints(keypoints, self.min_confidence, skeleton, self.blocks)
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """Return the names of the features, block by block."""

@@ -8,6 +8,7 @@ down, in any unit that is the same for both. A missing keypoint is NaN, and so i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -50,9 +51,6 @@ FEWEST_VISIBLE = 3
 CLEARLY_VISIBLE = 0.4
 """Share of a pose's median confidence from which a keypoint counts as seen in a summary of many poses: guessed ones
 would draw a mean pose to the middle. Classifiers lose by this much caution and mask less."""
-
-FEATURE_BLOCKS = ("coordinates", "distances", "limbs", "joints", "vectors")
-"""Blocks of features that :func:`describe_poses` computes, in their order."""
 
 _ROUNDING = 1e-12  # lengths below this share of the largest coordinate are rounding errors of float64
 _CHUNK_POSES = 1 << 10  # described at once: the temporary arrays fit in the processor's cache
@@ -229,8 +227,58 @@ def merge_head(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     return np.concatenate([mean_point(xy[:, head])[:, np.newaxis], xy[:, others]], axis=1)
 
 
+def _vectors(xy: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Vectors from a keypoint to another, (N, K, 2) and (L, 2) -> (N, L, 2)."""
+    return xy[:, ends[:, 1]] - xy[:, ends[:, 0]]
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    """Lengths along the last axis; for few vectors faster than NumPy's norm."""
+    return np.sqrt(np.square(vectors).sum(axis=-1))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Divide vectors (N, L, 2) by their lengths, which is faster than sines and cosines of angles.
+
+    It is also exact at right angles, where the last bit would otherwise decide on which side of a tree's threshold a
+    pose falls. A vector of length 0 has no direction: it becomes NaN.
+    """
+    with np.errstate(invalid="ignore"):
+        return vectors / _lengths(vectors)[..., np.newaxis]
+
+
+def _limb_directions(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Return sine and cosine of the limbs' angles, (N, L, 2)."""
+    return _unit(_vectors(xy, skeleton.limb_ends)[..., ::-1])
+
+
+def _joint_directions(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Return sine and cosine of the joints' angles, (N, J, 2)."""
+    first, joint, second = skeleton.joint_points.T
+    a, b = xy[:, first] - xy[:, joint], xy[:, second] - xy[:, joint]
+    return _unit(np.stack([a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], np.sum(a * b, axis=2)], axis=2))
+
+
+FEATURE_BLOCKS: Mapping[str, Callable[[np.ndarray, Skeleton], np.ndarray]] = {
+    "coordinates": lambda xy, skeleton: xy,
+    "distances": pairwise_distances,
+    "limbs": _limb_directions,
+    "joints": _joint_directions,
+    "vectors": lambda xy, skeleton: _vectors(xy, skeleton.pairs),
+}
+"""Blocks of features of normalised poses (N, K, 2), see :class:`heatpose.PoseFeatures`:
+
+- ``coordinates``: x and y of each keypoint.
+- ``distances``: see :func:`pairwise_distances`.
+- ``limbs``: sine and cosine of their directions in the picture, of 0 to the right, pi / 2 down.
+- ``joints``: sine and cosine of the angles from the first limb of a joint to the second, positive clockwise as seen in
+  the picture; they do not change when it is rotated.
+- ``vectors``: x and y from the first to the second keypoint of each pair.
+"""
+
+
 def describe_keypoints(
-    keypoints: np.ndarray, min_confidence: float, skeleton: Skeleton = COCO_17, **blocks: bool
+    keypoints: np.ndarray, min_confidence: float, skeleton: Skeleton, blocks: Collection[str]
 ) -> np.ndarray:
     """Compute features of keypoints as they come from a pose estimator.
 
@@ -242,7 +290,7 @@ def describe_keypoints(
         See :func:`mask_uncertain`.
     skeleton : Skeleton
         Of the keypoints.
-    **blocks
+    blocks : collection of str
         As for :func:`describe_poses`, of which the features are, measured on ``skeleton.body``.
 
     Returns
@@ -257,27 +305,17 @@ def describe_keypoints(
     >>> xy = np.full((1, 17, 2), np.nan)
     >>> xy[0, COCO_17.index("left_shoulder", "left_elbow", "left_wrist")] = [[0, 0], [2, 0], [2, -2]]
     >>> elbow = list(COCO_17.joints).index("left_elbow")
-    >>> describe_poses(xy, coordinates=False, distances=False, limbs=False)[0, 2 * elbow :][:2].tolist()
+    >>> describe_poses(xy, blocks=["joints"])[0, 2 * elbow :][:2].tolist()
     [1.0, 0.0]
     """
     xy = normalise_poses(mask_uncertain(keypoints, min_confidence), skeleton)
-    return describe_poses(merge_head(xy, skeleton), skeleton.body, **blocks)
+    return describe_poses(merge_head(xy, skeleton), skeleton.body, blocks)
 
 
 def describe_poses(
-    xy: np.ndarray,
-    skeleton: Skeleton = COCO_17,
-    *,
-    coordinates: bool = True,
-    distances: bool = True,
-    limbs: bool = True,
-    joints: bool = True,
-    vectors: bool = False,
+    xy: np.ndarray, skeleton: Skeleton = COCO_17, blocks: Collection[str] = tuple(FEATURE_BLOCKS)
 ) -> np.ndarray:
-    """Compute features of each pose: the selected blocks side by side, in the order below.
-
-    Sines and cosines are quotients of lengths, not functions of angles: that is faster, and exact at right angles,
-    where the last bit would otherwise decide on which side of a tree's threshold a pose falls.
+    """Compute features of each pose.
 
     Parameters
     ----------
@@ -285,48 +323,26 @@ def describe_poses(
         Normalised positions, see :func:`normalise_poses`.
     skeleton : Skeleton
         Its pairs, limbs and joints.
-    coordinates : bool, default True
-        x and y of each keypoint.
-    distances : bool, default True
-        See :func:`pairwise_distances`.
-    limbs : bool, default True
-        Sine and cosine of their directions in the picture, of 0 to the right, pi / 2 down.
-    joints : bool, default True
-        Sine and cosine of the angles from the first limb of a joint to the second, positive clockwise as seen in the
-        picture; they do not change when it is rotated.
-    vectors : bool, default False
-        x and y from the first to the second keypoint of each pair.
+    blocks : collection of str
+        Names in :data:`FEATURE_BLOCKS`, by default all: these features side by side.
 
     Returns
     -------
     ndarray, shape (N, number of features), float32
         NaN for what needs a missing keypoint.
     """
-    wanted = coordinates, distances, limbs, joints, vectors
     step = max(1, min(_CHUNK_POSES, _CHUNK_PAIRS // xy.shape[1] ** 2))
-    described = [_describe(xy[start : start + step], skeleton, *wanted) for start in range(0, max(len(xy), 1), step)]
+    chunks = [xy[start : start + step] for start in range(0, max(len(xy), 1), step)]
+    described = [_describe(chunk, skeleton, blocks) for chunk in chunks]
     return described[0] if len(described) == 1 else np.concatenate(described)
 
 
-def _describe(
-    xy: np.ndarray, skeleton: Skeleton, coordinates: bool, distances: bool, limbs: bool, joints: bool, vectors: bool
-) -> np.ndarray:
+def _describe(xy: np.ndarray, skeleton: Skeleton, blocks: Collection[str]) -> np.ndarray:
     """Compute features of some poses; see :func:`describe_poses`."""
-    blocks = []
-    if coordinates:
-        blocks.append(xy)
-    if distances:
-        blocks.append(pairwise_distances(xy, skeleton))
-    for wanted, directions in ((limbs, _limb_directions), (joints, _joint_directions)):
-        if wanted:
-            direction = directions(xy, skeleton)
-            with np.errstate(invalid="ignore"):  # a length of 0 has no direction: 0 / 0 is NaN
-                blocks.append(direction / np.sqrt(np.square(direction).sum(axis=2, keepdims=True)))
-    if vectors:
-        blocks.append(_vectors(xy, skeleton.pairs))
-    widths = [math.prod(block.shape[1:]) for block in blocks]  # of no poses, too
+    described = [FEATURE_BLOCKS[name](xy, skeleton) for name in blocks]
+    widths = [math.prod(block.shape[1:]) for block in described]  # of no poses, too
     return np.concatenate(
-        [block.reshape(len(xy), width) for block, width in zip(blocks, widths, strict=True)], axis=1
+        [block.reshape(len(xy), width) for block, width in zip(described, widths, strict=True)], axis=1
     ).astype(np.float32)
 
 
@@ -362,28 +378,6 @@ def mirror_keypoints(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.
 def mirror_heatmaps(heatmaps: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:
     """Return the mirror image of heatmaps (N, K, H, W): columns reversed, left and right keypoints swapped."""
     return heatmaps[:, skeleton.swap, :, ::-1]
-
-
-def _limb_directions(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """Return sine and cosine of the limbs' angles times the limbs' lengths, (N, L, 2)."""
-    return _vectors(xy, skeleton.limb_ends)[..., ::-1]
-
-
-def _joint_directions(xy: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """Return sine and cosine of the joints' angles times the lengths of both limbs, (N, J, 2)."""
-    first, joint, second = skeleton.joint_points.T
-    a, b = xy[:, first] - xy[:, joint], xy[:, second] - xy[:, joint]
-    return np.stack([a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], np.sum(a * b, axis=2)], axis=2)
-
-
-def _vectors(xy: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Vectors from a keypoint to another, (N, K, 2) and (L, 2) -> (N, L, 2)."""
-    return xy[:, ends[:, 1]] - xy[:, ends[:, 0]]
-
-
-def _lengths(vectors: np.ndarray) -> np.ndarray:
-    """Lengths along the last axis; for few vectors faster than NumPy's norm."""
-    return np.sqrt(np.square(vectors).sum(axis=-1))
 
 
 def mean_point(points: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def keypoints_of(xy, confidence=1.0):
 
 def directions(xy):
     """Sine and cosine of the angles of limbs, then of joints, (N, L + J, 2)."""
-    described = describe_poses(xy, coordinates=False, distances=False) + 0.0  # -0 is 0: a half turn is pi, never -pi
+    described = describe_poses(xy, blocks=["limbs", "joints"]) + 0.0  # -0 is 0: a half turn is pi, never -pi
     return described.reshape(len(xy), len(COCO_17.limbs) + len(COCO_17.joints), 2)
 
 
