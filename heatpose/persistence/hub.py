@@ -18,7 +18,6 @@ from heatpose.persistence.formats import MODEL_FILE, SAFE_SUFFIX
 from heatpose.persistence.manifest import ModelError, checksum, count_heatmaps
 
 __all__ = ["hub_files", "push_folder"]
-"""The safe file's name in the folder."""
 
 _EXAMPLE = f'''\
 """Classify the poses in heatmaps: python example.py frame.npy"""

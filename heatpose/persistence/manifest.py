@@ -154,11 +154,6 @@ def from_bytes(text: bytes, where: str) -> dict[str, Any]:
         where = f"'previous' of {where}"
         _check_version(manifest["previous"], where)
         _check_entries(manifest["previous"], where)
-    groups = manifest["record"].get("groups")
-    if isinstance(groups, dict) and isinstance(said := groups.get("description"), str):
-        # Of models of before, in the words that groups are compared and listed by.
-        said = said.removeprefix("held-out ").replace("from the table's column 'group'", "as the data have them")
-        groups["description"] = said
     return manifest
 
 

@@ -53,13 +53,11 @@ class OnnxModel(OpenSetMixin):
         notes = self.session.get_modelmeta().custom_metadata_map
         self.classes_ = np.array(json.loads(notes["classes"]))
         self.threshold = float(notes["threshold"])
-        self.set_thresholds = tuple(map(tuple, json.loads(notes.get("set_thresholds", "[]"))))
+        self.set_thresholds = tuple(map(tuple, json.loads(notes["set_thresholds"])))
         self.signature_: dict[str, Any] | None = None
         self._content = content
         self._input = self.session.get_inputs()[0].name
-        self.skeleton, self.heatmaps = (
-            unpack_skeleton(json.loads(notes.get(name, '"coco-17"'))) for name in ("skeleton", "heatmaps")
-        )
+        self.skeleton, self.heatmaps = (unpack_skeleton(json.loads(notes[name])) for name in ("skeleton", "heatmaps"))
         if self._input == "keypoints":
             self.n_features_in_ = len(self.skeleton.columns)
 

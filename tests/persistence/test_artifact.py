@@ -250,13 +250,6 @@ def test_save_returns_the_manifest(saved, pipelines):
     assert save_model(pipelines[1], saved) == read_manifest(saved)
 
 
-def test_groups_of_before_are_worded_as_today(saved):
-    record = read_manifest(saved)["record"]
-    before = {"description": "held-out groups: 2 (ann, bob), from the table's column 'group'", "kind": "column"}
-    edit_manifest(saved, record={**record, "groups": before})
-    assert read_manifest(saved)["record"]["groups"]["description"] == "groups: 2 (ann, bob), as the data have them"
-
-
 def test_without_decoder_and_features(path, poses, heatmaps):
     table = HeatmapDecoder().transform(heatmaps)
     pipeline = make_pipeline(SimpleImputer(keep_empty_features=True), GaussianNB()).fit(table, poses.labels)

@@ -74,7 +74,8 @@ def copy(exported, tmp_path):
 
 
 def graph_of(pipeline, source="heatmaps"):
-    notes = {"classes": json.dumps(pipeline.classes_.tolist()), "threshold": "0.5"}
+    notes = {"classes": json.dumps(pipeline.classes_.tolist()), "threshold": "0.5", "set_thresholds": "[]"}
+    notes |= dict.fromkeys(("skeleton", "heatmaps"), '"coco-17"')
     block = to_block(pipeline[-1].estimator_)
     return OnnxModel(onnx_graph.build_graph(pipeline, block, notes, source).SerializeToString())
 
