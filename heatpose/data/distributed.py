@@ -24,7 +24,7 @@ from heatpose._version import __version__
 from heatpose.data.folder import HeatmapRows
 from heatpose.data.npy import NOT_FINITE
 from heatpose.data.packages import import_extra
-from heatpose.data.reading import SampleReader, Scanned, count_workers, rows_of
+from heatpose.data.reading import SampleReader, Scanned, count_workers
 from heatpose.data.storage import in_order
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ def check_data(client: Client, reader: SampleReader) -> None:
     ValueError
         Workers do not see the data, or not the same; all of them are listed, with the reasons.
     """
-    answers = client.run(_obstacle, reader.subset([0]), on_error="return")
+    first = SampleReader(reader.source, reader.files[:1], reader.heatmap_shape)
+    answers = client.run(_obstacle, first, on_error="return")
     # Another worker stands in for one that dies meanwhile.
     answers = {address: answer for address, answer in answers.items() if not isinstance(answer, OSError)}
     if blind := {address: reason for address, reason in answers.items() if reason}:
@@ -167,8 +168,8 @@ def scan_files(
     reader: SampleReader,
     function: Callable[[np.ndarray], np.ndarray],
     *,
-    files: Sequence[int] | None = None,
-    progress: Callable[[int, int], object] | None = None,
+    files: Sequence[int],
+    progress: Callable[[int, int], object],
 ) -> Iterator[Scanned]:
     """Scan files as :meth:`heatpose.data.reading.SampleReader.scan` does, on the workers of a cluster.
 
@@ -177,7 +178,7 @@ def scan_files(
     client : distributed.Client
         Connected to a cluster whose workers all see the files; see `check_data`.
     reader : SampleReader
-        Access to the files. Workers get the descriptions of the files, and list nothing.
+        Access to the files. Workers get it, and list nothing.
     function, files, progress
         See there.
 
@@ -186,32 +187,22 @@ def scan_files(
     Scanned
         See there.
     """
-    chosen = np.arange(len(reader.files)) if files is None else np.asarray(files, dtype=int)
-    if not len(chosen):
+    if not files:
         return
     check_data(client, reader)
     size = max(1, _SHARE_BYTES // (4 * math.prod(reader.heatmap_shape)))
-    ends = np.cumsum(np.diff(reader.starts)[chosen])
-    shares = np.split(chosen, np.flatnonzero(np.diff(ends // size)) + 1)
-    tasks = ((reader.subset(share.tolist()), function) for share in shares)
+    ends = np.cumsum(np.diff(reader.starts)[files])
+    shares = np.split(np.asarray(files), np.flatnonzero(np.diff(ends // size)) + 1)
     done = 0
-    for share, parts in zip(shares, map_tasks(client, _scan, tasks), strict=True):
-        rows = rows_of(reader.starts, share)
-        for results, positions, bad, finished in parts:
-            yield Scanned(
-                results,
-                rows[positions],
-                {int(rows[row]): reason for row, reason in bad.items()},
-                share[finished].tolist(),
-            )
-        done += len(rows)
-        if progress is not None:
-            progress(done, int(ends[-1]))
+    for parts in map_tasks(client, _scan, ((reader, function, share.tolist()) for share in shares)):
+        yield from parts
+        done += sum(len(part.positions) + len(part.bad) for part in parts)
+        progress(done, int(ends[-1]))
 
 
-def _scan(reader: SampleReader, function: Callable[[np.ndarray], np.ndarray]) -> list[Scanned]:
+def _scan(reader: SampleReader, function: Callable[[np.ndarray], np.ndarray], files: Sequence[int]) -> list[Scanned]:
     """Scan a few files, on a worker; it has as many threads as it was given, and each does another task."""
-    parts = list(reader.scan(function, n_jobs=1))
+    parts = list(reader.scan(function, files=files, n_jobs=1))
     if any(reason != NOT_FINITE for part in parts for reason in part.bad.values()):
         reader.source.require_folder()  # a worker that came later and does not see the data must not make all files bad
     return parts
@@ -272,7 +263,7 @@ def map_tasks(client: Client, function: Callable[..., _Result], tasks: Iterable[
 
     def lend(argument: Any) -> Any:
         is_large = isinstance(argument, np.ndarray) and argument.nbytes >= _LARGE
-        if not is_large and not isinstance(argument, HeatmapRows):
+        if not is_large and not isinstance(argument, HeatmapRows | SampleReader):
             return argument
         if id(argument) not in shared:
             shared[id(argument)] = argument, _send(client, argument)

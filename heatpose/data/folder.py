@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.cache import KeypointCache
-from heatpose.data.npy import BadFile, BadFilesError, NpyError, check_file, check_shape
+from heatpose.data.npy import BadFile, BadFilesError, NpyError, check_length, check_shape
 from heatpose.data.reading import HeatmapFile, Progress, SampleReader
 from heatpose.data.sources import ListedFile, Listing, Source, attempt, list_files, natural_key, open_source
 from heatpose.data.storage import is_url, local_path, redact
@@ -161,10 +160,6 @@ class HeatmapFolder:
         depth = 1 if layout == "group/class" else 0
         found = {_folder_of(file.path, depth) for file in listing.files}
         folders = listing.folders if depth == 0 else sorted(found - {""}, key=natural_key)
-        if not skip_empty and (empty := [name for name in folders if name not in found]):
-            message = f"Expected .npy files in every class folder of {self.root}, got none in {', '.join(empty)}."
-            raise ValueError(" ".join([message, *self.notes]))
-
         known = {} if cache is None else cache.known
         files, heatmap_shape, bad_files = _inspect_all(source, listing.files, n_keypoints, known, depth)
         self.bad_files: tuple[BadFile, ...] = ()
@@ -177,7 +172,8 @@ class HeatmapFolder:
         self.empty_classes = tuple(sorted(set(folders) - set(labels), key=natural_key))
         if self.empty_classes and not skip_empty:
             names = ", ".join(self.empty_classes)
-            raise ValueError(f"Expected good files in every class folder of {self.root}, got none in {names}.")
+            message = f"Expected good .npy files in every class folder of {self.root}, got none in {names}."
+            raise ValueError(" ".join([message, *self.notes]))
         self.classes = tuple(name for name in folders if name not in self.empty_classes)
         self.heatmap_shape = heatmap_shape
         self.reader = SampleReader(source, files, heatmap_shape)
@@ -329,36 +325,34 @@ def _inspect_all(
     depth: int,
 ) -> tuple[list[HeatmapFile], tuple[int, int, int], list[BadFile]]:
     """Return the good files, the (K, H, W) that most of them have, and the bad files."""
-    reasons = {file.path: _misplaced(file, depth) for file in listed}
-    found: list[tuple[HeatmapFile, tuple[int, ...]]] = []  # with their shapes as they are written
-    shapes: Counter[tuple[int, ...]] = Counter()
-    candidates = [file for file in listed if not reasons[file.path]]
-    unknown = [file for file in candidates if (file.path, str(file.stamp)) not in known]
-    facts = source.map_files(partial(attempt, source.header), unknown)
-    for path, _, stamp, _ in candidates:
-        try:
-            if (file := known.get((path, str(stamp)))) is not None:
-                found.append((file, file.shape))
-                check_shape(file.shape, (n_keypoints, "H", "W"))
-            elif isinstance(fact := next(facts), NpyError):
-                raise fact
-            else:
-                header, size = fact
-                file = HeatmapFile(path, stamp, header.full_shape, header.dtype.name)
-                found.append((file, header.shape))
-                check_file(header, size, (n_keypoints, "H", "W"))
-            shapes[file.shape[1:]] += 1
-        except NpyError as error:
-            reasons[path] = str(error)
-    expected: tuple = shapes.most_common(1)[0][0] if shapes else (n_keypoints, "H", "W")
-    for file, shape in found:
-        try:
-            check_shape(shape, expected)
-        except NpyError as error:
-            reasons[file.path] = str(error)
-    files = [file for file, _ in found if not reasons[file.path]]
-    readable = {path: path.encode(errors="backslashreplace").decode() for path, reason in reasons.items() if reason}
-    return files, expected, [BadFile(name, str(reasons[path])) for path, name in readable.items()]
+    usual = (n_keypoints, "H", "W")
+
+    def inspect(file: ListedFile) -> tuple[HeatmapFile | None, tuple[int, ...], NpyError | None]:
+        """Return the description of a file, its shape as it is written, and why it is bad whatever others are."""
+        opened = NpyError(problem) if (problem := _misplaced(file, depth)) else attempt(source.header, file)
+        if isinstance(opened, NpyError):
+            return None, (), opened
+        header, size = opened
+        described = HeatmapFile(file.path, file.stamp, header.full_shape, header.dtype.name)
+        return described, header.shape, attempt(check_shape, header.shape, usual) or attempt(check_length, header, size)
+
+    kept = [None if _misplaced(file, depth) else known.get((file.path, str(file.stamp))) for file in listed]
+    inspected = source.map_files(inspect, [file for file, same in zip(listed, kept, strict=True) if same is None])
+    facts = [
+        next(inspected) if same is None else (same, same.shape, attempt(check_shape, same.shape, usual))
+        for same in kept
+    ]
+    shapes = Counter(shape[-3:] for _, shape, reason in facts if reason is None)
+    expected: tuple = shapes.most_common(1)[0][0] if shapes else usual
+    files, bad_files = [], []
+    for (path, *_), (file, shape, reason) in zip(listed, facts, strict=True):
+        if file is not None:
+            reason = attempt(check_shape, shape, expected) or reason
+        if file is not None and reason is None:
+            files.append(file)
+        else:
+            bad_files.append(BadFile(path.encode(errors="backslashreplace").decode(), str(reason)))
+    return files, expected, bad_files
 
 
 def _misplaced(file: ListedFile, depth: int) -> str | None:

@@ -243,9 +243,8 @@ def check_shape(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> None
         raise NpyError(f"{found}: {advice}" if advice else found)
 
 
-def check_file(header: Header, size: int, expected: tuple[int | str, ...]) -> None:
-    """Raise an NpyError unless a file has the expected shape, see `check_shape`, and the length that goes with it."""
-    check_shape(header.shape, expected)
+def check_length(header: Header, size: int) -> None:
+    """Raise an NpyError unless the size of a file, in bytes, is the one that its header announces."""
     data_bytes = size - len(header.raw)
     if header.data_bytes != data_bytes:
         found = f"expected {header.data_bytes} bytes of data, got {data_bytes}"
@@ -383,7 +382,8 @@ def heatmap_parts(path: str | os.PathLike, size: int | None = None, *, n_keypoin
     try:
         with _open_heatmaps(name) as stream:
             header = read_header(stream)
-            check_file(header, stream.seek(0, os.SEEK_END), (n_keypoints, "H", "W"))
+            check_shape(header.shape, (n_keypoints, "H", "W"))
+            check_length(header, stream.seek(0, os.SEEK_END))
             size = size or header.samples
             for first in range(0, header.samples, size):
                 heatmaps = np.empty((min(size, header.samples - first), *header.full_shape[1:]), dtype=np.float32)

@@ -89,10 +89,6 @@ class SampleReader:
         """The row at which each file starts, and the number of rows."""
         return np.array(list(itertools.accumulate((file.shape[0] for file in self.files), initial=0)))
 
-    def subset(self, files: Sequence[int]) -> SampleReader:
-        """Return a reader of some of the files, given by their positions."""
-        return SampleReader(self.source, [self.files[file] for file in files], self.heatmap_shape)
-
     def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Read samples by their rows; return them as (n, K, H, W), float32, and why some of them are bad."""
         heatmaps = np.empty((len(rows), *self.heatmap_shape), dtype=np.float32)

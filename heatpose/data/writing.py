@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -90,7 +90,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     binary file
         To write to.
     """
-    part = _part(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid4().hex}{PART_SUFFIX}")
     try:
         with name_errors(path), part.open("xb") as file:
             yield file
@@ -107,19 +108,13 @@ def replace_files(contents: Sequence[tuple[Path, bytes]]) -> None:
     contents : sequence of (Path, bytes)
         Target and content of each; their folders are made. On an error while they are written no target is changed.
     """
-    parts = [(_part(path), path) for path, _ in contents]
-    try:
-        for (part, path), (_, content) in zip(parts, contents, strict=True):
-            with name_errors(path), part.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for part, path in parts:
-            part.replace(path)
-            _sync_folder(path.parent)
-    finally:
-        for part, _ in parts:
-            part.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        for path, content in reversed(contents):  # the last one that is opened is the first one that gets its name
+            stack.callback(_sync_folder, path.parent)
+            file = stack.enter_context(whole_file(path))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @contextmanager
@@ -134,12 +129,6 @@ def name_errors(path: Path) -> Iterator[None]:
         elif not named:
             error.filename = os.fspath(path)
         raise
-
-
-def _part(path: Path) -> Path:
-    """Return the name of a file while it is written; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{uuid4().hex}{PART_SUFFIX}")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -101,7 +101,7 @@ class TestTable:
             list(scan(lambda heatmaps: heatmaps.max(axis=(2, 3)), files=some))
             for scan in (
                 folder.reader.scan,
-                partial(scan_files, client, folder.reader),
+                partial(scan_files, client, folder.reader, progress=lambda *_: None),
             )
         )
         for name in ("results", "positions", "finished"):

@@ -158,7 +158,7 @@ class TestRefusedFolders:
 
     def test_a_class_of_bad_files_alone_cannot_be_left_out(self, root):
         (root / "down" / "down_1.npy").write_bytes(b"")
-        with pytest.raises(ValueError, match=r"Expected good files in every class folder .* got none in down\."):
+        with pytest.raises(ValueError, match=r"Expected good .npy files in every class folder .* got none in down\."):
             HeatmapFolder(root, skip_bad=True)
 
     def test_files_outside_of_a_class(self, root):

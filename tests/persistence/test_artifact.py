@@ -459,7 +459,7 @@ def test_disk_full(saved, pipelines, monkeypatch):
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match=r"No space left on device: '.*pose\.json'"):
+    with pytest.raises(OSError, match=r"No space left on device: '.*pose\.joblib'"):
         save_model(pipelines[1], saved)
     assert {file.name: file.read_bytes() for file in saved.parent.iterdir()} == before
 
