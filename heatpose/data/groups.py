@@ -354,22 +354,23 @@ def _match_paths(given: pd.Series, paths: pd.Series) -> pd.Series:
 
     A path that is none of a sample's is that of the one sample's whose end it is, or that is its end.
     """
-    names = given.str.replace("\\", "/").str.replace(r"^(\./)+", "", regex=True)
     known = set(paths)
     ends: dict[str, set[str]] = {}
     for path in known:
-        parts = path.split("/")
-        for first in range(len(parts)):
-            ends.setdefault("/".join(parts[first:]), set()).add(path)
+        for tail in _tails(path):
+            ends.setdefault(tail, set()).add(path)
 
     def match(name: str) -> str:
-        parts = name.split("/")
-        tails = ("/".join(parts[first:]) for first in range(len(parts)))
-        tail = next((tail for tail in tails if tail in known), name)
-        meant = ends.get(tail, set())
-        return next(iter(meant)) if tail not in known and len(meant) == 1 else tail
+        meant = next(({tail} for tail in _tails(name) if tail in known), ends.get(name, set()))
+        return next(iter(meant)) if len(meant) == 1 else name
 
-    return names.map(match)
+    return given.str.replace("\\", "/").str.replace(r"^(\./)+", "", regex=True).map(match)
+
+
+def _tails(path: str) -> list[str]:
+    """Return a path, then without its first folder, and so on, down to its name."""
+    parts = path.split("/")
+    return ["/".join(parts[first:]) for first in range(len(parts))]
 
 
 def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from queue import SimpleQueue
 from typing import NamedTuple
 
@@ -77,17 +76,17 @@ class SampleReader:
     heatmap_shape : tuple of int
         (K, H, W) of all of them.
 
+    Attributes
+    ----------
+    starts : ndarray of int
+        The row at which each file starts, and the number of rows.
     """
 
     def __init__(self, source: Source, files: Sequence[HeatmapFile], heatmap_shape: tuple[int, int, int]):
         self.source = source
         self.files = tuple(files)
         self.heatmap_shape = heatmap_shape
-
-    @cached_property
-    def starts(self) -> np.ndarray:
-        """The row at which each file starts, and the number of rows."""
-        return np.array(list(itertools.accumulate((file.shape[0] for file in self.files), initial=0)))
+        self.starts = np.cumsum([0, *(file.shape[0] for file in self.files)])
 
     def read(self, rows: Sequence[int] | np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Read samples by their rows; return them as (n, K, H, W), float32, and why some of them are bad."""

@@ -130,38 +130,35 @@ def list_files(source: Source, suffixes: str | tuple[str, ...] = HEATMAP_SUFFIX)
         The folder itself cannot be listed; of a folder inside it, this is a file with a problem.
     """
     listing = Listing()
-    root = os.path.realpath(source.root) if isinstance(source, LocalFiles) else None
-    _add_files(source, "", (root,), suffixes, listing)
-    return listing
 
-
-def _add_files(
-    source: Source, folder: str, above: tuple[str | None, ...], suffixes: str | tuple[str, ...], listing: Listing
-) -> None:
-    """Add the files of a folder ("" for the root) that is in others, given by where they really are."""
-    try:
-        visible = [entry for entry in source.scan(folder) if not is_hidden(entry.name)]
-    except OSError as error:
-        if not folder:
-            raise
-        reason = f"expected a readable folder, got: {error.strerror or error}"
-        listing.files.append(ListedFile(folder, problem=reason))
-        return
-    # Names that differ in leading zeros alone are the same to natural order: then as text.
-    for entry in sorted(visible, key=lambda entry: (natural_key(entry.name), entry.name)):
-        path = folder + entry.name
-        wanted, is_folder = has_suffix(entry.name, suffixes), entry.kind == FOLDER
-        if (is_folder and entry.real is not None and entry.real in above) or not (wanted or is_folder):
-            listing.ignored.append(path)
-        elif path.encode(errors="replace").decode() != path:  # file systems also hold names that are just bytes
-            listing.files.append(ListedFile(path, problem="expected a name in UTF-8"))
-        elif wanted:
-            problem = None if entry.kind == FILE else f"expected a file, got {entry.kind}"
-            listing.files.append(ListedFile(path, entry.size, entry.stamp, problem))
-        else:
+    def add(folder: str, above: tuple[str | None, ...]) -> None:
+        """Add the files of a folder ("" for the root) that is in others, given by where they really are."""
+        try:
+            visible = [entry for entry in source.scan(folder) if not is_hidden(entry.name)]
+        except OSError as error:
             if not folder:
-                listing.folders.append(entry.name)
-            _add_files(source, path + "/", (*above, entry.real), suffixes, listing)
+                raise
+            reason = f"expected a readable folder, got: {error.strerror or error}"
+            listing.files.append(ListedFile(folder, problem=reason))
+            return
+        # Names that differ in leading zeros alone are the same to natural order: then as text.
+        for entry in sorted(visible, key=lambda entry: (natural_key(entry.name), entry.name)):
+            path = folder + entry.name
+            wanted, is_folder = has_suffix(entry.name, suffixes), entry.kind == FOLDER
+            if (is_folder and entry.real is not None and entry.real in above) or not (wanted or is_folder):
+                listing.ignored.append(path)
+            elif path.encode(errors="replace").decode() != path:  # file systems also hold names that are just bytes
+                listing.files.append(ListedFile(path, problem="expected a name in UTF-8"))
+            elif wanted:
+                problem = None if entry.kind == FILE else f"expected a file, got {entry.kind}"
+                listing.files.append(ListedFile(path, entry.size, entry.stamp, problem))
+            else:
+                if not folder:
+                    listing.folders.append(entry.name)
+                add(path + "/", (*above, entry.real))
+
+    add("", (os.path.realpath(source.root) if isinstance(source, LocalFiles) else None,))
+    return listing
 
 
 def walk_files(root: Path, folder: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:

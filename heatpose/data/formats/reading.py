@@ -282,10 +282,10 @@ def _facts(poses: Poses, source: Source) -> pd.DataFrame:
     if frames["path"].isna().all():
         frames["path"] = frames["file"]
     elif set(inside) != {"."}:
-        parents = dict(zip(source.files, inside, strict=True))
+        parents = frames["file"].str.rpartition("/")[0].replace("", ".")
         frames["path"] = [
-            str(path if str(path).startswith(f"{parents[file]}/") else PurePosixPath(parents[file], str(path)))
-            for file, path in zip(frames["file"], frames["path"], strict=True)
+            str(path if str(path).startswith(f"{parent}/") else PurePosixPath(parent, str(path)))
+            for parent, path in zip(parents, frames["path"], strict=True)
         ]
     frames["sample"] = frames.groupby("path", sort=False, dropna=False).cumcount()
     table = pd.DataFrame(poses.poses, columns=Poses.POSE_FACTS, dtype=object)
