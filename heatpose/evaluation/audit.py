@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -136,8 +137,22 @@ def propose_groups(neighbours: Neighbours, labels: np.ndarray) -> Grouping:
     )
 
 
-Twins = tuple[np.ndarray, np.ndarray]
-"""Distance and row of the nearest training sample of each sample, (N,) each; row -1 where there is none."""
+class Twins(NamedTuple):
+    """Nearest training samples under a split.
+
+    Parameters
+    ----------
+    rows : ndarray of int, shape (N,)
+        The nearest training sample of each sample, -1 where there is none.
+    compared : float
+        Share of the samples that can be compared with one.
+    near_identical : float
+        Share of these with a near-identical one.
+    """
+
+    rows: np.ndarray
+    compared: float
+    near_identical: float
 
 
 def find_twins(neighbours: Neighbours, folds: Folds) -> Twins:
@@ -147,17 +162,13 @@ def find_twins(neighbours: Neighbours, folds: Folds) -> Twins:
     for train, test in folds:
         found, which = neighbours.nearest(test, train)
         distances[test], rows[test] = found[:, 0], which[:, 0]
-    return distances, rows
-
-
-def twin_share(twins: Twins, tolerance: float) -> float:
-    """Return the share of the samples with a near-identical one in training, out of those that can be compared."""
-    compared = twins[0][np.isfinite(twins[0])]
-    return float(np.mean(compared <= tolerance)) if len(compared) else 0.0
+    n_compared = int(np.count_nonzero(np.isfinite(distances)))
+    near = int(np.count_nonzero(distances <= neighbours.tolerance)) / max(1, n_compared)
+    return Twins(rows, compared=n_compared / n_samples, near_identical=near)
 
 
 def permute_labels(
-    labels: np.ndarray, clips: np.ndarray, rows: Mapping[str, np.ndarray], random_state: int
+    labels: np.ndarray, clips: np.ndarray, twins: Mapping[str, Twins], random_state: int
 ) -> PermutationBaseline:
     """Score the label of the nearest training sample, labels permuted between clips.
 
@@ -165,18 +176,18 @@ def permute_labels(
     ----------
     labels, clips : ndarray, shape (N,)
         The class and the clip of each sample.
-    rows : mapping of {"random", "chosen"} to ndarray of int, shape (N,)
-        The nearest training sample of each by both splits, -1 without one.
+    twins : mapping of {"random", "chosen"} to Twins
+        Under both splits.
     random_state : int
         For the permutations.
     """
     rng = np.random.default_rng(random_state)
     _, first, clip = np.unique(clips, return_index=True, return_inverse=True)
-    scores: dict[str, list[float]] = {split: [] for split in rows}
+    scores: dict[str, list[float]] = {split: [] for split in twins}
     for _ in range(N_PERMUTATIONS):
         permuted = rng.permutation(labels[first])[clip]
-        for split, found in rows.items():
-            scores[split].append(macro_recall(permuted, np.where(found >= 0, permuted[found], "")))
+        for split, (rows, *_) in twins.items():
+            scores[split].append(macro_recall(permuted, np.where(rows >= 0, permuted[rows], "")))
     means = {split: float(np.mean(of_split)) for split, of_split in scores.items()}
     return PermutationBaseline(n_permutations=N_PERMUTATIONS, chance=1 / len(np.unique(labels)), **means)
 
@@ -203,10 +214,8 @@ class AuditPlan:
     ----------
     clips : Grouping
         Groups proposed from the frames.
-    proposed : Grouping or None
-        These; None where the chosen groups hold, or none can be proposed.
     proposed_folds : list of (train, test)
-        The folds by these, for which scores are wanted; empty without any.
+        The folds by these, for which scores are wanted; empty where the chosen groups hold, or none can be proposed.
     """
 
     def __init__(
@@ -223,20 +232,14 @@ class AuditPlan:
         self._neighbours = PoseNeighbours(keypoints)
         self._twins = {name: find_twins(self._neighbours, folds) for name, folds in splits.items()}
         self.clips = propose_groups(self._neighbours, labels)
-        self.proposed: Grouping | None = None
         self.proposed_folds: Folds = []
-        self._is_doubtful = (
-            grouping.kind == "blocks" or grouping.n_groups == len(labels) or self._share("chosen") >= LEAK
-        )
+        self._leaks = self._twins["chosen"].near_identical >= LEAK
+        self._is_doubtful = grouping.kind == "blocks" or grouping.n_groups == len(labels) or self._leaks
         if self._is_doubtful:
             with suppress(ValueError):  # all frames of some class are one run of alike poses
                 check_enough(labels, self.clips.groups)
                 self.proposed_folds = grouped_folds(labels, self.clips.groups, random_state=random_state)
-                self.proposed = self.clips
                 self._twins["proposed"] = find_twins(self._neighbours, self.proposed_folds)
-
-    def _share(self, split: str) -> float:
-        return twin_share(self._twins[split], NEAR_IDENTICAL)
 
     def conclude(self, chosen: Evaluation, random_score: float, proposed: Evaluation | None = None) -> LeakageAudit:
         """Return the audit from the scores under each split.
@@ -250,27 +253,26 @@ class AuditPlan:
         proposed : Evaluation, optional
             Under the split by proposed groups, where there is one.
         """
-        leaks, clips = self._share("chosen") >= LEAK, self.clips.groups
-        if not leaks:  # groups hold, so what is alike in two of them is no one clip
+        clips, twins = self.clips.groups, {split: self._twins[split] for split in ("random", "chosen")}
+        if not self._leaks:  # groups hold, so what is alike in two of them is no one clip
             clips = np.char.add(np.char.add(self.grouping.groups, " "), clips)
-        rows = {split: self._twins[split][1] for split in ("random", "chosen")}
-        permuted = permute_labels(self.labels, clips, rows, self.random_state)
+        permuted = permute_labels(self.labels, clips, twins, self.random_state)
         strictest = min(filter(None, (chosen, proposed)), key=lambda evaluation: evaluation.balanced_accuracy)
         audit = LeakageAudit(
             tolerance=NEAR_IDENTICAL,
-            random=SplitAudit("random", "frames drawn at random", None, self._share("random"), random_score),
+            random=SplitAudit("random", "frames drawn at random", None, twins["random"].near_identical, random_score),
             chosen=self._audit("chosen", self.grouping, chosen),
             proposed=self._audit("proposed", self.clips, proposed) if proposed else None,
             permuted=permuted,
-            leaks=leaks,
+            leaks=self._leaks,
             better_than_chance=strictest.interval_unit == "group" and strictest.better_than_chance,
             verdict="",
         )
         return replace(audit, verdict=" ".join(self._sentences(audit)))
 
     def _audit(self, name: str, grouping: Grouping, evaluation: Evaluation) -> SplitAudit:
-        score = evaluation.balanced_accuracy
-        return SplitAudit(name, grouping.description, grouping.n_groups, self._share(name), score)
+        near, score = self._twins[name].near_identical, evaluation.balanced_accuracy
+        return SplitAudit(name, grouping.description, grouping.n_groups, near, score)
 
     def _sentences(self, audit: LeakageAudit) -> Iterator[str]:
         """Yield the verdict."""
@@ -278,8 +280,7 @@ class AuditPlan:
         least = min(split.balanced_accuracy for split in (chosen, proposed) if split)
         share = format_percent(chosen.near_identical)
         frames, seen = "frames it tests on", "This"
-        compared = float(np.mean(np.isfinite(self._twins["chosen"][0])))
-        if compared < 1 - LEAK:
+        if (compared := self._twins["chosen"].compared) < 1 - LEAK:
             frames = (
                 f"frames that show enough keypoints to be compared, {format_percent(compared)} of those it tests on,"
             )
@@ -344,11 +345,10 @@ def audit_training(
             plan.labels, predictions["predicted"], groups=plan.clips.groups, classes=chosen.classes
         )
     proposed = None
-    if plan.proposed is not None:
+    grouping = plan.clips if plan.proposed_folds else plan.grouping
+    if plan.proposed_folds:
         predicted = predict_without([test for _, test in plan.proposed_folds])
-        groups = plan.proposed.groups
-        predictions = predictions.assign(predicted=predicted, group=groups)
-        proposed = evaluate_predictions(plan.labels, predicted, groups=groups, classes=chosen.classes)
+        predictions = predictions.assign(predicted=predicted, group=grouping.groups)
+        proposed = evaluate_predictions(plan.labels, predicted, groups=grouping.groups, classes=chosen.classes)
     audit = plan.conclude(chosen, random_score, proposed)
-    grouping = plan.proposed or plan.grouping
     return audit, advise_classes(predictions, chosen.classes, grouping, audit.better_than_chance)

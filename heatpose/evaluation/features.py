@@ -17,7 +17,7 @@ from heatpose.data.groups import DEFAULT_FOLDS, check_enough, grouped_folds, ran
 from heatpose.data.storage import redact
 from heatpose.data.table import TABLE_SUFFIXES, open_table, table_keypoints
 from heatpose.data.wording import format_percent
-from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels, twin_share
+from heatpose.evaluation.audit import LEAK, PermutationBaseline, SplitAudit, find_twins, permute_labels
 from heatpose.evaluation.metrics import macro_recall
 from heatpose.evaluation.plain import Record
 from heatpose.model.checks import text_labels
@@ -114,17 +114,16 @@ def audit_features(
         "grouped": (source, len(np.unique(grouping)), by_group),
     }
     model = ExtraTreesClassifier(n_jobs=-1, random_state=random_state) if classifier is None else classifier
-    rows, audits = {}, {}
+    twins, audits = {}, {}
     for name, (description, n_groups, folds) in splits.items():
-        twins = find_twins(neighbours, folds)
-        near, rows[name] = twin_share(twins, neighbours.tolerance), twins[1]
+        twins[name] = find_twins(neighbours, folds)
         score = macro_recall(y, cross_val_predict(model, x, y, cv=folds))
-        audits[name] = SplitAudit(name, description, n_groups, near, score)
+        audits[name] = SplitAudit(name, description, n_groups, twins[name].near_identical, score)
     return FeatureAudit(
         n_samples=len(x),
         n_features=x.shape[1],
         n_classes=len(np.unique(y)),
-        permuted=permute_labels(y, proposed, {"random": rows["random"], "chosen": rows["grouped"]}, random_state),
+        permuted=permute_labels(y, proposed, {"random": twins["random"], "chosen": twins["grouped"]}, random_state),
         proposed=proposed,
         verdict=_verdict(audits["random"], audits["grouped"]) + unknown,
         **audits,

@@ -107,11 +107,11 @@ def test_a_score_that_permuted_labels_reach_shows_only_clips(grouping, shows_not
 
 def test_groups_are_proposed_from_the_frames_where_none_hold():
     audit = plan(scattered())
-    assert adjusted_rand_score(POSES.clips, audit.proposed.groups) > 0.9
-    assert audit.proposed.kind == "proposed"
+    assert adjusted_rand_score(POSES.clips, audit.clips.groups) > 0.9
+    assert audit.clips.kind == "proposed"
     for train, test in audit.proposed_folds:
-        assert not set(audit.proposed.groups[train]) & set(audit.proposed.groups[test])
-    assert audit._share("proposed") < 0.01
+        assert not set(audit.clips.groups[train]) & set(audit.clips.groups[test])
+    assert audit._twins["proposed"].near_identical < 0.01
 
 
 def test_the_number_by_proposed_groups_stands_beside_the_one_that_leaks():
@@ -177,7 +177,6 @@ def test_where_no_groups_can_be_proposed_it_says_why():
     blocks = Grouping(np.tile(["0", "1"], 20), "blocks", "blocks")
     folds = grouped_folds(labels, blocks.groups)
     audit = AuditPlan(one_run, labels, blocks, {"chosen": folds, "random": random_folds(labels, 2, 0)}, 0)
-    assert audit.proposed is None
     assert audit.proposed_folds == []
     chosen = evaluate_predictions(labels, labels, groups=blocks.groups)
     assert "no groups can be proposed" in audit.conclude(chosen, 1.0).verdict
