@@ -38,18 +38,14 @@ Progress = Callable[[int, int], None]
 
 def pose_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options for poses of another tool that were given."""
-    given = {name: getattr(args, name, None) for name in ("format", "labels", "skeleton", "image_size")}
+    names = ("format", "labels", "skeleton", "image_size", "keep_placeholders")
+    given = {name: getattr(args, name, None) for name in names}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def reading_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options that decide how DATA are read."""
-    return {
-        "n_jobs": args.jobs,
-        **pose_options(args),
-        "layout": args.layout,
-        "keep_placeholders": args.keep_placeholders,
-    }
+    return {"n_jobs": args.jobs, "layout": args.layout, **pose_options(args)}
 
 
 def read_data(

@@ -36,12 +36,7 @@ OPTIONS = {
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     table = heatpose.read_poses(
-        args.source,
-        people=args.people,
-        group=args.groups,
-        skip_bad=args.skip_bad,
-        keep_placeholders=args.keep_placeholders,
-        **pose_options(args),
+        args.source, people=args.people, group=args.groups, skip_bad=args.skip_bad, **pose_options(args)
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     heatpose.write_table(table, args.out)

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
                     mirrored=args.mirrored,
                     unknown=args.unknown,
                     skip_bad=args.skip_bad,
-                    rows={**pose_options(args), "keep_placeholders": args.keep_placeholders},
+                    rows=pose_options(args),
                     n_jobs=args.jobs,
                     progress=advance,
                     on_poses=lambda samples, *more: signatures.append(sign_samples(samples, pipeline, *more)),
