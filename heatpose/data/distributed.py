@@ -219,7 +219,8 @@ def side_by_side(
     Parameters
     ----------
     function : callable
-        Called as ``function(*task)``.
+        Called as ``function(*task)``, with numeric libraries limited to one thread: sums are rounded alike in each
+        process, and none waits for another's threads.
     tasks : iterable of sequences
         The arguments of each call.
     n_jobs : int, optional
@@ -242,7 +243,12 @@ def side_by_side(
             # Processes inherit that Ctrl-C is ignored; this one ends them. They would print tracebacks of imports.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             stack.callback(signal.signal, signal.SIGINT, before)
-        return iter(parallel(delayed(function)(*task) for task in tasks))
+        return iter(parallel(delayed(_call_limited)(function, task) for task in tasks))
+
+
+def _call_limited(function: Callable[..., _Result], task: Sequence[Any]) -> _Result:
+    with threadpool_limits(1):
+        return function(*task)
 
 
 def map_tasks(client: Client, function: Callable[..., _Result], tasks: Iterable[Sequence[Any]]) -> Iterator[_Result]:

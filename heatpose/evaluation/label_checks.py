@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from heatpose.data.distributed import side_by_side
 from heatpose.data.groups import grouped_folds
@@ -84,7 +83,6 @@ def _judge(context: CheckContext) -> Judgement | None:
     return Judgement(rows, probabilities, evaluation)
 
 
-@threadpool_limits.wrap(limits=1)
 def _predict(X: np.ndarray, labels: np.ndarray, tested: np.ndarray, random_state: int) -> np.ndarray:
     """Train a quick model and return its probabilities (n, C), of the classes in the training part: all of them."""
     return train_quick_model(X, labels, _JUDGE_SAMPLES, random_state).predict_proba(tested)

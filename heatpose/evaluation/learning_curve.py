@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 from heatpose.data.distributed import side_by_side
 from heatpose.data.groups import Grouping
@@ -143,7 +142,6 @@ def learning_curve(
     return LearningCurve(QUICK_CLASSIFIER, n_groups, score, low, high, gain, (gain_low, gain_high), verdict)
 
 
-@threadpool_limits.wrap(limits=1)
 def _score_on(
     X: np.ndarray,
     labels: np.ndarray,

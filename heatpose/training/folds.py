@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
-from threadpoolctl import threadpool_limits
 
 from heatpose.data.distributed import side_by_side
 from heatpose.data.folder import HeatmapRows
@@ -132,7 +131,6 @@ class Trainer:
         return fits
 
 
-@threadpool_limits.wrap(limits=1)  # sums are rounded alike in each process, and none waits for another's threads
 def train_without(
     task: Task, X: np.ndarray, y: np.ndarray, random_state: int, heatmaps: HeatmapRows | None, skeleton: Skeleton
 ) -> Fit:
