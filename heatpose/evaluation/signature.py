@@ -189,24 +189,17 @@ class Signature(Record):
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values with names, ready for JSON."""
         plain = super().to_dict()
-        every = {**_COUNTED, "missing_keypoints": plain.pop("keypoints")}
-        return plain | {name: dict(zip(counted, plain[name], strict=True)) for name, counted in every.items()}
+        counted = {each.name: each.metadata["names"] for each in fields(self) if each.metadata}
+        counted["missing_keypoints"] = plain.pop("keypoints")
+        return plain | {name: dict(zip(names, plain[name], strict=True)) for name, names in counted.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Signature:
         """Restore what :meth:`to_dict` gave."""
-        keypoints = tuple(values["missing_keypoints"])
-        counts = {
-            name: np.array([values.get(name, {}).get(key, 0) for key in each])  # 0 where it was not counted yet
-            for name, each in {**_COUNTED, "missing_keypoints": keypoints}.items()
-        }
-        shape = values.get("heatmap_shape")
+        counts = {name: np.array(list(each.values())) for name, each in values.items() if isinstance(each, Mapping)}
+        shape, keypoints = values["heatmap_shape"], tuple(values["missing_keypoints"])
         return cls(**{**values, **counts, "heatmap_shape": shape and tuple(shape), "keypoints": keypoints})
 
-
-_COUNTED: Mapping[str, tuple[str, ...]] = {
-    each.name: each.metadata["names"] for each in fields(Signature) if each.metadata
-}
 
 UPRIGHT = Signature(
     n_frames=1000,
