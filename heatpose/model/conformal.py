@@ -81,7 +81,7 @@ def fewest_groups(coverage: float) -> int:
 
 
 def prediction_sets(probabilities: ArrayLike, threshold: float) -> np.ndarray:
-    """Return the classes of each prediction set: those above the threshold, and always the most probable.
+    """Return the classes of each prediction set: those that reach the threshold, and always the most probable.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def prediction_sets(probabilities: ArrayLike, threshold: float) -> np.ndarray:
 
     Examples
     --------
-    >>> prediction_sets([[0.6, 0.3, 0.1], [0.2, 0.4, 0.4]], 0.25).tolist()
+    >>> prediction_sets([[0.6, 0.3, 0.1], [0.2, 0.4, 0.4]], 0.3).tolist()
     [[True, True, False], [False, True, True]]
     """
     probabilities = np.asarray(probabilities, dtype=np.float64)

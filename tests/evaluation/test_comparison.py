@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from heatpose.cli import main
 from heatpose.data.groups import resolve_groups
@@ -67,6 +68,15 @@ def test_five_groups_that_lean_one_way_tell_nothing_if_one_of_them_is_most_of_it
     assert compare_predictions(labels, first, second, groups=groups).verdict == "cannot tell"
     second[groups < 4] = second[groups == 4][np.tile(np.arange(100), 4)]  # all lean as far
     assert compare_predictions(labels, first, second, groups=groups).verdict == "better"
+
+
+def test_the_interval_holds_that_of_a_paired_t_test():
+    labels, groups, first = predictions(0.6, n_groups=5)
+    _, _, second = predictions(0.8, n_groups=5, seed=1)
+    gained = pd.Series((second == labels) * 1.0 - (first == labels)).groupby(groups).mean()
+    reach = stats.ttest_1samp(gained, 0).confidence_interval(0.95)
+    low, high = compare_predictions(labels, first, second, groups=groups).interval
+    assert high - low > 0.97 * (reach.high - reach.low)  # but for the chance of the resamples
 
 
 def test_the_counts_are_those_of_the_samples():

@@ -189,8 +189,10 @@ def test_few_groups_are_not_resampled_and_it_says_so():
     assert "too few groups to resample: 2" in evaluation.interval_description
     assert "not about other people" in evaluation.interval_description
     assert "no groups were given" in evaluate_predictions(y_true, y_pred).interval_description
-    eight = evaluate_predictions(y_true, y_pred, groups=np.arange(len(y_true)) % 8)
-    assert eight.interval_description == "95 % intervals from resampling 8 groups"
+    five = evaluate_predictions(y_true, y_pred, groups=np.arange(len(y_true)) % 5)
+    assert five.interval_description == "95 % intervals from resampling 5 groups"
+    width = np.diff(five.balanced_accuracy_interval) / np.diff(evaluation.balanced_accuracy_interval)
+    assert abs(width - 1) > 0.1  # t of 4 units, and their spread
 
 
 def test_classes_that_only_some_groups_have_can_be_resampled():
@@ -301,6 +303,8 @@ def test_the_coverage_curve_ends_at_the_error_of_all():
     assert calibration.coverage[-1] == 1
     assert calibration.coverage_error[-1] == pytest.approx(np.mean(y_true != y_pred))
     assert calibration.coverage_error[0] < calibration.coverage_error[-1]
+    wrong_first = evaluate_predictions(y_true, y_pred, proba=proba, confidence=y_true != y_pred).calibration
+    assert wrong_first.coverage_error[0] > calibration.coverage_error[-1]
 
 
 def test_ties_in_confidence_count_with_their_mean_error():

@@ -24,6 +24,7 @@ from heatpose.model.arrays import (
     Linear,
     Mean,
     Neighbours,
+    Platt,
     Pool,
     Scale,
     Softmax,
@@ -127,6 +128,12 @@ def test_members_and_steps():
     np.testing.assert_allclose(to_block(bag)(X), bag.predict_proba(X), atol=1e-6)
     scaled = make_pipeline(SimpleImputer(), StandardScaler(with_mean=False), LogisticRegression()).fit(X, y)
     np.testing.assert_allclose(to_block(scaled)(X), scaled.predict_proba(X), atol=1e-6)
+
+
+def test_scores_far_from_0_have_probabilities():
+    assert Softmax()(np.array([[1000.0, 0.0], [-1000.0, -1000.0]])).tolist() == [[1, 0], [0.5, 0.5]]
+    decided = Platt(np.ones(2), np.zeros(2))(np.array([[1e4, 1e4], [0.0, 1e4]]))  # against both, and against one
+    assert decided.tolist() == [[0.5, 0.5], [1, 0]]
 
 
 def test_many_rows_give_what_each_alone_gives(monkeypatch):

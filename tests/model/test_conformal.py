@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from heatpose.model.conformal import conformal_threshold, prediction_sets
+from heatpose.model.conformal import COVERAGES, conformal_threshold, fewest_groups, prediction_sets
 
 
 def persons(rng, n_persons, n_frames=60, n_classes=5):
@@ -40,6 +40,14 @@ def test_with_too_few_groups_all_classes_are_in_the_set(n_groups, says_something
     threshold = conformal_threshold(probabilities[np.arange(len(truth)), truth], groups, 0.9)
     assert (threshold > 0) == says_something
     assert prediction_sets(probabilities, threshold).all() == (not says_something)
+
+
+@pytest.mark.parametrize("coverage", COVERAGES)
+def test_the_fewest_groups_are_enough_whatever_their_size(coverage):
+    """Sums of their weights are rounded."""
+    for size in range(1, 30):
+        groups = np.arange(fewest_groups(coverage)).repeat(size)
+        assert conformal_threshold(np.full(len(groups), 0.7), groups, coverage) == 0.7
 
 
 def test_sets_of_single_frames_are_those_of_split_conformal_prediction():

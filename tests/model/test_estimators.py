@@ -1053,12 +1053,14 @@ def test_a_frame_is_checked_as_a_table_is(fitted, wrong, message):
 
 
 def test_sets_hold_the_most_probable_class_and_those_above_the_threshold():
-    fitted = classifier(set_thresholds=((0.8, 0.3), (0.9, 0.1))).fit(TABLE, LABELS)
+    fitted = classifier(set_thresholds=((0.8, 0.3), (0.9, 0.1)), temperature=20.0).fit(TABLE, LABELS)
     probabilities = fitted.predict_proba(TABLE)
     for coverage, threshold in fitted.set_thresholds:
-        for row, names in zip(probabilities, fitted.predict_set(TABLE, coverage), strict=True):
+        sets = fitted.predict_set(TABLE, coverage)
+        for row, names in zip(probabilities, sets, strict=True):
             assert names[0] == fitted.classes_[row.argmax()]
             assert set(names[1:]) == {*fitted.classes_[row >= threshold]} - {names[0]}
+    assert max(map(len, sets)) > 1
 
 
 def test_without_enough_groups_sets_hold_everything_and_say_so():
