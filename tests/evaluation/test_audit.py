@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 
 from heatpose.data.groups import Grouping, grouped_folds, random_folds
@@ -203,6 +204,18 @@ def test_the_curve_rises_with_the_groups_and_ends_with_all_but_one():
     assert curve.balanced_accuracy[-1] >= curve.balanced_accuracy[0]
     assert curve.gain == pytest.approx(curve.balanced_accuracy[-1] - curve.balanced_accuracy[-2])
     assert curve.gain_interval[0] <= curve.gain <= curve.gain_interval[1]
+
+
+def test_the_intervals_of_the_curve_are_those_of_t_tests_over_the_groups_held_out(monkeypatch):
+    scores = np.random.default_rng(0).uniform(0.4, 0.6, (4, 4))  # by the number trained on, and the one held out
+    monkeypatch.setattr(
+        "heatpose.evaluation.learning_curve._score_on",
+        lambda X, y, groups, trained_on, held_out, *options: [scores[len(trained_on), int(one)] for one in held_out],
+    )
+    curve = learning_curve(X, LABELS, PERFORMERS, n_jobs=1)
+    for size, *interval in zip(curve.n_groups, curve.low, curve.high, strict=True):
+        np.testing.assert_allclose(interval, stats.ttest_1samp(scores[size], 0).confidence_interval())
+    np.testing.assert_allclose(curve.gain_interval, stats.ttest_rel(scores[3], scores[2]).confidence_interval())
 
 
 def test_the_curve_of_permuted_labels_promises_nothing():
