@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from heatpose.data.groups import Grouping, grouped_folds, random_folds
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.advice import advise_classes
-from heatpose.evaluation.audit import AuditPlan, audit_training
+from heatpose.evaluation.audit import AuditPlan, audit_training, twin_share
 from heatpose.evaluation.learning_curve import learning_curve, train_quick_model
 from heatpose.evaluation.metrics import evaluate_predictions
 
@@ -81,6 +81,8 @@ def test_frames_that_cannot_be_compared_are_no_evidence_for_a_split():
     said = audit.conclude(evaluate_predictions(LABELS, LABELS, groups=PERFORMERS.groups), 1.0).verdict
     assert said.startswith("As far as can be seen, this split does not leak: 0.0 % of the frames that show enough")
     assert "12.5 % of those it tests on" in said
+    distances = np.array([0.01, np.inf, 0.5, np.inf])
+    assert twin_share((distances, np.array([1, -1, 0, -1])), 0.025) == 0.5
 
 
 def test_permuted_labels_are_remembered_by_a_random_split_alone():

@@ -216,6 +216,12 @@ def test_a_pose_can_follow_another_without_unknown_between():
     ]
 
 
+def test_a_pose_ends_where_it_is_gone_not_where_the_next_one_begins():
+    frames = [(0, 1), (1, 1), (1.001, 0), (1.3, 0), (1.301, 0, 1), (2, 0, 1)]
+    expected = [("entered", "a", 0.0), ("left", "a", 1.0), ("entered", "b", 1.3), ("left", "b", 2.0)]
+    assert summary(events_of(frames, smoothing=0, release=0.7, held_after=[])) == expected
+
+
 def test_poses_that_only_come_and_go_are_unknown():
     frames = [(0, 1), (1, 1)]
     for i in range(20):  # b, c and nothing in turn, 0.1 s each
@@ -316,6 +322,9 @@ def test_advance_tells_of_it_before_another_frame_comes():
     assert stream.advance(2.1) == []
     assert [(event.person, *row) for event, row in gone(stream.close())] == [("y", "left", "a", 1.5)]
     assert stream.close() == []
+    stream.push([pose(1)] * 2, [50, 51], "x")
+    stream.push([pose(1)] * 2, [0, 1], "y")  # whose clock is behind
+    assert stream.advance(51.5) == []
 
 
 def gone(events):
