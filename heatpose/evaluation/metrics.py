@@ -124,7 +124,7 @@ class Evaluation(Record):
     def interval_description(self) -> str:
         """Description of the intervals, in one line."""
         if self.interval_unit == "group":
-            return f"95 % intervals from resampling {self.n_groups} groups"
+            return f"95 % intervals from resampling {self.n_groups:,} groups"
         why = "no groups were given" if self.n_groups is None else f"too few groups to resample: {self.n_groups}"
         return f"95 % intervals from resampling samples ({why}): sampling only, not about other people"
 
@@ -193,17 +193,15 @@ def evaluate_predictions(
 
     # One column more for all labels that are no classes; it is dropped again below when it is empty.
     cell = true * (n_classes + 1) + pred
-    shape = (n_classes, n_classes + 1)
-    confusion = np.bincount(cell, minlength=n_classes * (n_classes + 1)).reshape(shape)
-    recall, precision, f1 = _by_class(confusion)
+    confusion = np.bincount(cell, minlength=n_classes * (n_classes + 1)).reshape(n_classes, -1)
+    recall, precision, f1 = _by_class(_tally(confusion))
 
     n_groups, unit = None, np.arange(len(true))
     if groups is not None:
         names, group = np.unique(text_labels(groups, "groups", len(true)), return_inverse=True)
         n_groups = len(names)
         unit = group if n_groups >= MIN_GROUPS else unit
-    resamples = _resample(cell, unit, confusion.size, check_random_state(random_state))
-    recalls, _, f1s = _by_class(resamples.reshape(-1, *shape))
+    recalls, _, f1s = _by_class(_resample(cell, unit, n_classes, check_random_state(random_state)))
 
     # Units that have each class, and independent outcomes whose mean varies as that of so many of each class.
     support = confusion.sum(axis=1)
@@ -249,11 +247,15 @@ def evaluate_predictions(
 # Scores and intervals
 
 
-def _by_class(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Recall, precision and F1 (..., C) of confusion matrices (..., C, C + 1); NaN where there is nothing."""
+def _tally(confusion: np.ndarray) -> np.ndarray:
+    """Right, true and predicted samples of each class, (..., 3 C), of confusion matrices (..., C, C + 1)."""
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
-    support = confusion.sum(axis=-1)
-    predicted = confusion[..., :-1].sum(axis=-2)
+    return np.concatenate([right, confusion.sum(axis=-1), confusion[..., :-1].sum(axis=-2)], axis=-1)
+
+
+def _by_class(tally: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Recall, precision and F1 (..., C) from tallies (..., 3 C); NaN where there is nothing."""
+    right, support, predicted = np.split(tally, 3, axis=-1)
     return share_of(right, support), share_of(right, predicted), share_of(2 * right, support + predicted)
 
 
@@ -262,23 +264,32 @@ def share_of(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
-def _resample(cell: np.ndarray, unit: np.ndarray, n_cells: int, rng: np.random.RandomState) -> np.ndarray:
-    """Draw confusion matrices (N_RESAMPLES, n_cells) by resampling units, given by their numbers (N,)."""
-    n_units = unit.max() + 1
+def _resample(cell: np.ndarray, unit: np.ndarray, n_classes: int, rng: np.random.RandomState) -> np.ndarray:
+    """Draw tallies (N_RESAMPLES, 3 C) by resampling units, given by their numbers (N,), of samples in these cells."""
+    n_units, shape = unit.max() + 1, (n_classes, n_classes + 1)
     if n_units == len(cell):
         # Samples in one cell of the matrix are alike, so that cells can be drawn instead of samples: it is quick.
-        return rng.multinomial(len(cell), np.bincount(cell, minlength=n_cells) / len(cell), size=N_RESAMPLES)
-    counts = sparse.coo_array((np.ones(len(cell)), (unit, cell)), shape=(n_units, n_cells)).tocsr()
+        shares = np.bincount(cell, minlength=math.prod(shape)) / len(cell)
+        drawn = (rng.multinomial(len(cell), shares, size=size) for size in _batches(len(shares)))
+        return np.concatenate([_tally(cells.reshape(-1, *shape)) for cells in drawn])
+    true, pred = np.divmod(cell, n_classes + 1)
+    is_right, is_class = true == pred, pred < n_classes
+    units = np.concatenate([unit[is_right], unit, unit[is_class]])
+    columns = np.concatenate([true[is_right], n_classes + true, 2 * n_classes + pred[is_class]])
+    counts = sparse.coo_array((np.ones(len(units)), (units, columns)), shape=(n_units, 3 * n_classes)).tocsr()
     return resample_units(counts, rng)
 
 
 def resample_units(counts: np.ndarray | sparse.csr_array, rng: np.random.RandomState) -> np.ndarray:
     """Draw as many units (rows) as there are, with replacement, and sum up their counts (U, M): (N_RESAMPLES, M)."""
     n_units = counts.shape[0]
-    # Bounded memory, however many units.
-    sizes = np.diff(np.r_[0 : N_RESAMPLES : max(1, 2**22 // n_units), N_RESAMPLES])
     even = np.full(n_units, 1 / n_units)
-    return np.concatenate([rng.multinomial(n_units, even, size=size) @ counts for size in sizes])
+    return np.concatenate([rng.multinomial(n_units, even, size=size) @ counts for size in _batches(n_units)])
+
+
+def _batches(n_drawn: int) -> np.ndarray:
+    """Return numbers of resamples that sum to all, for bounded memory however many units or cells each draws from."""
+    return np.diff(np.r_[0 : N_RESAMPLES : max(1, 2**22 // n_drawn), N_RESAMPLES])
 
 
 def _count_even(sizes: np.ndarray, kinds: np.ndarray, n_kinds: int) -> np.ndarray:

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -193,6 +194,18 @@ def test_few_groups_are_not_resampled_and_it_says_so():
     assert five.interval_description == "95 % intervals from resampling 5 groups"
     width = np.diff(five.balanced_accuracy_interval) / np.diff(evaluation.balanced_accuracy_interval)
     assert abs(width - 1) > 0.1  # t of 4 units, and their spread
+
+
+@pytest.mark.parametrize("n_groups", [None, 6])
+def test_intervals_of_many_classes_take_little_memory(n_groups):
+    """Resampled confusion matrices of 100 classes would take 160 MB, those of 1,000 classes 16 GB."""
+    labels = np.repeat(np.arange(100), 6).astype(str)
+    groups = None if n_groups is None else np.arange(600) % n_groups
+    tracemalloc.start()
+    evaluate_predictions(labels, np.roll(labels, 1), groups=groups)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
 
 
 def test_classes_that_only_some_groups_have_can_be_resampled():
