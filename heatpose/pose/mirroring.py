@@ -6,7 +6,7 @@ one class are not nearest to the other, training on them would teach the classif
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from heatpose.pose.augmentation import mirror_classes
 from heatpose.pose.geometry import mirror_keypoints, normalise_poses
 from heatpose.pose.skeleton import COCO_17, Skeleton
 
-__all__ = ["MIN_AGREEMENT", "decide_mirrors", "mirror_neighbours"]
+__all__ = ["MIN_AGREEMENT", "decide_mirrors"]
 
 MIN_AGREEMENT = 0.5
 """Share of mirror images whose nearest pose must be of the other class, in both directions: a majority, since a pair is
@@ -56,13 +56,16 @@ def decide_mirrors(
         and ``reason`` (str).
     """
     numbers = {str(name): number for number, name in enumerate(classes)}
+    proposed = mirror_classes(classes, mirror)
+    tested = {numbers[one] for name, other in proposed.items() if name not in (mirror or {}) for one in (name, other)}
+    nearest = _nearest_classes(xy, codes, tested, skeleton) if tested else {}
     mirrored, decisions = {}, dict[frozenset[str], dict[str, Any]]()
-    for name, other in mirror_classes(classes, mirror).items():
+    for name, other in proposed.items():
         pair = frozenset((name, other))
         if name in (mirror or {}):
             decisions[pair] = {"classes": [name, other], "mirrored": True, "agreement": None, "reason": "given"}
         elif pair not in decisions:
-            agreement, most = mirror_neighbours(xy, codes, numbers[name], numbers[other], skeleton)
+            agreement, most = _agree(nearest, numbers[name], numbers[other])
             reason = f"{100 * agreement:.0f} % of the mirror images are nearest to the other class"
             if agreement < MIN_AGREEMENT:
                 reason = f"only {reason}" + ("" if most < 0 else f", most to {classes[most]}")
@@ -77,50 +80,32 @@ def decide_mirrors(
     return mirrored, list(decisions.values())
 
 
-def mirror_neighbours(
-    xy: np.ndarray, codes: np.ndarray, first: int, second: int, skeleton: Skeleton = COCO_17
-) -> tuple[float, int]:
-    """Test by nearest neighbours whether two classes are mirror images of each other.
+def _nearest_classes(
+    xy: np.ndarray, codes: np.ndarray, tested: Iterable[int], skeleton: Skeleton
+) -> dict[int, np.ndarray]:
+    """Return for each tested class the classes of the poses, of all classes, that its mirror images are nearest to.
 
-    Parameters
-    ----------
-    xy : ndarray, shape (N, K, 2)
-        Keypoint positions in any unit, NaN where missing.
-    codes : ndarray of int, shape (N,)
-        Class number of each pose.
-    first, second : int
-        The two classes.
-    skeleton : Skeleton
-        Names of the keypoints.
-
-    Returns
-    -------
-    agreement : float
-        Share of the mirror images of one class whose nearest pose, of all classes, is of the other class; the smaller
-        share of both directions. 0 where nothing can be compared.
-    most : int
-        The class that is nearest to most mirror images, in that direction; -1 where nothing can be compared.
-
-    Examples
-    --------
-    >>> xy = np.random.default_rng(0).uniform(size=(4, 17, 2))
-    >>> both = np.concatenate([xy[:2], mirror_keypoints(xy[:2]), xy[2:]])
-    >>> mirror_neighbours(both, np.array([0, 0, 1, 1, 2, 2]), 0, 1)
-    (1.0, 0)
-    >>> mirror_neighbours(both, np.array([0, 0, 1, 1, 2, 2]), 0, 2)
-    (0.0, 1)
+    Mirror images that cannot be compared are left out.
     """
     rows = np.concatenate([_spread(np.flatnonzero(codes == code)) for code in np.unique(codes)])
     poses, codes = normalise_poses(xy[rows], skeleton), codes[rows]
-    result = []
-    for source, target in ((first, second), (second, first)):
-        distances = _squared_distances(mirror_keypoints(poses[codes == source], skeleton), poses)
+    others, nearest = _measured(poses), {}
+    for source in tested:
+        distances = _squared_distances(_measured(mirror_keypoints(poses[codes == source], skeleton)), others)
         comparable = np.isfinite(distances).any(axis=1)
-        if not comparable.any():
-            return 0.0, -1
-        nearest = codes[distances[comparable].argmin(axis=1)]
-        result.append((float(np.mean(nearest == target)), int(np.bincount(nearest).argmax())))
-    return min(result)
+        nearest[source] = codes[distances[comparable].argmin(axis=1)]
+    return nearest
+
+
+def _agree(nearest: Mapping[int, np.ndarray], first: int, second: int) -> tuple[float, int]:
+    """Return the share of mirror images of one class that are nearest to the other class, and the class most are.
+
+    It is the smaller share of both directions; 0 and -1 where nothing can be compared.
+    """
+    if not (len(nearest[first]) and len(nearest[second])):
+        return 0.0, -1
+    pairs = ((nearest[first], second), (nearest[second], first))
+    return min((float(np.mean(found == target)), int(np.bincount(found).argmax())) for found, target in pairs)
 
 
 def _spread(rows: np.ndarray) -> np.ndarray:
@@ -128,15 +113,19 @@ def _spread(rows: np.ndarray) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, min(_FRAMES, len(rows))).round().astype(int)]
 
 
-def _squared_distances(poses: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return mean squared distances of shared keypoints, (N, K, 2) and (M, K, 2) -> (N, M); infinite where too few."""
+_Measured = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Keypoints that are there (N, K), positions with 0 elsewhere (N, 2 K), their squared lengths (N, K)."""
 
-    def parts(xy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        present = ~np.isnan(xy).any(axis=2)
-        placed = np.where(present[..., np.newaxis], xy, 0)
-        return present.astype(float), placed.reshape(len(xy), -1), np.square(placed).sum(axis=2)
 
-    (here, xy, size), (there, other_xy, other_size) = parts(poses), parts(others)
+def _measured(xy: np.ndarray) -> _Measured:
+    present = ~np.isnan(xy).any(axis=2)
+    placed = np.where(present[..., np.newaxis], xy, 0)
+    return present.astype(float), placed.reshape(len(xy), -1), np.square(placed).sum(axis=2)
+
+
+def _squared_distances(poses: _Measured, others: _Measured) -> np.ndarray:
+    """Return mean squared distances of shared keypoints of N and M poses, (N, M); infinite where too few."""
+    (here, xy, size), (there, other_xy, other_size) = poses, others
     shared = here @ there.T
     total = size @ there.T + here @ other_size.T - 2 * xy @ other_xy.T
     return np.where(shared >= _FEWEST_SHARED, np.maximum(total, 0) / np.maximum(shared, 1), np.inf)
