@@ -193,7 +193,7 @@ def inspect_data(
     n_jobs : int, optional
         Processors; by default all. Results do not depend on it.
     progress : callable, optional
-        ``progress(done, total)``, in samples that were read.
+        ``progress(done, total)``, in samples that were read, and then in checks, which can take longer.
     signature : mapping, optional
         The ``signature`` of a model's record, to compare the data with its training data; by default people are
         expected to stand.
@@ -237,10 +237,12 @@ def inspect_data(
     frames = read_frames(where, decoder, n_jobs, progress, layout, keep_placeholders, poses)
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
     context = CheckContext(frames, grouping, random_state, n_jobs, expected)
-    problems = sorted(
-        (problem for check in (CHECKS if len(frames) else FILE_CHECKS) for problem in check(context)),
-        key=lambda each: (_SEVERITIES.index(each.severity), _KINDS.index(each.kind), -each.score, each.paths),
-    )
+    checks, problems = CHECKS if len(frames) else FILE_CHECKS, list[Problem]()
+    for done, check in enumerate(checks):
+        if progress is not None:
+            progress(done, len(checks))
+        problems += check(context)
+    problems.sort(key=lambda each: (_SEVERITIES.index(each.severity), _KINDS.index(each.kind), -each.score, each.paths))
     index = frames.index.assign(group=grouping.groups)
     return Inspection(
         data=where if isinstance(where, str) else "table",

@@ -14,7 +14,7 @@ from heatpose.datasets.simulation import simulate_poses, write_heatmaps
 from heatpose.evaluation import label_checks
 from heatpose.evaluation.checks import KINDS
 from heatpose.evaluation.frame_checks import check_poses
-from heatpose.evaluation.inspection import inspect_data, write_fix_list
+from heatpose.evaluation.inspection import CHECKS, inspect_data, write_fix_list
 from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.pose.geometry import mirror_keypoints
 from heatpose.pose.skeleton import COCO_17
@@ -85,6 +85,15 @@ def spoilt(tmp_path_factory):
         for each in root.rglob("*.npy"):
             table.writerow([each.relative_to(root).as_posix(), each.stem.rpartition("_")[2]])
     return inspect_data(root, str(groups)), faults, root
+
+
+def test_progress_goes_on_through_the_checks(clean):
+    """Of 40,000 frames they take longer than reading."""
+    steps = []
+    inspect_data(clean, BY_PERFORMER, n_jobs=1, progress=lambda *step: steps.append(step))
+    checks = [step for step in steps if step[1] == len(CHECKS)]
+    assert checks == [(done, len(CHECKS)) for done in range(len(CHECKS))]
+    assert steps[-len(checks) - 1] == (160, 160) and steps[-1] == checks[-1]
 
 
 def test_a_clean_set_has_no_problem(clean, monkeypatch):
