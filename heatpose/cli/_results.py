@@ -107,10 +107,15 @@ def _show_beside(console: Console, result: TrainingResult) -> None:
         beside.add_row(row.title, format_number(row.score), near, row.remark)
     console.print("", beside, "", result.audit.verdict, sep="\n")
     if (curve := result.learning_curve) is not None:
-        points = _grid("l" + "r" * len(curve.n_groups))
-        points.add_row("training groups", *map(str, curve.n_groups))
-        points.add_row(f"score of {curve.classifier}", *map(format_number, curve.balanced_accuracy))
-        console.print("", points, curve.verdict, sep="\n")
+        most = max(1, (console.width - 18) // 8)  # scores that fit beside their name
+        console.print("")
+        for start in range(0, len(curve.n_groups), most):
+            some = slice(start, start + most)
+            points = _grid("l" + "r" * len(curve.n_groups[some]))
+            points.add_row("training groups", *(f"{n:,}" for n in curve.n_groups[some]))
+            points.add_row(f"score of {curve.classifier}", *map(format_number, curve.balanced_accuracy[some]))
+            console.print(points)
+        console.print(curve.verdict)
     partial = _grid("lrlr")
     parts = [(f"without {part}", format_number(score)) for part, score in result.partial.items()]
     for first, second in zip_longest(parts[::2], parts[1::2], fillvalue=()):
@@ -162,9 +167,10 @@ def _show_classes(console: Console, evaluation: Evaluation, trusted: bool = True
     confusions = _confusions(evaluation)
     side_by_side = Table.grid(padding=(0, 4, 0, 0))
     side_by_side.add_row(classes, confusions)
-    matrix = _matrix(console, evaluation)
     console.print("", *([side_by_side] if _fits(console, side_by_side) else [classes, "", confusions]), sep="\n")
-    console.print(*(["", matrix, ""] if _fits(console, matrix) else [""]), sep="\n")
+    # Each class needs a column: one of hundreds would be laid out in vain, cell by cell.
+    matrix = _matrix(console, evaluation) if len(evaluation.classes) < console.width else None
+    console.print(*(["", matrix, ""] if matrix is not None and _fits(console, matrix) else [""]), sep="\n")
 
 
 def _confusions(evaluation: Evaluation) -> RenderableType:

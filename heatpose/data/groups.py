@@ -383,7 +383,7 @@ def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:
 def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "column"]) -> Grouping:
     """Describe real groups; the description warns of groups of one sample each."""
     names = sorted(set(groups.tolist()))
-    description = f"groups: {len(names)} ({some_names(names)}), {source}"
+    description = f"groups: {len(names):,} ({some_names(names)}), {source}"
     if same := describe_same_names(names, "groups"):
         description += f"; {same[0]}"
     if 1 < len(names) == len(groups):

@@ -88,7 +88,7 @@ def some_names(names: Iterable[object], most: int = 3) -> str:
     ('a, b, c', 'a, b, c and 3 more', 'a and 2 more')
     """
     texts = [str(name) for name in names]
-    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
 
 
 def capitalised(text: str) -> str:

@@ -128,10 +128,10 @@ def learning_curve(
     gain, gain_low, gain_high = points[:, -1].tolist()
     score, low, high = np.clip(points[:, :-1], 0, 1)
     chance = 1 / len(np.unique(labels))
-    change = f"from {before} to {after} the balanced accuracy rose by {round(gain, 3) + 0.0:.3f}"  # no -0.000
+    change = f"from {before:,} to {after:,} the balanced accuracy rose by {round(gain, 3) + 0.0:.3f}"  # no -0.000
     change += f" [{gain_low:.3f}, {gain_high:.3f}]"
     if low[-1] <= chance + CHANCE_MARGIN:
-        verdict = f"With {after} groups the score is not clearly better than chance, so the curve shows nothing."
+        verdict = f"With {after:,} groups the score is not clearly better than chance, so the curve shows nothing."
     elif gain_low > 0:
         verdict = f"More groups would probably help: {change}."
     elif gain_high < 0.01:

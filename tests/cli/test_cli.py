@@ -771,6 +771,30 @@ def test_true_classes_are_the_rows_of_the_confusion_matrix():
     assert "3.0 % of all predictions are wrong, 2.1 % of the most confident 95 %." in shown.replace("\n", " ")
 
 
+def test_a_matrix_that_cannot_fit_is_not_laid_out(monkeypatch):
+    from rich.console import Console
+
+    monkeypatch.setattr("heatpose.cli._results._matrix", None)
+    console, labels = Console(file=io.StringIO(), width=80), [f"class {n}" for n in range(80)]
+    show_evaluation(console, evaluate_predictions(labels, labels))
+    assert "class 79" in console.file.getvalue()
+
+
+def test_a_learning_curve_of_many_groups_is_whole(result):
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    numbers = 2 ** np.arange(12)
+    scores = 0.5 + np.arange(12) / 100
+    curve = replace(result.learning_curve, n_groups=numbers, balanced_accuracy=scores)
+    console = Console(file=io.StringIO(), width=80)
+    show_training(console, replace(result, learning_curve=curve))
+    rows = re.findall(r"training groups (.*)\nscore of lda (.*)", console.file.getvalue())
+    shown = [" ".join(texts).split() for texts in zip(*rows, strict=True)]
+    assert shown == [[f"{n:,}" for n in numbers], [f"{score:.3f}" for score in scores]]
+
+
 def test_names_of_classes_are_whole_where_bars_are_left_out():
     from rich.console import Console
 
