@@ -136,15 +136,10 @@ class Header:
     shape: tuple[int, ...]
     fortran: bool
 
-    @property
-    def samples(self) -> int:
-        """Number of samples in the file."""
-        return self.shape[0] if len(self.shape) == 4 else 1
-
     @cached_property
     def full_shape(self) -> tuple[int, ...]:
         """(n, K, H, W), with n = 1 for a file of shape (K, H, W)."""
-        return (self.samples, *self.shape[-3:])
+        return (self.shape[0] if len(self.shape) == 4 else 1, *self.shape[-3:])
 
     @cached_property
     def data_bytes(self) -> int:
@@ -286,18 +281,14 @@ def read_samples(stream: FileIO | BytesIO, header: Header, first: int, out: np.n
             whole = np.memmap(stream, header.dtype, "r", start, header.shape, "F")
         data = whole.reshape(header.full_shape)[first : first + len(out)]
     else:
-        stream.seek(start + first * (header.data_bytes // header.samples))
+        stream.seek(start + first * (header.data_bytes // header.full_shape[0]))
         data = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
         if stream.readinto(data.data) < data.nbytes:
             raise NpyError(_CHANGED)
     if data is not out:
-        _convert(data, out)
-
-
-def _convert(data: np.ndarray, out: np.ndarray) -> None:
-    check_clipped(data)
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
-        out[:] = data
+        check_clipped(data)
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
+            out[:] = data
 
 
 def check_clipped(data: np.ndarray) -> None:
@@ -384,9 +375,10 @@ def heatmap_parts(path: str | os.PathLike, size: int | None = None, *, n_keypoin
             header = read_header(stream)
             check_shape(header.shape, (n_keypoints, "H", "W"))
             check_length(header, stream.seek(0, os.SEEK_END))
-            size = size or header.samples
-            for first in range(0, header.samples, size):
-                heatmaps = np.empty((min(size, header.samples - first), *header.full_shape[1:]), dtype=np.float32)
+            n_samples, *shape = header.full_shape
+            size = size or n_samples
+            for first in range(0, n_samples, size):
+                heatmaps = np.empty((min(size, n_samples - first), *shape), dtype=np.float32)
                 read_samples(stream, header, first, heatmaps)
                 if samples := not_finite(heatmaps):
                     raise NpyError(not_finite_reason([first + sample for sample in samples]))

@@ -31,26 +31,28 @@ class _DType:
             self.dtype = self.dtype.newbyteorder(state[1])
 
 
-class _Array:
+class _Array(np.ndarray):
     """Stand-in for ``numpy.ndarray``, filled by the state that NumPy writes."""
 
-    def __init__(self, *ignored: Any):
-        self.array = np.zeros(0)
+    def __new__(cls, *ignored: Any) -> _Array:
+        """Return an array of nothing, whatever is asked for."""
+        return super().__new__(cls, 0)
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, is_fortran, raw = state
-        self.array = _from_buffer(raw, dtype, shape, "F" if is_fortran else "C").array
+        super().__setstate__((1, shape, dtype.dtype, is_fortran, _as_bytes(raw)))
 
 
-def _from_buffer(raw: bytes | str, dtype: _DType, shape: tuple, order: str) -> _Array:
-    content = raw.encode("latin-1") if isinstance(raw, str) else bytes(raw)
-    made = _Array()
-    made.array = np.frombuffer(content, dtype=dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
-    return made
+def _as_bytes(raw: bytes | str) -> bytes:
+    return raw.encode("latin-1") if isinstance(raw, str) else raw
+
+
+def _from_buffer(raw: bytes | str, dtype: _DType, shape: tuple, order: str) -> np.ndarray:
+    return np.frombuffer(_as_bytes(raw), dtype=dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _scalar(dtype: _DType, raw: bytes | str) -> Any:
-    return _from_buffer(raw, dtype, (1,), "C").array[0].item()
+    return _from_buffer(raw, dtype, (), "C").item()
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
@@ -109,24 +111,8 @@ def load_plain(data: bytes) -> Any:
                 raise ValueError(f"Expected memo numbers up to {count}, got {argument}.")
             if opcode.name in ("PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4", "INST", "OBJ", "NEWOBJ_EX"):
                 raise ValueError(f"Expected plain containers and NumPy arrays, got {opcode.name}.")
-        return _plain(_Unpickler(BytesIO(data), encoding="latin1").load(), {})
+        return _Unpickler(BytesIO(data), encoding="latin1").load()
     except ValueError:
         raise
     except Exception as error:  # a damaged pickle raises almost anything
         raise ValueError(f"Expected a pickle, got a damaged one ({type(error).__name__}: {error})"[:300]) from error
-
-
-def _plain(content: Any, known: dict[int, Any]) -> Any:
-    """Replace stand-ins by their arrays; what is shared stays shared, so that the result is no larger."""
-    if isinstance(content, _Array):
-        return content.array
-    if isinstance(content, str | bytes | int | float | complex | None):
-        return content
-    if id(content) not in known:
-        if isinstance(content, dict):
-            known[id(content)] = {_plain(key, known): _plain(value, known) for key, value in content.items()}
-        elif isinstance(content, list | tuple):
-            known[id(content)] = type(content)(_plain(value, known) for value in content)
-        else:
-            raise ValueError(f"Expected plain containers and NumPy arrays, got {type(content).__name__}.")
-    return known[id(content)]

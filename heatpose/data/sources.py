@@ -319,7 +319,7 @@ class RemoteFiles:
             header, size = self.header(ListedFile(path))
             check_unchanged(header, size, shape)
             if not header.fortran:  # else a sample is spread over the whole file
-                start, each = len(header.raw), header.data_bytes // header.samples
+                start, each = len(header.raw), header.data_bytes // shape[0]
                 part = self._storage.read(path, start + first * each, start + (first + len(out)) * each)
                 return read_samples(BytesIO(header.raw + part), replace(header, shape=out.shape), 0, out)
         content = BytesIO(self._storage.read(path))
