@@ -120,8 +120,7 @@ def run(args: argparse.Namespace) -> None:
     if piped:
         frames = follow_stream(sys.stdin.buffer, n_keypoints=n_keypoints)
     else:
-        folder.n_keypoints = n_keypoints
-        frames = follow_folder(folder, once=args.once, until_idle=args.until_idle)
+        frames = follow_folder(folder, once=args.once, until_idle=args.until_idle, n_keypoints=n_keypoints)
     with page(args, stream.labels) as server:
         title = f"Watching {'stdin' if piped else args.path}"
         options = {"person": args.person, "fps": args.fps, "number": args.frame}

@@ -71,11 +71,6 @@ class GrowingFolder:
     patience : float, default 10
         Seconds after which an incomplete file that stopped growing is left out with a warning.
 
-    Attributes
-    ----------
-    n_keypoints : int
-        Of the heatmaps, 17 unless it is set before the first call of :meth:`poll`.
-
     Raises
     ------
     FileNotFoundError, NotADirectoryError
@@ -86,7 +81,6 @@ class GrowingFolder:
         self._root = Path(root)
         LocalFiles(self._root).require_folder()
         self._patience = patience
-        self.n_keypoints = 17
         self._folders = {"": _Folder(())}
         self._unfinished: dict[str, tuple[int, float]] = {}  # size, and the time of its last change
         self._newest: tuple[str, os.stat_result, os.stat_result] | None = None  # the last file read, and its folder
@@ -98,10 +92,15 @@ class GrowingFolder:
         """Number of incomplete files."""
         return len(self._unfinished)
 
-    def poll(self) -> Iterator[Frame]:
+    def poll(self, n_keypoints: int = 17) -> Iterator[Frame]:
         """Yield files completed since the last call, by modification time.
 
         Files that cannot be used are left out with a warning.
+
+        Parameters
+        ----------
+        n_keypoints : int, default 17
+            Of the heatmaps.
 
         Yields
         ------
@@ -110,7 +109,7 @@ class GrowingFolder:
         found = {*self._unfinished, *self._new_files()} or self._newest_again()
         for path in sorted(found, key=lambda path: (self._written(path), natural_key(path))):
             try:
-                heatmaps = read_heatmaps(self._root / path, n_keypoints=self.n_keypoints)
+                heatmaps = read_heatmaps(self._root / path, n_keypoints=n_keypoints)
             except UnfinishedFileError as error:
                 if self._may_grow(path):
                     continue
@@ -215,7 +214,7 @@ class _Folder:
 
 
 def follow_folder(
-    folder: GrowingFolder, *, once: bool = False, until_idle: float | None = None, pause: float = _PAUSE
+    folder: GrowingFolder, *, once: bool = False, until_idle: float | None = None, n_keypoints: int = 17
 ) -> Iterator[Frame | None]:
     """Yield the files of a growing folder as they arrive, and None while there are none.
 
@@ -227,8 +226,8 @@ def follow_folder(
         End when all existing files are complete.
     until_idle : float, optional
         End after this many seconds without a file.
-    pause : float, default 0.01
-        Seconds between two polls.
+    n_keypoints : int, default 17
+        Of the heatmaps.
 
     Yields
     ------
@@ -238,7 +237,7 @@ def follow_folder(
     while True:
         begun = time.monotonic()
         any_came = False
-        for frame in folder.poll():
+        for frame in folder.poll(n_keypoints):
             any_came = True
             yield frame
         now = time.monotonic()
@@ -249,7 +248,7 @@ def follow_folder(
         if not any_came:
             yield None
             # Listing very many files takes time: at most half of it is used.
-            time.sleep(max(pause, now - begun))
+            time.sleep(max(_PAUSE, now - begun))
 
 
 def follow_stream(stream: IO[bytes], pause: float = 0.1, n_keypoints: int = 17) -> Iterator[Frame | None]:

@@ -216,11 +216,12 @@ def test_what_is_no_folder_is_refused(tmp_path):
         GrowingFolder(tmp_path / "file")
 
 
-def test_following_ends_when_all_is_there_or_nothing_comes(tmp_path, clock):
+def test_following_ends_when_all_is_there_or_nothing_comes(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr("heatpose.live.watching._PAUSE", 0.25)
     write(tmp_path / "1.npy")
     frames = list(follow_folder(GrowingFolder(tmp_path, existing=True), once=True))
     assert paths(filter(None, frames)) == ["1.npy"]
-    frames = list(follow_folder(GrowingFolder(tmp_path), until_idle=1, pause=0.25))
+    frames = list(follow_folder(GrowingFolder(tmp_path), until_idle=1))
     assert frames == [None] * 4
     assert clock.at == 101
 
@@ -246,7 +247,7 @@ def test_no_file_is_missed_or_read_twice_while_files_are_written(tmp_path):
 
     thread = threading.Thread(target=writer)
     thread.start()
-    got = paths(filter(None, follow_folder(folder, until_idle=1, pause=0.001)))
+    got = paths(filter(None, follow_folder(folder, until_idle=1)))
     thread.join()
     assert sorted(got) == sorted(names)
 
