@@ -19,7 +19,7 @@ from heatpose.data.folder import ignored_data, media_advice
 from heatpose.data.formats.arrays import holds_keypoints
 from heatpose.data.npy import BadFile, BadFilesError, heatmap_parts
 from heatpose.data.reading import count_workers
-from heatpose.data.sources import HEATMAP_SUFFIX, list_files, open_source
+from heatpose.data.sources import HEATMAP_SUFFIX, has_suffix, list_files, open_source
 from heatpose.data.storage import FOLDER, Storage, concurrently, file_name, is_url, join_url, local_path, redact
 from heatpose.data.table import TABLE_SUFFIXES, is_pose_source, read_table, table_keypoints
 from heatpose.model.checks import select_columns
@@ -197,13 +197,12 @@ def list_pose_files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
             # As it was given: Path would strip a leading ./
             join = join_url if is_url(name) else os.path.join
             files += [join(name, file.path) for file in listing.files]
-        elif _suffix(name) in (HEATMAP_SUFFIX, *TABLE_SUFFIXES):
+        elif has_suffix(file_name(name), kinds := (HEATMAP_SUFFIX, *TABLE_SUFFIXES)):
             files.append(name)
         else:
-            kinds = ", ".join((HEATMAP_SUFFIX, *TABLE_SUFFIXES))
             raise ValueError(
-                f"Expected folders or files that end in {kinds}, or poses of another tool, got {redact(name)}."
-                f"{media_advice(name)}"
+                f"Expected folders or files that end in {', '.join(kinds)}, or poses of another tool, got "
+                f"{redact(name)}.{media_advice(name)}"
             )
     return files
 
@@ -225,10 +224,6 @@ def mirror_table(table: pd.DataFrame, skeleton: Skeleton = COCO_17) -> pd.DataFr
     """
     mirrored = mirror_keypoints(table_keypoints(table, skeleton), skeleton)
     return table.assign(**dict(zip(skeleton.columns, mirrored.reshape(len(table), -1).T, strict=True)))
-
-
-def _suffix(file: str) -> str:
-    return Path(file_name(file)).suffix.lower()
 
 
 def _load(
@@ -271,7 +266,7 @@ def _read(
     try:
         file.encode()  # names can be bytes that are no UTF-8, which a table cannot hold
         is_plain = not rows.keys() & {"format", "skeleton", "image_size"}  # else how to read it is said
-        if _suffix(file) == HEATMAP_SUFFIX and is_plain:
+        if has_suffix(file_name(file)) and is_plain:
             parts = heatmap_parts(file, _BLOCK, n_keypoints=len(heatmap_skeleton_of(pipeline).keypoints))
             try:
                 heatmaps = next(parts)

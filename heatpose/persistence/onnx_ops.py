@@ -73,6 +73,7 @@ class Graph:
     div = partialmethod(binary, "Div")
     greater = partialmethod(binary, "Greater", dtype=BOOL)
     matmul = partialmethod(op, "MatMul")
+    concat = partialmethod(op, "Concat")
 
     def where(self, condition: Value, first: Value, second: Any) -> Value:
         """Select `first` where the condition holds, `second` elsewhere."""
@@ -111,7 +112,3 @@ class Graph:
     def reshape(self, value: Value, *shape: int) -> Value:
         """Change the shape: 0 keeps an extent, -1 is inferred."""
         return self.op("Reshape", value, self.constant(shape, I64))
-
-    def concat(self, *values: Value, axis: int) -> Value:
-        """Concatenate along an axis."""
-        return self.op("Concat", *values, axis=axis)

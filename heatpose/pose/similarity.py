@@ -144,7 +144,7 @@ class PoseNeighbours(Neighbours):
 
     def __init__(self, keypoints: ArrayLike):
         self.keypoints = np.asarray(keypoints, dtype=np.float64)
-        self._is_seen = _seen(self.keypoints)  # once: each pose is compared dozens of times
+        self._is_seen = _relative_confidence(self.keypoints) >= _SEEN  # once: each pose is compared dozens of times
         super().__init__(_signatures(self.keypoints), NEAR_IDENTICAL)
 
     def distance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -216,10 +216,6 @@ def _relative_confidence(keypoints: np.ndarray) -> np.ndarray:
     count = np.count_nonzero(confidence > 0, axis=1)
     middle = ordered[np.arange(len(ordered)), np.maximum(count - 1, 0) // 2]
     return confidence / np.where(count > 0, middle, 1)[:, np.newaxis]
-
-
-def _seen(keypoints: np.ndarray) -> np.ndarray:
-    return _relative_confidence(keypoints) >= _SEEN
 
 
 def _placed(keypoints: np.ndarray, weight: np.ndarray) -> np.ndarray:

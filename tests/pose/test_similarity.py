@@ -78,7 +78,7 @@ def test_the_nearest_are_those_of_a_search_of_all(poses):
 
 def test_what_is_seen_of_a_pose_is_found_once(poses, monkeypatch):
     index, rows = PoseNeighbours(poses.keypoints), np.arange(20)
-    monkeypatch.delattr("heatpose.pose.similarity._seen")
+    monkeypatch.delattr("heatpose.pose.similarity._relative_confidence")
     assert np.isfinite(index.nearest(rows, rows)[0]).all()
 
 
