@@ -172,9 +172,8 @@ def _candidates(args: argparse.Namespace) -> tuple[str, ...]:
 
 def _train(args: argparse.Namespace) -> tuple[heatpose.TrainingResult, pd.DataFrame]:
     from heatpose.data.groups import check_enough
-    from heatpose.model.checks import check_names
     from heatpose.model.inputs import read_samples
-    from heatpose.training.plan import check_mirror
+    from heatpose.training.plan import check_classes
     from heatpose.training.trials import check_optuna
 
     names = _candidates(args)
@@ -182,8 +181,7 @@ def _train(args: argparse.Namespace) -> tuple[heatpose.TrainingResult, pd.DataFr
     folds: int | Literal["auto"] = args.folds or "auto"
 
     def check(index: pd.DataFrame) -> None:
-        check_names(index["label"].unique())
-        check_mirror(index["label"].unique(), args.mirror)
+        check_classes(index["label"].unique(), args.mirror)
         check_enough(index["label"], heatpose.resolve_groups(index, spec).groups, folds)
 
     train: Callable[..., heatpose.TrainingResult] = heatpose.train_pose_classifier

@@ -27,6 +27,7 @@ from heatpose.evaluation.metrics import Evaluation, evaluate_predictions, macro_
 from heatpose.evaluation.scoring import frames_with_body, prediction_table
 from heatpose.evaluation.signature import sign_table
 from heatpose.model.candidates import CANDIDATES, make_pose_pipeline
+from heatpose.model.checks import check_names
 from heatpose.model.conformal import COVERAGES, conformal_threshold
 from heatpose.model.estimators import PoseClassifier
 from heatpose.model.openset import apply_temperature
@@ -37,7 +38,7 @@ from heatpose.pose.skeletons import find_skeleton, table_skeleton
 from heatpose.training.folds import Fit, Mirror, Output, Task, Trainer, fit_temperature, join_fits
 from heatpose.training.result import TrainingResult
 
-__all__ = ["Choice", "TrainingPlan", "check_mirror", "conclude", "plan_training"]
+__all__ = ["Choice", "TrainingPlan", "check_classes", "conclude", "plan_training"]
 
 COVERAGE = 0.95
 """Share of poses of held-out groups for which ``predict_or_unknown`` predicts a class."""
@@ -103,8 +104,9 @@ class Choice:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-def check_mirror(classes: np.ndarray, mirror: Mirror) -> None:
-    """Raise ValueError for a mirror that names classes which are not there."""
+def check_classes(classes: np.ndarray, mirror: Mirror) -> None:
+    """Raise ValueError for a name that no class can have, and for a mirror that names classes which are not there."""
+    check_names(classes)
     if not (mirror is None or isinstance(mirror, str)):
         mirror_classes(classes, mirror)
 
@@ -145,7 +147,7 @@ def plan_training(
     X = table[list(skeleton.columns)].to_numpy(np.float64, na_value=np.nan)
     keypoints = table_keypoints(table, skeleton)
     check_enough(y, grouping.groups, n_folds)
-    check_mirror(np.unique(y), mirror)
+    check_classes(np.unique(y), mirror)
     folds = grouped_folds(y, grouping.groups, n_folds, random_state)
     mixed = random_folds(y, len(folds), random_state)
     return TrainingPlan(

@@ -461,8 +461,9 @@ def test_progress_counts_to_its_total():
         (TABLE, {"classifiers": []}, "got none"),
         (TABLE, {"groups": "blocks"}, "blocks:N"),
         (TABLE, {"mirror": {"action_up": "up"}}, "got up"),
+        (TABLE.assign(label=TABLE["label"].replace("dummy", "unknown")), {}, "^Expected other class names than 'unk"),
     ],
-    ids=["one class", "one group", "too few groups", "a class in one group", "name", "no name", "groups", "mirror"],
+    ids=["class", "group", "too few groups", "a class in one group", "name", "no name", "groups", "mirror", "unknown"],
 )
 def test_errors_come_before_any_work(table, options, message, monkeypatch):
     fits = trained_without(monkeypatch)
