@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from heatpose.live.times import ClockCheck, as_seconds
+from heatpose.live.times import ROUNDING, ClockCheck, as_seconds
 from heatpose.model.checks import select_columns
 from heatpose.model.conversion import frame_predictor
 from heatpose.model.estimators import HeatmapDecoder, PoseClassifier
@@ -38,7 +38,6 @@ _BETWEEN = 0.04  # seconds: poses are interpolated between frames further apart 
 _PATIENCE = 3  # times `release` or `hold`: the longest wait for a pose that is gaining
 _STEP = 0.002  # seconds: resolution of event times
 _PIECE = 1000  # steps computed together, to bound memory
-_ROUNDING = 1e-6  # seconds: float64 resolution of times since 1970
 
 
 @dataclass(frozen=True)
@@ -285,7 +284,7 @@ class PoseStream:
         """
         (seconds,) = as_seconds(time, 1)
         self._newest = max(self._newest, seconds)
-        gone = {person: track for person, track in self._tracks.items() if seconds - track.seen > self.gap + _ROUNDING}
+        gone = {person: track for person, track in self._tracks.items() if seconds - track.seen > self.gap + ROUNDING}
         for person, track in gone.items():
             del self._tracks[person]
             if track.time == track.begin:  # a single frame: the next one would have come too late
@@ -334,7 +333,7 @@ class PoseStream:
         track = self._tracks.get(person)
         if track is not None:
             self._clock.add(time - track.time)
-        if track is not None and time - track.time > self.gap + _ROUNDING:
+        if track is not None and time - track.time > self.gap + ROUNDING:
             yield from track.end()
             track = None
         if track is None:
@@ -342,7 +341,7 @@ class PoseStream:
             track = self._tracks[person] = _Track(self, person, probabilities, time)
         else:
             start, passed = track.time, time - track.time
-            poses = [*_poses_between(track.frame, frame, math.ceil(passed / _BETWEEN - _ROUNDING)), frame]
+            poses = [*_poses_between(track.frame, frame, math.ceil(passed / _BETWEEN - ROUNDING)), frame]
             for part, probabilities in enumerate(self._model.probabilities(poses), start=1):
                 yield from track.push(probabilities, start + passed * part / len(poses) if part < len(poses) else time)
         track.frame = frame
@@ -452,10 +451,10 @@ class _Track:
         *gained, lost = self._sums
         most = max(gained)
         best = gained.index(most)
-        if most > 0 and most + _ROUNDING >= hold:
+        if most > 0 and most + ROUNDING >= hold:
             yield from self._enter(best, self._zeros[best])
         # A gaining class extends the wait, but not without limit: alternating poses are unknown.
-        elif lost > 0 and lost + _ROUNDING >= (_PATIENCE * max(hold, release) if most > 0 else release):
+        elif lost > 0 and lost + ROUNDING >= (_PATIENCE * max(hold, release) if most > 0 else release):
             yield from self._enter(self._unknown, self._zeros[-1])
         if self._state is not None and self._n_held < len(self._settings.held_after):
             yield from self._hold(self._state, self._last_certain())
@@ -463,7 +462,7 @@ class _Track:
     def _hold(self, state: int, certain: _Moment) -> Iterator[PoseEvent]:
         """Emit the held events of the state that are due at a moment which belongs to it."""
         for seconds in self._settings.held_after[self._n_held :]:
-            if certain.time + _ROUNDING - self._since.time < seconds:
+            if certain.time + ROUNDING - self._since.time < seconds:
                 break
             self._n_held += 1
             yield self._event("held", state, self._since.time + seconds, certain)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["ClockCheck", "SteadyClock", "as_seconds"]
+__all__ = ["ROUNDING", "ClockCheck", "SteadyClock", "as_seconds"]
 
 _LONG_STEPS = 5
 """Consecutive steps of `gap` or more that are reported: at the default gap, five seconds without a usable stream."""
@@ -22,7 +22,8 @@ _STILL_STEPS = 10
 _SHORTEST = 0.001
 """Seconds between frames below which a clock stands still: no camera takes a thousand frames a second."""
 
-_ROUNDING = 1e-6  # seconds: frame numbers are exactly the default gap apart, up to rounding
+ROUNDING = 1e-6
+"""Seconds, the float64 resolution of times since 1970: up to it, frames can be exactly the gap apart."""
 
 
 def as_seconds(time: ArrayLike, count: int) -> list[float]:
@@ -114,7 +115,7 @@ class ClockCheck:
         UserWarning
             Several steps in a row are as long as the gap or longer, or time stands still.
         """
-        self._long = self._long + 1 if step >= self._gap - _ROUNDING else 0
+        self._long = self._long + 1 if step >= self._gap - ROUNDING else 0
         self._still = self._still + 1 if step < _SHORTEST else 0
         if self._long >= _LONG_STEPS:
             found = (
