@@ -12,9 +12,10 @@ from sklearn.metrics import adjusted_rand_score
 from heatpose.data.groups import Grouping, grouped_folds, random_folds
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.evaluation.advice import advise_classes
-from heatpose.evaluation.audit import AuditPlan, audit_training, twin_share
+from heatpose.evaluation.audit import AuditPlan, audit_training, find_twins
 from heatpose.evaluation.learning_curve import learning_curve, train_quick_model
 from heatpose.evaluation.metrics import evaluate_predictions
+from heatpose.pose.similarity import PoseNeighbours
 
 CLASSES = ["action_up", "action_down", "category_motion", "select_avatar"]
 POSES = simulate_poses(4, 2, 8, classes=CLASSES, random_state=5)
@@ -81,8 +82,10 @@ def test_frames_that_cannot_be_compared_are_no_evidence_for_a_split():
     said = audit.conclude(evaluate_predictions(LABELS, LABELS, groups=PERFORMERS.groups), 1.0).verdict
     assert said.startswith("As far as can be seen, this split does not leak: 0.0 % of the frames that show enough")
     assert "12.5 % of those it tests on" in said
-    distances = np.array([0.01, np.inf, 0.5, np.inf])
-    assert twin_share((distances, np.array([1, -1, 0, -1])), 0.025) == 0.5
+    keypoints[1::8] = keypoints[0::8]  # all that can be compared have a copy
+    every = np.arange(len(keypoints))
+    twins = find_twins(PoseNeighbours(keypoints), [(every, every)])
+    assert (twins.compared, twins.near_identical) == (0.25, 1)
 
 
 def test_permuted_labels_are_remembered_by_a_random_split_alone():
