@@ -74,10 +74,9 @@ def cache_folder(data: str | os.PathLike, where: str | os.PathLike | None = None
 
 def _user_caches() -> Path:
     """Return the user's folder for caches, as the system has it."""
-    try:
+    home = Path("/")  # of a user without one, as in a container: it cannot be written, of which a warning tells
+    with contextlib.suppress(RuntimeError):
         home = Path.home()
-    except RuntimeError:  # a user without one, as in a container: it cannot be written, of which a warning tells
-        home = Path("/")
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "heatpose" / "Cache"
     if sys.platform == "darwin":

@@ -106,8 +106,7 @@ class HeatmapDecoder(TransformerMixin, BaseEstimator):
                 own = source if X.shape[1] == len(source.keypoints) else skeleton
             return as_keypoints(X, skeleton=own, to=skeleton).reshape(-1, len(skeleton.columns))
         heatmaps = check_heatmaps(X, source)
-        n_jobs = count_workers(self.n_jobs)
-        keypoints = decode_skeleton(heatmaps, source, skeleton, method=self.method, n_jobs=n_jobs)
+        keypoints = decode_skeleton(heatmaps, source, skeleton, method=self.method, n_jobs=count_workers(self.n_jobs))
         return keypoints.reshape(-1, len(skeleton.columns))  # also of an empty batch
 
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:

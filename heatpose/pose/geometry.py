@@ -25,6 +25,7 @@ __all__ = [
     "describe_poses",
     "has_body",
     "mask_uncertain",
+    "mean_point",
     "merge_head",
     "mirror_heatmaps",
     "mirror_keypoints",
@@ -332,18 +333,13 @@ def describe_poses(
         NaN for what needs a missing keypoint.
     """
     step = max(1, min(_CHUNK_POSES, _CHUNK_PAIRS // xy.shape[1] ** 2))
-    chunks = [xy[start : start + step] for start in range(0, max(len(xy), 1), step)]
-    described = [_describe(chunk, skeleton, blocks) for chunk in chunks]
-    return described[0] if len(described) == 1 else np.concatenate(described)
-
-
-def _describe(xy: np.ndarray, skeleton: Skeleton, blocks: Collection[str]) -> np.ndarray:
-    """Compute features of some poses; see :func:`describe_poses`."""
-    described = [FEATURE_BLOCKS[name](xy, skeleton) for name in blocks]
-    widths = [math.prod(block.shape[1:]) for block in described]  # of no poses, too
-    return np.concatenate(
-        [block.reshape(len(xy), width) for block, width in zip(described, widths, strict=True)], axis=1
-    ).astype(np.float32)
+    described = []
+    for start in range(0, max(len(xy), 1), step):
+        some = xy[start : start + step]
+        parts = [FEATURE_BLOCKS[name](some, skeleton) for name in blocks]
+        parts = [part.reshape(len(some), math.prod(part.shape[1:])) for part in parts]  # of no poses, too
+        described.append(np.concatenate(parts, axis=1).astype(np.float32))
+    return np.concatenate(described)
 
 
 def mirror_keypoints(keypoints: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from heatpose.data.packages import import_extra
 from heatpose.pose.decoding import DECODERS, decode_heatmaps
-from heatpose.pose.geometry import merge_head, normalise_poses
+from heatpose.pose.geometry import mean_point, merge_head, normalise_poses
 from heatpose.pose.skeleton import COCO_17
 
 if TYPE_CHECKING:
@@ -418,9 +418,7 @@ def _label_cells(ax: Axes, shape: tuple[int, ...], step: int) -> None:
 
 def mean_pose(poses: np.ndarray) -> np.ndarray:
     """Return the mean over the poses that have the keypoint, (N, K, 2) -> (K, 2), NaN where none has."""
-    seen = ~np.isnan(poses)
-    with np.errstate(invalid="ignore"):
-        return np.sum(poses, axis=0, where=seen) / seen.sum(axis=0)
+    return mean_point(poses.swapaxes(0, 1))
 
 
 def _frame(ax: Axes, poses: np.ndarray, means: np.ndarray) -> None:

@@ -25,7 +25,6 @@ from heatpose.data.storage import is_url, join_url
 from heatpose.data.table import table_keypoints
 from heatpose.data.wording import PERFECT_SCORE, format_number
 from heatpose.evaluation.advice import WEAK
-from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.importance import measure_importance
 from heatpose.evaluation.inspection import Inspection, Problem
 from heatpose.evaluation.metrics import Evaluation
@@ -77,11 +76,6 @@ class Material:
     cautions: Sequence[str]
     heatmaps: str | HeatmapRows | None
     facts: Mapping[str, str]
-
-    @property
-    def audit(self) -> LeakageAudit | None:
-        """Leakage audit of a training."""
-        return None if self.training is None else self.training.audit
 
     @cached_property
     def predictions(self) -> pd.DataFrame | None:
@@ -288,7 +282,7 @@ SECTIONS: Mapping[str, tuple[str, str, Callable[[Material, Any], dict[str, Any] 
     "hidden": ("Scores with a part of the body hidden", "training", _plain),
     "importance": ("Feature importance", "importance", _importance),
     "people": ("Learning curve", "training", _people),
-    "leakage": ("Leakage audit", "audit", _plain),
+    "leakage": ("Leakage audit", "training", _plain),
     "problems": ("Problems in the data", "inspection", _problems),
     "data": ("Contents of the data", "inspection", _plain),
     "reproduce": ("Reproduce", "facts", _reproduce),
@@ -310,12 +304,12 @@ def headline(material: Material) -> dict[str, Any]:
     else:
         title, score, interval = "Evaluation", evaluation.balanced_accuracy, evaluation.balanced_accuracy_interval
         beside = [ScoreRow("balanced_accuracy", "this model", score, interval, None, "")]
-    learned = (material.audit or evaluation).better_than_chance
+    learned = (evaluation if training is None else training.audit).better_than_chance
     return {
         "title": title,
         "data": data,
         "learned": learned,
-        "holds": learned and not material.cautions and not (material.audit and material.audit.leaks),
+        "holds": learned and not material.cautions and not (training and training.audit.leaks),
         "beside": beside,
         "cautions": _cautions(material, evaluation, learned),
     }
