@@ -55,7 +55,7 @@ def list_choices(pipeline: Pipeline, notes: Iterable[str] = ()) -> list[str]:
     if n := getattr(classifier, "n_thinned_", 0):
         choices.append(
             f"Trained the final model without {format_plural(n, 'sample')}, left out evenly since neighbours in a clip "
-            f"are nearly the same: with re-posed ones it takes {classifier.max_samples:,} at most (max_samples)."
+            "are nearly the same: with re-posed ones they would be more than max_samples."
         )
     for decision in getattr(classifier, "mirror_decisions_", ()):
         first, second = decision["classes"]

@@ -28,7 +28,7 @@ def test_each_choice_is_a_sentence():
         "Left out 1 sample without a visible body.",
         "Masked keypoints whose confidence is below 0.4 of the median of their pose, in training and prediction.",
         "Trained the final model without 1,200 samples, left out evenly since neighbours in a clip are nearly the "
-        "same: with re-posed ones it takes 24,000 at most (max_samples).",
+        "same: with re-posed ones they would be more than max_samples.",
         "Mirrored left and right: 98 % of the mirror images are nearest.",
         "Did not mirror turn_left and turn_right: only 3 %.",
         "Mirrored wave in itself: given.",
