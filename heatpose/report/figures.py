@@ -193,10 +193,14 @@ def draw_learning(curve: LearningCurve, chance: float) -> dict[str, Any]:
     least, most = curve.n_groups.min(), curve.n_groups.max()
     spare = 0.08 * max(1, most - least)
     ends = [np.column_stack([curve.n_groups, end])[known] for end in (curve.low, curve.high)]
+    ticks: dict[int, str] = {}
+    for n in reversed(curve.n_groups.tolist()):
+        if not ticks or min(ticks) - n >= 0.04 * most * len(ticks[min(ticks)]):  # room for its digits
+            ticks[n] = f"{n:,}"
     return {
         "points": np.column_stack([curve.n_groups, curve.balanced_accuracy]),
         "band": np.concatenate([ends[0], ends[1][::-1]]),
-        "x": ("training groups", least - spare, most + spare, {n: str(n) for n in curve.n_groups.tolist()}),
+        "x": ("training groups", least - spare, most + spare, dict(sorted(ticks.items()))),
         "y": ("balanced accuracy", 0, 1.03, _QUARTERS),
         "line": ((least - spare, chance), (most + spare, chance)),
         "note": (most, chance + 0.03, "end", "chance"),

@@ -1,6 +1,8 @@
 """The figures of a report: what is drawn lies where its numbers are on the axes."""
 
 import re
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -64,6 +66,18 @@ def test_points_of_a_chart_are_at_their_ticks(chart, places):
 def test_the_band_of_a_learning_curve_is_its_interval():
     _, y, _, band = drawn(figures.draw_learning(CURVE, 0.1))
     assert band == [y[text] for text in ("0", ".25", ".5", "1", ".75", ".5")]
+
+
+@pytest.mark.parametrize("n_groups", [5, 19, 50, 1999])
+def test_numbers_of_groups_do_not_overlap(n_groups):
+    sizes = np.unique(np.ceil(n_groups / 2.0 ** np.arange(12)).astype(int))
+    shares = np.full(len(sizes), 0.5)
+    x, _, dots, _ = drawn(
+        figures.draw_learning(replace(CURVE, n_groups=sizes, balanced_accuracy=shares, low=shares, high=shares), 0.1)
+    )
+    assert len(dots) == len(sizes) and f"{n_groups:,}" in x
+    for (text, at), (following, further) in pairwise(x.items()):
+        assert further - at > 6 * (len(text) + len(following)) / 2  # pixels of a digit, at 11 pixels of height
 
 
 def test_ellipses_contain_two_thirds_of_each_keypoint():
