@@ -89,6 +89,14 @@ def test_the_same_number_gives_the_same_result_and_the_input_stays(monkeypatch):
     np.testing.assert_array_equal(X, before)
 
 
+def test_of_many_samples_some_of_each_class_are_measured(monkeypatch):
+    monkeypatch.setattr(importance, "MAX_SAMPLES", 20)
+    X, y, classifier = poses_by("distance__head__left_wrist")
+    order = np.argsort(y, kind="stable")
+    drop = measure_importance(classifier, X[order], y[order]).set_index(["kind", "name"])["accuracy_drop"]
+    assert drop["distance", "head to left wrist"] > 0.2  # of one class nothing is lost by an exchange
+
+
 def test_classes_of_numbers_are_not_in_the_order_of_their_names():
     X, y, classifier = poses_by("left_elbow_x")
     expected = measure_importance(classifier, X, y)

@@ -220,6 +220,7 @@ def test_a_pose_ends_where_it_is_gone_not_where_the_next_one_begins():
     frames = [(0, 1), (1, 1), (1.001, 0), (1.3, 0), (1.301, 0, 1), (2, 0, 1)]
     expected = [("entered", "a", 0.0), ("left", "a", 1.0), ("entered", "b", 1.3), ("left", "b", 2.0)]
     assert summary(events_of(frames, smoothing=0, release=0.7, held_after=[])) == expected
+    assert summary(events_of(frames[:4], smoothing=0, release=0.7, held_after=[])) == expected[:2]  # nor at the end
 
 
 def test_poses_that_only_come_and_go_are_unknown():

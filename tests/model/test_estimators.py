@@ -458,6 +458,16 @@ def test_samples_are_drawn_in_proportion_to_their_weights():
     assert sorted(mixed.estimator_.X_[:, 0]) == sorted(spy.X_[:, 0])
 
 
+def test_weights_stay_with_their_samples_where_frames_without_a_body_are_left_out():
+    empty, weights = np.full((3, 51), np.nan), np.linspace(0, 2, len(TABLE))
+    plain, mixed = (PoseClassifier(Spy(), performers=0, mirror=None) for _ in range(2))
+    plain.fit(TABLE, LABELS, sample_weight=weights)
+    mixed.fit(
+        np.concatenate([empty, TABLE]), np.append(LABELS[:3], LABELS), sample_weight=np.append(np.ones(3), weights)
+    )
+    np.testing.assert_array_equal(mixed.estimator_.X_, plain.estimator_.X_)
+
+
 def test_weights_are_checked():
     for wrong in (np.ones(3), -np.ones(len(TABLE)), np.zeros(len(TABLE))):
         with pytest.raises(ValueError, match=r"sample_weight|Negative|non-zero|a positive weight"):
