@@ -52,7 +52,15 @@ def test_what_is_hardly_seen_in_one_of_both_does_not_count():
     assert distance(other, pose) == pytest.approx(0, abs=1e-9)
 
 
+def test_confidences_count_beside_those_of_their_pose():
+    pose, other = a_pose(), a_pose(seed=1)
+    expected = distance(pose, other)
+    assert distance(pose * (1, 1, 0.1), other * (1, 1, 100)) == pytest.approx(expected)
+
+
 def test_with_too_few_keypoints_in_common_nothing_is_near():
+    few = a_pose()[:, :4]  # of a skeleton that has no more
+    assert distance(few, few + (5, 5, 0)) == pytest.approx(0, abs=1e-9)
     pose = a_pose()
     pose[0, :10] = (np.nan, np.nan, 0)
     assert distance(pose, pose) == np.inf
