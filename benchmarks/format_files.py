@@ -30,6 +30,11 @@ BODY_25 = _words(
     "right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear left_big_toe "
     "left_small_toe left_heel right_big_toe right_small_toe right_heel"
 )
+KINECT_25 = _words(
+    "spine_base spine_mid neck head left_shoulder left_elbow left_wrist left_hand right_shoulder right_elbow "
+    "right_wrist right_hand left_hip left_knee left_ankle left_foot right_hip right_knee right_ankle right_foot "
+    "spine_shoulder left_hand_tip left_thumb right_hand_tip right_thumb"
+)
 _HALPE = _words("head neck hip left_big_toe right_big_toe left_small_toe right_small_toe left_heel right_heel")
 HALPE_26 = [*COCO, *_HALPE]
 _FACE_AND_HANDS = [*(f"face_{n}" for n in range(68)), *(f"hand_{n}" for n in range(42))]
@@ -46,11 +51,20 @@ MPII_16 = _words(
     "right_elbow right_shoulder left_shoulder left_elbow left_wrist"
 )
 
+SAPIENS_308 = [
+    *(name for name in COCO if "wrist" not in name),
+    *(f"{side}_{part}" for side in ("left", "right") for part in ("big_toe", "small_toe", "heel")),
+    *(*(f"right_finger_{n}" for n in range(20)), "right_wrist"),
+    *(*(f"left_finger_{n}" for n in range(20)), "left_wrist"),
+    *(f"point_{n}" for n in range(63, 308)),
+]
+
 SIZE = (640, 480)
 """Width and height of the images that the poses are in."""
 
-SIZED = {name: {"image_size": SIZE} for name in ("yolo", "mediapipe", "mediapipe-csv")}
-"""What has to be passed beside a source."""
+_FRACTIONS = ("yolo", "mediapipe", "mediapipe_csv", "mediapipe_long_csv", "kinetics")
+SIZED = {name: {"image_size": SIZE} for name in _FRACTIONS}
+"""What has to be passed beside a source, by the name of its writer."""
 
 
 def bodies(n: int, seed: int = 0, missing: float = 0.1) -> np.ndarray:
@@ -157,6 +171,27 @@ def alphapose(path: Path, poses: np.ndarray, names: list[str] = COCO) -> Path:
     return path
 
 
+def alphapose_open(path: Path, poses: np.ndarray, form: tuple[str, str] = ("people", "pose_keypoints_2d")) -> Path:
+    """Write the results of a film in OpenPose's form, or CMU's, all together and each apart, as AlphaPose does."""
+    frames = {
+        f"{n}.jpg": {"version": "AlphaPose v0.3", form[0]: [{form[1]: flat(pose, OPENPOSE_18)}]}
+        for n, pose in enumerate(poses)
+    }
+    dump(path / "alphapose-results.json", frames)
+    for name, frame in frames.items():
+        dump(path / "sep-json" / name.replace("jpg", "json"), frame)
+    return path
+
+
+def kinetics(path: Path, poses: np.ndarray) -> Path:
+    """Write a clip of Kinetics-skeleton, whose places are fractions of the image."""
+    points = [np.array(ordered(pose, OPENPOSE_18)) / (*SIZE, 1) for pose in poses]
+    people = [[{"pose": xyc[:, :2].reshape(-1).tolist(), "score": xyc[:, 2].tolist()}] for xyc in points]
+    frames = [{"frame_index": n + 1, "skeleton": skeletons} for n, skeletons in enumerate(people)]
+    dump(path, {"data": frames, "label": "wave", "label_index": 7})
+    return path
+
+
 def instance(pose: np.ndarray, names: list[str] = COCO) -> dict:
     """Return a pose as an instance of MMPose."""
     points = np.array(ordered(pose, names))
@@ -173,6 +208,13 @@ def mmpose(path: Path, poses: np.ndarray, names: list[str] = COCO) -> Path:
     frames = [{"frame_id": n + 1, "instances": [instance(pose, names)]} for n, pose in enumerate(poses)]
     id2name = {str(number): name for number, name in enumerate(names)}
     dump(path, {"meta_info": {"dataset_name": "coco", "keypoint_id2name": id2name}, "instance_info": frames})
+    return path
+
+
+def easy_vitpose(path: Path, poses: np.ndarray, names: list[str] = COCO) -> Path:
+    """Write the people of a film by their tracks: y, x and score of each keypoint."""
+    frames = [{"3": np.array(ordered(pose, names))[:, [1, 0, 2]].tolist()} for pose in poses]
+    dump(path, {"keypoints": frames, "skeleton": {str(number): name for number, name in enumerate(names)}})
     return path
 
 
@@ -210,6 +252,19 @@ def landmarks(pose: np.ndarray) -> list[dict[str, float]]:
 def mediapipe(path: Path, poses: np.ndarray) -> Path:
     """Write results of the Tasks API, a list of frames."""
     dump(path, [{"timestamp_ms": 33 * n, "pose_landmarks": [landmarks(pose)]} for n, pose in enumerate(poses)])
+    return path
+
+
+def tensorflow_js(path: Path, poses: np.ndarray, seen: str = "score") -> Path:
+    """Write what MoveNet returns in TensorFlow.js for each frame, or by ``confidence`` in ml5."""
+    frames = [
+        [
+            {"x": x, "y": y, seen: score, "name": name}
+            for (x, y, score), name in zip(ordered(pose, COCO), COCO, strict=True)
+        ]
+        for pose in poses
+    ]
+    dump(path, [[{"score": 0.8, "keypoints": keypoints}] for keypoints in frames])
     return path
 
 
@@ -266,6 +321,19 @@ def pyskl(path: Path, poses: np.ndarray, protocol: int = 4) -> Path:
         "keypoint_score": known[..., 2],
     }
     path.write_bytes(pickle.dumps({"split": {"train": [clip["frame_dir"]]}, "annotations": [clip]}, protocol))
+    return path
+
+
+def ntu(path: Path, poses: np.ndarray) -> Path:
+    """Write a clip of NTU RGB+D with one body; what it has not is NaN in the image of the colour camera."""
+    lines = [str(len(poses))]
+    for pose in poses:
+        lines += ["1", "72057594037931101 0 1 1 1 1 0 0.02764709 0.05745083 2", str(len(KINECT_25))]
+        for x, y, confidence in ordered(pose, KINECT_25):
+            place, state = f"{x} {y}" if confidence else "NaN -Infinity", 1 + (confidence > 0.5)
+            lines.append(f"0.2181153 0.1725972 3.785547 277.4 191.8 {place} -0.2059 0.0349 0.9766 -0.0292 {state}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 

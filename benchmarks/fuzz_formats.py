@@ -58,7 +58,12 @@ FORMATS: dict[str, tuple[Callable[..., Path], str]] = {
     "deeplabcut": (written.deeplabcut, "a.csv"),
     "deeplabcut .h5": (written.deeplabcut_hdf5, "a.h5"),
     **{f"sleap {suffix}": (written.sleap, f"a{suffix}") for suffix in (".slp", ".h5", ".nwb")},
-    "ultralytics": (written.ultralytics, "a.json"),  # last, since the seed depends on the position
+    "ultralytics": (written.ultralytics, "a.json"),  # new ones last, since the seed depends on the position
+    "ntu": (written.ntu, "S001C001P003R001A007.skeleton"),
+    "easy-vitpose": (written.easy_vitpose, "a.json"),
+    "openpose kinetics": (written.kinetics, "a.json"),
+    "openpose alphapose": (written.alphapose_open, "film"),
+    "mediapipe named": (written.tensorflow_js, "a.json"),
 }
 """Writer and path of a good file of each format; HDF5 needs what ``heatpose[animal]`` has."""
 
@@ -158,10 +163,11 @@ def limit_memory(source: Path, options: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used * 1024 + MOST_BYTES, resource.RLIM_INFINITY))
 
 
-def fuzz(source: Path, format: str, n_files: int, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+def fuzz(
+    source: Path, format: str, n_files: int, rng: np.random.Generator, options: dict[str, Any]
+) -> Iterator[tuple[str, bytes]]:
     """Yield the outcome of each way of reading a mutated file, and the file."""
     marker = source.parents[1] / "marker"
-    options = written.SIZED.get(format, {})
     limit_memory(source, options)
     file = sorted(source.iterdir())[0] if source.is_dir() else source
     good = file.read_bytes()
@@ -173,7 +179,9 @@ def fuzz(source: Path, format: str, n_files: int, rng: np.random.Generator) -> I
             yield check_apart(source, how, marker, options), content
 
 
-def fuzz_hdf5(source: Path, format: str, n_files: int, rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
+def fuzz_hdf5(
+    source: Path, format: str, n_files: int, rng: np.random.Generator, options: dict[str, Any]
+) -> Iterator[tuple[str, bytes]]:
     """Do as `fuzz` does; one process reads a batch of files, and what is found in each is used as if it were alone."""
     good, marker = source.read_bytes(), source.parents[1] / "marker"
     read = read_hdf5 if format == "deeplabcut" else read_sleap
@@ -187,7 +195,7 @@ def fuzz_hdf5(source: Path, format: str, n_files: int, rng: np.random.Generator)
         with mock.patch.object(hdf5, "records", lambda *_, found=found: found):
             for path in paths:
                 content = path.read_bytes()
-                yield check(path, format, marker, {}, 20 * MOST_SECONDS_HDF5), content
+                yield check(path, format, marker, options, 20 * MOST_SECONDS_HDF5), content
                 try:
                     find_format(path)
                 except ALLOWED:
@@ -218,7 +226,8 @@ def main() -> int:
                 print(f"{name:18} not run: {error}", flush=True)
                 continue
             run = fuzz_hdf5 if source.suffix in hdf5.HDF5_SUFFIXES else fuzz
-            for number, (outcome, content) in enumerate(run(source, name.split()[0], args.files, rng)):
+            options = written.SIZED.get(write.__name__, {})
+            for number, (outcome, content) in enumerate(run(source, name.split()[0], args.files, rng, options)):
                 if outcome.startswith("failure"):
                     failures += 1
                     if outcomes[outcome] < 3:

@@ -110,7 +110,10 @@ def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H",
     shape, (n_keypoints, *size) = tuple(shape), expected
     if is_keypoints(shape, n_keypoints):
         if len(shape) > 4:  # such as MoveNet's (1, 1, 17, 3), stacked
-            return f"more axes than frames, people, keypoints; use keypoints.reshape(-1, {shape[-2]}, {shape[-1]})"
+            flat = f"keypoints.reshape(-1, {shape[-2]}, {shape[-1]})"
+            return (
+                f"more axes than frames, people, keypoints; use {flat}, and [..., [1, 0, 2]] of MoveNet's y, x, score"
+            )
         return "they are keypoints, not heatmaps; use --format arrays (heatpose.read_poses)"
     if len(shape) > 4:
         ones = tuple(axis for axis in range(len(shape)) if shape[axis] == 1)

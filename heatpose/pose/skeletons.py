@@ -59,6 +59,18 @@ def _face() -> tuple[str, ...]:
     return tuple(names[point] for point in range(68))
 
 
+def _sapiens() -> tuple[str, ...]:
+    """Name the 308 points of Meta's Sapiens (Goliath): fingers from the tip, and a face whose sides are not told."""
+    fingers = [_HAND[base + part] for base in range(1, len(_HAND), 4) for part in (3, 2, 1, 0)]
+    return (
+        *(name for name in COCO_17.keypoints if not name.endswith("wrist")),
+        *(*_one_side("left", *_TOES), *_one_side("right", *_TOES)),
+        *(f"{side}_{part}" for side in ("right", "left") for part in (*(f"hand_{name}" for name in fingers), "wrist")),
+        *(*name_sides("left", "olecranon", "cubital_fossa", "acromion"), "neck"),
+        *(f"face_{point}" for point in range(70, 308)),
+    )
+
+
 _MPII = ("pelvis", "thorax", "upper_neck", "head_top")
 _OPENPOSE_HEAD = name_sides("right", "eye", "ear")
 _HALPE_26 = (*COCO_17.keypoints, "head", "neck", "hip", *name_sides("left", *_TOES))
@@ -68,6 +80,7 @@ _KINECT_LEGS = tuple(f"{side}_{part}" for side in ("left", "right") for part in 
 _KEYPOINTS: dict[str, tuple[str, ...]] = {
     "coco-133": (*COCO_17.keypoints, *_one_side("left", *_TOES), *_one_side("right", *_TOES), *_face(), *_HANDS),
     "halpe-26": _HALPE_26,
+    "sapiens-308": _sapiens(),
     "alphapose-136": (*_HALPE_26, *_face(), *_HANDS),
     "openpose-18": (
         *("nose", "neck", *_one_side("right", *_ARM), *_one_side("left", *_ARM)),

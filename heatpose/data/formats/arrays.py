@@ -27,6 +27,9 @@ _FACTS = {
 }
 """Usual names of the arrays in an .npz."""
 
+_CONFIDENT, _METRES, _AROUND = 255, 10, 0.25
+"""Largest confidence, beyond which are millimetres; largest x and y in metres, whose origin is within the body."""
+
 _BATCH = 256
 """Heatmaps decoded at a time: 17 of 64 x 48 in float32 are 53 MB."""
 
@@ -73,6 +76,13 @@ def _frames(numbers: np.ndarray) -> np.ndarray:
     return numbers
 
 
+def _has_depth(numbers: np.ndarray) -> bool:
+    """Tell x, y and z, in millimetres or in metres around an origin, from x, y and confidence."""
+    xy, third = numbers[..., :2], numbers[..., 2]
+    in_metres = not (np.abs(xy) > _METRES).any() and (xy < 0).mean() > _AROUND and (third > 1).mean() > 0.5
+    return bool((third > _CONFIDENT).any() or in_metres)
+
+
 def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iterator[np.ndarray]:
     """Yield the people of each frame, shape (M, K, 3)."""
     if numbers.shape[3] > 4:
@@ -81,6 +91,11 @@ def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iter
             check_clipped(batch)
             yield from decode_heatmaps(batch, decoder)[:, None]
         return
+    if numbers.shape[3] == 3 and scores is None and _has_depth(numbers):
+        raise ValueError(
+            f"Expected x, y and a confidence of each keypoint, got third numbers up to "
+            f"{np.nanmax(numbers[..., 2]):.4g}, as of places in space: keep two axes, x to the right and y down."
+        )
     if numbers.shape[3] == 2 or scores is not None:
         scores = np.ones(numbers.shape[:-1]) if scores is None else scores.reshape(numbers.shape[:-1])
         numbers = np.concatenate([numbers[..., :2], scores[..., None]], axis=-1)

@@ -1,4 +1,7 @@
-"""MediaPipe landmarks as JSON: results of the Tasks API or of the older one, a frame or a list of them."""
+"""MediaPipe landmarks as JSON: results of the Tasks API or of the older one, a frame or a list of them.
+
+Landmarks of TensorFlow.js and ml5 have names, which tell their order: 17 of MoveNet, 33 of BlazePose.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,27 @@ from typing import Any
 import numpy as np
 
 from heatpose.data.formats.source import Format, Poses, Source
-from heatpose.pose.skeletons import SKELETONS
 
 __all__ = ["MEDIAPIPE"]
 
-_N_LANDMARKS = len(SKELETONS["mediapipe-33"].keypoints)
-_LANDMARKS = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark", "keypoints")
+_CORNERS = 4
+"""Points of a box, which are no landmarks."""
+
+_OWN = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark", "hand_landmarks", "multiHandLandmarks")
+_LANDMARKS = (*_OWN, "keypoints")
 """Names of landmarks that are fractions of the image, the last, of TensorFlow.js, in pixels; others are in metres."""
 
 
 def _is_pose(content: Any) -> bool:
-    return isinstance(content, list) and len(content) == _N_LANDMARKS and all(type(at) is tuple for at in content)
+    return isinstance(content, list) and len(content) > _CORNERS and all(type(at) is tuple for at in content)
 
 
 def _people(content: Any) -> list:
     """Return the poses of one frame."""
     if isinstance(content, dict):
+        named = [(*at[:3], name) for name, at in content.items() if type(at) is tuple]
+        if len(named) == len(content) and _is_pose(named):
+            return [named]
         return _people(next((content[name] for name in _LANDMARKS if name in content), None))
     if _is_pose(content):
         return [content]
@@ -31,7 +39,7 @@ def _people(content: Any) -> list:
         return []
     people = [person for entry in content for person in _people(entry)]
     if content and not people:
-        raise ValueError(f"Expected {_N_LANDMARKS} landmarks a pose, got {len(content)}.")
+        raise ValueError(f"Expected landmarks of a pose, each with x and y, got {len(content)} of something else.")
     return people
 
 
@@ -51,7 +59,7 @@ def _frames(content: Any) -> Iterator[tuple[dict, list]]:
 
 
 def _sniff(source: Source) -> bool:
-    return any(people or not known.keys().isdisjoint(_LANDMARKS[:-1]) for known, people in _frames(source.peek()))
+    return any(people or not known.keys().isdisjoint(_OWN) for known, people in _frames(source.peek()))
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:
@@ -60,10 +68,13 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         video = source.stem(file) if len(frames) > 1 else None
         poses.frame(video=video, width=known.get("width"), height=known.get("height"), label=known.get("label"))
         for person in people:
-            numbers = np.array(person, dtype=np.float32)
-            if np.isnan(numbers[:, 2]).all():
-                numbers[:, 2] = 1
-            poses.add(numbers)
+            *numbers, names = zip(*person, strict=True)
+            pose = np.array(numbers, dtype=np.float32).T
+            if np.isnan(pose[:, 2]).all():
+                pose[:, 2] = 1
+            if all(names):
+                poses.name_keypoints(names)
+            poses.add(pose)
 
 
 MEDIAPIPE = Format(

@@ -40,5 +40,10 @@ def _read(source: Source, file: int, poses: Poses) -> None:
 
 
 MMPOSE = Format(
-    "mmpose", "MMPose predictions", (".json",), _sniff, _read, skeletons=("coco-17", "coco-133", "halpe-26", "mpii-16")
+    "mmpose",
+    "MMPose predictions",
+    (".json",),
+    _sniff,
+    _read,
+    skeletons=("coco-17", "coco-133", "halpe-26", "mpii-16", "sapiens-308"),
 )

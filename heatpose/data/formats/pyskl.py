@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import mmap
-import re
 
 import numpy as np
 
+from heatpose.data.formats.ntu import clip_facts
 from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.plain_pickle import load_plain
 from heatpose.data.wording import some_names
 
 __all__ = ["PYSKL"]
-
-_NTU_PERSON = re.compile(r"S\d{3}C\d{3}(P\d{3})R\d{3}A\d{3}")
 
 
 def _annotations(content: object) -> list:
@@ -51,14 +49,13 @@ def _read(source: Source, file: int, poses: Poses) -> None:
             scores = (numbers != 0).any(axis=3).astype(np.float32)
         poses_of_clip = np.concatenate([numbers[..., :2], scores[..., None]], axis=3)
         name = str(clip.get("frame_dir", ""))
-        if ntu := _NTU_PERSON.search(name):
-            poses.note('{clip} named as those of NTU RGB+D: --groups "C(\\d+)" holds out cameras')
+        performer, _ = clip_facts(name, poses)
         label = None if clip.get("label") is None else str(clip["label"])
         for frame in range(n_frames):
             poses.frame(name or None, frame, name or None, label)
             for person in range(n_people):
                 if (scores[person, frame] > 0).any():
-                    poses.add(poses_of_clip[person, frame], ntu[1] if ntu else None, person)
+                    poses.add(poses_of_clip[person, frame], performer, person)
 
 
 PYSKL = Format(

@@ -23,10 +23,12 @@ from heatpose.data.formats.columns import MEDIAPIPE_CSV, MOVENET
 from heatpose.data.formats.deeplabcut import DEEPLABCUT
 from heatpose.data.formats.mediapipe import MEDIAPIPE
 from heatpose.data.formats.mmpose import MMPOSE
+from heatpose.data.formats.ntu import NTU
 from heatpose.data.formats.openpose import OPENPOSE
 from heatpose.data.formats.pyskl import PYSKL
 from heatpose.data.formats.sleap import SLEAP
 from heatpose.data.formats.source import Format, Poses, Source
+from heatpose.data.formats.vitpose import EASY_VITPOSE
 from heatpose.data.formats.yolo import ULTRALYTICS, YOLO
 from heatpose.data.sources import walk_files
 from heatpose.data.wording import format_plural, some_names
@@ -37,8 +39,9 @@ __all__ = ["FORMATS", "find_format", "looks_foreign", "read_labelled", "read_pos
 
 logger = logging.getLogger(__name__)
 
-_ALL = (COCO, COCO_RESULTS, OPENPOSE, ALPHAPOSE, MMPOSE, YOLO, ULTRALYTICS, MEDIAPIPE, MEDIAPIPE_CSV, MOVENET, ARRAYS)
-FORMATS: dict[str, Format] = {found.name: found for found in (*_ALL, PYSKL, DEEPLABCUT, SLEAP)}
+_IN_JSON = (COCO, COCO_RESULTS, OPENPOSE, ALPHAPOSE, MMPOSE, EASY_VITPOSE, ULTRALYTICS, MEDIAPIPE)
+_OTHERS = (YOLO, MEDIAPIPE_CSV, MOVENET, ARRAYS, PYSKL, NTU, DEEPLABCUT, SLEAP)
+FORMATS: dict[str, Format] = {found.name: found for found in (*_IN_JSON, *_OTHERS)}
 """All formats by name."""
 
 _SUFFIXES = tuple(sorted({suffix for found in FORMATS.values() for suffix in found.suffixes}))
@@ -210,7 +213,7 @@ def find_format(
     looks = "; ".join(map(_look, by_suffix.values()))
     raise ValueError(
         f"Expected poses in a known format ({', '.join(FORMATS)}), got {looks} in {source}. If it is one, give "
-        "--format NAME (format=)."
+        "--format NAME (format=); else write a .npy of x, y and confidence, (n, K, 3)."
     )
 
 

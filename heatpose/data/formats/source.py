@@ -39,7 +39,7 @@ _UNUSED = frozenset(
 ) - {"pose_keypoints_2d"} | {"segmentation", "bbox"}
 """Lists of JSON formats that no pose is read from."""
 
-_SEEN = ("visibility", "presence", "score", "visible")
+_SEEN = ("visibility", "presence", "score", "visible", "confidence")
 """Names of the confidence of a landmark, or of all keypoints of a pose."""
 
 _NUMBERS = frozenset(("keypoints", "keypoint_scores", "pose_keypoints_2d"))
@@ -183,7 +183,8 @@ def _compact(entry: dict[str, Any]) -> Any:
             for unused in _UNUSED & entry.keys():
                 del entry[unused]
     if "x" in entry and "y" in entry:
-        return entry["x"], entry["y"], next((entry[name] for name in _SEEN if entry.get(name) is not None), None)
+        seen = next((entry[name] for name in _SEEN if entry.get(name) is not None), None)
+        return entry["x"], entry["y"], seen, entry.get("name")
     return entry
 
 
@@ -195,7 +196,7 @@ def visible_confidence(visibility: Sequence[float]) -> list[float]:
 
     Labels that a model wrote hold its confidence instead, between 0 and 1.
     """
-    if max(visibility, default=0) > 2 or (2 in visibility and not {0, 1, 2}.issuperset(visibility)):
+    if max(visibility, default=0) > 1 and not {0, 1, 2}.issuperset(visibility):
         raise ValueError(f"Expected visibility 0, 1 or 2, or a confidence up to 1, got {max(visibility):g}.")
     return [min(value, 1.0) for value in visibility] if 2 in visibility else list(visibility)
 

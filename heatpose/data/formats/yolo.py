@@ -80,7 +80,7 @@ def _read_json(source: Source, file: int, poses: Poses) -> None:
     for image in images:
         poses.frame(video=source.stem(file) if len(images) > 1 else None)
         for person in image:
-            x, y, confidence = person["keypoints"]
+            x, y, confidence, _ = person["keypoints"]
             pose = np.column_stack([x, y, np.ones(len(x)) if confidence is None else confidence])
             pose[(pose[:, :2] == 0).all(axis=1), 2] = 0  # so missing ones are written
             box = person["box"]

@@ -34,14 +34,23 @@ SOURCES = [
     ("coco-results", written.coco_results, "a.json", {"names": written.WHOLEBODY_133}),
     ("openpose", written.openpose, "frames", {"names": written.BODY_25}),
     ("openpose", written.openpose, "frames", {"names": written.OPENPOSE_18}),
+    ("openpose", written.openpose, "frames", {"names": written.HALPE_26}),
+    ("openpose", written.alphapose_open, "film", {}),
+    ("openpose", written.alphapose_open, "film", {"form": ("bodies", "joints")}),
+    ("openpose", written.kinetics, "a.json", {}),
     ("alphapose", written.alphapose, "a.json", {}),
     ("alphapose", written.alphapose, "a.json", {"names": written.HALPE_26}),
     ("alphapose", written.alphapose, "a.json", {"names": written.HALPE_136}),
     ("mmpose", written.mmpose, "a.json", {}),
     ("mmpose", written.mmpose, "a.json", {"names": written.MPII_16}),
+    ("mmpose", written.mmpose, "a.json", {"names": written.SAPIENS_308}),
+    ("easy-vitpose", written.easy_vitpose, "a.json", {}),
+    ("easy-vitpose", written.easy_vitpose, "a.json", {"names": written.WHOLEBODY_133}),
     ("yolo", written.yolo, "labels", {}),
     ("ultralytics", written.ultralytics, "a.json", {}),
     ("mediapipe", written.mediapipe, "a.json", {}),
+    ("mediapipe", written.tensorflow_js, "a.json", {}),
+    ("mediapipe", written.tensorflow_js, "a.json", {"seen": "confidence"}),
     ("mediapipe-csv", written.mediapipe_csv, "a.csv", {}),
     ("mediapipe-csv", written.mediapipe_long_csv, "a.csv", {}),
     ("movenet", written.movenet, "a.csv", {}),
@@ -69,10 +78,10 @@ def expected(poses, names=written.COCO, scores=True):
 )
 def test_a_csv_in_utf_16_is_read_like_one_in_utf_8(tmp_path, write):
     source = write(tmp_path / "a.csv", written.bodies(4))
-    size = written.SIZE if "mediapipe" in write.__name__ else None  # only these are fractions
-    before = read_poses(source, image_size=size)
+    options = written.SIZED.get(write.__name__, {})
+    before = read_poses(source, **options)
     source.write_text(source.read_text(encoding="utf-8"), encoding="utf-16")
-    pd.testing.assert_frame_equal(read_poses(source, image_size=size), before)
+    pd.testing.assert_frame_equal(read_poses(source, **options), before)
 
 
 @pytest.mark.parametrize(("name", "write", "where", "options"), SOURCES)
@@ -80,7 +89,7 @@ def test_known_positions_come_back(tmp_path, name, write, where, options):
     poses = written.bodies(12, seed=3)
     source = write(tmp_path / "ünïcode 名" / where, poses, **options)
     assert find_format(source)[0].name == name
-    table = read_poses(source, **written.SIZED.get(name, {}))
+    table = read_poses(source, **written.SIZED.get(write.__name__, {}))
     np.testing.assert_allclose(
         table_keypoints(table), expected(poses, options.get("names", written.COCO), name not in NO_SCORES), atol=2e-3
     )
@@ -90,7 +99,7 @@ def test_known_positions_come_back(tmp_path, name, write, where, options):
 def test_class_folders_are_labels(tmp_path, name, write, where, options):
     for label, seed in (("up", 1), ("down", 2)):
         write(tmp_path / label / where, written.bodies(3, seed), **options)
-    table = read_poses(tmp_path, **written.SIZED.get(name, {}))
+    table = read_poses(tmp_path, **written.SIZED.get(write.__name__, {}))
     assert table["label"].tolist() == ["down"] * 3 + ["up"] * 3
     assert table["path"].str.startswith(("up/", "down/")).all()
     np.testing.assert_allclose(
@@ -428,6 +437,12 @@ def test_ultralytics_of_an_image_or_a_film_in_pixels_or_fractions(tmp_path):
     np.testing.assert_allclose(table_keypoints(fractions), table_keypoints(film), rtol=1e-4)
 
 
+def test_yolos_visibility_is_no_number_between_two(tmp_path):
+    (tmp_path / "a.txt").write_text("0 .5 .5 1 1 " + " ".join(f"{n / 40} {n / 20} 1.3" for n in range(1, 18)))
+    with pytest.raises(ValueError, match=r"visibility 0, 1 or 2, or a confidence up to 1, got 1\.3"):
+        read_poses(tmp_path, image_size=(640, 480))
+
+
 def test_yolo_in_pixels_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("0 .5 .5 1 1 " + " ".join(f"{30 * n} {20 * n} 2" for n in range(1, 18)))
     with pytest.raises(ValueError, match=r"as the format has them, got x and y up to 510"):
@@ -548,6 +563,33 @@ def test_a_depth_is_no_confidence_and_no_y(tmp_path):
             (read_table if name == "logits.csv" else read_poses)(tmp_path / name)
 
 
+def test_places_in_space_are_no_confidence(tmp_path):
+    rng = np.random.default_rng(0)
+    for unit in (1, 1000):  # metres before a Kinect, millimetres
+        np.save(tmp_path / "a.npy", rng.normal((0, 0, 3), 0.4, (5, 25, 3)) * unit)
+        with pytest.raises(ValueError, match=r"third numbers up to .*keep two axes, x to the right and y down"):
+            read_poses(tmp_path / "a.npy", skeleton="kinect-25")
+    poses = written.bodies(5, missing=0)
+    for scale in (6, 100, 255):  # as AlphaPose had them, percent, bytes
+        np.save(tmp_path / "a.npy", poses * (1, 1, scale))
+        np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.npy"))[..., :2], poses[..., :2], rtol=1e-5)
+
+
+def test_bodies_that_are_turned_in_all_frames_are_told(tmp_path):
+    poses = simulate_poses(2, 1, 6, classes=["action_up"], random_state=0).keypoints
+    for turned, message in (
+        (poses, ""),
+        (poses[..., [1, 0, 2]], "transposed"),  # as MoveNet returns them
+        (poses * (1, -1, 1), "as if y pointed up"),
+        (poses[..., [1, 0, 2]] * (-1, 1, 1), "a quarter turn clockwise"),
+        (poses[:9, :, [1, 0, 2]], ""),  # too few to know
+        (poses * (1e30, -1e30, 1), "as if y pointed up"),  # which overflows as a square
+    ):
+        np.save(tmp_path / "a.npy", turned)
+        notes = [note for note in read_poses(tmp_path / "a.npy").attrs["notes"] if "The poses look" in note]
+        assert bool(notes) == bool(message) and message in "".join(notes)
+
+
 def test_all_bad_files_are_told_together(tmp_path):
     source = written.openpose(tmp_path, written.bodies(4))
     for number, text in ((1, "{"), (2, '{"people": [{"pose_keypoints_2d": [1, "a", 2]}]}'), (3, '{"people": 3}')):
@@ -560,7 +602,7 @@ def test_all_bad_files_are_told_together(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', "[[[[", "null", "\x00\x01", '[{"keypoints": 3}]'])
 def test_a_source_that_is_none_says_what_it_looks_like(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(ValueError, match=r"known format \(coco, .*a\.json.*format="):
+    with pytest.raises(ValueError, match=r"known format \(coco, .*a\.json.*format=.*\.npy of x, y and confidence"):
         read_poses(tmp_path / "a.json")
 
 
@@ -577,8 +619,8 @@ def test_nothing_there(tmp_path):
         read_poses(tmp_path / "none")
     with pytest.raises(ValueError, match=r"\.json, .* files in .*, got no file\."):
         read_poses(tmp_path)
-    (tmp_path / "S001C001P001R001A001.skeleton").write_text("1\n")  # NTU RGB+D itself
-    with pytest.raises(ValueError, match=r"\.json, .* files in .*, got \.skeleton\."):
+    (tmp_path / "squat.trc").write_text("1\n")
+    with pytest.raises(ValueError, match=r"\.json, .* files in .*, got \.trc\."):
         read_poses(tmp_path)
     with pytest.raises(ValueError, match="a format out of auto, coco"):
         read_poses(tmp_path, "opnpose")
@@ -787,6 +829,46 @@ def test_mediapipe_results_in_many_shapes(tmp_path, wrap):
     np.testing.assert_allclose(table_keypoints(table), expected(pose), atol=2e-3)
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda marks: [{"landmarks": marks}],
+        lambda marks: marks,
+        lambda marks: [[{**mark, "name": name} for name, mark in marks.items()]],
+    ],
+)
+def test_landmarks_with_names_are_in_any_order(tmp_path, wrap):
+    pose = written.bodies(1)
+    marks = dict(zip(map(str.upper, written.MEDIAPIPE_33), written.landmarks(pose[0]), strict=True))
+    written.dump(tmp_path / "a.json", wrap(dict(sorted(marks.items()))))
+    table = read_poses(tmp_path / "a.json", image_size=written.SIZE)
+    np.testing.assert_allclose(table_keypoints(table), expected(pose), atol=2e-3)
+
+
+def test_landmarks_without_names_need_a_skeleton_of_their_number(tmp_path):
+    poses = written.bodies(2, missing=0)
+    content = json.loads(written.tensorflow_js(tmp_path / "a.json", poses).read_text())
+    for [person] in content:
+        for point in person["keypoints"]:
+            del point["name"]
+    written.dump(tmp_path / "a.json", content)
+    with pytest.raises(ValueError, match=r"got 17 a pose; give --skeleton NAME .*coco-17"):
+        read_poses(tmp_path / "a.json")
+    np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.json", skeleton="coco-17")), poses, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["landmarks", "hand_landmarks", "multiHandLandmarks", "keypoints"])
+def test_landmarks_of_a_hand_are_read_as_such(tmp_path, name):
+    xy = hand_table(21)[1]
+    hands = [[{"x": x, "y": y, "z": 0} for x, y in hand] for hand in xy.tolist()]
+    frames = [{name: hand if name == "keypoints" else [hand], "handedness": "Left"} for hand in hands]
+    written.dump(tmp_path / "a.json", frames)
+    with pytest.raises(ValueError, match=r"got 21 a pose; .*hand-21"):
+        read_poses(tmp_path / "a.json")
+    table = read_poses(tmp_path / "a.json", skeleton="hand-21")
+    np.testing.assert_allclose(table_keypoints(table, HAND_21)[..., :2], xy, atol=1e-3)
+
+
 def test_mediapipe_films_have_labels_and_may_begin_without_a_person(tmp_path):
     poses = written.bodies(2)
     frames = [{"frame_id": n, "keypoints": marks} for n, marks in enumerate([[], *map(written.landmarks, poses)])]
@@ -865,6 +947,77 @@ def test_kinect_in_metres_is_turned_over(tmp_path):
     assert (table_keypoints(table)[:, :5, 2] == 0).all()
 
 
+def test_clips_of_ntu_have_people_and_actions_in_their_names(tmp_path):
+    poses = written.bodies(4)
+    for person, action in ((1, 7), (1, 9), (2, 7), (2, 9)):
+        written.ntu(tmp_path / f"S001C002P{person:03}R001A{action:03}.skeleton", poses)
+    table = read_poses(tmp_path)
+    assert table["label"].tolist() == (["A007"] * 4 + ["A009"] * 4) * 2
+    assert table["group"].tolist() == ["P001"] * 8 + ["P002"] * 8
+    assert table["track"].iloc[0] == "S001C002P001R001A007#72057594037931101"  # all digits
+    assert any("holds out cameras" in note for note in table.attrs["notes"])
+    poses[..., 2] = np.ceil(poses[..., 2] * 2) / 2  # joints that are inferred have half the confidence
+    np.testing.assert_allclose(table_keypoints(table)[:4], expected(poses, written.KINECT_25), atol=2e-3)
+
+
+def test_clips_of_ntu_with_other_frames_than_they_say_are_refused(tmp_path):
+    clip = written.ntu(tmp_path / "clip.skeleton", written.bodies(2))
+    good = clip.read_text()
+    assert read_poses(clip)["label"].isna().all()  # it is named otherwise
+    clip.write_text("3\n" + good[2:] + "0\n")
+    assert "Left out 1 frame without a person." in read_poses(clip).attrs["notes"]
+    for text, message in (
+        ("1" + good[1:], "more"),
+        (good[:-60], "end of the file in one"),
+        ("", "end of the file"),
+    ):
+        clip.write_text(text)
+        with pytest.raises(BadFilesError, match=f"frames that the first line counts, got .*{message}"):
+            read_poses(clip)
+
+
+def test_the_copies_that_alphapose_writes_of_each_frame_are_left_out_once(tmp_path):
+    source = written.alphapose_open(tmp_path / "wave", written.bodies(3))
+    table = read_poses(source)
+    assert table["path"].tolist() == ["0.jpg", "1.jpg", "2.jpg"]
+    assert "Left out 3 files in sep-json: alphapose-results.json has the same." in table.attrs["notes"]
+    np.testing.assert_array_equal(table_keypoints(read_poses(source / "sep-json")), table_keypoints(table))
+
+
+def test_clips_of_kinetics_have_a_label_and_may_be_empty(tmp_path):
+    for clip, label in (("a", "wave"), ("b", "jump"), ("c", "wave")):
+        source = written.kinetics(tmp_path / f"{clip}.json", written.bodies(2))
+        content = json.loads(source.read_text())
+        written.dump(source, {**content, "label": label, "data": content["data"] if clip > "a" else []})
+    with pytest.raises(ValueError, match=r"fractions of the image .*--image-size"):
+        read_poses(tmp_path)
+    table = read_poses(tmp_path, image_size=written.SIZE)
+    assert table["label"].tolist() == ["jump"] * 2 + ["wave"] * 2
+    assert table["video"].tolist() == ["b"] * 2 + ["c"] * 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), written.SIZE])
+def test_frames_of_dwpose_know_the_size_of_the_canvas(tmp_path, size):
+    poses = written.bodies(3)
+    canvas = dict(zip(("canvas_width", "canvas_height"), written.SIZE, strict=True))
+    points = [
+        (np.array(written.ordered(pose, written.OPENPOSE_18)) / (*size, 1)).reshape(-1).tolist() for pose in poses
+    ]
+    frames = [{"people": [{"pose_keypoints_2d": flat, "face_keypoints_2d": None}], **canvas} for flat in points]
+    written.dump(tmp_path / "a.json", [*frames, {"people": [{"pose_keypoints_2d": None}], **canvas}])
+    np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.json")), expected(poses), atol=2e-3)
+
+
+def test_easy_vitpose_has_tracks(tmp_path):
+    source = written.easy_vitpose(tmp_path / "a.json", written.bodies(3))
+    content = json.loads(source.read_text())
+    content["keypoints"][1] = {}
+    written.dump(source, content)
+    table = read_poses(source)
+    assert table["track"].tolist() == ["a#3"] * 2
+    assert table["sample"].tolist() == [0, 2]
+
+
 def test_pickles_run_nothing(tmp_path):
     marker = tmp_path / "ran"
 
@@ -940,6 +1093,7 @@ def test_skeletons_map_left_to_left():
         "mpii-16": written.MPII_16,
         "coco-133": written.WHOLEBODY_133,
         "alphapose-136": written.HALPE_136,
+        "sapiens-308": written.SAPIENS_308,
     }
     for name, order in orders.items():
         pose = np.arange(len(order) * 3, dtype=float).reshape(1, -1, 3) + 1
