@@ -11,9 +11,8 @@ from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 
 from heatpose.data.wording import format_plural, some_names
 from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
-from heatpose.pose.orientation import describe_turn
 from heatpose.pose.skeleton import COCO_17, Skeleton
-from heatpose.pose.skeletons import SKELETONS, is_person
+from heatpose.pose.skeletons import SKELETONS
 
 __all__ = ["keypoint_numbers", "require_columns", "sample_column", "settle_keypoints", "text_column"]
 
@@ -141,8 +140,6 @@ def settle_keypoints(
         with np.errstate(over="ignore"):  # beyond float32 is infinite, and refused as such
             keypoints[..., :2] *= np.asarray(size, dtype=np.float32)[:, None]
         _refuse_infinite(keypoints, where, skeleton)
-    if is_person(skeleton) and (turn := describe_turn(keypoints[..., :2], skeleton)):
-        notes.append(turn)
     return notes
 
 

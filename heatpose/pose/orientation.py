@@ -18,7 +18,6 @@ __all__ = [
     "TURNS",
     "Turn",
     "count_directions",
-    "describe_turn",
     "leg_straightness",
     "limb_shares",
     "shoulder_spans",
@@ -27,8 +26,6 @@ __all__ = [
 
 DIRECTIONS = ("up", "right", "down", "left")
 """Directions of the trunk from hips to shoulders, each a quarter turn clockwise from the one before."""
-
-_FEWEST, _ENOUGH, _NEARLY_ALL = 10, 10_000, 0.8  # bodies to look at, and the share that has to be turned alike
 
 _CLEAR = 0.25  # of the trunk's length: shoulders less apart across it are seen from the side
 
@@ -102,39 +99,6 @@ def count_directions(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray
     x, y = trunk[~np.isnan(trunk).any(axis=1)].T
     direction = np.where(np.abs(y) >= np.abs(x), np.where(y <= 0, 0, 2), np.where(x > 0, 1, 3))
     return np.bincount(direction, minlength=4)
-
-
-def describe_turn(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> str:
-    """Describe how nearly all bodies are turned, since people rarely lie or stand on their heads in all images.
-
-    Parameters
-    ----------
-    xy, skeleton
-        As for :func:`count_directions`.
-
-    Returns
-    -------
-    str
-        The turn, its evidence and its cure; empty where they are upright, differ, or are too few or of no person.
-
-    Examples
-    --------
-    >>> from heatpose import simulate_poses
-    >>> xy = simulate_poses(1, 1, 10, classes=["action_up"]).keypoints[..., :2]
-    >>> describe_turn(xy), describe_turn(xy[..., ::-1])[:27]
-    ('', 'The poses look transposed: ')
-    """
-    some = xy[:: len(xy) // _ENOUGH + 1].astype(float)  # float32 overflows in damaged files
-    counts, spans = count_directions(some, skeleton), shoulder_spans(some, skeleton)
-    quarters, spans = int(counts.argmax()), spans[~np.isnan(spans)]
-    if not quarters or len(spans) < _FEWEST or counts[quarters] < _NEARLY_ALL * counts.sum():
-        return ""
-    reflected = (spans < 0).mean()
-    if max(reflected, 1 - reflected) < _NEARLY_ALL:
-        return ""
-    turn = TURNS[quarters + 4 * (reflected > 0.5)]
-    share = f"{counts[quarters] / counts.sum():.0%} of the trunks point {DIRECTIONS[quarters]}"
-    return f"The poses look {turn.description}: from hips to shoulders, {share}. {turn.cure}."
 
 
 def shoulder_spans(xy: np.ndarray, skeleton: Skeleton = COCO_17) -> np.ndarray:

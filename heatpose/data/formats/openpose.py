@@ -23,12 +23,13 @@ _KEYPOINTS = ("pose_keypoints_2d", "pose_keypoints", "joints", "pose")
 
 
 def _first(entry: dict[str, Any], names: tuple[str, ...]) -> Any:
-    return next((entry[name] for name in names if name in entry), None)
+    """Return the entry by the first of the names that it has; KeyError where it has none."""
+    return entry[next((name for name in names if name in entry), names[0])]
 
 
 def _frames(content: Any) -> list[tuple[str | None, Any]]:
     """Return the name of the image of each frame, None where it has none, and the frame."""
-    if isinstance(content, dict) and _first(content, _PEOPLE) is None and "data" not in content:
+    if isinstance(content, dict) and content.keys().isdisjoint((*_PEOPLE, "data")):
         return list(content.items())
     found = content.get("data", [content]) if isinstance(content, dict) else content
     return [(None, frame) for frame in found]

@@ -406,6 +406,13 @@ def test_folders_behind_links_are_read(tmp_path):
     assert not looks_foreign(source)
 
 
+def test_a_person_of_openpose_has_keypoints(tmp_path):
+    source = written.openpose(tmp_path, written.bodies(2))
+    written.dump(source / "film_000000000000_keypoints.json", {"people": [{"face_keypoints_2d": [1, 2, 0.5]}]})
+    with pytest.raises(BadFilesError, match="pose_keypoints_2d"):
+        read_poses(source)
+
+
 def test_openpose_before_version_1_3(tmp_path):
     poses = written.bodies(1)
     [file] = written.openpose(tmp_path / "new", poses).iterdir()
@@ -573,21 +580,6 @@ def test_places_in_space_are_no_confidence(tmp_path):
     for scale in (6, 100, 255):  # as AlphaPose had them, percent, bytes
         np.save(tmp_path / "a.npy", poses * (1, 1, scale))
         np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.npy"))[..., :2], poses[..., :2], rtol=1e-5)
-
-
-def test_bodies_that_are_turned_in_all_frames_are_told(tmp_path):
-    poses = simulate_poses(2, 1, 6, classes=["action_up"], random_state=0).keypoints
-    for turned, message in (
-        (poses, ""),
-        (poses[..., [1, 0, 2]], "transposed"),  # as MoveNet returns them
-        (poses * (1, -1, 1), "as if y pointed up"),
-        (poses[..., [1, 0, 2]] * (-1, 1, 1), "a quarter turn clockwise"),
-        (poses[:9, :, [1, 0, 2]], ""),  # too few to know
-        (poses * (1e30, -1e30, 1), "as if y pointed up"),  # which overflows as a square
-    ):
-        np.save(tmp_path / "a.npy", turned)
-        notes = [note for note in read_poses(tmp_path / "a.npy").attrs["notes"] if "The poses look" in note]
-        assert bool(notes) == bool(message) and message in "".join(notes)
 
 
 def test_all_bad_files_are_told_together(tmp_path):
