@@ -132,7 +132,7 @@ def draw_measurements(importance: pd.DataFrame) -> dict[str, Any]:
 
 
 def _standing(**layers: Any) -> dict[str, Any]:
-    pose = np.array([_STANDING.get(name, (np.nan, np.nan)) for name in COCO_17.keypoints])
+    pose = np.array([_STANDING[name] for name in COCO_17.keypoints])
     return _picture(pose, _STANDING_FRAME, 190, 2.4, faint=True, **layers)
 
 
@@ -189,17 +189,15 @@ def draw_coverage(calibration: Calibration) -> dict[str, Any]:
 
 def draw_learning(curve: LearningCurve, chance: float) -> dict[str, Any]:
     """Draw the score on a held-out group against the number of training groups, with a band of its intervals."""
-    known = ~np.isnan(curve.low + curve.high)
-    least, most = curve.n_groups.min(), curve.n_groups.max()
+    n_groups, least, most = curve.n_groups, curve.n_groups.min(), curve.n_groups.max()
     spare = 0.08 * max(1, most - least)
-    ends = [np.column_stack([curve.n_groups, end])[known] for end in (curve.low, curve.high)]
     ticks: dict[int, str] = {}
-    for n in reversed(curve.n_groups.tolist()):
+    for n in reversed(n_groups.tolist()):
         if not ticks or min(ticks) - n >= 0.04 * most * len(ticks[min(ticks)]):  # room for its digits
             ticks[n] = f"{n:,}"
     return {
-        "points": np.column_stack([curve.n_groups, curve.balanced_accuracy]),
-        "band": np.concatenate([ends[0], ends[1][::-1]]),
+        "points": np.column_stack([n_groups, curve.balanced_accuracy]),
+        "band": np.column_stack([np.r_[n_groups, n_groups[::-1]], np.r_[curve.low, curve.high[::-1]]]),
         "x": ("training groups", least - spare, most + spare, dict(sorted(ticks.items()))),
         "y": ("balanced accuracy", 0, 1.03, _QUARTERS),
         "line": ((least - spare, chance), (most + spare, chance)),
