@@ -10,7 +10,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -134,7 +134,7 @@ class Inspection(Record):
         (``other_classes``) and, where there are real groups, in other groups (``other_groups``).
     problems : tuple of Problem
         The most harmful first.
-    table : DataFrame or None
+    table : DataFrame
         The keypoint table of what could be read; its index are the names that problems' paths go by. Not in
         :meth:`to_dict`.
     """
@@ -153,7 +153,7 @@ class Inspection(Record):
     keypoints: tuple[KeypointSummary, ...]
     near_identical: Mapping[str, float]
     problems: tuple[Problem, ...]
-    table: pd.DataFrame | None = None
+    table: pd.DataFrame
 
     def __repr__(self) -> str:
         samples, problems = format_plural(self.n_samples, "sample"), format_plural(len(self.problems), "problem")
@@ -161,7 +161,7 @@ class Inspection(Record):
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values, ready for JSON; NaN becomes None."""
-        return {name: value for name, value in to_plain(replace(self, table=None)).items() if name != "table"}
+        return to_plain({each.name: getattr(self, each.name) for each in fields(self) if each.name != "table"})
 
 
 def inspect_data(

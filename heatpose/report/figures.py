@@ -107,8 +107,8 @@ def _png(grey: np.ndarray) -> str:
 
 def draw_parts(importance: pd.DataFrame) -> dict[str, Any]:
     """Draw a body with its parts in proportion to their importance: rows of the kind ``keypoint``."""
-    drops = importance.set_index("name")["probability_drop"].clip(lower=0)
-    radii = 19.4 * (drops / (drops.max() or 1)) ** 0.5
+    drops = importance.set_index("name")["probability_drop"]
+    radii = 19.4 * (drops / drops.max()) ** 0.5
     return _standing(discs=[(*_place(JOINTS[str(name)]), radius) for name, radius in radii.items()])
 
 

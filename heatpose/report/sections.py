@@ -241,10 +241,8 @@ def _problems(material: Material, inspection: Inspection) -> dict[str, Any]:
     return {"kinds": kinds, "pictures": pictures}
 
 
-def _pictures(material: Material, problems: Sequence[Problem], table: pd.DataFrame | None) -> list[tuple[str, Any]]:
+def _pictures(material: Material, problems: Sequence[Problem], table: pd.DataFrame) -> list[tuple[str, Any]]:
     """Return name and drawing of the first frames with these problems."""
-    if table is None:
-        return []
     names = dict.fromkeys(path for problem in problems for path in problem.paths[:2] if path in table.index)
     drawn = []
     for name in list(names)[:N_PICTURES]:

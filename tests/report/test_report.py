@@ -416,6 +416,7 @@ def an_inspection(**changes):
             keypoints=tuple(KeypointSummary(name, 0.9, 0.1, 0.8) for name in COCO_17.keypoints),
             near_identical={"own_clip": 0.5},
             problems=(Problem("bad-file", "error", ("up/<1>.npy",), "expected an .npy file, got an empty one", 1.0),),
+            table=keypoint_frame(np.empty((0, 17, 3))).assign(label=""),
         ),
         **changes,
     )
