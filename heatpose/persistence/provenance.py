@@ -109,11 +109,11 @@ def _training_data(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _canonical_rows(table: pd.DataFrame) -> np.ndarray:
-    """Return the keypoints (N, 3 K), of the same bytes on every machine."""
+    """Return the keypoints (N, K, 3), of the same bytes on every machine."""
     keypoints = table_keypoints(table)
     keypoints[np.isnan(keypoints)] = np.nan
     keypoints += np.float32(0)  # -0 becomes 0
-    return keypoints.astype("<f4").reshape(len(keypoints), -1)
+    return keypoints.astype("<f4")
 
 
 def _row_hashes(table: pd.DataFrame) -> np.ndarray:
