@@ -91,7 +91,7 @@ class Trainer:
     client : distributed.Client, optional
         Connected to a Dask cluster.
     on_fit : callable, optional
-        Called after each fit.
+        Called after each fit, and after the learning curve.
     skeleton : Skeleton
         Of the keypoints.
     """

@@ -192,6 +192,7 @@ def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:
     curve = learning_curve(
         trainer.X, trainer.y, plan.grouping, random_state=seed, n_jobs=trainer.n_jobs, skeleton=trainer.skeleton
     )
+    trainer.on_fit()
     signature = sign_table(plan.table, trainer.skeleton)
     if plan.grouping.kind != "blocks":  # of other frames of the same people a model is surer than of new ones
         n_unsure = np.count_nonzero(confidence < threshold)

@@ -175,7 +175,7 @@ def train_pose_classifier(
     nested = len(rivals) > 1 and len(plan.folds) > 2
     tasks = _comparison(plan, rivals, nested)
     if progress is not None:
-        total = len(tasks) + len(plan.random_folds) + len(plan.audit.proposed_folds) + 1
+        total = len(tasks) + len(plan.random_folds) + len(plan.audit.proposed_folds) + 2  # final fit, curve
         progress(0, total)
         done = iter(range(1, total + 1))
         plan = replace(plan, trainer=replace(plan.trainer, on_fit=lambda: progress(next(done), total)))
