@@ -187,7 +187,7 @@ def _train(args: argparse.Namespace) -> tuple[heatpose.TrainingResult, pd.DataFr
     train: Callable[..., heatpose.TrainingResult] = heatpose.train_pose_classifier
     title, tuning = "Training", {}
     if args.search:
-        train, title = heatpose.search_pose_classifier, "Searching (seconds)"
+        train, title = heatpose.search_pose_classifier, "Searching"
         tuning = {"budget": args.search, "study": args.study}
         check_optuna()
     elif args.study:

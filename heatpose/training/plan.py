@@ -6,7 +6,7 @@ folds, the chooser returns a :class:`Choice`, and :func:`conclude` does the rest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -38,7 +38,7 @@ from heatpose.pose.skeletons import find_skeleton, table_skeleton
 from heatpose.training.folds import Fit, Mirror, Output, Task, Trainer, fit_temperature, join_fits
 from heatpose.training.result import TrainingResult
 
-__all__ = ["Choice", "TrainingPlan", "check_classes", "conclude", "plan_training"]
+__all__ = ["Choice", "TrainingPlan", "check_classes", "conclude", "plan_training", "report_steps"]
 
 COVERAGE = 0.95
 """Share of poses of held-out groups for which ``predict_or_unknown`` predicts a class."""
@@ -162,6 +162,20 @@ def plan_training(
         n_without_body=n_without_body,
         source=source,
     )
+
+
+def report_steps(plan: TrainingPlan, n_fits: int, progress: Callable[[int, int], object] | None) -> TrainingPlan:
+    """Return a plan that reports the steps to its result: so many fits of the choice, and those of :func:`conclude`."""
+    if progress is None:
+        return plan
+    total = n_fits + len(plan.random_folds) + len(plan.audit.proposed_folds) + 2  # the final fit and the learning curve
+    done = iter(range(total + 1))
+
+    def report() -> None:
+        progress(next(done), total)
+
+    report()
+    return replace(plan, trainer=replace(plan.trainer, on_fit=report))
 
 
 def conclude(plan: TrainingPlan, choice: Choice) -> TrainingResult:

@@ -32,7 +32,7 @@ from heatpose.data.groups import Folds, Grouping, grouped_folds, resolve_groups
 from heatpose.data.writing import name_errors
 from heatpose.evaluation.scores import BASELINE
 from heatpose.training.folds import Task, fit_temperature, join_fits, rank_candidates
-from heatpose.training.plan import Choice, TrainingPlan, conclude, plan_training
+from heatpose.training.plan import Choice, TrainingPlan, conclude, plan_training, report_steps
 from heatpose.training.result import TrainingResult
 from heatpose.training.training import choose_classifiers
 from heatpose.training.trials import BestTrial, Search, check_optuna, default_parameters, open_storage, quiet_optuna
@@ -104,7 +104,8 @@ def search_pose_classifier(
     n_trials : int, optional
         Trials of each search at the most, beside the budget; the defaults are tried however small it is.
     progress : callable, optional
-        ``progress(seconds, budget)``, both in whole seconds, called from the calling thread.
+        ``progress(seconds, budget)``, both in whole seconds, and then ``progress(done, total)`` of the models that are
+        trained with the tuned parameters; called from the calling thread.
     **options
         ``n_folds``, ``decoder``, ``random_state``, ``mirror``, ``importance``, ``skeleton``, ``n_jobs`` and ``client``,
         as for :func:`heatpose.train_pose_classifier`. The same data, `random_state` and count of trials give the same
@@ -170,10 +171,10 @@ def search_pose_classifier(
         found = [search.best() for search in searches]
         tuned = sorted((last.best(name) for name in names), key=lambda best: -best.score)
         n_finished = sum(len(search.finished) for search in (*searches, last))
-    result = conclude(plan, _choose(plan, tuned, found, [by_groups for _, by_groups in inner], n_finished))
-    if progress is not None:
-        progress(round(budget), round(budget))
-    return result
+    by_groups = [is_by_groups for _, is_by_groups in inner]
+    n_folds = len(plan.folds)
+    plan = report_steps(plan, 2 * n_folds + (n_folds - 1) * by_groups.count(False), progress)
+    return conclude(plan, _choose(plan, tuned, found, by_groups, n_finished))
 
 
 def _inner_folds(plan: TrainingPlan, train: np.ndarray) -> tuple[Folds, bool]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from importlib.util import find_spec
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +26,7 @@ from heatpose.evaluation.scores import BASELINE
 from heatpose.model.candidates import CANDIDATES, DEFAULT_CANDIDATES, Candidate
 from heatpose.pose.skeleton import Skeleton
 from heatpose.training.folds import Fit, Mirror, Task, fit_temperature, join_fits, rank_candidates
-from heatpose.training.plan import Choice, TrainingPlan, conclude, plan_training
+from heatpose.training.plan import Choice, TrainingPlan, conclude, plan_training, report_steps
 from heatpose.training.result import TrainingResult
 
 if TYPE_CHECKING:
@@ -174,11 +173,7 @@ def train_pose_classifier(
     rivals = [name for name in names if name != BASELINE]
     nested = len(rivals) > 1 and len(plan.folds) > 2
     tasks = _comparison(plan, rivals, nested)
-    if progress is not None:
-        total = len(tasks) + len(plan.random_folds) + len(plan.audit.proposed_folds) + 2  # final fit, curve
-        progress(0, total)
-        done = iter(range(1, total + 1))
-        plan = replace(plan, trainer=replace(plan.trainer, on_fit=lambda: progress(next(done), total)))
+    plan = report_steps(plan, len(tasks), progress)
     fits = dict(zip(tasks, plan.trainer.fit(list(tasks.values())), strict=True))
     return conclude(plan, _choose(plan, rivals, nested, fits))
 

@@ -155,13 +155,15 @@ def test_the_defaults_are_tried_however_small_the_budget(guesses, tmp_path):
     assert by_name["knn"] == module.default_parameters("knn")
 
 
-def test_progress_is_told_in_seconds_of_the_budget_and_ends_with_it(guesses):
+@pytest.mark.parametrize("people", [2, 3])
+def test_progress_is_told_in_seconds_of_the_budget_and_then_in_models(guesses, people):
     told = []
-    look_for(a_table(), budget="1000s", n_trials=2, progress=lambda done, total: told.append((done, total)))
-    assert told == sorted(told)
-    assert {total for _, total in told} == {1000}
-    assert told[-1] == (1000, 1000)
-    assert len(told) == 4 * 2 + 1
+    look_for(a_table(people), budget="1000s", n_trials=2, progress=lambda done, total: told.append((done, total)))
+    n_trials = 2 * (people + 1)
+    assert told[:n_trials] == sorted(told[:n_trials])
+    assert {total for _, total in told[:n_trials]} == {1000}
+    total = told[-1][1]
+    assert told[n_trials:] == [(done, total) for done in range(total + 1)]
 
 
 # Trials -----------------------------------------------------------------------------------------------------
