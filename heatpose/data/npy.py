@@ -283,7 +283,10 @@ def read_samples(stream: FileIO | BytesIO, header: Header, first: int, out: np.n
     else:
         stream.seek(start + first * (header.data_bytes // header.full_shape[0]))
         data = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
-        if stream.readinto(data.data) < data.nbytes:
+        unread = data.reshape(-1).view(np.uint8)
+        while len(unread) and (count := stream.readinto(unread.data)):  # 2 GB at once, as systems have it
+            unread = unread[count:]
+        if len(unread):
             raise NpyError(_CHANGED)
     if data is not out:
         check_clipped(data)
@@ -368,7 +371,7 @@ def read_heatmaps(path: str | os.PathLike, *, n_keypoints: int = len(COCO_17.key
 
 
 def heatmap_parts(path: str | os.PathLike, size: int | None = None, *, n_keypoints: int) -> Iterator[np.ndarray]:
-    """Yield the heatmaps of a file as :func:`read_heatmaps` does, at most `size` samples of a local one at a time."""
+    """Yield the heatmaps of a file as :func:`read_heatmaps` does, at most `size` samples at a time."""
     name = local_path(path)
     try:
         with _open_heatmaps(name) as stream:
