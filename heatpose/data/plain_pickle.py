@@ -43,15 +43,17 @@ class _Array(np.ndarray):
         super().__setstate__((1, shape, dtype.dtype, is_fortran, _as_bytes(raw)))
 
 
-def _as_bytes(raw: bytes | str) -> bytes:
-    return raw.encode("latin-1") if isinstance(raw, str) else raw
+def _as_bytes(raw: Any) -> bytes:
+    if isinstance(raw, str):
+        return raw.encode("latin-1")
+    return raw if isinstance(raw, bytes) else bytes(memoryview(raw))  # of an array, whose memory a pickle could free
 
 
-def _from_buffer(raw: bytes | str, dtype: _DType, shape: tuple, order: str) -> np.ndarray:
+def _from_buffer(raw: Any, dtype: _DType, shape: tuple, order: str) -> np.ndarray:
     return np.frombuffer(_as_bytes(raw), dtype=dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
-def _scalar(dtype: _DType, raw: bytes | str) -> Any:
+def _scalar(dtype: _DType, raw: Any) -> Any:
     return _from_buffer(raw, dtype, (), "C").item()
 
 

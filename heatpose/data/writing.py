@@ -123,7 +123,8 @@ def name_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = error.filename is not None and not os.fspath(error.filename).endswith(PART_SUFFIX)
+        of_part = error.filename is not None and os.fspath(error.filename).endswith(PART_SUFFIX)
+        named = error.filename2 is not None or (error.filename is not None and not of_part)
         if error.errno is None:  # as of numpy.save, whose text a file name would replace
             error.args = (f"Cannot write {os.fspath(path)}, as on a full disk: {error}",)
         elif not named:

@@ -21,7 +21,7 @@ from heatpose.data.folder import HeatmapFolder
 from heatpose.data.formats.reading import read_poses
 from heatpose.data.npy import BadFile, BadFilesError, read_heatmaps
 from heatpose.data.table import load_data
-from heatpose.data.writing import whole_file
+from heatpose.data.writing import replace_files, whole_file
 from heatpose.datasets.rendering import render_heatmaps
 from heatpose.model.prediction import list_pose_files
 from heatpose.pose.decoding import decode_heatmaps
@@ -440,6 +440,32 @@ def test_an_error_of_writing_names_the_file(tmp_path):
             raise error
         assert str(tmp_path / "pose.npy") in str(raised.value)
         assert any(reason in str(raised.value) for reason in ("No space", "full disk"))
+
+
+def test_an_error_of_replacing_names_its_file_among_several(tmp_path):
+    (tmp_path / "pose.json").mkdir()
+    with pytest.raises(OSError, match=r"pose\.json") as raised:
+        replace_files([(tmp_path / "pose.json", b"{}"), (tmp_path / "pose.joblib", b"")])
+    assert "pose.joblib" not in str(raised.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["pose.json"]
+
+
+class Slow(FileIO):
+    """A file of which a call gives few bytes, as calls of all systems do from 2 GB on."""
+
+    def readinto(self, buffer):
+        return super().readinto(memoryview(buffer).cast("B")[:100])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_reading_goes_on_where_the_system_gives_fewer_bytes_than_asked_for(tmp_path, monkeypatch, dtype):
+    array = (100 * heatmaps(3)).astype(dtype)
+    save(tmp_path / "up" / "1.npy", array)
+    folder = HeatmapFolder(tmp_path)
+    monkeypatch.setattr("heatpose.data.npy.FileIO", Slow)
+    monkeypatch.setattr("heatpose.data.sources.FileIO", Slow)
+    np.testing.assert_array_equal(read_heatmaps(tmp_path / "up" / "1.npy"), array)
+    np.testing.assert_array_equal(folder.read([1, 2]), array[1:])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", ">i4", "int64", "bool"])

@@ -1045,6 +1045,20 @@ def test_plain_pickles_come_back(protocol):
         load_plain(pickle.dumps(np.array([{}, 1], dtype=object), protocol))
 
 
+def test_pickles_do_not_reach_memory_that_they_free():
+    """A pickle may make an array of another one's bytes, and then fill that one again, which frees them."""
+
+    def text(content):
+        return b"X" + len(content).to_bytes(4, "little") + content
+
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85" + text(b"b") + b"tR"
+    dtype = b"cnumpy\ndtype\n" + text(b"u1") + b"\x85R"
+    fill = [b"(K\x01K\x04\x85" + dtype + b"\x89C\x04" + content + b"tb" for content in (b"good", b"evil")]
+    view = b"cnumpy.core.numeric\n_frombuffer\n(h\x01" + dtype + b"K\x04\x85" + text(b"C") + b"tR"
+    first, second = load_plain(b"\x80\x03" + array + fill[0] + b"q\x01" + view + b"h\x01" + fill[1] + b"0\x86.")
+    assert (first.tobytes(), second.tobytes()) == (b"evil", b"good")
+
+
 def test_convert_writes_a_table_and_says_what_it_did(tmp_path, capsys):
     for label in ("up", "down"):
         for film in range(2):
