@@ -238,10 +238,11 @@ def inspect_data(
     grouping = resolve_groups(frames.index, groups) if len(frames) else Grouping(np.array([], str), "none", "blocks")
     context = CheckContext(frames, grouping, random_state, n_jobs, expected)
     checks, problems = CHECKS if len(frames) else FILE_CHECKS, list[Problem]()
-    for done, check in enumerate(checks):
-        if progress is not None:
-            progress(done, len(checks))
+    progress = progress or (lambda done, total: None)
+    progress(0, len(checks))
+    for done, check in enumerate(checks, start=1):
         problems += check(context)
+        progress(done, len(checks))
     problems.sort(key=lambda each: (_SEVERITIES.index(each.severity), _KINDS.index(each.kind), -each.score, each.paths))
     index = frames.index.assign(group=grouping.groups)
     return Inspection(

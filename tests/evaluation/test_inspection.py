@@ -92,7 +92,7 @@ def test_progress_goes_on_through_the_checks(clean):
     steps = []
     inspect_data(clean, BY_PERFORMER, n_jobs=1, progress=lambda *step: steps.append(step))
     checks = [step for step in steps if step[1] == len(CHECKS)]
-    assert checks == [(done, len(CHECKS)) for done in range(len(CHECKS))]
+    assert checks == [(done, len(CHECKS)) for done in range(len(CHECKS) + 1)]
     assert steps[-len(checks) - 1] == (160, 160) and steps[-1] == checks[-1]
 
 
