@@ -40,7 +40,7 @@ def find_format(out: str | os.PathLike[str], format: str | None = None) -> str:
     format = format or {SAFE_SUFFIX: "safe", ONNX_SUFFIX: "onnx"}.get(suffix)
     if format is None:
         endings = f"{SAFE_SUFFIX} or {ONNX_SUFFIX}"
-        raise ValueError(f"Expected a file to write that ends in {endings}, or the format hub, got {out}.")
+        raise ValueError(f"Expected a file to write that ends in {endings}, or a folder and the format hub, got {out}.")
     if format not in FORMATS:
         raise ValueError(f"Expected a format out of {', '.join(FORMATS)}, got {format!r}.")
     if FORMATS[format] not in (None, suffix):

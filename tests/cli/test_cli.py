@@ -877,7 +877,7 @@ def test_export_used_wrongly(run, trained, tmp_path):
         (trained[0], tmp_path / "x.ONNX"),  # a name under which it would not load
     ):
         assert run("export", *arguments)[0] == 2
-    assert "ends in .heatpose or .onnx, or the format hub, got" in run("export", trained[0], tmp_path)[2]
+    assert "ends in .heatpose or .onnx, or a folder and the format hub, got" in run("export", trained[0], tmp_path)[2]
     assert run("export", tmp_path / "none.joblib", tmp_path / "x.heatpose")[0] == 1
 
 

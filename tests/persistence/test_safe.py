@@ -200,7 +200,7 @@ def test_what_would_predict_otherwise_is_not_written(pipelines, tmp_path, monkey
 def test_an_unknown_format(pipelines, tmp_path):
     with pytest.raises(ValueError, match="a format out of safe"):
         export_model(pipelines("lda"), tmp_path / "x", "pickle")
-    with pytest.raises(ValueError, match=r"in \.heatpose or \.onnx, or the format hub, got .*pose\.ONNX"):
+    with pytest.raises(ValueError, match=r"in \.heatpose or \.onnx, or a folder and the format hub, got .*pose\.ONNX"):
         export_model(pipelines("lda"), tmp_path / "pose.ONNX")
 
 
