@@ -79,8 +79,8 @@ def _frames(numbers: np.ndarray) -> np.ndarray:
 def _has_depth(numbers: np.ndarray) -> bool:
     """Tell x, y and z, in millimetres or in metres around an origin, from x, y and confidence."""
     xy, third = numbers[..., :2], numbers[..., 2]
-    in_metres = not (np.abs(xy) > _METRES).any() and (xy < 0).mean() > _AROUND and (third > 1).mean() > 0.5
-    return bool((third > _CONFIDENT).any() or in_metres)
+    in_metres = (xy < 0).sum() > _AROUND * xy.size and (third > 1).sum() > third.size / 2
+    return bool((third > _CONFIDENT).any() or (in_metres and not (np.abs(xy) > _METRES).any()))
 
 
 def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iterator[np.ndarray]:

@@ -582,6 +582,13 @@ def test_places_in_space_are_no_confidence(tmp_path):
         np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.npy"))[..., :2], poses[..., :2], rtol=1e-5)
 
 
+def test_arrays_of_nobody_are_no_warning(tmp_path):
+    for shape in ((0, 17, 3), (2, 0, 17, 3)):
+        np.save(tmp_path / "a.npy", np.zeros(shape))
+        with pytest.raises(ValueError, match=f"got none in {shape[0]} frames"):
+            read_poses(tmp_path / "a.npy")
+
+
 def test_all_bad_files_are_told_together(tmp_path):
     source = written.openpose(tmp_path, written.bodies(4))
     for number, text in ((1, "{"), (2, '{"people": [{"pose_keypoints_2d": [1, "a", 2]}]}'), (3, '{"people": 3}')):
