@@ -582,7 +582,7 @@ def test_places_in_space_are_no_confidence(tmp_path):
         np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.npy"))[..., :2], poses[..., :2], rtol=1e-5)
 
 
-def test_arrays_of_nobody_are_no_warning(tmp_path):
+def test_arrays_without_poses_give_no_warning(tmp_path):
     for shape in ((0, 17, 3), (2, 0, 17, 3)):
         np.save(tmp_path / "a.npy", np.zeros(shape))
         with pytest.raises(ValueError, match=f"got none in {shape[0]} frames"):
