@@ -121,11 +121,12 @@ def test_groups_are_proposed_from_the_frames_where_none_hold():
 
 
 def test_the_number_by_proposed_groups_stands_beside_the_one_that_leaks():
-    audit = audited(scattered())[0]
+    audit, advice = audited(scattered())
     assert audit.chosen.balanced_accuracy > 0.99
     assert audit.proposed.balanced_accuracy < audit.chosen.balanced_accuracy
     assert f"it is {audit.proposed.balanced_accuracy:.3f}; the same people" in audit.verdict
     assert audit.verdict.endswith("and give the people with --groups.")
+    assert sum(each.n_groups for each in advice) == audit.proposed.n_groups
 
 
 def test_of_two_numbers_the_stricter_one_is_said_to_be():

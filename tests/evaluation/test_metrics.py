@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics
 
 from heatpose.data.groups import grouped_folds, random_folds
@@ -194,6 +195,16 @@ def test_few_groups_are_not_resampled_and_it_says_so():
     assert five.interval_description == "95 % intervals from resampling 5 groups"
     width = np.diff(five.balanced_accuracy_interval) / np.diff(evaluation.balanced_accuracy_interval)
     assert abs(width - 1) > 0.1  # t of 4 units, and their spread
+
+
+def test_the_interval_of_macro_f1_counts_what_is_predicted():
+    """All are predicted as one of two classes, of which a share p is: macro-F1 is p / (1 + p)."""
+    groups = np.arange(300) // 10
+    is_up = np.arange(300) % 10 < np.where(groups % 2, 2, 8)
+    evaluation = evaluate_predictions(np.where(is_up, "up", "down"), ["up"] * 300, groups=groups)
+    reach = stats.t.ppf(0.975, 29) * 0.3 / 29**0.5 / (1 + 0.5) ** 2  # by the delta method
+    assert evaluation.macro_f1 == pytest.approx(1 / 3)
+    assert np.diff(evaluation.macro_f1_interval) == pytest.approx(2 * reach, rel=0.1)
 
 
 @pytest.mark.parametrize("n_groups", [None, 6])

@@ -34,6 +34,18 @@ def test_poses_that_show_little_are_not_nearer_for_it():
     assert decision["agreement"] == 1
 
 
+def test_poses_that_cannot_be_compared_are_no_evidence():
+    """Two poses must share four keypoints."""
+    xy = np.concatenate([POSES[:4], mirror_keypoints(POSES[:3]), POSES[4:]])
+    codes = np.repeat([0, 1, 2], [4, 3, 5])
+    xy[3, 3:] = np.nan
+    assert decide_mirrors(xy, codes, CLASSES)[1][0]["agreement"] == 1
+    xy[:3, 3:] = np.nan
+    for of_class in (codes, np.array([1, 0, 2])[codes]):
+        _, (decision,) = decide_mirrors(xy, of_class, CLASSES)
+        assert decision["agreement"] == 0 and "most to" not in decision["reason"]
+
+
 def test_poses_are_prepared_once_however_many_pairs(monkeypatch):
     calls = []
     monkeypatch.setattr(mirroring, "normalise_poses", lambda *args: calls.append(args) or normalise_poses(*args))
