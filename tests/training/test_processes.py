@@ -5,6 +5,7 @@ import sys
 
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from heatpose.data.distributed import side_by_side
 from heatpose.data.table import keypoint_frame
@@ -24,6 +25,12 @@ def test_processes_leave_an_interrupt_to_this_one():
     before = signal.getsignal(signal.SIGINT)
     assert list(side_by_side(signal.getsignal, [(signal.SIGINT,)] * 2, 2)) == [signal.SIG_IGN] * 2
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@threadpool_limits.wrap(limits=2)
+def test_numeric_libraries_run_in_one_thread_in_this_process_too():
+    (libraries,) = side_by_side(threadpool_info, [()], 1)
+    assert {library["num_threads"] for library in libraries} == {1}
 
 
 def assert_same(one, two):
