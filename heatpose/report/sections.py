@@ -241,6 +241,10 @@ def _problems(material: Material, inspection: Inspection) -> dict[str, Any]:
     return {"kinds": kinds, "pictures": pictures}
 
 
+def _contents(material: Material, inspection: Inspection) -> dict[str, Any] | None:
+    return {} if inspection.n_samples else None
+
+
 def _pictures(material: Material, problems: Sequence[Problem], table: pd.DataFrame) -> list[tuple[str, Any]]:
     """Return name and drawing of the first frames with these problems."""
     names = dict.fromkeys(path for problem in problems for path in problem.paths[:2] if path in table.index)
@@ -282,7 +286,7 @@ SECTIONS: Mapping[str, tuple[str, str, Callable[[Material, Any], dict[str, Any] 
     "people": ("Learning curve", "training", _people),
     "leakage": ("Leakage audit", "training", _plain),
     "problems": ("Problems in the data", "inspection", _problems),
-    "data": ("Contents of the data", "inspection", _plain),
+    "data": ("Contents of the data", "inspection", _contents),
     "reproduce": ("Reproduce", "facts", _reproduce),
 }
 """Sections in their order: name of the template, title, the part of the material that it needs, and the function that

@@ -433,6 +433,13 @@ def test_of_an_inspection(tmp_path):
     assert "No problems found." in Page(fine.read_text(encoding="utf-8")).text
 
 
+def test_of_data_without_a_file_that_can_be_used(tmp_path):
+    nothing = an_inspection(n_files=0, n_samples=0, classes=(), groups="none", n_groups=0, keypoints=())
+    page = Page(write_report(nothing, tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert page.sections == ["problems", "reproduce"]
+    assert "got an empty one" in page.text and "None" not in page.text
+
+
 def test_poses_that_cannot_be_drawn_are_refused(result, table, tmp_path):
     hands = keypoint_frame(np.ones((len(table), 21, 3)), HAND_21).assign(label=table["label"])
     with pytest.raises(ValueError, match="missing: nose_x"):
