@@ -284,7 +284,7 @@ def read_samples(stream: FileIO | BytesIO, header: Header, first: int, out: np.n
         stream.seek(start + first * (header.data_bytes // header.full_shape[0]))
         data = out if header.dtype == out.dtype else np.empty(out.shape, header.dtype)
         unread = data.reshape(-1).view(np.uint8)
-        while len(unread) and (count := stream.readinto(unread.data)):  # 2 GB at once, as systems have it
+        while len(unread) and (count := stream.readinto(unread.data)):  # a call gives 2 GB at most
             unread = unread[count:]
         if len(unread):
             raise NpyError(_CHANGED)
