@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from heatpose.data.folder import Layout
 from heatpose.data.groups import Grouping, resolve_groups
 from heatpose.data.reading import Progress
-from heatpose.data.storage import local_path
+from heatpose.data.storage import local_path, redact
 from heatpose.data.table import keypoint_frame
 from heatpose.data.wording import format_plural
 from heatpose.data.writing import whole_file
@@ -246,7 +246,7 @@ def inspect_data(
     problems.sort(key=lambda each: (_SEVERITIES.index(each.severity), _KINDS.index(each.kind), -each.score, each.paths))
     index = frames.index.assign(group=grouping.groups)
     return Inspection(
-        data=where if isinstance(where, str) else "table",
+        data=redact(where) if isinstance(where, str) else "table",
         source=frames.source,
         n_files=len(frames.files),
         n_samples=len(frames),

@@ -4,6 +4,7 @@ import csv
 import json
 from types import SimpleNamespace
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -192,6 +193,13 @@ def test_the_fix_list_has_a_line_for_each_file_of_each_problem(spoilt, tmp_path)
 
 def test_it_becomes_json(spoilt):
     assert json.loads(json.dumps(spoilt[0].to_dict(), allow_nan=False))["problems"][0]["kind"] == "bad-file"
+
+
+def test_no_password_of_a_url_is_shown():
+    url, poses = "memory://ann:secret@host/poses.csv", simulate_poses(1, 1, 2, classes=["action_up", "action_down"])
+    with fsspec.open(url, "w") as file:
+        keypoint_frame(poses.keypoints).assign(label=poses.labels).to_csv(file, index=False)
+    assert inspect_data(url, n_jobs=1).data == "memory://host/poses.csv"
 
 
 def test_a_table_is_inspected_too(spoilt, tmp_path):
