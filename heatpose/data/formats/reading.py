@@ -338,7 +338,9 @@ def _to_coco(
             f"Expected keypoints of a skeleton that {found.title} has ({', '.join(found.skeletons)}), got "
             f"{n_keypoints} a pose; give --skeleton NAME (skeleton=), of that number: {fits}."
         )
-    others = " or ".join(name for name in skeletons_of(n_keypoints) if name != known[0])
+    # A tool that writes one skeleton leaves no doubt.
+    alike = skeletons_of(n_keypoints) if len(found.skeletons) > 1 else ()
+    others = " or ".join(name for name in alike if name != known[0])
     notes.append(f"{n_keypoints} keypoints: {known[0]}{others and f'; if {others}, give --skeleton NAME (skeleton=)'}.")
     return pick_keypoints(numbers, find_skeleton(known[0]).keypoints)
 

@@ -955,6 +955,7 @@ def test_clips_of_ntu_have_people_and_actions_in_their_names(tmp_path):
     assert table["group"].tolist() == ["P001"] * 8 + ["P002"] * 8
     assert table["track"].iloc[0] == "S001C002P001R001A007#72057594037931101"  # all digits
     assert any("holds out cameras" in note for note in table.attrs["notes"])
+    assert "25 keypoints: kinect-25." in table.attrs["notes"]  # body-25 has as many, but Kinect does not write it
     poses[..., 2] = np.ceil(poses[..., 2] * 2) / 2  # joints that are inferred have half the confidence
     np.testing.assert_allclose(table_keypoints(table)[:4], expected(poses, written.KINECT_25), atol=2e-3)
 
