@@ -270,7 +270,7 @@ FEATURE_BLOCKS: Mapping[str, Callable[[np.ndarray, Skeleton], np.ndarray]] = {
 """Blocks of features of normalised poses (N, K, 2), see :class:`heatpose.PoseFeatures`:
 
 - ``coordinates``: x and y of each keypoint.
-- ``distances``: see :func:`heatpose.pose.geometry.pairwise_distances`.
+- ``distances``: between the keypoints of each pair of `Skeleton.pairs`.
 - ``limbs``: sine and cosine of their directions in the picture, of 0 to the right, pi / 2 down.
 - ``joints``: sine and cosine of the angles from the first limb of a joint to the second, positive clockwise as seen in
   the picture; they do not change when it is rotated.
