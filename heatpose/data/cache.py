@@ -74,7 +74,7 @@ def cache_folder(data: str | os.PathLike, where: str | os.PathLike | None = None
 
 def _user_caches() -> Path:
     """Return the user's folder for caches, as the system has it."""
-    home = Path("/")  # of a user without one, as in a container: it cannot be written, of which a warning tells
+    home = Path("/")  # of a user without one, as in a container; a warning follows, since it cannot be written
     with contextlib.suppress(RuntimeError):
         home = Path.home()
     if sys.platform == "win32":

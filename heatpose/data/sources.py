@@ -209,24 +209,7 @@ class LocalFiles:
             return header, stream.seek(0, os.SEEK_END) if file.size is None else file.size
 
     def read(self, path: str, shape: Sequence[int], first: int, out: np.ndarray) -> None:
-        """Read samples of a file.
-
-        Parameters
-        ----------
-        path : str
-            The file.
-        shape : tuple of int
-            (n, K, H, W) that it was listed with.
-        first : int
-            The first sample to read.
-        out : ndarray of shape (m, K, H, W), float16 or float32
-            Is filled with m samples.
-
-        Raises
-        ------
-        NpyError, OSError
-            The file cannot be read, or has changed.
-        """
+        """Read samples of a file that was listed with (n, K, H, W), see :func:`heatpose.data.npy.read_samples`."""
         if _HAS_READV and len(out) == shape[0] and _read_whole(self._locate(path), out):
             return
         with FileIO(self._locate(path)) as stream:

@@ -24,7 +24,7 @@ FORMATS = {"safe": SAFE_SUFFIX, "onnx": ONNX_SUFFIX, "hub": None}
 
 
 def find_format(out: str | os.PathLike[str], format: str | None = None) -> str:
-    """Return the format of an export to `out`, by default the one that its suffix tells.
+    """Return the format of an export to `out`, by default that of its suffix.
 
     Raises
     ------

@@ -60,7 +60,7 @@ def _face() -> tuple[str, ...]:
 
 
 def _sapiens() -> tuple[str, ...]:
-    """Name the 308 points of Meta's Sapiens (Goliath): fingers from the tip, and a face whose sides are not told."""
+    """Name the 308 points of Meta's Sapiens (Goliath): fingers from the tip, and a face without sides."""
     fingers = [_HAND[base + part] for base in range(1, len(_HAND), 4) for part in (3, 2, 1, 0)]
     return (
         *(name for name in COCO_17.keypoints if not name.endswith("wrist")),
