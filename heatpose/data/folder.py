@@ -329,19 +329,18 @@ def _inspect_all(
 
     def inspect(file: ListedFile) -> tuple[HeatmapFile | None, tuple[int, ...], NpyError | None]:
         """Return the description of a file, its shape as it is written, and why it is bad whatever others are."""
-        opened = NpyError(problem) if (problem := _misplaced(file, depth)) else attempt(source.header, file)
+        if problem := _misplaced(file, depth):
+            return None, (), NpyError(problem)
+        if same := known.get((file.path, str(file.stamp))):
+            return same, same.shape, attempt(check_shape, same.shape, usual)
+        opened = attempt(source.header, file)
         if isinstance(opened, NpyError):
             return None, (), opened
         header, size = opened
         described = HeatmapFile(file.path, file.stamp, header.full_shape, header.dtype.name)
         return described, header.shape, attempt(check_shape, header.shape, usual) or attempt(check_length, header, size)
 
-    kept = [None if _misplaced(file, depth) else known.get((file.path, str(file.stamp))) for file in listed]
-    inspected = source.map_files(inspect, [file for file, same in zip(listed, kept, strict=True) if same is None])
-    facts = [
-        next(inspected) if same is None else (same, same.shape, attempt(check_shape, same.shape, usual))
-        for same in kept
-    ]
+    facts = list(source.map_files(inspect, listed))
     shapes = Counter(shape[-3:] for _, shape, reason in facts if reason is None)
     expected: tuple = shapes.most_common(1)[0][0] if shapes else usual
     files, bad_files = [], []
