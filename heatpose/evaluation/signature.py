@@ -189,16 +189,21 @@ class Signature(Record):
     def to_dict(self) -> dict[str, Any]:
         """Return plain Python values with names, ready for JSON."""
         plain = super().to_dict()
-        counted = {each.name: each.metadata["names"] for each in fields(self) if each.metadata}
-        counted["missing_keypoints"] = plain.pop("keypoints")
-        return plain | {name: dict(zip(names, plain[name], strict=True)) for name, names in counted.items()}
+        counted = self._counted(plain.pop("keypoints")).items()
+        return plain | {name: dict(zip(names, plain[name], strict=True)) for name, names in counted}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Signature:
         """Restore what :meth:`to_dict` gave."""
-        counts = {name: np.array(list(each.values())) for name, each in values.items() if isinstance(each, Mapping)}
         shape, keypoints = values["heatmap_shape"], tuple(values["missing_keypoints"])
+        counts = {name: np.array([values[name][each] for each in its]) for name, its in cls._counted(keypoints).items()}
         return cls(**{**values, **counts, "heatmap_shape": shape and tuple(shape), "keypoints": keypoints})
+
+    @classmethod
+    def _counted(cls, keypoints: Sequence[str]) -> dict[str, Sequence[str]]:
+        """Return the names of what each array counts."""
+        counted = {each.name: each.metadata["names"] for each in fields(cls) if each.metadata}
+        return counted | {"missing_keypoints": keypoints}
 
 
 UPRIGHT = Signature(

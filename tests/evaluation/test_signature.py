@@ -280,6 +280,8 @@ def test_estimators_without_eyes_and_ears_are_as_expected_where_training_lacks_s
 def test_a_signature_is_plain_and_additive():
     restored = Signature.from_dict(EXPECTED.to_dict())
     assert restored.to_dict() == EXPECTED.to_dict()
+    turned = {**EXPECTED.to_dict(), "trunk_directions": {"left": 1, "down": 2, "right": 3, "up": 4}}
+    assert Signature.from_dict(turned).trunk_directions.tolist() == [4, 3, 2, 1]  # by name, whatever their order
     parts = sign_poses(POSES.keypoints[:20]) + sign_poses(POSES.keypoints[20:])
     for name in ("n_frames", "trunk_directions", "facing_camera", "missing_keypoints"):
         assert parts.to_dict()[name] == EXPECTED.to_dict()[name]
