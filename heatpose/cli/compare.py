@@ -15,7 +15,7 @@ import argparse
 
 import heatpose
 from heatpose.cli._console import complain, read_for_models, results, say_json, say_subject
-from heatpose.cli._options import DATA, groups_option, shared
+from heatpose.cli._options import DATA, UsageError, groups_option, shared
 from heatpose.data.wording import format_percent
 
 OPTIONS = {
@@ -34,7 +34,10 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.data.storage import redact
     from heatpose.evaluation.comparison import compare_records
 
-    records = [heatpose.read_manifest(model)["record"] for model in (args.first, args.second)]
+    manifests = [heatpose.read_manifest(model) for model in (args.first, args.second)]
+    if manifests[0]["sha256"] == manifests[1]["sha256"]:
+        raise UsageError(f"Expected two models that differ, got the same one as {args.first} and as {args.second}")
+    records = [manifest["record"] for manifest in manifests]
     if args.data is None:
         where, groups = "out-of-fold predictions of their trainings", records[0].get("groups", {}).get("description")
         comparison = compare_records(*records)

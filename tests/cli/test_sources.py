@@ -63,7 +63,8 @@ def test_compare_and_evaluate_take_labels(run, place, labels):
         rows_of_labels = "".join(f"{a},{b}\n" for a, b in zip(images, truth, strict=True))
         (place / labels).write_text(f"path,label\n{rows_of_labels}", encoding="utf-8")
     evaluated = json.loads(run("evaluate", "lda.joblib", source, "--labels", labels, "--json"))
-    compared = json.loads(run("compare", "lda.joblib", "lda.joblib", source, "--labels", labels, "--json"))
+    run("export", "lda.joblib", "lda.heatpose")
+    compared = json.loads(run("compare", "lda.joblib", "lda.heatpose", source, "--labels", labels, "--json"))
     assert evaluated["balanced_accuracy"] > 0.9
     assert compared["first"] == evaluated["balanced_accuracy"]
 

@@ -220,7 +220,7 @@ def test_otherwise_data_are_asked_for(change, why):
 def test_no_password_of_a_url_is_shown(options, monkeypatch, capsys):
     same = compare_predictions(["a", "b"], ["a", "b"], ["a", "b"])
     monkeypatch.setattr("heatpose.cli.compare._on_data", lambda *_: (same, None))
-    monkeypatch.setattr("heatpose.read_manifest", lambda _: {"record": {}}, raising=False)
+    monkeypatch.setattr("heatpose.read_manifest", lambda path: {"sha256": path, "record": {}}, raising=False)
     assert main(["compare", "a.joblib", "b.joblib", "https://ann:secret@example.org/t.parquet", *options]) == 0
     out = capsys.readouterr().out
     assert "example.org/t.parquet" in out and "secret" not in out
@@ -246,6 +246,9 @@ def test_from_the_command_line(tmp_path, capsys, no_learning_curve):
     scores = [evaluate_model(load_model(model), test).balanced_accuracy for model in models]
     assert (found["first"], found["second"]) == pytest.approx(scores) and scores[0] != scores[1]
     assert "trained on" not in told.err
+
+    assert main(["compare", models[0], models[0]]) == 2
+    assert "Expected two models that differ, got the same one" in capsys.readouterr().err
 
     assert main(["compare", *models]) == 0
     assert "out-of-fold predictions of their trainings" in capsys.readouterr().out
