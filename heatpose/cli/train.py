@@ -93,6 +93,8 @@ OPTIONS = {
     **shared("--decoder", "--skip-bad", "--cache", "--random-state", "--jobs", "--dask", "--report"),
 }
 
+_LISTED = 20  # choices printed: a screenful
+
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
@@ -116,8 +118,11 @@ def run(args: argparse.Namespace) -> None:
     finally:
         if result is not None:
             show_training(results(), result)
-    for choice in manifest["record"]["choices"]:
+    choices = manifest["record"]["choices"]
+    for choice in choices[:_LISTED]:
         say(choice)
+    if len(choices) > _LISTED:
+        say(f"... and {len(choices) - _LISTED:,} more choices, listed in {args.out.stem}.json")
     say(f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
     if result is not None and args.report is not None:
         _report(args, result, table, manifest)
