@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from queue import SimpleQueue
 from typing import NamedTuple
 
@@ -206,8 +207,8 @@ def rows_of(starts: np.ndarray, files: np.ndarray) -> np.ndarray:
 
 def count_workers(n_jobs: int | None) -> int:
     """Return the number of threads or processes to use: by default one for each processor, with -2 one less."""
-    if n_jobs == 0:
-        raise ValueError("Expected n_jobs of at least 1, or -1 for all processors, got 0.")
+    if not (n_jobs is None or (isinstance(n_jobs, Integral) and n_jobs)):
+        raise ValueError(f"Expected n_jobs of at least 1, or -1 for all processors, got {n_jobs!r}.")
     if n_jobs is None or n_jobs < 0:  # processors that this process may use: a container may have been given fewer
         from joblib import cpu_count  # takes a tenth of a second, which commands that read no heatmaps do not wait for
 

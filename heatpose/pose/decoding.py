@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Integral
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -168,8 +169,8 @@ def decode_heatmaps(
     decoder = DECODERS[check_decoder(method)]
     if options:
         inspect.signature(decoder).bind(None, **options)
-    if n_jobs != -1 and n_jobs < 1:
-        raise ValueError(f"Expected n_jobs of 1 or more, or -1, got {n_jobs}.")
+    if not (isinstance(n_jobs, Integral) and (n_jobs == -1 or n_jobs >= 1)):
+        raise ValueError(f"Expected n_jobs of 1 or more, or -1, got {n_jobs!r}.")
 
     n_samples, n_keypoints, n_rows, n_columns = maps.shape
     decoded = np.empty((n_samples, n_keypoints, 4), dtype=np.float32)

@@ -331,7 +331,14 @@ def describe_poses(
     -------
     ndarray, shape (N, number of features), float32
         NaN for what needs a missing keypoint.
+
+    Raises
+    ------
+    ValueError
+        There is no such block.
     """
+    if unknown := sorted({*blocks} - {*FEATURE_BLOCKS}):
+        raise ValueError(f"Expected blocks out of {', '.join(FEATURE_BLOCKS)}, got {', '.join(unknown)}.")
     step = max(1, min(_CHUNK_POSES, _CHUNK_PAIRS // xy.shape[1] ** 2))
     described = []
     for start in range(0, max(len(xy), 1), step):

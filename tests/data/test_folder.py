@@ -546,9 +546,10 @@ class TestMap:
             break
         assert threading.active_count() == before
 
-    def test_threads_that_cannot_be(self, folder):
-        with pytest.raises(ValueError, match=r"n_jobs of at least 1, or -1 for all processors, got 0"):
-            next(folder.map(np.copy, n_jobs=0))
+    @pytest.mark.parametrize("n_jobs", [0, "2", 1.5])
+    def test_threads_that_cannot_be(self, folder, n_jobs):
+        with pytest.raises(ValueError, match=f"n_jobs of at least 1, or -1 for all processors, got {n_jobs!r}"):
+            next(folder.map(np.copy, n_jobs=n_jobs))
 
     def test_processors_that_this_process_may_use(self, monkeypatch):
         monkeypatch.setattr("joblib.cpu_count", lambda: 4)

@@ -503,6 +503,8 @@ def test_unknown_method_names_the_known_ones():
         ("soft-argmax", {"temperature": float("nan")}),
         ("argmax", {"n_jobs": 0}),
         ("argmax", {"n_jobs": -2}),
+        ("argmax", {"n_jobs": None}),
+        ("argmax", {"n_jobs": 1.5}),
     ],
 )
 def test_wrong_option(method, options):

@@ -433,6 +433,11 @@ def test_features_leave_their_input_alone_and_rows_by_themselves():
     np.testing.assert_array_equal(together[::-1], features(table[::-1]))
 
 
+def test_a_block_of_features_that_is_not_there():
+    with pytest.raises(ValueError, match=r"Expected blocks out of .*joints.*, got joint\."):
+        describe_poses(np.zeros((1, 17, 2)), blocks=["joint", "joints"])
+
+
 def test_described_directions_are_exact_at_right_angles():
     """No sine of pi / 2 that another machine rounds otherwise: a tree's threshold may lie at it."""
     xy = positions({"left_shoulder": (0, 0), "left_elbow": (0, 2), "left_wrist": (-1, 2)})
