@@ -87,7 +87,7 @@ def rows(data: Path, n_kills: int, scratch: Path) -> Iterator[dict]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", metavar="DATA", nargs="?", type=Path, help="a folder whose times of access may change")
+    parser.add_argument("data", metavar="DATA", nargs="?", type=Path, help="folder of classes (default: simulated)")
     parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:

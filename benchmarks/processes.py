@@ -94,15 +94,19 @@ def memory_mb(pid: int) -> float:
 
 
 def forget(paths: Sequence[Path]) -> None:
-    """Drop files from the page cache, so that they are read from the disk next, and forget when they were last read."""
+    """Drop files from the page cache, so that they are read from the disk next; their status stays as it is."""
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.utime(descriptor, ns=(0, path.stat().st_mtime_ns))
         os.close(descriptor)
 
 
 def was_read(path: Path) -> bool:
-    """Return whether a file was read since `forget`; not on file systems that keep no access times."""
-    return path.stat().st_atime_ns != 0
+    """Return whether a file is in the page cache since `forget`; asking begins to read it, so a second time it is."""
+    with path.open("rb") as file:
+        try:
+            os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return False
+    return True

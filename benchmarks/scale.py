@@ -3,7 +3,7 @@
     python -m benchmarks.scale FOLDER [--samples 40553] [--dtype float32]
 
 Simulated performers' heatmaps are written to FOLDER first, unless they are there: 8.5 GB of files. ``heatpose train``
-is run twice, in processes of its own; files whose time of access has changed since were read.
+is run twice, in processes of its own; files that are in the page cache again were read.
 """
 
 from __future__ import annotations

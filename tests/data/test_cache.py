@@ -91,6 +91,15 @@ def test_the_second_time_nothing_is_opened_and_the_table_is_the_same(data, decod
     pd.testing.assert_frame_equal(second, undisturbed)
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="benchmarks of reading are for Linux")
+def test_benchmarks_drop_files_from_memory_and_not_from_the_cache(data, decoded):
+    from benchmarks.processes import forget
+
+    load(data)
+    forget(sorted(data.rglob("*.npy")))
+    assert load(data, decoded)[1] == 0
+
+
 def test_nothing_is_kept_unless_asked_for(data):
     heatpose.load_data(data)
     assert names(data.parent) == ["data"]
