@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
 import json
 import logging
 import os
@@ -23,9 +22,8 @@ import numpy as np
 
 from heatpose.data.reading import HeatmapFile
 from heatpose.data.writing import PART_SUFFIX, whole_file
-from heatpose.pose.decoding import DECODERS, DECODING_VERSION, check_decoder
+from heatpose.pose.decoding import DECODING_VERSION, check_decoder
 from heatpose.pose.skeleton import COCO_17, Skeleton
-from heatpose.pose.skeletons import table_skeleton
 
 __all__ = ["KeypointCache", "cache_folder"]
 
@@ -87,9 +85,9 @@ def _user_caches() -> Path:
 class KeypointCache:
     """Keypoints of heatmap files that were read before.
 
-    An entry is valid as long as the file's path, size and times, the decoder with its options and the
-    version of the decoding are the same. A cache is a convenience: one that is damaged or cannot be written costs time
-    and a warning, and never the run.
+    An entry is valid as long as the file's path, size and times, the decoder, the version of the decoding and the
+    skeleton are the same. A cache is a convenience: one that is damaged or cannot be written costs time and a warning,
+    and never the run.
 
     Parameters
     ----------
@@ -121,7 +119,6 @@ class KeypointCache:
         check_decoder(decoder)
         self.folder = Path(folder)
         self._path = self.folder / f"{decoder}-{hashlib.sha256(_recipe(decoder, skeleton)).hexdigest()[:12]}.npz"
-        self._n_keypoints = len(table_skeleton(skeleton).keypoints)
         self._values: dict[HeatmapFile, tuple[np.ndarray, np.ndarray]] = {}  # as from `read`
         self._due = time.monotonic() + _FLUSH_SECONDS
         self._is_written = self._is_writable = True
@@ -215,7 +212,7 @@ class KeypointCache:
             facts = json.loads(listed.tobytes())
             files = [HeatmapFile(name, stamp, tuple(shape), dtype) for name, stamp, shape, dtype in facts]
             starts = np.cumsum([0, *(file.shape[0] for file in files)]).tolist()
-            if keypoints.shape != (starts[-1], self._n_keypoints, 3) or finite.shape != (starts[-1],):
+            if not len(keypoints) == len(finite) == starts[-1]:
                 raise ValueError("expected all samples of each file")
         except FileNotFoundError:
             pass
@@ -230,12 +227,10 @@ class KeypointCache:
 
 def _recipe(decoder: str, skeleton: Skeleton) -> bytes:
     """Everything but the heatmaps that keypoints depend on, and how they are written."""
-    _, *options = inspect.signature(DECODERS[decoder]).parameters.values()
     recipe = {
         "format": _FORMAT,
         "decoding": DECODING_VERSION,
         "method": decoder,
-        "options": {option.name: option.default for option in options},
         "skeleton": skeleton.to_dict(),
     }
     return json.dumps(recipe).encode()

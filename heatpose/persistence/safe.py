@@ -234,7 +234,6 @@ def _assemble(facts: Mapping[str, Any], block: Any) -> Pipeline:
     _require(is_complete, f"{', '.join(_OF_CLASSIFIER)} of the classifier")
     for name in _OF_CLASSIFIER:
         _require(type(parameters[name]) is float and math.isfinite(parameters[name]), f"a number as {name}")
-    _require(parameters["temperature"] > 0, "a temperature above 0")
     sets, learned = facts["set_thresholds"], facts["learned"]
     _require(isinstance(sets, list) and all(map(_is_pair, sets)), "pairs of a coverage and a threshold")
     is_learned = isinstance(learned, dict) and all(type(each) is _LEARNED.get(name) for name, each in learned.items())

@@ -134,11 +134,12 @@ def test_removed_files_are_gone_from_the_table(data, decoded):
     pd.testing.assert_frame_equal(table, heatpose.load_data(data))
 
 
-def test_each_decoder_has_its_own(data, decoded):
+@pytest.mark.parametrize("options", [{"decoder": "argmax"}, {"skeleton": "h36m-17"}])
+def test_each_decoder_and_skeleton_has_its_own(data, decoded, options):
     load(data)
-    table, count = load(data, decoded, decoder="argmax")
+    table, count = load(data, decoded, **options)
     assert count == 7
-    pd.testing.assert_frame_equal(table, heatpose.load_data(data, "argmax"))
+    pd.testing.assert_frame_equal(table, heatpose.load_data(data, **options))
     assert load(data, decoded)[1] == 0
     with pytest.raises(ValueError, match="Expected a decoder out of"):
         KeypointCache(cache_folder(data), "mean")
@@ -252,7 +253,7 @@ def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", ["bit", "type", "length", "short", "empty", "text", "no keypoints", "missing sample"]
+    "damage", ["bit", "type", "length", "short", "empty", "text", "no keypoints", "missing keypoints", "missing finite"]
 )
 def test_damage_is_reported_and_repaired(data, decoded, caplog, damage):
     save(data / "up/10.npy", heatmaps(60, 3))  # more bytes than are read, and compared with a checksum, at once
@@ -276,8 +277,9 @@ def test_damage_is_reported_and_repaired(data, decoded, caplog, damage):
         arrays = dict(np.load(path))
         if damage == "no keypoints":
             del arrays["keypoints"]
-        else:
-            arrays["keypoints"] = arrays["keypoints"][1:]
+        else:  # of a sample
+            name = damage.removeprefix("missing ")
+            arrays[name] = arrays[name][1:]
         np.savez(path, **arrays)
     table, count = load(data, decoded)
     assert count == 64
@@ -289,12 +291,13 @@ def test_damage_is_reported_and_repaired(data, decoded, caplog, damage):
 
 
 def test_files_that_are_gone_are_forgotten_once_they_are_most(data, decoded):
-    leftover = cache_folder(data) / ".x.part"
+    leftover, of_another_run = cache_folder(data) / ".x.part", cache_folder(data) / ".y.part"
     cache_module._make_folder(leftover.parent)
     leftover.touch()
+    of_another_run.touch()
     os.utime(leftover, (0, 0))
     load(data)
-    assert not leftover.exists()
+    assert not leftover.exists() and of_another_run.exists()
     for gone, kept in (("up/9.npy", 5), ("up/10.npy", 3)):  # of 7 samples one, then four
         (data / gone).unlink()
         assert load(data, decoded)[1] == 0
@@ -349,6 +352,20 @@ def test_what_cannot_be_written_costs_a_warning_and_not_the_run(data, tmp_path, 
     table = heatpose.load_data(data, cache=tmp_path / "told")
     pd.testing.assert_frame_equal(table, heatpose.load_data(data))
     assert caplog.text.count("Could not keep keypoints in") == 1
+
+
+def test_a_write_that_fails_leaves_the_file_of_before(data, monkeypatch):
+    load(data)
+    before = cached_file(data).read_bytes()
+
+    def fail(out, **arrays):
+        out.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    save(data / "up/12.npy", heatmaps())
+    load(data)
+    assert cached_file(data).read_bytes() == before
 
 
 def test_a_user_without_a_home_gets_a_folder_all_the_same(monkeypatch):

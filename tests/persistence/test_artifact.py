@@ -673,7 +673,12 @@ def test_a_crafted_model_with_a_manifest_to_match_is_refused_before_it_runs(save
 
 
 @pytest.mark.parametrize(
-    "part", ["heatpose.live.camera.Camera", "xgboost.tracker.RabitTracker", "xgboost.core.DMatrix"]
+    "part",
+    [
+        *("heatpose.live.camera.Camera", "xgboost.tracker.RabitTracker", "xgboost.core.DMatrix"),
+        "sklearn.datasets._openml.fetch_openml",  # a function, no class
+        "heatpose.model.prediction.Path",  # a class of another package
+    ],
 )
 def test_parts_of_packages_that_no_model_has_are_refused(saved, part):
     """They open cameras, ports and files."""

@@ -336,6 +336,7 @@ def set_in(place, **changes):
         (facts(classifier=None), "of the classifier"),
         (set_in("classifier", threshold="1"), "a number as threshold"),
         (set_in("classifier", threshold=1e999), "finite numbers, got Infinity"),
+        (set_in("classifier", threshold="1e999"), "a number as threshold"),  # without quotes: infinity
         (set_in("classifier", temperature=-1.0), "temperature above 0"),
         (facts(set_thresholds=[[0.9, "0.1"]]), "a coverage and a threshold"),
         (facts(set_thresholds=[[0.9, 2.0]]), "a coverage and a threshold"),
@@ -352,7 +353,7 @@ def test_other_facts_are_refused(file, content, change, message):
     entries = entries_of(content)
     described = json.loads(entries["model.json"])
     change(described)
-    craft(file, {**entries, "model.json": json.dumps(described).encode()})
+    craft(file, {**entries, "model.json": json.dumps(described).replace('"1e999"', "1e999").encode()})
     with pytest.raises(ModelError, match=message):
         load_model(file)
 
