@@ -42,7 +42,7 @@ from heatpose.persistence.artifact import (
 )
 from heatpose.persistence.manifest import to_bytes
 from heatpose.persistence.selftest import check_self_test
-from heatpose.persistence.unpickling import load_trusted
+from heatpose.persistence.unpickling import UntrustedError, load_trusted
 from heatpose.pose import decoding
 from heatpose.pose.skeleton import COCO_17
 
@@ -749,6 +749,19 @@ def test_arrays_of_any_dtype_are_loaded():
         np.testing.assert_array_equal(got, array)
 
 
+def test_arrays_of_objects_are_unpickled_with_the_same_restrictions(tmp_path):
+    def dumped(*objects):
+        buffer = io.BytesIO()
+        joblib.dump(np.array([*objects, None], dtype=object), buffer)
+        return buffer.getvalue()
+
+    trace = tmp_path / "trace"
+    with pytest.raises(UntrustedError, match=r"(_?io|builtins)\.open"):
+        load_trusted(dumped(Payload(trace)), ["joblib"])
+    assert not trace.exists()
+    assert isinstance(load_trusted(dumped(np.linalg.LinAlgError()), ["numpy"])[0], np.linalg.LinAlgError)
+
+
 def test_other_packages_are_loaded_if_they_are_trusted(saved):
     saved.write_bytes(b"cnumpy.linalg\nLinAlgError\n.")
     edit_manifest(saved, sha256=hashlib.sha256(saved.read_bytes()).hexdigest(), size=saved.stat().st_size)
@@ -896,6 +909,12 @@ def test_either_of_two_equal_classes_will_do(saved):
     output["labels"][0] = CLASSES[other]
     output["probabilities"][0] = [0.5 * (i in (best, other)) for i in range(3)]
     assert check_self_test(load_model(saved), stored)[0] == []
+
+
+def test_what_is_no_number_differs_from_any(saved):
+    stored = json.loads(saved.with_suffix(".json").read_bytes())["self_test"]
+    stored["heatmaps"]["output"]["confidence"][0] = np.nan
+    assert check_self_test(load_model(saved), stored)[1] == np.inf
 
 
 def without_test(path, **versions):

@@ -128,12 +128,15 @@ def test_from_heatmaps(pipelines, file):
 
 
 def test_what_a_saved_model_knows_goes_with_it(pipelines, tmp_path):
-    saved = save_model(pipelines("lda"), tmp_path / "pose.joblib", record={"n_samples": 7})
+    signature = {"n_frames": 5}
+    saved = save_model(pipelines("lda"), tmp_path / "pose.joblib", record={"n_samples": 7, "signature": signature})
     written = export_model(tmp_path / "pose.joblib", tmp_path / "deep" / "pose.heatpose", "safe")
     found = read_manifest(tmp_path / "deep" / "pose.heatpose")
     assert found == written
     differing = {key for key in found if found[key] != saved[key]}
     assert differing == {"sha256", "size"}
+    for file in ("pose.joblib", "deep/pose.heatpose"):
+        assert load_model(tmp_path / file)[-1].signature_ == signature
 
 
 def test_prediction_sets_and_choices_go_with_it(poses, keypoints, tmp_path):

@@ -332,7 +332,7 @@ def test_a_second_search_at_the_same_time_leaves_the_first_alone(guesses, monkey
     assert first.leaderboard["classifier"].tolist() == second[1].leaderboard["classifier"].tolist()
 
 
-@pytest.mark.parametrize("other", ["data", "labels", "groups", "random_state", "classifiers"])
+@pytest.mark.parametrize("other", ["data", "labels", "groups", "random_state", "classifiers", "mirror"])
 def test_what_differs_is_another_search(other, guesses, tmp_path):
     table, options = a_table(), {"n_trials": 1}
     look_for(table, study=tmp_path / "study", **options)
@@ -344,7 +344,7 @@ def test_what_differs_is_another_search(other, guesses, tmp_path):
     elif other == "groups":
         table = table.assign(group=(np.arange(len(table)) % 3).astype(str))
     else:
-        options[other] = {"random_state": 1, "classifiers": "knn,logistic"}[other]
+        options[other] = {"random_state": 1, "classifiers": "knn,logistic", "mirror": None}[other]
     look_for(table, study=tmp_path / "study", **options)
     assert (tmp_path / "study").read_text().count("knn/classify__performers") > one
     names = optuna.get_all_study_names(JournalStorage(JournalFileBackend(str(tmp_path / "study"))))

@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
 import heatpose
+from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Grouping
 from heatpose.data.table import keypoint_frame
 from heatpose.datasets.simulation import simulate_poses
@@ -181,6 +182,13 @@ def test_the_record_is_plain_and_says_what_the_result_says(result):
 # Frames without a body
 
 
+def test_heatmaps_of_frames_without_a_body_are_left_out_too():
+    table = TABLE.copy()
+    table.loc[[2, 9], list(COCO_17.columns)] = np.nan
+    made = plan_training(table, "auto", heatmaps=HeatmapRows(None, np.arange(len(table))))
+    assert made.trainer.heatmaps.rows.tolist() == sorted({*range(len(table))} - {2, 9})
+
+
 @pytest.mark.parametrize("share", [0.03, 0.33])
 def test_frames_without_a_body_change_nothing(share, result):
     rng = np.random.default_rng(1)
@@ -338,6 +346,20 @@ def test_the_choice_for_a_group_asks_models_that_did_not_see_it(monkeypatch):
     known = result.evaluation.calibration
     right, wrong = 0.75, 0.25 / 4  # the tree is right in half of the cases, else in one of the four others
     assert known.log_loss == pytest.approx(-np.mean(np.log([right, wrong])), abs=0.01)
+
+
+def test_confidences_and_scores_of_hidden_parts_are_those_of_the_fits(result, monkeypatch):
+    fit, codes = folds.train_without, np.unique(TABLE["label"], return_inverse=True)[1]
+
+    def half_as_sure(task, *others):
+        real = fit(task, *others)
+        return replace(real, known=real.known / 2, partial=dict.fromkeys(real.partial, codes[task.test]))
+
+    monkeypatch.setattr(folds, "train_without", half_as_sure)
+    halved = train()
+    assert halved.threshold == result.threshold / 2
+    np.testing.assert_array_equal(halved.predictions["confidence"], result.predictions["confidence"] / 2)
+    assert set(halved.partial.values()) == {1.0}
 
 
 def test_the_choice_is_nested_or_the_note_says_why_not(result):
