@@ -41,7 +41,7 @@ from heatpose.persistence.artifact import (
     save_model,
 )
 from heatpose.persistence.manifest import to_bytes
-from heatpose.persistence.selftest import check_self_test
+from heatpose.persistence.selftest import check_self_test, choose_samples
 from heatpose.persistence.unpickling import UntrustedError, load_trusted
 from heatpose.pose import decoding
 from heatpose.pose.skeleton import COCO_17
@@ -917,6 +917,18 @@ def test_what_is_no_number_differs_from_any(saved):
     assert check_self_test(load_model(saved), stored)[1] == np.inf
 
 
+def test_another_number_of_classes_is_told(saved):
+    stored = json.loads(saved.with_suffix(".json").read_bytes())["self_test"]
+    output = stored["keypoints"]["output"]
+    output["probabilities"] = [probabilities[:2] for probabilities in output["probabilities"]]
+    assert check_self_test(load_model(saved), stored) == (["3 classes instead of 2"], np.inf)
+
+
+def test_the_middle_pose_of_each_class_is_tested():
+    table = pd.DataFrame(0.0, range(8), COCO_17.columns).assign(nose_x=range(8), label=[*"aabbbcbb"])
+    assert choose_samples(table)[:, 0, 0].tolist() == [1, 4, 5]
+
+
 def without_test(path, **versions):
     saved_with(path, **versions)
     file = path.with_suffix(".json")
@@ -925,10 +937,11 @@ def without_test(path, **versions):
     file.write_bytes(to_bytes(manifest))
 
 
-@pytest.mark.parametrize("package", ["scikit-learn", "numpy"])
-def test_without_a_self_test_other_versions_are_told(saved, package):
-    without_test(saved, **{package: "0.7.1"})
-    message = rf"{package} 0\.7\.1, but here is {package} {version(package)}. .*pip install {package}==0\.7\.1$"
+@pytest.mark.parametrize("pin", ["scikit-learn==0.7.1", "scikit-learn==1.0.2", "numpy==0.7.1"])
+def test_without_a_self_test_other_versions_are_told(saved, pin):
+    package, number = pin.split("==")
+    without_test(saved, **{package: number})
+    message = rf"{package} {number}, but here is {package} {version(package)}. .*pip install {pin}$"
     with pytest.warns(UserWarning, match=message) as warned:
         load_model(saved)
     assert len(warned) == 1
