@@ -137,6 +137,15 @@ def coco_results(path: Path, poses: np.ndarray, names: list[str] = COCO) -> Path
     return path
 
 
+def pifpaf(path: Path, poses: np.ndarray) -> Path:
+    """Write a line for each frame of a film, as OpenPifPaf does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    people = [{"keypoints": flat(pose, COCO), "bbox": [0, 0, 9, 9], "score": 0.9, "category_id": 1} for pose in poses]
+    lines = [json.dumps({"frame": n + 1, "predictions": [person]}) for n, person in enumerate(people)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
 def openpose(path: Path, poses: np.ndarray, names: list[str] = BODY_25, video: str = "film") -> Path:
     """Write a folder of frames with one person each."""
     for n, pose in enumerate(poses):
@@ -265,6 +274,19 @@ def tensorflow_js(path: Path, poses: np.ndarray, seen: str = "score") -> Path:
         for pose in poses
     ]
     dump(path, [[{"score": 0.8, "keypoints": keypoints}] for keypoints in frames])
+    return path
+
+
+def posenet(path: Path, poses: np.ndarray) -> Path:
+    """Write what PoseNet returns in ml5 for each frame, with the lines between keypoints."""
+    frames = [
+        [
+            {"score": score, "part": name.replace("_", " ").title().replace(" ", ""), "position": {"x": x, "y": y}}
+            for (x, y, score), name in zip(ordered(pose, COCO), COCO, strict=True)
+        ]
+        for pose in poses
+    ]
+    dump(path, [[{"pose": {"score": 0.8, "keypoints": points}, "skeleton": [points[:2]]}] for points in frames])
     return path
 
 

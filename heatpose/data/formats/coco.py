@@ -1,6 +1,7 @@
 """COCO keypoints: annotations (``images``, ``annotations``, ``categories``) and lists of results, also AlphaPose's.
 
-A list holds poses, each with its ``image_id``; AlphaPose adds the person's number ``idx`` and a ``box``.
+A list holds poses, each with its ``image_id``; AlphaPose adds the person's number ``idx`` and a ``box``. OpenPifPaf has
+a list for each image, without it, and a line with ``frame`` and ``predictions`` for each frame of a film.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 from array import array
 from functools import partial
 from pathlib import PurePosixPath
+from types import NoneType
+
+import numpy as np
 
 from heatpose.data.formats.source import Format, Poses, Source, visible_confidence
 
@@ -19,10 +23,18 @@ def _sniff(source: Source) -> bool:
     return isinstance(content, dict) and isinstance(content.get("annotations"), list)
 
 
+_PIFPAF = {"keypoints", "score", "category_id", "id_"}
+"""All that OpenPifPaf writes of a person in an image, but for the box."""
+
+
 def _sniff_results(source: Source, is_alphapose: bool) -> bool:
     content = source.peek()
     first = content[0] if isinstance(content, list) and content else None
-    if not isinstance(first, dict) or not {"image_id", "keypoints"} <= first.keys():
+    if not isinstance(first, dict):
+        return False
+    if first.keys() == {"frame", "predictions"} or {"keypoints", "score"} <= first.keys() <= _PIFPAF:
+        return not is_alphapose and type(first.get("keypoints")) in (array, NoneType)
+    if not {"image_id", "keypoints"} <= first.keys():
         return False
     return is_alphapose == bool({"idx", "box"} & first.keys())
 
@@ -52,24 +64,26 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         video = image.get("video_id", str(PurePosixPath(name).parent) if name and len(folders) > 1 else None)
         poses.frame(name, image_id, video, width=image.get("width"), height=image.get("height"))
         for entry in entries:
-            numbers = entry.get("keypoints")
-            if not numbers or entry.get("num_keypoints", 1) == 0:
+            numbers = np.ravel(entry.get("keypoints", ()))  # some list x, y and v of each
+            if not len(numbers) or entry.get("num_keypoints", 1) == 0:
                 poses.note("Left out {annotation} without keypoints")
                 continue
             kind = categories.get(entry.get("category_id"), {}).get("name") if len(used) > 1 else None
-            numbers[2::3] = array("f", visible_confidence(numbers[2::3]))
+            numbers[2::3] = visible_confidence(numbers[2::3].tolist())
             poses.add(numbers, entry.get("person_id"), entry.get("track_id"), kind, entry.get("area"))
 
 
 def _read_results(source: Source, file: int, poses: Poses, is_alphapose: bool) -> None:
-    by_image: dict = {}
-    for entry in source.json(file):
-        by_image.setdefault(entry["image_id"], []).append(entry)
-    video = source.stem(file) if is_alphapose else None
+    content = source.json(file)
+    key = next((name for name in ("image_id", "frame") if content and name in content[0]), None)
+    by_image: dict = {} if content else {None: []}  # of OpenPifPaf, nobody
+    for entry in content:
+        by_image.setdefault(entry[key] if key else None, []).extend(entry.get("predictions", [entry]))
+    video = source.stem(file) if is_alphapose or key == "frame" else None
     for image, entries in by_image.items():
         poses.frame(image if isinstance(image, str) or is_alphapose else None, image, video)
         for entry in entries:
-            track = entry.get("idx") if is_alphapose else entry.get("track_id")
+            track = entry.get("idx") if is_alphapose else entry.get("track_id", entry.get("id_"))
             box = entry.get("box")
             poses.add(
                 entry["keypoints"],

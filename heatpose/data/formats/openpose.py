@@ -38,7 +38,10 @@ def _frames(content: Any) -> list[tuple[str | None, Any]]:
 def _sniff(source: Source) -> bool:
     content = source.peek()
     frames = _frames(content)
-    return bool(frames or "data" in content) and all(isinstance(_first(frame, _PEOPLE), list) for _, frame in frames)
+    people = [_first(frame, _PEOPLE) for _, frame in frames]
+    return bool(frames or "data" in content) and all(
+        isinstance(those, list) and all(isinstance(person, dict) for person in those) for those in people
+    )
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:

@@ -282,9 +282,8 @@ def _facts(poses: Poses, source: Source) -> pd.DataFrame:
     frames = pd.DataFrame(poses.frames, columns=Poses.FRAME_FACTS, dtype=object)
     frames["file"] = np.array(source.files, dtype=object)[frames["file"].to_numpy(dtype=np.intp)]
     inside = [name.rpartition("/")[0] or "." for name in source.files]
-    if frames["path"].isna().all():
-        frames["path"] = frames["file"]
-    elif set(inside) != {"."}:
+    frames["path"] = frames["path"].fillna(frames["file"])
+    if set(inside) != {"."}:
         parents = frames["file"].str.rpartition("/")[0].replace("", ".")
         frames["path"] = [
             str(path if str(path).startswith(f"{parent}/") else PurePosixPath(parent, str(path)))

@@ -39,8 +39,9 @@ _UNUSED = frozenset(
 ) - {"pose_keypoints_2d"} | {"segmentation", "bbox"}
 """Lists of JSON formats that no pose is read from."""
 
-_SEEN = ("visibility", "presence", "score", "visible", "confidence")
-"""Names of the confidence of a landmark, or of all keypoints of a pose."""
+_SEEN = ("visibility", "presence", "score", "visible", "confidence", "conf", "likelihood", "v", "c")
+_CALLED = ("name", "part", "class")
+"""Names of the confidence of a landmark, or of all keypoints of a pose, and of a landmark's name."""
 
 _NUMBERS = frozenset(("keypoints", "keypoint_scores", "pose_keypoints_2d"))
 """Lists of JSON formats that poses are read from."""
@@ -151,7 +152,13 @@ class Source:
         if file in self._parsed:
             return self._parsed.pop(file)
         with FileIO(f"{self.folder}/{self.files[file]}") as stream:
-            return _DECODER.decode(stream.readall().decode("utf-8-sig"))
+            text = stream.readall().decode("utf-8-sig")
+        try:
+            return _DECODER.decode(text)
+        except json.JSONDecodeError as error:
+            if error.msg != "Extra data":  # a first value that is whole: a line of several
+                raise
+        return [_DECODER.decode(line) for line in text.splitlines() if line.strip()]
 
     def read(self, read: Callable[[Source, int, Poses], None], poses: Poses, skip_bad: bool = False) -> None:
         """Add the poses of all files; BadFilesError with all that are not of the format, unless they are left out."""
@@ -182,10 +189,14 @@ def _compact(entry: dict[str, Any]) -> Any:
                     entry[name] = np.array(numbers, dtype=np.float32)
             for unused in _UNUSED & entry.keys():
                 del entry[unused]
-    if "x" in entry and "y" in entry:
-        seen = next((entry[name] for name in _SEEN if entry.get(name) is not None), None)
-        return entry["x"], entry["y"], seen, entry.get("name")
-    return entry
+    if "part" in entry and type(entry.get("position")) is tuple:  # PoseNet's
+        x, y, *_ = entry["position"]
+    elif "x" in entry and "y" in entry and "keypoints" not in entry:  # beside them, x and y are those of a box
+        x, y = entry["x"], entry["y"]
+    else:
+        return entry
+    seen = next((entry[name] for name in _SEEN if entry.get(name) is not None), None)
+    return x, y, seen, next((entry[name] for name in _CALLED if name in entry), None)
 
 
 _DECODER = json.JSONDecoder(object_hook=_compact)

@@ -32,6 +32,7 @@ SOURCES = [
     ("coco", written.coco, "a.json", {}),
     ("coco-results", written.coco_results, "a.json", {}),
     ("coco-results", written.coco_results, "a.json", {"names": written.WHOLEBODY_133}),
+    ("coco-results", written.pifpaf, "a.json", {}),
     ("openpose", written.openpose, "frames", {"names": written.BODY_25}),
     ("openpose", written.openpose, "frames", {"names": written.OPENPOSE_18}),
     ("openpose", written.openpose, "frames", {"names": written.HALPE_26}),
@@ -51,6 +52,8 @@ SOURCES = [
     ("mediapipe", written.mediapipe, "a.json", {}),
     ("mediapipe", written.tensorflow_js, "a.json", {}),
     ("mediapipe", written.tensorflow_js, "a.json", {"seen": "confidence"}),
+    ("mediapipe", written.tensorflow_js, "a.json", {"seen": "v"}),
+    ("mediapipe", written.posenet, "a.json", {}),
     ("mediapipe-csv", written.mediapipe_csv, "a.csv", {}),
     ("mediapipe-csv", written.mediapipe_long_csv, "a.csv", {}),
     ("movenet", written.movenet, "a.csv", {}),
@@ -127,10 +130,15 @@ def test_coco_visibility_is_no_confidence(tmp_path):
     content = json.loads(source.read_text())
     content["annotations"][0]["keypoints"][2::3] = [0, 1, 2] + [2] * 14
     content["annotations"][0]["keypoints"][:2] = [55, 66]  # not labelled, whatever x and y
-    source.write_text(json.dumps(content))
-    keypoints = table_keypoints(read_poses(source))[0]
-    assert np.isnan(keypoints[0, :2]).all()
-    assert keypoints[:, 2].tolist() == [0] + [1] * 16
+    for listed in (False, True):  # some list x, y and v of each keypoint
+        if listed:
+            content["annotations"][0]["keypoints"] = np.reshape(
+                content["annotations"][0]["keypoints"], (17, 3)
+            ).tolist()
+        source.write_text(json.dumps(content))
+        keypoints = table_keypoints(read_poses(source))[0]
+        assert np.isnan(keypoints[0, :2]).all()
+        assert keypoints[:, 2].tolist() == [0] + [1] * 16
 
 
 def test_coco_categories_in_different_orders_are_refused(tmp_path):
@@ -833,7 +841,14 @@ def test_mediapipe_results_in_many_shapes(tmp_path, wrap):
     [
         lambda marks: [{"landmarks": marks}],
         lambda marks: marks,
+        lambda marks: [{"t": 0.5, **marks}],
+        lambda marks: [{name: [mark["x"], mark["y"], mark["visibility"]] for name, mark in marks.items()}],
         lambda marks: [[{**mark, "name": name} for name, mark in marks.items()]],
+        lambda marks: {
+            "frames": [{"pose": [{**mark, "part": name} for name, mark in marks.items()], "left_hand": None}]
+        },
+        # A person's box has x and y, too.
+        lambda marks: {"predictions": [{"x": 9, "y": 9, "keypoints": [{**m, "class": n} for n, m in marks.items()]}]},
     ],
 )
 def test_landmarks_with_names_are_in_any_order(tmp_path, wrap):
@@ -842,6 +857,18 @@ def test_landmarks_with_names_are_in_any_order(tmp_path, wrap):
     written.dump(tmp_path / "a.json", wrap(dict(sorted(marks.items()))))
     table = read_poses(tmp_path / "a.json", image_size=written.SIZE)
     np.testing.assert_allclose(table_keypoints(table), expected(pose), atol=2e-3)
+
+
+def test_third_numbers_of_lists_are_confidences_or_a_depth(tmp_path):
+    poses = written.bodies(2, missing=0)
+    frames = [dict(zip(written.COCO, pose.tolist(), strict=True)) for pose in poses]
+    written.dump(tmp_path / "a.json", frames)
+    np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.json")), poses, atol=2e-3)
+    for n, frame in enumerate(frames):
+        frame["left_hip"][2], frame["right_hip"][2] = (-0.1, 0.1) if n else (2.7, 2.9)
+    written.dump(tmp_path / "a.json", frames)
+    poses[..., 2] = 1
+    np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.json")), poses, atol=2e-3)
 
 
 def test_landmarks_without_names_need_a_skeleton_of_their_number(tmp_path):
@@ -880,6 +907,28 @@ def test_mediapipe_films_have_labels_and_may_begin_without_a_person(tmp_path):
     np.testing.assert_allclose(table_keypoints(table)[:2], expected(poses), atol=2e-3)
 
 
+def test_data_that_ml5_trains_networks_on(tmp_path):
+    poses = written.bodies(2, missing=0)
+    inputs = [{f"input{n}": number for n, number in enumerate(pose.ravel().tolist())} for pose in poses[..., :2]]
+    data = [{"xs": xs, "ys": {"output0": label}} for xs, label in zip(inputs, "ym", strict=True)]
+    written.dump(tmp_path / "a.json", {"data": data})
+    table = read_poses(tmp_path / "a.json", skeleton="coco-17")
+    assert table["label"].tolist() == ["y", "m"]
+    np.testing.assert_allclose(table_keypoints(table)[..., :2], poses[..., :2], atol=2e-3)
+
+
+def test_openpifpaf_has_a_file_for_each_image_and_tracks(tmp_path):
+    poses = written.bodies(2, missing=0)
+    people = [{"keypoints": written.flat(pose, written.COCO), "bbox": [0, 0, 9, 9], "score": 0.9} for pose in poses]
+    for name, content in (("a", people), ("b", [{**people[1], "category_id": 1, "id_": 7}]), ("c", [])):
+        written.dump(tmp_path / f"{name}.jpg.predictions.json", content)
+    table = read_poses(tmp_path, people="all")
+    assert "Left out 1 frame without a person." in table.attrs["notes"]
+    assert table["path"].str[0].tolist() == ["a", "a", "b"]
+    assert table["track"].fillna("").tolist() == ["", "", "7"]
+    np.testing.assert_allclose(table_keypoints(table), poses[[0, 1, 1]], atol=2e-3)
+
+
 def test_mediapipe_has_legs_far_below_the_image(tmp_path):
     poses = written.bodies(3)
     poses[:, 11:, 1] += 2 * written.SIZE[1]  # of people at a desk
@@ -897,9 +946,11 @@ def test_mediapipe_has_legs_far_below_the_image(tmp_path):
 def test_mediapipe_frames_by_name_and_scores_by_another_name(tmp_path):
     poses = written.bodies(2, missing=0)
     marks = [written.landmarks(pose) for pose in poses]
-    written.dump(tmp_path / "a.json", {f"frame {n}": mark for n, mark in enumerate(marks)})
-    table = read_poses(tmp_path / "a.json", image_size=written.SIZE)
-    np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
+    for frames in (marks, [dict(zip(written.MEDIAPIPE_33, mark, strict=True)) for mark in marks]):
+        written.dump(tmp_path / "a.json", {f"frame {n}": mark for n, mark in enumerate(frames)})
+        table = read_poses(tmp_path / "a.json", image_size=written.SIZE)
+        assert table["path"].tolist() == ["frame 0", "frame 1"]
+        np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
     # As TensorFlow.js has BlazePose.
     own = [[{"x": x, "y": y, "score": c} for x, y, c in written.ordered(pose, written.MEDIAPIPE_33)] for pose in poses]
     metres = [{"x": 0, "y": 0, "z": 0, "score": 1}] * 33
