@@ -345,12 +345,14 @@ def test_options_of_train_reach_the_library(run, data, tmp_path, monkeypatch):
     assert {name: given[name] for name in expected} == expected
 
 
-def test_train_can_search(run, data, tmp_path, no_learning_curve):
-    model, study = tmp_path / "pose.joblib", tmp_path / "trials.log"
+def test_train_can_search(run, data, tmp_path, monkeypatch, no_learning_curve):
+    model, study, counted = tmp_path / "pose.joblib", tmp_path / "trials.log", []
+    monkeypatch.setattr("heatpose.cli.train.progress", lambda what: contextlib.nullcontext(counted.append(what)))
     arguments = ("--groups", BY_PERFORMER, "--classifiers", "lda", "--jobs", 1, "--out", model)
     code, out, _ = run("train", data, *arguments, "--search", "0.1s", "--study", study)
     assert code == 0
     assert "The search was repeated for each fold" in out
+    assert counted == ["Searching, in seconds, then training, in models: lda"]
     assert model.is_file()
     assert study.is_file()
 
