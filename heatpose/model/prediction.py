@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -231,30 +231,26 @@ def _load(
 ) -> tuple[list[_Poses | BadFile], list[np.ndarray]]:
     """Read files, and decode the heatmaps of small files together; return also a few of these, (1, K, H, W) each."""
     results: list[_Poses | BadFile] = []
-    waiting: list[tuple[str, np.ndarray]] = []
     some: list[np.ndarray] = []
 
-    def decode() -> None:
-        if waiting:
-            heatmaps = waiting[0][1] if len(waiting) == 1 else np.concatenate([part for _, part in waiting])
-            some.extend(heatmaps[row : row + 1].copy() for row in range(0, len(heatmaps), -(-len(heatmaps) // _SOME)))
-            names = (number_samples([redact(file)] * len(part), range(len(part))) for file, part in waiting)
-            results.append((list(chain.from_iterable(names)), pipeline[0].transform(heatmaps)))
-            waiting.clear()
+    def read(file: str) -> tuple[str, Any]:
+        return file, _read(file, pipeline, rows, notes, some)
 
-    reads = (concurrently if any(map(is_url, files)) else map)(
-        lambda file: _read(file, pipeline, rows, notes, some), files
-    )
-    for file, read in zip(files, reads, strict=True):
-        if not isinstance(read, np.ndarray) or (waiting and waiting[0][1].shape[1:] != read.shape[1:]):
-            decode()
-        if isinstance(read, np.ndarray):
-            waiting.append((file, read))
-            if sum(len(part) for _, part in waiting) >= _RUN:
-                decode()
+    def shape_of(read: tuple[str, Any]) -> tuple[Any, ...]:
+        """Return what files that are decoded together share; those of many samples are decoded alone."""
+        file, part = read
+        return (part.shape[1:], None if len(part) < _RUN else file) if isinstance(part, np.ndarray) else ()
+
+    for shape, reads in groupby((concurrently if any(map(is_url, files)) else map)(read, files), shape_of):
+        together = list(reads)
+        parts = [part for _, part in together]
+        if shape:
+            heatmaps = np.concatenate(parts)
+            some += [heatmaps[row : row + 1].copy() for row in range(0, len(heatmaps), -(-len(heatmaps) // _SOME))]
+            names = (number_samples([redact(file)] * len(part), range(len(part))) for file, part in together)
+            results.append((list(chain.from_iterable(names)), pipeline[0].transform(heatmaps)))
         else:
-            results += read
-    decode()
+            results += chain.from_iterable(parts)
     return results, some
 
 
@@ -275,10 +271,10 @@ def _read(
                     raise
             else:
                 input_of(pipeline).check_read(pipeline, heatmaps.shape[1:])
-                if (more := next(parts, None)) is None:
+                if len(heatmaps) < _BLOCK:
                     return heatmaps
                 decoded = []
-                for part in chain([heatmaps, more], parts):  # never all at once: a file can be larger than the memory
+                for part in chain([heatmaps], parts):  # never all at once: a file can be larger than the memory
                     some.append(part[:1].copy())
                     decoded.append(pipeline[0].transform(part))
                 poses = np.concatenate(decoded)

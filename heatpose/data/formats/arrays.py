@@ -30,6 +30,9 @@ _FACTS = {
 _CONFIDENT, _METRES, _AROUND = 255, 10, 0.25
 """Largest confidence, beyond which are millimetres; largest x and y in metres, whose origin is within the body."""
 
+_OF_MEDIAPIPE = 33 * 4
+"""Columns of flattened poses with x, y, z and visibility: no skeleton has the 44 keypoints of three numbers."""
+
 _BATCH = 256
 """Heatmaps decoded at a time: 17 of 64 x 48 in float32 are 53 MB."""
 
@@ -67,7 +70,8 @@ def _frames(numbers: np.ndarray) -> np.ndarray:
     """Return the poses of each frame, (n, M, K, 2 to 4), or its heatmaps, (n, K, H, W); a single one can be alone."""
     shape = numbers.shape
     if len(shape) == 2 and (shape[1] <= 4 or shape[1] % 3 == 0):  # the latter as between the steps of a pipeline
-        numbers = numbers[None] if shape[1] <= 4 else numbers.reshape(len(numbers), -1, 3)
+        width = 4 if shape[1] == _OF_MEDIAPIPE else 3
+        numbers = numbers[None] if shape[1] <= 4 else numbers.reshape(len(numbers), -1, width)
     if numbers.ndim == 3:
         numbers = numbers[:, None] if numbers.shape[2] <= 4 else numbers[None]
     if numbers.dtype.kind not in "fiu" or numbers.ndim != 4 or numbers.shape[3] in (0, 1, len(COCO_17.keypoints)):

@@ -969,6 +969,13 @@ def test_arrays_of_keypoints_and_heatmaps_with_labels_beside_them(tmp_path):
     table = read_poses(tmp_path / "keypoints.npy")
     np.testing.assert_allclose(table_keypoints(table)[..., :2], poses[..., :2], atol=1e-3)
     assert table["label"].tolist() == ["a", "b", "a", "b"]
+    landmarks = np.random.default_rng(0).random((4, 33, 4), dtype=np.float32)
+    for name, array in (("whole", landmarks), ("flat", landmarks.reshape(4, 132))):  # as MediaPipe's are often kept
+        np.save(tmp_path / f"{name}.npy", array)
+    whole, flat = (
+        read_poses(tmp_path / f"{name}.npy", labels=["a"] * 4, image_size=(640, 480)) for name in ("whole", "flat")
+    )
+    np.testing.assert_array_equal(table_keypoints(flat), table_keypoints(whole))
     heatmaps = np.zeros((2, 26, 12, 10), dtype=np.float32)
     for keypoint in range(26):
         heatmaps[:, keypoint, keypoint % 12, keypoint % 10] = 1
