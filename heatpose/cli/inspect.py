@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import heatpose
 from heatpose.cli._console import inspect, results, say, say_json, write_page
 from heatpose.cli._options import DATA, file_to_write, groups_option, option, shared, whole
-from heatpose.data.wording import capitalised, format_percent, format_plural, some_names
+from heatpose.data.wording import capitalised, first_lines, format_percent, format_plural, some_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,10 +97,8 @@ def _show_problems(console: Console, inspection: heatpose.Inspection, shown: int
         n_files = len({path for problem in problems for path in problem.paths})
         files = f", {format_plural(n_files, 'file')}" if n_files else ""
         console.print("", f"{problems[0].severity.upper()}  {problems[0].title}: {len(problems):,}{files}", sep="\n")
-        for problem in problems[:shown]:
-            say(f"  {_line(problem)}")
-        if len(problems) > shown:
-            console.print(f"  ... and {len(problems) - shown:,} more: see --fix-list, --json or --show")
+        for line in first_lines([*map(_line, problems)], shown, "more: see --fix-list, --json or --show"):
+            say(f"  {line}")
 
 
 def _line(problem: heatpose.Problem) -> str:

@@ -30,6 +30,7 @@ from heatpose.cli._console import (
     write_page,
 )
 from heatpose.cli._options import DATA, UsageError, file_to_write, groups_option, option, parsed_by, shared, whole
+from heatpose.data.wording import first_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,8 +94,6 @@ OPTIONS = {
     **shared("--decoder", "--skip-bad", "--cache", "--random-state", "--jobs", "--dask", "--report"),
 }
 
-_LISTED = 20  # choices printed: a screenful
-
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
@@ -118,11 +117,8 @@ def run(args: argparse.Namespace) -> None:
     finally:
         if result is not None:
             show_training(results(), result)
-    choices = manifest["record"]["choices"]
-    for choice in choices[:_LISTED]:
-        say(choice)
-    if len(choices) > _LISTED:
-        say(f"... and {len(choices) - _LISTED:,} more choices, listed in {args.out.stem}.json")
+    for line in first_lines(manifest["record"]["choices"], others=f"more choices, listed in {args.out.stem}.json"):
+        say(line)
     say(f"Saved {args.out} ({decimal(manifest['size'])}) with {args.out.stem}.json and {args.out.stem}.md")
     if result is not None and args.report is not None:
         _report(args, result, table, manifest)
@@ -192,7 +188,7 @@ def _train(args: argparse.Namespace) -> tuple[heatpose.TrainingResult, pd.DataFr
     train: Callable[..., heatpose.TrainingResult] = heatpose.train_pose_classifier
     title, tuning = "Training", {}
     if args.search:
-        train, title = heatpose.search_pose_classifier, "Searching"
+        train, title = heatpose.search_pose_classifier, "Searching, in seconds, then training, in models:"
         tuning = {"budget": args.search, "study": args.study}
         check_optuna()
     elif args.study:

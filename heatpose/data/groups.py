@@ -24,7 +24,7 @@ from sklearn.utils import check_random_state
 
 from heatpose.data.delimited import read_columns
 from heatpose.data.storage import file_name
-from heatpose.data.wording import format_plural, join_names, some_names
+from heatpose.data.wording import first_lines, format_plural, join_names, some_names
 
 __all__ = [
     "DEFAULT_FOLDS",
@@ -46,7 +46,7 @@ DEFAULT_FOLDS = 5
 
 _SEPARATORS = re.compile(r"(?<=[^\W\d_])[\s_.-]+|[\s_.-]+(?=[^\W\d_]|$)")  # of letters: 1_11 is not 11_1, 1 not -1
 
-_MAX_NAMED = 40  # classes that an error names
+_MAX_NAMED = 40  # classes that an error names: a column of numbers may have been taken for one of classes
 
 _MAX_DEALS = 50  # tries to have every class in every fold; the best of them is kept
 
@@ -192,9 +192,7 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
             remedy += "classes, such as people. A pattern may have captured the class."
         if n_samples.min() < 2:
             remedy = "No split helps a class with one sample: add others, or leave it out."
-        if len(problems) > _MAX_NAMED:  # a column of numbers may have been taken for one of classes
-            problems[_MAX_NAMED:] = [f"and {len(problems) - _MAX_NAMED:,} more"]
-        lines = "\n  ".join(problems)
+        lines = "\n  ".join(first_lines(problems, _MAX_NAMED))
         raise ValueError(f"Cannot make {wanted} folds that share no group:\n  {lines}\n{remedy}")
 
 

@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 
 from heatpose.data.storage import FILE, FOLDER, Storage, is_url, lfs_advice, local_path, redact
-from heatpose.data.wording import some_names
+from heatpose.data.wording import first_lines, some_names
 from heatpose.pose.inputs import is_keypoints, shape_advice
 from heatpose.pose.skeleton import COCO_17
 
@@ -38,7 +38,6 @@ NOT_FINITE = "expected finite values, got NaN or infinity"
 """Reason why a sample is bad whose file is fine."""
 
 _ONE_CELL = 2  # steps up and down in a row: those of a single cell
-_LISTED = 20  # bad files named in a message: a screenful
 _CHANGED = "expected an unchanged file, got one that changed since it was listed"
 _SPECIAL = "a broken link, a pipe or a device"  # opening a pipe could wait forever
 
@@ -87,10 +86,8 @@ class BadFilesError(ValueError):
     def __str__(self) -> str:
         count = len(self.bad_files)
         where = "" if self.folder is None else f" in {self.folder}"
-        lines = [f"{count} bad file{'s' if count > 1 else ''}{where}:"]
-        lines += [f"  {bad.path}: {bad.reason}" for bad in self.bad_files[:_LISTED]]
-        if count > _LISTED:
-            lines.append(f"  ... and {count - _LISTED} more")
+        named = first_lines([f"{bad.path}: {bad.reason}" for bad in self.bad_files])
+        lines = [f"{count} bad file{'s' if count > 1 else ''}{where}:", *(f"  {line}" for line in named)]
         if self.folder is not None and count == self.n_files:
             lines.append("No file can be used: fix the program that writes them, or give another folder.")
         elif self.folder is not None:

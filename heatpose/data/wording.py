@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "PERFECT_SCORE",
     "capitalised",
+    "first_lines",
     "format_interval",
     "format_number",
     "format_percent",
@@ -77,6 +78,17 @@ def join_names(names: Iterable[str]) -> str:
     """
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else str(last)
+
+
+def first_lines(lines: Sequence[str], most: int = 20, others: str = "more") -> list[str]:
+    """Return the first lines, by default a screenful, and one that counts the others.
+
+    Examples
+    --------
+    >>> first_lines(["up: empty", "down: empty"], 2), first_lines(["up: empty", "down: empty"], 1)
+    (['up: empty', 'down: empty'], ['up: empty', '... and 1 more'])
+    """
+    return [*lines[:most], *([f"... and {len(lines) - most:,} {others}"] if len(lines) > most else [])]
 
 
 def some_names(names: Iterable[object], most: int = 3) -> str:

@@ -36,9 +36,9 @@ def test_each_choice_is_a_sentence():
     assert list_choices([None, SimpleNamespace()]) == []
 
 
-@pytest.mark.parametrize(("mirror", "most"), [("names", 20), ("none", 1)])
-def test_train_prints_and_keeps_the_choices(tmp_path, capsys, monkeypatch, mirror, most):
-    monkeypatch.setattr("heatpose.cli.train._LISTED", most)
+@pytest.mark.parametrize(("mirror", "notes"), [("names", []), ("none", [f"Did not mirror {n}." for n in range(30)])])
+def test_train_prints_and_keeps_the_choices(tmp_path, capsys, monkeypatch, mirror, notes):
+    monkeypatch.setattr("heatpose.persistence.choices.list_choices", lambda *given: [*list_choices(*given), *notes])
     poses = simulate_poses(2, 1, 4, classes=["action_up", "dummy"])
     folder, model = write_heatmaps(poses, tmp_path / "data"), tmp_path / "pose.joblib"
     np.save(folder / "dummy" / "dummy_9_1.npy", np.load(folder / "dummy" / "dummy_0_1.npy"))
@@ -47,6 +47,6 @@ def test_train_prints_and_keeps_the_choices(tmp_path, capsys, monkeypatch, mirro
     choices = json.loads(model.with_suffix(".json").read_text())["record"]["choices"]
     assert any("Masked keypoints" in choice for choice in choices)
     out, card = capsys.readouterr().out.splitlines(), model.with_suffix(".md").read_text()
-    assert [choice for choice in choices if choice in out] == choices[:most]
-    assert (f"... and {len(choices) - most} more choices, listed in pose.json" in out) == (len(choices) > most)
+    assert [choice for choice in choices if choice in out] == choices[:20]
+    assert (f"... and {len(choices) - 20} more choices, listed in pose.json" in out) == bool(notes)
     assert all(f"- Choice: {choice}" in card for choice in choices)
