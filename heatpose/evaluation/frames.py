@@ -110,6 +110,7 @@ def _read_table(table: pd.DataFrame) -> Frames:
         raise ValueError("Expected at least one row in the table, got none.")
     samples = np.zeros(len(table), dtype=_SAMPLE)
     samples["keypoints"] = table_keypoints(table)
+    np.nan_to_num(samples["keypoints"][..., 2], copy=False)  # 0 where missing, as tables are read
     samples["digest"] = [_digest(row) for row in samples["keypoints"]]
     samples["high"] = samples["keypoints"][..., 2].max(axis=1)
     index = table.reindex(columns=["path", "sample", "label", "group"]).reset_index(drop=True)

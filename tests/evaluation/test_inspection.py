@@ -216,6 +216,8 @@ def test_a_table_is_inspected_too(spoilt, tmp_path):
     for data in (tmp_path / "table.csv", anonymous.set_index(anonymous.index + 9)):
         rows = named(inspect_data(data), "dark")
         assert rows == {f"row {1 + int(np.flatnonzero(table['path'] == next(iter(faults['dark'])))[0])}"}
+    headless = keypoint_frame(np.full((len(table), 17, 3), np.nan)).iloc[:, :3]  # joints that a sensor never has
+    assert named(inspect_data(table.assign(**headless)), "dark") == named(inspection, "dark")
     with pytest.raises(TypeError, match="Expected people with a path to read, got a table"):
         inspect_data(table, people="all")
     with pytest.raises(ValueError, match="at least one row in the table, got none"):
