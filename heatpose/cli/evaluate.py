@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     skeleton = skeleton_of(pipeline)
     check_report_of(args, skeleton)
     table, heatmaps, grouping = read_for_models(args, pipeline)
-    seen, cautions = check_training_data(manifest, table)
+    seen, cautions = check_training_data(manifest, table, grouping)
     for caution in cautions:
         complain(f"Warning: {caution[0].lower()}{caution[1:]}")
     if args.mirrored:

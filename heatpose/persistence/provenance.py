@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from heatpose.data.groups import Grouping
 from heatpose.data.table import table_keypoints
-from heatpose.data.wording import format_percent
+from heatpose.data.wording import format_percent, some_names
 
 __all__ = ["check_training_data", "data_digest", "share_trained_on", "sketch_data"]
 
@@ -121,7 +122,9 @@ def _row_hashes(table: pd.DataFrame) -> np.ndarray:
     return np.array([int.from_bytes(digest) for digest in digests], np.uint64)
 
 
-def check_training_data(manifest: Mapping[str, Any], table: pd.DataFrame) -> tuple[bool, list[str]]:
+def check_training_data(
+    manifest: Mapping[str, Any], table: pd.DataFrame, groups: Grouping | None = None
+) -> tuple[bool, list[str]]:
     """Compare data with the training data of a model, and list reasons to distrust scores on them.
 
     Parameters
@@ -130,6 +133,8 @@ def check_training_data(manifest: Mapping[str, Any], table: pd.DataFrame) -> tup
         See :func:`heatpose.read_manifest`.
     table : DataFrame
         The keypoint table to score the model on.
+    groups : Grouping, optional
+        Its groups.
 
     Returns
     -------
@@ -147,6 +152,13 @@ def check_training_data(manifest: Mapping[str, Any], table: pd.DataFrame) -> tup
         seen = share >= _MOSTLY_SEEN
         shown = format_percent(share, 0)
         cautions.append(f"About {shown} of these data are training data of the model; the scores are too high.")
+    if groups is not None and not seen and "blocks" not in (groups.kind, (record.get("groups") or {}).get("kind")):
+        trained_on = {group for group, *_ in record.get("by_group") or ()}
+        if same := sorted(trained_on.intersection(groups.groups.tolist())):
+            cautions.append(
+                f"Groups of these names are in the training data too: {some_names(same)}. If they are the same people, "
+                "the scores do not hold for others."
+            )
     if not (record.get("audit") or {"better_than_chance": True})["better_than_chance"]:
         cautions.append("At training, the model's held-out score was not clearly better than chance.")
     return seen, cautions

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from heatpose.data.groups import Grouping
 from heatpose.data.table import keypoint_frame
 from heatpose.persistence.provenance import check_training_data, data_digest, sketch_data
 from heatpose.pose.skeleton import COCO_17
@@ -81,3 +82,14 @@ def test_training_data_are_recognised(table):
         assert caution is None or caution in cautions[0]
     unsure = {**record, "audit": {"better_than_chance": False}}
     assert "not clearly better than chance" in check_training_data({"record": unsure}, other)[1][0]
+
+
+def test_people_who_were_trained_on_are_named(table):
+    groups = [["ann", "up", "up", 3], ["bob", "up", "down", 1]]
+    record = {"groups": {"kind": "regex"}, "by_group": groups}
+    of_blocks = {"groups": {"kind": "blocks"}, "by_group": groups}
+    known, others = (Grouping(np.array(names), "people", "csv") for names in (["bob", "eve"], ["eve", "joe"]))
+    (caution,) = check_training_data({"record": record}, table, known)[1]
+    assert "training data too: bob. If" in caution
+    for of, grouping in ((record, others), (record, None), (of_blocks, known), ({}, known)):
+        assert check_training_data({"record": of}, table, grouping)[1] == []
