@@ -132,7 +132,7 @@ def resolve_groups(index: pd.DataFrame, spec: Grouping | str | os.PathLike[str] 
         return spec
     if n_missing := int(pd.isna(groups).sum()):
         raise ValueError(f"Expected groups without missing values, got {n_missing}.")
-    return _held_out(groups.astype(str), "as given", "column")
+    return _held_out(index, groups.astype(str), "as given", "column")
 
 
 def check_spec(spec: str) -> str:
@@ -318,7 +318,7 @@ def _from_column(index: pd.DataFrame) -> Grouping:
         return _from_blocks(index, DEFAULT_FOLDS, because="no groups were given")
     if n_missing := int(index["group"].isna().sum()):
         return _from_blocks(index, DEFAULT_FOLDS, f"the column 'group' lacks {n_missing} of {len(index)} values")
-    return _held_out(index["group"].astype(str).to_numpy(dtype=str), "as the data have them", "column")
+    return _held_out(index, index["group"].astype(str).to_numpy(dtype=str), "as the data have them", "column")
 
 
 def _from_blocks(index: pd.DataFrame, n_blocks: int, because: str = "") -> Grouping:
@@ -344,7 +344,7 @@ def _from_csv(index: pd.DataFrame, file: str) -> Grouping:
     _refuse(table.loc[table["path"].duplicated(), "path"], f"with more than one in {name}")
     groups = paths.map(table[table["group"].str.strip() != ""].set_index("path")["group"])
     _refuse(paths[groups.isna()], f"without one in {name}, whose paths are like {shown}")
-    return _held_out(groups.to_numpy(dtype=str), f"from {file_name(name)}", "csv")
+    return _held_out(index, groups.to_numpy(dtype=str), f"from {file_name(name)}", "csv")
 
 
 def _match_paths(given: pd.Series, paths: pd.Series) -> pd.Series:
@@ -375,17 +375,23 @@ def _from_pattern(index: pd.DataFrame, pattern: re.Pattern[str]) -> Grouping:
     paths = _column(index, "path", "groups from the file names")
     groups = [match[1] if (match := pattern.search(path)) else None for path in paths]
     _refuse(paths[[not group for group in groups]], f"without one by {pattern.pattern!r}")
-    return _held_out(np.array(groups, dtype=str), f"from the file names by '{pattern.pattern}'", "regex")
+    return _held_out(index, np.array(groups, dtype=str), f"from the file names by '{pattern.pattern}'", "regex")
 
 
-def _held_out(groups: np.ndarray, source: str, kind: Literal["regex", "csv", "column"]) -> Grouping:
-    """Describe real groups; the description warns of groups of one sample each."""
+def _held_out(
+    index: pd.DataFrame, groups: np.ndarray, source: str, kind: Literal["regex", "csv", "column"]
+) -> Grouping:
+    """Describe real groups; the description warns of groups of one sample each, and of one class each."""
     names = sorted(set(groups.tolist()))
     description = f"groups: {len(names):,} ({some_names(names)}), {source}"
     if same := describe_same_names(names, "groups"):
         description += f"; {same[0]}"
+    labels = index["label"].to_numpy() if "label" in index else None
+    shown = pd.DataFrame({"group": groups, "label": labels}).drop_duplicates()
     if 1 < len(names) == len(groups):
         description += "; each sample is a group of its own, so this is no more than a random split"
+    elif 1 < shown["label"].nunique() < len(shown) == len(names):
+        description += "; each shows one class, as clips do, so scores by these may not hold for new people"
     return Grouping(groups, description, kind)
 
 

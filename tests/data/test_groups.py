@@ -44,6 +44,19 @@ def test_groups_of_one_sample_each_are_reported():
     assert "no more than a random split" in grouping.description
 
 
+def test_groups_of_one_class_each_are_reported():
+    index = an_index()
+    clips = index["label"] + np.where(np.arange(24) % 2, "a", "b")
+    for groups, labels, reported in (
+        (clips, index["label"], True),
+        (index["label"], index["label"], False),  # no split holds out these
+        (clips, "up", False),
+        (np.where(np.arange(24) == 0, "others", clips), index["label"], True),
+        (np.where(np.arange(24) % 12 == 0, "others", clips), index["label"], False),
+    ):
+        assert ("each shows one class" in resolve_groups(index.assign(label=labels), groups).description) == reported
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
