@@ -17,7 +17,7 @@ from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.candidates import make_pose_pipeline
 from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
 from heatpose.persistence.export import export_model
-from heatpose.persistence.hub import push_folder
+from heatpose.persistence.hub import hub_files, push_folder
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -174,6 +174,15 @@ def test_the_metadata_are_those_of_a_model_card(folder):
     assert "random split" in random.dataset_split
     assert honest.dataset_name == "gestures" and honest.dataset_revision == "d" * 64
     assert "/home/ann" not in card.data.to_yaml()
+
+
+@pytest.mark.parametrize("leaks", [True, False])
+def test_the_metadata_say_that_a_split_leaks(folder, leaks):
+    manifest = read_manifest(folder / "pose.heatpose")
+    manifest["record"]["audit"] = {"leaks": leaks}
+    card = huggingface_hub.ModelCard(hub_files(folder, b"", manifest)[folder / "README.md"].decode())
+    honest = next(result for result in card.data.eval_results if result.metric_name == "Balanced accuracy")
+    assert ("near-identical frames in training" in honest.dataset_split) == leaks
 
 
 def test_the_card_names_intended_use_and_limits(folder):
