@@ -32,6 +32,7 @@ __all__ = [
     "Grouping",
     "check_enough",
     "check_spec",
+    "describe_apart",
     "describe_same_names",
     "grouped_folds",
     "random_folds",
@@ -386,11 +387,10 @@ def _held_out(
     description = f"groups: {len(names):,} ({some_names(names)}), {source}"
     if same := describe_same_names(names, "groups"):
         description += f"; {same[0]}"
-    labels = index["label"].to_numpy() if "label" in index else None
-    shown = pd.DataFrame({"group": groups, "label": labels}).drop_duplicates()
+    n_classes = index["label"].nunique() if "label" in index else 0
     if 1 < len(names) == len(groups):
         description += "; each sample is a group of its own, so this is no more than a random split"
-    elif 1 < shown["label"].nunique() < len(shown) == len(names):
+    elif 1 < n_classes < len(names) and len(classes_apart(index["label"], groups)) == n_classes:
         description += "; each shows one class, as clips do, so scores by these may not hold for new people"
     return Grouping(groups, description, kind)
 
@@ -463,6 +463,30 @@ def _deal(counts: np.ndarray, n_folds: int, rng: np.random.RandomState) -> np.nd
 def _shares(counts: np.ndarray) -> np.ndarray:
     """Share that each group has of each class, and of all as if that were one class more: (G, C + 1)."""
     return np.column_stack([counts / counts.sum(axis=0), counts.sum(axis=1) / counts.sum()])
+
+
+def classes_apart(labels: ArrayLike, groups: ArrayLike) -> list[str]:
+    """Return the classes whose groups show no other class."""
+    shown = pd.DataFrame({"label": labels, "group": groups}).drop_duplicates()
+    is_single = ~shown.duplicated("group", keep=False)
+    return [str(name) for name, of_class in is_single.groupby(shown["label"]) if of_class.all()]
+
+
+def describe_apart(labels: ArrayLike, groups: ArrayLike) -> list[str]:
+    """Return a sentence for classes whose groups show no other class, unless these are all classes.
+
+    Examples
+    --------
+    >>> describe_apart(["up", "down", "up", "none", "none"], ["ann", "ann", "bob", "x1", "x2"])[0][:41]
+    'The groups of none show no other class: w'
+    """
+    apart = classes_apart(labels, groups)
+    if len(apart) in (0, len(np.unique(np.asarray(labels).astype(str)))):
+        return []
+    return [
+        f"The groups of {join_names(apart)} show no other class: what is recognised there may be other people, cameras "
+        "or places, and not the pose."
+    ]
 
 
 def describe_same_names(names: Iterable[str], what: str = "classes") -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from heatpose.data.groups import describe_same_names
+from heatpose.data.groups import describe_apart, describe_same_names
 from heatpose.data.wording import format_percent, format_plural, join_names, some_names
 from heatpose.evaluation.checks import MIN_SAMPLES, CheckContext, Problem
 from heatpose.evaluation.frames import SECOND_PERSON
@@ -177,6 +177,8 @@ def small_classes(context: CheckContext) -> Iterator[Problem]:
         elif context.has_groups and n_groups == 1:
             message = f"Class {name} was recorded with one group only: its score on others cannot be measured."
             yield context.problem("small-class", message, 0.5)
+    for message in describe_apart(context.labels, context.groups) if context.has_groups else ():
+        yield context.problem("small-class", message, 0.5, severity="warning")
 
 
 def dark_frames(context: CheckContext) -> Iterator[Problem]:

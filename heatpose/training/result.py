@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from heatpose.data.groups import DEFAULT_FOLDS, Grouping, describe_same_names
+from heatpose.data.groups import DEFAULT_FOLDS, Grouping, describe_apart, describe_same_names
 from heatpose.data.wording import join_names
 from heatpose.evaluation.advice import ClassAdvice
 from heatpose.evaluation.audit import LeakageAudit
@@ -107,6 +107,7 @@ class TrainingResult:
         spread = self.predictions.groupby("label")["group"].nunique()
         if scarce := [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]:
             notes.append(f"At most {self.n_folds} folds are possible: so many groups have {join_names(scarce)}.")
+        notes += describe_apart(self.predictions["label"], self.predictions["group"])
         notes += [f"{clause}." for clause in describe_same_names(self.evaluation.classes)]
         if self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds"):
             notes.append(

@@ -168,6 +168,13 @@ def test_what_training_rejects_is_reported(clean, tmp_path):
         assert ("a class called unknown" in messages[-1]) == (name == "unknown")
 
 
+def test_a_class_of_other_people_is_reported(clean):
+    table = load_data(clean)
+    groups = table["path"].str[-5] + np.where(table["label"] == CLASSES[0], "x", "")
+    (problem,) = [each for each in inspect_data(table, groups).problems if each.kind == "small-class"]
+    assert problem.severity == "warning" and problem.message.startswith(f"The groups of {CLASSES[0]} show no other")
+
+
 def test_the_most_harmful_come_first(spoilt):
     problems = spoilt[0].problems
     order = [(["error", "warning", "note"].index(p.severity), list(KINDS).index(p.kind)) for p in problems]

@@ -240,6 +240,16 @@ def test_a_class_of_few_groups_that_decides_the_number_of_folds_is_named(result)
     )
 
 
+def test_a_class_of_other_people_is_named(result):
+    predictions = result.predictions
+    name, groups = predictions["label"][0], predictions["group"]
+    apart = replace(
+        result, predictions=predictions.assign(group=groups.where(predictions["label"] != name, "x" + groups))
+    )
+    (note,) = apart.notes
+    assert note.startswith(f"The groups of {name} show no other class:")
+
+
 def test_a_candidate_that_cannot_be_trained_is_named():
     with pytest.raises(ValueError, match="lda cannot be trained on 5 samples of a fold: The number of samples must"):
         train(a_table(2, 1, 1), "near,lda")
