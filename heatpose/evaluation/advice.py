@@ -9,13 +9,16 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from heatpose.data.groups import Grouping
-from heatpose.data.wording import format_number, format_plural
+from heatpose.data.wording import format_number, format_plural, some_names
 from heatpose.evaluation.plain import Record
 
-__all__ = ["WEAK", "ClassAdvice", "advise_classes"]
+__all__ = ["WEAK", "ClassAdvice", "advise_classes", "describe_weak_groups"]
 
 WEAK = 0.9
 """Recall below which a class is given advice on its errors."""
+
+_DIFFERS = 0.3  # below the others: a group whose frames are worth a look
+_FEWEST = 10  # samples of such a group
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,27 @@ def _advice_text(found: ClassAdvice, are_people: bool) -> str:
         text = f"Predicted as {others}, mostly {main} ({count:,} of {found.n_samples:,})"
     if few:
         return f"{text}; {seen}: record both with more."
-    if found.weakest_group is not None and found.weakest_recall < found.recall - 0.3:
+    if found.weakest_group is not None and found.weakest_recall < found.recall - _DIFFERS:
         group = f"group {found.weakest_group} differs (recall {format_number(found.weakest_recall)})"
         return f"{text}; {group}: look at its frames."
     return f"{text}{f'; {seen}' if seen else ''}: make the two more different, or record more of both."
+
+
+def describe_weak_groups(predictions: pd.DataFrame) -> list[str]:
+    """Return a sentence on groups of which far fewer samples are right than of all, if there are any.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Columns label, group and predicted: out of fold.
+    """
+    right = predictions["label"] == predictions["predicted"]
+    groups = right.groupby(predictions["group"].astype(str)).agg(["mean", "size"]).sort_values("mean", kind="stable")
+    weak = groups[(groups["mean"] < right.mean() - _DIFFERS) & (groups["size"] >= _FEWEST)]["mean"]
+    if weak.empty:
+        return []
+    named = some_names(f"{format_number(share)} in group {name}" for name, share in weak.items())
+    return [
+        f"The accuracy is {named}, and {format_number(right.mean())} in all: look for wrong labels, mirrored pictures "
+        "and another pose estimator there."
+    ]

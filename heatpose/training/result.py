@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from heatpose.data.groups import DEFAULT_FOLDS, Grouping, describe_apart, describe_same_names
 from heatpose.data.wording import join_names
-from heatpose.evaluation.advice import ClassAdvice
+from heatpose.evaluation.advice import ClassAdvice, describe_weak_groups
 from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.learning_curve import LearningCurve
 from heatpose.evaluation.metrics import Evaluation
@@ -108,6 +108,7 @@ class TrainingResult:
         if scarce := [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]:
             notes.append(f"At most {self.n_folds} folds are possible: so many groups have {join_names(scarce)}.")
         notes += describe_apart(self.predictions["label"], self.predictions["group"])
+        notes += describe_weak_groups(self.predictions)
         notes += [f"{clause}." for clause in describe_same_names(self.evaluation.classes)]
         if self.grouping.kind == "blocks" and hasattr(self.pipeline[-1], "set_thresholds"):
             notes.append(

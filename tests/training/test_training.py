@@ -250,6 +250,18 @@ def test_a_class_of_other_people_is_named(result):
     assert note.startswith(f"The groups of {name} show no other class:")
 
 
+def test_a_group_that_is_hardly_recognised_is_named(result):
+    right = result.predictions.assign(predicted=result.predictions["label"])
+    assert replace(result, predictions=right).notes == ()
+    name = right["group"][0]
+    wrong = right.assign(predicted=right["label"].where(right["group"] != name, "another"))
+    assert np.count_nonzero(wrong["predicted"] == "another") >= 10
+    (note,) = replace(result, predictions=wrong).notes
+    assert note.startswith(f"The accuracy is 0.000 in group {name}, and 0.750 in all:")
+    few = wrong[(wrong["group"] != name) | (wrong.groupby("group").cumcount() < 9)]
+    assert replace(result, predictions=few).notes == ()
+
+
 def test_a_candidate_that_cannot_be_trained_is_named():
     with pytest.raises(ValueError, match="lda cannot be trained on 5 samples of a fold: The number of samples must"):
         train(a_table(2, 1, 1), "near,lda")
