@@ -12,7 +12,7 @@ from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
 from heatpose.data.wording import format_plural, some_names
 from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
 from heatpose.pose.skeleton import COCO_17, Skeleton
-from heatpose.pose.skeletons import SKELETONS
+from heatpose.pose.skeletons import SKELETONS, snake_case
 
 __all__ = ["keypoint_numbers", "require_columns", "sample_column", "settle_keypoints", "text_column"]
 
@@ -59,8 +59,7 @@ def _name_advice(columns: Collection[str], missing: Sequence[str], skeleton: Ske
 
 def _name_parts(name: str) -> frozenset[str]:
     """Split a column's name into its words, in small letters and in any order, synonyms made one."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    return frozenset(_SYNONYMS.get(word, word) for word in re.split(r"[^a-z0-9]+", words) if word)
+    return frozenset(_SYNONYMS.get(word, word) for word in re.split(r"[^a-z0-9]+", snake_case(name)) if word)
 
 
 def settle_keypoints(

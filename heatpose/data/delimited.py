@@ -76,7 +76,7 @@ def read_delimited(source: Path | BytesIO, **options: Any) -> pd.DataFrame:
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
             options |= {"sep": separator, "decimal": decimal, "encoding": encoding, "low_memory": False}
-            return pd.read_csv(source, index_col=False, **options)
+            return pd.read_csv(source, index_col=False, skipinitialspace=True, **options)
         except pd.errors.ParserWarning as error:  # pandas names the line of a later row itself
             raise ValueError(f"Expected {n_columns} columns in each row, got more in the first one") from error
         except UnicodeDecodeError as error:

@@ -27,6 +27,7 @@ __all__ = [
     "pick_keypoints",
     "short_name",
     "skeletons_of",
+    "snake_case",
     "table_skeleton",
     "to_coco",
     "unpack_skeleton",
@@ -315,8 +316,20 @@ def to_coco(keypoints: np.ndarray, skeleton: str | Skeleton) -> np.ndarray:
 
 
 _PARTS = frozenset(name.split("_")[-1] for name in COCO_17.keypoints)
-_JOINED = re.compile(rf"^([lr])({'|'.join(sorted(_PARTS - {'nose'}))})$")
+_SIDED = "|".join(sorted(_PARTS - {"nose"}))
+_JOINED = re.compile(rf"^(?:(l|r|left|right)({_SIDED})|({_SIDED})(left|right))$")
 _SIDES = {"l": "left", "r": "right", "left": "left", "right": "right"}
+
+
+def snake_case(name: str) -> str:
+    """Return a name in small letters, with an underscore where a capital begins a word.
+
+    Examples
+    --------
+    >>> snake_case("leftEyeInner"), snake_case("LEFT_EYE")
+    ('left_eye_inner', 'left_eye')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def coco_names(names: Sequence[str]) -> list[str | None]:
@@ -324,13 +337,12 @@ def coco_names(names: Sequence[str]) -> list[str | None]:
 
     Examples
     --------
-    >>> coco_names(["Nose", "LShoulder", "right ankle", "WRIST_L", "leftEyeInner", "tail"])
-    ['nose', 'left_shoulder', 'right_ankle', 'left_wrist', None, None]
+    >>> coco_names(["Nose", "LShoulder", "right ankle", "WRIST_L", "righthip", "leftEyeInner", "tail"])
+    ['nose', 'left_shoulder', 'right_ankle', 'left_wrist', 'right_hip', None, None]
     """
     found: list[str | None] = []
     for name in names:
-        words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)).lower()
-        words = _JOINED.sub(r"\1_\2", words)
+        words = _JOINED.sub(r"\1\3_\2\4", snake_case(str(name)))
         parts = [_SIDES.get(word, word) for word in re.split(r"[^a-z0-9]+", words) if word]
         if len(parts) == 2 and parts[1] in ("left", "right"):
             parts.reverse()

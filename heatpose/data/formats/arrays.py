@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from heatpose.data.formats.source import DAMAGE, Format, Poses, Source
+from heatpose.data.formats.source import DAMAGE, Format, Poses, Source, hide_origin
 from heatpose.data.npy import check_clipped
 from heatpose.data.wording import capitalised
 from heatpose.pose.decoding import decode_heatmaps
@@ -30,8 +30,8 @@ _FACTS = {
 _CONFIDENT, _METRES, _AROUND = 255, 10, 0.25
 """Largest confidence, beyond which are millimetres; largest x and y in metres, whose origin is within the body."""
 
-_OF_MEDIAPIPE = 33 * 4
-"""Columns of flattened poses with x, y, z and visibility: no skeleton has the 44 keypoints of three numbers."""
+_OF_MEDIAPIPE = (132, 258, 1662)
+"""Numbers of a pose end to end: x, y, z and visibility of MediaPipe's 33 landmarks, then hands, or a face and hands."""
 
 _BATCH = 256
 """Heatmaps decoded at a time: 17 of 64 x 48 in float32 are 53 MB."""
@@ -63,15 +63,22 @@ def holds_keypoints(path: Path) -> bool:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except DAMAGE:
         return False
+    if shape and shape[-1] in _OF_MEDIAPIPE:
+        return True
     return (len(shape) == 2 and shape[1] % 3 == 0) or (len(shape) in (2, 3, 4) and shape[-1] in (2, 3, 4))
 
 
 def _frames(numbers: np.ndarray) -> np.ndarray:
     """Return the poses of each frame, (n, M, K, 2 to 4), or its heatmaps, (n, K, H, W); a single one can be alone."""
     shape = numbers.shape
-    if len(shape) == 2 and (shape[1] <= 4 or shape[1] % 3 == 0):  # the latter as between the steps of a pipeline
-        width = 4 if shape[1] == _OF_MEDIAPIPE else 3
-        numbers = numbers[None] if shape[1] <= 4 else numbers.reshape(len(numbers), -1, width)
+    if shape and shape[-1] in _OF_MEDIAPIPE:
+        numbers = numbers[..., : 33 * 4].reshape(-1, 33, 4)
+        if not ((numbers[..., 3] >= 0) & (numbers[..., 3] <= 1)).all():
+            raise ValueError(
+                f"Expected the body's x, y, z and visibility first, 0 to 1, in {shape[-1]} numbers a frame."
+            )
+    elif len(shape) == 2 and (shape[1] <= 4 or shape[1] % 3 == 0):  # the latter as between the steps of a pipeline
+        numbers = numbers[None] if shape[1] <= 4 else numbers.reshape(len(numbers), -1, 3)
     if numbers.ndim == 3:
         numbers = numbers[:, None] if numbers.shape[2] <= 4 else numbers[None]
     if numbers.dtype.kind not in "fiu" or numbers.ndim != 4 or numbers.shape[3] in (0, 1, len(COCO_17.keypoints)):
@@ -87,13 +94,13 @@ def _has_depth(numbers: np.ndarray) -> bool:
     return bool((third > _CONFIDENT).any() or (in_metres and not (np.abs(xy) > _METRES).any()))
 
 
-def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iterator[np.ndarray]:
+def _people(numbers: np.ndarray, scores: np.ndarray | None, poses: Poses) -> Iterator[np.ndarray]:
     """Yield the people of each frame, shape (M, K, 3)."""
     if numbers.shape[3] > 4:
         for start in range(0, len(numbers), _BATCH):
             batch = np.asarray(numbers[start : start + _BATCH])
             check_clipped(batch)
-            yield from decode_heatmaps(batch, decoder)[:, None]
+            yield from decode_heatmaps(batch, poses.decoder)[:, None]
         return
     if numbers.shape[3] == 3 and scores is None and _has_depth(numbers):
         raise ValueError(
@@ -101,8 +108,10 @@ def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iter
             f"{np.nanmax(numbers[..., 2]):.4g}, as of places in space: keep two axes, x to the right and y down."
         )
     if numbers.shape[3] == 2 or scores is not None:
-        scores = np.ones(numbers.shape[:-1]) if scores is None else scores.reshape(numbers.shape[:-1])
-        numbers = np.concatenate([numbers[..., :2], scores[..., None]], axis=-1)
+        confidence = np.ones(numbers.shape[:-1]) if scores is None else scores.reshape(numbers.shape[:-1])
+        numbers = np.concatenate([numbers[..., :2], confidence[..., None]], axis=-1)
+        if scores is None:
+            hide_origin(numbers, poses)
     yield from (people[..., [0, 1, -1]] for people in numbers)
 
 
@@ -121,7 +130,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     for name, values in facts.items():
         if values is not None and values.shape != (len(numbers),):
             raise ValueError(f"Expected {len(numbers)} values in the array of {name}s, got the shape {values.shape}.")
-    for at, people in enumerate(_poses(numbers, scores, poses.decoder)):
+    for at, people in enumerate(_people(numbers, scores, poses)):
         of = {name: None if values is None else values[at] for name, values in facts.items()}
         poses.frame(video=of["video"], label=of["label"])
         for person in people:

@@ -12,16 +12,16 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.delimited import read_delimited, separator_of
-from heatpose.data.formats.source import Format, Poses, Source
+from heatpose.data.formats.source import Format, Poses, Source, hide_origin
 from heatpose.data.wording import some_names
-from heatpose.pose.skeletons import HAND_21, SKELETONS, coco_names
+from heatpose.pose.skeletons import HAND_21, SKELETONS, coco_names, snake_case
 
 __all__ = ["MEDIAPIPE_CSV", "MOVENET"]
 
 _CONFIDENCE = ("confidence", "conf", "score", "visibility", "vis", "likelihood", "presence", "prob", "v", "c", "s")
 _PARTS = "|".join(("x", "y", "z", *_CONFIDENCE))
-_PREFIX = r"(?:(?:landmark|lm|pose|kpt?|keypoint|point|joint|pose_landmark)[_\s]?)?"
-_NAME_FIRST = re.compile(rf"(.+?)[_.\s:-]({_PARTS})", re.IGNORECASE)
+_PREFIX = r"(?:(?:landmark|lm|l|pose|kpt?|keypoint|point|joint|pose_landmark)[_\s]?)?"
+_NAME_FIRST = re.compile(rf"(.+?)(?:[_.\s:-]|(?-i:(?<=[a-z\d])(?=[A-Z])))({_PARTS})(?:_px)?", re.IGNORECASE)
 _PART_FIRST = re.compile(rf"{_PREFIX}({_PARTS})(?:[_.\s:-]?(?=\d)|[_.\s:-])(.+)", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", re.IGNORECASE)
 _NUMBERED = re.compile(rf"{_PREFIX}(\d{{1,4}})")
@@ -47,10 +47,13 @@ _FACTS = {
 """Usual names of columns beside the coordinates."""
 
 _LANDMARK = (
-    *(f"{what}{part}" for what in ("landmark", "keypoint", "joint") for part in ("", "_name", "_id", "_index")),
-    *("name", "index", "id"),
+    *(f"{what}{part}" for what in ("landmark", "keypoint", "joint") for part in ("", "_name", "_id", "_index", "_idx")),
+    *("node", "bodypart", "body_part"),
 )
 """Usual names of the column that names the landmark of a row."""
+
+_VAGUE = ("name", "index", "id")
+"""Names that such a column has too, and columns of boxes and tracks."""
 
 _TEXTS = {name for names in _FACTS.values() for name in names}
 
@@ -60,19 +63,36 @@ _WITH_BODY = {33 + face + hands for face in (0, 468, 478) for hands in (0, 42)}
 """Numbers of MediaPipe's landmarks that begin with a body; two hands alone are 42, and a face 468 or 478."""
 
 
+_UNNAMED = {
+    len(names) * len(parts): [f"{name}_{part}" for name in names for part in parts]
+    for names, layouts in ((_MEDIAPIPE, ("xyz", "xyzv")), (HAND_21.keypoints, ("xy", "xyz")))
+    for parts in layouts
+}
+"""Columns of MediaPipe's landmarks, by their number, where a table has none or counts them."""
+
+
 def _header(text: str) -> tuple[list[str], bool]:
     """Return the names of the columns and whether the first line has them.
 
-    A line without them is of a body, name, maybe class, 33 x, y, z, or of a hand, class, 21 x, y.
+    A line without them has the numbers of a body or a hand, and maybe the name of an image before them, and a class.
     """
     line = text.partition("\n")[0].rstrip("\r")
-    fields = next(csv.reader([line], delimiter=separator_of(line)), [])
-    values, texts = divmod(len(fields), len(_MEDIAPIPE))
-    if (values, texts) in ((3, 1), (3, 2)) and _NUMBER.fullmatch(fields[-1]):
-        return [*("path", "class")[:texts], *(f"{name}_{part}" for name in _MEDIAPIPE for part in "xyz")], False
-    if len(fields) == 1 + 2 * len(HAND_21.keypoints) and all(map(_NUMBER.fullmatch, fields[1:])):
-        return ["class", *(f"{name}_{part}" for name in HAND_21.keypoints for part in "xy")], False
-    return fields, True
+    fields = next(csv.reader([line], delimiter=separator_of(line), skipinitialspace=True), [])
+    numbers = [at for at, field in enumerate(fields) if _NUMBER.fullmatch(field)]
+    whole = [at for at in (0, len(fields) - 1) if fields and fields[at].isdecimal()]
+    if len(numbers) - 1 in _UNNAMED and len(whole) == 1:  # the number of the class
+        numbers.remove(whole[0])
+    if len(numbers) not in _UNNAMED or numbers != [*range(numbers[0], numbers[-1] + 1)]:
+        return fields, True
+    before, after = fields[: numbers[0]], fields[numbers[-1] + 1 :]
+    counted = fields[numbers[0] : numbers[-1] + 1] in [[*map(str, range(n, n + len(numbers)))] for n in (0, 1)]
+    if not counted:
+        is_path = bool(before) and ("." in before[0] or len(before) == 2)
+        texts = ["path", "class"][not is_path :]
+        if len(before) + len(after) > len(texts):
+            return fields, True
+        before, after = texts[: len(before)], texts[len(before) :][: len(after)]
+    return [*before, *_UNNAMED[len(numbers)], *after], counted
 
 
 def _points(header: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -80,9 +100,9 @@ def _points(header: Sequence[str]) -> dict[str, dict[str, int]]:
     points: dict[str, dict[str, int]] = {}
     for column, text in enumerate(header):
         if match := _NAME_FIRST.fullmatch(text.strip()):
-            name, part = match[1].lower(), match[2].lower()
+            name, part = snake_case(match[1]), match[2].lower()
         elif match := _PART_FIRST.fullmatch(text.strip()):
-            name, part = match[2].lower(), match[1].lower()
+            name, part = snake_case(match[2]), match[1].lower()
         else:
             continue
         part = "confidence" if part in _CONFIDENCE else part
@@ -128,7 +148,8 @@ def _table(path: Path, header: list[str], has_header: bool) -> pd.DataFrame:
     missing = ["", "nan", "NaN", "NA", "null", "None"]
     return read_delimited(
         path,
-        **{"header": 0} if has_header else {"header": None, "names": header},
+        header=0 if has_header else None,
+        names=header if len({*header}) == len(header) else None,  # else pandas numbers those of one name
         keep_default_na=False,
         dtype={name: str for name in header if name.strip().lower() in _TEXTS},  # 007 is no 7
         na_values={name: missing for name in header if name.strip().lower() not in _TEXTS},
@@ -168,7 +189,8 @@ def _add(poses: Poses, table: pd.DataFrame, numbers: np.ndarray, facts: dict[str
 
 
 def _read(source: Source, file: int, poses: Poses, find: Callable[[Sequence[str]], dict[str, dict[str, int]]]) -> None:
-    header, has_header = _header(source.head(file))
+    head = source.head(file)
+    header, has_header = _header(head)
     points = find(header)
     landmark = {} if points else _long(header)
     if not points and not landmark:
@@ -180,8 +202,12 @@ def _read(source: Source, file: int, poses: Poses, find: Callable[[Sequence[str]
     facts = _facts(poses, header, {column for columns in points.values() for column in columns.values()})
     if any("z" in columns for columns in points.values()):
         poses.note("z was left out: x and y are taken as they are in a picture, where y points down")
+    if not all(name in head for name in header):
+        poses.note(f"Its columns have no names: they were taken as {', '.join(header)[:60]}, ...")
     poses.name_keypoints(list(points))
     numbers = np.stack([_numbers(table, columns) for columns in points.values()], axis=1)
+    if not any("confidence" in columns for columns in points.values()):
+        hide_origin(numbers, poses)
     frames: np.ndarray = np.arange(len(table))
     if {"frame", "track"} <= facts.keys():  # a row for each person in a frame
         keys = ("path", "video", "label", "person", "frame", "track")
@@ -197,38 +223,52 @@ def _long(header: Sequence[str]) -> dict[str, int]:
     lower = [text.strip().lower() for text in header]
     found = {
         part: lower.index(name)
-        for part, names in (("landmark", _LANDMARK), ("x", ["x"]), ("y", ["y"]), ("confidence", _CONFIDENCE))
+        for part, names in (("landmark", _LANDMARK + _VAGUE), ("x", ("x",)), ("y", ("y",)), ("confidence", _CONFIDENCE))
         for name in reversed(names)
         if name in lower
     }
-    return found if {"landmark", "x", "y"} <= found.keys() and ("z" in lower or "confidence" in found) else {}
+    sure = "z" in lower or "confidence" in found or not {*_LANDMARK}.isdisjoint(lower)
+    return found if sure and {"landmark", "x", "y"} <= found.keys() else {}
 
 
 def _read_long(poses: Poses, table: pd.DataFrame, columns: dict[str, int], facts: dict[str, int]) -> None:
     """Add the poses of a table with a row a landmark; without a frame or path a pose begins with its first landmark."""
-    marks = table.iloc[:, columns["landmark"]].astype(str).str.lower().str.rpartition(".")[2].str.replace(" ", "_")
-    numbered = pd.to_numeric(marks, errors="coerce")
-    names, first = _MEDIAPIPE, 0
-    if numbered.notna().all():
-        first, last = int(numbered.min()), int(numbered.max())
-        if last - first < len(_MEDIAPIPE) - 1:  # a hand, or a body of another tool
-            names = tuple(map(str, range(first, last + 1)))
-    known = {mark: at for at, name in enumerate(names) for mark in (_landmark(name), str(at + first))}
-    at = marks.map(_landmark).map(known)
-    if at.isna().any():
-        raise ValueError(f"Expected {len(names)} numbered or named landmarks, got {marks[at.isna()].iloc[0]!r}.")
+    names, at = _landmarks(table.iloc[:, columns["landmark"]])
     key = pd.DataFrame({name: table.iloc[:, column] for name, column in facts.items() if name != "label"})
     if not {"frame", "path"} & facts.keys():
         key["frame"] = (at == at.iloc[0]).cumsum()
     frame = key.groupby([name for name in ("path", "video", "frame") if name in key], sort=False, dropna=False).ngroup()
     pose = key.assign(frame=frame).groupby(["frame", *key.columns.difference(["frame"])], dropna=False).ngroup()
     if (twice := pd.DataFrame({"pose": pose, "at": at}).duplicated()).any():
-        raise ValueError(f"Expected each landmark once in a pose, got {marks[twice].iloc[0]!r} twice.")
+        raise ValueError(f"Expected each landmark once in a pose, got {names[at[twice].iloc[0]]!r} twice.")
     numbers = np.full((int(pose.max()) + 1, len(names), 3), np.nan)
-    numbers[pose, at.astype(int)] = _numbers(table, columns)
+    numbers[pose, at] = _numbers(table, columns)
+    if "confidence" not in columns:
+        hide_origin(numbers, poses)
     rows = np.unique(pose, return_index=True)[1]
     poses.name_keypoints(names)
     _add(poses, table.iloc[rows], numbers, facts, frame.iloc[rows].tolist())
+
+
+def _landmarks(column: pd.Series) -> tuple[tuple[str, ...], pd.Series]:
+    """Return the names of the landmarks in a column, and the position of each row's among them."""
+    texts = column.astype(str)
+    marks = {text: _landmark(snake_case(text.rpartition(".")[2]).replace(" ", "_")) for text in texts.unique()}
+    marks = {text: re.sub(rf"^{_PREFIX}(?=\d+$)", "", mark) for text, mark in marks.items()}
+    places: dict[str, int] = {}
+    if all(map(str.isdecimal, marks.values())):
+        numbers = sorted(map(int, {*marks.values()}))
+        names = tuple(map(str, numbers))
+        if numbers[-1] - numbers[0] >= len(_MEDIAPIPE) - 1:  # else a hand, or a body of another tool
+            names = _MEDIAPIPE
+            places = {str(numbers[0] + at): at for at in range(len(names))}
+    else:  # those of other tools have no order
+        own = (_MEDIAPIPE, HAND_21.keypoints, tuple(sorted({*marks.values()})))
+        names = next(names for names in own if {*marks.values()} <= {*names})
+    places = places or {name: at for at, name in enumerate(names)}
+    if lost := [mark for mark in marks.values() if mark not in places]:
+        raise ValueError(f"Expected {len(names)} numbered or named landmarks, got {lost[0]!r}.")
+    return names, texts.map({text: places[mark] for text, mark in marks.items()})
 
 
 def _landmark(name: str) -> str:
