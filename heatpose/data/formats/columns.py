@@ -203,7 +203,7 @@ def _read(source: Source, file: int, poses: Poses, find: Callable[[Sequence[str]
     if any("z" in columns for columns in points.values()):
         poses.note("z was left out: x and y are taken as they are in a picture, where y points down")
     if not all(name in head for name in header):
-        poses.note(f"Its columns have no names: they were taken as {', '.join(header)[:60]}, ...")
+        poses.note(f"Its columns have no names: they were taken as {some_names(header)}")
     poses.name_keypoints(list(points))
     numbers = np.stack([_numbers(table, columns) for columns in points.values()], axis=1)
     if not any("confidence" in columns for columns in points.values()):
