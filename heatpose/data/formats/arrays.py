@@ -63,15 +63,15 @@ def holds_keypoints(path: Path) -> bool:
         shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
     except DAMAGE:
         return False
-    if shape and shape[-1] in _OF_MEDIAPIPE:
-        return True
+    if len(shape) == 1:
+        return shape[0] in _OF_MEDIAPIPE
     return (len(shape) == 2 and shape[1] % 3 == 0) or (len(shape) in (2, 3, 4) and shape[-1] in (2, 3, 4))
 
 
 def _frames(numbers: np.ndarray) -> np.ndarray:
     """Return the poses of each frame, (n, M, K, 2 to 4), or its heatmaps, (n, K, H, W); a single one can be alone."""
     shape = numbers.shape
-    if shape and shape[-1] in _OF_MEDIAPIPE:
+    if len(shape) in (1, 2) and shape[-1] in _OF_MEDIAPIPE:
         numbers = numbers[..., : 33 * 4].reshape(-1, 33, 4)
         if not ((numbers[..., 3] >= 0) & (numbers[..., 3] <= 1)).all():
             raise ValueError(
