@@ -329,7 +329,9 @@ def _inspect_all(
 
     def inspect(file: ListedFile) -> tuple[HeatmapFile | None, tuple[int, ...], NpyError | None]:
         """Return the description of a file, its shape as it is written, and why it is bad whatever others are."""
-        if problem := _misplaced(file, depth):
+        if file.problem is not None or not _folder_of(file.path, depth):
+            where = "<group>/<class>" if depth else "<class>"
+            problem = file.problem or f"expected it in the folder of its class: {where}/<file>.npy"
             return None, (), NpyError(problem)
         if same := known.get((file.path, str(file.stamp))):
             return same, same.shape, attempt(check_shape, same.shape, usual)
@@ -352,13 +354,6 @@ def _inspect_all(
         else:
             bad_files.append(BadFile(path.encode(errors="backslashreplace").decode(), str(reason)))
     return files, expected, bad_files
-
-
-def _misplaced(file: ListedFile, depth: int) -> str | None:
-    """Return why a listed file cannot be one of a class folder at a depth, if so."""
-    in_class = _folder_of(file.path, depth) or file.problem is not None
-    where = "<group>/<class>" if depth else "<class>"
-    return file.problem if in_class else f"expected it in the folder of its class: {where}/<file>.npy"
 
 
 def _folder_of(path: str, depth: int) -> str:
