@@ -176,8 +176,6 @@ class Features(Block):
     def width(self, width: int) -> int:
         """Number of features."""
         check_width(len(self.skeleton.columns), width)
-        if not self.blocks:
-            raise ValueError("Expected at least one block of features switched on, got none.")
         return self(np.full((1, width), np.nan)).shape[1]
 
     def _apply(self, x: np.ndarray) -> np.ndarray:

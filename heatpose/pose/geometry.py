@@ -335,10 +335,11 @@ def describe_poses(
     Raises
     ------
     ValueError
-        There is no such block.
+        There is no such block, or none is given.
     """
-    if unknown := sorted({*blocks} - {*FEATURE_BLOCKS}):
-        raise ValueError(f"Expected blocks out of {', '.join(FEATURE_BLOCKS)}, got {', '.join(unknown)}.")
+    if not blocks or not {*blocks} <= {*FEATURE_BLOCKS}:
+        known = ", ".join(FEATURE_BLOCKS)
+        raise ValueError(f"Expected at least one block of features out of {known}, got {', '.join(blocks) or 'none'}.")
     step = max(1, min(_CHUNK_POSES, _CHUNK_PAIRS // xy.shape[1] ** 2))
     described = []
     for start in range(0, max(len(xy), 1), step):

@@ -433,9 +433,10 @@ def test_features_leave_their_input_alone_and_rows_by_themselves():
     np.testing.assert_array_equal(together[::-1], features(table[::-1]))
 
 
-def test_a_block_of_features_that_is_not_there():
-    with pytest.raises(ValueError, match=r"Expected blocks out of .*joints.*, got joint\."):
-        describe_poses(np.zeros((1, 17, 2)), blocks=["joint", "joints"])
+@pytest.mark.parametrize(("blocks", "got"), [(["joint", "limbs"], "joint, limbs"), ([], "none")])
+def test_a_block_of_features_that_is_not_there(blocks, got):
+    with pytest.raises(ValueError, match=rf"Expected at least one block of features out of .*joints.*, got {got}\."):
+        describe_poses(np.zeros((1, 17, 2)), blocks=blocks)
 
 
 def test_described_directions_are_exact_at_right_angles():
