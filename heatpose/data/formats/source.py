@@ -215,10 +215,13 @@ def visible_confidence(visibility: Sequence[float]) -> list[float]:
 def hide_origin(numbers: np.ndarray, poses: Poses) -> None:
     """Set the confidence of keypoints at exactly (0, 0) to 0, in place: missing ones of tools without confidences.
 
-    Where coordinates are negative the origin is in a body, not in the corner of an image.
+    The origin is a position where coordinates are negative, measured from a body, or where that of each pose is the
+    corner of its box.
     """
-    missing = (numbers[..., :2] == 0).all(axis=-1)
-    if missing.any() and not (numbers[..., :2] < 0).any():
+    zero = numbers[..., :2] == 0
+    missing = zero.all(axis=-1)
+    boxed = zero.any(axis=-2).all() and (zero[..., 0] != zero[..., 1]).any()
+    if missing.any() and not boxed and not (numbers[..., :2] < 0).any():
         numbers[missing, 2] = 0
         poses.note("{keypoint} at exactly (0, 0), without a confidence: taken as missing", int(missing.sum()))
 

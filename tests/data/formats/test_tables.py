@@ -122,8 +122,10 @@ def test_keypoints_at_the_origin_without_confidences_are_missing(tmp_path, suffi
     assert table["left_ear_confidence"].tolist() == [0] * 4 + [1] * 2
     assert table["left_ear_x"].isna().tolist() == [True] * 4 + [False] * 2
     assert "4 keypoints at exactly (0, 0), without a confidence: taken as missing." in table.attrs["notes"]
-    centred = poses - [*poses[0, 0, :2], 0]  # from the nose, which is a position
-    assert (read(centred)["nose_confidence"] == 1).all()
+    poses = written.bodies(6, missing=0)
+    poses[0, 0, :2] = poses[0, :, :2].min(axis=0)
+    for origin in (poses[:, :1, :2], poses[..., :2].min(axis=1, keepdims=True)):  # of a body, of its box: positions
+        assert (read(np.dstack([poses[..., :2] - origin, poses[..., 2]]))["nose_confidence"] == 1).all()
 
 
 def test_rows_of_keypoints_that_other_tools_name(tmp_path):
