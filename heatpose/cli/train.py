@@ -78,7 +78,10 @@ OPTIONS = {
     "--adapt MODEL": "adapt a saved model to one person, of whom DATA holds some labelled frames; needs no other data",
     **groups_option("groups that a split must not divide, such as people"),
     "--classifiers NAME,NAME": "classifiers to compare, listed below, or all",
-    "--folds N": option("cross-validation folds (default: 5, or as many as each class has groups)", type=whole(2)),
+    "--folds N": option(
+        "cross-validation folds (default: 5, or as many as each class has groups); one for each group leaves each out",
+        type=whole(2),
+    ),
     "--search BUDGET": option(
         "time to tune hyper-parameters, such as 10m or 1h30m; the defaults are tried first, however long they take "
         "(needs heatpose[search])",

@@ -155,8 +155,8 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
     Raises
     ------
     ValueError
-        If there is a single class, or any class has fewer samples or groups than there are folds. All such
-        classes are named.
+        If there is a single class, or any class has fewer samples or groups than there are folds; with a fold for
+        each group two groups suffice. All such classes are named.
 
     Examples
     --------
@@ -174,17 +174,19 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
 
     n_samples, n_groups = counts.sum(axis=0), (counts > 0).sum(axis=0)
     problems, need = [], f"{wanted} folds need at least {wanted}"
+    least = 2 if wanted == len(names) else wanted  # a fold for each group tests the classes that it has
     if len(names) < wanted:
         problems.append(f"the data have {format_plural(len(names), 'group')} ({some_names(names)}), {need}")
     # Where all groups together are too few, each class is; then only those are named that lack some of these.
-    for c in np.flatnonzero((n_groups < min(wanted, len(names))) | (n_samples < wanted)):
+    for c in np.flatnonzero((n_groups < min(least, len(names))) | (n_samples < wanted)):
         problem = f"{format_plural(n_groups[c], 'group')} ({some_names(names[counts[:, c] > 0])}), {need}"
         if n_samples[c] < wanted:
             problem = f"{format_plural(n_samples[c], 'sample')} in {problem} of each"
         problems.append(f"class {str(classes[c])!r} has {problem}")
     if problems:
         feasible = n_groups.min()
-        remedy = f"Give --folds {feasible} (n_folds={feasible}) or fewer, or add data from other groups."
+        remedy = f"Give --folds {feasible} (n_folds={feasible}) or fewer, {len(names)} to leave out each group once, "
+        remedy += "or add data from other groups."
         if feasible < 2:
             remedy = "No number of folds helps a class with one group: add other groups, leave it out, or give "
             remedy += "--groups blocks:5."

@@ -106,7 +106,9 @@ class TrainingResult:
             notes.append(f"{n:,} of {n + self.evaluation.n_samples:,} samples show no body: they were left out.")
         spread = self.predictions.groupby("label")["group"].nunique()
         if scarce := [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]:
-            notes.append(f"At most {self.n_folds} folds are possible: so many groups have {join_names(scarce)}.")
+            notes.append(
+                f"{self.n_folds} folds, or one for each group, are possible: so many groups have {join_names(scarce)}."
+            )
         notes += describe_apart(self.predictions["label"], self.predictions["group"])
         notes += describe_weak_groups(self.predictions)
         notes += [f"{clause}." for clause in describe_same_names(self.evaluation.classes)]

@@ -370,6 +370,18 @@ def test_as_many_folds_as_groups_leave_one_group_out():
         assert [set(groups[test]) for _, test in folds] == [{f"group {g}"} for g in range(4)]
 
 
+def test_each_group_can_be_left_out_also_where_it_lacks_a_class():
+    counts = np.full((6, 2), 6)
+    counts[2:, 1] = 0
+    with pytest.raises(ValueError, match=r"Give --folds 2 \(n_folds=2\) or fewer, 6 to leave out each group once"):
+        check_enough(*samples(counts), 5)
+    check_enough(*samples(counts), 6)
+    assert len(grouped_folds(*samples(counts), 6)) == 6
+    counts[1, 1] = 0
+    with pytest.raises(ValueError, match=r"class 'class 1' has 1 group \(group 0\)"):
+        check_enough(*samples(counts), 6)
+
+
 def test_auto_takes_at_most_five_folds():
     assert len(grouped_folds(*samples(np.full((12, 2), 3)))) == 5
     assert len(grouped_folds(*samples(np.full((3, 2), 3)))) == 3

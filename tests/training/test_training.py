@@ -236,7 +236,7 @@ def test_a_class_of_few_groups_that_decides_the_number_of_folds_is_named(result)
     name, few = predictions["label"][0], predictions["group"].unique()[:2]
     kept = predictions[(predictions["label"] != name) | predictions["group"].isin(few)]
     assert replace(result, predictions=kept, n_folds=2).notes == (
-        f"At most 2 folds are possible: so many groups have {name}.",
+        f"2 folds, or one for each group, are possible: so many groups have {name}.",
     )
 
 
