@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.folder import HeatmapFolder, Layout, peaks_below_zero
-from heatpose.data.npy import BadFile
+from heatpose.data.npy import BadFile, BadFilesError
 from heatpose.data.reading import HeatmapFile, Progress
 from heatpose.data.table import is_folder, load_data, table_keypoints, table_labels
 from heatpose.model.prediction import number_samples
@@ -79,7 +79,7 @@ def read_frames(
     keep_placeholders: bool,
     poses: Mapping[str, Any],
 ) -> Frames:
-    """Read a folder of heatmaps, a keypoint table or other poses; bad files of a folder are collected, not raised."""
+    """Read a folder of heatmaps, a keypoint table or other poses; bad files are collected, not raised."""
     skeleton = find_skeleton(poses.get("skeleton") or COCO_17)
     if not is_person(skeleton):
         raise ValueError(f"Expected poses of persons to inspect, got those of {skeleton.name}.")
@@ -88,7 +88,11 @@ def read_frames(
             raise TypeError(f"Expected {', '.join(poses)} with a path to read, got a table.")
         return _read_table(data)
     if not is_folder(data) or poses:
-        return _read_table(load_data(data, decoder, layout=layout, keep_placeholders=keep_placeholders, **poses))
+        read = partial(load_data, data, decoder, layout=layout, keep_placeholders=keep_placeholders)
+        try:
+            return _read_table(read(**poses))
+        except BadFilesError as error:
+            return replace(_read_table(read(**{**poses, "skip_bad": True})), bad_files=error.bad_files)
     folder = HeatmapFolder(data, skip_bad=True, skip_empty=True, layout=layout)
     samples, good = np.zeros(len(folder), dtype=_SAMPLE), np.zeros(len(folder), dtype=bool)
     if len(folder):

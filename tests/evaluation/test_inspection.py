@@ -250,6 +250,20 @@ def test_a_skeleton_leaves_the_other_options_as_they_are(tmp_path):
     assert (found.table["nose_x"] % 1 == 0).all()
 
 
+def test_bad_files_are_problems_also_where_labels_are_in_a_file(tmp_path):
+    poses, folder = simulate_poses(2, 1, 3, classes=CLASSES[:2]), tmp_path / "frames"
+    folder.mkdir()
+    for n, maps in enumerate(poses.heatmaps()):
+        np.save(folder / f"{n}.npy", maps)
+    (folder / "half.npy").write_bytes((folder / "0.npy").read_bytes()[:3000])
+    labels = pd.DataFrame({"path": [f"{n}.npy" for n in range(len(poses.labels))], "label": poses.labels})
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    found = inspect_data(folder, labels=tmp_path / "labels.csv", n_jobs=1)
+    (bad,) = (problem for problem in found.problems if problem.kind == "bad-file")
+    assert bad.paths == ("half.npy",) and "(truncated)" in bad.message
+    assert found.n_samples == len(labels)
+
+
 def test_samples_of_one_file_are_told_apart(tmp_path):
     poses = simulate_poses(2, 1, 6, classes=CLASSES[:2], random_state=4)
     for label in CLASSES[:2]:

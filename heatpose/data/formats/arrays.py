@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from heatpose.data.formats.source import DAMAGE, Format, Poses, Source, hide_origin
-from heatpose.data.npy import check_clipped
+from heatpose.data.npy import check_clipped, check_length, read_header
 from heatpose.data.wording import capitalised
 from heatpose.pose.decoding import decode_heatmaps
 from heatpose.pose.inputs import shape_advice
@@ -45,6 +45,8 @@ def _take(arrays: dict[str, Any], names: tuple[str, ...]) -> np.ndarray | None:
 def _load(path: Path) -> dict[str, Any]:
     """Return the arrays of a file by name, None where unused; a .npy file has one, which is not read before it is."""
     if path.suffix.lower() == ".npy":
+        with path.open("rb") as stream:
+            check_length(read_header(stream), path.stat().st_size)
         return {"keypoints": np.load(path, mmap_mode="r", allow_pickle=False)}
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         wanted = {*_KEYPOINTS, *_SCORES, *(name for names in _FACTS.values() for name in names)}

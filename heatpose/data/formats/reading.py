@@ -453,7 +453,7 @@ def _match(table: pd.DataFrame, given: pd.DataFrame, file: str) -> pd.Series:
     """Return the label of each path, else of each video: by the whole of it, its name, or its name without suffix."""
     if "path" not in given:
         raise ValueError(f"Expected columns path, label in {file}, or label alone, got {some_names(given.columns)}.")
-    labels = given.set_index("path")["label"]
+    labels = given.set_index(given["path"].str.replace("\\", "/"))["label"]
     for column, part in itertools.product(("path", "video"), ("", "name", "stem")):
         known = labels.set_axis(pd.Index([_part(path, part) for path in labels.index], name="path"))
         known = known[~known.reset_index().duplicated().to_numpy()]

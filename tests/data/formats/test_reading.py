@@ -528,6 +528,15 @@ def test_a_name_that_several_frames_have_labels_none_of_them(tmp_path):
         read_poses(tmp_path, image_size=written.SIZE, labels=tmp_path / "l.csv")
 
 
+def test_a_frame_without_a_label_is_counted_alone_with_paths_of_windows(tmp_path):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "0.npy", written.bodies(1))
+    (tmp_path / "l.csv").write_text("path,label\na\\0.npy,up\n")
+    with pytest.raises(ValueError, match=r"none or several for 1, such as b/0\.npy"):
+        read_poses(tmp_path, labels=tmp_path / "l.csv")
+
+
 def test_parts_of_a_split_are_no_classes(tmp_path):
     for part in ("train", "val"):
         written.yolo(tmp_path / part, written.bodies(2))
