@@ -20,6 +20,7 @@ import numpy as np
 from heatpose.data.writing import whole_file
 from heatpose.datasets.video import is_class_name
 from heatpose.live.recognition import Scene
+from heatpose.model.checks import check_names
 from heatpose.pose.geometry import mirror_heatmaps
 
 __all__ = ["CLIPS", "PERFORMERS", "Recorder"]
@@ -89,6 +90,7 @@ class Recorder:
         """
         if not is_class_name(label):
             raise ValueError(f"Expected a class name that can be a folder, got {label!r}.")
+        check_names([label])
         if not _PERFORMER.fullmatch(performer):
             raise ValueError(f"Expected a performer of letters and digits, got {performer!r}.")
         if not (0 < seconds <= 3600 and 0 <= countdown <= 60):

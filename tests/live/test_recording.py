@@ -183,6 +183,11 @@ def test_class_names_that_can_be_no_folder_are_refused(tmp_path, label):
     assert not recorder.is_busy
 
 
+def test_the_label_of_no_class_is_not_recorded(tmp_path):
+    with pytest.raises(ValueError, match=r"other class names than 'unknown'.* for example to 'other'"):
+        Recorder(tmp_path / "out").start("unknown", "anna")
+
+
 @pytest.mark.parametrize("performer", ["", "a_b", "../a", "a/b", "a b", "a.npy", "a\n", "x" * 41])
 def test_performers_that_would_break_file_names_are_refused(tmp_path, performer):
     with pytest.raises(ValueError, match="Expected a performer"):
