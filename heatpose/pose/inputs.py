@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_array", "is_keypoints", "shape_advice"]
+from heatpose.pose.skeleton import COCO_17
+from heatpose.pose.skeletons import SKELETONS, skeletons_of
 
-_WITH_COCO_FIRST = {133: "COCO-WholeBody", 136: "Halpe-FullBody", 26: "Halpe"}
-"""Keypoint sets by their size whose first 17 are those of COCO, in its order."""
+__all__ = ["as_array", "is_keypoints", "shape_advice"]
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -105,7 +105,7 @@ def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H",
     >>> shape_advice((8, 64, 48, 17))
     'keypoints are the last axis; use np.moveaxis(heatmaps, -1, -3)'
     >>> shape_advice((8, 133, 64, 48))
-    "the first 17 of COCO-WholeBody's 133 keypoints are COCO's; use heatmaps[..., :17, :, :]"
+    "as many keypoints as in coco-133; use heatmaps[..., :17, :, :], which are COCO's, or --skeleton coco-133"
     """
     shape, (n_keypoints, *size) = tuple(shape), expected
     if is_keypoints(shape, n_keypoints):
@@ -130,8 +130,10 @@ def shape_advice(shape: Sequence[int], expected: Sequence[int | str] = (17, "H",
             return "keypoints are the last axis but one; use np.moveaxis(heatmaps, -2, -3)"
         if len(shape) == 4 and shape[0] == n_keypoints:
             return "keypoints are the first axis; use heatmaps.swapaxes(0, 1)"
-        if n_keypoints == 17 and (name := _WITH_COCO_FIRST.get(shape[-3])):
-            return f"the first 17 of {name}'s {shape[-3]} keypoints are COCO's; use heatmaps[..., :17, :, :]"
+        if n_keypoints == 17 and (names := skeletons_of(shape[-3])):
+            has_coco_first = SKELETONS[names[0]].keypoints[:17] == COCO_17.keypoints
+            first = "heatmaps[..., :17, :, :], which are COCO's, or " if has_coco_first else ""
+            return f"as many keypoints as in {' and '.join(names)}; use {first}--skeleton {' or '.join(names)}"
     elif list(shape[-2:]) == size[::-1] != size:
         return "rows and columns are swapped; use heatmaps.swapaxes(-1, -2)"
     return ""

@@ -779,6 +779,12 @@ class TestAdvice:
         save(tmp_path / "up" / "1.npy", eval(cure, {"np": np, "heatmaps": array}))
         assert HeatmapFolder(tmp_path).heatmap_shape == SHAPE
 
+    def test_heatmaps_of_another_skeleton_name_it(self, tmp_path):
+        save(tmp_path / "up" / "1.npy", np.ones((1, 25, 4, 3), dtype=np.float32))
+        with pytest.raises(BadFilesError, match=r"25, 4, 3\): .*use --skeleton body-25 or kinect-25\n"):
+            HeatmapFolder(tmp_path)
+        assert len(load_data(tmp_path, skeleton="body-25")) == 1
+
     def test_vectors_of_simcc_have_no_cure(self, tmp_path):
         save(tmp_path / "up" / "1.npy", np.ones((1, 17, 384), dtype=np.float32))
         with pytest.raises(BadFilesError, match=r"got \(1, 17, 384\)\n"):
