@@ -780,8 +780,8 @@ class TestAdvice:
         assert HeatmapFolder(tmp_path).heatmap_shape == SHAPE
 
     def test_heatmaps_of_another_skeleton_name_it(self, tmp_path):
-        save(tmp_path / "up" / "1.npy", np.ones((1, 25, 4, 3), dtype=np.float32))
-        with pytest.raises(BadFilesError, match=r"25, 4, 3\): .*use --skeleton body-25 or kinect-25\n"):
+        save(tmp_path / "up" / "1.npy", np.ones((1, 25, 8, 6), dtype=np.float32))
+        with pytest.raises(BadFilesError, match=r"25, 8, 6\): .*use --skeleton body-25 or kinect-25\n"):
             HeatmapFolder(tmp_path)
         assert len(load_data(tmp_path, skeleton="body-25")) == 1
 
