@@ -27,22 +27,17 @@ _NUMBER = re.compile(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", re.IGNORECASE)
 _NUMBERED = re.compile(rf"{_PREFIX}(\d{{1,4}})")
 _FACTS = {
     "label": (
-        "class_name",
-        "label",
-        "class",
-        "pose_label",
-        "pose",
-        "target",
-        "action",
-        "labels",
-        "exercise",
-        "gesture",
+        *("class_name", "label", "class", "pose_label", "pose", "target"),
+        *("action", "activity", "labels", "exercise", "gesture"),
     ),
     "path": ("file_name", "filename", "image_name", "image", "path", "image_path"),
     "video": ("video", "video_name", "video_id", "video_path", "vid_id", "clip"),
     "person": ("group", "person", "person_id", "subject", "subject_id", "participant", "participant_id", "signer"),
     "track": ("track", "track_id"),
-    "frame": ("frame", "frame_id", "frame_number", "frame_index", "frame_idx", "timestamp", "timestamp_ms", "time"),
+    "frame": (
+        *(f"frame{part}" for part in ("", "_id", "_number", "_no", "_index", "_idx")),
+        *("timestamp", "timestamp_ms", "time"),
+    ),
 }
 """Usual names of columns beside the coordinates."""
 

@@ -48,10 +48,11 @@ def full(part):
 )
 def test_keypoints_in_many_spellings(tmp_path, name):
     poses = written.bodies(4, missing=0)
-    wide(poses, name, names=LIMBS, class_name=list("abab")).to_csv(tmp_path / "a.csv", index=False)
+    wide(poses, name, names=LIMBS, frame_no=range(4), activity=list("abab")).to_csv(tmp_path / "a.csv", index=False)
     table = read_poses(tmp_path / "a.csv")
     np.testing.assert_allclose(table_keypoints(table)[:, 5:], poses[:, 5:], atol=2e-3)
     assert table["label"].tolist() == list("abab")
+    assert table["image"].tolist() == list("0123")
     assert not any(note.startswith("Ignored") for note in table.attrs["notes"])
 
 
