@@ -406,9 +406,14 @@ def ignored_data(listing: Listing, root: Path | str) -> list[str]:
 
 
 def media_advice(*names: str) -> str:
-    """Return the command for pictures and films, if one of these names is that of one."""
-    is_media = any(name.lower().endswith(_MEDIA_SUFFIXES) for name in names)
-    return " The command 'heatpose heatmaps' makes heatmaps of pictures and films." if is_media else ""
+    """Return how pictures and films, or archives, are read, if one of these names is that of one."""
+    for suffixes, advice in (
+        (_MEDIA_SUFFIXES, " The command 'heatpose heatmaps' makes heatmaps of pictures and films."),
+        (".zip", " An archive is read as zip://::data.zip, a folder in it as zip://folder::data.zip."),
+    ):
+        if any(name.lower().endswith(suffixes) for name in names):
+            return advice
+    return ""
 
 
 def peaks_below_zero(folder: HeatmapFolder, keypoints: np.ndarray, rows: np.ndarray) -> list[str]:

@@ -372,6 +372,8 @@ def test_names_of_tables(table, tmp_path):
             write_table(table, tmp_path / name)
         with pytest.raises(ValueError, match=r"Expected a table that ends in \.parquet or \.csv, got .*table"):
             read_table(tmp_path / name)
+    with pytest.raises(ValueError, match=r"got .*data\.zip\. An archive is read as zip://::data\.zip"):
+        read_table(tmp_path / "data.zip")
     with pytest.raises(FileNotFoundError, match=r"No such table: .*table\.csv"):
         read_table(tmp_path / "table.csv")
     with pytest.raises(FileNotFoundError, match=r"No such folder to write table\.csv in: .*nowhere"):
