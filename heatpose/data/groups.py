@@ -259,7 +259,8 @@ def grouped_folds(
         if len(lost := classes[~counts[fold_of_group != f].any(axis=0)]):
             raise ValueError(
                 f"Expected every class in the training part of every fold, but all groups of {some_names(lost)} "
-                f"fall in the test part of fold {f + 1} of {n_folds}."
+                f"fall in the test part of fold {f + 1} of {n_folds}. Add other groups that show these classes, leave "
+                "the classes out, or give --groups blocks:5."
             )
     fold = fold_of_group[np.searchsorted(names, np.asarray(groups).astype(str))]
     return [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in range(n_folds)]

@@ -44,6 +44,13 @@ def test_groups_of_one_sample_each_are_reported():
     assert "no more than a random split" in grouping.description
 
 
+def test_classes_that_no_two_folds_can_share_have_a_remedy():
+    pairs = [(c, (c + shift) % 3) for c in range(3) for shift in (0, 1)]  # each class on two of three people
+    labels, groups = zip(*pairs * 2, strict=True)
+    with pytest.raises(ValueError, match=r"in the training part of every fold.*groups that show these classes"):
+        grouped_folds(labels, groups)
+
+
 def test_groups_of_one_class_each_are_reported():
     index = an_index()
     clips = index["label"] + np.where(np.arange(24) % 2, "a", "b")
