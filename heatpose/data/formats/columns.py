@@ -79,15 +79,15 @@ def _header(text: str) -> tuple[list[str], bool]:
         numbers.remove(whole[0])
     if len(numbers) not in _UNNAMED or numbers != [*range(numbers[0], numbers[-1] + 1)]:
         return fields, True
-    before, after = fields[: numbers[0]], fields[numbers[-1] + 1 :]
-    counted = fields[numbers[0] : numbers[-1] + 1] in [[*map(str, range(n, n + len(numbers)))] for n in (0, 1)]
-    if not counted:
-        is_path = bool(before) and ("." in before[0] or len(before) == 2)
-        texts = ["path", "class"][not is_path :]
-        if len(before) + len(after) > len(texts):
-            return fields, True
-        before, after = texts[: len(before)], texts[len(before) :][: len(after)]
-    return [*before, *_UNNAMED[len(numbers)], *after], counted
+    names, before, after = _UNNAMED[len(numbers)], fields[: numbers[0]], fields[numbers[-1] + 1 :]
+    if fields[numbers[0] : numbers[-1] + 1] in [[*map(str, range(n, n + len(names)))] for n in (0, 1)]:  # counted
+        return [*before, *names, *after], True
+    if len(before) + len(after) > 2 or len(after) > 1:
+        return fields, True
+    facts = ["path", "class"][2 - len(before) - len(after) :]
+    if len(facts) == len(before) == 1 and "." in before[0]:
+        facts = ["path"]
+    return [*facts[: len(before)], *names, *facts[len(before) :]], False
 
 
 def _points(header: Sequence[str]) -> dict[str, dict[str, int]]:
