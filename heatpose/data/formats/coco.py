@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from functools import partial
 from pathlib import PurePosixPath
-from types import NoneType
 
 import numpy as np
 
@@ -23,20 +22,25 @@ def _sniff(source: Source) -> bool:
     return isinstance(content, dict) and isinstance(content.get("annotations"), list)
 
 
+_IMAGE = ("image_id", "image", "frame")
+"""Names of the image or frame of a pose; the latter two of OpenPifPaf's films and in lists of one's own making."""
+
 _PIFPAF = {"keypoints", "score", "category_id", "id_"}
 """All that OpenPifPaf writes of a person in an image, but for the box."""
 
 
 def _sniff_results(source: Source, is_alphapose: bool) -> bool:
     content = source.peek()
-    first = content[0] if isinstance(content, list) and content else None
-    if not isinstance(first, dict):
+    if not isinstance(content, list):
         return False
-    if first.keys() == {"frame", "predictions"} or {"keypoints", "score"} <= first.keys() <= _PIFPAF:
-        return not is_alphapose and type(first.get("keypoints")) in (array, NoneType)
-    if not {"image_id", "keypoints"} <= first.keys():
+    people = (person for entry in content for person in entry.get("predictions", [entry]))
+    first: dict = next((person for person in people if len(person["keypoints"])), {})
+    if type(first.get("keypoints")) not in (array, np.ndarray) or "keypoint_scores" in first:
         return False
-    return is_alphapose == bool({"idx", "box"} & first.keys())
+    facts = content[0].keys()
+    if is_alphapose or "image_id" in facts:
+        return "image_id" in facts and is_alphapose == bool({"idx", "box"} & facts)
+    return not facts.isdisjoint(_IMAGE) or {"keypoints", "score"} <= facts <= _PIFPAF
 
 
 def _read(source: Source, file: int, poses: Poses) -> None:
@@ -75,31 +79,34 @@ def _read(source: Source, file: int, poses: Poses) -> None:
 
 def _read_results(source: Source, file: int, poses: Poses, is_alphapose: bool) -> None:
     content = source.json(file)
-    key = next((name for name in ("image_id", "frame") if content and name in content[0]), None)
+    key = next((name for name in _IMAGE if content and name in content[0]), None)
     by_image: dict = {} if content else {None: []}  # of OpenPifPaf, nobody
     for entry in content:
-        by_image.setdefault(entry[key] if key else None, []).extend(entry.get("predictions", [entry]))
+        people = [person for person in entry.get("predictions", [entry]) if len(person["keypoints"])]
+        by_image.setdefault(entry[key] if key else None, []).extend(people)
     video = source.stem(file) if is_alphapose or key == "frame" else None
     for image, entries in by_image.items():
         poses.frame(image if isinstance(image, str) or is_alphapose else None, image, video)
         for entry in entries:
             track = entry.get("idx") if is_alphapose else entry.get("track_id", entry.get("id_"))
-            box = entry.get("box")
+            box = entry.get("box") if is_alphapose else None
             poses.add(
                 entry["keypoints"],
                 track=track[0] if isinstance(track, list) else track,  # AlphaPose's is a list where it tracks
+                label=entry.get("label"),
                 area=box[2] * box[3] if box else None,
             )
 
 
-COCO = Format("coco", "COCO keypoint annotations", (".json",), _sniff, _read, skeletons=("coco-17", "coco-133"))
+_SKELETONS = ("coco-17", "coco-133", "halpe-26", "alphapose-136")  # the latter two in the data set Halpe
+COCO = Format("coco", "COCO keypoint annotations", (".json",), _sniff, _read, skeletons=_SKELETONS)
 COCO_RESULTS = Format(
     "coco-results",
     "COCO keypoint results",
     (".json",),
     partial(_sniff_results, is_alphapose=False),
     partial(_read_results, is_alphapose=False),
-    skeletons=("coco-17", "coco-133"),
+    skeletons=_SKELETONS,
 )
 ALPHAPOSE = Format(
     "alphapose",

@@ -81,8 +81,9 @@ def _frames(content: Any) -> Iterator[tuple[dict, list]]:
     if isinstance(content, dict) and not _holder(content) and not _named(content):
         film = {name: content[name] for name in ("label", "width", "height") if name in content}
         parts = {name: part for name, part in content.items() if isinstance(part, list | dict)}
-        if len(parts) > 1 and all(map(_is_frame, parts.values())):
-            content = [{"path": name, "landmarks": part} for name, part in parts.items()]
+        kinds = {*map(type, parts.values())}
+        if len(parts) > 1 and len(kinds) == 1 and all(map(_is_frame, parts.values())):
+            content = [{"name": name, "landmarks": part} for name, part in parts.items()]
         else:
             content = next((part for part in parts.values() if isinstance(part, list)), content)
     if isinstance(content, list) and not _is_pose(content):
@@ -103,7 +104,8 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     frames = list(_frames(source.json(file)))
     for known, people in frames:
         video = source.stem(file) if len(frames) > 1 else None
-        poses.frame(known.get("path"), None, video, known.get("label"), known.get("width"), known.get("height"))
+        path = f"{source.files[file]}/{known['name']}" if "name" in known else None
+        poses.frame(path, None, video, known.get("label"), known.get("width"), known.get("height"))
         for person in people:
             *numbers, names = zip(*person, strict=True)
             pose = np.array(numbers, dtype=np.float32).T

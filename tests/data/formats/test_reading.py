@@ -32,6 +32,7 @@ SOURCES = [
     ("coco", written.coco, "a.json", {}),
     ("coco-results", written.coco_results, "a.json", {}),
     ("coco-results", written.coco_results, "a.json", {"names": written.WHOLEBODY_133}),
+    ("coco-results", written.coco_results, "a.json", {"names": written.HALPE_136}),
     ("coco-results", written.pifpaf, "a.json", {}),
     ("openpose", written.openpose, "frames", {"names": written.BODY_25}),
     ("openpose", written.openpose, "frames", {"names": written.OPENPOSE_18}),
@@ -938,6 +939,19 @@ def test_openpifpaf_has_a_file_for_each_image_and_tracks(tmp_path):
     np.testing.assert_allclose(table_keypoints(table), poses[[0, 1, 1]], atol=2e-3)
 
 
+@pytest.mark.parametrize(("name", "values", "paths"), [("frame", range(3), "aa"), ("image", "xyz", "yz")])
+def test_lists_of_frames_with_keypoints_may_begin_without_a_person(tmp_path, name, values, paths):
+    poses = written.bodies(2, missing=0)
+    frames = [{name: value, "keypoints": pose} for value, pose in zip(values, [[], *poses.tolist()], strict=True)]
+    frames[2]["label"] = "wave"
+    written.dump(tmp_path / "a.json", frames)
+    table = read_poses(tmp_path / "a.json")
+    assert table["label"].fillna("").tolist() == ["", "wave"]
+    assert "Left out 1 frame without a person." in table.attrs["notes"]
+    assert [path[0] for path in table["path"]] == list(paths)
+    np.testing.assert_allclose(table_keypoints(table), poses, atol=2e-3)
+
+
 def test_mediapipe_has_legs_far_below_the_image(tmp_path):
     poses = written.bodies(3)
     poses[:, 11:, 1] += 2 * written.SIZE[1]  # of people at a desk
@@ -958,7 +972,7 @@ def test_mediapipe_frames_by_name_and_scores_by_another_name(tmp_path):
     for frames in (marks, [dict(zip(written.MEDIAPIPE_33, mark, strict=True)) for mark in marks]):
         written.dump(tmp_path / "a.json", {f"frame {n}": mark for n, mark in enumerate(frames)})
         table = read_poses(tmp_path / "a.json", image_size=written.SIZE)
-        assert table["path"].tolist() == ["frame 0", "frame 1"]
+        assert table["path"].tolist() == ["a.json/frame 0", "a.json/frame 1"]
         np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
     # As TensorFlow.js has BlazePose.
     own = [[{"x": x, "y": y, "score": c} for x, y, c in written.ordered(pose, written.MEDIAPIPE_33)] for pose in poses]
