@@ -236,21 +236,21 @@ def _load(
     def read(file: str) -> tuple[str, Any]:
         return file, _read(file, pipeline, rows, notes, some)
 
-    def shape_of(read: tuple[str, Any]) -> tuple[Any, ...]:
+    def shape_of(file_and_part: tuple[str, Any]) -> tuple[Any, ...]:
         """Return what files that are decoded together share; those of many samples are decoded alone."""
-        file, part = read
+        file, part = file_and_part
         return (part.shape[1:], None if len(part) < _RUN else file) if isinstance(part, np.ndarray) else ()
 
-    for shape, reads in groupby((concurrently if any(map(is_url, files)) else map)(read, files), shape_of):
-        together = list(reads)
-        parts = [part for _, part in together]
+    reads = (concurrently if any(map(is_url, files)) else map)(read, files)
+    for shape, group in groupby(reads, shape_of):
+        together = list(group)
         if shape:
-            heatmaps = np.concatenate(parts)
+            heatmaps = np.concatenate([part for _, part in together])
             some += [heatmaps[row : row + 1].copy() for row in range(0, len(heatmaps), -(-len(heatmaps) // _SOME))]
             names = (number_samples([redact(file)] * len(part), range(len(part))) for file, part in together)
             results.append((list(chain.from_iterable(names)), pipeline[0].transform(heatmaps)))
         else:
-            results += chain.from_iterable(parts)
+            results += chain.from_iterable(part for _, part in together)
     return results, some
 
 
