@@ -402,7 +402,10 @@ def _column(index: pd.DataFrame, name: str, purpose: str) -> pd.Series:
     if name not in index:
         raise ValueError(f"Expected a column {name!r} for {purpose}, got {some_names(index.columns)}.")
     if n_missing := int(index[name].isna().sum()):
-        raise ValueError(f"Expected a {name} in each of {len(index)} rows for {purpose}, got none in {n_missing}.")
+        raise ValueError(
+            f"Expected a {name} in each of {len(index)} rows for {purpose}, got none in {n_missing}; "
+            "a column 'group' needs none."
+        )
     return index[name].astype(str)
 
 
