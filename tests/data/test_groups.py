@@ -207,7 +207,7 @@ def test_rows_without_what_groups_are_made_of_are_counted(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "people.csv").write_text("path,group\nup_1.npy,1\n")
     index = pd.DataFrame({"path": ["up_1.npy", pd.NA], "label": [pd.NA, "up"]}, dtype="string")
-    with pytest.raises(ValueError, match=r"Expected a (path|label) in each of 2 rows .*, got none in 1; a column 'group'"):
+    with pytest.raises(ValueError, match=r"Expected a (path|label) in each of 2 .*got none in 1; a column 'group'"):
         resolve_groups(index, spec)
 
 
