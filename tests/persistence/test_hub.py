@@ -16,7 +16,7 @@ from heatpose.cli import main
 from heatpose.datasets.simulation import simulate_poses
 from heatpose.model.candidates import make_pose_pipeline
 from heatpose.persistence.artifact import ModelError, load_model, read_manifest, save_model
-from heatpose.persistence.export import export_model
+from heatpose.persistence.export import _named, export_model
 from heatpose.persistence.hub import hub_files, push_folder
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -202,6 +202,9 @@ def test_without_scores_there_are_no_results(pipeline, tmp_path):
 def test_others_do_not_learn_where_the_data_are(folder):
     assert read_manifest(folder / "pose.heatpose")["record"]["data"]["path"] == "gestures"
     assert "/home/ann" not in (folder / "README.md").read_text()
+    assert _named({"record": {"adapted": {"data": {"path": "/home/ann/base"}}}}) == {
+        "record": {"adapted": {"data": {"path": "base"}}}
+    }
 
 
 def test_the_configuration(folder):
@@ -252,6 +255,7 @@ def test_push(folder, hub):
     assert address.endswith("/ann/poses/commit/1a2b")
     assert hub.files == {name: (folder / name).read_bytes() for name in FILES}
     assert (hub.message, hub.repository["name"]) == ("First", "poses")
+    assert hub.repository.get("visibility", hub.repository.get("private")) in (True, "private")
     assert "Pose classifier" in hub.cards[0]
     assert {authorization for path, authorization in hub.asked if path.startswith("/api")} == {"Bearer hf_test"}
 
@@ -276,6 +280,13 @@ def test_what_is_to_be_private_is_not_uploaded_to_a_public_repository(folder, hu
     assert hub.files == {}
     push_folder(folder, "ann/poses", token="hf_test", endpoint=hub.address)
     assert set(hub.files) == FILES
+
+
+def test_what_fails_its_self_test_here_is_not_uploaded(folder, hub, monkeypatch):
+    monkeypatch.setattr("heatpose.persistence.selftest._predict", lambda model, kind, poses: 1 / 0)
+    with pytest.raises(ModelError, match="to predict its self-test's poses, got ZeroDivisionError"):
+        push_folder(folder, "ann/poses", token="hf_test", endpoint=hub.address)
+    assert hub.asked == []
 
 
 def test_what_is_not_as_it_was_written_is_not_uploaded(folder, hub):

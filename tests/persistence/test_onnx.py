@@ -61,7 +61,7 @@ def model(fit):
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
     file = tmp_path_factory.mktemp("onnx") / "pose.onnx"
-    save_model(model, file.with_suffix(".joblib"), record={"n_samples": 7})
+    save_model(model, file.with_suffix(".joblib"), record={"n_samples": 7, "signature": {"n_frames": 3}})
     export_model(file.with_suffix(".joblib"), file)  # the format is that of the ending
     return file
 
@@ -249,7 +249,7 @@ def test_from_keypoints(exported, tmp_path):
     keypoints = trial_keypoints()
     expected = load_model(exported.with_suffix(".joblib"))[1:].predict(keypoints.reshape(-1, 51).astype(np.float32))
     np.testing.assert_array_equal(graph.predict(keypoints), expected)
-    graph.signature_ = {"n_frames": 3}
+    assert graph.signature_ == {"n_frames": 3}
     in_another_process = pickle.loads(pickle.dumps(graph))
     np.testing.assert_array_equal(in_another_process.predict(keypoints), expected)
     assert in_another_process.signature_ == graph.signature_

@@ -277,6 +277,32 @@ def test_a_bomb_is_not_unpacked(pipelines, file):
         load_model(file)
 
 
+@pytest.mark.parametrize(
+    ("limit", "most", "message"),
+    [
+        ("_MAX_SIZE", 100, "safe file of at most 100 bytes"),
+        ("_MAX_TEXT", 100, "at most 100 bytes of JSON"),
+        ("_MAX_ARRAYS", 2, "only manifest.json, model.json"),
+    ],
+)
+def test_what_is_too_large_is_refused(file, monkeypatch, limit, most, message):
+    monkeypatch.setattr(safe, limit, most)
+    with pytest.raises(ModelError, match=message):
+        load_model(file)
+
+
+def test_other_compression_is_refused(file, content):
+    """That of bzip2 would be unpacked as a whole, whatever the directory says."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
+        for name, part in entries_of(content).items():
+            archive.writestr(name, part)
+        archive.comment = b" " * 80
+    file.write_bytes(sign(buffer.getvalue()))
+    with pytest.raises(ModelError, match=r"manifest\.json deflated or stored"):
+        load_model(file)
+
+
 def test_sizes_that_are_not_true_are_refused(file, content):
     """The directory of the archive says how much there is; more than that is not unpacked."""
     entries = entries_of(content)
