@@ -199,6 +199,21 @@ def test_listeners_that_do_not_read_are_dropped_without_delay_for_others(serve, 
     assert max(sizes) < n_records * len(padding)  # their connections ended before
 
 
+def test_who_is_too_far_behind_is_dropped(serve, monkeypatch):
+    monkeypatch.setattr("heatpose.live.server._QUEUE", 3)
+    server = serve()
+
+    async def scenario(session, url):
+        async with session.ws_connect(url + "events") as listener:
+            await listener.receive_json()
+            server._call(lambda: [server._publish(FRAME) for _ in range(5)])  # at once, before any is sent
+            while (await listener.receive(timeout=20)).type is aiohttp.WSMsgType.TEXT:
+                pass
+        return len(server._listeners)
+
+    assert visit(server, scenario) == 0
+
+
 def test_a_burst_reaches_all_who_read(serve):
     """As of a folder whose files are all there, which are classified faster than records are sent."""
     server = serve()
@@ -342,6 +357,7 @@ def test_beyond_the_loopback_nothing_is_served_without_the_token(serve, tmp_path
         {},
         {"params": {"token": "wrong"}},
         {"params": {"token": ""}},
+        {"params": {"token": server.token[:-1]}},
         {"params": {"token": "é"}},
         {"headers": {"Authorization": "Bearer"}},
         {"headers": {"Authorization": "Bearer \udcff"}},
