@@ -211,6 +211,12 @@ def test_rows_without_what_groups_are_made_of_are_counted(tmp_path, monkeypatch,
         resolve_groups(index, spec)
 
 
+def test_a_csv_is_read_whatever_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people (1).csv").write_text("path,group\nup_1.npy,ann\n")
+    assert resolve_groups(pd.DataFrame({"path": ["up_1.npy"]}), "people (1).csv").groups.tolist() == ["ann"]
+
+
 def test_a_csv_that_does_not_exist_is_no_pattern(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"people\.csv"):
         resolve_groups(an_index(), str(tmp_path / "people.csv"))
@@ -437,6 +443,13 @@ def test_random_folds_are_stratified_and_tear_groups_apart():
         assert set(groups[test]) <= set(groups[train])
     np.testing.assert_array_equal(folds[0][1], random_folds(labels, 5, 0)[0][1])
     assert folds[0][1].tolist() != random_folds(labels, 5, 1)[0][1].tolist()
+
+
+def test_every_class_stays_in_training_where_not_all_can_be_in_every_test():
+    shown = {"ann": "ace", "bob": "bcd", "cyd": "ade", "dan": "abe"}
+    labels, groups = zip(*((label, name) for name, classes in shown.items() for label in classes), strict=True)
+    for train, _ in grouped_folds(labels, groups, 3):
+        assert {*np.array(labels)[train]} == {*"abcde"}
 
 
 @pytest.mark.parametrize(
