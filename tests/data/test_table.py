@@ -382,11 +382,12 @@ def test_names_of_tables(table, tmp_path):
 
 def test_data_are_a_folder_or_a_table(root, tmp_path):
     table = extract_keypoints(HeatmapFolder(root), "argmax")
+    table.attrs["notes"].append("One file was ignored.")
     write_table(table, tmp_path / "table.parquet")
     pd.testing.assert_frame_equal(load_data(root, "argmax"), table)
     pd.testing.assert_frame_equal(load_data(tmp_path / "table.parquet"), table)
-    assert load_data(tmp_path / "table.parquet", "argmax").attrs["notes"] == []
-    (note,) = load_data(tmp_path / "table.parquet").attrs["notes"]
+    assert load_data(tmp_path / "table.parquet", "argmax").attrs["notes"] == ["One file was ignored."]
+    _, note = load_data(tmp_path / "table.parquet").attrs["notes"]
     assert "were decoded by argmax, not by gaussian" in note
     files = HeatmapFolder(root)
     np.save(tmp_path / "maps.npy", files.read(range(len(files))))

@@ -212,6 +212,8 @@ def test_otherwise_data_are_asked_for(change, why):
     first, second = records(0.6, 0.9)
     with pytest.raises(ValueError, match=f"Expected DATA .* {why}"):
         compare_records(first, {**second, **change})
+    with pytest.raises(ValueError, match="trained on different data"):  # or on data that nobody knows
+        compare_records({**first, "data": None}, {**second, "data": None})
     with pytest.raises(ValueError, match="Expected DATA"):
         compare_records(*records(0.6, 0.9, kind="blocks"))
 

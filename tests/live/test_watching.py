@@ -181,6 +181,24 @@ def test_a_file_that_does_not_grow_is_given_up_with_a_warning(tmp_path, clock, c
     assert list(folder.poll()) == [] and len(caplog.messages) == 1
 
 
+def test_a_file_that_grows_slowly_is_waited_for(tmp_path, clock, caplog):
+    folder, whole = GrowingFolder(tmp_path, patience=5), io.BytesIO()
+    np.save(whole, HEATMAPS)
+    for size in (6, 100, 1000, 2000):
+        (tmp_path / "slow.npy").write_bytes(whole.getvalue()[:size])
+        assert list(folder.poll()) == [] and folder.n_unfinished == 1
+        clock.at += 4
+    (tmp_path / "slow.npy").write_bytes(whole.getvalue())
+    assert [frame.path for frame in folder.poll()] == ["slow.npy"] and not caplog.messages
+
+
+def test_files_of_one_time_come_in_natural_order(tmp_path):
+    for number in range(12):
+        write(tmp_path / f"up_{number}.npy", at=1e9)
+    paths = [frame.path for frame in GrowingFolder(tmp_path, existing=True).poll()]
+    assert paths == [f"up_{number}.npy" for number in range(12)]
+
+
 def test_a_bad_file_is_left_out_with_a_warning(tmp_path, caplog):
     folder = GrowingFolder(tmp_path)
     (tmp_path / "text.npy").write_text("no heatmaps")
