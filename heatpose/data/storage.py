@@ -296,13 +296,13 @@ class Storage:
         except OSError as error:
             reason = str(error.strerror or error)
             if isinstance(error, FileNotFoundError):
-                more = "" if reason.strip("/") in self._full(path) else f" ({reason})"
+                more = "" if reason.strip("/") in self._full(path) else f" ({redact(reason)})"
                 raise FileNotFoundError(f"No such file or folder: {where}{more}") from error
-            raise StorageError(f"Cannot {task} {where}: {reason}") from error
+            raise StorageError(f"Cannot {task} {where}: {redact(reason)}") from error
         except Exception as error:
             if isinstance(error, KeyError) and "no item named" in str(error):  # of an archive, by the oldest fsspec
                 raise FileNotFoundError(f"No such file or folder: {where}") from error
-            raise StorageError(f"Cannot {task} {where}: {error or type(error).__name__}") from error
+            raise StorageError(f"Cannot {task} {where}: {redact(str(error)) or type(error).__name__}") from error
 
 
 def join_url(url: str, path: str) -> str:
@@ -387,4 +387,4 @@ def _connect(url: str) -> tuple[Any, str]:
     except FileNotFoundError as error:  # an archive, which is opened here
         raise FileNotFoundError(f"No such file or folder: {redact(url)}") from error
     except Exception as error:
-        raise StorageError(f"Cannot open {redact(url)}: {error or type(error).__name__}") from error
+        raise StorageError(f"Cannot open {redact(url)}: {redact(str(error)) or type(error).__name__}") from error

@@ -253,6 +253,13 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"Expected a URL that fsspec knows, got nope://actions"):
             Storage("nope://actions")
 
+    @pytest.mark.parametrize("kind", [FileNotFoundError, PermissionError, RuntimeError])
+    def test_passwords_are_not_shown_in_the_errors_of_libraries(self, kind):
+        storage = Storage("memory://ann:secret@host/a?token=secret")
+        with pytest.raises(OSError, match=r"memory://host/a\?token=\.\.\.") as caught, storage._errors("read"):
+            raise kind("403, url='http://ann:secret@host/a?token=secret'")
+        assert "secret" not in str(caught.value)
+
     def test_passwords_are_not_shown(self):
         assert redact("sftp://ann:secret@host/a") == "sftp://host/a"
         assert redact("zip://x::sftp://ann:secret@host/a.zip") == "zip://x::sftp://host/a.zip"
