@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from uuid import uuid4
 
 import fsspec
@@ -129,6 +129,20 @@ def test_new_and_removed_files_are_seen(protocol, request):
     fs, path = fsspec.url_to_fs(f"{url}/up/1.npy")
     fs.rm_file(path)
     assert [(entry.name, entry.size) for entry in storage.scan()["up/"]] == [("2.npy", 1)]
+    put(f"{url}/up/2.npy", b"more")
+    assert storage.size("up/2.npy") == 4
+    storage._fs.ls(storage._root)  # as others in this process do, who share it
+    put(f"{url}/down/1.npy", b"x")
+    assert storage.scan().keys() == {"", "down/", "up/"}
+
+
+def test_what_is_no_longer_wanted_is_cancelled():
+    futures = [Future() for _ in range(4)]
+    futures[0].set_result("first")
+    results = in_order(futures.__getitem__, range(4), ahead=3)
+    assert next(results) == "first"
+    results.close()
+    assert [future.cancelled() for future in futures] == [False, True, True, False]
 
 
 def test_a_file_that_can_still_change_within_a_tick_has_no_stamp(monkeypatch):

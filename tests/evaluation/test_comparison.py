@@ -112,6 +112,7 @@ def test_better_than_nothing_is_told_to_be_nothing():
     labels, groups, said = predictions(0.02)
     comparison = compare_predictions(labels, said, predictions(0.25, seed=1)[2], groups=groups)
     assert "Neither is clearly better than chance, 0.250" in comparison.statement
+    assert "Neither" not in compare_predictions(labels, said, labels, groups=groups).statement
     one = labels == "up"
     assert "chance" not in compare_predictions(labels[one], said[one], said[one], groups=groups[one]).statement
 

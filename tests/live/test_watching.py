@@ -192,6 +192,23 @@ def test_a_file_that_grows_slowly_is_waited_for(tmp_path, clock, caplog):
     assert [frame.path for frame in folder.poll()] == ["slow.npy"] and not caplog.messages
 
 
+def test_once_waits_for_a_file_that_is_being_written(tmp_path, clock, monkeypatch):
+    file, whole = tmp_path / "slow.npy", io.BytesIO()
+    np.save(whole, HEATMAPS)
+    file.write_bytes(whole.getvalue()[:100])
+    monkeypatch.setattr(clock, "sleep", lambda seconds: file.write_bytes(whole.getvalue()))
+    frames = follow_folder(GrowingFolder(tmp_path, existing=True), once=True)
+    assert [frame.path for frame in frames if frame] == ["slow.npy"]
+
+
+def test_a_file_of_the_same_tick_as_the_last_listing_is_found(tmp_path, clock):
+    folder, listed = GrowingFolder(tmp_path), tmp_path.stat().st_mtime_ns
+    clock.at += 1.5
+    write(tmp_path / "late.npy")
+    os.utime(tmp_path, ns=(listed, listed))
+    assert [frame.path for frame in folder.poll()] == ["late.npy"]
+
+
 def test_files_of_one_time_come_in_natural_order(tmp_path):
     for number in range(12):
         write(tmp_path / f"up_{number}.npy", at=1e9)
