@@ -232,6 +232,14 @@ def test_largest_person_or_all_of_them(tmp_path):
     np.testing.assert_allclose(table_keypoints(largest)[..., 0], poses[::2, :, 0], atol=1e-3)
     assert any("Several people in 3 frames" in note for note in largest.attrs["notes"])
     assert any("--people all (people='all')" in note for note in largest.attrs["notes"])  # for both ways to call it
+    content = json.loads(source.read_text())
+    for n, annotation in enumerate(content["annotations"]):
+        annotation["area"] = n
+    written.dump(source, content)
+    np.testing.assert_allclose(table_keypoints(read_poses(source))[..., 0], poses[1::2, :, 0], atol=1e-3)
+    del content["annotations"][0]["area"]  # then the keypoints tell
+    written.dump(source, content)
+    np.testing.assert_allclose(table_keypoints(read_poses(source))[..., 0], poses[::2, :, 0], atol=1e-3)
     everyone = read_poses(source, people="all")
     assert everyone["sample"].tolist() == [0, 1] * 3
     assert everyone["image"].tolist() == ["7", "7", "8", "8", "9", "9"]
@@ -451,6 +459,11 @@ def test_ultralytics_of_an_image_or_a_film_in_pixels_or_fractions(tmp_path):
         read_poses(tmp_path / "fractions.json")
     fractions = read_poses(tmp_path / "fractions.json", image_size=written.SIZE)
     np.testing.assert_allclose(table_keypoints(fractions), table_keypoints(film), rtol=1e-4)
+    for persons, name in zip(frames, ["up", "down", "up", "down"], strict=True):
+        persons[0]["name"] = name
+    written.dump(tmp_path / "fractions.json", frames)
+    labelled = read_poses(tmp_path / "fractions.json", image_size=written.SIZE)
+    assert labelled["label"].tolist() == ["up", "down", "up", "down"]
 
 
 def test_yolos_visibility_is_no_number_between_two(tmp_path):
@@ -974,6 +987,12 @@ def test_mediapipe_frames_by_name_and_scores_by_another_name(tmp_path):
         table = read_poses(tmp_path / "a.json", image_size=written.SIZE)
         assert table["path"].tolist() == ["a.json/frame 0", "a.json/frame 1"]
         np.testing.assert_allclose(table_keypoints(table), expected(poses), atol=2e-3)
+    width, height = written.SIZE
+    written.dump(
+        tmp_path / "a.json", [{"width": width, "height": height, "landmarks": marks[0]}, {"landmarks": marks[1]}]
+    )
+    with pytest.raises(ValueError, match="--image-size"):  # of each frame
+        read_poses(tmp_path / "a.json")
     # As TensorFlow.js has BlazePose.
     own = [[{"x": x, "y": y, "score": c} for x, y, c in written.ordered(pose, written.MEDIAPIPE_33)] for pose in poses]
     metres = [{"x": 0, "y": 0, "z": 0, "score": 1}] * 33
@@ -999,6 +1018,9 @@ def test_arrays_of_keypoints_and_heatmaps_with_labels_beside_them(tmp_path):
         read_poses(tmp_path / f"{name}.npy", labels=["a"] * 4, image_size=(640, 480)) for name in ("whole", "flat")
     )
     np.testing.assert_array_equal(table_keypoints(flat), table_keypoints(whole))
+    np.savez(tmp_path / "more.npz", keypoints=poses, labels=["a", "b", "a", "b", "a"])
+    with pytest.raises(ValueError, match=r"Expected 4 values in the array of labels, got the shape \(5,\)"):
+        read_poses(tmp_path / "more.npz")
     heatmaps = np.zeros((2, 26, 12, 10), dtype=np.float32)
     for keypoint in range(26):
         heatmaps[:, keypoint, keypoint % 12, keypoint % 10] = 1
