@@ -126,6 +126,12 @@ def test_only_new_and_changed_files_are_read(data, decoded, change):
     pd.testing.assert_frame_equal(table, heatpose.load_data(data))
 
 
+def test_files_that_were_read_under_another_layout_are_in_no_class(data):
+    load(data)
+    with pytest.raises(BadFilesError, match=r"down/1\.npy: expected it in the folder of its class: <group>/<class>"):
+        load(data, layout="group/class")
+
+
 def test_removed_files_are_gone_from_the_table(data, decoded):
     load(data)
     (data / "down/2.npy").unlink()

@@ -174,6 +174,9 @@ class TestFolder:
             assert reasons.keys() == {"up/1.npy", "up/2.npy", "up/3.npy", "up/4.npy"}
             assert all("changed since it was listed" in reasons[f"up/{number}.npy"] for number in (1, 2, 4))
             assert "expected a readable file, got: No such file" in reasons["up/3.npy"]
+        fs.pipe_file(f"{place}/up/2.npy", (root / "up/2.npy").read_bytes() + b"more")
+        with pytest.raises(BadFilesError, match=r"up/2\.npy: .* changed since it was listed"):
+            folder.read([1])  # its first sample alone
 
     def test_a_path_may_be_written_as_a_url(self, root):
         folder = HeatmapFolder(root.as_uri())

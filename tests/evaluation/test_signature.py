@@ -285,6 +285,8 @@ def test_a_signature_is_plain_and_additive():
     parts = sign_poses(POSES.keypoints[:20]) + sign_poses(POSES.keypoints[20:])
     for name in ("n_frames", "trunk_directions", "facing_camera", "missing_keypoints"):
         assert parts.to_dict()[name] == EXPECTED.to_dict()[name]
+    wide, high = (sign_poses(POSES.keypoints, heatmap_shape=shape) for shape in ((48, 64), (64, 48)))
+    assert (wide + wide).heatmap_shape == (48, 64) and (wide + high).heatmap_shape is None
 
 
 @pytest.mark.parametrize("unit", [1e-25, 1e19, 1e31])

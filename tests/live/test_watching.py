@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from functools import partial
 from unittest.mock import Mock
 
@@ -24,6 +25,7 @@ from heatpose.cli import main, watch
 from heatpose.cli._options import add_options
 from heatpose.data.npy import BadFilesError, UnfinishedFileError, read_heatmaps, read_stream
 from heatpose.datasets.simulation import STREAM_RATE
+from heatpose.live.times import SteadyClock, as_seconds
 from heatpose.live.watching import Frame, GrowingFolder, follow_folder, follow_stream, watch_frames
 
 CLASSES = ["action_down", "action_up", "category_sound"]
@@ -646,3 +648,22 @@ def test_a_listener_that_is_gone_is_no_error(watching, clip):
     process.stdin.close()
     assert process.wait(timeout=60) == 0
     assert process.stderr.read() == b""
+
+
+# Clocks
+
+
+def test_the_clock_goes_on_where_that_of_the_system_is_set_back(monkeypatch):
+    system = Mock(monotonic=Mock(side_effect=[1.0, 2.0, 3.0]), time=Mock(side_effect=[1000.0, 400.0, 1005.0]))
+    monkeypatch.setattr("heatpose.live.times.time", system)
+    clock = SteadyClock()
+    assert [clock() for _ in range(3)] == [1000.0, 1001.0, 1005.0]
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows takes no time zone from the environment")
+def test_times_without_a_zone_are_of_utc_wherever_it_is(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        assert as_seconds([datetime(1970, 1, 1, 0, 1)], 1) == [60.0]
+    time.tzset()
