@@ -92,7 +92,7 @@ def read_rows(
         There is no such file, or it holds something else.
     """
     texts = [name for name, of in columns.items() if of is str]
-    table, name = read_columns(file, kind, columns, dtype=dict.fromkeys(texts, str), skipinitialspace=True)
+    table, name = read_columns(file, kind, columns, dtype=dict.fromkeys(texts, str))
     numbers = [name for name, of in columns.items() if of is float]
     table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce").astype(np.float64)
     is_wrong = ~(np.isfinite(table[numbers].to_numpy()).all(axis=1) & fits(table).to_numpy(dtype=bool))
