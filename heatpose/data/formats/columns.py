@@ -16,7 +16,7 @@ from heatpose.data.formats.source import Format, Poses, Source, hide_origin
 from heatpose.data.wording import some_names
 from heatpose.pose.skeletons import HAND_21, SKELETONS, coco_names, snake_case
 
-__all__ = ["MEDIAPIPE_CSV", "MOVENET"]
+__all__ = ["FACTS", "MEDIAPIPE_CSV", "MOVENET"]
 
 _CONFIDENCE = ("confidence", "conf", "score", "visibility", "vis", "likelihood", "presence", "prob", "v", "c", "s")
 _PARTS = "|".join(("x", "y", "z", *_CONFIDENCE))
@@ -25,7 +25,7 @@ _NAME_FIRST = re.compile(rf"(.+?)(?:[_.\s:-]|(?-i:(?<=[a-z\d])(?=[A-Z])))({_PART
 _PART_FIRST = re.compile(rf"{_PREFIX}({_PARTS})(?:[_.\s:-]?(?=\d)|[_.\s:-])(.+)", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", re.IGNORECASE)
 _NUMBERED = re.compile(rf"{_PREFIX}(\d{{1,4}})")
-_FACTS = {
+FACTS = {
     "label": (
         *("class_name", "label", "class", "pose_label", "pose", "target"),
         *("action", "activity", "labels", "exercise", "gesture"),
@@ -39,7 +39,7 @@ _FACTS = {
         *("timestamp", "timestamp_ms", "time"),
     ),
 }
-"""Usual names of columns beside the coordinates."""
+"""Usual names of what is known beside the coordinates."""
 
 _LANDMARK = (
     *(f"{what}{part}" for what in ("landmark", "keypoint", "joint") for part in ("", "_name", "_id", "_index", "_idx")),
@@ -50,7 +50,7 @@ _LANDMARK = (
 _VAGUE = ("name", "index", "id")
 """Names that such a column has too, and columns of boxes and tracks."""
 
-_TEXTS = {name for names in _FACTS.values() for name in names}
+_TEXTS = {name for names in FACTS.values() for name in names}
 
 _MEDIAPIPE = SKELETONS["mediapipe-33"].keypoints
 
@@ -163,7 +163,7 @@ def _numbers(table: pd.DataFrame, columns: dict[str, int]) -> np.ndarray:
 def _facts(poses: Poses, header: Sequence[str], used: Collection[int]) -> dict[str, int]:
     """Return the columns of what is known beside the coordinates, and note those that are ignored."""
     lower = [text.strip().lower() for text in header]
-    known = {fact: [lower.index(name) for name in names if name in lower] for fact, names in _FACTS.items()}
+    known = {fact: [lower.index(name) for name in names if name in lower] for fact, names in FACTS.items()}
     facts = {fact: left[0] for fact, at in known.items() if (left := [column for column in at if column not in used])}
     taken = {*used, *facts.values()}
     if ignored := [name for at, name in enumerate(header) if at not in taken and lower[at] not in ("", "z")]:

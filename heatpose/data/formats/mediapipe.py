@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from heatpose.data.formats.columns import FACTS
 from heatpose.data.formats.source import Format, Poses, Source
 
 __all__ = ["MEDIAPIPE"]
@@ -79,7 +80,7 @@ def _frames(content: Any) -> Iterator[tuple[dict, list]]:
     """Return what is known of each frame, also what is known of its film, and its poses."""
     film: dict[str, Any] = {}
     if isinstance(content, dict) and not _holder(content) and not _named(content):
-        film = {name: content[name] for name in ("label", "width", "height") if name in content}
+        film = {name: value for name, value in content.items() if isinstance(value, str | int | float)}
         parts = {name: part for name, part in content.items() if isinstance(part, list | dict)}
         kinds = {*map(type, parts.values())}
         if len(parts) > 1 and len(kinds) == 1 and all(map(_is_frame, parts.values())):
@@ -103,9 +104,11 @@ def _sniff(source: Source) -> bool:
 def _read(source: Source, file: int, poses: Poses) -> None:
     frames = list(_frames(source.json(file)))
     for known, people in frames:
-        video = source.stem(file) if len(frames) > 1 else None
-        path = f"{source.files[file]}/{known['name']}" if "name" in known else None
-        poses.frame(path, None, video, known.get("label"), known.get("width"), known.get("height"))
+        facts = {name: value for name, value in known.items() if isinstance(value, str | int | float)}
+        of = {fact: next((facts[name] for name in names if name in facts), None) for fact, names in FACTS.items()}
+        video = of["video"] or (source.stem(file) if len(frames) > 1 else None)
+        path = f"{source.files[file]}/{facts['name']}" if "name" in facts else None
+        poses.frame(path, of["frame"], video, of["label"], known.get("width"), known.get("height"))
         for person in people:
             *numbers, names = zip(*person, strict=True)
             pose = np.array(numbers, dtype=np.float32).T
@@ -113,7 +116,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
                 pose[:, 2] = 1
             if all(names):
                 poses.name_keypoints(names)
-            poses.add(pose)
+            poses.add(pose, of["person"])
 
 
 MEDIAPIPE = Format(

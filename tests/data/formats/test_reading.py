@@ -921,11 +921,13 @@ def test_landmarks_of_a_hand_are_read_as_such(tmp_path, name):
 def test_mediapipe_films_have_labels_and_may_begin_without_a_person(tmp_path):
     poses = written.bodies(2)
     frames = [{"frame_id": n, "keypoints": marks} for n, marks in enumerate([[], *map(written.landmarks, poses)])]
-    for label in ("squat", "stand"):
-        film = {"label": label, "width": written.SIZE[0], "height": written.SIZE[1], "frames": frames}
+    for label, name in (("squat", "label"), ("stand", "pose")):
+        film = {name: label, "width": written.SIZE[0], "height": written.SIZE[1], "subject": "anna", "frames": frames}
         written.dump(tmp_path / f"{label}1.json", film)
-    table = read_poses(tmp_path)
+    table = read_poses(tmp_path, group="person")
     assert table["label"].tolist() == ["squat"] * 2 + ["stand"] * 2
+    assert table["group"].tolist() == ["anna"] * 4
+    assert table["image"].tolist() == ["1", "2"] * 2
     assert table["sample"].tolist() == [1, 2] * 2
     np.testing.assert_allclose(table_keypoints(table)[:2], expected(poses), atol=2e-3)
 
