@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_float_dtype, is_integer_dtype
+from pandas.api.types import is_float_dtype, is_integer_dtype
 
 from heatpose.data.wording import format_plural, some_names
 from heatpose.pose.checks import find_placeholders, is_fraction, placeholder_mask
@@ -175,7 +175,7 @@ def keypoint_numbers(table: pd.DataFrame, where: str, skeleton: Skeleton = COCO_
     """Return the keypoint columns, shape (N, 3 K), float32."""
     for name in skeleton.columns:
         dtype = table[name].dtype
-        if is_bool_dtype(dtype) or not (is_float_dtype(dtype) or is_integer_dtype(dtype)):
+        if not (is_float_dtype(dtype) or is_integer_dtype(dtype)):
             wrong = table[name][pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna()]
             got = repr(wrong.iloc[0]) if len(wrong) else str(dtype)
             raise ValueError(f"Expected numbers in column {name} of {where}, got {got}.")

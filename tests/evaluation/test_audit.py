@@ -277,6 +277,8 @@ def test_advice_names_the_group_that_differs():
     said = advice(["up"] * 10 + ["down"] * 5, ["1"] * 5 + ["2"] * 5 + ["3"] * 5)
     assert (said.weakest_group, said.weakest_recall) == ("3", 0)
     assert "group 3 differs" in said.advice
+    clips = advice(["up"] * 10 + ["down"] * 5, ["1"] * 5 + ["2"] * 5 + ["3"] * 5, "proposed")  # which are no people
+    assert clips.weakest_group is None and "group" not in clips.advice
 
 
 def test_few_people_are_reason_for_more_whatever_the_recall():

@@ -238,9 +238,11 @@ def test_largest_person_or_all_of_them(tmp_path):
     written.dump(source, content)
     np.testing.assert_allclose(table_keypoints(read_poses(source))[..., 0], poses[1::2, :, 0], atol=1e-3)
     del content["annotations"][0]["area"]  # then the keypoints tell
+    content["categories"].append({"id": 99, "name": "ball"})
     written.dump(source, content)
     np.testing.assert_allclose(table_keypoints(read_poses(source))[..., 0], poses[::2, :, 0], atol=1e-3)
     everyone = read_poses(source, people="all")
+    assert everyone["label"].isna().all()  # of the one category that is used
     assert everyone["sample"].tolist() == [0, 1] * 3
     assert everyone["image"].tolist() == ["7", "7", "8", "8", "9", "9"]
 
