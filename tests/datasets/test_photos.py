@@ -12,6 +12,7 @@ Image = pytest.importorskip("PIL.Image", reason="needs heatpose[vitpose]")
 from heatpose.cli import main  # noqa: E402
 from heatpose.data.folder import HeatmapFolder  # noqa: E402
 from heatpose.data.npy import BadFilesError  # noqa: E402
+from heatpose.datasets.media import HeatmapWriter  # noqa: E402
 from heatpose.datasets.photos import BoxFile, list_photos, write_photo_heatmaps  # noqa: E402
 from heatpose.datasets.vitpose import DETECTOR, MODEL, PersonDetector, PoseEstimator  # noqa: E402
 from heatpose.pose.decoding import decode_heatmaps  # noqa: E402
@@ -411,3 +412,19 @@ def test_a_folder_without_a_model_is_told(tmp_path, transformers):
         PoseEstimator(str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"No such folder: \./nowhere"):
         PoseEstimator("./nowhere")
+
+
+def test_heatmaps_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    def fail(file, array):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    left = tmp_path / "up" / ".b.npy.0.part"  # by a run that was killed
+    left.parent.mkdir()
+    HeatmapWriter(tmp_path, "float32", {})
+    left.touch()
+    writer = HeatmapWriter(tmp_path, "float32", {})
+    monkeypatch.setattr(np, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        writer.write("up/a", {"": np.zeros((17, 8, 6))})
+    assert not list(left.parent.iterdir())
