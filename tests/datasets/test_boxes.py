@@ -67,6 +67,18 @@ def test_no_person_in_an_empty_picture_and_found_again_afterwards(estimator):
     assert [len(tracker(picture, 0.0)) for picture in (nobody, here, nobody, nobody, here)] == [0, 1, 0, 0, 1]
 
 
+def test_a_person_who_is_seen_in_the_first_crop_alone_is_kept(estimator, monkeypatch):
+    estimate, passes = estimator.estimate, []
+
+    def once(*given):
+        passes.append(given)
+        return estimate(*given) * (len(passes) == 1)
+
+    monkeypatch.setattr(estimator, "estimate", once)
+    (person,) = PersonTracker(estimator)(walk([250])[0], 0.0)
+    assert near(person, 250, 150) and len(passes) == 2
+
+
 def test_while_a_person_stands_still_each_picture_takes_one_pass(estimator, monkeypatch):
     tracker, passes = PersonTracker(estimator), []
     estimate = estimator.estimate
@@ -99,6 +111,7 @@ def test_a_tracker_goes_on_from_a_stored_state_to_the_last_bit(estimator, severa
         assert [person.number for person in one] == [person.number for person in other] == list(range(1 + several))
         for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a.heatmaps, b.heatmaps)
+    assert second.state == whole.state
 
 
 def test_people_keep_their_numbers_and_a_third_gets_a_new_one(estimator):
