@@ -185,8 +185,8 @@ def check_enough(labels: ArrayLike, groups: ArrayLike, n_folds: int | Literal["a
         problems.append(f"class {str(classes[c])!r} has {problem}")
     if problems:
         feasible = n_groups.min()
-        remedy = f"Give --folds {feasible} (n_folds={feasible}) or fewer, {len(names)} to leave out each group once, "
-        remedy += "or add data from other groups."
+        each = f"{len(names)} to leave out each group once, " if feasible < len(names) <= n_samples.min() else ""
+        remedy = f"Give --folds {feasible} (n_folds={feasible}) or fewer, {each}or add data from other groups."
         if feasible < 2:
             remedy = "No number of folds helps a class with one group: add other groups, leave it out, or give "
             remedy += "--groups blocks:5."
@@ -484,7 +484,7 @@ def describe_apart(labels: ArrayLike, groups: ArrayLike) -> list[str]:
     if is_apart.all() or not is_apart.any():
         return []
     return [
-        f"The groups of {join_names(is_apart.index[is_apart])} show no other class: what is recognised there may be "
+        f"The groups of {some_names(is_apart.index[is_apart])} show no other class: what is recognised there may be "
         "other people, cameras or places, and not the pose."
     ]
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
+from scipy.stats import binom
 
 from heatpose.data.groups import Grouping
 from heatpose.data.wording import format_number, format_plural, some_names
@@ -18,7 +19,7 @@ WEAK = 0.9
 """Recall below which a class is given advice on its errors."""
 
 _DIFFERS = 0.3  # below the others: a group whose frames are worth a look
-_FEWEST = 10  # samples of such a group
+_BY_CHANCE = 0.01  # probability that any group is named, were its samples right as often as others
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,7 @@ def _advice_text(found: ClassAdvice, are_people: bool) -> str:
 
 
 def describe_weak_groups(predictions: pd.DataFrame) -> list[str]:
-    """Return a sentence on groups of which far fewer samples are right than of all, if there are any.
+    """Return a sentence on groups with most classes of which far fewer samples are right than of all, if there are any.
 
     Parameters
     ----------
@@ -117,12 +118,16 @@ def describe_weak_groups(predictions: pd.DataFrame) -> list[str]:
         Columns label, group and predicted: out of fold.
     """
     right = predictions["label"] == predictions["predicted"]
-    groups = right.groupby(predictions["group"].astype(str)).agg(["mean", "size"]).sort_values("mean", kind="stable")
-    weak = groups[(groups["mean"] < right.mean() - _DIFFERS) & (groups["size"] >= _FEWEST)]["mean"]
-    if weak.empty:
+    groups = predictions.assign(right=right).groupby("group")
+    shares, accuracy = groups["right"].agg(["mean", "sum", "size"]), right.mean()
+    is_weak = shares["mean"] < accuracy - _DIFFERS
+    is_weak &= binom.cdf(shares["sum"], shares["size"], accuracy) * len(shares) < _BY_CHANCE
+    is_weak &= groups["label"].nunique() > predictions["label"].nunique() / 2  # a clip can be wrong as a whole
+    if not is_weak.any():
         return []
+    weak = shares.loc[is_weak, "mean"].sort_values(kind="stable")
     named = some_names(f"{format_number(share)} in group {name}" for name, share in weak.items())
     return [
-        f"The accuracy is {named}, and {format_number(right.mean())} in all: look for wrong labels, mirrored pictures "
+        f"The accuracy is {named}, and {format_number(accuracy)} in all: look for wrong labels, mirrored pictures "
         "and another pose estimator there."
     ]

@@ -178,7 +178,7 @@ def small_classes(context: CheckContext) -> Iterator[Problem]:
             message = f"Class {name} was recorded with one group only: its score on others cannot be measured."
             yield context.problem("small-class", message, 0.5)
     for message in describe_apart(context.labels, context.groups) if context.has_groups else ():
-        yield context.problem("small-class", message, 0.5, severity="warning")
+        yield context.problem("class-apart", message)
 
 
 def dark_frames(context: CheckContext) -> Iterator[Problem]:

@@ -107,7 +107,7 @@ class TrainingResult:
         spread = self.predictions.groupby("label")["group"].nunique()
         if scarce := [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]:
             notes.append(
-                f"{self.n_folds} folds, or one for each group, are possible: so many groups have {join_names(scarce)}."
+                f"At most {self.n_folds} folds can each test every class: so many groups have {join_names(scarce)}."
             )
         notes += describe_apart(self.predictions["label"], self.predictions["group"])
         notes += describe_weak_groups(self.predictions)

@@ -390,6 +390,9 @@ def test_each_group_can_be_left_out_also_where_it_lacks_a_class():
         check_enough(*samples(counts), 5)
     check_enough(*samples(counts), 6)
     assert len(grouped_folds(*samples(counts), 6)) == 6
+    for few, n_folds in ((counts // 3, 6), (np.full((3, 2), 6), 5)):  # where that is refused, or is no other number
+        with pytest.raises(ValueError, match=r"Give --folds \d \(n_folds=\d\) or fewer, or add data"):
+            check_enough(*samples(few), n_folds)
     counts[1, 1] = 0
     with pytest.raises(ValueError, match=r"class 'class 1' has 1 group \(group 0\)"):
         check_enough(*samples(counts), 6)

@@ -171,7 +171,7 @@ def test_what_training_rejects_is_reported(clean, tmp_path):
 def test_a_class_of_other_people_is_reported(clean):
     table = load_data(clean)
     groups = table["path"].str[-5] + np.where(table["label"] == CLASSES[0], "x", "")
-    (problem,) = [each for each in inspect_data(table, groups).problems if each.kind == "small-class"]
+    (problem,) = [each for each in inspect_data(table, groups).problems if each.kind == "class-apart"]
     assert problem.severity == "warning" and problem.message.startswith(f"The groups of {CLASSES[0]} show no other")
 
 

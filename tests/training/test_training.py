@@ -19,6 +19,7 @@ from heatpose.data.folder import HeatmapRows
 from heatpose.data.groups import Grouping
 from heatpose.data.table import keypoint_frame
 from heatpose.datasets.simulation import simulate_poses
+from heatpose.evaluation.advice import describe_weak_groups
 from heatpose.evaluation.comparison import compare_models
 from heatpose.evaluation.metrics import evaluate_predictions
 from heatpose.evaluation.scores import list_scores
@@ -236,7 +237,7 @@ def test_a_class_of_few_groups_that_decides_the_number_of_folds_is_named(result)
     name, few = predictions["label"][0], predictions["group"].unique()[:2]
     kept = predictions[(predictions["label"] != name) | predictions["group"].isin(few)]
     assert replace(result, predictions=kept, n_folds=2).notes == (
-        f"2 folds, or one for each group, are possible: so many groups have {name}.",
+        f"At most 2 folds can each test every class: so many groups have {name}.",
     )
 
 
@@ -258,8 +259,18 @@ def test_a_group_that_is_hardly_recognised_is_named(result):
     assert np.count_nonzero(wrong["predicted"] == "another") >= 10
     (note,) = replace(result, predictions=wrong).notes
     assert note.startswith(f"The accuracy is 0.000 in group {name}, and 0.750 in all:")
-    few = wrong[(wrong["group"] != name) | (wrong.groupby("group").cumcount() < 9)]
+    few = wrong[(wrong["group"] != name) | (wrong.groupby("group").cumcount() < 2)]
     assert replace(result, predictions=few).notes == ()
+    clips = wrong.assign(group=wrong["group"] + wrong["label"])
+    assert replace(result, predictions=clips).notes == ()
+
+
+def test_groups_that_are_hardly_recognised_by_chance_are_not_named():
+    labels, right = np.tile(["up", "down"], 1500), np.random.default_rng(0).random(3000) < 0.7
+    predictions = pd.DataFrame({"label": labels, "group": np.repeat(np.arange(300), 10)})
+    predictions["predicted"] = np.where(right, labels, "another")
+    assert pd.Series(right).groupby(predictions["group"]).mean().min() < 0.4
+    assert describe_weak_groups(predictions) == []
 
 
 def test_a_candidate_that_cannot_be_trained_is_named():
