@@ -257,9 +257,11 @@ def _landmarks(column: pd.Series) -> tuple[tuple[str, ...], pd.Series]:
         if numbers[-1] - numbers[0] >= len(_MEDIAPIPE) - 1:  # else a hand, or a body of another tool
             names = _MEDIAPIPE
             places = {str(numbers[0] + at): at for at in range(len(names))}
-    else:  # those of other tools have no order
-        own = (_MEDIAPIPE, HAND_21.keypoints, tuple(sorted({*marks.values()})))
-        names = next(names for names in own if {*marks.values()} <= {*names})
+    else:  # those of other tools have no order, and go by their names alone
+        others = tuple(sorted({*marks.values()}))
+        is_body = sum(name is not None for name in coco_names(others)) > len(others) // 4
+        known = (_MEDIAPIPE, HAND_21.keypoints, others if is_body else ())
+        names = next((names for names in known if {*others} <= {*names}), _MEDIAPIPE)
     places = places or {name: at for at, name in enumerate(names)}
     if lost := [mark for mark in marks.values() if mark not in places]:
         raise ValueError(f"Expected {len(names)} numbered or named landmarks, got {lost[0]!r}.")

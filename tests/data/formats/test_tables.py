@@ -149,6 +149,13 @@ def test_rows_of_keypoints_that_other_tools_name(tmp_path):
     np.testing.assert_allclose(table_keypoints(table)[:, 5:, :2], poses[:, 5:, :2], atol=2e-3)
 
 
+def test_rows_of_unknown_names_are_in_no_order(tmp_path):
+    rows = [(n if n != 3 else "x", 9.0 + n, 9.0) for n in range(33)]  # as many as MediaPipe's
+    pd.DataFrame(rows, columns=["landmark", "x", "y"]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match="33 numbered or named landmarks, got"):
+        read_poses(tmp_path / "a.csv")
+
+
 def test_landmarks_that_keep_the_numbers_of_a_larger_skeleton(tmp_path):
     poses = written.bodies(4, missing=0)
     numbers = [*range(11, 17), *range(23, 29)]  # without face, hands and feet
