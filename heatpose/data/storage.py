@@ -320,15 +320,18 @@ def join_url(url: str, path: str) -> str:
 
 
 def file_name(path: str | os.PathLike[str]) -> str:
-    """Return the last part of a path or URL.
+    """Return the last part of a path or URL, without the query of a web address, as signed ones have.
 
     Examples
     --------
     >>> file_name("data/poses.csv"), file_name("zip://poses.csv::s3://bucket/tables.zip")
     ('poses.csv', 'poses.csv')
+    >>> file_name("https://host/poses.csv?signature=1/a")
+    'poses.csv'
     """
     name = os.fspath(path)
-    return PurePath(_split_url(name)[1] if is_url(name) else name).name
+    part = _split_url(name)[1] if is_url(name) else name
+    return PurePath(urlsplit(part).path if part.startswith(("http://", "https://")) else part).name
 
 
 def _split_url(url: str) -> tuple[str, str, str]:

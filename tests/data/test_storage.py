@@ -19,6 +19,7 @@ from heatpose.data.storage import (
     Storage,
     StorageError,
     concurrently,
+    file_name,
     in_order,
     is_url,
     join_url,
@@ -273,6 +274,17 @@ class TestErrors:
         with pytest.raises(OSError, match=r"memory://host/a\?token=\.\.\.") as caught, storage._errors("read"):
             raise kind("403, url='http://ann:secret@host/a?token=secret'")
         assert "secret" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("url", "name"),
+        [
+            ("https://host/a/poses.csv?X-Amz-Signature=1/b.npy#top", "poses.csv"),
+            ("zip://poses.csv::https://host/actions.zip?sig=1/b", "poses.csv"),
+            ("s3://bucket/what?.csv", "what?.csv"),  # a key, which may have any character
+        ],
+    )
+    def test_the_query_of_a_signed_address_is_not_part_of_a_name(self, url, name):
+        assert file_name(url) == name
 
     def test_passwords_are_not_shown(self):
         assert redact("sftp://ann:secret@host/a") == "sftp://host/a"
