@@ -260,7 +260,7 @@ def _landmarks(column: pd.Series) -> tuple[tuple[str, ...], pd.Series]:
     else:  # those of other tools have no order, and go by their names alone
         others = tuple(sorted({*marks.values()}))
         is_body = sum(name is not None for name in coco_names(others)) > len(others) // 4
-        known = (_MEDIAPIPE, HAND_21.keypoints, others if is_body else ())
+        known = (_MEDIAPIPE, HAND_21.keypoints, others if is_body and "left_eye_inner" not in others else ())
         names = next((names for names in known if {*others} <= {*names}), _MEDIAPIPE)
     places = places or {name: at for at, name in enumerate(names)}
     if lost := [mark for mark in marks.values() if mark not in places]:

@@ -149,10 +149,11 @@ def test_rows_of_keypoints_that_other_tools_name(tmp_path):
     np.testing.assert_allclose(table_keypoints(table)[:, 5:, :2], poses[:, 5:, :2], atol=2e-3)
 
 
-def test_rows_of_unknown_names_are_in_no_order(tmp_path):
-    rows = [(n if n != 3 else "x", 9.0 + n, 9.0) for n in range(33)]  # as many as MediaPipe's
+@pytest.mark.parametrize("names", [[str(n) for n in range(32)], SKELETONS["mediapipe-33"].keypoints[1:]])
+def test_rows_of_an_unknown_name_are_refused(tmp_path, names):
+    rows = [(name, 9.0 + n, 9.0) for n, name in enumerate(["wose", *names])]  # as many as MediaPipe's
     pd.DataFrame(rows, columns=["landmark", "x", "y"]).to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(ValueError, match="33 numbered or named landmarks, got"):
+    with pytest.raises(ValueError, match="33 numbered or named landmarks, got 'wose'"):
         read_poses(tmp_path / "a.csv")
 
 
