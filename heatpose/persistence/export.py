@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
@@ -124,10 +125,16 @@ def export_model(
 
 
 def _named(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest with the names of the data, without their folders on this machine."""
-    if path := (manifest.get("data") or {}).get("path"):
-        manifest = {**manifest, "data": {**manifest["data"], "path": PurePath(path).name}}
-    return manifest | {name: _named(manifest[name]) for name in ("record", "adapted") if manifest.get(name)}
+    """Return a manifest with the names of data and models, without their folders on this machine, also in sentences."""
+    record = manifest.get("record") or {}
+    adapted = record.get("adapted") or {}
+    paths = [adapted.get("model"), *((part.get("data") or {}).get("path") for part in (manifest, record, adapted))]
+    text = json.dumps(manifest)
+    for path in sorted(filter(None, paths), key=len, reverse=True):
+        folder = path.rstrip("/\\").removesuffix(PurePath(path).name)
+        if len(folder) > 1:  # a root tells nothing
+            text = re.sub(rf"(?<![\w/]){re.escape(json.dumps(folder)[1:-1])}", "", text)
+    return json.loads(text)
 
 
 def make_onnx(

@@ -202,8 +202,15 @@ def test_without_scores_there_are_no_results(pipeline, tmp_path):
 def test_others_do_not_learn_where_the_data_are(folder):
     assert read_manifest(folder / "pose.heatpose")["record"]["data"]["path"] == "gestures"
     assert "/home/ann" not in (folder / "README.md").read_text()
-    assert _named({"record": {"adapted": {"data": {"path": "/home/ann/base"}}}}) == {
-        "record": {"adapted": {"data": {"path": "base"}}}
+    adapted = {"data": {"path": "/home/ann/base/"}, "model": "/home/ann/my models/pose.joblib"}
+    choices = [
+        "Adapted /home/ann/my models/pose.joblib to 2 frames.",
+        "Left out '/home/ann/base/up/1.npy', see x/home/ann/.",
+    ]
+    assert _named({"record": {"adapted": adapted, "choices": choices, "data": {"path": "/base"}}})["record"] == {
+        "adapted": {"data": {"path": "base/"}, "model": "pose.joblib"},
+        "choices": ["Adapted pose.joblib to 2 frames.", "Left out 'base/up/1.npy', see x/home/ann/."],
+        "data": {"path": "/base"},
     }
 
 
