@@ -34,10 +34,9 @@ def run(args: argparse.Namespace) -> None:
     from heatpose.data.storage import redact
     from heatpose.evaluation.comparison import compare_records
 
-    manifests = [heatpose.read_manifest(model) for model in (args.first, args.second)]
-    if manifests[0]["sha256"] == manifests[1]["sha256"]:
-        raise UsageError(f"Expected two models that differ, got the same one as {args.first} and as {args.second}")
-    records = [manifest["record"] for manifest in manifests]
+    if args.first == args.second:
+        raise UsageError(f"Expected two models, got {args.first} twice")
+    records = [heatpose.read_manifest(model)["record"] for model in (args.first, args.second)]
     if args.data is None:
         where, groups = "out-of-fold predictions of their trainings", records[0].get("groups", {}).get("description")
         comparison = compare_records(*records)

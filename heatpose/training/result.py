@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from heatpose.data.groups import DEFAULT_FOLDS, Grouping, describe_apart, describe_same_names
-from heatpose.data.wording import join_names
+from heatpose.data.wording import some_names
 from heatpose.evaluation.advice import ClassAdvice, describe_weak_groups
 from heatpose.evaluation.audit import LeakageAudit
 from heatpose.evaluation.learning_curve import LearningCurve
@@ -107,7 +107,7 @@ class TrainingResult:
         spread = self.predictions.groupby("label")["group"].nunique()
         if scarce := [str(name) for name, n in spread.items() if n == self.n_folds < min(DEFAULT_FOLDS, spread.max())]:
             notes.append(
-                f"At most {self.n_folds} folds can each test every class: so many groups have {join_names(scarce)}."
+                f"At most {self.n_folds} folds can each test every class: so many groups have {some_names(scarce)}."
             )
         notes += describe_apart(self.predictions["label"], self.predictions["group"])
         notes += describe_weak_groups(self.predictions)

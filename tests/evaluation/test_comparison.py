@@ -1,6 +1,7 @@
 """Two models on the same data: what is better, and when that cannot be said."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -223,7 +224,7 @@ def test_otherwise_data_are_asked_for(change, why):
 def test_no_password_of_a_url_is_shown(options, monkeypatch, capsys):
     same = compare_predictions(["a", "b"], ["a", "b"], ["a", "b"])
     monkeypatch.setattr("heatpose.cli.compare._on_data", lambda *_: (same, None))
-    monkeypatch.setattr("heatpose.read_manifest", lambda path: {"sha256": path, "record": {}}, raising=False)
+    monkeypatch.setattr("heatpose.read_manifest", lambda _: {"record": {}}, raising=False)
     assert main(["compare", "a.joblib", "b.joblib", "https://ann:secret@example.org/t.parquet", *options]) == 0
     out = capsys.readouterr().out
     assert "example.org/t.parquet" in out and "secret" not in out
@@ -251,7 +252,10 @@ def test_from_the_command_line(tmp_path, capsys, no_learning_curve):
     assert "trained on" not in told.err
 
     assert main(["compare", models[0], models[0]]) == 2
-    assert "Expected two models that differ, got the same one" in capsys.readouterr().err
+    assert f"Expected two models, got {models[0]} twice" in capsys.readouterr().err
+    again = shutil.copytree(tmp_path, tmp_path / "trained again")  # the same data and seed give the same model
+    assert main(["compare", models[0], str(again / "lda.joblib")]) == 0
+    assert "B - A             +0.000" in capsys.readouterr().out
 
     assert main(["compare", *models]) == 0
     assert "out-of-fold predictions of their trainings" in capsys.readouterr().out
