@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from heatpose.data.formats.source import DAMAGE, Format, Poses, Source, hide_origin
+from heatpose.data.formats.source import DAMAGE, Format, Poses, Source
 from heatpose.data.npy import check_clipped, check_length, read_header
 from heatpose.data.wording import capitalised
 from heatpose.pose.decoding import decode_heatmaps
@@ -75,7 +75,7 @@ def _frames(numbers: np.ndarray) -> np.ndarray:
     shape = numbers.shape
     if len(shape) in (1, 2) and shape[-1] in _OF_MEDIAPIPE:
         numbers = numbers[..., : 33 * 4].reshape(-1, 33, 4)
-        if not ((numbers[..., 3] >= 0) & (numbers[..., 3] <= 1)).all():
+        if ((numbers[..., 3] < 0) | (numbers[..., 3] > 1)).any():
             raise ValueError(
                 f"Expected the body's x, y, z and visibility first, 0 to 1, in {shape[-1]} numbers a frame."
             )
@@ -96,13 +96,13 @@ def _has_depth(numbers: np.ndarray) -> bool:
     return bool((third > _CONFIDENT).any() or (in_metres and not (np.abs(xy) > _METRES).any()))
 
 
-def _people(numbers: np.ndarray, scores: np.ndarray | None, poses: Poses) -> Iterator[np.ndarray]:
+def _poses(numbers: np.ndarray, scores: np.ndarray | None, decoder: str) -> Iterator[np.ndarray]:
     """Yield the people of each frame, shape (M, K, 3)."""
     if numbers.shape[3] > 4:
         for start in range(0, len(numbers), _BATCH):
             batch = np.asarray(numbers[start : start + _BATCH])
             check_clipped(batch)
-            yield from decode_heatmaps(batch, poses.decoder)[:, None]
+            yield from decode_heatmaps(batch, decoder)[:, None]
         return
     if numbers.shape[3] == 3 and scores is None and _has_depth(numbers):
         raise ValueError(
@@ -110,10 +110,8 @@ def _people(numbers: np.ndarray, scores: np.ndarray | None, poses: Poses) -> Ite
             f"{np.nanmax(numbers[..., 2]):.4g}, as of places in space: keep two axes, x to the right and y down."
         )
     if numbers.shape[3] == 2 or scores is not None:
-        confidence = np.ones(numbers.shape[:-1]) if scores is None else scores.reshape(numbers.shape[:-1])
-        numbers = np.concatenate([numbers[..., :2], confidence[..., None]], axis=-1)
-        if scores is None:
-            hide_origin(numbers, poses)
+        scores = np.ones(numbers.shape[:-1]) if scores is None else scores.reshape(numbers.shape[:-1])
+        numbers = np.concatenate([numbers[..., :2], scores[..., None]], axis=-1)
     yield from (people[..., [0, 1, -1]] for people in numbers)
 
 
@@ -132,7 +130,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
     for name, values in facts.items():
         if values is not None and values.shape != (len(numbers),):
             raise ValueError(f"Expected {len(numbers)} values in the array of {name}s, got the shape {values.shape}.")
-    for at, people in enumerate(_people(numbers, scores, poses)):
+    for at, people in enumerate(_poses(numbers, scores, poses.decoder)):
         of = {name: None if values is None else values[at] for name, values in facts.items()}
         poses.frame(video=of["video"], label=of["label"])
         for person in people:

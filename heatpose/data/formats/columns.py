@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from heatpose.data.delimited import read_delimited, separator_of
-from heatpose.data.formats.source import Format, Poses, Source, hide_origin
+from heatpose.data.formats.source import Format, Poses, Source
 from heatpose.data.wording import some_names
 from heatpose.pose.skeletons import HAND_21, SKELETONS, coco_names, snake_case
 
@@ -20,11 +20,11 @@ __all__ = ["FACTS", "MEDIAPIPE_CSV", "MOVENET"]
 
 _CONFIDENCE = ("confidence", "conf", "score", "visibility", "vis", "likelihood", "presence", "prob", "v", "c", "s")
 _PARTS = "|".join(("x", "y", "z", *_CONFIDENCE))
-_PREFIX = r"(?:(?:landmark|lm|l|pose|kpt?|keypoint|point|joint|pose_landmark)[_\s]?)?"
+_PREFIX = r"(?:(?:landmark|lm|pose|kpt?|keypoint|point|joint|pose_landmark)[_\s]?)?"
 _NAME_FIRST = re.compile(rf"(.+?)(?:[_.\s:-]|(?-i:(?<=[a-z\d])(?=[A-Z])))({_PARTS})(?:_px)?", re.IGNORECASE)
 _PART_FIRST = re.compile(rf"{_PREFIX}({_PARTS})(?:[_.\s:-]?(?=\d)|[_.\s:-])(.+)", re.IGNORECASE)
 _NUMBER = re.compile(r"\s*[-+]?[\d.]+(e[-+]?\d+)?\s*", re.IGNORECASE)
-_NUMBERED = re.compile(rf"{_PREFIX}(\d{{1,4}})")
+_NUMBERED = re.compile(rf"(?:{_PREFIX}|[lr])(\d{{1,4}})")
 FACTS = {
     "label": (
         *("class_name", "label", "class", "pose_label", "pose", "target"),
@@ -112,7 +112,8 @@ def _numbered(points: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
         if match := _NUMBERED.fullmatch(name):
             kinds.setdefault(name[: match.start(1)], {})[int(match[1])] = columns
     numbers = max(kinds.values(), key=len, default={})
-    if len(numbers) <= 4:  # the corners of a box alone
+    sizes = [len(numbers) for numbers in kinds.values()]
+    if len(numbers) <= 4 or sizes.count(len(numbers)) > 1:  # the corners of a box alone; two hands
         return {}
     first = min(numbers)
     if first <= 1 and max(numbers) - first + 1 in _WITH_BODY:  # then those of the face and hands follow
@@ -197,12 +198,12 @@ def _read(source: Source, file: int, poses: Poses, find: Callable[[Sequence[str]
     facts = _facts(poses, header, {column for columns in points.values() for column in columns.values()})
     if any("z" in columns for columns in points.values()):
         poses.note("z was left out: x and y are taken as they are in a picture, where y points down")
-    if not all(name in head for name in header):
-        poses.note(f"Its columns have no names: they were taken as {some_names(header)}")
     poses.name_keypoints(list(points))
     numbers = np.stack([_numbers(table, columns) for columns in points.values()], axis=1)
-    if not any("confidence" in columns for columns in points.values()):
-        hide_origin(numbers, poses)
+    if not all(name in head for name in header):
+        poses.note(f"Its columns have no names: they were taken as {some_names(header)}")
+        if (most := np.nanmax(numbers[..., 2], initial=0)) > 1:
+            raise ValueError(f"Expected x, y, z and a visibility, 0 to 1, in columns without names, got {most:g}.")
     frames: np.ndarray = np.arange(len(table))
     if {"frame", "track"} <= facts.keys():  # a row for each person in a frame
         keys = ("path", "video", "label", "person", "frame", "track")
@@ -238,8 +239,6 @@ def _read_long(poses: Poses, table: pd.DataFrame, columns: dict[str, int], facts
         raise ValueError(f"Expected each landmark once in a pose, got {names[at[twice].iloc[0]]!r} twice.")
     numbers = np.full((int(pose.max()) + 1, len(names), 3), np.nan)
     numbers[pose, at] = _numbers(table, columns)
-    if "confidence" not in columns:
-        hide_origin(numbers, poses)
     rows = np.unique(pose, return_index=True)[1]
     poses.name_keypoints(names)
     _add(poses, table.iloc[rows], numbers, facts, frame.iloc[rows].tolist())

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from heatpose.data.formats.columns import FACTS
-from heatpose.data.formats.source import Format, Poses, Source
+from heatpose.data.formats.source import Format, Poses, Source, visible_confidence
 
 __all__ = ["MEDIAPIPE"]
 
@@ -114,6 +114,8 @@ def _read(source: Source, file: int, poses: Poses) -> None:
             pose = np.array(numbers, dtype=np.float32).T
             if np.isnan(pose[:, 2]).all():
                 pose[:, 2] = 1
+            elif np.isin(pose[:, 2], (0, 1, 2)).all():  # COCO's visibility
+                pose[:, 2] = visible_confidence(pose[:, 2].tolist())
             if all(names):
                 poses.name_keypoints(names)
             poses.add(pose, of["person"])

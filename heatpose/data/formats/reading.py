@@ -136,6 +136,8 @@ def read_poses(
     own = COCO_17 if skeleton is None else table_skeleton(find_skeleton(skeleton))
     numbers = poses.keypoints()
     confidence = numbers[..., 2]
+    if not keep_placeholders:
+        _hide_origin(numbers, notes)
     if n_equal := int((((confidence == 1) | ~(confidence > 0)).all(axis=1) & (confidence == 1).any(axis=1)).sum()):
         notes.append(f"{format_plural(n_equal, 'pose')} without confidences: each keypoint that is there has 1.")
     numbers = _to_coco(numbers, poses, found, skeleton, notes)
@@ -303,6 +305,24 @@ def _facts(poses: Poses, source: Source) -> pd.DataFrame:
     if table["video"].notna().any():  # tracks are counted within one
         table["track"] = table["video"].fillna("") + "#" + table["track"]
     return table
+
+
+def _hide_origin(numbers: np.ndarray, notes: list[str]) -> None:
+    """Set the confidence of keypoints at exactly (0, 0) to 0, in place, where no pose has confidences.
+
+    The origin is a position where coordinates are negative, measured from a body, or where that of each pose is the
+    corner of its box.
+    """
+    confidence, zero = numbers[..., 2], numbers[..., :2] == 0
+    missing = zero.all(axis=-1) & (confidence == 1)
+    boxed = zero.any(axis=-2).all() and (zero[..., 0] != zero[..., 1]).any()
+    bare = ((confidence == 1) | ~(confidence > 0)).all()
+    if missing.any() and bare and not boxed and not (numbers[..., :2] < 0).any():
+        confidence[missing] = 0
+        notes.append(
+            f"{format_plural(int(missing.sum()), 'keypoint')} at exactly (0, 0), without a confidence: taken as "
+            "missing. --keep-placeholders (keep_placeholders=True) keeps them."
+        )
 
 
 def _to_coco(

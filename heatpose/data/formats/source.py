@@ -22,7 +22,7 @@ from heatpose.data.delimited import text_encoding
 from heatpose.data.npy import BadFile, BadFilesError
 from heatpose.data.sources import natural_key, walk_files
 
-__all__ = ["DAMAGE", "Format", "Poses", "Source", "hide_origin", "visible_confidence"]
+__all__ = ["DAMAGE", "Format", "Poses", "Source", "visible_confidence"]
 
 DAMAGE = (
     *(ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, EOFError, OSError),
@@ -210,20 +210,6 @@ def visible_confidence(visibility: Sequence[float]) -> list[float]:
     if max(visibility, default=0) > 1 and not {0, 1, 2}.issuperset(visibility):
         raise ValueError(f"Expected visibility 0, 1 or 2, or a confidence up to 1, got {max(visibility):g}.")
     return [min(value, 1.0) for value in visibility] if 2 in visibility else list(visibility)
-
-
-def hide_origin(numbers: np.ndarray, poses: Poses) -> None:
-    """Set the confidence of keypoints at exactly (0, 0) to 0, in place: missing ones of tools without confidences.
-
-    The origin is a position where coordinates are negative, measured from a body, or where that of each pose is the
-    corner of its box.
-    """
-    zero = numbers[..., :2] == 0
-    missing = zero.all(axis=-1)
-    boxed = zero.any(axis=-2).all() and (zero[..., 0] != zero[..., 1]).any()
-    if missing.any() and not boxed and not (numbers[..., :2] < 0).any():
-        numbers[missing, 2] = 0
-        poses.note("{keypoint} at exactly (0, 0), without a confidence: taken as missing", int(missing.sum()))
 
 
 class Poses:

@@ -1006,6 +1006,11 @@ def test_mediapipe_frames_by_name_and_scores_by_another_name(tmp_path):
     table = read_poses(tmp_path / "a.json")
     assert "1 pose without confidences: each keypoint that is there has 1." in table.attrs["notes"]
     assert (table["nose_confidence"] == 1).all()
+    for point in own[0]:
+        point["v"] = 0 if point is own[0][0] else 2  # as in COCO
+        del point["score"]
+    written.dump(tmp_path / "a.json", [own[0]])
+    assert table_keypoints(read_poses(tmp_path / "a.json"))[0, :, 2].tolist() == [0, *[1] * 16]
 
 
 def test_arrays_of_keypoints_and_heatmaps_with_labels_beside_them(tmp_path):

@@ -81,6 +81,20 @@ def test_landmarks_without_names(tmp_path, parts, form, label):
     assert any(note.startswith("Its columns have no names") for note in read.attrs["notes"])
 
 
+def test_numbers_without_names_and_visibilities_are_no_pose(tmp_path):
+    pd.DataFrame(np.full((3, 132), 7.0)).to_csv(tmp_path / "a.csv", header=False, index=False)
+    with pytest.raises(ValueError, match="a visibility, 0 to 1, in columns without names, got 7"):
+        read_poses(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("names", ["l{n}_x l{n}_y r{n}_x r{n}_y", "lx{n} ly{n} rx{n} ry{n}"])
+def test_two_hands_are_not_read_as_one(tmp_path, names):
+    columns = {name: [n, n + 1.0] for n in range(21) for name in names.format(n=n).split()}
+    pd.DataFrame({"label": ["a", "b"], **columns}).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match="poses in a known format"):
+        read_poses(tmp_path / "a.csv", skeleton="hand-21")
+
+
 def test_counted_columns_of_a_hand_are_no_pose(tmp_path):
     xy = np.random.default_rng(0).uniform(20, 300, (6, 42)).round(2)
     pd.DataFrame(xy).assign(label=list("abcabc")).to_csv(tmp_path / "a.csv", index=False)
@@ -112,21 +126,31 @@ def test_keypoints_at_the_origin_without_confidences_are_missing(tmp_path, suffi
     poses = written.bodies(6, missing=0)
     poses[:4, written.COCO.index("left_ear"), :2] = 0  # as YOLO writes those it does not see
 
-    def read(poses):
+    def read(poses, **options):
         if suffix == ".npy":
             np.save(tmp_path / "a.npy", poses[..., :2])
         else:
             wide(poses, lambda keypoint, part: f"{keypoint}_{part}", "xy").to_csv(tmp_path / "a.csv", index=False)
-        return read_poses(tmp_path / f"a{suffix}")
+        return read_poses(tmp_path / f"a{suffix}", **options)
 
     table = read(poses)
     assert table["left_ear_confidence"].tolist() == [0] * 4 + [1] * 2
     assert table["left_ear_x"].isna().tolist() == [True] * 4 + [False] * 2
-    assert "4 keypoints at exactly (0, 0), without a confidence: taken as missing." in table.attrs["notes"]
+    assert any(note.startswith("4 keypoints at exactly (0, 0), without a") for note in table.attrs["notes"])
+    assert (read(poses, keep_placeholders=True)["left_ear_confidence"] == 1).all()
     poses = written.bodies(6, missing=0)
     poses[0, 0, :2] = poses[0, :, :2].min(axis=0)
     for origin in (poses[:, :1, :2], poses[..., :2].min(axis=1, keepdims=True)):  # of a body, of its box: positions
         assert (read(np.dstack([poses[..., :2] - origin, poses[..., 2]]))["nose_confidence"] == 1).all()
+
+
+def test_the_origin_is_judged_by_all_files(tmp_path):
+    xy = written.bodies(3, missing=0)[..., :2]
+    xy -= xy[:, :1]
+    xy[0] = abs(xy[0])  # a pose that alone looks like one without its nose
+    for at, pose in enumerate(xy):
+        np.save(tmp_path / f"{at}.npy", pose)
+    assert (read_poses(tmp_path)["nose_confidence"] == 1).all()
 
 
 def test_rows_of_keypoints_that_other_tools_name(tmp_path):
@@ -203,6 +227,8 @@ def test_landmarks_of_body_face_and_hands_end_to_end(tmp_path, n_numbers):
         table = read(tmp_path / "data", skeleton="mediapipe-33", image_size=written.SIZE)
         assert table["label"].tolist() == list("aabb")
         np.testing.assert_allclose(table_keypoints(table)[[0, 2, 1, 3]][good], poses[good], atol=2e-3)
+    np.save(tmp_path / "b.npy", np.full((2, n_numbers), [[np.nan], [0.5]]))  # a frame without a person
+    assert len(read_poses(tmp_path / "b.npy", image_size=written.SIZE)) == 1
     np.save(tmp_path / "b.npy", np.full(n_numbers, -0.1))  # hands first
     with pytest.raises(ValueError, match=f"visibility first, 0 to 1, in {n_numbers} numbers"):
         read_poses(tmp_path / "b.npy")
