@@ -191,7 +191,7 @@ def _train(args: argparse.Namespace) -> tuple[heatpose.TrainingResult, pd.DataFr
     train: Callable[..., heatpose.TrainingResult] = heatpose.train_pose_classifier
     title, tuning = "Training", {}
     if args.search:
-        train, title = heatpose.search_pose_classifier, "Searching, in seconds, then training, in models:"
+        train, title = heatpose.search_pose_classifier, "Search (s, then models):"
         tuning = {"budget": args.search, "study": args.study}
         check_optuna()
     elif args.study:

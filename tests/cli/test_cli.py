@@ -352,7 +352,7 @@ def test_train_can_search(run, data, tmp_path, monkeypatch, no_learning_curve):
     code, out, _ = run("train", data, *arguments, "--search", "0.1s", "--study", study)
     assert code == 0
     assert "The search was repeated for each fold" in out
-    assert counted == ["Searching, in seconds, then training, in models: lda"]
+    assert counted == ["Search (s, then models): lda"]
     assert model.is_file()
     assert study.is_file()
 
