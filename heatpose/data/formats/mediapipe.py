@@ -110,12 +110,12 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         path = f"{source.files[file]}/{facts['name']}" if "name" in facts else None
         poses.frame(path, of["frame"], video, of["label"], known.get("width"), known.get("height"))
         for person in people:
-            *numbers, names = zip(*person, strict=True)
-            pose = np.array(numbers, dtype=np.float32).T
+            x, y, seen, names = zip(*person, strict=True)
+            if {0, 1, 2}.issuperset(seen):  # as in COCO
+                seen = tuple(visible_confidence(seen))
+            pose = np.array((x, y, seen), dtype=np.float32).T
             if np.isnan(pose[:, 2]).all():
                 pose[:, 2] = 1
-            elif np.isin(pose[:, 2], (0, 1, 2)).all():  # COCO's visibility
-                pose[:, 2] = visible_confidence(pose[:, 2].tolist())
             if all(names):
                 poses.name_keypoints(names)
             poses.add(pose, of["person"])

@@ -40,8 +40,7 @@ _UNUSED = frozenset(
 """Lists of JSON formats that no pose is read from."""
 
 _SEEN = ("visibility", "presence", "score", "visible", "confidence", "conf", "likelihood", "v", "c")
-_CALLED = ("name", "part", "class")
-"""Names of the confidence of a landmark, or of all keypoints of a pose, and of a landmark's name."""
+"""Names of the confidence of a landmark, or of all keypoints of a pose."""
 
 _NUMBERS = frozenset(("keypoints", "keypoint_scores", "pose_keypoints_2d"))
 """Lists of JSON formats that poses are read from."""
@@ -196,7 +195,7 @@ def _compact(entry: dict[str, Any]) -> Any:
     else:
         return entry
     seen = next((entry[name] for name in _SEEN if entry.get(name) is not None), None)
-    return x, y, seen, next((entry[name] for name in _CALLED if name in entry), None)
+    return x, y, seen, entry.get("name", entry.get("part", entry.get("class")))
 
 
 _DECODER = json.JSONDecoder(object_hook=_compact)
