@@ -110,7 +110,7 @@ def _advice_text(found: ClassAdvice, are_people: bool) -> str:
 
 
 def describe_weak_groups(predictions: pd.DataFrame) -> list[str]:
-    """Return a sentence on groups with most classes of which far fewer samples are right than of all, if there are any.
+    """Return a sentence on groups with most classes that are recognised less than half as often as all, if any.
 
     Parameters
     ----------
@@ -120,9 +120,10 @@ def describe_weak_groups(predictions: pd.DataFrame) -> list[str]:
     right = predictions["label"] == predictions["predicted"]
     groups = predictions.assign(right=right).groupby("group")
     shares, accuracy = groups["right"].agg(["mean", "sum", "size"]), right.mean()
-    is_weak = shares["mean"] < accuracy - _DIFFERS
+    is_weak = shares["mean"] < accuracy - max(_DIFFERS, accuracy / 2)
     is_weak &= binom.cdf(shares["sum"], shares["size"], accuracy) * len(shares) < _BY_CHANCE
-    is_weak &= groups["label"].nunique() > predictions["label"].nunique() / 2  # a clip can be wrong as a whole
+    # Frames of a clip are wrong together: one clip of a person, or one that is a group of its own, is no sign.
+    is_weak &= groups["label"].nunique() > predictions["label"].nunique() / 2
     if not is_weak.any():
         return []
     weak = shares.loc[is_weak, "mean"].sort_values(kind="stable")

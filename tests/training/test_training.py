@@ -273,6 +273,15 @@ def test_groups_that_are_hardly_recognised_by_chance_are_not_named():
     assert describe_weak_groups(predictions) == []
 
 
+def test_a_group_with_one_clip_that_is_not_recognised_is_not_named():
+    labels, groups = np.tile(np.repeat(["up", "down", "out"], 4), 40), np.repeat(np.arange(40), 12)
+    predictions = pd.DataFrame({"label": labels, "group": groups, "predicted": labels})
+    predictions.loc[(groups == 5) & (labels == "up"), "predicted"] = "out"
+    assert describe_weak_groups(predictions) == []
+    predictions.loc[groups == 5, "predicted"] = "up"
+    assert describe_weak_groups(predictions)[0].startswith("The accuracy is 0.333 in group 5, and 0.983 in all:")
+
+
 def test_a_candidate_that_cannot_be_trained_is_named():
     with pytest.raises(ValueError, match="lda cannot be trained on 5 samples of a fold: The number of samples must"):
         train(a_table(2, 1, 1), "near,lda")
