@@ -81,6 +81,7 @@ def _frames(content: Any) -> Iterator[tuple[dict, list]]:
     film: dict[str, Any] = {}
     if isinstance(content, dict) and not _holder(content) and not _named(content):
         film = {name: value for name, value in content.items() if isinstance(value, str | int | float)}
+        film.pop("name", None)  # is no frame's
         parts = {name: part for name, part in content.items() if isinstance(part, list | dict)}
         kinds = {*map(type, parts.values())}
         if len(parts) > 1 and len(kinds) == 1 and all(map(_is_frame, parts.values())):

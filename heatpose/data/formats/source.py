@@ -190,7 +190,7 @@ def _compact(entry: dict[str, Any]) -> Any:
                 del entry[unused]
     if "part" in entry and type(entry.get("position")) is tuple:  # PoseNet's
         x, y, *_ = entry["position"]
-    elif "x" in entry and "y" in entry and "keypoints" not in entry:  # beside them, x and y are those of a box
+    elif "x" in entry and "y" in entry and not {"keypoints", "width"} & entry.keys():  # else of a box
         x, y = entry["x"], entry["y"]
     else:
         return entry
@@ -276,12 +276,13 @@ class Poses:
 
     def name_keypoints(self, names: Sequence[str]) -> None:
         """Set the names of the keypoints that a file gives itself."""
-        if self.names not in (None, tuple(names)):
-            both = [", ".join(map(str, those))[:80] for those in (self.names, names)]
+        texts = tuple(map(str, names))
+        if self.names not in (None, texts):
+            both = [", ".join(those)[:80] for those in (self.names, texts)]
             raise ValueError(
                 f"Expected the same keypoints in the same order everywhere, got {both[0]}; then {both[1]}."
             )
-        self.names = tuple(names)
+        self.names = texts
 
     def keypoints(self) -> np.ndarray:
         """Return x, y and confidence, shape (N, K, 3), float32."""

@@ -906,6 +906,18 @@ def test_landmarks_without_names_need_a_skeleton_of_their_number(tmp_path):
     with pytest.raises(ValueError, match=r"got 17 a pose; give --skeleton NAME .*coco-17"):
         read_poses(tmp_path / "a.json")
     np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.json", skeleton="coco-17")), poses, atol=2e-3)
+    for [person] in content:
+        for number, point in enumerate(person["keypoints"], 1):
+            point["class"] = number
+    written.dump(tmp_path / "a.json", content)
+    np.testing.assert_allclose(table_keypoints(read_poses(tmp_path / "a.json", skeleton="coco-17")), poses, atol=2e-3)
+
+
+def test_boxes_are_no_landmarks(tmp_path):
+    boxes = [{"x": n, "y": n, "width": 9, "height": 9, "class": "person", "confidence": 0.9} for n in range(33)]
+    written.dump(tmp_path / "a.json", [{"predictions": boxes}] * 2)
+    with pytest.raises(ValueError, match="poses in a known format"):
+        read_poses(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("name", ["landmarks", "hand_landmarks", "multiHandLandmarks", "keypoints"])
@@ -925,11 +937,13 @@ def test_mediapipe_films_have_labels_and_may_begin_without_a_person(tmp_path):
     frames = [{"frame_id": n, "keypoints": marks} for n, marks in enumerate([[], *map(written.landmarks, poses)])]
     for label, name in (("squat", "label"), ("stand", "pose")):
         film = {name: label, "width": written.SIZE[0], "height": written.SIZE[1], "subject": "anna", "frames": frames}
+        film["name"] = "of no frame"
         written.dump(tmp_path / f"{label}1.json", film)
     table = read_poses(tmp_path, group="person")
     assert table["label"].tolist() == ["squat"] * 2 + ["stand"] * 2
     assert table["group"].tolist() == ["anna"] * 4
     assert table["image"].tolist() == ["1", "2"] * 2
+    assert table["path"].tolist() == ["squat1.json"] * 2 + ["stand1.json"] * 2
     assert table["sample"].tolist() == [1, 2] * 2
     np.testing.assert_allclose(table_keypoints(table)[:2], expected(poses), atol=2e-3)
 
