@@ -37,7 +37,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
     "mirrored-frames": ("warning", "frames that are mirror images of others"),
     "exchanged-sides": ("warning", "left and right exchanged in a part of the frames"),
     "missing-in-class": ("warning", "keypoints that are missing in some classes only"),
-    "class-apart": ("warning", "classes that only groups without other classes show"),
+    "class-apart": ("warning", "classes that have groups of their own"),
     "same-name": ("warning", "classes whose names differ in spelling only"),
     **FINDINGS,
     "reading-note": ("warning", "data that were ignored or not taken as they are"),
