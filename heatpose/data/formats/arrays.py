@@ -75,9 +75,11 @@ def _frames(numbers: np.ndarray) -> np.ndarray:
     shape = numbers.shape
     if len(shape) in (1, 2) and shape[-1] in _OF_MEDIAPIPE:
         numbers = numbers[..., : 33 * 4].reshape(-1, 33, 4)
-        if ((numbers[..., 3] < 0) | (numbers[..., 3] > 1)).any():
+        seen = numbers[..., 3]
+        if len(wrong := seen[(seen < 0) | (seen > 1)]):
             raise ValueError(
-                f"Expected the body's x, y, z and visibility first, 0 to 1, in {shape[-1]} numbers a frame."
+                f"Expected the body's x, y, z and visibility first, 0 to 1, in {shape[-1]} numbers a frame, got "
+                f"{wrong[0]:.4g}."
             )
     elif len(shape) == 2 and (shape[1] <= 4 or shape[1] % 3 == 0):  # the latter as between the steps of a pipeline
         numbers = numbers[None] if shape[1] <= 4 else numbers.reshape(len(numbers), -1, 3)

@@ -249,19 +249,18 @@ def _landmarks(column: pd.Series) -> tuple[tuple[str, ...], pd.Series]:
     texts = column.astype(str)
     marks = {text: _landmark(snake_case(text.rpartition(".")[2]).replace(" ", "_")) for text in texts.unique()}
     marks = {text: re.sub(rf"^{_PREFIX}(?=\d+$)", "", mark) for text, mark in marks.items()}
-    places: dict[str, int] = {}
     if all(map(str.isdecimal, marks.values())):
         numbers = sorted(map(int, {*marks.values()}))
-        names = tuple(map(str, numbers))
-        if numbers[-1] - numbers[0] >= len(_MEDIAPIPE) - 1:  # else a hand, or a body of another tool
-            names = _MEDIAPIPE
-            places = {str(numbers[0] + at): at for at in range(len(names))}
+        body = range(numbers[0], numbers[0] + len(_MEDIAPIPE))
+        is_body = numbers[-1] >= body[-1]  # else a hand, or a body of another tool
+        order = tuple(map(str, body if is_body else numbers))
+        names = _MEDIAPIPE if is_body else order
     else:  # those of other tools have no order, and go by their names alone
         others = tuple(sorted({*marks.values()}))
         is_body = sum(name is not None for name in coco_names(others)) > len(others) // 4
         known = (_MEDIAPIPE, HAND_21.keypoints, others if is_body and "left_eye_inner" not in others else ())
-        names = next((names for names in known if {*others} <= {*names}), _MEDIAPIPE)
-    places = places or {name: at for at, name in enumerate(names)}
+        names = order = next((names for names in known if {*others} <= {*names}), _MEDIAPIPE)
+    places = {mark: at for at, mark in enumerate(order)}
     if lost := [mark for mark in marks.values() if mark not in places]:
         raise ValueError(f"Expected {len(names)} numbered or named landmarks, got {lost[0]!r}.")
     return names, texts.map({text: places[mark] for text, mark in marks.items()})

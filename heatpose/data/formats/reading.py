@@ -330,9 +330,9 @@ def _to_coco(
 ) -> np.ndarray:
     """Return the keypoints of COCO-17, by the names in the files or by the skeleton of their number."""
     n_keypoints = numbers.shape[1]
+    numbered = [int(name) for name in poses.names or () if name.isdecimal()]
     if skeleton is not None:
         chosen = find_skeleton(skeleton)
-        numbered = [int(name) for name in poses.names or () if name.isdecimal()]
         first = min(numbered, default=0)
         if len(numbered) == n_keypoints and n_keypoints + min(first, 1) <= max(numbered) < len(chosen.keypoints):
             notes.append(f"{n_keypoints} keypoints of {chosen.name}, by their numbers from 0.")
@@ -356,7 +356,8 @@ def _to_coco(
             return pick_keypoints(numbers, names)
     known = [name for name in found.skeletons if len(find_skeleton(name).keypoints) == n_keypoints]
     if len(known) != 1:
-        own = "none, or that in which they have these numbers (in Python skeleton= takes a Skeleton of your own)"
+        own = "none, or that in which they have these numbers" if numbered else "none"
+        own += " (in Python skeleton= takes a Skeleton of your own)"
         fits = ", ".join(known or skeletons_of(n_keypoints)) or own
         raise ValueError(
             f"Expected keypoints of a skeleton that {found.title} has ({', '.join(found.skeletons)}), got "
