@@ -284,7 +284,7 @@ def _facts(poses: Poses, source: Source) -> pd.DataFrame:
     frames = pd.DataFrame(poses.frames, columns=Poses.FRAME_FACTS, dtype=object)
     frames["file"] = np.array(source.files, dtype=object)[frames["file"].to_numpy(dtype=np.intp)]
     inside = [name.rpartition("/")[0] or "." for name in source.files]
-    frames["path"] = frames["path"].fillna(frames["file"])
+    frames["path"] = frames["path"].where(frames["path"].notna(), frames["file"])
     if set(inside) != {"."}:
         parents = frames["file"].str.rpartition("/")[0].replace("", ".")
         frames["path"] = [
