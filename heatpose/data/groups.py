@@ -47,7 +47,7 @@ DEFAULT_FOLDS = 5
 
 _SEPARATORS = re.compile(r"(?<=[^\W\d_])[\s_.-]+|[\s_.-]+(?=[^\W\d_]|$)")  # of letters: 1_11 is not 11_1, 1 not -1
 
-_MAX_NAMED = 40  # classes that an error names: a column of numbers may have been taken for one of classes
+_MAX_NAMED = 40  # classes that an error names: a column of numbers may have been given as that of classes
 
 _MAX_DEALS = 50  # tries to have every class in every fold; the best of them is kept
 

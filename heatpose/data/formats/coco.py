@@ -80,7 +80,7 @@ def _read(source: Source, file: int, poses: Poses) -> None:
 def _read_results(source: Source, file: int, poses: Poses, is_alphapose: bool) -> None:
     content = source.json(file)
     key = next((name for name in _IMAGE if content and name in content[0]), None)
-    by_image: dict = {} if content else {None: []}  # of OpenPifPaf, nobody
+    by_image: dict = {} if content else {None: []}  # OpenPifPaf's of an image without people
     for entry in content:
         people = [person for person in entry.get("predictions", [entry]) if len(person["keypoints"])]
         by_image.setdefault(entry[key] if key else None, []).extend(people)
