@@ -112,8 +112,8 @@ def _numbered(points: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
         if match := _NUMBERED.fullmatch(name):
             kinds.setdefault(name[: match.start(1)], {})[int(match[1])] = columns
     numbers = max(kinds.values(), key=len, default={})
-    sizes = [len(numbers) for numbers in kinds.values()]
-    if len(numbers) <= 4 or sizes.count(len(numbers)) > 1:  # the corners of a box alone; two hands
+    hands = [len(kinds.get(side, ())) for side in "lr"]
+    if len(numbers) <= 4 or hands == [len(numbers)] * 2:  # the corners of a box alone; two hands
         return {}
     first = min(numbers)
     if first <= 1 and max(numbers) - first + 1 in _WITH_BODY:  # then those of the face and hands follow

@@ -93,6 +93,9 @@ def test_two_hands_are_not_read_as_one(tmp_path, names):
     pd.DataFrame({"label": ["a", "b"], **columns}).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(ValueError, match="poses in a known format"):
         read_poses(tmp_path / "a.csv", skeleton="hand-21")
+    body = pd.DataFrame({f"lm_{n}_{part}": [n, n + 1.0] for n in range(33) for part in "xy"})
+    pd.DataFrame({**body, **columns}).to_csv(tmp_path / "a.csv", index=False)
+    assert len(read_poses(tmp_path / "a.csv")) == 2  # of the body
 
 
 def test_counted_columns_of_a_hand_are_no_pose(tmp_path):
