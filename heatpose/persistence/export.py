@@ -131,8 +131,10 @@ def _named(manifest: dict[str, Any]) -> dict[str, Any]:
     paths = [adapted.get("model"), *((part.get("data") or {}).get("path") for part in (manifest, record, adapted))]
     text = json.dumps(manifest)
     for path in sorted(filter(None, paths), key=len, reverse=True):
-        folder = path.rstrip("/\\").removesuffix(PurePath(path).name)
-        if len(folder) > 1:  # a root tells nothing
+        name = PurePath(path).name or path
+        text = text.replace(json.dumps(path), json.dumps(name))
+        folder = path.rstrip("/\\").removesuffix(name)
+        if len(folder) > 1 and PurePath(path).is_absolute():  # a relative one may be the beginning of other names
             text = re.sub(rf"(?<![\w/]){re.escape(json.dumps(folder)[1:-1])}", "", text)
     return json.loads(text)
 

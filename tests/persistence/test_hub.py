@@ -207,10 +207,12 @@ def test_others_do_not_learn_where_the_data_are(folder):
         "Adapted /home/ann/my models/pose.joblib to 2 frames.",
         "Left out '/home/ann/base/up/1.npy', see x/home/ann/.",
     ]
-    assert _named({"record": {"adapted": adapted, "choices": choices, "data": {"path": "/base"}}})["record"] == {
-        "adapted": {"data": {"path": "base/"}, "model": "pose.joblib"},
+    record = {"adapted": adapted, "choices": choices, "data": {"path": "a/base"}, "groups": ["a/ann"]}
+    assert _named({"record": record})["record"] == {
+        "adapted": {"data": {"path": "base"}, "model": "pose.joblib"},
         "choices": ["Adapted pose.joblib to 2 frames.", "Left out 'base/up/1.npy', see x/home/ann/."],
-        "data": {"path": "/base"},
+        "data": {"path": "base"},
+        "groups": ["a/ann"],
     }
 
 
