@@ -68,12 +68,14 @@ def _read(source: Source, file: int, poses: Poses) -> None:
         video = image.get("video_id", str(PurePosixPath(name).parent) if name and len(folders) > 1 else None)
         poses.frame(name, image_id, video, width=image.get("width"), height=image.get("height"))
         for entry in entries:
-            numbers = np.ravel(entry.get("keypoints", ()))  # some list x, y and v of each
-            if not len(numbers) or entry.get("num_keypoints", 1) == 0:
+            numbers = entry.get("keypoints")
+            if isinstance(numbers, np.ndarray):  # some list x, y and v of each
+                numbers = array("f", numbers.ravel())
+            if not numbers or entry.get("num_keypoints", 1) == 0:
                 poses.note("Left out {annotation} without keypoints")
                 continue
             kind = categories.get(entry.get("category_id"), {}).get("name") if len(used) > 1 else None
-            numbers[2::3] = visible_confidence(numbers[2::3].tolist())
+            numbers[2::3] = array("f", visible_confidence(numbers[2::3]))
             poses.add(numbers, entry.get("person_id"), entry.get("track_id"), kind, entry.get("area"))
 
 
