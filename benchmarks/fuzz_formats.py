@@ -64,6 +64,8 @@ FORMATS: dict[str, tuple[Callable[..., Path], str]] = {
     "openpose kinetics": (written.kinetics, "a.json"),
     "openpose alphapose": (written.alphapose_open, "film"),
     "mediapipe named": (written.tensorflow_js, "a.json"),
+    "mediapipe posenet": (written.posenet, "a.json"),
+    "coco-results pifpaf": (written.pifpaf, "a.json"),
 }
 """Writer and path of a good file of each format; HDF5 needs what ``heatpose[animal]`` has."""
 
