@@ -190,7 +190,7 @@ def _compact(entry: dict[str, Any]) -> Any:
                 del entry[unused]
     if "part" in entry and type(entry.get("position")) is tuple:  # PoseNet's
         x, y, *_ = entry["position"]
-    elif "x" in entry and "y" in entry and not {"keypoints", "width"} & entry.keys():  # else of a box
+    elif "x" in entry and "y" in entry and "width" not in entry and "keypoints" not in entry:  # else of a box
         x, y = entry["x"], entry["y"]
     else:
         return entry
