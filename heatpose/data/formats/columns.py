@@ -57,7 +57,6 @@ _MEDIAPIPE = SKELETONS["mediapipe-33"].keypoints
 _WITH_BODY = {33 + face + hands for face in (0, 468, 478) for hands in (0, 42)}
 """Numbers of MediaPipe's landmarks that begin with a body; two hands alone are 42, and a face 468 or 478."""
 
-
 _UNNAMED = {
     len(names) * len(parts): [f"{name}_{part}" for name in names for part in parts]
     for names, layouts in ((_MEDIAPIPE, ("xyz", "xyzv")), (HAND_21.keypoints, ("xy", "xyz")))
@@ -66,8 +65,8 @@ _UNNAMED = {
 """Columns of MediaPipe's landmarks, by their number, where a table has none or counts them."""
 
 
-def _header(text: str) -> tuple[list[str], bool]:
-    """Return the names of the columns and whether the first line has them.
+def _header(text: str) -> tuple[list[str], bool, bool]:
+    """Return the names of the columns, whether the first line is a header, and whether the names are its own.
 
     A line without them has the numbers of a body or a hand, and maybe the name of an image before them, and a class.
     """
@@ -78,16 +77,16 @@ def _header(text: str) -> tuple[list[str], bool]:
     if len(numbers) - 1 in _UNNAMED and len(whole) == 1:  # the number of the class
         numbers.remove(whole[0])
     if len(numbers) not in _UNNAMED or numbers != [*range(numbers[0], numbers[-1] + 1)]:
-        return fields, True
+        return fields, True, True
     names, before, after = _UNNAMED[len(numbers)], fields[: numbers[0]], fields[numbers[-1] + 1 :]
     if fields[numbers[0] : numbers[-1] + 1] in [[*map(str, range(n, n + len(names)))] for n in (0, 1)]:  # counted
-        return [*before, *names, *after], True
+        return [*before, *names, *after], True, False
     if len(before) + len(after) > 2 or len(after) > 1:
-        return fields, True
+        return fields, True, True
     facts = ["path", "class"][2 - len(before) - len(after) :]
     if len(facts) == len(before) == 1 and "." in before[0]:
         facts = ["path"]
-    return [*facts[: len(before)], *names, *facts[len(before) :]], False
+    return [*facts[: len(before)], *names, *facts[len(before) :]], False, False
 
 
 def _points(header: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -185,8 +184,7 @@ def _add(poses: Poses, table: pd.DataFrame, numbers: np.ndarray, facts: dict[str
 
 
 def _read(source: Source, file: int, poses: Poses, find: Callable[[Sequence[str]], dict[str, dict[str, int]]]) -> None:
-    head = source.head(file)
-    header, has_header = _header(head)
+    header, has_header, has_names = _header(source.head(file))
     points = find(header)
     landmark = {} if points else _long(header)
     if not points and not landmark:
@@ -200,7 +198,7 @@ def _read(source: Source, file: int, poses: Poses, find: Callable[[Sequence[str]
         poses.note("z was left out: x and y are taken as they are in a picture, where y points down")
     poses.name_keypoints(list(points))
     numbers = np.stack([_numbers(table, columns) for columns in points.values()], axis=1)
-    if not all(name in head for name in header):
+    if not has_names:
         poses.note(f"Its columns have no names: they were taken as {some_names(header)}")
         if (most := np.nanmax(numbers[..., 2], initial=0)) > 1:
             raise ValueError(f"Expected x, y, z and a visibility, 0 to 1, in columns without names, got {most:g}.")
@@ -271,7 +269,7 @@ def _landmark(name: str) -> str:
 
 
 def _sniff_mediapipe(source: Source) -> bool:
-    header, _ = _header(source.head())
+    header = _header(source.head())[0]
     return bool(_mediapipe(header) or _long(header))
 
 
