@@ -185,8 +185,7 @@ _SHARED: Options = {
         choices=("class", "group/class"),
         default="auto",
     ),
-    "--keep-placeholders": "take many keypoints of a table at exactly one corner point, such as 0,0, as they are, not "
-    "as missing",
+    "--keep-placeholders": "take keypoints at exactly one corner point, such as 0,0, as they are, not as missing",
     "--decoder NAME": option(
         "method that decodes heatmaps into keypoints: argmax, quarter, soft-argmax or gaussian",
         type=parsed_by("heatpose.pose.decoding", "check_decoder"),

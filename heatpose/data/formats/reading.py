@@ -90,8 +90,8 @@ def read_poses(
     skip_bad : bool, default False
         Leave out files that cannot be read; a note counts them.
     keep_placeholders : bool, default False
-        Take keypoints at (0, 0), (-1, -1) and the like as they are, instead of as missing; see
-        :func:`heatpose.pose.checks.find_placeholders`.
+        Take keypoints at (0, 0), (-1, -1) and the like as they are, instead of as missing: those of
+        :func:`heatpose.pose.checks.find_placeholders`, and where no pose has confidences, each at exactly (0, 0).
     decoder : str, default "gaussian"
         For arrays of heatmaps: how to decode, see `heatpose.decode_heatmaps`.
 
