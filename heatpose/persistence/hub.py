@@ -140,9 +140,10 @@ def _results(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Return the scores with their splits."""
     scores, groups, data = (record.get(name) or {} for name in ("scores", "groups", "data"))
     held_out = f"held-out {groups.get('description') or 'groups that are not recorded'}"
-    at_random = "random split: near-identical frames in training"
+    leaks = ": near-identical frames in training"
+    at_random = f"random split{leaks}"
     if (record.get("audit") or {}).get("leaks"):
-        held_out += ": near-identical frames in training"
+        held_out += leaks
     source = {
         "task_type": "pose-classification",
         "task_name": "Body pose classification from keypoint heatmaps",

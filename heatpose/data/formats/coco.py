@@ -16,17 +16,16 @@ from heatpose.data.formats.source import Format, Poses, Source, visible_confiden
 
 __all__ = ["ALPHAPOSE", "COCO", "COCO_RESULTS"]
 
-
-def _sniff(source: Source) -> bool:
-    content = source.peek()
-    return isinstance(content, dict) and isinstance(content.get("annotations"), list)
-
-
 _IMAGE = ("image_id", "image", "frame")
 """Names of the image or frame of a pose; the latter two of OpenPifPaf's films and in lists of one's own making."""
 
 _PIFPAF = {"keypoints", "score", "category_id", "id_"}
 """All that OpenPifPaf writes of a person in an image, but for the box."""
+
+
+def _sniff(source: Source) -> bool:
+    content = source.peek()
+    return isinstance(content, dict) and isinstance(content.get("annotations"), list)
 
 
 def _sniff_results(source: Source, is_alphapose: bool) -> bool:
